@@ -1,0 +1,9 @@
+-- A file by an id that names no slot, if this shard owns it; and how many slots this shard owns, so that the asker
+-- can tell whether the answers of all shards together cover every slot.
+SELECT o.slots, f.file_id, f.user_id, f.file_name, coalesce(f.path, f.file_name) AS path, f.mime_type, f.checksum,
+       f.size_bytes, f.modified_at, f.created_at, f.updated_at
+  FROM (SELECT count(*) AS slots FROM shardrive.slot_map WHERE owner = $1) AS o
+  LEFT JOIN (
+        file_metadata AS f
+        JOIN shardrive.slot_map AS m ON m.slot = shardrive.slot_of(f.user_id) AND m.owner = $1
+       ) ON f.file_id = $2

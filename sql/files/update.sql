@@ -1,0 +1,22 @@
+-- Changes a file: of each pair the first says whether, the second to what. No row: the shard does not own the slot.
+-- A row of nulls: no such file. The path follows a new name, and a path of null becomes the name.
+WITH owned AS (
+    SELECT slot FROM shardrive.slot_map WHERE slot = $1 AND owner = $2
+), changed AS (
+    UPDATE file_metadata AS f
+       SET file_name   = CASE WHEN $4 THEN $5 ELSE f.file_name END,
+           path        = CASE WHEN $6 THEN coalesce($7, CASE WHEN $4 THEN $5 ELSE f.file_name END)
+                              WHEN $4 THEN left(f.path, length(f.path) - length(f.file_name)) || $5
+                              ELSE f.path END,
+           mime_type   = CASE WHEN $8 THEN $9 ELSE f.mime_type END,
+           checksum    = CASE WHEN $10 THEN $11 ELSE f.checksum END,
+           size_bytes  = CASE WHEN $12 THEN $13 ELSE f.size_bytes END,
+           modified_at = CASE WHEN $14 THEN $15 ELSE f.modified_at END
+      FROM owned
+     WHERE f.file_id = $3 AND shardrive.slot_of(f.user_id) = owned.slot
+    RETURNING f.*
+)
+SELECT c.file_id, c.user_id, c.file_name, coalesce(c.path, c.file_name) AS path, c.mime_type, c.checksum,
+       c.size_bytes, c.modified_at, c.created_at, c.updated_at
+  FROM owned
+  LEFT JOIN changed AS c ON true

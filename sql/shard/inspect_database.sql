@@ -1,0 +1,8 @@
+-- What tells this database from every other one, whatever name it was reached by, and whether it is set up.
+SELECT (SELECT system_identifier FROM pg_control_system())::text || '/' || d.oid::text AS database_key,
+       to_regclass('shardrive._sqlx_migrations') IS NOT NULL                         AS has_migrations,
+       to_regclass('shardrive.identity') IS NOT NULL                                 AS has_identity,
+       pg_is_in_recovery()                                                           AS is_standby,
+       current_setting('server_version_num')::int                                    AS server_version
+  FROM pg_database AS d
+ WHERE d.datname = current_database()

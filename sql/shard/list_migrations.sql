@@ -1,0 +1,4 @@
+-- The migrations that this database has.
+SELECT version, checksum, success
+  FROM shardrive._sqlx_migrations
+ ORDER BY version

@@ -1,0 +1,21 @@
+//! Drive metadata: what a file is, where it is kept, how one comes in alone or by the million.
+//!
+//! ```text
+//! service → writer (group commit) ─┐
+//!         → bulk (streams)  ───────┼→ store (statements) → shard
+//!         → store ─────────────────┘
+//! ```
+
+//pub mod bulk;
+mod id;
+mod input;
+mod model;
+mod service;
+mod store;
+mod writer;
+
+pub use id::IdClock;
+pub use input::{FieldFault, FileInput, PatchInput};
+pub use model::{Cursor, File, FilePatch, NewFile, Page, PageSize, UserId};
+pub use service::{FileError, Files, Ingested};
+pub use writer::WriterLimits;

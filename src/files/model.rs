@@ -1,0 +1,212 @@
+//! The words of this module: users, files, pages.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::shard::Slot;
+
+/// A user: 0 to 9,223,372,036,854,775,807.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct UserId(i64);
+
+impl UserId {
+    /// The user with this number, or `None` if it is negative.
+    #[must_use]
+    pub fn new(number: i64) -> Option<Self> {
+        (number >= 0).then_some(Self(number))
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn get(self) -> i64 {
+        self.0
+    }
+
+    /// The slot that all of the user's files are in.
+    #[must_use]
+    pub fn slot(self) -> Slot {
+        Slot::of_user(self.0)
+    }
+}
+
+/// A file that is to be stored. [`super::FileInput::check`] makes it; its fields keep the limits stated there.
+#[derive(Clone, Debug)]
+pub struct NewFile {
+    pub(super) user: UserId,
+    pub(super) id: Uuid,
+    /// True if the service gave the id: then nobody else can have stored a file under it.
+    pub(super) minted: bool,
+    pub(super) name: Box<str>,
+    /// `None`: the name is the path.
+    pub(super) path: Option<Box<str>>,
+    pub(super) mime_type: Option<Box<str>>,
+    pub(super) checksum: Option<Box<str>>,
+    pub(super) size_bytes: Option<i64>,
+    pub(super) modified_at: Option<DateTime<Utc>>,
+}
+
+impl NewFile {
+    /// Whose it is.
+    #[must_use]
+    pub fn user(&self) -> UserId {
+        self.user
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Its path in the user's drive.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or(&self.name)
+    }
+
+    /// The file as it is stored at `created_at`.
+    #[must_use]
+    pub(super) fn stored(&self, created_at: DateTime<Utc>) -> File {
+        File {
+            file_id: self.id,
+            user_id: self.user.0,
+            file_name: self.name.to_string(),
+            path: self.path().to_owned(),
+            mime_type: self.mime_type.as_deref().map(str::to_owned),
+            checksum: self.checksum.as_deref().map(str::to_owned),
+            size_bytes: self.size_bytes,
+            modified_at: self.modified_at,
+            created_at,
+            updated_at: created_at,
+        }
+    }
+}
+
+/// A stored file.
+#[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
+pub struct File {
+    /// Its id, a UUID.
+    pub file_id: Uuid,
+    /// Whose it is.
+    #[schema(minimum = 0)]
+    pub user_id: i64,
+    /// The last part of its path.
+    pub file_name: String,
+    /// Its whole path in the user's drive.
+    pub path: String,
+    /// Its media type, if known.
+    pub mime_type: Option<String>,
+    /// A checksum of its content, as the client gave it.
+    pub checksum: Option<String>,
+    /// Its size, if known.
+    #[schema(minimum = 0)]
+    pub size_bytes: Option<i64>,
+    /// When its content last changed, as the client gave it; microseconds.
+    pub modified_at: Option<DateTime<Utc>>,
+    /// When it was stored, by the shard's clock.
+    pub created_at: DateTime<Utc>,
+    /// When this record last changed, by the shard's clock.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What to change in a file; `None` leaves a field as it is, `Some(None)` clears it.
+#[derive(Clone, Default, Debug)]
+pub struct FilePatch {
+    pub(super) name: Option<Box<str>>,
+    pub(super) path: Option<Option<Box<str>>>,
+    pub(super) mime_type: Option<Option<Box<str>>>,
+    pub(super) checksum: Option<Option<Box<str>>>,
+    pub(super) size_bytes: Option<Option<i64>>,
+    pub(super) modified_at: Option<Option<DateTime<Utc>>>,
+}
+
+/// How many files a page holds: 1 to 1,000.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PageSize(u16);
+
+impl PageSize {
+    /// The most a page holds, and what it holds if nobody says.
+    pub const MAX: Self = Self(1000);
+
+    /// A page of this size, or `None` if it is not from 1 to 1,000.
+    #[must_use]
+    pub fn new(size: u16) -> Option<Self> {
+        (1..=Self::MAX.0).contains(&size).then_some(Self(size))
+    }
+
+    /// Its size.
+    #[must_use]
+    pub fn get(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// The place in a user's listing after a file. Clients get it as an opaque text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cursor(Uuid);
+
+impl Cursor {
+    const VERSION: u8 = 1;
+
+    /// The place after this file.
+    #[must_use]
+    pub fn after(file_id: Uuid) -> Self {
+        Self(file_id)
+    }
+
+    /// Reads the text of a cursor; `None` if we did not write it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (&Self::VERSION, id) = bytes.split_first()? else { return None };
+        Some(Self(Uuid::from_slice(id).ok()?))
+    }
+
+    /// The highest id that comes after this place in a listing, newest first; `None` at the very end.
+    #[must_use]
+    pub(super) fn next_id(self) -> Option<Uuid> {
+        self.0.as_u128().checked_sub(1).map(Uuid::from_u128)
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut bytes = vec![Self::VERSION];
+        bytes.extend_from_slice(self.0.as_bytes());
+        f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
+    }
+}
+
+/// A page of a user's files, newest first.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The files.
+    pub files: Vec<File>,
+    /// Where the next page starts; `None` if this is the last one.
+    pub next: Option<Cursor>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn cursors_round_trip(bits in any::<u128>()) {
+            let cursor = Cursor::after(Uuid::from_u128(bits));
+            prop_assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
+        }
+
+        #[test]
+        fn nonsense_is_no_cursor(text in ".{0,60}") {
+            if let Some(cursor) = Cursor::parse(&text) {
+                prop_assert_eq!(cursor.to_string(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Shardrive: a drive-metadata service on several plain PostgreSQL servers.
+//!
+//! The modules, in reading order, each knowing only those before it (`tests/architecture.rs` keeps it so):
+//!
+//! - [`shard`]: slots, the slot map, connections, routing, ownership
+//! - [`files`]: what a drive knows about files; group commit and bulk loads
+
+pub mod files;
+pub mod shard;

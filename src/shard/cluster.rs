@@ -1,0 +1,261 @@
+//! All shards and the slot map: a call for a slot goes to the shard that owns it, also while that changes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use sqlx::PgConnection;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::health::{Watch, watch_shard};
+use super::{DbFault, Shard, ShardError, ShardId, ShardLimits, ShardState, Slot, SlotMap};
+
+/// How often the map is read again even if nobody was refused.
+const MAP_INTERVAL: Duration = Duration::from_secs(5);
+/// How long reading the map may take on any one shard.
+const MAP_DEADLINE: Duration = Duration::from_secs(1);
+/// Between two tries for a slot that nobody owns at the moment: starts here and doubles up to the longest.
+const MOVE_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(25));
+/// How often a call is repeated on a new connection after its connection broke.
+const RECONNECTS: u32 = 2;
+
+/// A statement, or a few, that one shard runs on one connection.
+pub trait ShardCall: Sync {
+    /// What it answers.
+    type Output: Send;
+
+    /// Runs on `connection`, which leads to `shard`. `None`: the shard does not own the slot that this is about.
+    ///
+    /// The future may be dropped at any await; its connection is closed then, and with it an open transaction.
+    fn call(
+        &self,
+        connection: &mut PgConnection,
+        shard: ShardId,
+    ) -> impl Future<Output = Result<Option<Self::Output>, sqlx::Error>> + Send;
+
+    /// True if running it twice does the same as running it once, so that it may be repeated when a connection broke
+    /// and nobody knows whether it ran.
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+}
+
+/// The shards and who owns what.
+pub struct Cluster {
+    id: Uuid,
+    shards: Vec<Arc<Shard>>,
+    map: ArcSwap<SlotMap>,
+    refresh: Mutex<()>,
+    refreshes: AtomicU64,
+    limits: ShardLimits,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Cluster {
+    /// Puts the cluster together and starts its tasks: a health check for each shard, and the reading of the map.
+    pub(super) async fn assemble(id: Uuid, shards: Vec<Arc<Shard>>, map: SlotMap, limits: ShardLimits) -> Arc<Self> {
+        let cluster = Arc::new(Self {
+            id,
+            shards,
+            map: ArcSwap::from_pointee(map),
+            refresh: Mutex::new(()),
+            refreshes: AtomicU64::new(0),
+            limits,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        for shard in &cluster.shards {
+            let watch = Watch { interval: limits.health_interval, timeout: limits.health_timeout };
+            cluster.tasks.spawn(watch_shard(Arc::clone(shard), watch, cluster.stop.clone()));
+            if shard.state() == ShardState::Healthy {
+                shard.warm_up().await;
+            }
+        }
+        cluster.tasks.spawn(keep_map_fresh(Arc::clone(&cluster)));
+        cluster
+    }
+
+    /// The cluster's id, which each of its databases knows.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// All shards, in the order of their numbers.
+    #[must_use]
+    pub fn shards(&self) -> &[Arc<Shard>] {
+        &self.shards
+    }
+
+    /// The map as this process knows it. A shard may know a newer one.
+    #[must_use]
+    pub fn map(&self) -> Arc<SlotMap> {
+        self.map.load_full()
+    }
+
+    /// The shard that owns a slot, as far as this process knows.
+    ///
+    /// # Errors
+    /// `Moving` if the owner is a shard that this process has no URL for.
+    pub fn owner(&self, slot: Slot) -> Result<&Arc<Shard>, ShardError> {
+        let owner = self.map.load().owner(slot);
+        self.shards.get(owner.index()).ok_or(ShardError::Moving)
+    }
+
+    /// The shard with this number.
+    #[must_use]
+    pub fn shard(&self, id: ShardId) -> Option<&Arc<Shard>> {
+        self.shards.get(id.index())
+    }
+
+    /// Runs a call on the shard that owns the slot. If that shard says that it does not, reads the map again and
+    /// tries the shard that does, for as long as a move may hold a slot.
+    ///
+    /// # Errors
+    /// `Unavailable` at once if the owner is known to be away; `Moving` if nobody owned the slot until the deadline;
+    /// otherwise see [`ShardError`].
+    pub async fn run<C: ShardCall>(&self, slot: Slot, call: &C) -> Result<(ShardId, C::Output), ShardError> {
+        let mut moving = MovingSlot::new(slot, &self.limits);
+        loop {
+            let shard = self.owner(slot)?;
+            if let Some(output) = shard.run(call).await? {
+                return Ok((shard.id(), output));
+            }
+            moving.wait_for_owner(self, shard.id()).await?;
+        }
+    }
+
+    /// Reads the map from every shard that answers and takes the newer owner of each slot. Callers that come while
+    /// one is reading share its result.
+    pub async fn refresh_map(&self) {
+        let seen = self.refreshes.load(Ordering::Acquire);
+        let _guard = self.refresh.lock().await;
+        // Whoever finished while we waited began after we asked only if two have finished since.
+        if self.refreshes.load(Ordering::Acquire) >= seen + 2 {
+            return;
+        }
+        let mut map = SlotMap::clone(&self.map.load());
+        for copy in self.scatter(&LoadMap, MAP_DEADLINE).await.into_answers().flatten() {
+            map.merge(&copy);
+        }
+        if map != **self.map.load() {
+            log::info!("slot map is at epoch {}", map.epoch());
+            self.map.store(Arc::new(map));
+        }
+        self.refreshes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Ends the tasks and closes the pools. Calls in progress end with an error; stop serving first.
+    pub async fn shut_down(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.shards.iter().for_each(|shard| shard.close());
+    }
+
+    /// Cancelled when the cluster shuts down.
+    #[must_use]
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Runs a background task that ends at [`Cluster::stopping`]; `shut_down` waits for it.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// How long calls keep trying for a slot that changes hands.
+    pub(crate) fn limits(&self) -> &ShardLimits {
+        &self.limits
+    }
+}
+
+/// The wait of one call for a slot whose owner is changing.
+pub(crate) struct MovingSlot {
+    slot: Slot,
+    until: Instant,
+    pause: Duration,
+}
+
+impl MovingSlot {
+    pub(crate) fn new(slot: Slot, limits: &ShardLimits) -> Self {
+        Self { slot, until: Instant::now() + limits.move_timeout, pause: MOVE_PAUSE.0 }
+    }
+
+    /// After `refused` said that it does not own the slot: returns when it is worth trying again.
+    pub(crate) async fn wait_for_owner(&mut self, cluster: &Cluster, refused: ShardId) -> Result<(), ShardError> {
+        if Instant::now() >= self.until {
+            return Err(ShardError::Moving);
+        }
+        cluster.refresh_map().await;
+        if cluster.map().owner(self.slot) == refused {
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(MOVE_PAUSE.1);
+        }
+        Ok(())
+    }
+}
+
+impl Shard {
+    /// Runs a call on this shard, whoever owns the slot. `None`: the shard does not own it.
+    ///
+    /// # Errors
+    /// See [`ShardError`]; never `Moving`.
+    pub async fn run<C: ShardCall>(&self, call: &C) -> Result<Option<C::Output>, ShardError> {
+        let mut reconnects = 0;
+        loop {
+            let mut lease = self.lease().await?;
+            let error = match self.while_healthy(call.call(&mut lease, self.id())).await? {
+                Ok(output) => {
+                    lease.give_back();
+                    return Ok(output);
+                }
+                Err(error) => error,
+            };
+            drop(lease);
+            let fault = DbFault::of(&error);
+            match fault {
+                DbFault::NotOwner => return Ok(None),
+                DbFault::ConnectionLost if call.is_repeatable() && reconnects < RECONNECTS => self.forget_idle(),
+                DbFault::Conflict if reconnects < RECONNECTS => {}
+                DbFault::ConnectionLost | DbFault::Unavailable => {
+                    self.suspect();
+                    return Err(fault.into_error(self.id(), error));
+                }
+                _ => return Err(fault.into_error(self.id(), error)),
+            }
+            reconnects += 1;
+        }
+    }
+}
+
+/// A shard's copy of the map.
+struct LoadMap;
+
+impl ShardCall for LoadMap {
+    type Output = SlotMap;
+
+    async fn call(&self, connection: &mut PgConnection, _shard: ShardId) -> Result<Option<SlotMap>, sqlx::Error> {
+        load_map(connection).await
+    }
+}
+
+/// The copy of the map in the database that `connection` leads to, if it is whole.
+pub(super) async fn load_map(connection: &mut PgConnection) -> Result<Option<SlotMap>, sqlx::Error> {
+    let (owners, epochs): (Option<Vec<i32>>, Option<Vec<i64>>) =
+        sqlx::query_as(include_str!("../../sql/shard/load_map.sql")).fetch_one(connection).await?;
+    Ok(owners.zip(epochs).and_then(|(owners, epochs)| SlotMap::from_columns(&owners, &epochs)))
+}
+
+async fn keep_map_fresh(cluster: Arc<Cluster>) {
+    while cluster.stop.run_until_cancelled(tokio::time::sleep(MAP_INTERVAL)).await.is_some() {
+        // Dropping the reading at the stop is safe: it changes nothing before its end.
+        cluster.stop.run_until_cancelled(cluster.refresh_map()).await;
+    }
+}

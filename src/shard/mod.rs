@@ -1,0 +1,32 @@
+//! Slots, the slot map, connections, routing and ownership. Knows no file and no record.
+//!
+//! ```text
+//! Slot → SlotMap → Shard (health, pool) → PostgreSQL
+//! ```
+//!
+//! [`Cluster`] is the way in: it runs a [`ShardCall`] on the shard that owns a slot, and when that shard's database
+//! says that it does not own the slot, takes a fresh map and goes to the one that does.
+
+mod cluster;
+mod error;
+mod health;
+mod map;
+mod pool;
+mod scatter;
+mod server;
+mod setup;
+mod slot;
+mod start;
+
+pub(crate) use cluster::MovingSlot;
+pub use cluster::{Cluster, ShardCall};
+pub(crate) use error::refused_slots;
+pub use error::{DbFault, ShardError};
+pub use health::ShardState;
+pub use map::{Ownership, SlotMap};
+pub use pool::{Lease, ShardOptions};
+pub use scatter::Gathered;
+pub use server::{Shard, ShardLimits};
+pub use setup::{SetupError, migrate};
+pub use slot::{SLOT_COUNT, ShardId, Slot};
+pub use start::{StartError, StartFault};

@@ -1,0 +1,176 @@
+//! Connections to one shard.
+//!
+//! A pool of sqlx connections that deadpool keeps: sqlx's own pool pings the server at each release, which costs
+//! half of a small read (docs/decisions/0004-connections.md). A [`Lease`] goes back only when its user says that the
+//! connection is clean; one that is dropped on the way (a cancelled request, a deadline, an error) is closed.
+
+use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+use uuid::Uuid;
+
+use super::ShardId;
+
+/// Where a shard's database is. Its `Debug` shows no password.
+#[derive(Clone)]
+pub struct ShardOptions(PgConnectOptions);
+
+impl ShardOptions {
+    /// Reads a `postgres://user:password@host:port/database` URL.
+    ///
+    /// # Errors
+    /// A text that says what is wrong, without the URL itself: it may hold a password.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            return Err("must start with postgres:// or postgresql://".to_owned());
+        }
+        let options: PgConnectOptions = url.parse().map_err(|error: sqlx::Error| match error {
+            sqlx::Error::Configuration(reason) => format!("is not a PostgreSQL URL: {reason}"),
+            _ => "is not a PostgreSQL URL".to_owned(),
+        })?;
+        if options.get_database().is_none_or(str::is_empty) {
+            return Err("names no database: end it with /drive_shard_0 or the like".to_owned());
+        }
+        Ok(Self(options))
+    }
+
+    /// Sets what each session of the service has: its name and the server's own time limits.
+    #[must_use]
+    pub fn with_session(self, statement_timeout: Duration) -> Self {
+        let millis = |time: Duration| time.as_millis().to_string();
+        Self(
+            self.0
+                .application_name("shardrive")
+                .options([
+                    ("statement_timeout", millis(statement_timeout)),
+                    ("lock_timeout", millis(statement_timeout)),
+                    ("idle_in_transaction_session_timeout", millis(statement_timeout * 2)),
+                    ("default_transaction_isolation", "read committed".to_owned()),
+                ])
+                .log_slow_statements(log::LevelFilter::Warn, Duration::from_secs(1)),
+        )
+    }
+
+    /// The database's name.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        self.0.get_database().unwrap_or_default()
+    }
+
+    /// `host:port/database`, for messages: it tells servers apart and holds no secret.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let host = self.0.get_socket().map_or_else(|| self.0.get_host().to_owned(), |path| path.display().to_string());
+        format!("{host}:{}/{}", self.0.get_port(), self.database())
+    }
+
+    /// Opens a connection, whoever the database is.
+    ///
+    /// # Errors
+    /// The driver's error; `TimedOut` after `limit`.
+    pub async fn connect(&self, limit: Duration) -> Result<PgConnection, sqlx::Error> {
+        match tokio::time::timeout(limit, self.0.connect()).await {
+            Ok(result) => result,
+            Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+impl fmt::Debug for ShardOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.place())
+    }
+}
+
+/// Which database a connection must lead to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Identity {
+    pub(super) cluster_id: Uuid,
+    pub(super) shard: ShardId,
+}
+
+/// Opens connections, and refuses those that lead to another database than the shard's.
+pub(super) struct Connector {
+    pub(super) options: ShardOptions,
+    pub(super) identity: Identity,
+    pub(super) connect_timeout: Duration,
+}
+
+impl Connector {
+    /// A connection to the shard's own database.
+    ///
+    /// # Errors
+    /// The driver's error, or `Configuration` if the database is another shard's.
+    pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = self.options.connect(self.connect_timeout).await?;
+        let found: Option<(Uuid, i32)> =
+            sqlx::query_as(include_str!("../../sql/shard/who_am_i.sql")).fetch_optional(&mut connection).await?;
+        let identity =
+            found.and_then(|(cluster_id, shard)| ShardId::from_sql(shard).map(|shard| Identity { cluster_id, shard }));
+        if identity == Some(self.identity) {
+            return Ok(connection);
+        }
+        let place = self.options.place();
+        let shard = self.identity.shard;
+        Err(sqlx::Error::Configuration(format!("{place} is not the database of shard {shard}").into()))
+    }
+}
+
+impl managed::Manager for Connector {
+    type Type = PgConnection;
+    type Error = sqlx::Error;
+
+    async fn create(&self) -> Result<PgConnection, sqlx::Error> {
+        self.connect().await
+    }
+
+    async fn recycle(&self, connection: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
+        // A connection that was used a moment ago is trusted; one that lay idle may have been cut off unnoticed.
+        if metrics.last_used() < Duration::from_secs(30) {
+            return Ok(());
+        }
+        connection.ping().await.map_err(RecycleError::Backend)
+    }
+}
+
+pub(super) type Pool = managed::Pool<Connector>;
+
+/// A connection on loan from a shard's pool. Dropping it closes it; [`Lease::give_back`] returns it.
+pub struct Lease(Option<managed::Object<Connector>>);
+
+impl Lease {
+    pub(super) fn new(object: managed::Object<Connector>) -> Self {
+        Self(Some(object))
+    }
+
+    /// Returns the connection: no transaction is open on it, and no answer is outstanding.
+    pub fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(managed::Object::take(object));
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the object is there until give_back or drop, both of which end the lease")]
+impl Deref for Lease {
+    type Target = PgConnection;
+    fn deref(&self) -> &PgConnection {
+        self.0.as_ref().expect("a lease holds its connection until its end")
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the object is there until give_back or drop, both of which end the lease")]
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.0.as_mut().expect("a lease holds its connection until its end")
+    }
+}

@@ -1,0 +1,109 @@
+//! Making databases into the shards of a cluster: migrations, identities, the first slot map.
+
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::start::{Probe, StartFault, identity_faults, probe_all, shard_id};
+use super::{ShardId, ShardOptions, StartError};
+
+/// Why the databases were not set up. Running it again continues where it stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The databases are not what the settings say; nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] StartError),
+    /// A migration failed on a shard.
+    #[error("the migration of shard {shard} failed: {source}")]
+    Migration {
+        /// The shard.
+        shard: ShardId,
+        /// What the migrator says.
+        source: MigrateError,
+    },
+    /// A statement failed on a shard.
+    #[error("setting up shard {shard} failed: {source}")]
+    Statement {
+        /// The shard.
+        shard: ShardId,
+        /// The driver's error.
+        source: sqlx::Error,
+    },
+}
+
+/// The migrations of this program, kept in a table of the service's own schema.
+pub(super) fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!("./migrations");
+    migrator.create_schema("shardrive");
+    migrator.dangerous_set_table_name("shardrive._sqlx_migrations");
+    migrator
+}
+
+/// Brings every database to this program's schema and, if they are new, makes them the shards of a new cluster:
+/// identities first, then, once all have theirs, ready to serve. A set-up that broke off is completed.
+///
+/// # Errors
+/// [`SetupError::Refused`] with every fault, before anything is changed; otherwise what failed, and where.
+pub async fn migrate(urls: &[ShardOptions], connect_timeout: Duration) -> Result<(), SetupError> {
+    let Some(first) = urls.first() else { return Ok(()) };
+    // Whoever sets up holds this lock on the first shard, so that two of them cannot make two clusters of one.
+    // It ends with its connection, after everything else in this function.
+    let mut lock = first.connect(connect_timeout).await.map_err(|source| {
+        StartError(vec![StartFault::Unreachable(ShardId::default(), format!("{} ({source})", first.place()))])
+    })?;
+    let on_first = |source| SetupError::Statement { shard: ShardId::default(), source };
+    sqlx::query(include_str!("../../sql/shard/lock_setup.sql")).execute(&mut lock).await.map_err(on_first)?;
+
+    let probes = probe_all(urls, connect_timeout).await;
+    refuse_faults(&probes)?;
+    let cluster_id =
+        probes.iter().find_map(|probe| Some(probe.as_ref().ok()?.identity?.cluster_id)).unwrap_or_else(Uuid::new_v4);
+
+    let mut connections = Vec::with_capacity(urls.len());
+    for (index, options) in urls.iter().enumerate() {
+        let shard = shard_id(index);
+        let on_shard = |source| SetupError::Statement { shard, source };
+        let mut connection = options.connect(connect_timeout).await.map_err(on_shard)?;
+        migrator().run(&mut connection).await.map_err(|source| SetupError::Migration { shard, source })?;
+        set_identity(&mut connection, cluster_id, shard, urls.len()).await.map_err(on_shard)?;
+        log::info!("shard {shard} at {} is migrated", options.place());
+        connections.push((shard, connection));
+    }
+    for (shard, connection) in &mut connections {
+        let on_shard = |source| SetupError::Statement { shard: *shard, source };
+        sqlx::query(include_str!("../../sql/shard/set_ready.sql")).execute(connection).await.map_err(on_shard)?;
+    }
+    Ok(())
+}
+
+fn refuse_faults(probes: &[Probe]) -> Result<(), StartError> {
+    let away = probes
+        .iter()
+        .enumerate()
+        .filter_map(|(index, probe)| Some(StartFault::Unreachable(shard_id(index), probe.as_ref().err()?.clone())));
+    let faults: Vec<_> = away.chain(identity_faults(probes)).collect();
+    if faults.is_empty() { Ok(()) } else { Err(StartError(faults)) }
+}
+
+/// The identity and the map come in one transaction: no database has one without the other.
+async fn set_identity(
+    connection: &mut PgConnection,
+    cluster_id: Uuid,
+    shard: ShardId,
+    shards: usize,
+) -> Result<(), sqlx::Error> {
+    let shards = i32::try_from(shards).unwrap_or(i32::MAX); // the settings allow 5,040 at most
+    let mut transaction = connection.begin().await?;
+    let made = sqlx::query(include_str!("../../sql/shard/set_identity.sql"))
+        .bind(cluster_id)
+        .bind(shard.to_sql())
+        .bind(shards)
+        .execute(&mut *transaction)
+        .await?;
+    if made.rows_affected() == 1 {
+        sqlx::query(include_str!("../../sql/shard/set_first_map.sql")).bind(shards).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
+}

@@ -1,0 +1,146 @@
+//! Slots and shard numbers: where a user belongs, before anybody asks which server that is.
+
+use std::fmt;
+
+/// How many slots there are. Fixed for good: 5,040 has 60 divisors, so that many shard counts deal it evenly.
+pub const SLOT_COUNT: u16 = 5040;
+
+/// One of the [`SLOT_COUNT`] virtual shards; all rows of a user are in one slot.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Slot(u16);
+
+impl Slot {
+    /// The slot of a user: `user_id mod 5040`, Euclidean, so that it is never negative.
+    #[must_use]
+    pub fn of_user(user_id: i64) -> Self {
+        let slot = user_id.rem_euclid(i64::from(SLOT_COUNT));
+        Self(u16::try_from(slot).unwrap_or_default()) // always below 5,040
+    }
+
+    /// The slot with this number, or `None` if there is no such slot.
+    #[must_use]
+    pub fn new(number: u16) -> Option<Self> {
+        (number < SLOT_COUNT).then_some(Self(number))
+    }
+
+    /// The slot with this number as PostgreSQL sends it.
+    #[must_use]
+    pub fn from_sql(number: i32) -> Option<Self> {
+        u16::try_from(number).ok().and_then(Self::new)
+    }
+
+    /// Its number, 0 to 5,039.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        self.0
+    }
+
+    /// Its number as an index.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// Its number as PostgreSQL's `int`.
+    #[must_use]
+    pub fn to_sql(self) -> i32 {
+        i32::from(self.0)
+    }
+
+    /// Every slot, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..SLOT_COUNT).map(Self)
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The number of a shard: 0 for `SHARD_0_URL`, and so on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct ShardId(u16);
+
+impl ShardId {
+    /// The shard with this number.
+    #[must_use]
+    pub fn new(number: u16) -> Self {
+        Self(number)
+    }
+
+    /// The shard with this number as PostgreSQL sends it.
+    #[must_use]
+    pub fn from_sql(number: i32) -> Option<Self> {
+        u16::try_from(number).ok().map(Self)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        self.0
+    }
+
+    /// Its number as an index.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// Its number as PostgreSQL's `int`.
+    #[must_use]
+    pub fn to_sql(self) -> i32 {
+        i32::from(self.0)
+    }
+}
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::SlotMap;
+    use proptest::prelude::*;
+
+    #[test]
+    fn golden_slots() {
+        for (user, slot) in
+            [(0, 0), (42, 42), (5039, 5039), (5040, 0), (123_456_789, 1989), (-1, 5039), (i64::MAX, 2527)]
+        {
+            assert_eq!(Slot::of_user(user).number(), slot, "user {user}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn with_a_divisor_of_5040_shards_a_user_is_on_user_id_mod_shards(user in any::<i64>(), shards in 1u16..=5040) {
+            prop_assume!(SLOT_COUNT % shards == 0);
+            let owner = SlotMap::initial(shards).owner(Slot::of_user(user));
+            prop_assert_eq!(i64::from(owner.number()), user.rem_euclid(i64::from(shards)));
+        }
+
+        #[test]
+        fn every_user_has_one_slot_below_the_count(user in any::<i64>()) {
+            let slot = Slot::of_user(user);
+            prop_assert!(slot.number() < SLOT_COUNT);
+            prop_assert_eq!(Slot::new(slot.number()), Some(slot));
+            prop_assert_eq!(Slot::from_sql(slot.to_sql()), Some(slot));
+        }
+    }
+
+    #[test]
+    fn the_modulo_rule_holds_for_every_divisor() {
+        for shards in (1..=SLOT_COUNT).filter(|s| SLOT_COUNT % s == 0) {
+            let map = SlotMap::initial(shards);
+            for user in (0..20_000).chain(i64::MAX - 6000..i64::MAX) {
+                let owner = map.owner(Slot::of_user(user)).number();
+                assert_eq!(i64::from(owner), user % i64::from(shards), "user {user}, {shards} shards");
+            }
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! What must be true before anything is served, and opening the cluster once it is.
+//!
+//! The facts are gathered from every database first; [`faults`] then judges them all, so that one start names
+//! everything that is wrong.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sqlx::PgConnection;
+use sqlx::migrate::Migrator;
+use uuid::Uuid;
+
+use super::cluster::load_map;
+use super::pool::Identity;
+use super::setup::migrator;
+use super::{Cluster, Shard, ShardId, ShardLimits, ShardOptions, ShardState, SlotMap};
+
+/// The oldest PostgreSQL that has row filters on publications, which moves need.
+const OLDEST_SERVER: i32 = 150_000;
+
+/// What one database says of itself.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) database_key: String,
+    pub(super) is_standby: bool,
+    pub(super) server_version: i32,
+    pub(super) migrations: Vec<AppliedMigration>,
+    pub(super) identity: Option<FoundIdentity>,
+    pub(super) map: Option<SlotMap>,
+}
+
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(super) struct AppliedMigration {
+    pub(super) version: i64,
+    pub(super) checksum: Vec<u8>,
+    pub(super) success: bool,
+}
+
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub(super) struct FoundIdentity {
+    pub(super) cluster_id: Uuid,
+    pub(super) shard_id: i32,
+    pub(super) shard_count: i32,
+    pub(super) ready: bool,
+}
+
+/// What one look at a shard's URL found: its facts, or why there are none.
+pub(super) type Probe = Result<Facts, String>;
+
+/// Something that must be put right before the service may start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StartFault {
+    /// No shard answers at all.
+    NoShardReachable(Vec<(ShardId, String)>),
+    /// A shard does not answer, where all are needed.
+    Unreachable(ShardId, String),
+    /// Two URLs lead to one database.
+    SameDatabase(ShardId, ShardId),
+    /// The server is too old.
+    OldServer(ShardId, i32),
+    /// The URL leads to a standby.
+    Standby(ShardId),
+    /// Migrations are missing; their versions.
+    MissingMigrations(ShardId, Vec<i64>),
+    /// The database has migrations that this program does not know; their versions.
+    NewerMigrations(ShardId, Vec<i64>),
+    /// A migration was changed after it was applied, or broke off.
+    BrokenMigrations(ShardId, Vec<i64>),
+    /// The database is not a shard yet.
+    NotSetUp(ShardId),
+    /// The database is another shard's.
+    Swapped(ShardId, i32),
+    /// The database belongs to another cluster than the first one that answers.
+    OtherCluster(ShardId),
+    /// The cluster has another number of shards.
+    ShardCount(ShardId, i32, usize),
+    /// The database has no whole slot map.
+    NoMap(ShardId),
+    /// The database is empty, but the cluster was set up long ago.
+    LostShard(ShardId),
+}
+
+impl fmt::Display for StartFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoShardReachable(reasons) => {
+                write!(f, "no shard can be reached:")?;
+                reasons.iter().try_for_each(|(shard, reason)| write!(f, " SHARD_{shard}_URL: {reason};"))
+            }
+            Self::Unreachable(shard, reason) => write!(f, "SHARD_{shard}_URL: cannot be reached: {reason}"),
+            Self::SameDatabase(first, second) => {
+                write!(f, "SHARD_{first}_URL and SHARD_{second}_URL name the same database; each shard needs its own")
+            }
+            Self::OldServer(shard, version) => {
+                write!(f, "SHARD_{shard}_URL: PostgreSQL {} is too old; 15 or newer is needed", version / 10_000)
+            }
+            Self::Standby(shard) => write!(f, "SHARD_{shard}_URL: is a standby; name the primary"),
+            Self::MissingMigrations(shard, versions) => {
+                write!(f, "SHARD_{shard}_URL: lacks the migrations {versions:?}; run \"shardrive migrate\"")
+            }
+            Self::NewerMigrations(shard, versions) => {
+                write!(f, "SHARD_{shard}_URL: has the migrations {versions:?} of a newer Shardrive; start that version")
+            }
+            Self::BrokenMigrations(shard, versions) => write!(
+                f,
+                "SHARD_{shard}_URL: the migrations {versions:?} differ from this program's or broke off; \
+                 restore the database or start the program that made it"
+            ),
+            Self::NotSetUp(shard) => {
+                write!(f, "SHARD_{shard}_URL: is not a shard yet; run \"shardrive migrate\"")
+            }
+            Self::Swapped(shard, found) => {
+                write!(f, "SHARD_{shard}_URL: leads to shard {found}; put the URLs in the order of their shards")
+            }
+            Self::OtherCluster(shard) => write!(f, "SHARD_{shard}_URL: belongs to another cluster than the others"),
+            Self::ShardCount(shard, found, given) => write!(
+                f,
+                "SHARD_{shard}_URL: the slot map is for {found} shards, the settings name {given}; \
+                 the number of shards never changes by the settings alone, as that would send users to the wrong shard"
+            ),
+            Self::NoMap(shard) => write!(f, "SHARD_{shard}_URL: has no whole slot map; restore shardrive.slot_map"),
+            Self::LostShard(shard) => write!(
+                f,
+                "SHARD_{shard}_URL: is an empty database, but the cluster's other shards hold data; \
+                 restore this shard from its backup"
+            ),
+        }
+    }
+}
+
+/// Why the cluster was not opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", list(.0))]
+pub struct StartError(pub Vec<StartFault>);
+
+fn list(faults: &[StartFault]) -> String {
+    faults.iter().map(|fault| format!("- {fault}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Asks every database what it is, all at the same time.
+pub(super) async fn probe_all(urls: &[ShardOptions], connect_timeout: Duration) -> Vec<Probe> {
+    join_all(urls.iter().map(|options| async move {
+        let probing = async {
+            let mut connection = options.connect(connect_timeout).await?;
+            probe(&mut connection).await
+        };
+        match tokio::time::timeout(connect_timeout * 2, probing).await {
+            Ok(Ok(facts)) => Ok(facts),
+            Ok(Err(error)) => Err(format!("{} ({error})", options.place())),
+            Err(_) => Err(format!("{} (no answer in time)", options.place())),
+        }
+    }))
+    .await
+}
+
+async fn probe(connection: &mut PgConnection) -> Result<Facts, sqlx::Error> {
+    let (database_key, has_migrations, has_identity, is_standby, server_version): (String, bool, bool, bool, i32) =
+        sqlx::query_as(include_str!("../../sql/shard/inspect_database.sql")).fetch_one(&mut *connection).await?;
+    let mut facts =
+        Facts { database_key, is_standby, server_version, migrations: Vec::new(), identity: None, map: None };
+    if has_migrations {
+        facts.migrations =
+            sqlx::query_as(include_str!("../../sql/shard/list_migrations.sql")).fetch_all(&mut *connection).await?;
+    }
+    if has_identity {
+        facts.identity =
+            sqlx::query_as(include_str!("../../sql/shard/load_identity.sql")).fetch_optional(&mut *connection).await?;
+        facts.map = load_map(connection).await?;
+    }
+    Ok(facts)
+}
+
+/// The faults that forbid to touch the databases at all: they are not what the settings say.
+pub(super) fn identity_faults(probes: &[Probe]) -> Vec<StartFault> {
+    let mut faults = Vec::new();
+    let mut seen: HashMap<&str, ShardId> = HashMap::new();
+    let mut cluster = None;
+    for (shard, facts) in reached(probes) {
+        if let Some(first) = seen.insert(&facts.database_key, shard) {
+            faults.push(StartFault::SameDatabase(first, shard));
+            continue;
+        }
+        if facts.server_version < OLDEST_SERVER {
+            faults.push(StartFault::OldServer(shard, facts.server_version));
+        }
+        if facts.is_standby {
+            faults.push(StartFault::Standby(shard));
+        }
+        let Some(identity) = facts.identity else { continue };
+        if *cluster.get_or_insert(identity.cluster_id) != identity.cluster_id {
+            faults.push(StartFault::OtherCluster(shard));
+            continue;
+        }
+        if identity.shard_id != shard.to_sql() {
+            faults.push(StartFault::Swapped(shard, identity.shard_id));
+        }
+        if usize::try_from(identity.shard_count) != Ok(probes.len()) {
+            faults.push(StartFault::ShardCount(shard, identity.shard_count, probes.len()));
+        }
+    }
+    let served_before = reached(probes).any(|(_, facts)| facts.identity.is_some_and(|identity| identity.ready));
+    if served_before && !faults.iter().any(|fault| matches!(fault, StartFault::ShardCount(..))) {
+        let lost = reached(probes).filter(|(_, facts)| facts.identity.is_none());
+        faults.extend(lost.map(|(shard, _)| StartFault::LostShard(shard)));
+    }
+    faults
+}
+
+/// Everything that forbids to serve.
+fn faults(probes: &[Probe], migrator: &Migrator) -> Vec<StartFault> {
+    if probes.iter().all(Result::is_err) {
+        let reasons = probes
+            .iter()
+            .enumerate()
+            .filter_map(|(index, probe)| Some((shard_id(index), probe.as_ref().err()?.clone())));
+        return vec![StartFault::NoShardReachable(reasons.collect())];
+    }
+    let mut faults = identity_faults(probes);
+    for (shard, facts) in reached(probes) {
+        let known = |version: i64| migrator.iter().find(|migration| migration.version == version);
+        let applied = |version: i64| facts.migrations.iter().any(|applied| applied.version == version);
+
+        let missing: Vec<_> = migrator.iter().map(|m| m.version).filter(|version| !applied(*version)).collect();
+        let newer: Vec<_> =
+            facts.migrations.iter().map(|m| m.version).filter(|version| known(*version).is_none()).collect();
+        let broken: Vec<_> = facts
+            .migrations
+            .iter()
+            .filter(|m| !m.success || known(m.version).is_some_and(|known| *known.checksum != *m.checksum))
+            .map(|m| m.version)
+            .collect();
+
+        let nothing_there = facts.migrations.is_empty() && faults.contains(&StartFault::LostShard(shard));
+        if !missing.is_empty() && !nothing_there {
+            faults.push(StartFault::MissingMigrations(shard, missing));
+        } else if !faults.contains(&StartFault::LostShard(shard)) {
+            match facts.identity {
+                Some(identity) if identity.ready => {
+                    if facts.map.is_none() {
+                        faults.push(StartFault::NoMap(shard));
+                    }
+                }
+                _ => faults.push(StartFault::NotSetUp(shard)),
+            }
+        }
+        if !newer.is_empty() {
+            faults.push(StartFault::NewerMigrations(shard, newer));
+        }
+        if !broken.is_empty() {
+            faults.push(StartFault::BrokenMigrations(shard, broken));
+        }
+    }
+    faults
+}
+
+fn reached(probes: &[Probe]) -> impl Iterator<Item = (ShardId, &Facts)> {
+    probes.iter().enumerate().filter_map(|(index, probe)| Some((shard_id(index), probe.as_ref().ok()?)))
+}
+
+pub(super) fn shard_id(index: usize) -> ShardId {
+    ShardId::new(u16::try_from(index).unwrap_or(u16::MAX)) // the settings allow 5,040 shards at most
+}
+
+impl Cluster {
+    /// Opens the cluster: asks every database what it is, refuses all faults at once, and starts the health checks.
+    ///
+    /// A shard that does not answer is no fault as long as another one does: it is served as soon as it is there,
+    /// and only if it is the database that it should be.
+    ///
+    /// # Errors
+    /// Every fault that was found.
+    pub async fn open(urls: Vec<ShardOptions>, limits: ShardLimits) -> Result<Arc<Self>, StartError> {
+        let probes = probe_all(&urls, limits.connect_timeout).await;
+        let faults = faults(&probes, &migrator());
+        if !faults.is_empty() {
+            return Err(StartError(faults));
+        }
+        let cluster_id = reached(&probes).find_map(|(_, facts)| Some(facts.identity?.cluster_id)).unwrap_or_default();
+        let mut map: Option<SlotMap> = None;
+        for copy in reached(&probes).filter_map(|(_, facts)| facts.map.as_ref()) {
+            match &mut map {
+                Some(map) => map.merge(copy),
+                None => map = Some(copy.clone()),
+            }
+        }
+        let mut shards = Vec::with_capacity(urls.len());
+        for (index, (options, probe)) in urls.into_iter().zip(&probes).enumerate() {
+            let state = match probe {
+                Ok(_) => ShardState::Healthy,
+                Err(reason) => {
+                    log::warn!("shard {index} is unreachable: {reason}");
+                    ShardState::Unreachable
+                }
+            };
+            let identity = Identity { cluster_id, shard: shard_id(index) };
+            let options = options.with_session(limits.call_timeout);
+            shards.push(Arc::new(Shard::new(options, identity, limits, state)));
+        }
+        let map = map.ok_or_else(|| StartError(vec![StartFault::NoMap(ShardId::default())]))?;
+        Ok(Self::assemble(cluster_id, shards, map, limits).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLUSTER: Uuid = Uuid::from_u128(1);
+
+    fn good(shard: i32, count: i32) -> Facts {
+        let migrations = migrator()
+            .iter()
+            .map(|m| AppliedMigration { version: m.version, checksum: m.checksum.to_vec(), success: true })
+            .collect();
+        Facts {
+            database_key: format!("key {shard}"),
+            is_standby: false,
+            server_version: 170_002,
+            migrations,
+            identity: Some(FoundIdentity { cluster_id: CLUSTER, shard_id: shard, shard_count: count, ready: true }),
+            map: Some(SlotMap::initial(2)),
+        }
+    }
+
+    fn changed(shard: i32, change: impl FnOnce(&mut Facts)) -> Probe {
+        let mut facts = good(shard, 2);
+        change(&mut facts);
+        Ok(facts)
+    }
+
+    fn empty(shard: i32) -> Probe {
+        changed(shard, |facts| {
+            facts.migrations.clear();
+            facts.identity = None;
+            facts.map = None;
+        })
+    }
+
+    fn away() -> Probe {
+        Err("away".to_owned())
+    }
+
+    #[test]
+    fn each_fault_is_named() {
+        let (zero, one) = (ShardId::new(0), ShardId::new(1));
+        let last = migrator().iter().last().unwrap().version;
+        let table: Vec<(&str, Vec<Probe>, Vec<StartFault>)> = vec![
+            ("good", vec![Ok(good(0, 2)), Ok(good(1, 2))], vec![]),
+            ("one away", vec![Ok(good(0, 2)), away()], vec![]),
+            (
+                "all away",
+                vec![away(), away()],
+                vec![StartFault::NoShardReachable(vec![(zero, "away".into()), (one, "away".into())])],
+            ),
+            ("same database", vec![Ok(good(0, 2)), changed(0, |_| ())], vec![StartFault::SameDatabase(zero, one)]),
+            (
+                "swapped",
+                vec![Ok(good(1, 2)), Ok(good(0, 2))],
+                vec![StartFault::Swapped(zero, 1), StartFault::Swapped(one, 0)],
+            ),
+            (
+                "grown by the settings alone",
+                vec![Ok(good(0, 2)), Ok(good(1, 2)), empty(2)],
+                vec![
+                    StartFault::ShardCount(zero, 2, 3),
+                    StartFault::ShardCount(one, 2, 3),
+                    StartFault::MissingMigrations(ShardId::new(2), migrator().iter().map(|m| m.version).collect()),
+                ],
+            ),
+            ("lost", vec![Ok(good(0, 2)), empty(1)], vec![StartFault::LostShard(one)]),
+            (
+                "other cluster",
+                vec![
+                    Ok(good(0, 2)),
+                    changed(1, |facts| facts.identity.as_mut().unwrap().cluster_id = Uuid::from_u128(2)),
+                ],
+                vec![StartFault::OtherCluster(one)],
+            ),
+            (
+                "missing migration",
+                vec![
+                    Ok(good(0, 2)),
+                    changed(1, |facts| {
+                        facts.migrations.pop();
+                    }),
+                ],
+                vec![StartFault::MissingMigrations(one, vec![last])],
+            ),
+            (
+                "newer migration",
+                vec![
+                    Ok(good(0, 2)),
+                    changed(1, |facts| {
+                        facts.migrations.push(AppliedMigration { version: 9999, checksum: vec![], success: true });
+                    }),
+                ],
+                vec![StartFault::NewerMigrations(one, vec![9999])],
+            ),
+            (
+                "changed migration",
+                vec![Ok(good(0, 2)), changed(1, |facts| facts.migrations.last_mut().unwrap().checksum = vec![1])],
+                vec![StartFault::BrokenMigrations(one, vec![last])],
+            ),
+            (
+                "half set up",
+                vec![Ok(good(0, 2)), changed(1, |facts| facts.identity.as_mut().unwrap().ready = false)],
+                vec![StartFault::NotSetUp(one)],
+            ),
+            (
+                "two faults at once",
+                vec![changed(0, |facts| facts.server_version = 140_009), changed(1, |facts| facts.is_standby = true)],
+                vec![StartFault::OldServer(zero, 140_009), StartFault::Standby(one)],
+            ),
+            ("no map", vec![Ok(good(0, 2)), changed(1, |facts| facts.map = None)], vec![StartFault::NoMap(one)]),
+        ];
+        for (name, probes, expected) in table {
+            assert_eq!(faults(&probes, &migrator()), expected, "{name}");
+        }
+    }
+}
