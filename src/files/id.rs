@@ -59,7 +59,7 @@ impl IdClock {
 /// The id of the file at `path` in a user's drive: always the same, so that the same listing can be imported twice.
 /// It starts with a zero byte and so sorts below every minted id.
 #[must_use]
-pub fn derive(user: UserId, path: &str) -> Uuid {
+pub(super) fn derive(user: UserId, path: &str) -> Uuid {
     let digest: [u8; 16] = Md5::new().chain_update(user.get().to_be_bytes()).chain_update(path).finalize().into();
     let hash = u128::from_be_bytes(digest);
     let fixed_top = 0xff << 120 | 0xf << VERSION_SHIFT | 0b11 << 62;
@@ -69,7 +69,7 @@ pub fn derive(user: UserId, path: &str) -> Uuid {
 
 /// The slot that an id carries, or `None` if it was not made here.
 #[must_use]
-pub fn slot_in(id: Uuid) -> Option<Slot> {
+pub(super) fn slot_in(id: Uuid) -> Option<Slot> {
     let bits = id.as_u128();
     let ours = bits & ((1 << MARK_BITS) - 1) == MARK && matches!(id.get_version_num(), 7 | 8);
     let slot = u16::try_from(bits >> MARK_BITS & 0xffff).ok().filter(|_| ours)?;

@@ -14,9 +14,9 @@ use super::id::slot_in;
 use super::{FilePatch, IdClock, NewFile, UserId};
 
 /// The longest name, in bytes of UTF-8.
-pub const MAX_NAME_BYTES: usize = 1024;
+const MAX_NAME_BYTES: usize = 1024;
 /// The longest path, in bytes of UTF-8.
-pub const MAX_PATH_BYTES: usize = 4096;
+const MAX_PATH_BYTES: usize = 4096;
 /// The longest media type or checksum, in bytes.
 const MAX_LABEL_BYTES: usize = 255;
 

@@ -6,7 +6,7 @@
 //!         → store ─────────────────┘
 //! ```
 
-//pub mod bulk;
+pub mod bulk;
 mod id;
 mod input;
 mod model;
@@ -15,7 +15,7 @@ mod store;
 mod writer;
 
 pub use id::IdClock;
-pub use input::{FieldFault, FileInput, PatchInput};
+pub use input::{FieldFault, FileInput, PatchInput, check_user};
 pub use model::{Cursor, File, FilePatch, NewFile, Page, PageSize, UserId};
 pub use service::{FileError, Files, Ingested};
 pub use writer::WriterLimits;

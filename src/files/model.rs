@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::IdClock;
 use crate::shard::Slot;
 
 /// A user: 0 to 9,223,372,036,854,775,807.
@@ -50,6 +51,28 @@ pub struct NewFile {
 }
 
 impl NewFile {
+    /// A file to try the service with: `file_<user>.txt`.
+    #[must_use]
+    pub fn test_file(user: UserId, ids: &IdClock) -> Self {
+        Self {
+            user,
+            id: ids.mint(user.slot()),
+            minted: true,
+            name: format!("file_{}.txt", user.0).into(),
+            path: None,
+            mime_type: None,
+            checksum: None,
+            size_bytes: None,
+            modified_at: None,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whose it is.
     #[must_use]
     pub fn user(&self) -> UserId {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use sqlx::PgConnection;
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +56,7 @@ pub struct Cluster {
     limits: ShardLimits,
     stop: CancellationToken,
     tasks: TaskTracker,
+    runtime: Handle,
 }
 
 impl Cluster {
@@ -69,6 +71,7 @@ impl Cluster {
             limits,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            runtime: Handle::current(),
         });
         for shard in &cluster.shards {
             let watch = Watch { interval: limits.health_interval, timeout: limits.health_timeout };
@@ -167,7 +170,13 @@ impl Cluster {
 
     /// Runs a background task that ends at [`Cluster::stopping`]; `shut_down` waits for it.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
+        self.tasks.spawn_on(task, &self.runtime);
+    }
+
+    /// The runtime of the background tasks: work that a request hands over goes on beside the request's own thread.
+    #[must_use]
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// How long calls keep trying for a slot that changes hands.

@@ -1,0 +1,168 @@
+//! Records of CSV (RFC 4180), its columns named by the first one.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use chrono::DateTime;
+use csv_core::{ReadRecordResult, Reader};
+use memchr::memchr_iter;
+
+use super::BodyFault;
+use super::parse::Parsed;
+use crate::files::input::Text;
+use crate::files::{FieldFault, FileInput, IdClock};
+
+/// The columns that a file may have; `user_id` and `file_name` must be there.
+const COLUMNS: [&str; 8] =
+    ["user_id", "file_name", "file_id", "path", "size_bytes", "mime_type", "checksum", "modified_at"];
+
+/// Reads CSV by chunks.
+pub(super) struct CsvRecords {
+    reader: Reader,
+    limit: usize,
+    /// For each column of the body, which of [`COLUMNS`] it is; `None` before the first record.
+    header: Option<Vec<usize>>,
+    /// The record being read: its fields' bytes, and where each of them ends.
+    bytes: Vec<u8>,
+    filled: usize,
+    ends: Vec<usize>,
+    fields: usize,
+}
+
+impl CsvRecords {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            reader: Reader::new(),
+            limit,
+            header: None,
+            bytes: vec![0; 1024],
+            filled: 0,
+            ends: vec![0; COLUMNS.len() + 2],
+            fields: 0,
+        }
+    }
+
+    /// Reads a chunk; an empty one is the end of the body.
+    pub(super) fn feed(
+        &mut self,
+        chunk: &[u8],
+        ids: &IdClock,
+        mut each: impl FnMut(u64, Result<Parsed, FieldFault>),
+    ) -> Result<(), BodyFault> {
+        let mut input = chunk;
+        loop {
+            let line = self.reader.line();
+            let output = self.bytes.get_mut(self.filled..).unwrap_or_default();
+            let ends = self.ends.get_mut(self.fields..).unwrap_or_default();
+            let (result, read, written, ended) = self.reader.read_record(input, output, ends);
+            input = input.get(read..).unwrap_or_default();
+            self.filled += written;
+            self.fields += ended;
+            match result {
+                ReadRecordResult::InputEmpty if chunk.is_empty() => return Ok(()),
+                ReadRecordResult::InputEmpty if input.is_empty() => return Ok(()),
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull if self.bytes.len() >= self.limit => {
+                    let limit = self.limit;
+                    return Err(BodyFault::Malformed(format!("line {line}: the record is longer than {limit} bytes")));
+                }
+                ReadRecordResult::OutputFull => self.bytes.resize((self.bytes.len() * 2).min(self.limit), 0),
+                ReadRecordResult::OutputEndsFull if self.ends.len() > 64 => {
+                    return Err(BodyFault::Malformed(format!("line {line}: the record has too many fields")));
+                }
+                ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
+                ReadRecordResult::Record => {
+                    // Blank lines before the record are passed over without a word, so count back from its end.
+                    let record = self.bytes.get(..self.filled).unwrap_or_default();
+                    let inside = u64::try_from(memchr_iter(b'\n', record).count()).unwrap_or_default();
+                    let line_end = u64::from(!chunk.is_empty());
+                    let start = self.reader.line().saturating_sub(line_end + inside);
+                    self.end_record(start, ids, &mut each)?;
+                    self.filled = 0;
+                    self.fields = 0;
+                }
+                ReadRecordResult::End => return Ok(()),
+            }
+        }
+    }
+
+    fn end_record(
+        &mut self,
+        line: u64,
+        ids: &IdClock,
+        each: &mut impl FnMut(u64, Result<Parsed, FieldFault>),
+    ) -> Result<(), BodyFault> {
+        let bytes = self.bytes.get(..self.filled).unwrap_or_default();
+        let ends = self.ends.get(..self.fields).unwrap_or_default();
+        let Some(header) = &self.header else {
+            self.header = Some(read_header(&fields(bytes, ends))?);
+            return Ok(());
+        };
+        each(line, read_file(header, &fields(bytes, ends), ids));
+        Ok(())
+    }
+}
+
+fn fields<'a>(bytes: &'a [u8], ends: &[usize]) -> Vec<&'a [u8]> {
+    let starts = std::iter::once(&0).chain(ends);
+    starts.zip(ends).map(|(&start, &end)| bytes.get(start..end).unwrap_or_default()).collect()
+}
+
+fn read_header(names: &[&[u8]]) -> Result<Vec<usize>, BodyFault> {
+    let malformed = |reason: String| BodyFault::Malformed(format!("line 1: {reason}"));
+    let mut header = Vec::with_capacity(names.len());
+    for (at, name) in names.iter().enumerate() {
+        let name =
+            String::from_utf8_lossy(if at == 0 { name.strip_prefix(b"\xef\xbb\xbf").unwrap_or(name) } else { name });
+        let column = COLUMNS.iter().position(|column| *column == name.trim());
+        let column = column.ok_or_else(|| {
+            malformed(format!("there is no column {:?}; known are {}", name.trim(), COLUMNS.join(", ")))
+        })?;
+        if header.contains(&column) {
+            return Err(malformed(format!("the column {} is there twice", name.trim())));
+        }
+        header.push(column);
+    }
+    for needed in [0, 1] {
+        if !header.contains(&needed) {
+            return Err(malformed(format!("the column {} is missing", COLUMNS.get(needed).unwrap_or(&""))));
+        }
+    }
+    Ok(header)
+}
+
+fn read_file(header: &[usize], fields: &[&[u8]], ids: &IdClock) -> Result<Parsed, FieldFault> {
+    if fields.len() != header.len() {
+        let reason = format!("has {} fields, but the header has {}", fields.len(), header.len());
+        return Err(FieldFault::new("", reason));
+    }
+    let mut columns: [Option<&str>; COLUMNS.len()] = [None; COLUMNS.len()];
+    for (&column, &field) in header.iter().zip(fields) {
+        let name = COLUMNS.get(column).copied().unwrap_or_default();
+        let text = std::str::from_utf8(field).map_err(|_| FieldFault::new(name, "is not valid UTF-8"))?;
+        if let Some(place) = columns.get_mut(column) {
+            *place = Some(text).filter(|text| !text.is_empty());
+        }
+    }
+    let [user_id, file_name, file_id, path, size_bytes, mime_type, checksum, modified_at] = columns;
+    let text = |text: &'_ str| Text(Cow::Owned(text.to_owned()));
+    let whole = "must be a whole number from 0 to 9223372036854775807";
+    let input = FileInput {
+        user_id: read("user_id", user_id, whole)?.ok_or_else(|| FieldFault::new("user_id", whole))?,
+        file_name: text(file_name.unwrap_or_default()),
+        file_id: read("file_id", file_id, "must be a UUID")?,
+        path: path.map(text),
+        size_bytes: read("size_bytes", size_bytes, whole)?,
+        mime_type: mime_type.map(text),
+        checksum: checksum.map(text),
+        modified_at: modified_at
+            .map(DateTime::parse_from_rfc3339)
+            .transpose()
+            .map_err(|error| FieldFault::new("modified_at", format!("must be an RFC 3339 time: {error}")))?,
+    };
+    input.check(ids).map(Parsed::File)
+}
+
+fn read<T: FromStr>(field: &'static str, text: Option<&str>, must: &'static str) -> Result<Option<T>, FieldFault> {
+    text.map(|text| text.trim().parse().map_err(|_| FieldFault::new(field, must))).transpose()
+}

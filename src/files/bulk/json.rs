@@ -1,0 +1,150 @@
+//! One record of JSON: a file as the API takes it, or an entry of `rclone lsjson`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use serde::Deserialize;
+
+use super::parse::Parsed;
+use crate::files::input::Text;
+use crate::files::{FieldFault, FileInput, IdClock, UserId, id};
+
+/// A file as `POST /ingest` takes it.
+pub(super) fn file(record: &[u8], ids: &IdClock) -> Result<Parsed, FieldFault> {
+    from_json::<FileInput<'_>>(record)?.check(ids).map(Parsed::File)
+}
+
+/// An entry of a listing that `rclone lsjson` wrote (<https://rclone.org/commands/rclone_lsjson/>). Its other fields
+/// do not matter here, and newer versions of rclone may add more.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry<'a> {
+    #[serde(borrow)]
+    path: Text<'a>,
+    #[serde(borrow)]
+    name: Text<'a>,
+    /// -1: unknown.
+    #[serde(default)]
+    size: Option<i64>,
+    #[serde(borrow, default)]
+    mime_type: Option<Text<'a>>,
+    /// Empty if rclone was told not to look.
+    #[serde(borrow, default)]
+    mod_time: Option<Text<'a>>,
+    #[serde(default)]
+    is_dir: bool,
+    #[serde(default)]
+    hashes: Option<BTreeMap<String, String>>,
+}
+
+/// An entry of a listing of `user`'s drive. Its id is made of user and path, so that the same listing can be loaded
+/// again and leaves one row for each path.
+pub(super) fn lsjson_entry(record: &[u8], user: UserId, ids: &IdClock) -> Result<Parsed, FieldFault> {
+    let entry: Entry<'_> = from_json(record)?;
+    if entry.is_dir {
+        return Ok(Parsed::Folder);
+    }
+    let modified_at = match entry.mod_time.as_ref().map(|time| time.0.as_ref()) {
+        None | Some("") => None,
+        Some(time) => Some(
+            DateTime::parse_from_rfc3339(time)
+                .map_err(|error| FieldFault::new("ModTime", format!("must be an RFC 3339 time: {error}")))?,
+        ),
+    };
+    let input = FileInput {
+        user_id: user.get(),
+        file_id: Some(id::derive(user, &entry.path.0)),
+        file_name: entry.name,
+        path: Some(entry.path),
+        size_bytes: entry.size.filter(|size| *size != -1),
+        mime_type: entry.mime_type.filter(|kind| !kind.0.is_empty()),
+        checksum: entry.hashes.as_ref().and_then(strongest).map(|checksum| Text(Cow::Owned(checksum))),
+        modified_at,
+    };
+    input.check(ids).map(Parsed::File).map_err(|fault| FieldFault { field: lsjson_name(fault.field), ..fault })
+}
+
+/// The checksum to keep of those that rclone found, as `sha256:…`. Versions before 1.62 write `SHA-1` for `sha1`.
+fn strongest(hashes: &BTreeMap<String, String>) -> Option<String> {
+    let plain = |name: &str| name.to_ascii_lowercase().replace('-', "");
+    let find = |wanted: &str| hashes.iter().find(|(name, _)| plain(name) == wanted);
+    let (name, value) = ["sha256", "sha1", "md5"].into_iter().find_map(find).or_else(|| hashes.iter().next())?;
+    Some(format!("{}:{value}", plain(name)))
+}
+
+fn lsjson_name(field: Cow<'static, str>) -> Cow<'static, str> {
+    let name = match field.as_ref() {
+        "file_name" => "Name",
+        "path" => "Path",
+        "size_bytes" => "Size",
+        "mime_type" => "MimeType",
+        "checksum" => "Hashes",
+        "modified_at" => "ModTime",
+        _ => return field,
+    };
+    Cow::Borrowed(name)
+}
+
+/// Reads a record; on failure once more, slowly, to learn which field it was.
+fn from_json<'a, T: Deserialize<'a>>(record: &'a [u8]) -> Result<T, FieldFault> {
+    let text = std::str::from_utf8(record).map_err(|_| FieldFault::new("", "is not valid UTF-8"))?; // the place says enough
+    serde_json::from_str(text).map_err(|quick| {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let (field, error) = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+            Ok(_) => (String::new(), quick.to_string()),
+            Err(error) => (error.path().to_string(), error.inner().to_string()),
+        };
+        // The place that serde names is the column in a record; the record's line is told beside it.
+        let reason = error.rsplit_once(" at line ").map_or(error.as_str(), |(reason, _)| reason).to_owned();
+        let field = if field == "." { String::new() } else { field };
+        FieldFault::new(field, reason)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::NewFile;
+
+    fn entry(json: &str) -> Result<Option<NewFile>, String> {
+        match lsjson_entry(json.as_bytes(), UserId::new(42).unwrap(), &IdClock::default()) {
+            Ok(Parsed::File(file)) => Ok(Some(file)),
+            Ok(Parsed::Folder) => Ok(None),
+            Ok(Parsed::Rejected(_)) => unreachable!("rejections are errors here"),
+            Err(fault) => Err(fault.to_string()),
+        }
+    }
+
+    #[test]
+    fn an_entry_as_rclone_writes_it() {
+        let json = r#"{"Path":"bin/[","Name":"[","Size":68496,"MimeType":"application/octet-stream",
+            "ModTime":"2022-09-20T17:27:27.000000001+02:00","IsDir":false,"Hashes":{"SHA-1":"aa","MD5":"bb"},"Tier":"hot"}"#;
+        let file = entry(json).unwrap().unwrap();
+        assert_eq!((file.path(), file.size_bytes), ("bin/[", Some(68496)));
+        assert_eq!(file.checksum.as_deref(), Some("sha1:aa"));
+        assert_eq!(file.modified_at.unwrap().to_rfc3339(), "2022-09-20T15:27:27+00:00");
+        assert_eq!(entry(json).unwrap().unwrap().id(), file.id());
+    }
+
+    #[test]
+    fn unknown_sizes_and_times_are_unknown_and_folders_are_no_files() {
+        let file = entry(r#"{"Path":"a","Name":"a","Size":-1,"ModTime":"","IsDir":false}"#).unwrap().unwrap();
+        assert_eq!((file.size_bytes, file.modified_at), (None, None));
+        assert!(entry(r#"{"Path":"d","Name":"d","Size":-1,"IsDir":true}"#).unwrap().is_none());
+    }
+
+    #[test]
+    fn faults_name_the_field_as_the_client_wrote_it() {
+        for (json, start) in [
+            (r#"{"Path":"a/b","Name":"c","Size":1}"#, "Path: must end in"),
+            (r#"{"Path":"a","Name":"a","Size":-2}"#, "Size: "),
+            (r#"{"Path":"a","Name":"a","ModTime":"yesterday"}"#, "ModTime: "),
+            (r#"{"Path":"a","Size":1}"#, "missing field `Name`"),
+            (r#"{"Path":"a","Name":7}"#, "Name: invalid type"),
+        ] {
+            let fault = entry(json).unwrap_err();
+            assert!(fault.starts_with(start), "{json}: {fault}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Storing a stream of files: routed into a batch for each shard, and all shards written at the same time.
+//!
+//! A shard has a queue of two batches and two tasks that store them, each batch in a transaction of its own, short
+//! enough never to hold up a change of ownership. A batch that the guard refuses is stored without the refused rows,
+//! and those are sent after their slots.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+
+use super::Rejection;
+use crate::files::store::{BatchFate, LoadBatch, Row};
+use crate::files::{FieldFault, Files, NewFile};
+use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
+
+/// Batches that wait for one shard.
+const QUEUE: usize = 2;
+/// Batches that one shard stores at the same time.
+const LANES: usize = 2;
+/// How many rejections are listed one by one.
+const LISTED: usize = 100;
+
+/// How much a load takes on at once.
+#[derive(Clone, Copy, Debug)]
+pub struct BulkLimits {
+    /// Rows in one transaction.
+    pub batch_rows: usize,
+    /// The longest record, in bytes.
+    pub record_bytes: usize,
+    /// The most test files that one request may ask for.
+    pub max_count: u64,
+}
+
+/// What a load has done.
+#[derive(Clone, Default, Debug)]
+pub struct Loaded {
+    /// Files stored.
+    pub inserted: u64,
+    /// Files that were there already.
+    pub duplicates: u64,
+    /// Records that cannot be stored.
+    pub rejected: u64,
+    /// Folders of a listing, which are no files.
+    pub folders: u64,
+    /// Files stored on each shard.
+    pub distribution: BTreeMap<u16, u64>,
+    /// The first 100 rejections.
+    pub rejections: Vec<Rejection>,
+}
+
+impl Loaded {
+    fn reject(&mut self, rejection: Rejection) {
+        self.rejected += 1;
+        if self.rejections.len() < LISTED {
+            self.rejections.push(rejection);
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.inserted += other.inserted;
+        self.duplicates += other.duplicates;
+        self.rejected += other.rejected;
+        self.folders += other.folders;
+        for (shard, rows) in other.distribution {
+            *self.distribution.entry(shard).or_default() += rows;
+        }
+        self.rejections.extend(other.rejections);
+        self.rejections.sort_by_key(|rejection| rejection.line);
+        self.rejections.truncate(LISTED);
+    }
+}
+
+/// A load in progress. Dropping it stops it: what is stored stays, what is not is forgotten.
+pub struct Load {
+    cluster: Arc<Cluster>,
+    limits: BulkLimits,
+    batches: HashMap<ShardId, Vec<Row>>,
+    queues: HashMap<ShardId, mpsc::Sender<Vec<Row>>>,
+    tasks: JoinSet<(Loaded, Result<(), ShardError>)>,
+    loaded: Loaded,
+}
+
+impl Load {
+    /// Begins a load.
+    #[must_use]
+    pub fn start(files: &Files, limits: BulkLimits) -> Self {
+        let cluster = Arc::clone(files.cluster());
+        let distribution = cluster.shards().iter().map(|shard| (shard.id().number(), 0)).collect();
+        Self {
+            cluster,
+            limits,
+            batches: HashMap::new(),
+            queues: HashMap::new(),
+            tasks: JoinSet::new(),
+            loaded: Loaded { distribution, ..Loaded::default() },
+        }
+    }
+
+    /// Takes a file that starts on `line`. Waits while the queue of its shard is full.
+    ///
+    /// # Errors
+    /// If its shard does not store any more; [`Load::finish`] tells why.
+    pub async fn push(&mut self, line: u64, file: NewFile) -> Result<(), ShardError> {
+        let shard = self.cluster.owner(file.user().slot())?.id();
+        let full = self.limits.batch_rows;
+        let batch = self.batches.entry(shard).or_insert_with(|| Vec::with_capacity(full));
+        batch.push(Row { line, file });
+        if batch.len() >= full {
+            let batch = std::mem::replace(batch, Vec::with_capacity(full));
+            self.send(shard, batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes a record that is not stored.
+    pub fn reject(&mut self, rejection: Rejection) {
+        self.loaded.reject(rejection);
+    }
+
+    /// Notes a folder of a listing.
+    pub fn skip_folder(&mut self) {
+        self.loaded.folders += 1;
+    }
+
+    /// Stores what is left and waits for all of it.
+    ///
+    /// # Errors
+    /// The first shard's error; what was done all the same is told beside it.
+    pub async fn finish(mut self) -> (Loaded, Result<(), ShardError>) {
+        let mut outcome = Ok(());
+        for (shard, batch) in std::mem::take(&mut self.batches) {
+            outcome = outcome.and(self.send(shard, batch).await);
+        }
+        self.queues.clear();
+        while let Some(done) = self.tasks.join_next().await {
+            match done {
+                Ok((loaded, result)) => {
+                    self.loaded.add(loaded);
+                    // The task knows why; the sender only that the queue was closed.
+                    if result.is_err() {
+                        outcome = result;
+                    }
+                }
+                Err(broken) => {
+                    log::error!("a loading task broke off: {broken}");
+                    outcome = Err(ShardError::Unavailable { shard: ShardId::default() });
+                }
+            }
+        }
+        (self.loaded, outcome)
+    }
+
+    async fn send(&mut self, shard: ShardId, batch: Vec<Row>) -> Result<(), ShardError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if let Some(shard) = self.cluster.shard(shard) {
+            shard.check()?;
+        }
+        let queue = self.queues.entry(shard).or_insert_with(|| {
+            let (sender, receiver) = mpsc::channel(QUEUE);
+            let receiver = Arc::new(Mutex::new(receiver));
+            for _ in 0..LANES {
+                let lane = store_batches(Arc::clone(&self.cluster), Arc::clone(&receiver));
+                self.tasks.spawn_on(lane, self.cluster.runtime());
+            }
+            sender
+        });
+        queue.send(batch).await.map_err(|_| ShardError::Unavailable { shard })
+    }
+}
+
+/// Stores batch after batch, until there are no more or a shard fails; then the queue is closed.
+async fn store_batches(
+    cluster: Arc<Cluster>,
+    queue: Arc<Mutex<mpsc::Receiver<Vec<Row>>>>,
+) -> (Loaded, Result<(), ShardError>) {
+    let mut loaded = Loaded::default();
+    loop {
+        let next = queue.lock().await.recv().await;
+        let Some(batch) = next else { return (loaded, Ok(())) };
+        if let Err(error) = store_batch(&cluster, batch, &mut loaded).await {
+            queue.lock().await.close();
+            return (loaded, Err(error));
+        }
+    }
+}
+
+/// Stores a batch, wherever its slots are by now.
+async fn store_batch(cluster: &Cluster, batch: Vec<Row>, loaded: &mut Loaded) -> Result<(), ShardError> {
+    let mut parts = vec![batch];
+    let mut moving: Option<MovingSlot> = None;
+    while let Some(part) = parts.pop() {
+        for (shard, mut rows) in by_owner(cluster, part)? {
+            // In the order of the primary key: the pages of a user lie together, and no two loads can wait in a ring.
+            rows.sort_unstable_by_key(|row| (row.file.user(), row.file.id()));
+            let call = LoadBatch::new(&rows);
+            match shard.run(&call).await {
+                Ok(Some(BatchFate::Stored { inserted, taken })) => count(&rows, shard.id(), inserted, &taken, loaded),
+                Ok(Some(BatchFate::Refused(slots))) => {
+                    let (foreign, owned) = split_refused(rows, &slots);
+                    let slot = foreign.first().map_or_else(|| Slot::of_user(0), |row| row.file.user().slot());
+                    moving
+                        .get_or_insert_with(|| MovingSlot::new(slot, cluster.limits()))
+                        .wait_for_owner(cluster, shard.id())
+                        .await?;
+                    parts.extend([foreign, owned]);
+                }
+                Ok(None) => return Err(ShardError::Moving),
+                Err(ShardError::RowRefused { .. }) if rows.len() > 1 => {
+                    let second = rows.split_off(rows.len() / 2);
+                    parts.extend([second, rows]);
+                }
+                Err(ShardError::RowRefused { constraint, .. }) => {
+                    for row in rows {
+                        let why = constraint.as_deref().map_or_else(
+                            || "the database cannot hold it".to_owned(),
+                            |constraint| format!("the database's rule {constraint} forbids it"),
+                        );
+                        loaded.reject(Rejection { record: 0, line: row.line, fault: FieldFault::new("", why) });
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn by_owner(cluster: &Cluster, rows: Vec<Row>) -> Result<Vec<(Arc<Shard>, Vec<Row>)>, ShardError> {
+    let mut groups: Vec<(Arc<Shard>, Vec<Row>)> = Vec::new();
+    for row in rows {
+        let owner = cluster.owner(row.file.user().slot())?;
+        match groups.iter_mut().find(|(shard, _)| shard.id() == owner.id()) {
+            Some((_, rows)) => rows.push(row),
+            None => groups.push((Arc::clone(owner), vec![row])),
+        }
+    }
+    Ok(groups)
+}
+
+fn split_refused(rows: Vec<Row>, refused: &[Slot]) -> (Vec<Row>, Vec<Row>) {
+    let refused: HashSet<Slot> = refused.iter().copied().collect();
+    rows.into_iter().partition(|row| refused.contains(&row.file.user().slot()))
+}
+
+fn count(rows: &[Row], shard: ShardId, inserted: usize, taken: &[uuid::Uuid], loaded: &mut Loaded) {
+    let as_count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    loaded.inserted += as_count(inserted);
+    loaded.duplicates += as_count(rows.len().saturating_sub(inserted + taken.len()));
+    *loaded.distribution.entry(shard.number()).or_default() += as_count(inserted);
+    let taken: HashSet<_> = taken.iter().copied().collect();
+    for row in rows.iter().filter(|row| taken.contains(&row.file.id())) {
+        let fault = FieldFault::new("file_id", "belongs to another user's file");
+        loaded.reject(Rejection { record: 0, line: row.line, fault });
+    }
+}
