@@ -4,6 +4,8 @@
 //!
 //! - [`shard`]: slots, the slot map, connections, routing, ownership
 //! - [`files`]: what a drive knows about files; group commit and bulk loads
+//! - [`stats`]: how much is where
 
 pub mod files;
 pub mod shard;
+pub mod stats;

@@ -56,30 +56,47 @@ impl Encoding {
 }
 
 /// A body being read.
-pub struct Body<'a> {
-    unpacked: Pin<Box<dyn AsyncRead + 'a>>,
+pub struct Body<R> {
+    unpacked: Unpacked<R>,
     packed_bytes: Arc<AtomicU64>,
     unpacked_bytes: u64,
     chunk: Vec<u8>,
 }
 
-impl<'a> Body<'a> {
+/// An enum rather than a box, so that a body may go to another thread wherever its source may.
+enum Unpacked<R> {
+    Identity(BufReader<Counted<R>>),
+    Gzip(GzipDecoder<BufReader<Counted<R>>>),
+    Zstd(ZstdDecoder<BufReader<Counted<R>>>),
+}
+
+impl<R: AsyncRead + Unpin> Unpacked<R> {
+    async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Identity(reader) => reader.read(into).await,
+            Self::Gzip(reader) => reader.read(into).await,
+            Self::Zstd(reader) => reader.read(into).await,
+        }
+    }
+}
+
+impl<R: AsyncRead + Unpin> Body<R> {
     /// Reads `packed`, which is packed as `encoding` says.
-    pub fn new(packed: impl AsyncRead + Unpin + 'a, encoding: Encoding) -> Self {
+    pub fn new(packed: R, encoding: Encoding) -> Self {
         let packed_bytes = Arc::new(AtomicU64::new(0));
         let counted = BufReader::new(Counted { inner: packed, count: Arc::clone(&packed_bytes) });
-        let unpacked: Pin<Box<dyn AsyncRead + 'a>> = match encoding {
-            Encoding::Identity => Box::pin(counted),
+        let unpacked = match encoding {
+            Encoding::Identity => Unpacked::Identity(counted),
             Encoding::Gzip => {
                 let mut decoder = GzipDecoder::new(counted);
                 decoder.multiple_members(true);
-                Box::pin(decoder)
+                Unpacked::Gzip(decoder)
             }
             Encoding::Zstd => {
                 let window = DParameter::window_log_max(ZSTD_WINDOW_LOG);
                 let mut decoder = ZstdDecoder::with_params(counted, &[window]);
                 decoder.multiple_members(true);
-                Box::pin(decoder)
+                Unpacked::Zstd(decoder)
             }
         };
         Self { unpacked, packed_bytes, unpacked_bytes: 0, chunk: vec![0; CHUNK_BYTES] }

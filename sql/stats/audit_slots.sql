@@ -1,0 +1,14 @@
+-- For each slot: its owner in this shard's map, the rows that are here, and the rows that the counts tell of.
+SELECT m.slot, m.owner, m.epoch,
+       coalesce(scanned.rows, 0)  AS scanned_rows,
+       coalesce(scanned.bytes, 0) AS scanned_bytes,
+       coalesce(t.rows, 0)        AS counted_rows,
+       coalesce(t.bytes, 0)       AS counted_bytes
+  FROM shardrive.slot_map AS m
+  LEFT JOIN shardrive.slot_totals AS t USING (slot)
+  LEFT JOIN (
+        SELECT shardrive.slot_of(user_id) AS slot, count(*) AS rows, coalesce(sum(size_bytes), 0)::bigint AS bytes
+          FROM file_metadata
+         GROUP BY 1
+       ) AS scanned USING (slot)
+ ORDER BY m.slot

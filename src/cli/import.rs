@@ -1,0 +1,251 @@
+//! `shardrive import`: sends files or standard input to a running service, with a progress bar.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use futures_util::{Stream, stream};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use memchr::memchr_iter;
+use serde_json::Value;
+use tokio::io::AsyncRead;
+
+use super::Failure;
+use crate::files::bulk::{Body, Encoding};
+
+/// What to import, and where to.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// Files to send; - or none for standard input. Names ending in .gz or .zst are unpacked.
+    files: Vec<PathBuf>,
+    /// Where the service is.
+    #[arg(long, default_value = "http://127.0.0.1:8000")]
+    url: String,
+    /// What the files hold. Without it their names tell: .ndjson, .jsonl, .json, .csv; .json with --user-id is lsjson.
+    #[arg(long, value_enum)]
+    format: Option<ImportFormat>,
+    /// Whose files a listing of `rclone lsjson -R` holds.
+    #[arg(long)]
+    user_id: Option<u64>,
+    /// At a record that cannot be stored: go on without it, or stop.
+    #[arg(long, value_enum, default_value_t = OnError::Skip)]
+    on_error: OnError,
+    /// Print the service's answers as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The formats that the service takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum ImportFormat {
+    /// One JSON object a line.
+    Ndjson,
+    /// A JSON array of objects.
+    Json,
+    /// Comma-separated values with a header.
+    Csv,
+    /// The output of `rclone lsjson -R`.
+    Lsjson,
+}
+
+/// What to do at a record that cannot be stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum OnError {
+    /// Go on without it.
+    Skip,
+    /// Stop there.
+    Abort,
+}
+
+/// Sends every file. Succeeds only if every record is stored, now or before.
+///
+/// # Errors
+/// What could not be read, sent or stored.
+pub async fn run(args: ImportArgs) -> Result<(), Failure> {
+    let client = reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .build()
+        .map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
+    let inputs = if args.files.is_empty() { vec![PathBuf::from("-")] } else { args.files.clone() };
+    let mut rejected = 0;
+    for input in &inputs {
+        let answer = send(&client, &args, input).await?;
+        rejected += answer.get("rejected").and_then(Value::as_u64).unwrap_or(0);
+        report(&args, input, &answer);
+    }
+    if rejected > 0 {
+        return Err(Failure::partial(format!("{} records were rejected", HumanCount(rejected))));
+    }
+    Ok(())
+}
+
+async fn send(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Result<Value, Failure> {
+    let shown = input.display();
+    let name = input.to_string_lossy();
+    let format = args.format.or_else(|| format_of(&name, args.user_id.is_some())).ok_or_else(|| {
+        Failure::usage(format!("{shown}: what does it hold? Say --format ndjson, json, csv or lsjson"))
+    })?;
+    let (reader, size): (Box<dyn AsyncRead + Send + Unpin>, Option<u64>) = if name == "-" {
+        (Box::new(tokio::io::stdin()), None)
+    } else {
+        let failed = |error| Failure::failed(format!("{shown}: {error}"));
+        let file = tokio::fs::File::open(input).await.map_err(failed)?;
+        let size = file.metadata().await.map_err(failed)?.len();
+        (Box::new(file), Some(size))
+    };
+    let progress = Progress::new(size);
+    let body = Body::new(reader, Encoding::from_file_name(&name));
+    let fault = Arc::new(std::sync::Mutex::new(None));
+    let stream = chunks(body, progress.clone(), Arc::clone(&fault));
+
+    let mut query = vec![("on_error", if args.on_error == OnError::Skip { "skip" } else { "abort" }.to_owned())];
+    let content_type = match format {
+        ImportFormat::Ndjson => "application/x-ndjson",
+        ImportFormat::Csv => "text/csv",
+        ImportFormat::Json | ImportFormat::Lsjson => "application/json",
+    };
+    if format == ImportFormat::Lsjson {
+        let user = args.user_id.ok_or_else(|| Failure::usage("a listing needs --user-id: whose files are they?"))?;
+        query.extend([("format", "lsjson".to_owned()), ("user_id", user.to_string())]);
+    }
+    let sent = client
+        .post(format!("{}/ingest/bulk", args.url.trim_end_matches('/')))
+        .query(&query)
+        .header("content-type", content_type)
+        .body(reqwest::Body::wrap_stream(stream))
+        .send()
+        .await;
+    progress.end();
+    if let Some(fault) = fault.lock().ok().and_then(|mut fault| fault.take()) {
+        return Err(Failure::failed(format!("{shown}: {fault}")));
+    }
+    let answer = sent.map_err(|error| Failure::failed(format!("{}: {}", args.url, chain(&error))))?;
+    let status = answer.status();
+    let answer: Value = answer
+        .json()
+        .await
+        .map_err(|error| Failure::failed(format!("{}: no JSON answer (status {status}): {error}", args.url)))?;
+    if status.is_success() {
+        return Ok(answer);
+    }
+    if args.json {
+        println!("{answer}");
+    }
+    let detail = answer.get("detail").or_else(|| answer.get("title")).and_then(Value::as_str).unwrap_or("no reason given");
+    let stored = answer.get("inserted").and_then(Value::as_u64).unwrap_or(0);
+    Err(Failure::failed(format!("{shown}: {detail} (status {status}; {} records were stored before)", HumanCount(stored))))
+}
+
+/// An error with its causes, as reqwest's own text leaves them out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn format_of(name: &str, has_user: bool) -> Option<ImportFormat> {
+    let plain = name.trim_end_matches(".gz").trim_end_matches(".zst");
+    match plain.rsplit_once('.').map(|(_, end)| end)? {
+        "ndjson" | "jsonl" => Some(ImportFormat::Ndjson),
+        "json" if has_user => Some(ImportFormat::Lsjson),
+        "json" => Some(ImportFormat::Json),
+        "csv" => Some(ImportFormat::Csv),
+        _ => None,
+    }
+}
+
+type SharedFault = Arc<std::sync::Mutex<Option<String>>>;
+
+/// The unpacked body as a stream. A fault ends it with an error, which breaks the request off; its text goes to
+/// `fault`, as the HTTP client would not tell it.
+fn chunks<R: AsyncRead + Unpin + Send + 'static>(
+    body: Body<R>,
+    progress: Progress,
+    fault: SharedFault,
+) -> impl Stream<Item = Result<Vec<u8>, std::io::Error>> + Send + 'static {
+    stream::unfold((body, progress, fault), |(mut body, progress, fault)| async move {
+        match body.next_chunk().await {
+            Ok([]) => None,
+            Ok(chunk) => {
+                let chunk = chunk.to_vec();
+                progress.advance(body.packed_bytes(), &chunk);
+                Some((Ok(chunk), (body, progress, fault)))
+            }
+            Err(reason) => {
+                if let Ok(mut place) = fault.lock() {
+                    *place = Some(reason.to_string());
+                }
+                Some((Err(std::io::Error::other("the input cannot be read")), (body, progress, fault)))
+            }
+        }
+    })
+}
+
+/// The bar: bytes of the file, and the lines in it. Hidden where nobody looks.
+#[derive(Clone)]
+struct Progress {
+    bar: ProgressBar,
+    rows: Arc<AtomicU64>,
+}
+
+impl Progress {
+    fn new(size: Option<u64>) -> Self {
+        let bar = match size {
+            _ if !std::io::stderr().is_terminal() => ProgressBar::hidden(),
+            Some(size) => ProgressBar::new(size),
+            None => ProgressBar::new_spinner(),
+        };
+        let template = match size {
+            Some(_) => "{bar:32} {percent}%  {bytes}/{total_bytes}  {msg}  {eta} left",
+            None => "{spinner} {bytes}  {msg}  {elapsed}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self { bar, rows: Arc::new(AtomicU64::new(0)) }
+    }
+
+    fn advance(&self, packed_bytes: u64, chunk: &[u8]) {
+        let lines = u64::try_from(memchr_iter(b'\n', chunk).count()).unwrap_or_default();
+        let rows = self.rows.fetch_add(lines, Ordering::Relaxed) + lines;
+        let millis = u64::try_from(self.bar.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        self.bar.set_position(packed_bytes);
+        self.bar.set_message(format!("{} rows  {} rows/s", HumanCount(rows), HumanCount(rows * 1000 / millis)));
+    }
+
+    fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn report(args: &ImportArgs, input: &Path, answer: &Value) {
+    if args.json {
+        println!("{answer}");
+        return;
+    }
+    let number = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);
+    println!(
+        "{}: {} stored, {} were there already, {} rejected",
+        input.display(),
+        HumanCount(number("inserted")),
+        HumanCount(number("duplicates")),
+        HumanCount(number("rejected"))
+    );
+    if let Some(Value::Object(shards)) = answer.get("distribution") {
+        for (shard, rows) in shards {
+            println!("  shard {shard}: {} stored", HumanCount(rows.as_u64().unwrap_or(0)));
+        }
+    }
+    for rejection in answer.get("rejections").and_then(Value::as_array).into_iter().flatten() {
+        let text = |name: &str| rejection.get(name).map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
+        let field = text("field").filter(|field| !field.is_empty()).map(|field| format!("{field}: ")).unwrap_or_default();
+        eprintln!("  line {}: {field}{}", text("line").unwrap_or_default(), text("reason").unwrap_or_default());
+    }
+}

@@ -1,0 +1,111 @@
+//! `shardrive shards …`: looking at the shards themselves, past any API process.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::Failure;
+use crate::shard::Cluster;
+use crate::stats::{Audit, Method, Status, audit, gather};
+
+/// What to do with the shards.
+#[derive(Subcommand, Debug)]
+pub enum ShardsCommand {
+    /// Show each shard: where it is, whether it answers, its slots, rows and bytes.
+    Status(OutputArgs),
+    /// Read every row of every shard: each on its owner, counts equal to /stats, ids unique.
+    Verify(OutputArgs),
+}
+
+/// How to print.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct OutputArgs {
+    /// Print JSON for scripts.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command on an open cluster.
+///
+/// # Errors
+/// If a shard is away, or the audit found something.
+pub async fn run(command: &ShardsCommand, cluster: &Arc<Cluster>, deadline: Duration) -> Result<(), Failure> {
+    match command {
+        ShardsCommand::Status(output) => status(cluster, deadline, *output).await,
+        ShardsCommand::Verify(output) => verify(cluster, *output).await,
+    }
+}
+
+async fn status(cluster: &Cluster, deadline: Duration, output: OutputArgs) -> Result<(), Failure> {
+    let stats = gather(cluster, Method::Counts, deadline).await;
+    if output.json {
+        let shards: Vec<_> = cluster
+            .shards()
+            .iter()
+            .zip(&stats.shards)
+            .map(|(shard, stats)| {
+                json!({
+                    "shard_id": stats.shard.number(), "place": shard.options().place(), "status": stats.status,
+                    "slots": stats.slots, "record_count": stats.rows, "size_bytes": stats.bytes,
+                })
+            })
+            .collect();
+        let epoch = cluster.map().epoch();
+        println!("{}", json!({"cluster_id": cluster.id(), "epoch": epoch, "complete": stats.complete, "shards": shards}));
+    } else {
+        println!("cluster {}, slot map at epoch {}", cluster.id(), cluster.map().epoch());
+        println!("{:<6} {:<12} {:>6} {:>15} {:>12}  place", "shard", "status", "slots", "rows", "bytes");
+        for (shard, stats) in cluster.shards().iter().zip(&stats.shards) {
+            let count = |number: Option<u64>| number.map_or("?".to_owned(), |number| HumanCount(number).to_string());
+            let bytes = stats.bytes.map_or("?".to_owned(), |bytes| HumanBytes(bytes).to_string());
+            let word = match stats.status {
+                Status::Healthy => "healthy",
+                Status::Late => "late",
+                Status::Unreachable => "unreachable",
+            };
+            let (slots, rows, place) = (count(stats.slots), count(stats.rows), shard.options().place());
+            println!("{:<6} {word:<12} {slots:>6} {rows:>15} {bytes:>12}  {place}", stats.shard.number());
+        }
+    }
+    if stats.complete { Ok(()) } else { Err(Failure::failed("not every shard answered")) }
+}
+
+async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), Failure> {
+    let total = gather(cluster, Method::Counts, Duration::from_secs(5)).await.total_rows();
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent}%  {human_pos} of {human_len} rows  {eta} left") {
+        bar.set_style(style);
+    }
+    let result = audit(cluster, |ids| bar.set_position(ids)).await;
+    bar.finish_and_clear();
+    let audit = result.map_err(|error| Failure::failed(error.to_string()))?;
+    if output.json {
+        let rows: serde_json::Map<_, _> =
+            audit.rows.iter().map(|(shard, rows)| (shard.to_string(), json!(rows))).collect();
+        let findings: Vec<_> = audit.findings.iter().map(ToString::to_string).collect();
+        println!(
+            "{}",
+            json!({
+                "ok": audit.total_findings == 0, "rows": rows, "ids": audit.ids,
+                "findings": findings, "total_findings": audit.total_findings,
+            })
+        );
+    } else {
+        for (shard, rows) in &audit.rows {
+            println!("shard {shard}: {} rows, each on its owner", HumanCount(*rows));
+        }
+        println!("{} ids compared", HumanCount(audit.ids));
+        audit.findings.iter().for_each(|finding| println!("WRONG: {finding}"));
+        if audit.total_findings > Audit::LISTED.try_into().unwrap_or(u64::MAX) {
+            println!("… and more");
+        }
+    }
+    match audit.total_findings {
+        0 => Ok(()),
+        found => Err(Failure::failed(format!("{} findings", HumanCount(found)))),
+    }
+}

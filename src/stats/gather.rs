@@ -1,0 +1,128 @@
+//! Counting by scatter-gather: one statement a shard, a deadline, and an honest answer about who was missing.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sqlx::PgConnection;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use crate::shard::{Cluster, SLOT_COUNT, Shard, ShardCall, ShardId, ShardState};
+
+/// Where the numbers come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Method {
+    /// The counts that every transaction keeps: exact, and as quick at a hundred million rows as at a thousand.
+    Counts,
+    /// The rows themselves: what the counts must agree with. Takes as long as reading every row.
+    Scan,
+}
+
+/// Whether a shard answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It did.
+    Healthy,
+    /// It is there, but did not answer before the deadline.
+    Late,
+    /// It cannot be reached.
+    Unreachable,
+}
+
+/// One shard's share.
+#[derive(Clone, Debug)]
+pub struct ShardStats {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its database's name.
+    pub database: String,
+    /// Whether it answered.
+    pub status: Status,
+    /// Rows of the slots that it owns; `None` if it did not answer.
+    pub rows: Option<u64>,
+    /// Sum of their known sizes in bytes.
+    pub bytes: Option<u64>,
+    /// Slots that it owns.
+    pub slots: Option<u64>,
+}
+
+/// All shards' shares.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// In the order of the shards' numbers.
+    pub shards: Vec<ShardStats>,
+    /// True if every shard answered, and every slot was counted on exactly one of them.
+    pub complete: bool,
+}
+
+impl Stats {
+    /// The rows of the shards that answered.
+    #[must_use]
+    pub fn total_rows(&self) -> u64 {
+        self.shards.iter().filter_map(|shard| shard.rows).sum()
+    }
+
+    /// The bytes of the shards that answered.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.shards.iter().filter_map(|shard| shard.bytes).sum()
+    }
+}
+
+/// Asks every shard, for `deadline` at most. While a slot changes hands, asks again until each slot is counted once.
+pub async fn gather(cluster: &Cluster, method: Method, deadline: Duration) -> Stats {
+    let until = Instant::now() + deadline;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let gathered = cluster.scatter(&Count(method), left).await;
+        let all_answered = gathered.is_complete();
+        let answers = cluster.shards().iter().zip(gathered.answers);
+        let shards: Vec<_> = answers.map(|(shard, (_, answer))| share(shard, answer.ok().flatten())).collect();
+        let slots: u64 = shards.iter().filter_map(|shard| shard.slots).sum();
+        let complete = all_answered && slots == u64::from(SLOT_COUNT);
+        if complete || !all_answered || Instant::now() >= until {
+            return Stats { shards, complete };
+        }
+    }
+}
+
+fn share(shard: &Shard, counted: Option<Counted>) -> ShardStats {
+    let status = match (&counted, shard.state()) {
+        (Some(_), _) => Status::Healthy,
+        (None, ShardState::Healthy) => Status::Late,
+        (None, ShardState::Unreachable) => Status::Unreachable,
+    };
+    ShardStats {
+        shard: shard.id(),
+        database: shard.options().database().to_owned(),
+        status,
+        rows: counted.as_ref().map(|counted| counted.rows),
+        bytes: counted.as_ref().map(|counted| counted.bytes),
+        slots: counted.as_ref().map(|counted| counted.slots),
+    }
+}
+
+struct Count(Method);
+
+struct Counted {
+    slots: u64,
+    rows: u64,
+    bytes: u64,
+}
+
+impl ShardCall for Count {
+    type Output = Counted;
+
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Counted>, sqlx::Error> {
+        let statement = match self.0 {
+            Method::Counts => include_str!("../../sql/stats/count_owned.sql"),
+            Method::Scan => include_str!("../../sql/stats/scan_owned.sql"),
+        };
+        let (slots, rows, bytes): (i64, i64, i64) =
+            sqlx::query_as(statement).bind(shard.to_sql()).fetch_one(connection).await?;
+        // A negative sum would be a broken count; the audit finds it, and here it is shown as nothing.
+        let count = |number: i64| u64::try_from(number).unwrap_or(0);
+        Ok(Some(Counted { slots: count(slots), rows: count(rows), bytes: count(bytes) }))
+    }
+}
