@@ -44,6 +44,11 @@ pub trait ShardCall: Sync {
     fn is_repeatable(&self) -> bool {
         true
     }
+
+    /// How long it may take, if that is longer than other calls.
+    fn time_limit(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// The shards and who owns what.
@@ -220,7 +225,7 @@ impl Shard {
         let mut reconnects = 0;
         loop {
             let mut lease = self.lease().await?;
-            let error = match self.while_healthy(call.call(&mut lease, self.id())).await? {
+            let error = match self.while_healthy_for(call.time_limit(), call.call(&mut lease, self.id())).await? {
                 Ok(output) => {
                     lease.give_back();
                     return Ok(output);

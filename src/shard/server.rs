@@ -153,12 +153,21 @@ impl Shard {
     /// # Errors
     /// `Unavailable` when the shard goes away meanwhile, `Timeout` at the deadline. The work is dropped then.
     pub async fn while_healthy<T>(&self, work: impl Future<Output = T>) -> Result<T, ShardError> {
+        self.while_healthy_for(None, work).await
+    }
+
+    /// As [`Shard::while_healthy`], with a time limit of its own.
+    pub(super) async fn while_healthy_for<T>(
+        &self,
+        limit: Option<Duration>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, ShardError> {
         let mut state = self.state.subscribe();
         tokio::select! {
             biased;
             done = work => Ok(done),
             () = until(&mut state, ShardState::Unreachable) => Err(ShardError::Unavailable { shard: self.id }),
-            () = tokio::time::sleep(self.limits.call_timeout) => Err(ShardError::Timeout { shard: self.id }),
+            () = tokio::time::sleep(limit.unwrap_or(self.limits.call_timeout)) => Err(ShardError::Timeout { shard: self.id }),
         }
     }
 

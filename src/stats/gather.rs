@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
@@ -16,6 +16,11 @@ pub enum Method {
     Counts,
     /// The rows themselves: what the counts must agree with. Takes as long as reading every row.
     Scan,
+}
+
+impl Method {
+    /// How long a scan may take.
+    pub const SCAN_LIMIT: Duration = Duration::from_mins(5);
 }
 
 /// Whether a shard answered.
@@ -115,14 +120,29 @@ impl ShardCall for Count {
     type Output = Counted;
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Counted>, sqlx::Error> {
-        let statement = match self.0 {
-            Method::Counts => include_str!("../../sql/stats/count_owned.sql"),
-            Method::Scan => include_str!("../../sql/stats/scan_owned.sql"),
+        let (slots, rows, bytes): (i64, i64, i64) = match self.0 {
+            Method::Counts => {
+                let statement = sqlx::query_as(include_str!("../../sql/stats/count_owned.sql"));
+                statement.bind(shard.to_sql()).fetch_one(connection).await?
+            }
+            Method::Scan => {
+                let mut transaction = connection.begin().await?;
+                sqlx::query(include_str!("../../sql/stats/allow_long_scan.sql")).execute(&mut *transaction).await?;
+                let statement = sqlx::query_as(include_str!("../../sql/stats/scan_owned.sql"));
+                let counted = statement.bind(shard.to_sql()).fetch_one(&mut *transaction).await?;
+                transaction.commit().await?;
+                counted
+            }
         };
-        let (slots, rows, bytes): (i64, i64, i64) =
-            sqlx::query_as(statement).bind(shard.to_sql()).fetch_one(connection).await?;
         // A negative sum would be a broken count; the audit finds it, and here it is shown as nothing.
         let count = |number: i64| u64::try_from(number).unwrap_or(0);
         Ok(Some(Counted { slots: count(slots), rows: count(rows), bytes: count(bytes) }))
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        match self.0 {
+            Method::Counts => None,
+            Method::Scan => Some(Method::SCAN_LIMIT),
+        }
     }
 }

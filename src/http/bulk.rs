@@ -1,0 +1,329 @@
+//! Many files at once over HTTP: a streamed body, or test files by count.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use actix_web::error::PayloadError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+use tokio_util::io::StreamReader;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::docs::{BodyProblems, RequestProblems, ShardProblems};
+use super::extract::{header_text, query, query_number};
+use super::{AppState, Code, Problem, answer};
+use crate::files::bulk::{Body, BodyFault, Encoding, Format, Load, Loaded, Parsed, Records, Rejection};
+use crate::files::{NewFile, UserId};
+use crate::shard::ShardError;
+
+/// Test files that are listed one by one in the answer.
+const LISTED: usize = 1000;
+/// How long a body may stand still.
+const STALL: Duration = Duration::from_secs(30);
+
+/// What a load has done.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BulkAnswer {
+    /// True if no record was rejected.
+    #[schema(example = true)]
+    success: bool,
+    /// What was done, in words.
+    #[schema(example = "Inserted 100 records")]
+    message: String,
+    #[serde(flatten)]
+    done: BulkCounts,
+    /// Why records were rejected, the first 100.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rejections: Vec<RejectedRecord>,
+    /// The test files, the first 1,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<Vec<TestFile>>,
+}
+
+/// The numbers of a load; a load that broke off tells them too.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BulkCounts {
+    /// Files stored.
+    #[schema(example = 100)]
+    inserted: u64,
+    /// Files that were there already.
+    #[schema(example = 0)]
+    duplicates: u64,
+    /// Records that cannot be stored.
+    #[schema(example = 0)]
+    rejected: u64,
+    /// Folders of a listing: they are not stored.
+    #[schema(example = 0)]
+    folders: u64,
+    /// Files stored on each shard.
+    #[schema(value_type = BTreeMap<String, u64>, example = json!({"0": 50, "1": 50}))]
+    distribution: BTreeMap<u16, u64>,
+}
+
+impl From<&Loaded> for BulkCounts {
+    fn from(loaded: &Loaded) -> Self {
+        Self {
+            inserted: loaded.inserted,
+            duplicates: loaded.duplicates,
+            rejected: loaded.rejected,
+            folders: loaded.folders,
+            distribution: loaded.distribution.clone(),
+        }
+    }
+}
+
+/// A record that cannot be stored.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RejectedRecord {
+    /// The line that it starts on, from 1.
+    #[schema(example = 3)]
+    line: u64,
+    /// Which record it is, from 1, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 3)]
+    record: Option<u64>,
+    /// The field that is wrong; empty if it is the record as a whole.
+    #[schema(example = "file_name")]
+    field: String,
+    /// What must be true of it.
+    #[schema(example = "must not be empty")]
+    reason: String,
+}
+
+impl From<Rejection> for RejectedRecord {
+    fn from(rejection: Rejection) -> Self {
+        Self {
+            line: rejection.line,
+            record: Some(rejection.record).filter(|record| *record > 0),
+            field: rejection.fault.field.into_owned(),
+            reason: rejection.fault.reason.into_owned(),
+        }
+    }
+}
+
+/// A test file that was stored.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TestFile {
+    file_id: Uuid,
+    user_id: i64,
+    file_name: String,
+    shard_id: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BulkQuery {
+    count: Option<String>,
+    format: Option<String>,
+    user_id: Option<String>,
+    on_error: Option<String>,
+}
+
+/// What to do at a record that cannot be stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnError {
+    /// Go on without it.
+    Skip,
+    /// Stop there.
+    Abort,
+}
+
+/// Why a load ended before its body.
+enum Stop {
+    Body(BodyFault),
+    Stalled,
+    Record(Rejection),
+    Shard(ShardError),
+}
+
+/// Store many files
+///
+/// Either `count=N`: N test files, one each for the users 0 to N-1. Or a body, read as a stream of any length: NDJSON
+/// (`application/x-ndjson`), a JSON array (`application/json`) or CSV with a header (`text/csv`), packed by gzip or zstd
+/// or plain; or with `format=lsjson&user_id=42` the output of `rclone lsjson -R`, whose files get ids made of user and
+/// path, so that loading a listing again adds nothing.
+///
+/// Files are stored in many short transactions. If a load breaks off, the problem tells how much was stored.
+#[utoipa::path(
+    post, path = "/ingest/bulk", tag = "files",
+    params(
+        ("count" = Option<u64>, Query, description = "Make this many test files, instead of a body", minimum = 1),
+        ("format" = Option<String>, Query, description = "`ndjson`, `json`, `csv` or `lsjson`; without it Content-Type tells"),
+        ("user_id" = Option<i64>, Query, description = "Whose files an lsjson listing holds", minimum = 0),
+        ("on_error" = Option<String>, Query, description = "At a record that cannot be stored: `skip` it (as without this) or `abort`"),
+    ),
+    request_body(description = "The files", content(
+        (String = "application/x-ndjson"), (Vec<crate::files::FileInput<'static>> = "application/json"), (String = "text/csv"),
+    )),
+    responses(
+        (status = 200, description = "The load ran to its end", body = BulkAnswer),
+        RequestProblems, BodyProblems, ShardProblems,
+    )
+)]
+pub(super) async fn load(state: Data<AppState>, request: HttpRequest, body: Payload) -> Result<HttpResponse, Problem> {
+    let query: BulkQuery = query(&request)?;
+    let on_error = match query.on_error.as_deref() {
+        None | Some("skip") => OnError::Skip,
+        Some("abort") => OnError::Abort,
+        Some(_) => return Err(Problem::query("on_error", "must be skip or abort")),
+    };
+    if let Some(count) = query_number("count", query.count.as_deref(), 1..=state.bulk.max_count)? {
+        if query.format.is_some() || query.user_id.is_some() {
+            return Err(Problem::query("count", "makes test files; format and user_id belong to a body"));
+        }
+        return generate(&state, count).await;
+    }
+    let format = format_of(&request, &query)?;
+    let encoding = Encoding::from_header(header_text(request.headers(), CONTENT_ENCODING)).ok_or_else(|| {
+        Problem::new(Code::UnsupportedEncoding, "send the body plain, or packed by gzip or zstd")
+            .field("Content-Encoding")
+    })?;
+    let bytes = StreamReader::new(body.map(|chunk| chunk.map_err(io_error)));
+    let mut load = Load::start(&state.files, state.bulk);
+    let stop = read(&state, Body::new(bytes, encoding), format, on_error, &mut load).await.err();
+    let (loaded, stored) = load.finish().await;
+    match stop.or(stored.err().map(Stop::Shard)) {
+        None => answer(loaded, None),
+        Some(stop) => Err(broken_off(stop, &loaded)),
+    }
+}
+
+/// Reads the body to its end, or to what stops it.
+async fn read<R: tokio::io::AsyncRead + Unpin>(
+    state: &AppState,
+    mut body: Body<R>,
+    format: Format,
+    on_error: OnError,
+    load: &mut Load,
+) -> Result<(), Stop> {
+    let mut records = Records::new(format, state.bulk.record_bytes);
+    let mut parsed = Vec::new();
+    loop {
+        let chunk = tokio::time::timeout(STALL, body.next_chunk()).await.map_err(|_| Stop::Stalled)?;
+        let chunk = chunk.map_err(Stop::Body)?;
+        let fault = records.feed(chunk, state.files.ids(), |line, record| parsed.push((line, record))).err();
+        let at_end = chunk.is_empty();
+        for (line, record) in parsed.drain(..) {
+            match record {
+                Parsed::File(file) => load.push(line, file).await.map_err(Stop::Shard)?,
+                Parsed::Folder => load.skip_folder(),
+                Parsed::Rejected(rejection) if on_error == OnError::Abort => return Err(Stop::Record(rejection)),
+                Parsed::Rejected(rejection) => load.reject(rejection),
+            }
+        }
+        match fault {
+            Some(fault) => return Err(Stop::Body(fault)),
+            None if at_end => return Ok(()),
+            None => {}
+        }
+    }
+}
+
+/// Stores the test files. They are made as they are sent, never all at once.
+async fn generate(state: &AppState, count: u64) -> Result<HttpResponse, Problem> {
+    let mut load = Load::start(&state.files, state.bulk);
+    let mut listed = Vec::new();
+    let mut failure = None;
+    for user in (0..).map_while(UserId::new).take(usize::try_from(count).unwrap_or(usize::MAX)) {
+        let file = NewFile::test_file(user, state.files.ids());
+        if listed.len() < LISTED {
+            listed.push((file.id(), user, file.name().to_owned()));
+        }
+        if let Err(error) = load.push(0, file).await {
+            failure = Some(error);
+            break;
+        }
+    }
+    let (loaded, stored) = load.finish().await;
+    if let Some(error) = stored.err().or(failure) {
+        return Err(broken_off(Stop::Shard(error), &loaded));
+    }
+    let map = state.cluster.map();
+    let records = listed.into_iter().map(|(file_id, user, file_name)| TestFile {
+        file_id,
+        user_id: user.get(),
+        file_name,
+        shard_id: map.owner(user.slot()).number(),
+    });
+    answer(loaded, Some(records.collect()))
+}
+
+fn answer(loaded: Loaded, records: Option<Vec<TestFile>>) -> Result<HttpResponse, Problem> {
+    let done = BulkCounts::from(&loaded);
+    let body = BulkAnswer {
+        success: loaded.rejected == 0,
+        message: format!("Inserted {} records", loaded.inserted),
+        done,
+        rejections: loaded.rejections.into_iter().map(RejectedRecord::from).collect(),
+        records,
+    };
+    answer::json(StatusCode::OK, &body, 4096)
+}
+
+/// What the client is told of a load that did not reach its end: why, and what was stored all the same.
+fn broken_off(stop: Stop, loaded: &Loaded) -> Problem {
+    let problem = match stop {
+        Stop::Body(fault) => {
+            let code = match fault {
+                BodyFault::Truncated(_) => Code::IncompleteBody,
+                BodyFault::Malformed(_) => Code::InvalidBody,
+                BodyFault::Bomb(_) => Code::BodyTooLarge,
+            };
+            Problem::new(code, fault.to_string())
+        }
+        Stop::Stalled => {
+            Problem::new(Code::BodyTimeout, format!("nothing of the body came for {} seconds", STALL.as_secs()))
+        }
+        Stop::Record(rejection) => {
+            let detail = format!("line {}: {}", rejection.line, rejection.fault);
+            Problem::new(Code::InvalidField, detail).line(rejection.line).field(rejection.fault.field)
+        }
+        Stop::Shard(error) => error.into(),
+    };
+    problem.progress(&BulkCounts::from(loaded))
+}
+
+fn format_of(request: &HttpRequest, query: &BulkQuery) -> Result<Format, Problem> {
+    let user = query_number("user_id", query.user_id.as_deref(), 0..=i64::MAX)?.and_then(UserId::new);
+    let content_type = header_text(request.headers(), CONTENT_TYPE);
+    let content_type = content_type.split(';').next().unwrap_or_default().trim_end().to_ascii_lowercase();
+    let format = match (query.format.as_deref(), content_type.as_str()) {
+        (Some("lsjson"), _) => {
+            let user = user.ok_or_else(|| Problem::query("user_id", "must be given: whose files are they?"))?;
+            return Ok(Format::Lsjson(user));
+        }
+        (Some("ndjson"), _) => Format::Ndjson,
+        (Some("json"), _) => Format::JsonArray,
+        (Some("csv"), _) => Format::Csv,
+        (Some(_), _) => return Err(Problem::query("format", "must be ndjson, json, csv or lsjson")),
+        (None, "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines") => {
+            Format::Ndjson
+        }
+        (None, "application/json") => Format::JsonArray,
+        (None, "text/csv") => Format::Csv,
+        (None, _) => {
+            let detail = "give count=N for test files, or a body with Content-Type: application/x-ndjson, \
+                          application/json or text/csv";
+            return Err(Problem::new(Code::UnsupportedMediaType, detail).field("Content-Type"));
+        }
+    };
+    match user {
+        None => Ok(format),
+        Some(_) => Err(Problem::query("user_id", "belongs to format=lsjson; other records name their own user")),
+    }
+}
+
+/// The body's errors as the decoders pass them on.
+fn io_error(error: PayloadError) -> io::Error {
+    match error {
+        PayloadError::Incomplete(_) => io::ErrorKind::UnexpectedEof.into(),
+        PayloadError::Io(error) => error,
+        other => io::Error::other(other.to_string()),
+    }
+}

@@ -1,0 +1,119 @@
+//! `GET /stats`: how much is where.
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::docs::RequestProblems;
+use super::extract::query;
+use super::{AppState, Problem, answer};
+use crate::stats::{Method, ShardStats, Status, gather};
+
+/// How much is where.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StatsAnswer {
+    /// True if any shard answered.
+    #[schema(example = true)]
+    success: bool,
+    /// True if every shard answered. If not, the totals are those of the shards that did.
+    #[schema(example = true)]
+    complete: bool,
+    #[schema(example = 100)]
+    total_records: u64,
+    /// Sum of the known sizes of all files.
+    #[schema(example = 123_456)]
+    total_bytes: u64,
+    #[schema(example = 2)]
+    total_shards: usize,
+    shards: Vec<ShardAnswer>,
+}
+
+/// One shard's share.
+#[derive(Serialize, ToSchema)]
+struct ShardAnswer {
+    #[schema(example = 0)]
+    shard_id: u16,
+    #[schema(example = "drive_shard_0")]
+    database: String,
+    /// `null` if the shard did not answer.
+    #[schema(example = 50)]
+    record_count: Option<u64>,
+    /// Of all records that were counted.
+    #[schema(example = 50.0)]
+    percentage: Option<f64>,
+    #[schema(example = 61_728)]
+    size_bytes: Option<u64>,
+    /// Slots that the shard owns, of 5,040.
+    #[schema(example = 2520)]
+    slots: Option<u64>,
+    status: Status,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatsQuery {
+    exact: Option<String>,
+}
+
+/// Count the files of each shard
+///
+/// Every shard is asked at once, and the answer comes by a deadline: a shard that has not answered by then is named, and
+/// `complete` is false.
+#[utoipa::path(
+    get, path = "/stats", tag = "stats",
+    params(("exact" = Option<String>, Query, description = "`counts` (as without this): what every transaction keeps. `scan`: read every row, to audit the counts; slow")),
+    responses((status = 200, description = "The counts", body = StatsAnswer), RequestProblems)
+)]
+pub(super) async fn stats(state: Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let StatsQuery { exact } = query(&request)?;
+    let method = match exact.as_deref() {
+        None | Some("counts") => Method::Counts,
+        Some("scan") => Method::Scan,
+        Some(_) => return Err(Problem::query("exact", "must be counts or scan")),
+    };
+    let deadline = match method {
+        Method::Counts => state.stats_timeout,
+        Method::Scan => Method::SCAN_LIMIT,
+    };
+    let stats = gather(&state.cluster, method, deadline).await;
+    let total = stats.total_rows();
+    answer::ok(&StatsAnswer {
+        success: stats.shards.iter().any(|shard| shard.rows.is_some()),
+        complete: stats.complete,
+        total_records: total,
+        total_bytes: stats.total_bytes(),
+        total_shards: stats.shards.len(),
+        shards: stats.shards.into_iter().map(|shard| share(shard, total)).collect(),
+    })
+}
+
+fn share(shard: ShardStats, total: u64) -> ShardAnswer {
+    ShardAnswer {
+        shard_id: shard.shard.number(),
+        database: shard.database,
+        record_count: shard.rows,
+        percentage: shard.rows.map(|rows| percentage(rows, total)),
+        size_bytes: shard.bytes,
+        slots: shard.slots,
+        status: shard.status,
+    }
+}
+
+/// To two decimals; whole numbers up to the division, as rows may be more than a float holds.
+fn percentage(rows: u64, total: u64) -> f64 {
+    let hundredths = u128::from(rows) * 10_000 / u128::from(total.max(1));
+    u32::try_from(hundredths).map_or(100.0, |hundredths| f64::from(hundredths) / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages() {
+        for (rows, total, expected) in [(50, 100, 50.0), (0, 0, 0.0), (1, 3, 33.33), (u64::MAX, u64::MAX, 100.0)] {
+            assert!((percentage(rows, total) - expected).abs() < 1e-9, "{rows} of {total}");
+        }
+    }
+}
