@@ -4,6 +4,14 @@
 //!
 //! - [`shard`]: slots, the slot map, connections, routing, ownership
 //! - [`files`]: what a drive knows about files; group commit and bulk loads
+//! - [`telemetry`]: logs, and which request they are about
+//! - [`http`]: the API
+//! - [`config`]: the settings
+//! - [`cli`]: the commands, which put all of this together
 
+pub mod cli;
+pub mod config;
 pub mod files;
+pub mod http;
 pub mod shard;
+pub mod telemetry;
