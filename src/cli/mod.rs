@@ -78,8 +78,8 @@ impl CliError {
 pub async fn run() -> ExitCode {
     // clap itself ends the process for --help, with 0, and for wrong usage, with 2.
     let result = match Cli::parse().command {
-        Command::Serve(command) => command.run().await,
-        Command::Migrate(command) => command.run().await,
+        Command::Serve(command) => Box::pin(command.run()).await,
+        Command::Migrate(command) => Box::pin(command.run()).await,
         Command::Openapi(command) => command.run(),
     };
     match result {

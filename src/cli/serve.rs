@@ -27,7 +27,7 @@ impl Serve {
         if self.migrate {
             migrate(&settings.shards, settings.shard_limits.connect_timeout).await?;
         }
-        serve(settings, stop_signal()?).await
+        Box::pin(serve(settings, stop_signal()?)).await
     }
 }
 
@@ -36,7 +36,7 @@ impl Serve {
 /// # Errors
 /// If the databases are not what the settings say, or the address cannot be listened on.
 pub(crate) async fn serve(settings: Settings, stop: impl Future<Output = ()> + Send) -> Result<(), CliError> {
-    let cluster = Cluster::open(settings.shards, settings.shard_limits).await?;
+    let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
     let files = Arc::new(Files::start(Arc::clone(&cluster), settings.writer));
     let state = AppState { cluster: Arc::clone(&cluster), files, draining: CancellationToken::new() };
     let server = Server::bind(&settings.server, state)

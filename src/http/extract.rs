@@ -63,8 +63,9 @@ impl FromRequest for FilePath {
 pub(super) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
     Query::<T>::from_query(request.query_string()).map(Query::into_inner).map_err(|error| {
         let text = error.to_string();
-        let problem = Problem::new(Code::InvalidQuery, shorten(&text));
-        match named_field(&text) {
+        let text = text.strip_prefix("Query deserialize error: ").unwrap_or(&text);
+        let problem = Problem::new(Code::InvalidQuery, shorten(text));
+        match named_field(text) {
             Some(field) => problem.field(field.to_owned()),
             None => problem,
         }
@@ -144,7 +145,8 @@ fn explain<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Problem {
     };
     let text = error.inner().to_string();
     let path = error.path().to_string();
-    let field = if path == "." { named_field(&text) } else { Some(path.as_str()) };
+    // "." is the object itself, and "?" a place that JSON broken in its syntax does not have.
+    let field = if matches!(path.as_str(), "." | "?") { named_field(&text) } else { Some(path.as_str()) };
     let code = if error.inner().is_data() { Code::InvalidField } else { Code::InvalidBody };
     match field {
         Some(field) => Problem::new(code, shorten(&format!("{field}: {text}"))).field(field.to_owned()),

@@ -105,7 +105,7 @@ pub struct Problem {
     field: Option<Cow<'static, str>>,
     line: Option<u64>,
     shard: Option<ShardId>,
-    allow: Option<HeaderValue>,
+    allow: Option<Box<HeaderValue>>,
     /// For the log.
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -185,7 +185,7 @@ impl Problem {
     /// Names the methods that would do, for the header `Allow`.
     #[must_use]
     pub(super) fn allow(mut self, methods: HeaderValue) -> Self {
-        self.allow = Some(methods);
+        self.allow = Some(Box::new(methods));
         self
     }
 
@@ -267,7 +267,7 @@ impl ResponseError for Problem {
             answer.insert_header((header::RETRY_AFTER, RETRY_AFTER));
         }
         if let Some(allow) = &self.allow {
-            answer.insert_header((header::ALLOW, allow.clone()));
+            answer.insert_header((header::ALLOW, HeaderValue::clone(allow)));
         }
         // Texts and numbers always become JSON.
         answer.body(serde_json::to_vec(&body).unwrap_or_default())

@@ -34,6 +34,8 @@ pub struct LogOptions {
 /// If there is one already.
 pub fn install(options: &LogOptions) -> Result<(), SetLoggerError> {
     let mut builder = Builder::new();
+    // Notices such as "schema already exists, skipping" are nobody's news; the filter may ask for them all the same.
+    builder.filter_module("sqlx::postgres::notice", log::LevelFilter::Warn);
     builder.parse_filters(&options.filter).target(Target::Stderr);
     match options.format {
         LogFormat::Text => builder.write_style(WriteStyle::Auto).format(|out, record| {
