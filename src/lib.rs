@@ -5,7 +5,17 @@
 //! - [`shard`]: slots, the slot map, connections, routing, ownership
 //! - [`files`]: what a drive knows about files; group commit and bulk loads
 //! - [`stats`]: how much is where
+//! - [`telemetry`]: logs, and which request they are about
+//! - [`http`]: the API
+//! - [`config`]: the settings
+//! - [`local`]: PostgreSQL servers of our own on this machine
+//! - [`cli`]: the commands, which put all of this together
 
+pub mod cli;
+pub mod config;
 pub mod files;
+pub mod http;
+pub mod local;
 pub mod shard;
 pub mod stats;
+pub mod telemetry;

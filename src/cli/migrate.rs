@@ -1,0 +1,21 @@
+//! `shardrive migrate`: makes the databases of the settings into shards.
+
+use clap::Args;
+
+use super::{CliError, settings};
+use crate::shard::migrate;
+
+/// Bring every shard's database to this version's schema; make new ones the shards of a cluster
+///
+/// It can be run again at any time: what is done already is left as it is, and what broke off is completed.
+#[derive(Args)]
+pub(super) struct Migrate {}
+
+impl Migrate {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        let settings = settings()?;
+        migrate(&settings.shards, settings.shard_limits.connect_timeout).await?;
+        println!("{} shards are migrated", settings.shards.len());
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! The command line: the composition root, one file for each command.
+
+mod migrate;
+mod openapi;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Settings, SettingsError};
+use crate::shard::{SetupError, StartError};
+use crate::telemetry;
+
+const EXAMPLES: &str = "\
+Settings come from the environment and a .env file; .env.example explains each of them.
+
+Examples:
+  export SHARD_0_URL=postgres://shard_user:shard_pass@localhost:5432/drive_shard_0
+  export SHARD_1_URL=postgres://shard_user:shard_pass@localhost:5433/drive_shard_1
+  shardrive migrate              make the two databases shards of one cluster
+  shardrive serve                serve them on port 8000
+  curl localhost:8000/ingest -H 'Content-Type: application/json' \\
+       -d '{\"user_id\": 123, \"file_name\": \"my_document.txt\"}'
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";
+
+/// Drive metadata on several plain PostgreSQL servers.
+#[derive(Parser)]
+#[command(name = "shardrive", version, about, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Migrate(migrate::Migrate),
+    Openapi(openapi::Openapi),
+}
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The databases are not what they should be.
+    #[error("the service cannot start:\n{0}")]
+    Start(#[from] StartError),
+    /// The databases could not be set up.
+    #[error("the databases cannot be set up:\n{0}")]
+    Setup(#[from] SetupError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address} (BIND_ADDR): {source}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The system refused something.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+impl CliError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Settings(_) => 2,
+            Self::Start(_) | Self::Setup(_) | Self::Listen { .. } | Self::System(_) => 1,
+        }
+    }
+}
+
+/// Does what the command line says.
+pub async fn run() -> ExitCode {
+    // clap itself ends the process for --help, with 0, and for wrong usage, with 2.
+    let result = match Cli::parse().command {
+        Command::Serve(command) => Box::pin(command.run()).await,
+        Command::Migrate(command) => Box::pin(command.run()).await,
+        Command::Openapi(command) => command.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("shardrive: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// The settings, and a logger that is as they say.
+fn settings() -> Result<Settings, SettingsError> {
+    let settings = Settings::load()?;
+    // There is a logger already only where tests run several commands in one process.
+    let _ = telemetry::install(&settings.log);
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

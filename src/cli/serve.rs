@@ -1,0 +1,75 @@
+//! `shardrive serve`: opens the shards, serves the API, and stops without losing a request.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{CliError, settings};
+use crate::config::Settings;
+use crate::files::Files;
+use crate::http::{AppState, Server};
+use crate::shard::{Cluster, migrate};
+
+/// Serve the API until SIGTERM or Ctrl-C
+#[derive(Args)]
+pub(super) struct Serve {
+    /// Migrate the shards' databases first
+    #[arg(long)]
+    migrate: bool,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        let settings = settings()?;
+        if self.migrate {
+            migrate(&settings.shards, settings.shard_limits.connect_timeout).await?;
+        }
+        Box::pin(serve(settings, stop_signal()?)).await
+    }
+}
+
+/// Opens the shards and serves them until `stop` ends; then finishes what is in flight.
+///
+/// # Errors
+/// If the databases are not what the settings say, or the address cannot be listened on.
+pub(crate) async fn serve(settings: Settings, stop: impl Future<Output = ()> + Send) -> Result<(), CliError> {
+    let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
+    let files = Arc::new(Files::start(Arc::clone(&cluster), settings.writer));
+    let state = AppState { cluster: Arc::clone(&cluster), files, draining: CancellationToken::new() };
+    let server = Server::bind(&settings.server, state)
+        .map_err(|source| CliError::Listen { address: settings.server.bind.clone(), source })?;
+    for address in server.addresses() {
+        // On standard output, and at once: scripts that start the service wait for this line.
+        writeln!(std::io::stdout(), "listening on http://{address}")?;
+    }
+    let served = server.run(stop).await;
+    log::info!("no request is in flight any more; closing the shards' connections");
+    cluster.shut_down().await;
+    Ok(served?)
+}
+
+/// Ends at the first SIGTERM or SIGINT. A second one ends the process, for people who do not want to wait.
+///
+/// # Errors
+/// If the system takes no signal handlers.
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send, std::io::Error> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut any = async move || {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    };
+    Ok(async move {
+        let name = any().await;
+        log::info!("{name}: finishing what is in flight");
+        tokio::spawn(async move {
+            let name = any().await;
+            log::warn!("{name} again: stopping at once");
+            std::process::exit(1);
+        });
+    })
+}

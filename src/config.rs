@@ -1,0 +1,266 @@
+//! Settings: environment variables and `.env` → typed values. Nothing else reads the environment.
+//!
+//! `.env.example` explains every variable; a test holds it against [`ALL`]. A start with wrong settings names all that
+//! is wrong with them at once, and never shows a value: a URL holds a password.
+
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use reader::{Choice, Number, Reader, Setting};
+
+use crate::files::WriterLimits;
+use crate::http::ServerOptions;
+use crate::shard::{SLOT_COUNT, ShardLimits, ShardOptions};
+use crate::telemetry::{LogFormat, LogOptions};
+
+const NUM_SHARDS: &str = "NUM_SHARDS";
+
+const POOL_MIN: Number = Number::new("DB_POOL_MIN_SIZE", "2", 0..=1_000);
+const POOL_MAX: Number = Number::new("DB_POOL_MAX_SIZE", "8", 1..=1_000);
+const CONNECT_TIMEOUT: Number = Number::new("CONNECT_TIMEOUT_MS", "2000", 1..=60_000);
+const SHARD_TIMEOUT: Number = Number::new("SHARD_TIMEOUT_MS", "5000", 1..=600_000);
+const MOVE_TIMEOUT: Number = Number::new("MOVE_TIMEOUT_MS", "5000", 1..=600_000);
+const HEALTH_TIMEOUT: Number = Number::new("HEALTH_TIMEOUT_MS", "1000", 1..=60_000);
+const HEALTH_INTERVAL: Number = Number::new("HEALTH_INTERVAL_MS", "250", 10..=60_000);
+const STATS_TIMEOUT: Number = Number::new("STATS_TIMEOUT_MS", "1000", 1..=600_000);
+const SHUTDOWN_TIMEOUT: Number = Number::new("SHUTDOWN_TIMEOUT_S", "30", 0..=3_600);
+const WRITE_QUEUE: Number = Number::new("WRITE_QUEUE", "4096", 1..=1_000_000);
+const WRITE_BATCH: Number = Number::new("WRITE_BATCH", "256", 1..=5_000);
+const MAX_BULK_COUNT: Number = Number::new("MAX_BULK_COUNT", "10000000", 1..=1_000_000_000);
+const MAX_LINE_BYTES: Number = Number::new("MAX_LINE_BYTES", "65536", 1_024..=16_777_216);
+const BULK_BATCH_ROWS: Number = Number::new("BULK_BATCH_ROWS", "2000", 1..=10_000);
+/// Its default is the number of cores.
+const HTTP_WORKERS: Number = Number::new("HTTP_WORKERS", "", 1..=1_024);
+const BIND_ADDR: Setting = Setting { name: "BIND_ADDR", default: "0.0.0.0:8000" };
+const RUST_LOG: Setting = Setting { name: "RUST_LOG", default: "info" };
+const LOG_FORMAT: Choice<LogFormat> = Choice {
+    setting: Setting { name: "LOG_FORMAT", default: "text" },
+    values: &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+};
+
+/// Every setting but the shards' URLs, with its default; an empty default means that there is none to write down.
+const ALL: &[Setting] = &[
+    Setting { name: NUM_SHARDS, default: "" },
+    POOL_MIN.setting,
+    POOL_MAX.setting,
+    BIND_ADDR,
+    HTTP_WORKERS.setting,
+    SHUTDOWN_TIMEOUT.setting,
+    RUST_LOG,
+    LOG_FORMAT.setting,
+    CONNECT_TIMEOUT.setting,
+    SHARD_TIMEOUT.setting,
+    MOVE_TIMEOUT.setting,
+    HEALTH_TIMEOUT.setting,
+    HEALTH_INTERVAL.setting,
+    STATS_TIMEOUT.setting,
+    WRITE_QUEUE.setting,
+    WRITE_BATCH.setting,
+    MAX_BULK_COUNT.setting,
+    MAX_LINE_BYTES.setting,
+    BULK_BATCH_ROWS.setting,
+];
+
+/// A variable that begins like one of ours and is none of ours is a slip of the pen, which must not go unnoticed.
+const PREFIXES: &[&str] = &[
+    "SHARD_",
+    "NUM_SHARD",
+    "DB_POOL_",
+    "BIND_",
+    "LOG_",
+    "HTTP_WORKER",
+    "CONNECT_TIMEOUT",
+    "MOVE_TIMEOUT",
+    "HEALTH_TIMEOUT",
+    "HEALTH_INTERVAL",
+    "STATS_TIMEOUT",
+    "SHUTDOWN_TIMEOUT",
+    "WRITE_",
+    "BULK_",
+    "MAX_BULK_",
+    "MAX_LINE_",
+];
+
+/// What the service is told by its environment.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `SHARD_0_URL`, `SHARD_1_URL`, … in the order of their numbers; at least one.
+    pub shards: Vec<ShardOptions>,
+    /// `DB_POOL_*` and the times for a shard.
+    pub shard_limits: ShardLimits,
+    /// `WRITE_*`.
+    pub writer: WriterLimits,
+    /// `BIND_ADDR`, `HTTP_WORKERS`, `SHUTDOWN_TIMEOUT_S`.
+    pub server: ServerOptions,
+    /// `RUST_LOG`, `LOG_FORMAT`.
+    pub log: LogOptions,
+    /// `STATS_TIMEOUT_MS`: how long `/stats` waits for a shard.
+    pub stats_timeout: Duration,
+    /// `MAX_BULK_COUNT`, `MAX_LINE_BYTES`, `BULK_BATCH_ROWS`.
+    pub bulk: BulkSettings,
+}
+
+/// What a bulk load may ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BulkSettings {
+    /// Test records that one request may ask for.
+    pub max_count: u64,
+    /// The longest record of an uploaded body.
+    pub max_line_bytes: usize,
+    /// Rows in one transaction.
+    pub batch_rows: usize,
+}
+
+/// One thing that is wrong with the settings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SettingsFault {
+    /// The variable.
+    pub name: String,
+    /// What must be true of it. Never its value.
+    pub reason: String,
+}
+
+impl fmt::Display for SettingsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.reason)
+    }
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the settings are wrong:\n{}", list(.0))]
+pub struct SettingsError(pub Vec<SettingsFault>);
+
+fn list(faults: &[SettingsFault]) -> String {
+    faults.iter().map(|fault| format!("- {fault}")).collect::<Vec<_>>().join("\n")
+}
+
+impl Settings {
+    /// Reads the environment and the `.env` file of this folder or one above it; the environment wins.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn load() -> Result<Self, SettingsError> {
+        Self::from_vars(reader::environment()?)
+    }
+
+    /// Reads settings from variables. Of two with one name the last counts; an empty one counts as not set.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
+        let mut read = Reader::new(vars);
+        let shards = read_shards(&mut read);
+        let pool_min = read.number(&POOL_MIN);
+        let pool_max = read.number(&POOL_MAX);
+        if pool_min > pool_max {
+            read.fault(POOL_MAX.setting.name, format!("must be at least {}", POOL_MIN.setting.name));
+        }
+        let settings = Self {
+            shards,
+            shard_limits: ShardLimits {
+                pool_min: to_usize(pool_min),
+                pool_max: to_usize(pool_max),
+                connect_timeout: read.millis(&CONNECT_TIMEOUT),
+                call_timeout: read.millis(&SHARD_TIMEOUT),
+                move_timeout: read.millis(&MOVE_TIMEOUT),
+                health_timeout: read.millis(&HEALTH_TIMEOUT),
+                health_interval: read.millis(&HEALTH_INTERVAL),
+            },
+            writer: WriterLimits { queue: read.size(&WRITE_QUEUE), batch: read.size(&WRITE_BATCH) },
+            server: ServerOptions {
+                bind: read.parsed(&BIND_ADDR, parse_address),
+                workers: read.optional(&HTTP_WORKERS).map_or_else(cores, to_usize),
+                shutdown_timeout: Duration::from_secs(read.number(&SHUTDOWN_TIMEOUT)),
+            },
+            log: LogOptions { filter: read.parsed(&RUST_LOG, parse_filter), format: read.choice(&LOG_FORMAT) },
+            stats_timeout: read.millis(&STATS_TIMEOUT),
+            bulk: BulkSettings {
+                max_count: read.number(&MAX_BULK_COUNT),
+                max_line_bytes: read.size(&MAX_LINE_BYTES),
+                batch_rows: read.size(&BULK_BATCH_ROWS),
+            },
+        };
+        read.finish(settings)
+    }
+}
+
+/// `SHARD_0_URL`, `SHARD_1_URL`, … without a gap, each another database.
+fn read_shards(read: &mut Reader) -> Vec<ShardOptions> {
+    let urls = read.take_shard_urls();
+    if urls.is_empty() {
+        read.fault(
+            "SHARD_0_URL",
+            "is missing: name the first shard's database, postgres://user:password@host/database",
+        );
+    }
+    if urls.len() > usize::from(SLOT_COUNT) {
+        read.fault("SHARD_*_URL", format!("there may be {SLOT_COUNT} shards at most"));
+        return Vec::new();
+    }
+    let mut expected = 0;
+    let mut shards: Vec<(u32, ShardOptions)> = Vec::new();
+    for (&number, url) in &urls {
+        if number != expected {
+            read.fault(&format!("SHARD_{expected}_URL"), format!("is missing, but there is SHARD_{number}_URL"));
+        }
+        expected = number.saturating_add(1);
+        let name = format!("SHARD_{number}_URL");
+        match ShardOptions::parse(url) {
+            Err(reason) => read.fault(&name, reason),
+            Ok(options) => {
+                let place = options.place();
+                if let Some((first, _)) = shards.iter().find(|(_, other)| other.place() == place) {
+                    read.fault(
+                        &name,
+                        format!("names the same database as SHARD_{first}_URL; each shard needs its own"),
+                    );
+                }
+                shards.push((number, options));
+            }
+        }
+    }
+    if let Some(count) = read.optional(&Number::new(NUM_SHARDS, "", 1..=u64::from(SLOT_COUNT)))
+        && usize::try_from(count) != Ok(urls.len())
+    {
+        read.fault(
+            NUM_SHARDS,
+            format!("is {count}, but {} SHARD_*_URL are set; leave it out or correct it", urls.len()),
+        );
+    }
+    shards.into_iter().map(|(_, options)| options).collect()
+}
+
+fn parse_address(text: &str) -> Result<String, &'static str> {
+    const REASON: &str = "must be host:port, as in 0.0.0.0:8000 or [::1]:8000";
+    let (host, port) = text.rsplit_once(':').ok_or(REASON)?;
+    let bare_ipv6 = host.contains(':') && !host.starts_with('[');
+    if host.is_empty() || bare_ipv6 || port.parse::<u16>().is_err() {
+        return Err(REASON);
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_filter(text: &str) -> Result<String, &'static str> {
+    let is_level = |level: &str| level.trim().parse::<log::LevelFilter>().is_ok();
+    let (directives, _) = text.split_once('/').unwrap_or((text, ""));
+    let is_fine = |directive: &str| directive.split_once('=').is_none_or(|(_, level)| is_level(level));
+    if directives.split(',').all(is_fine) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be levels, as in info or warn,shardrive=debug; a level is off, error, warn, info, debug or trace")
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The limits of the settings keep every number far below what a `usize` holds.
+fn to_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

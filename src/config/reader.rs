@@ -1,0 +1,204 @@
+//! Takes variables one by one, and gathers what is wrong with them.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{ALL, PREFIXES, Settings, SettingsError, SettingsFault, to_usize};
+
+/// A variable and its default.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    pub(super) name: &'static str,
+    pub(super) default: &'static str,
+}
+
+/// A variable that holds a whole number.
+#[derive(Clone, Debug)]
+pub(super) struct Number {
+    pub(super) setting: Setting,
+    range: RangeInclusive<u64>,
+}
+
+impl Number {
+    pub(super) const fn new(name: &'static str, default: &'static str, range: RangeInclusive<u64>) -> Self {
+        Self { setting: Setting { name, default }, range }
+    }
+}
+
+/// A variable that holds one of a few words.
+pub(super) struct Choice<T: 'static> {
+    pub(super) setting: Setting,
+    /// The first stands in where the word is wrong.
+    pub(super) values: &'static [(&'static str, T)],
+}
+
+/// The process's environment on top of the `.env` file, which may be missing.
+pub(super) fn environment() -> Result<Vec<(String, String)>, SettingsError> {
+    let broken = |reason: &str| SettingsError(vec![SettingsFault { name: ".env".into(), reason: reason.into() }]);
+    let mut vars = Vec::new();
+    match dotenvy::dotenv_iter() {
+        Ok(lines) => {
+            for (index, line) in lines.enumerate() {
+                // The error would show the line, and with it a password.
+                vars.push(line.map_err(|_| broken(&format!("the {}. assignment cannot be read", index + 1)))?);
+            }
+        }
+        Err(error) if error.not_found() => {}
+        Err(_) => return Err(broken("cannot be read")),
+    }
+    let mut faults = Vec::new();
+    for (name, value) in env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => vars.push((name, value)),
+            Err(_) if is_ours(&name) => faults.push(SettingsFault { name, reason: "must be UTF-8".into() }),
+            Err(_) => {}
+        }
+    }
+    if faults.is_empty() { Ok(vars) } else { Err(SettingsError(faults)) }
+}
+
+fn is_ours(name: &str) -> bool {
+    is_known(name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn is_known(name: &str) -> bool {
+    ALL.iter().any(|setting| setting.name == name)
+}
+
+/// Variables that are still to be read, and the faults found so far.
+pub(super) struct Reader {
+    vars: BTreeMap<String, String>,
+    faults: Vec<SettingsFault>,
+}
+
+impl Reader {
+    pub(super) fn new(vars: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut ours = BTreeMap::new();
+        for (name, value) in vars {
+            if is_ours(&name) {
+                ours.insert(name, value.trim().to_owned());
+            }
+        }
+        ours.retain(|_, value| !value.is_empty());
+        Self { vars: ours, faults: Vec::new() }
+    }
+
+    pub(super) fn fault(&mut self, name: &str, reason: impl Into<String>) {
+        self.faults.push(SettingsFault { name: name.to_owned(), reason: reason.into() });
+    }
+
+    /// The variables `SHARD_<number>_URL`, by number.
+    pub(super) fn take_shard_urls(&mut self) -> BTreeMap<u32, String> {
+        let mut urls = BTreeMap::new();
+        self.vars.retain(|name, value| match shard_number(name) {
+            Some(number) => {
+                urls.insert(number, std::mem::take(value));
+                false
+            }
+            None => true,
+        });
+        urls
+    }
+
+    /// The value that `parse` makes of a variable; where that fails, what it makes of the default.
+    pub(super) fn parsed<T: Default>(&mut self, setting: &Setting, parse: fn(&str) -> Result<T, &'static str>) -> T {
+        if let Some(text) = self.vars.remove(setting.name) {
+            match parse(&text) {
+                Ok(value) => return value,
+                Err(reason) => self.fault(setting.name, reason),
+            }
+        }
+        parse(setting.default).unwrap_or_default()
+    }
+
+    pub(super) fn choice<T: Copy>(&mut self, choice: &Choice<T>) -> T {
+        let name = choice.setting.name;
+        let text = self.vars.remove(name).unwrap_or_else(|| choice.setting.default.to_owned());
+        if let Some((_, value)) = choice.values.iter().find(|(word, _)| *word == text) {
+            return *value;
+        }
+        let words: Vec<_> = choice.values.iter().map(|(word, _)| *word).collect();
+        self.fault(name, format!("must be {}", words.join(" or ")));
+        #[expect(clippy::expect_used, reason = "a choice is a constant of this module and has values")]
+        choice.values.first().expect("a choice has values").1
+    }
+
+    /// The number, or `None` if there is none or it is wrong.
+    pub(super) fn optional(&mut self, number: &Number) -> Option<u64> {
+        let text = self.vars.remove(number.setting.name)?;
+        let value = text.parse().ok().filter(|value| number.range.contains(value));
+        if value.is_none() {
+            let (low, high) = (number.range.start(), number.range.end());
+            self.fault(number.setting.name, format!("must be a whole number from {low} to {high}"));
+        }
+        value
+    }
+
+    pub(super) fn number(&mut self, number: &Number) -> u64 {
+        self.optional(number).or_else(|| number.setting.default.parse().ok()).unwrap_or(*number.range.start())
+    }
+
+    pub(super) fn size(&mut self, number: &Number) -> usize {
+        to_usize(self.number(number))
+    }
+
+    pub(super) fn millis(&mut self, number: &Number) -> Duration {
+        Duration::from_millis(self.number(number))
+    }
+
+    /// The settings, unless something was wrong or is left over.
+    pub(super) fn finish(mut self, settings: Settings) -> Result<Settings, SettingsError> {
+        for name in std::mem::take(&mut self.vars).into_keys().filter(|name| !is_orchestrators(name)) {
+            let reason = match nearest(&name) {
+                Some(known) => format!("unknown setting; did you mean {known}?"),
+                None => "unknown setting; .env.example lists those there are".to_owned(),
+            };
+            self.fault(&name, reason);
+        }
+        if self.faults.is_empty() { Ok(settings) } else { Err(SettingsError(self.faults)) }
+    }
+}
+
+fn shard_number(name: &str) -> Option<u32> {
+    let number = name.strip_prefix("SHARD_")?.strip_suffix("_URL")?;
+    let canonical = number == "0" || !number.starts_with('0');
+    number.parse().ok().filter(|_| canonical && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Kubernetes and Docker links tell every container about a service named `shard-0` in variables such as
+/// `SHARD_0_SERVICE_HOST` and `SHARD_0_PORT_5432_TCP`.
+fn is_orchestrators(name: &str) -> bool {
+    let rest =
+        name.strip_prefix("SHARD_").map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '_'));
+    rest.is_some_and(|rest| rest.starts_with("SERVICE_") || rest == "PORT" || rest.starts_with("PORT_"))
+}
+
+/// The known name that is the fewest letters away, if it is near at all.
+fn nearest(name: &str) -> Option<String> {
+    let url = name.strip_prefix("SHARD_").map(|rest| {
+        let digits: String = rest.chars().filter(char::is_ascii_digit).collect();
+        format!("SHARD_{}_URL", digits.parse::<u16>().unwrap_or_default())
+    });
+    let known = ALL.iter().map(|setting| setting.name.to_owned()).chain(url);
+    let (distance, best) = known.map(|known| (distance(name, &known), known)).min()?;
+    (distance <= name.len() / 2).then_some(best)
+}
+
+/// Levenshtein's distance: letters to put in, take out or replace.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (y, cell) in b.bytes().zip(row.iter_mut().skip(1)) {
+            let replace = diagonal + usize::from(x != y);
+            diagonal = *cell;
+            left = replace.min(diagonal + 1).min(left + 1);
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}

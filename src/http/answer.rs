@@ -1,0 +1,24 @@
+//! Answers that are no problems: JSON, written straight into the bytes that go out.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use serde::Serialize;
+
+use super::{Code, Problem};
+
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+
+/// An answer with this body, of about `capacity` bytes.
+pub(super) fn json(status: StatusCode, body: &impl Serialize, capacity: usize) -> Result<HttpResponse, Problem> {
+    let mut bytes = Vec::with_capacity(capacity);
+    serde_json::to_writer(&mut bytes, body)
+        .map_err(|error| Problem::new(Code::Internal, "the answer could not be written").cause(error))?;
+    Ok(HttpResponse::build(status).insert_header((CONTENT_TYPE, JSON)).body(bytes))
+}
+
+/// `200` with this body.
+pub(super) fn ok(body: &impl Serialize) -> Result<HttpResponse, Problem> {
+    json(StatusCode::OK, body, 512)
+}

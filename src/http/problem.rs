@@ -1,0 +1,383 @@
+//! What clients are told when something went wrong: `application/problem+json` (RFC 9457).
+//!
+//! The only place that knows which status an error has. Database text and SQL stay on this side: they go to the log.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::files::{FieldFault, FileError};
+use crate::shard::{ShardError, ShardId};
+use crate::telemetry::current_request;
+
+/// When a client may try again what a shard could not do now.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+macro_rules! codes {
+    ($($(#[$doc:meta])+ $name:ident = $code:literal, $status:ident, $title:literal;)+) => {
+        /// Every kind of problem there is. Clients rely on the names.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Code {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The stable name.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// The status it is answered with.
+            #[must_use]
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)+ }
+            }
+
+            /// What it means, in a few words.
+            #[must_use]
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// No route has this path.
+    UnknownPath = "unknown_path", NOT_FOUND, "There is nothing at this path";
+    /// The path has a route, but not with this method.
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "This path does not take this method";
+    /// A part of the path is wrong.
+    InvalidPath = "invalid_path", BAD_REQUEST, "A part of the path is wrong";
+    /// A parameter behind the `?` is wrong.
+    InvalidQuery = "invalid_query", BAD_REQUEST, "A query parameter is wrong";
+    /// A header is wrong.
+    InvalidHeader = "invalid_header", BAD_REQUEST, "A header is wrong";
+    /// The body cannot be read as what it should be.
+    InvalidBody = "invalid_body", BAD_REQUEST, "The body cannot be read";
+    /// A field of the body is wrong.
+    InvalidField = "invalid_field", BAD_REQUEST, "A field is wrong";
+    /// The body broke off.
+    IncompleteBody = "incomplete_body", BAD_REQUEST, "The body is not complete";
+    /// The body came too slowly.
+    BodyTimeout = "body_timeout", REQUEST_TIMEOUT, "The body came too slowly";
+    /// The body is too long.
+    BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
+    /// The body has a type that is not taken here.
+    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "This type of body is not taken here";
+    /// The body is compressed in a way that is not taken.
+    UnsupportedEncoding = "unsupported_encoding", UNSUPPORTED_MEDIA_TYPE, "This Content-Encoding is not taken";
+    /// The shard's table refused a value that passed all checks before.
+    RowRefused = "row_refused", BAD_REQUEST, "The database refused a value";
+    /// There is no such file.
+    FileNotFound = "file_not_found", NOT_FOUND, "There is no such file";
+    /// Another user has stored a file under this id.
+    IdTaken = "id_taken", CONFLICT, "The file id is taken";
+    /// The shard is away.
+    ShardUnavailable = "shard_unavailable", SERVICE_UNAVAILABLE, "A shard is not available";
+    /// The shard has too much to do.
+    ShardOverloaded = "shard_overloaded", SERVICE_UNAVAILABLE, "A shard has too much to do";
+    /// The user's data is on its way to another shard.
+    SlotMoving = "slot_moving", SERVICE_UNAVAILABLE, "The user's data is being moved";
+    /// The shard did not answer in time.
+    ShardTimeout = "shard_timeout", GATEWAY_TIMEOUT, "A shard did not answer in time";
+    /// The service is stopping, or no shard is there.
+    NotReady = "not_ready", SERVICE_UNAVAILABLE, "The service takes no requests at the moment";
+    /// A fault of ours.
+    Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong on our side";
+}
+
+/// A problem on its way to a client.
+#[derive(Debug)]
+pub struct Problem {
+    code: Code,
+    detail: Cow<'static, str>,
+    field: Option<Cow<'static, str>>,
+    line: Option<u64>,
+    shard: Option<ShardId>,
+    allow: Option<Box<HeaderValue>>,
+    /// For the log.
+    cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// The body of every answer that is not a success.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody<'a> {
+    /// Names the kind of problem: `urn:shardrive:problem:` and the code.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:shardrive:problem:invalid_field")]
+    kind: String,
+    /// What the kind of problem means.
+    #[schema(value_type = String, example = "A field is wrong")]
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(example = 400)]
+    status: u16,
+    /// What is wrong here, and what to change.
+    #[schema(value_type = String, example = "file_name: must not be empty")]
+    detail: &'a str,
+    /// The kind of problem, in one stable word.
+    #[schema(value_type = String, example = "invalid_field")]
+    code: &'static str,
+    /// The request's id, as in the header `X-Request-Id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
+    request_id: Option<&'a str>,
+    /// The field, parameter or header that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "file_name")]
+    field: Option<&'a str>,
+    /// The line of a bulk body that is wrong, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    /// The shard that the problem is with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u16>)]
+    shard: Option<u16>,
+}
+
+impl Problem {
+    /// A problem of this kind; `detail` tells the client what to change.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, detail: detail.into(), field: None, line: None, shard: None, allow: None, cause: None }
+    }
+
+    /// Names the field, parameter or header that is wrong.
+    #[must_use]
+    pub fn field(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// Names the line of a bulk body that is wrong.
+    #[must_use]
+    pub fn line(mut self, line: u64) -> Self {
+        self.line = Some(line);
+        self
+    }
+
+    /// Names the shard that the problem is with.
+    #[must_use]
+    pub fn shard(mut self, shard: ShardId) -> Self {
+        self.shard = Some(shard);
+        self
+    }
+
+    /// Keeps the error behind the problem, for the log.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
+        self.cause = Some(Box::new(cause));
+        self
+    }
+
+    /// Names the methods that would do, for the header `Allow`.
+    #[must_use]
+    pub(super) fn allow(mut self, methods: HeaderValue) -> Self {
+        self.allow = Some(Box::new(methods));
+        self
+    }
+
+    /// A part of the path is wrong.
+    #[must_use]
+    pub fn path(field: &'static str, reason: &'static str) -> Self {
+        Self::new(Code::InvalidPath, format!("{field} {reason}")).field(field)
+    }
+
+    /// A query parameter is wrong.
+    #[must_use]
+    pub fn query(field: impl Into<Cow<'static, str>>, reason: impl fmt::Display) -> Self {
+        let field = field.into();
+        Self::new(Code::InvalidQuery, format!("{field} {reason}")).field(field)
+    }
+
+    /// The field, parameter or header that is wrong.
+    #[cfg(test)]
+    pub(super) fn field_name(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Writes to the log what the client is not told: once, with all causes. That a shard is away its health check
+    /// has said already, and every request saying it again would flood the log.
+    pub(super) fn log(&self) {
+        let level = match self.code.status() {
+            StatusCode::INTERNAL_SERVER_ERROR => log::Level::Error,
+            status if status.is_server_error() && self.code != Code::ShardUnavailable => log::Level::Warn,
+            _ => log::Level::Debug,
+        };
+        if !log::log_enabled!(level) {
+            return;
+        }
+        let mut causes = String::new();
+        let mut cause: Option<&(dyn Error + 'static)> = self.cause.as_deref().map(|cause| cause as _);
+        while let Some(error) = cause {
+            causes.push_str(": ");
+            causes.push_str(&error.to_string());
+            cause = error.source();
+        }
+        log::log!(level, code = self.code.as_str(); "{self}{causes}");
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let request = current_request();
+        let status = self.status_code();
+        let body = ProblemBody {
+            kind: format!("urn:shardrive:problem:{}", self.code.as_str()),
+            title: self.code.title(),
+            status: status.as_u16(),
+            detail: &self.detail,
+            code: self.code.as_str(),
+            request_id: request.as_ref().map(|request| &*request.request_id),
+            field: self.field.as_deref(),
+            line: self.line,
+            shard: self.shard.map(ShardId::number),
+        };
+        let mut answer = HttpResponse::build(status);
+        answer.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) {
+            answer.insert_header((header::RETRY_AFTER, RETRY_AFTER));
+        }
+        if let Some(allow) = &self.allow {
+            answer.insert_header((header::ALLOW, HeaderValue::clone(allow)));
+        }
+        // Texts and numbers always become JSON.
+        answer.body(serde_json::to_vec(&body).unwrap_or_default())
+    }
+}
+
+impl From<FieldFault> for Problem {
+    fn from(fault: FieldFault) -> Self {
+        let problem = Self::new(Code::InvalidField, fault.to_string());
+        if fault.field.is_empty() { problem } else { problem.field(fault.field) }
+    }
+}
+
+impl From<FileError> for Problem {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::NotFound(_) => Self::new(Code::FileNotFound, error.to_string()),
+            FileError::IdTaken(_) => Self::new(Code::IdTaken, error.to_string()).field("file_id"),
+            FileError::Shard(error) => error.into(),
+        }
+    }
+}
+
+impl From<ShardError> for Problem {
+    fn from(error: ShardError) -> Self {
+        match error {
+            ShardError::Unavailable { shard } => Self::new(Code::ShardUnavailable, error.to_string()).shard(shard),
+            ShardError::Timeout { shard } => {
+                let detail = format!("{error}; a change may have been made all the same");
+                Self::new(Code::ShardTimeout, detail).shard(shard)
+            }
+            ShardError::Overloaded { shard } => Self::new(Code::ShardOverloaded, error.to_string()).shard(shard),
+            ShardError::Moving => {
+                Self::new(Code::SlotMoving, "the user's data is on its way to another shard; try again")
+            }
+            // The constraint's name is the table's business.
+            ShardError::RowRefused { shard, .. } => {
+                Self::new(Code::RowRefused, "a value is one that the database cannot hold").shard(shard).cause(error)
+            }
+            ShardError::Unexpected { shard, .. } => {
+                Self::new(Code::Internal, "something went wrong on our side; the request's id leads to it in the log")
+                    .shard(shard)
+                    .cause(error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use actix_web::body::to_bytes;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::telemetry::{RequestContext, with_request};
+
+    async fn render(problem: Problem) -> (HttpResponse, serde_json::Value) {
+        let request = RequestContext { request_id: "r-1".into(), traceparent: None };
+        with_request(request, async {
+            let answer = problem.error_response();
+            let (answer, body) = answer.into_parts();
+            let bytes = to_bytes(body).await.unwrap();
+            (answer.set_body(actix_web::body::BoxBody::new(())), serde_json::from_slice(&bytes).unwrap())
+        })
+        .await
+    }
+
+    #[test]
+    fn codes_are_told_apart() {
+        let names: HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        assert!(Code::ALL.iter().all(|code| code.status().is_client_error() || code.status().is_server_error()));
+    }
+
+    #[tokio::test]
+    async fn each_error_has_its_status_and_tells_nothing_of_the_database() {
+        let shard = ShardId::new(1);
+        let source = || sqlx::Error::Protocol("secret SELECT".to_owned());
+        let table: Vec<(Problem, u16, &str)> = vec![
+            (FileError::NotFound(Uuid::nil()).into(), 404, "file_not_found"),
+            (FileError::IdTaken(Uuid::nil()).into(), 409, "id_taken"),
+            (FileError::Shard(ShardError::Moving).into(), 503, "slot_moving"),
+            (ShardError::Unavailable { shard }.into(), 503, "shard_unavailable"),
+            (ShardError::Overloaded { shard }.into(), 503, "shard_overloaded"),
+            (ShardError::Timeout { shard }.into(), 504, "shard_timeout"),
+            (ShardError::RowRefused { shard, constraint: Some("secret_check".into()) }.into(), 400, "row_refused"),
+            (ShardError::Unexpected { shard, source: source() }.into(), 500, "internal"),
+            (Problem::query("limit", "must be smaller"), 400, "invalid_query"),
+        ];
+        for (problem, status, code) in table {
+            let (answer, body) = render(problem).await;
+            assert_eq!(answer.status().as_u16(), status, "{code}");
+            assert_eq!(body["status"], status);
+            assert_eq!(body["code"], code);
+            assert_eq!(body["type"], format!("urn:shardrive:problem:{code}"));
+            assert_eq!(body["request_id"], "r-1");
+            assert_eq!(answer.headers().get("content-type").unwrap(), "application/problem+json");
+            assert_eq!(answer.headers().contains_key("retry-after"), status == 503 || status == 504, "{code}");
+            assert!(!body.to_string().contains("secret"), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn extension_members_are_there_where_they_mean_something() {
+        let (_, body) = render(Problem::new(Code::InvalidField, "no").field("path").line(7)).await;
+        assert_eq!((&body["field"], &body["line"]), (&"path".into(), &7.into()));
+        let (_, body) = render(ShardError::Unavailable { shard: ShardId::new(3) }.into()).await;
+        assert_eq!(body["shard"], 3);
+        assert!(body.get("field").is_none());
+    }
+}

@@ -1,0 +1,137 @@
+//! Gives every request a name: in its answer, in every log line on its way, and in the line that sums it up.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use uuid::Uuid;
+
+use super::Problem;
+use crate::telemetry::{RequestContext, with_request};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The longest id that is taken from a client.
+const MAX_ID: usize = 128;
+
+/// The middleware: everything else about a request happens inside of it.
+pub(super) fn observe<S, B>(
+    request: ServiceRequest,
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse<B>, actix_web::Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+{
+    let start = Instant::now();
+    let (id, id_header) = request_id(request.headers());
+    let trace = trace_parent(request.headers());
+    let context = RequestContext { request_id: id, traceparent: trace.as_ref().map(|(text, _)| Arc::clone(text)) };
+    let work = service.call(request);
+    with_request(context, async move {
+        let mut answer = work.await?;
+        let headers = answer.headers_mut();
+        headers.insert(REQUEST_ID, id_header);
+        if let Some((_, header)) = trace {
+            headers.insert(TRACEPARENT, header);
+        }
+        sum_up(&answer, start);
+        Ok(answer)
+    })
+}
+
+fn sum_up<B>(answer: &ServiceResponse<B>, start: Instant) {
+    if let Some(problem) = answer.response().error().and_then(|error| error.as_error::<Problem>()) {
+        problem.log();
+    }
+    if log::log_enabled!(log::Level::Debug) {
+        let request = answer.request();
+        // The pattern, not the path: ids make no good log fields, and a path can hold anything.
+        let pattern = request.match_pattern().unwrap_or_default();
+        let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        log::debug!(
+            method = request.method().as_str(), route = pattern.as_str(), status = answer.status().as_u16(),
+            micros;
+            "request"
+        );
+    }
+}
+
+/// The client's id if it is one that can stand in a log, or else a new one.
+fn request_id(headers: &HeaderMap) -> (Arc<str>, HeaderValue) {
+    if let Some(header) = headers.get(REQUEST_ID)
+        && (1..=MAX_ID).contains(&header.len())
+        && header.as_bytes().iter().all(u8::is_ascii_graphic)
+        && let Ok(text) = header.to_str()
+    {
+        return (text.into(), header.clone());
+    }
+    let mut buffer = Uuid::encode_buffer();
+    let text: &str = Uuid::new_v4().as_hyphenated().encode_lower(&mut buffer);
+    // A UUID is always fit for a header.
+    let header = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"));
+    (text.into(), header)
+}
+
+/// The client's trace, if it is one (W3C Trace Context, section 3.2).
+fn trace_parent(headers: &HeaderMap) -> Option<(Arc<str>, HeaderValue)> {
+    let header = headers.get(TRACEPARENT)?;
+    let text = header.to_str().ok()?;
+    is_trace_parent(text).then(|| (text.into(), header.clone()))
+}
+
+fn is_trace_parent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let [version, trace, parent, flags] = parts.as_slice() else { return false };
+    let is_hex =
+        |part: &str, length| part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_id = |part: &str, length| is_hex(part, length) && part.bytes().any(|byte| byte != b'0');
+    is_hex(version, 2) && *version != "ff" && is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: HeaderName, value: &[u8]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_bytes(value).unwrap());
+        headers
+    }
+
+    #[test]
+    fn a_sane_id_is_kept() {
+        for id in ["a", "my-request/42", &"x".repeat(128)] {
+            let (kept, header) = request_id(&headers(REQUEST_ID, id.as_bytes()));
+            assert_eq!(&*kept, id);
+            assert_eq!(header, id);
+        }
+    }
+
+    #[test]
+    fn any_other_id_is_replaced() {
+        for id in ["", "two words", "tab\there", "\u{fc}", &"x".repeat(129)] {
+            let (made, header) = request_id(&headers(REQUEST_ID, id.as_bytes()));
+            assert!(Uuid::parse_str(&made).is_ok(), "{id}");
+            assert_eq!(header, *made);
+        }
+        assert_ne!(request_id(&HeaderMap::new()).0, request_id(&HeaderMap::new()).0);
+    }
+
+    #[test]
+    fn only_a_valid_trace_is_passed_on() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert!(is_trace_parent(good));
+        for bad in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+        ] {
+            assert!(!is_trace_parent(bad), "{bad}");
+        }
+    }
+}

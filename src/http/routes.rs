@@ -1,0 +1,101 @@
+//! Every path of the API, what it takes, and what the others get.
+
+use actix_web::dev::HttpServiceFactory;
+use actix_web::http::Method;
+use actix_web::http::header::HeaderValue;
+use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, guard, web};
+
+use super::{Code, Problem, docs, files, health};
+
+/// The one table of routes. A path that is not in it is answered 404, a method that its path does not take 405.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::at("/").get(health::service),
+        Endpoint::at("/health").get(health::health),
+        Endpoint::at("/health/live").get(health::live),
+        Endpoint::at("/health/ready").get(health::ready),
+        Endpoint::at("/ingest").on(Method::POST, files::ingest),
+        Endpoint::at("/query/{user_id}").get(files::list),
+        Endpoint::at("/files/{file_id}")
+            .get(files::find)
+            .on(Method::PATCH, files::change)
+            .on(Method::DELETE, files::delete),
+        Endpoint::at("/openapi.json").get(docs::description),
+        Endpoint::at("/docs").get(docs::page_redirect),
+        Endpoint::at("/docs/{file:.*}").get(docs::page),
+    ]
+}
+
+/// Puts the table in place.
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    for endpoint in endpoints() {
+        config.service(endpoint.into_service());
+    }
+    config.default_service(web::to(unknown_path));
+}
+
+async fn unknown_path() -> Result<HttpResponse, Problem> {
+    Err(Problem::new(Code::UnknownPath, "no route has this path; /docs lists those there are"))
+}
+
+/// A path and what it takes.
+pub(super) struct Endpoint {
+    path: &'static str,
+    methods: Vec<Method>,
+    resource: Resource,
+}
+
+impl Endpoint {
+    fn at(path: &'static str) -> Self {
+        Self { path, methods: Vec::new(), resource: web::resource(path) }
+    }
+
+    /// `GET`, and `HEAD` by the same handler: the server leaves out the body.
+    fn get<H, A>(mut self, handler: H) -> Self
+    where
+        H: Handler<A>,
+        A: FromRequest + 'static,
+        H::Output: Responder + 'static,
+    {
+        let guard = guard::Any(guard::Get()).or(guard::Head());
+        self.resource = self.resource.route(web::route().guard(guard).to(handler));
+        self.methods.push(Method::GET);
+        self
+    }
+
+    fn on<H, A>(mut self, method: Method, handler: H) -> Self
+    where
+        H: Handler<A>,
+        A: FromRequest + 'static,
+        H::Output: Responder + 'static,
+    {
+        self.resource = self.resource.route(web::method(method.clone()).to(handler));
+        self.methods.push(method);
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn path(&self) -> &'static str {
+        self.path
+    }
+
+    #[cfg(test)]
+    pub(super) fn methods(&self) -> impl Iterator<Item = &Method> {
+        self.methods.iter()
+    }
+
+    fn into_service(self) -> impl HttpServiceFactory + 'static {
+        let mut methods: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
+        }
+        let text = methods.join(", ");
+        let detail = format!("{} takes {text}", self.path);
+        // Methods are letters, always fit for a header.
+        let allow = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
+        self.resource.default_service(web::to(move || {
+            let problem = Problem::new(Code::MethodNotAllowed, detail.clone()).allow(allow.clone());
+            async move { Err::<HttpResponse, _>(problem) }
+        }))
+    }
+}

@@ -1,0 +1,99 @@
+//! The HTTP server: built, then run until it is told to stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::KeepAlive;
+use actix_web::web::Data;
+use actix_web::{App, HttpServer, dev};
+use tokio_util::sync::CancellationToken;
+
+use super::request_id::observe;
+use super::routes::configure;
+use crate::files::Files;
+use crate::shard::Cluster;
+
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to close a connection that we close.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection may lie idle: longer than the load balancers in front keep theirs (60 s is usual), so that
+/// none of them sends a request into a connection that is being closed.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Connections for each worker at most; more wait in the backlog.
+const MAX_CONNECTIONS: usize = 10_000;
+
+/// Where to listen, and with how much.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerOptions {
+    /// `host:port`; port 0 takes any free one.
+    pub bind: String,
+    /// Threads that serve.
+    pub workers: usize,
+    /// How long a stop waits for requests in flight.
+    pub shutdown_timeout: Duration,
+}
+
+/// What the handlers work with.
+pub struct AppState {
+    /// The shards.
+    pub cluster: Arc<Cluster>,
+    /// The files.
+    pub files: Arc<Files>,
+    /// Cancelled when the service begins to stop.
+    pub draining: CancellationToken,
+}
+
+/// A server that listens.
+pub struct Server {
+    server: dev::Server,
+    addresses: Vec<SocketAddr>,
+    draining: CancellationToken,
+}
+
+impl Server {
+    /// Starts to listen. Nothing is answered before [`Server::run`].
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    pub fn bind(options: &ServerOptions, state: AppState) -> io::Result<Self> {
+        let draining = state.draining.clone();
+        let state = Data::new(state);
+        let server = HttpServer::new(move || App::new().app_data(state.clone()).wrap_fn(observe).configure(configure))
+            .workers(options.workers)
+            .max_connections(MAX_CONNECTIONS)
+            .client_request_timeout(HEAD_TIMEOUT)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+            .tcp_nodelay(true)
+            .shutdown_timeout(options.shutdown_timeout.as_secs())
+            .disable_signals()
+            .bind(&options.bind)?;
+        let addresses = server.addrs();
+        Ok(Self { server: server.run(), addresses, draining })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Serves until `stop` ends. Then nothing new is accepted, and what is in flight is finished, for as long as the
+    /// options allow.
+    ///
+    /// # Errors
+    /// If the server fails.
+    pub async fn run(mut self, stop: impl Future<Output = ()> + Send) -> io::Result<()> {
+        tokio::select! {
+            ended = &mut self.server => return ended,
+            () = stop => {}
+        }
+        self.draining.cancel();
+        let handle = self.server.handle();
+        let (ended, ()) = tokio::join!(self.server, handle.stop(true));
+        ended
+    }
+}

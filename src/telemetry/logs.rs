@@ -1,0 +1,128 @@
+//! The logger: lines for people, or one JSON object a line for machines, on standard error.
+
+use std::io::{self, Write};
+
+use chrono::{SecondsFormat, Utc};
+use env_logger::{Builder, Target, WriteStyle};
+use log::kv::{Key, Value, VisitSource};
+use log::{Record, SetLoggerError};
+use serde_json::{Map, Value as Json};
+
+use super::current_request;
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people; coloured on a terminal.
+    Text,
+    /// One JSON object a line: `ts`, `level`, `target`, `message`, and the line's own fields beside them.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogOptions {
+    /// Levels, overall and by module, as in `warn,shardrive=debug`.
+    pub filter: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// Makes this the program's logger.
+///
+/// # Errors
+/// If there is one already.
+pub fn install(options: &LogOptions) -> Result<(), SetLoggerError> {
+    let mut builder = Builder::new();
+    // Notices such as "schema already exists, skipping" are nobody's news; the filter may ask for them all the same.
+    builder.filter_module("sqlx::postgres::notice", log::LevelFilter::Warn);
+    builder.parse_filters(&options.filter).target(Target::Stderr);
+    match options.format {
+        LogFormat::Text => builder.write_style(WriteStyle::Auto).format(|out, record| {
+            let style = out.default_level_style(record.level());
+            let now = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+            write!(out, "{now} {style}{:5}{style:#} {} {}", record.level(), record.target(), record.args())?;
+            write_fields(out, record)
+        }),
+        LogFormat::Json => builder.write_style(WriteStyle::Never).format(|out, record| write_json(out, record)),
+    };
+    builder.try_init()
+}
+
+/// ` name=value` for each field, and the end of the line.
+fn write_fields(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
+    for (name, value) in fields(record) {
+        match value {
+            Json::String(text) => write!(out, " {name}={text}")?,
+            value => write!(out, " {name}={value}")?,
+        }
+    }
+    writeln!(out)
+}
+
+fn write_json(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
+    let mut line = fields(record);
+    line.insert("ts".into(), Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true).into());
+    line.insert("level".into(), record.level().as_str().to_ascii_lowercase().into());
+    line.insert("target".into(), record.target().into());
+    line.insert("message".into(), record.args().to_string().into());
+    serde_json::to_writer(&mut *out, &line)?;
+    writeln!(out)
+}
+
+/// The fields of the line itself, and the names of the request that it was written for.
+fn fields(record: &Record<'_>) -> Map<String, Json> {
+    struct Collect(Map<String, Json>);
+    impl<'kvs> VisitSource<'kvs> for Collect {
+        fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
+            let json = serde_json::to_value(&value).unwrap_or_else(|_| value.to_string().into());
+            self.0.insert(key.as_str().to_owned(), json);
+            Ok(())
+        }
+    }
+    let mut collect = Collect(Map::new());
+    if let Some(request) = current_request() {
+        collect.0.insert("request_id".into(), (*request.request_id).into());
+        if let Some(traceparent) = request.traceparent {
+            collect.0.insert("traceparent".into(), (*traceparent).into());
+        }
+    }
+    // Collecting never fails.
+    let _ = record.key_values().visit(&mut collect);
+    collect.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::{RequestContext, with_request};
+
+    fn line(write: fn(&mut Vec<u8>, &Record<'_>) -> io::Result<()>) -> String {
+        let mut out = Vec::new();
+        let fields = [("shard", Value::from(1)), ("path", Value::from("a \"b\"\n"))];
+        let mut record = Record::builder();
+        record.level(log::Level::Warn).target("shardrive::http").key_values(&fields);
+        write(&mut out, &record.args(format_args!("went {}", "wrong")).build()).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_json_line_holds_the_fields_and_the_request() {
+        let request = RequestContext { request_id: "r-1".into(), traceparent: None };
+        let text = with_request(request, async { line(write_json) }).await;
+        assert_eq!(text.matches('\n').count(), 1);
+        let json: Json = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["level"], "warn");
+        assert_eq!(json["target"], "shardrive::http");
+        assert_eq!(json["message"], "went wrong");
+        assert_eq!(json["shard"], 1);
+        assert_eq!(json["path"], "a \"b\"\n");
+        assert_eq!(json["request_id"], "r-1");
+        assert!(json["ts"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn a_text_line_ends_with_the_fields() {
+        assert_eq!(line(|out, record| write_fields(out, record)), " path=a \"b\"\n shard=1\n");
+    }
+}
