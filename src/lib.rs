@@ -4,6 +4,8 @@
 //!
 //! - [`shard`]: slots, the slot map, connections, routing, ownership
 //! - [`files`]: what a drive knows about files; group commit and bulk loads
+//! - [`local`]: PostgreSQL servers of our own on this machine
 
 pub mod files;
+pub mod local;
 pub mod shard;
