@@ -1,0 +1,9 @@
+//! Integration tests on real PostgreSQL servers, which each test makes and removes by itself.
+
+#![expect(unreachable_pub, reason = "what the tests share is seen by the tests alone, and `pub` reads best")]
+
+mod guard;
+mod local;
+mod start;
+mod support;
+mod writer;
