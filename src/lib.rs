@@ -6,6 +6,10 @@
 //! - [`files`]: what a drive knows about files; group commit and bulk loads
 //! - [`local`]: PostgreSQL servers of our own on this machine
 
+/// The commands, one a file.
+pub mod cli {
+    pub mod dev;
+}
 pub mod files;
 pub mod local;
 pub mod shard;

@@ -75,7 +75,7 @@ impl PostgresServer {
         command.arg("-D").arg(&part).arg("--pwfile").arg(&password).current_dir(parent);
         command.args(["--username", USER, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"]);
         if self.durability == Durability::ServerOnly {
-            command.arg("--no-sync");
+            command.args(["--no-sync", "--wal-segsize", "1"]); // small, and so soon copied
         }
         command.stdin(Stdio::null());
         let output = tokio::process::Command::from(command).output().await.map_err(LocalError::at(&initdb))?;
@@ -141,7 +141,12 @@ impl PostgresServer {
         ];
         if self.durability == Durability::ServerOnly {
             // Shared memory in the data folder goes with it, also if the server is killed.
-            let cheap = [("fsync", "off"), ("shared_buffers", "16MB"), ("dynamic_shared_memory_type", "mmap")];
+            let cheap = [
+                ("fsync", "off"),
+                ("shared_buffers", "16MB"),
+                ("max_wal_size", "1GB"),
+                ("dynamic_shared_memory_type", "mmap"),
+            ];
             settings.extend(cheap.map(|(name, value)| (name, value.to_owned())));
         }
         settings
@@ -206,6 +211,12 @@ impl PostgresServer {
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The path of the `psql` that fits this server.
+    #[must_use]
+    pub fn psql(&self) -> PathBuf {
+        self.binaries.program("psql")
     }
 
     /// The port.

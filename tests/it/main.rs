@@ -2,8 +2,11 @@
 
 #![expect(unreachable_pub, reason = "what the tests share is seen by the tests alone, and `pub` reads best")]
 
+mod api;
+mod dev;
 mod guard;
 mod local;
+mod proxy;
 mod start;
 mod support;
 mod writer;

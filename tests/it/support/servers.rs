@@ -209,7 +209,7 @@ async fn remove_leftovers() {
 
 /// A data folder to copy: `initdb` takes longer than a copy of what it makes. One for each PostgreSQL version.
 async fn template(binaries: &Binaries, account: Account) -> PathBuf {
-    let home = base().join(format!("template-{}", binaries.version()));
+    let home = base().join(format!("template-{}-small", binaries.version()));
     let _turn = lock(&base().join("template.lock"));
     let folder = home.join("data");
     let server = PostgresServer::new(binaries.clone(), account, folder.clone(), 0, Durability::ServerOnly);
