@@ -13,6 +13,7 @@ use std::time::Duration;
 use reader::{Choice, Number, Reader, Setting};
 
 use crate::files::WriterLimits;
+use crate::files::bulk::BulkLimits;
 use crate::http::ServerOptions;
 use crate::shard::{SLOT_COUNT, ShardLimits, ShardOptions};
 use crate::telemetry::{LogFormat, LogOptions};
@@ -101,18 +102,7 @@ pub struct Settings {
     /// `STATS_TIMEOUT_MS`: how long `/stats` waits for a shard.
     pub stats_timeout: Duration,
     /// `MAX_BULK_COUNT`, `MAX_LINE_BYTES`, `BULK_BATCH_ROWS`.
-    pub bulk: BulkSettings,
-}
-
-/// What a bulk load may ask for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BulkSettings {
-    /// Test records that one request may ask for.
-    pub max_count: u64,
-    /// The longest record of an uploaded body.
-    pub max_line_bytes: usize,
-    /// Rows in one transaction.
-    pub batch_rows: usize,
+    pub bulk: BulkLimits,
 }
 
 /// One thing that is wrong with the settings.
@@ -148,6 +138,16 @@ impl Settings {
         Self::from_vars(reader::environment()?)
     }
 
+    /// Reads the environment as [`Settings::load`] does, but with these shards and whatever else `vars` names in place
+    /// of its own.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn load_for(vars: Vec<(String, String)>) -> Result<Self, SettingsError> {
+        let others = reader::environment()?.into_iter().filter(|(name, _)| !reader::names_shards(name));
+        Self::from_vars(others.chain(vars))
+    }
+
     /// Reads settings from variables. Of two with one name the last counts; an empty one counts as not set.
     ///
     /// # Errors
@@ -179,9 +179,9 @@ impl Settings {
             },
             log: LogOptions { filter: read.parsed(&RUST_LOG, parse_filter), format: read.choice(&LOG_FORMAT) },
             stats_timeout: read.millis(&STATS_TIMEOUT),
-            bulk: BulkSettings {
+            bulk: BulkLimits {
                 max_count: read.number(&MAX_BULK_COUNT),
-                max_line_bytes: read.size(&MAX_LINE_BYTES),
+                record_bytes: read.size(&MAX_LINE_BYTES),
                 batch_rows: read.size(&BULK_BATCH_ROWS),
             },
         };

@@ -1,5 +1,7 @@
 -- What tells this database from every other one, whatever name it was reached by, and whether it is set up.
-SELECT (SELECT system_identifier FROM pg_control_system())::text || '/' || d.oid::text AS database_key,
+-- Servers that were copied from one image have the same system identifier; the time of their start tells them apart.
+SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
+                 extract(epoch FROM pg_postmaster_start_time()), d.oid)               AS database_key,
        to_regclass('shardrive._sqlx_migrations') IS NOT NULL                         AS has_migrations,
        to_regclass('shardrive.identity') IS NOT NULL                                 AS has_identity,
        pg_is_in_recovery()                                                           AS is_standby,

@@ -13,12 +13,20 @@ use memchr::memchr_iter;
 use serde_json::Value;
 use tokio::io::AsyncRead;
 
-use super::Failure;
+use super::CliError;
 use crate::files::bulk::{Body, Encoding};
 
-/// What to import, and where to.
+const EXAMPLES: &str = "\
+Examples:
+  shardrive import files.ndjson.gz more.csv
+  rclone lsjson -R --files-only /usr | shardrive import - --format lsjson --user-id 42
+
+Exit codes: 0 every record is stored, 1 failed, 2 wrong usage, 3 some records were rejected.";
+
+/// Send files to a running service, with a progress bar
 #[derive(Args, Debug)]
-pub struct ImportArgs {
+#[command(after_help = EXAMPLES)]
+pub(super) struct Import {
     /// Files to send; - or none for standard input. Names ending in .gz or .zst are unpacked.
     files: Vec<PathBuf>,
     /// Where the service is.
@@ -60,15 +68,18 @@ enum OnError {
     Abort,
 }
 
-/// Sends every file. Succeeds only if every record is stored, now or before.
-///
-/// # Errors
-/// What could not be read, sent or stored.
-pub async fn run(args: ImportArgs) -> Result<(), Failure> {
+impl Import {
+    /// Sends every file. Succeeds only if every record is stored, now or before.
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        send_all(self).await
+    }
+}
+
+async fn send_all(args: Import) -> Result<(), CliError> {
     let client = reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(5))
         .build()
-        .map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
+        .map_err(|error| CliError::Failed(format!("no HTTP client: {error}")))?;
     let inputs = if args.files.is_empty() { vec![PathBuf::from("-")] } else { args.files.clone() };
     let mut rejected = 0;
     for input in &inputs {
@@ -77,21 +88,21 @@ pub async fn run(args: ImportArgs) -> Result<(), Failure> {
         report(&args, input, &answer);
     }
     if rejected > 0 {
-        return Err(Failure::partial(format!("{} records were rejected", HumanCount(rejected))));
+        return Err(CliError::Partial(format!("{} records were rejected", HumanCount(rejected))));
     }
     Ok(())
 }
 
-async fn send(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Result<Value, Failure> {
+async fn send(client: &reqwest::Client, args: &Import, input: &Path) -> Result<Value, CliError> {
     let shown = input.display();
     let name = input.to_string_lossy();
     let format = args.format.or_else(|| format_of(&name, args.user_id.is_some())).ok_or_else(|| {
-        Failure::usage(format!("{shown}: what does it hold? Say --format ndjson, json, csv or lsjson"))
+        CliError::Usage(format!("{shown}: what does it hold? Say --format ndjson, json, csv or lsjson"))
     })?;
     let (reader, size): (Box<dyn AsyncRead + Send + Unpin>, Option<u64>) = if name == "-" {
         (Box::new(tokio::io::stdin()), None)
     } else {
-        let failed = |error| Failure::failed(format!("{shown}: {error}"));
+        let failed = |error| CliError::Failed(format!("{shown}: {error}"));
         let file = tokio::fs::File::open(input).await.map_err(failed)?;
         let size = file.metadata().await.map_err(failed)?.len();
         (Box::new(file), Some(size))
@@ -108,7 +119,9 @@ async fn send(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Resu
         ImportFormat::Json | ImportFormat::Lsjson => "application/json",
     };
     if format == ImportFormat::Lsjson {
-        let user = args.user_id.ok_or_else(|| Failure::usage("a listing needs --user-id: whose files are they?"))?;
+        let user = args
+            .user_id
+            .ok_or_else(|| CliError::Usage("a listing needs --user-id: whose files are they?".to_owned()))?;
         query.extend([("format", "lsjson".to_owned()), ("user_id", user.to_string())]);
     }
     let sent = client
@@ -120,23 +133,27 @@ async fn send(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Resu
         .await;
     progress.end();
     if let Some(fault) = fault.lock().ok().and_then(|mut fault| fault.take()) {
-        return Err(Failure::failed(format!("{shown}: {fault}")));
+        return Err(CliError::Failed(format!("{shown}: {fault}")));
     }
-    let answer = sent.map_err(|error| Failure::failed(format!("{}: {}", args.url, chain(&error))))?;
+    let answer = sent.map_err(|error| CliError::Failed(format!("{}: {}", args.url, chain(&error))))?;
     let status = answer.status();
     let answer: Value = answer
         .json()
         .await
-        .map_err(|error| Failure::failed(format!("{}: no JSON answer (status {status}): {error}", args.url)))?;
+        .map_err(|error| CliError::Failed(format!("{}: no JSON answer (status {status}): {error}", args.url)))?;
     if status.is_success() {
         return Ok(answer);
     }
     if args.json {
         println!("{answer}");
     }
-    let detail = answer.get("detail").or_else(|| answer.get("title")).and_then(Value::as_str).unwrap_or("no reason given");
+    let detail =
+        answer.get("detail").or_else(|| answer.get("title")).and_then(Value::as_str).unwrap_or("no reason given");
     let stored = answer.get("inserted").and_then(Value::as_u64).unwrap_or(0);
-    Err(Failure::failed(format!("{shown}: {detail} (status {status}; {} records were stored before)", HumanCount(stored))))
+    Err(CliError::Failed(format!(
+        "{shown}: {detail} (status {status}; {} records were stored before)",
+        HumanCount(stored)
+    )))
 }
 
 /// An error with its causes, as reqwest's own text leaves them out.
@@ -225,7 +242,7 @@ impl Progress {
     }
 }
 
-fn report(args: &ImportArgs, input: &Path, answer: &Value) {
+fn report(args: &Import, input: &Path, answer: &Value) {
     if args.json {
         println!("{answer}");
         return;
@@ -244,8 +261,10 @@ fn report(args: &ImportArgs, input: &Path, answer: &Value) {
         }
     }
     for rejection in answer.get("rejections").and_then(Value::as_array).into_iter().flatten() {
-        let text = |name: &str| rejection.get(name).map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
-        let field = text("field").filter(|field| !field.is_empty()).map(|field| format!("{field}: ")).unwrap_or_default();
+        let text =
+            |name: &str| rejection.get(name).map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
+        let field =
+            text("field").filter(|field| !field.is_empty()).map(|field| format!("{field}: ")).unwrap_or_default();
         eprintln!("  line {}: {field}{}", text("line").unwrap_or_default(), text("reason").unwrap_or_default());
     }
 }

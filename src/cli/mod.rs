@@ -1,14 +1,18 @@
 //! The command line: the composition root, one file for each command.
 
+mod dev;
+mod import;
 mod migrate;
 mod openapi;
 mod serve;
+mod shards;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::{Settings, SettingsError};
+use crate::local::LocalError;
 use crate::shard::{SetupError, StartError};
 use crate::telemetry;
 
@@ -16,6 +20,8 @@ const EXAMPLES: &str = "\
 Settings come from the environment and a .env file; .env.example explains each of them.
 
 Examples:
+  shardrive dev                  all of it on this machine, with PostgreSQL servers of its own
+
   export SHARD_0_URL=postgres://shard_user:shard_pass@localhost:5432/drive_shard_0
   export SHARD_1_URL=postgres://shard_user:shard_pass@localhost:5433/drive_shard_1
   shardrive migrate              make the two databases shards of one cluster
@@ -23,7 +29,7 @@ Examples:
   curl localhost:8000/ingest -H 'Content-Type: application/json' \\
        -d '{\"user_id\": 123, \"file_name\": \"my_document.txt\"}'
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 done but some records were rejected.";
 
 /// Drive metadata on several plain PostgreSQL servers.
 #[derive(Parser)]
@@ -36,7 +42,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Dev(dev::Dev),
     Migrate(migrate::Migrate),
+    Import(import::Import),
+    #[command(subcommand)]
+    Shards(shards::Shards),
     Openapi(openapi::Openapi),
 }
 
@@ -60,6 +70,18 @@ pub(crate) enum CliError {
         /// Why not.
         source: std::io::Error,
     },
+    /// A server of our own could not be made, started or stopped.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// The command was given too little, or something that does not fit.
+    #[error("{0}")]
+    Usage(String),
+    /// The work failed; the text says at what.
+    #[error("{0}")]
+    Failed(String),
+    /// The work is done, but not for all of its input.
+    #[error("{0}")]
+    Partial(String),
     /// The system refused something.
     #[error("{0}")]
     System(#[from] std::io::Error),
@@ -68,8 +90,14 @@ pub(crate) enum CliError {
 impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) => 2,
-            Self::Start(_) | Self::Setup(_) | Self::Listen { .. } | Self::System(_) => 1,
+            Self::Settings(_) | Self::Usage(_) => 2,
+            Self::Partial(_) => 3,
+            Self::Start(_)
+            | Self::Setup(_)
+            | Self::Listen { .. }
+            | Self::Local(_)
+            | Self::Failed(_)
+            | Self::System(_) => 1,
         }
     }
 }
@@ -79,7 +107,10 @@ pub async fn run() -> ExitCode {
     // clap itself ends the process for --help, with 0, and for wrong usage, with 2.
     let result = match Cli::parse().command {
         Command::Serve(command) => Box::pin(command.run()).await,
+        Command::Dev(command) => Box::pin(command.run()).await,
         Command::Migrate(command) => Box::pin(command.run()).await,
+        Command::Import(command) => Box::pin(command.run()).await,
+        Command::Shards(command) => Box::pin(command.run()).await,
         Command::Openapi(command) => command.run(),
     };
     match result {
@@ -93,7 +124,11 @@ pub async fn run() -> ExitCode {
 
 /// The settings, and a logger that is as they say.
 fn settings() -> Result<Settings, SettingsError> {
-    let settings = Settings::load()?;
+    start_logging(Settings::load()?)
+}
+
+/// Settings that are in force from here on: there is a logger that is as they say.
+fn start_logging(settings: Settings) -> Result<Settings, SettingsError> {
     // There is a logger already only where tests run several commands in one process.
     let _ = telemetry::install(&settings.log);
     Ok(settings)

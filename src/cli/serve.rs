@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::files::Files;
 use crate::http::{AppState, Server};
 use crate::shard::{Cluster, migrate};
+use crate::stats::fold_in_background;
 
 /// Serve the API until SIGTERM or Ctrl-C
 #[derive(Args)]
@@ -38,7 +39,14 @@ impl Serve {
 pub(crate) async fn serve(settings: Settings, stop: impl Future<Output = ()> + Send) -> Result<(), CliError> {
     let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
     let files = Arc::new(Files::start(Arc::clone(&cluster), settings.writer));
-    let state = AppState { cluster: Arc::clone(&cluster), files, draining: CancellationToken::new() };
+    fold_in_background(&cluster);
+    let state = AppState {
+        cluster: Arc::clone(&cluster),
+        files,
+        bulk: settings.bulk,
+        stats_timeout: settings.stats_timeout,
+        draining: CancellationToken::new(),
+    };
     let server = Server::bind(&settings.server, state)
         .map_err(|source| CliError::Listen { address: settings.server.bind.clone(), source })?;
     for address in server.addresses() {

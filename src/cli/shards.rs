@@ -1,20 +1,19 @@
 //! `shardrive shards …`: looking at the shards themselves, past any API process.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::Failure;
+use super::{CliError, settings};
 use crate::shard::Cluster;
 use crate::stats::{Audit, Method, Status, audit, gather};
 
-/// What to do with the shards.
+/// Look at the shards themselves
 #[derive(Subcommand, Debug)]
-pub enum ShardsCommand {
+pub(super) enum Shards {
     /// Show each shard: where it is, whether it answers, its slots, rows and bytes.
     Status(OutputArgs),
     /// Read every row of every shard: each on its owner, counts equal to /stats, ids unique.
@@ -23,24 +22,26 @@ pub enum ShardsCommand {
 
 /// How to print.
 #[derive(Args, Clone, Copy, Debug)]
-pub struct OutputArgs {
+pub(super) struct OutputArgs {
     /// Print JSON for scripts.
     #[arg(long)]
     json: bool,
 }
 
-/// Runs the command on an open cluster.
-///
-/// # Errors
-/// If a shard is away, or the audit found something.
-pub async fn run(command: &ShardsCommand, cluster: &Arc<Cluster>, deadline: Duration) -> Result<(), Failure> {
-    match command {
-        ShardsCommand::Status(output) => status(cluster, deadline, *output).await,
-        ShardsCommand::Verify(output) => verify(cluster, *output).await,
+impl Shards {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        let settings = settings()?;
+        let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
+        let done = match self {
+            Self::Status(output) => status(&cluster, settings.stats_timeout, output).await,
+            Self::Verify(output) => verify(&cluster, output).await,
+        };
+        cluster.shut_down().await;
+        done
     }
 }
 
-async fn status(cluster: &Cluster, deadline: Duration, output: OutputArgs) -> Result<(), Failure> {
+async fn status(cluster: &Cluster, deadline: Duration, output: OutputArgs) -> Result<(), CliError> {
     let stats = gather(cluster, Method::Counts, deadline).await;
     if output.json {
         let shards: Vec<_> = cluster
@@ -55,7 +56,10 @@ async fn status(cluster: &Cluster, deadline: Duration, output: OutputArgs) -> Re
             })
             .collect();
         let epoch = cluster.map().epoch();
-        println!("{}", json!({"cluster_id": cluster.id(), "epoch": epoch, "complete": stats.complete, "shards": shards}));
+        println!(
+            "{}",
+            json!({"cluster_id": cluster.id(), "epoch": epoch, "complete": stats.complete, "shards": shards})
+        );
     } else {
         println!("cluster {}, slot map at epoch {}", cluster.id(), cluster.map().epoch());
         println!("{:<6} {:<12} {:>6} {:>15} {:>12}  place", "shard", "status", "slots", "rows", "bytes");
@@ -71,18 +75,19 @@ async fn status(cluster: &Cluster, deadline: Duration, output: OutputArgs) -> Re
             println!("{:<6} {word:<12} {slots:>6} {rows:>15} {bytes:>12}  {place}", stats.shard.number());
         }
     }
-    if stats.complete { Ok(()) } else { Err(Failure::failed("not every shard answered")) }
+    if stats.complete { Ok(()) } else { Err(CliError::Failed("not every shard answered".to_owned())) }
 }
 
-async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), Failure> {
+async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), CliError> {
     let total = gather(cluster, Method::Counts, Duration::from_secs(5)).await.total_rows();
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent}%  {human_pos} of {human_len} rows  {eta} left") {
+    if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent}%  {human_pos} of {human_len} rows  {eta} left")
+    {
         bar.set_style(style);
     }
     let result = audit(cluster, |ids| bar.set_position(ids)).await;
     bar.finish_and_clear();
-    let audit = result.map_err(|error| Failure::failed(error.to_string()))?;
+    let audit = result.map_err(|error| CliError::Failed(error.to_string()))?;
     if output.json {
         let rows: serde_json::Map<_, _> =
             audit.rows.iter().map(|(shard, rows)| (shard.to_string(), json!(rows))).collect();
@@ -106,6 +111,6 @@ async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), Failure> {
     }
     match audit.total_findings {
         0 => Ok(()),
-        found => Err(Failure::failed(format!("{} findings", HumanCount(found)))),
+        found => Err(CliError::Failed(format!("{} findings", HumanCount(found)))),
     }
 }

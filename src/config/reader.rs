@@ -162,6 +162,11 @@ impl Reader {
     }
 }
 
+/// True for the variables that say which shards there are.
+pub(super) fn names_shards(name: &str) -> bool {
+    name == super::NUM_SHARDS || shard_number(name).is_some()
+}
+
 fn shard_number(name: &str) -> Option<u32> {
     let number = name.strip_prefix("SHARD_")?.strip_suffix("_URL")?;
     let canonical = number == "0" || !number.starts_with('0');

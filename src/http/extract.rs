@@ -169,7 +169,7 @@ fn shorten(text: &str) -> String {
     }
 }
 
-fn header_text(headers: &HeaderMap, name: HeaderName) -> &str {
+pub(super) fn header_text(headers: &HeaderMap, name: HeaderName) -> &str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim()
 }
 

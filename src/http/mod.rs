@@ -1,10 +1,11 @@
 //! The API over HTTP: the only code that knows actix.
 //!
 //! ```text
-//! server → request_id (middleware) → routes → files, health, docs → extract, answer, problem
+//! server → request_id (middleware) → routes → files, bulk, stats, health, docs → extract, answer, problem
 //! ```
 
 mod answer;
+mod bulk;
 mod docs;
 mod extract;
 mod files;
@@ -13,6 +14,7 @@ mod problem;
 mod request_id;
 mod routes;
 mod server;
+mod stats;
 
 pub use docs::openapi_json;
 pub use problem::{Code, Problem, ProblemBody};

@@ -10,6 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::files::{FieldFault, FileError};
@@ -105,6 +106,7 @@ pub struct Problem {
     field: Option<Cow<'static, str>>,
     line: Option<u64>,
     shard: Option<ShardId>,
+    progress: Option<Box<Map<String, Value>>>,
     allow: Option<Box<HeaderValue>>,
     /// For the log.
     cause: Option<Box<dyn Error + Send + Sync>>,
@@ -145,13 +147,26 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u16>)]
     shard: Option<u16>,
+    /// Of a bulk load that broke off: what was done all the same.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<super::bulk::BulkCounts>)]
+    progress: Option<&'a Map<String, Value>>,
 }
 
 impl Problem {
     /// A problem of this kind; `detail` tells the client what to change.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), field: None, line: None, shard: None, allow: None, cause: None }
+        Self {
+            code,
+            detail: detail.into(),
+            field: None,
+            line: None,
+            shard: None,
+            progress: None,
+            allow: None,
+            cause: None,
+        }
     }
 
     /// Names the field, parameter or header that is wrong.
@@ -172,6 +187,16 @@ impl Problem {
     #[must_use]
     pub fn shard(mut self, shard: ShardId) -> Self {
         self.shard = Some(shard);
+        self
+    }
+
+    /// Tells how far a load came before it broke off: members of their own beside the others.
+    #[must_use]
+    pub(super) fn progress(mut self, done: &impl Serialize) -> Self {
+        self.progress = match serde_json::to_value(done) {
+            Ok(Value::Object(members)) => Some(Box::new(members)),
+            _ => None,
+        };
         self
     }
 
@@ -260,6 +285,7 @@ impl ResponseError for Problem {
             field: self.field.as_deref(),
             line: self.line,
             shard: self.shard.map(ShardId::number),
+            progress: self.progress.as_deref(),
         };
         let mut answer = HttpResponse::build(status);
         answer.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));

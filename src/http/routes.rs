@@ -5,7 +5,7 @@ use actix_web::http::Method;
 use actix_web::http::header::HeaderValue;
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, guard, web};
 
-use super::{Code, Problem, docs, files, health};
+use super::{Code, Problem, bulk, docs, files, health, stats};
 
 /// The one table of routes. A path that is not in it is answered 404, a method that its path does not take 405.
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -15,6 +15,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::at("/health/live").get(health::live),
         Endpoint::at("/health/ready").get(health::ready),
         Endpoint::at("/ingest").on(Method::POST, files::ingest),
+        Endpoint::at("/ingest/bulk").on(Method::POST, bulk::load),
+        Endpoint::at("/stats").get(stats::stats),
         Endpoint::at("/query/{user_id}").get(files::list),
         Endpoint::at("/files/{file_id}")
             .get(files::find)

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::request_id::observe;
 use super::routes::configure;
 use crate::files::Files;
+use crate::files::bulk::BulkLimits;
 use crate::shard::Cluster;
 
 /// How long a client may take to send the head of a request.
@@ -42,6 +43,10 @@ pub struct AppState {
     pub cluster: Arc<Cluster>,
     /// The files.
     pub files: Arc<Files>,
+    /// What a bulk load may ask for.
+    pub bulk: BulkLimits,
+    /// How long `/stats` waits for a shard.
+    pub stats_timeout: Duration,
     /// Cancelled when the service begins to stop.
     pub draining: CancellationToken,
 }

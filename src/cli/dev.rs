@@ -1,0 +1,147 @@
+//! `shardrive dev`: the whole service on this machine, with PostgreSQL servers of its own.
+
+use std::fmt::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::serve::{serve, stop_signal};
+use super::{CliError, start_logging};
+use crate::config::Settings;
+use crate::local::{LocalCluster, PASSWORD, PostgresServer, USER, database_name};
+use crate::shard::{SLOT_COUNT, ShardOptions, migrate};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Run everything on this machine, with PostgreSQL servers of its own
+///
+/// The servers and their data are in a folder; a second start finds the data again.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Dev {
+    /// How many shards there are, each a PostgreSQL server. A folder keeps its number.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub shards: u16,
+    /// Where the servers keep their data.
+    #[arg(long, value_name = "FOLDER", default_value = "./.shardrive")]
+    pub dir: PathBuf,
+    /// Where the API listens.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
+    pub bind: SocketAddr,
+}
+
+impl Dev {
+    /// Starts the servers, sets them up and serves until a signal; then stops the servers, whatever happened.
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        // Until the service listens for signals itself, they end the preparation; what it has started is stopped by
+        // its drop.
+        let cluster = tokio::select! {
+            prepared = prepare(&self) => prepared?,
+            caught = interrupted() => return Ok(caught?),
+        };
+        let served = serve_cluster(&self, &cluster).await;
+        cluster.stop().await;
+        served
+    }
+}
+
+async fn serve_cluster(args: &Dev, cluster: &LocalCluster) -> Result<(), CliError> {
+    let settings = start_logging(Settings::load_for(variables(args, cluster))?)?;
+    print(&welcome(args, cluster.servers()));
+    Box::pin(serve(settings, stop_signal()?)).await
+}
+
+async fn prepare(args: &Dev) -> Result<LocalCluster, CliError> {
+    let cluster = LocalCluster::start(&args.dir, usize::from(args.shards)).await?;
+    // Our own URLs are well-formed; one that were not would be missed by the set-up at once.
+    let options: Vec<_> = cluster.urls().iter().filter_map(|url| ShardOptions::parse(url).ok()).collect();
+    if let Err(error) = migrate(&options, CONNECT_TIMEOUT).await {
+        cluster.stop().await;
+        return Err(error.into());
+    }
+    Ok(cluster)
+}
+
+async fn interrupted() -> std::io::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// The settings with which `shardrive serve` would serve the same shards.
+fn variables(args: &Dev, cluster: &LocalCluster) -> Vec<(String, String)> {
+    let urls = cluster.urls().into_iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url));
+    urls.chain([("BIND_ADDR".to_owned(), args.bind.to_string())]).collect()
+}
+
+fn print(text: &str) {
+    // A reader who has gone away is no reason to stop serving.
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+}
+
+/// What there is now, and what to try first.
+fn welcome(args: &Dev, servers: &[PostgresServer]) -> String {
+    let ports: Vec<_> = servers.iter().map(PostgresServer::port).collect();
+    let psql = servers.first().map_or_else(|| "psql".to_owned(), |server| server.psql().display().to_string());
+    describe(args.bind, &ports, &psql, &args.dir.display().to_string())
+}
+
+fn describe(bind: SocketAddr, ports: &[u16], psql: &str, folder: &str) -> String {
+    let reached = match bind.ip() {
+        ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ip => ip,
+    };
+    let api = format!("http://{}", SocketAddr::new(reached, bind.port()));
+    let mut text = format!("\nShardrive with {} shards; the data is in {folder}\n\n", ports.len());
+    let mut line = |args: fmt::Arguments<'_>| {
+        let _ = writeln!(text, "{args}"); // writing to a String does not fail
+    };
+    line(format_args!("  API      {api}"));
+    line(format_args!("  try it   {api}/docs"));
+    for (shard, port) in ports.iter().enumerate() {
+        let database = database_name(shard);
+        line(format_args!("  shard {shard}  {psql} postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}"));
+    }
+    line(format_args!("\nFirst steps:\n"));
+    line(format_args!("  curl -X POST '{api}/ingest/bulk?count=100'"));
+    line(format_args!("  curl '{api}/stats'"));
+    line(format_args!("  curl '{api}/query/42'"));
+    line(format_args!(
+        "  curl -X POST '{api}/ingest' -H 'Content-Type: application/json' \
+         -d '{{\"user_id\":123,\"file_name\":\"my_document.txt\"}}'"
+    ));
+    if usize::from(SLOT_COUNT).is_multiple_of(ports.len().max(1)) {
+        line(format_args!(
+            "\nA user is on shard user_id mod {}. Ctrl-C stops everything; the data stays.\n",
+            ports.len()
+        ));
+    } else {
+        line(format_args!("\nCtrl-C stops everything; the data stays.\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_steps_name_what_runs() {
+        let bind = "0.0.0.0:8000".parse().unwrap();
+        let text = describe(bind, &[5432, 5440], "/opt/bin/psql", "./.shardrive");
+        for part in [
+            "with 2 shards",
+            "http://127.0.0.1:8000/docs",
+            "shard 1  /opt/bin/psql postgres://shard_user:shard_pass@127.0.0.1:5440/drive_shard_1",
+            r#"-d '{"user_id":123,"file_name":"my_document.txt"}'"#,
+            "user_id mod 2.",
+        ] {
+            assert!(text.contains(part), "{part} is missing in:\n{text}");
+        }
+        assert!(!describe(bind, &[1; 11], "psql", ".").contains("mod"));
+    }
+}

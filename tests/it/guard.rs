@@ -1,0 +1,234 @@
+//! What a shard's own database does with writes, whoever sends them: the guard and the counts, by SQL alone.
+//!
+//! With two shards, even users are on shard 0 and odd ones on shard 1.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::support::poll;
+use crate::support::servers::{TestCluster, run, sqlstate, value};
+
+const NOT_OWNER: &str = "SD001";
+const WRONG_ISOLATION: &str = "SD002";
+
+async fn rows(connection: &mut PgConnection) -> i64 {
+    value(connection, "SELECT count(*) FROM file_metadata").await
+}
+
+async fn copy(connection: &mut PgConnection, lines: &str) -> Result<u64, sqlx::Error> {
+    let mut copy = connection.copy_in_raw("COPY file_metadata (user_id, file_name) FROM STDIN").await?;
+    copy.send(lines.as_bytes()).await?;
+    copy.finish().await
+}
+
+/// The counts, with what is wrong about them: `slots that differ from a scan`, `rows`, `bytes`.
+async fn totals(connection: &mut PgConnection) -> (i64, i64, i64) {
+    let differ = value(
+        connection,
+        "SELECT count(*)
+           FROM shardrive.slot_totals AS t
+           FULL JOIN (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n,
+                             coalesce(sum(size_bytes), 0)::bigint AS b
+                        FROM file_metadata GROUP BY 1) AS scan USING (slot)
+          WHERE coalesce(t.rows, 0) <> coalesce(scan.n, 0) OR coalesce(t.bytes, 0) <> coalesce(scan.b, 0)",
+    )
+    .await;
+    let rows = value(connection, "SELECT sum(rows)::bigint FROM shardrive.slot_totals").await;
+    let bytes = value(connection, "SELECT sum(bytes)::bigint FROM shardrive.slot_totals").await;
+    (differ, rows, bytes)
+}
+
+#[tokio::test]
+async fn a_row_by_hand_is_stored_on_the_right_shard_only() {
+    let cluster = TestCluster::migrated(2).await;
+    let insert = "INSERT INTO file_metadata (user_id, file_name) VALUES (42, 'x.txt')";
+    assert_eq!(cluster.psql(0, insert).await.unwrap(), 1);
+
+    let error = cluster.psql(1, insert).await.unwrap_err();
+    let text = error.as_database_error().unwrap().message().to_owned();
+    assert_eq!(text, "slot 42 (user_id mod 5040) belongs to shard 0, this is shard 1");
+    assert_eq!(sqlstate(Err::<(), _>(error)), NOT_OWNER);
+    assert_eq!(cluster.value::<i64>(1, "SELECT count(*) FROM file_metadata").await, 0);
+}
+
+#[tokio::test]
+async fn ids_by_default_are_version_7_and_sort_by_their_time() {
+    let cluster = TestCluster::migrated(1).await;
+    let mut connection = cluster.connect(0).await;
+    let mut last = Uuid::nil();
+    for _ in 0..20 {
+        // The statement itself passes into the next millisecond, the grain of these ids.
+        let sql =
+            "INSERT INTO file_metadata (user_id, file_name) SELECT 42, 'x' FROM pg_sleep(0.002) RETURNING file_id";
+        let id: Uuid = value(&mut connection, sql).await;
+        assert_eq!(id.get_version_num(), 7);
+        assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
+        assert!(id > last, "{id} after {last}");
+        let distance: i64 = sqlx::query_scalar("SELECT abs(extract(epoch FROM now()) * 1000 - $1)::bigint")
+            .bind(i64::try_from(id.as_u128() >> 80).unwrap())
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert!(distance < 60_000, "{id} is {distance} ms from now");
+        last = id;
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_write_to_a_foreign_slot_is_refused_whole() {
+    let cluster = TestCluster::migrated(2).await;
+    let mut zero = cluster.connect(0).await;
+    run(&mut zero, "INSERT INTO file_metadata (user_id, file_name) VALUES (42, 'a'), (44, 'b')").await.unwrap();
+    // Rows of an earlier owner, as a move leaves them behind for a while.
+    let foreign = "SET session_replication_role = replica;
+                   INSERT INTO file_metadata (user_id, file_name) VALUES (7, 'old');
+                   RESET session_replication_role";
+    run(&mut zero, foreign).await.unwrap();
+
+    for sql in [
+        "INSERT INTO file_metadata (user_id, file_name) VALUES (42, 'c'), (43, 'd')",
+        "INSERT INTO file_metadata (user_id, file_name) SELECT n, 'n' FROM generate_series(0, 9999) AS n",
+        "UPDATE file_metadata SET file_name = 'new', path = NULL WHERE user_id = 7",
+        "UPDATE file_metadata SET user_id = 43 WHERE user_id = 42",
+        "UPDATE file_metadata SET user_id = 42 WHERE user_id = 7",
+        "UPDATE file_metadata SET file_name = 'new', path = NULL",
+        "DELETE FROM file_metadata WHERE user_id = 7",
+        "DELETE FROM file_metadata",
+        "WITH gone AS (DELETE FROM file_metadata WHERE user_id = 7 RETURNING 1) SELECT count(*) FROM gone",
+        "MERGE INTO file_metadata AS f USING (VALUES (43::bigint)) AS v (u) ON f.user_id = v.u
+          WHEN NOT MATCHED THEN INSERT (user_id, file_name) VALUES (v.u, 'merged')",
+    ] {
+        assert_eq!(sqlstate(run(&mut zero, sql).await), NOT_OWNER, "{sql}");
+        let kept: Vec<String> = sqlx::query_scalar("SELECT user_id || file_name FROM file_metadata ORDER BY 1")
+            .fetch_all(&mut zero)
+            .await
+            .unwrap();
+        assert_eq!(kept, ["42a", "44b", "7old"], "{sql}");
+    }
+    assert_eq!(sqlstate(copy(&mut zero, "42\tx\n43\ty\n").await), NOT_OWNER);
+    assert_eq!(rows(&mut zero).await, 3);
+    assert_eq!(copy(&mut zero, "42\tx\n46\ty\n").await.unwrap(), 2);
+    assert_eq!(value::<i64>(&mut zero, "SELECT sum(rows)::bigint FROM shardrive.slot_totals").await, 4);
+}
+
+#[tokio::test]
+async fn a_refusal_names_all_foreign_slots() {
+    let cluster = TestCluster::migrated(2).await;
+    let error = cluster
+        .psql(0, "INSERT INTO file_metadata (user_id, file_name) VALUES (5, 'a'), (42, 'b'), (5043, 'c'), (5, 'd')")
+        .await
+        .unwrap_err();
+    let error = error.into_database_error().unwrap();
+    let error = error.downcast::<sqlx::postgres::PgDatabaseError>();
+    assert_eq!(error.detail(), Some("refused slots: 3,5"));
+}
+
+#[tokio::test]
+async fn an_isolation_that_would_not_see_a_new_owner_is_refused() {
+    let cluster = TestCluster::migrated(2).await;
+    let mut zero = cluster.connect(0).await;
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        run(&mut zero, &format!("BEGIN ISOLATION LEVEL {level}")).await.unwrap();
+        let insert = run(&mut zero, "INSERT INTO file_metadata (user_id, file_name) VALUES (42, 'x')").await;
+        assert_eq!(sqlstate(insert), WRONG_ISOLATION, "{level}");
+        run(&mut zero, "ROLLBACK").await.unwrap();
+    }
+    assert_eq!(rows(&mut zero).await, 0);
+}
+
+#[tokio::test]
+async fn a_change_of_owner_waits_for_writers_and_refuses_those_after_it() {
+    const INSERT: &str = "INSERT INTO file_metadata (user_id, file_name) VALUES (42, 'x')";
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = $$MODE$$ AND NOT granted";
+    let cluster = TestCluster::migrated(2).await;
+    let mut watch = cluster.connect(0).await;
+
+    // One that has written before the change, and one that has begun before, but writes later.
+    let mut writer = cluster.connect(0).await;
+    run(&mut writer, "BEGIN").await.unwrap();
+    run(&mut writer, INSERT).await.unwrap();
+    let mut idle = cluster.connect(0).await;
+    run(&mut idle, "BEGIN").await.unwrap();
+    assert_eq!(rows(&mut idle).await, 0);
+
+    let mut mover = cluster.connect(0).await;
+    let change = tokio::spawn(async move { run(&mut mover, "SELECT shardrive.assign_slots('{42}', 1, 2)").await });
+    poll::until_true("the change to wait for the writer", async || {
+        value::<i64>(&mut watch, &waiting.replace("$$MODE$$", "'ExclusiveLock'")).await == 1
+    })
+    .await;
+
+    // One whose statement has begun, with its snapshot, before the change is there.
+    let mut late = cluster.connect(0).await;
+    let late = tokio::spawn(async move { run(&mut late, INSERT).await });
+    poll::until_true("the late writer to wait for the change", async || {
+        value::<i64>(&mut watch, &waiting.replace("$$MODE$$", "'ShareLock'")).await == 1
+    })
+    .await;
+    assert!(!change.is_finished());
+
+    run(&mut writer, "COMMIT").await.unwrap();
+    change.await.unwrap().unwrap();
+    assert_eq!(sqlstate(late.await.unwrap()), NOT_OWNER);
+    assert_eq!(sqlstate(run(&mut idle, INSERT).await), NOT_OWNER);
+    run(&mut idle, "ROLLBACK").await.unwrap();
+    assert_eq!(rows(&mut watch).await, 1);
+
+    // The other shard does not own the slot before it is told, and an older epoch changes nothing.
+    assert_eq!(sqlstate(cluster.psql(1, INSERT).await), NOT_OWNER);
+    assert_eq!(cluster.value::<i32>(1, "SELECT shardrive.assign_slots('{42}', 1, 2)").await, 1);
+    cluster.psql(1, INSERT).await.unwrap();
+    assert_eq!(cluster.value::<i32>(0, "SELECT shardrive.assign_slots('{42}', 0, 2)").await, 0);
+    assert_eq!(sqlstate(cluster.psql(0, INSERT).await), NOT_OWNER);
+}
+
+#[tokio::test]
+async fn counts_are_exact_after_every_kind_of_change() {
+    let cluster = TestCluster::migrated(1).await;
+    let mut db = cluster.connect(0).await;
+    let id = "'00000000-0000-4000-8000-00000000000";
+    for (sql, rows, bytes) in [
+        ("SELECT 1".to_owned(), 0, 0),
+        ("INSERT INTO file_metadata (user_id, file_name, size_bytes) VALUES (1, 'a', 10), (1, 'b', NULL), (2, 'c', 5)".to_owned(), 3, 15),
+        (format!("INSERT INTO file_metadata (user_id, file_id, file_name, size_bytes) VALUES (3, {id}1', 'd', 7)"), 4, 22),
+        // The same id again: left out, and changed instead.
+        (format!("INSERT INTO file_metadata (user_id, file_id, file_name, size_bytes) VALUES (3, {id}1', 'd', 9) ON CONFLICT DO NOTHING"), 4, 22),
+        (format!("INSERT INTO file_metadata (user_id, file_id, file_name, size_bytes) VALUES (3, {id}1', 'd', 9), (3, {id}2', 'e', 1)
+                  ON CONFLICT (user_id, file_id) DO UPDATE SET size_bytes = excluded.size_bytes"), 5, 25),
+        ("UPDATE file_metadata SET size_bytes = 100 WHERE user_id = 1".to_owned(), 5, 215),
+        ("UPDATE file_metadata SET user_id = 9 WHERE user_id = 2".to_owned(), 5, 215),
+        ("UPDATE file_metadata SET size_bytes = NULL WHERE user_id = 9".to_owned(), 5, 210),
+        ("BEGIN; DELETE FROM file_metadata; INSERT INTO file_metadata (user_id, file_name) VALUES (5, 'z'); ROLLBACK".to_owned(), 5, 210),
+        ("BEGIN; INSERT INTO file_metadata (user_id, file_name) VALUES (5, 'z'); SAVEPOINT s;
+          DELETE FROM file_metadata WHERE user_id = 1; ROLLBACK TO s; COMMIT".to_owned(), 6, 210),
+        ("DELETE FROM file_metadata WHERE user_id = 1".to_owned(), 4, 10),
+        ("DELETE FROM file_metadata WHERE user_id = 12345".to_owned(), 4, 10),
+        ("WITH gone AS (DELETE FROM file_metadata WHERE user_id = 9 RETURNING user_id)
+          INSERT INTO file_metadata (user_id, file_name, size_bytes) SELECT user_id + 1, 'w', 4 FROM gone".to_owned(), 4, 14),
+        ("INSERT INTO file_metadata (user_id, file_name, size_bytes) SELECT n, 'n', 1 FROM generate_series(0, 9999) AS n".to_owned(), 10_004, 10_014),
+        ("TRUNCATE file_metadata".to_owned(), 0, 0),
+        ("TRUNCATE file_metadata".to_owned(), 0, 0),
+        ("INSERT INTO file_metadata (user_id, file_name, size_bytes) VALUES (1, 'a', 1)".to_owned(), 1, 1),
+    ] {
+        run(&mut db, &sql).await.unwrap();
+        assert_eq!(totals(&mut db).await, (0, rows, bytes), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn values_that_make_no_sense_are_refused() {
+    let cluster = TestCluster::migrated(1).await;
+    let mut db = cluster.connect(0).await;
+    for (values, constraint) in [
+        ("(-1, 'x', NULL, NULL)", "file_metadata_user_id_check"),
+        ("(1, '', NULL, NULL)", "file_metadata_file_name_check"),
+        ("(1, 'x', 'a/y', NULL)", "file_metadata_path_check"),
+        ("(1, 'x', 'ax', NULL)", "file_metadata_path_check"),
+        ("(1, 'x', NULL, -1)", "file_metadata_size_bytes_check"),
+    ] {
+        let sql = format!("INSERT INTO file_metadata (user_id, file_name, path, size_bytes) VALUES {values}");
+        let error = run(&mut db, &sql).await.unwrap_err();
+        assert_eq!(error.as_database_error().unwrap().constraint(), Some(constraint), "{sql}");
+    }
+    run(&mut db, "INSERT INTO file_metadata (user_id, file_name, path) VALUES (1, 'x', 'a/x')").await.unwrap();
+}

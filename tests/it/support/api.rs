@@ -1,0 +1,183 @@
+//! The real program as a child process, and HTTP calls to it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+
+use super::poll;
+use super::servers::TestCluster;
+
+/// A running `shardrive serve`. Dropping it kills it.
+pub struct Api {
+    child: Child,
+    base: String,
+    log: Arc<Mutex<String>>,
+    client: Client,
+}
+
+impl Api {
+    /// Starts the program on a cluster that is migrated, and waits until it listens.
+    pub async fn start(cluster: &TestCluster) -> Self {
+        Self::start_with(cluster, &[]).await
+    }
+
+    /// The same, with further settings.
+    pub async fn start_with(cluster: &TestCluster, settings: &[(&str, &str)]) -> Self {
+        let mut variables: Vec<_> =
+            cluster.urls().into_iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url)).collect();
+        variables.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Self::try_start(&variables).await.unwrap_or_else(|log| panic!("the program ended at its start:\n{log}"))
+    }
+
+    /// Starts the program with these variables and no others.
+    ///
+    /// # Errors
+    /// What it wrote, if it ended.
+    pub async fn try_start(variables: &[(String, String)]) -> Result<Self, String> {
+        let folder = std::env::temp_dir(); // no .env there
+        let mut child = Command::new(env!("CARGO_BIN_EXE_shardrive"))
+            .arg("serve")
+            .env_clear()
+            .envs([("BIND_ADDR", "127.0.0.1:0"), ("RUST_LOG", "info")])
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let readers = [
+            collect(child.stdout.take().unwrap(), Arc::clone(&log)),
+            collect(child.stderr.take().unwrap(), Arc::clone(&log)),
+        ];
+        let base = poll::until("the line with the address", async || {
+            let ended = child.try_wait().unwrap().is_some() && readers.iter().all(|reader| reader.is_finished());
+            let text = log.lock().unwrap().clone();
+            match address(&text) {
+                Some(base) => Ok(Ok(base)),
+                None if ended => Ok(Err(text)),
+                None => Err(text),
+            }
+        })
+        .await;
+        match base {
+            Ok(base) => Ok(Self { child, base, log, client: client() }),
+            Err(log) => Err(log),
+        }
+    }
+
+    /// A request to a path of the API, to be completed and sent.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.request(Method::GET, path).send().await.unwrap()
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Response {
+        self.request(Method::POST, path).json(body).send().await.unwrap()
+    }
+
+    /// The status and the JSON of a GET.
+    pub async fn get_json(&self, path: &str) -> (StatusCode, Value) {
+        json(self.get(path).await).await
+    }
+
+    /// The status and the JSON of a POST.
+    pub async fn post_json(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        json(self.post(path, body).await).await
+    }
+
+    /// `http://host:port`.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// What it has written so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to stop.
+    pub fn sigterm(&self) {
+        self.signal("TERM");
+    }
+
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    pub fn kill9(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end; true if it went well.
+    pub async fn ended(&mut self) -> bool {
+        let status = poll::until("the program's end", async || self.child.try_wait().unwrap().ok_or("runs")).await;
+        status.success()
+    }
+
+    fn signal(&self, name: &str) {
+        let command = format!("kill -s {name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the program at {}\n{}", self.base, self.log());
+        }
+    }
+}
+
+/// The status and the JSON of an answer.
+pub async fn json(response: Response) -> (StatusCode, Value) {
+    let status = response.status();
+    let text = response.text().await.unwrap();
+    let value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status}: no JSON ({error}): {text}"));
+    (status, value)
+}
+
+/// The address in `… listening on http://127.0.0.1:1234`.
+fn address(log: &str) -> Option<String> {
+    let (_, rest) = log.split_once("listening on http://")?;
+    let (host, _) = rest.split_once(|c: char| c.is_whitespace() || c == '"' || c == '/')?;
+    Some(format!("http://{host}"))
+}
+
+fn collect(mut from: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        for line in BufReader::new(&mut from).lines() {
+            let Ok(line) = line else { return };
+            let mut log = log.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+        }
+    })
+}
+
+fn client() -> Client {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
+}

@@ -1,0 +1,6 @@
+//! What the integration tests stand on: waiting, servers, the running program.
+
+pub mod api;
+pub mod poll;
+pub mod proxy;
+pub mod servers;

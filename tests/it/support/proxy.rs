@@ -1,0 +1,85 @@
+//! A TCP proxy between the service and a server, which can fall silent or refuse.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What the proxy does with connections, new ones and those that are open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Hands on what comes, both ways.
+    Pass,
+    /// Takes connections and lets nothing through, as a cut cable would.
+    BlackHole,
+    /// Closes connections, old and new.
+    Refuse,
+}
+
+/// A running proxy; it ends when it is dropped.
+pub struct Proxy {
+    port: u16,
+    mode: watch::Sender<Mode>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Starts a proxy in front of a port of 127.0.0.1.
+    pub async fn start(target: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (mode, seen) = watch::channel(Mode::Pass);
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(join(client, SocketAddr::from((Ipv4Addr::LOCALHOST, target)), seen.clone()));
+            }
+        });
+        Self { port, mode, task }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.mode.send_replace(Mode::Refuse);
+    }
+}
+
+async fn join(client: TcpStream, target: SocketAddr, mut mode: watch::Receiver<Mode>) {
+    if mode.wait_for(|mode| *mode != Mode::BlackHole).await.is_err() || *mode.borrow() == Mode::Refuse {
+        return;
+    }
+    let Ok(server) = TcpStream::connect(target).await else { return };
+    let (client, server) = (client.into_split(), server.into_split());
+    let there = tokio::spawn(hand_on(client.0, server.1, mode.clone()));
+    hand_on(server.0, client.1, mode).await;
+    there.abort();
+}
+
+async fn hand_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = tokio::select! {
+            _ = mode.wait_for(|mode| *mode == Mode::Refuse) => return,
+            read = from.read(&mut buffer) => read,
+        };
+        let Ok(read @ 1..) = read else { return };
+        if mode.wait_for(|mode| *mode != Mode::BlackHole).await.is_err() || *mode.borrow() == Mode::Refuse {
+            return;
+        }
+        if to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+    }
+}
