@@ -1,12 +1,12 @@
 //! Several local servers in one folder, one for each shard, found again at the next start.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use futures_util::future::{join_all, try_join_all};
 
+use super::ending::remove_stale_server;
 use super::port::next_free_port;
-use super::server::{remove_stale_server, try_lock};
 use super::{Account, Binaries, Durability, LocalError, PostgresServer, database_name, is_free};
 
 /// The port of the first server, if it is free.
@@ -112,5 +112,15 @@ async fn start_on_free_port(server: &mut PostgresServer, taken: &[u16]) -> Resul
             }
             result => return result,
         }
+    }
+}
+
+/// Locks a file for this process, for as long as the answer lives. `None`: another process holds it.
+fn try_lock(path: &Path) -> Result<Option<File>, LocalError> {
+    let file = OpenOptions::new().create(true).append(true).open(path).map_err(LocalError::at(path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(error)) => Err(LocalError::at(path)(error)),
     }
 }

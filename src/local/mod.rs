@@ -9,6 +9,7 @@
 mod account;
 mod binaries;
 mod cluster;
+mod ending;
 mod error;
 mod port;
 mod process;
@@ -17,9 +18,10 @@ mod server;
 pub use account::Account;
 pub use binaries::Binaries;
 pub use cluster::LocalCluster;
+pub use ending::remove_stale_server;
 pub use error::LocalError;
 pub use port::{free_port, is_free};
-pub use server::{Durability, PostgresServer, remove_stale_server};
+pub use server::{Durability, PostgresServer};
 
 /// The user who owns the databases of local servers.
 pub const USER: &str = "shard_user";
