@@ -225,15 +225,21 @@ impl Problem {
         if !log::log_enabled!(level) {
             return;
         }
-        let mut causes = String::new();
-        let mut cause: Option<&(dyn Error + 'static)> = self.cause.as_deref().map(|cause| cause as _);
-        while let Some(error) = cause {
-            causes.push_str(": ");
-            causes.push_str(&error.to_string());
-            cause = error.source();
-        }
+        let causes = self.cause.as_deref().map(|cause| chain(cause)).unwrap_or_default();
         log::log!(level, code = self.code.as_str(); "{self}{causes}");
     }
+}
+
+/// `: an error: what caused it: …`
+fn chain(first: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(first);
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
 }
 
 impl fmt::Display for Problem {

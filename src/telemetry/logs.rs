@@ -44,7 +44,7 @@ pub fn install(options: &LogOptions) -> Result<(), SetLoggerError> {
             write!(out, "{now} {style}{:5}{style:#} {} {}", record.level(), record.target(), record.args())?;
             write_fields(out, record)
         }),
-        LogFormat::Json => builder.write_style(WriteStyle::Never).format(|out, record| write_json(out, record)),
+        LogFormat::Json => builder.write_style(WriteStyle::Never).format(write_json),
     };
     builder.try_init()
 }
@@ -123,6 +123,6 @@ mod tests {
 
     #[test]
     fn a_text_line_ends_with_the_fields() {
-        assert_eq!(line(|out, record| write_fields(out, record)), " path=a \"b\"\n shard=1\n");
+        assert_eq!(line(write_fields), " path=a \"b\"\n shard=1\n");
     }
 }
