@@ -13,8 +13,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::answer::{self, NDJSON};
+use super::body::JsonBody;
 use super::docs::{BodyProblems, FileProblems, RequestProblems, ShardProblems};
-use super::extract::{FilePath, JsonBody, UserPath, query, query_number};
+use super::extract::{FilePath, UserPath, query, query_number};
 use super::{AppState, Problem};
 use crate::files::{Cursor, File, FileInput, Files, Page, PageSize, PatchInput, UserId};
 use crate::shard::ShardId;

@@ -1,10 +1,12 @@
 //! The API over HTTP: the only code that knows actix.
 //!
 //! ```text
-//! server → request_id (middleware) → routes → files, health, docs → extract, answer, problem
+//! server → request_id (middleware) → routes → files, health, docs → extract, body, answer, problem
 //! ```
 
 mod answer;
+mod body;
+mod code;
 mod docs;
 mod extract;
 mod files;
@@ -14,6 +16,7 @@ mod request_id;
 mod routes;
 mod server;
 
+pub use code::Code;
 pub use docs::openapi_json;
-pub use problem::{Code, Problem, ProblemBody};
+pub use problem::{Problem, ProblemBody};
 pub use server::{AppState, Server, ServerOptions};
