@@ -1,6 +1,6 @@
 //! Settings: environment variables and `.env` → typed values. Nothing else reads the environment.
 //!
-//! `.env.example` explains every variable; a test holds it against [`ALL`]. A start with wrong settings names all that
+//! `.env.example` explains every variable; a test holds it against `ALL`. A start with wrong settings names all that
 //! is wrong with them at once, and never shows a value: a URL holds a password.
 
 mod reader;
