@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
@@ -15,10 +15,11 @@ use tokio_util::io::StreamReader;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::body::{encoding, header_text};
 use super::docs::{BodyProblems, RequestProblems, ShardProblems};
-use super::extract::{header_text, query, query_number};
+use super::extract::{query, query_number};
 use super::{AppState, Code, Problem, answer};
-use crate::files::bulk::{Body, BodyFault, Encoding, Format, Load, Loaded, Parsed, Records, Rejection};
+use crate::files::bulk::{Body, BodyFault, Format, Load, Loaded, Parsed, Records, Rejection};
 use crate::files::{NewFile, UserId};
 use crate::shard::ShardError;
 
@@ -180,10 +181,7 @@ pub(super) async fn load(state: Data<AppState>, request: HttpRequest, body: Payl
         return generate(&state, count).await;
     }
     let format = format_of(&request, &query)?;
-    let encoding = Encoding::from_header(header_text(request.headers(), CONTENT_ENCODING)).ok_or_else(|| {
-        Problem::new(Code::UnsupportedEncoding, "send the body plain, or packed by gzip or zstd")
-            .field("Content-Encoding")
-    })?;
+    let encoding = encoding(request.headers())?;
     let bytes = StreamReader::new(body.map(|chunk| chunk.map_err(io_error)));
     let mut load = Load::start(&state.files, state.bulk);
     let stop = read(&state, Body::new(bytes, encoding), format, on_error, &mut load).await.err();
@@ -269,14 +267,7 @@ fn answer(loaded: Loaded, records: Option<Vec<TestFile>>) -> Result<HttpResponse
 /// What the client is told of a load that did not reach its end: why, and what was stored all the same.
 fn broken_off(stop: Stop, loaded: &Loaded) -> Problem {
     let problem = match stop {
-        Stop::Body(fault) => {
-            let code = match fault {
-                BodyFault::Truncated(_) => Code::IncompleteBody,
-                BodyFault::Malformed(_) => Code::InvalidBody,
-                BodyFault::Bomb(_) => Code::BodyTooLarge,
-            };
-            Problem::new(code, fault.to_string())
-        }
+        Stop::Body(fault) => fault.into(),
         Stop::Stalled => {
             Problem::new(Code::BodyTimeout, format!("nothing of the body came for {} seconds", STALL.as_secs()))
         }

@@ -9,7 +9,7 @@ use utoipa::{IntoResponses, OpenApi};
 use utoipa_swagger_ui::Config;
 
 use super::answer::JSON;
-use super::{Code, Problem, ProblemBody, files, health};
+use super::{Code, Problem, ProblemBody, bulk, files, health, stats};
 
 /// What every route may answer that looks at its request.
 #[derive(IntoResponses)]
@@ -68,11 +68,12 @@ pub(super) enum ShardProblems {
     ),
     paths(
         health::service, health::health, health::live, health::ready,
-        files::ingest, files::list, files::find, files::change, files::delete,
-        description,
+        files::ingest, bulk::load, files::list, files::find, files::change, files::delete,
+        stats::stats, description,
     ),
     tags(
         (name = "files", description = "What a drive knows about its users' files"),
+        (name = "stats", description = "How much is where"),
         (name = "service", description = "What the service is and how it is"),
     )
 )]

@@ -1,34 +1,19 @@
-//! From a request to typed values: path, query, body. What cannot be read is a problem that says what to change.
+//! From a request's path and query to typed values. What cannot be read is a problem that says what to change.
 
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::pin::Pin;
 use std::str::FromStr;
-use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::error::PayloadError;
-use actix_web::http::header::{self, HeaderMap, HeaderName};
-use actix_web::web::{Bytes, BytesMut, Query};
+use actix_web::web::Query;
 use actix_web::{FromRequest, HttpRequest};
-use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
-use async_compression::zstd::DParameter;
-use futures_util::StreamExt;
 use futures_util::future::{Ready, ready};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncReadExt};
 use uuid::Uuid;
 
 use super::{Code, Problem};
 use crate::files::UserId;
 
-/// The longest JSON body, before and after it is unpacked.
-pub(super) const MAX_BODY: usize = 64 * 1024;
-/// How long a JSON body may take to come in.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How far back (2^23 bytes) a zstd body may refer, so that a small one cannot claim much memory.
-const ZSTD_WINDOW_LOG: u32 = 23;
 /// The longest detail: a client's own text may be part of it.
 const MAX_DETAIL: usize = 300;
 
@@ -93,209 +78,24 @@ fn parse_number<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// A JSON body of at most [`MAX_BODY`] bytes, unpacked and whole.
-pub(super) struct JsonBody(Bytes);
-
-impl FromRequest for JsonBody {
-    type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let checked = check_json_type(request.headers()).and_then(|()| Packing::of(request.headers()));
-        let packing = match checked {
-            Ok(packing) => packing,
-            Err(problem) => return Box::pin(ready(Err(problem))),
-        };
-        let payload = payload.take();
-        Box::pin(async move {
-            let packed = collect(payload).await?;
-            match packing {
-                Packing::Plain => Ok(Self(packed)),
-                Packing::Gzip => {
-                    let mut decoder = GzipDecoder::new(&*packed);
-                    decoder.multiple_members(true);
-                    unpack(decoder).await.map(Self)
-                }
-                Packing::Zstd => {
-                    let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG)];
-                    unpack(ZstdDecoder::with_params(&*packed, &window)).await.map(Self)
-                }
-            }
-        })
-    }
-}
-
-impl JsonBody {
-    /// Reads the body as a JSON object. What it makes may borrow from the body.
-    pub(super) fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, Problem> {
-        // serde would take an array for a struct, field by field.
-        match self.0.iter().find(|byte| !byte.is_ascii_whitespace()) {
-            Some(b'{') => serde_json::from_slice(&self.0).map_err(|_| explain::<T>(&self.0)),
-            Some(_) => Err(Problem::new(Code::InvalidBody, "the body must be a JSON object")),
-            None => Err(Problem::new(Code::InvalidBody, "the body is empty; it must be a JSON object")),
-        }
-    }
-}
-
-/// Reads the body again, to find the field that is wrong: bookkeeping that a good body does not pay for.
-fn explain<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Problem {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else {
-        return Problem::new(Code::InvalidBody, "the body must be one JSON object, with nothing behind it");
-    };
-    let text = error.inner().to_string();
-    let path = error.path().to_string();
-    // "." is the object itself, and "?" a place that JSON broken in its syntax does not have.
-    let field = if matches!(path.as_str(), "." | "?") { named_field(&text) } else { Some(path.as_str()) };
-    let code = if error.inner().is_data() { Code::InvalidField } else { Code::InvalidBody };
-    match field {
-        Some(field) => Problem::new(code, shorten(&format!("{field}: {text}"))).field(field.to_owned()),
-        None => Problem::new(code, shorten(&text)),
-    }
-}
-
 /// The field that serde names in messages such as "missing field `user_id`".
-fn named_field(message: &str) -> Option<&str> {
+pub(super) fn named_field(message: &str) -> Option<&str> {
     let rest = ["missing field `", "unknown field `", "duplicate field `"]
         .iter()
         .find_map(|start| message.split_once(start).map(|(_, rest)| rest))?;
     rest.split_once('`').map(|(field, _)| field).filter(|field| field.len() <= 100)
 }
 
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     match text.char_indices().nth(MAX_DETAIL) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }
 }
 
-pub(super) fn header_text(headers: &HeaderMap, name: HeaderName) -> &str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim()
-}
-
-/// `application/json`, or a type that ends in `+json`, or none.
-fn check_json_type(headers: &HeaderMap) -> Result<(), Problem> {
-    if !headers.contains_key(header::CONTENT_TYPE) {
-        return Ok(());
-    }
-    let kind = header_text(headers, header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim_end();
-    let is_json = kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json");
-    if is_json {
-        return Ok(());
-    }
-    Err(Problem::new(Code::UnsupportedMediaType, "send the body with Content-Type: application/json")
-        .field("Content-Type"))
-}
-
-/// How a body is packed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Packing {
-    Plain,
-    Gzip,
-    Zstd,
-}
-
-impl Packing {
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        if !headers.contains_key(header::CONTENT_ENCODING) {
-            return Ok(Self::Plain);
-        }
-        match header_text(headers, header::CONTENT_ENCODING).to_ascii_lowercase().as_str() {
-            "" | "identity" => Ok(Self::Plain),
-            "gzip" | "x-gzip" => Ok(Self::Gzip),
-            "zstd" => Ok(Self::Zstd),
-            _ => Err(Problem::new(Code::UnsupportedEncoding, "send the body plain, or packed by gzip or zstd")
-                .field("Content-Encoding")),
-        }
-    }
-}
-
-fn too_large() -> Problem {
-    Problem::new(Code::BodyTooLarge, format!("the body must not be longer than {MAX_BODY} bytes"))
-}
-
-/// The whole body as it comes. A body in one piece, as most are, is not copied.
-async fn collect(mut payload: Payload) -> Result<Bytes, Problem> {
-    let collecting = async {
-        let mut first = Bytes::new();
-        let mut all = BytesMut::new();
-        while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(payload_problem)?;
-            if first.len().max(all.len()) + chunk.len() > MAX_BODY {
-                return Err(too_large());
-            }
-            if first.is_empty() && all.is_empty() {
-                first = chunk;
-            } else {
-                if all.is_empty() {
-                    all.extend_from_slice(&std::mem::take(&mut first));
-                }
-                all.extend_from_slice(&chunk);
-            }
-        }
-        Ok(if all.is_empty() { first } else { all.freeze() })
-    };
-    tokio::time::timeout(BODY_TIMEOUT, collecting).await.unwrap_or_else(|_| {
-        let seconds = BODY_TIMEOUT.as_secs();
-        Err(Problem::new(Code::BodyTimeout, format!("the body must be here within {seconds} seconds")))
-    })
-}
-
-/// What a broken transfer of a body is to the client, who may hear it if only its own half is closed.
-pub(super) fn payload_problem(error: PayloadError) -> Problem {
-    Problem::new(Code::IncompleteBody, "the body broke off before its end").cause(Sendable(error.to_string()))
-}
-
-/// The text of an error that cannot leave its thread.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Sendable(String);
-
-async fn unpack(decoder: impl AsyncRead + Unpin) -> Result<Bytes, Problem> {
-    let mut body = Vec::new();
-    let limit = u64::try_from(MAX_BODY + 1).unwrap_or(u64::MAX);
-    decoder.take(limit).read_to_end(&mut body).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => {
-            Problem::new(Code::IncompleteBody, "the packed body breaks off before its end")
-        }
-        _ => Problem::new(Code::InvalidBody, "the body is not packed as its Content-Encoding says"),
-    })?;
-    if body.len() > MAX_BODY { Err(too_large()) } else { Ok(body.into()) }
-}
-
 #[cfg(test)]
 mod tests {
-    use actix_web::test::TestRequest;
-
     use super::*;
-    use crate::files::{FileInput, PatchInput};
-
-    #[test]
-    fn a_wrong_body_names_its_field() {
-        for (body, code, field) in [
-            ("", Code::InvalidBody, None),
-            ("[1,\"a\"]", Code::InvalidBody, None),
-            ("{", Code::InvalidBody, None),
-            ("{\"user_id\":1,\"file_name\":\"a\"} x", Code::InvalidBody, None),
-            ("{\"file_name\":\"a\"}", Code::InvalidField, Some("user_id")),
-            ("{\"user_id\":1}", Code::InvalidField, Some("file_name")),
-            ("{\"user_id\":\"1\",\"file_name\":\"a\"}", Code::InvalidField, Some("user_id")),
-            ("{\"user_id\":1.5,\"file_name\":\"a\"}", Code::InvalidField, Some("user_id")),
-            ("{\"user_id\":9223372036854775808,\"file_name\":\"a\"}", Code::InvalidField, Some("user_id")),
-            ("{\"user_id\":1,\"file_name\":\"a\",\"nmae\":1}", Code::InvalidField, Some("nmae")),
-            ("{\"user_id\":1,\"user_id\":1,\"file_name\":\"a\"}", Code::InvalidField, Some("user_id")),
-            ("{\"user_id\":1,\"file_name\":\"a\",\"modified_at\":\"today\"}", Code::InvalidField, Some("modified_at")),
-            ("{\"user_id\":1,\"file_name\":\"a\",\"file_id\":\"7\"}", Code::InvalidField, Some("file_id")),
-        ] {
-            let problem = JsonBody(Bytes::from_static(body.as_bytes())).parse::<FileInput<'_>>().unwrap_err();
-            assert_eq!((problem.code(), problem.field_name()), (code, field), "{body}");
-        }
-        let cut = JsonBody(Bytes::from_static(b"{\"user_id\":1,\"file_name\":\"a\xff\"}"));
-        let problem = cut.parse::<FileInput<'_>>().unwrap_err();
-        assert_eq!((problem.code(), problem.field_name()), (Code::InvalidBody, Some("file_name")));
-        let patch = JsonBody(Bytes::from_static(b"{\"file_id\":\"x\"}"));
-        assert_eq!(patch.parse::<PatchInput<'_>>().unwrap_err().field_name(), Some("file_id"));
-    }
 
     #[test]
     fn numbers_are_digits() {
@@ -305,45 +105,5 @@ mod tests {
         }
         assert!(query_number("limit", Some("1001"), 1..=1000u16).is_err());
         assert_eq!(query_number("limit", None, 1..=1000u16).unwrap(), None);
-    }
-
-    #[actix_web::test]
-    async fn bodies_are_unpacked_within_their_limit() {
-        use async_compression::tokio::bufread::{GzipEncoder, ZstdEncoder};
-        async fn packed(mut encoder: impl AsyncRead + Unpin) -> Vec<u8> {
-            let mut bytes = Vec::new();
-            encoder.read_to_end(&mut bytes).await.unwrap();
-            bytes
-        }
-        async fn extract(encoding: &'static str, body: Vec<u8>) -> Result<Bytes, Code> {
-            let request = TestRequest::post().insert_header(("Content-Encoding", encoding)).set_payload(body);
-            let (request, mut payload) = request.to_http_parts();
-            JsonBody::from_request(&request, &mut payload).await.map(|body| body.0).map_err(|problem| problem.code())
-        }
-        let small = b"{\"user_id\":1}";
-        let bomb = vec![b' '; 100_000_000];
-        let gzip = packed(GzipEncoder::new(&small[..])).await;
-        assert_eq!(extract("gzip", gzip.clone()).await.unwrap(), &small[..]);
-        assert_eq!(extract("gzip", gzip[..gzip.len() - 6].to_vec()).await, Err(Code::IncompleteBody));
-        assert_eq!(extract("zstd", gzip.clone()).await, Err(Code::InvalidBody));
-        assert_eq!(extract("br", gzip).await, Err(Code::UnsupportedEncoding));
-        assert_eq!(extract("zstd", packed(ZstdEncoder::new(&small[..])).await).await.unwrap(), &small[..]);
-        assert_eq!(extract("zstd", packed(ZstdEncoder::new(&bomb[..])).await).await, Err(Code::BodyTooLarge));
-        assert_eq!(extract("gzip", packed(GzipEncoder::new(&bomb[..5_000_000])).await).await, Err(Code::BodyTooLarge));
-        assert_eq!(extract("identity", vec![b' '; MAX_BODY + 1]).await, Err(Code::BodyTooLarge));
-    }
-
-    #[test]
-    fn only_json_is_taken() {
-        let check = |kind: &str| {
-            let request = TestRequest::post().insert_header(("Content-Type", kind)).to_http_request();
-            check_json_type(request.headers()).is_ok()
-        };
-        assert!(check("application/json"));
-        assert!(check("Application/JSON; charset=utf-8"));
-        assert!(check("application/merge-patch+json"));
-        assert!(!check("text/plain"));
-        assert!(!check("application/x-www-form-urlencoded"));
-        assert!(check_json_type(&HeaderMap::new()).is_ok());
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION};
+use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::Stream;
@@ -13,11 +13,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::answer::{self, NDJSON};
+use super::body::JsonBody;
 use super::docs::{BodyProblems, FileProblems, RequestProblems, ShardProblems};
-use super::extract::{FilePath, JsonBody, UserPath, query, query_number};
+use super::extract::{FilePath, UserPath, query, query_number};
 use super::{AppState, Problem};
 use crate::files::{Cursor, File, FileInput, Files, Page, PageSize, PatchInput, UserId};
-use crate::shard::{ShardError, ShardId};
+use crate::shard::ShardId;
 use crate::telemetry::{RequestContext, current_request, with_request};
 
 /// About as long as a file is in JSON, so that most answers are written without growing.
@@ -164,12 +165,12 @@ pub(super) async fn list(
     };
     let (shard, page) = state.files.list(user, size, after).await?;
     if wants_ndjson(&request) {
-        let lines = all_lines(Arc::clone(&state.files), user, size, page);
-        let shard_header = (HeaderName::from_static("x-shard-id"), HeaderValue::from(shard.number()));
-        return Ok(HttpResponse::Ok()
-            .insert_header((CONTENT_TYPE, NDJSON))
-            .insert_header(shard_header)
-            .streaming(lines));
+        let mut response = HttpResponse::Ok();
+        response.insert_header((CONTENT_TYPE, NDJSON));
+        if request.method() == Method::HEAD {
+            return Ok(response.finish()); // the files would be fetched for nobody
+        }
+        return Ok(response.streaming(all_lines(Arc::clone(&state.files), user, size, page)));
     }
     let body = ListAnswer {
         success: true,
@@ -190,14 +191,10 @@ fn wants_ndjson(request: &HttpRequest) -> bool {
         .any(|kind| matches!(kind.trim(), "application/x-ndjson" | "application/ndjson"))
 }
 
-/// A listing that broke off; its text goes to nobody, the broken connection tells the client.
+/// A listing broke off. The broken connection tells the client; why, the log has said already.
 #[derive(Debug, thiserror::Error)]
-enum StreamFault {
-    #[error(transparent)]
-    Shard(#[from] ShardError),
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
-}
+#[error("a listing broke off")]
+struct BrokenOff;
 
 /// All files from `first` on as lines, page by page: at most one page is in memory, and none is fetched before the
 /// client has taken the one before.
@@ -206,7 +203,7 @@ fn all_lines(
     user: UserId,
     size: PageSize,
     first: Page,
-) -> impl Stream<Item = Result<Bytes, StreamFault>> {
+) -> impl Stream<Item = Result<Bytes, BrokenOff>> {
     enum Next {
         Ready(Page),
         Fetch(Cursor),
@@ -224,7 +221,7 @@ fn all_lines(
             };
             let mut lines = Vec::with_capacity(FILE_BYTES * page.files.len());
             for file in &page.files {
-                serde_json::to_writer(&mut lines, file)?;
+                serde_json::to_writer(&mut lines, file).map_err(|_| BrokenOff)?;
                 lines.push(b'\n');
             }
             Ok(Some((Bytes::from(lines), page.next.map_or(Next::End, Next::Fetch))))
@@ -232,12 +229,13 @@ fn all_lines(
     })
 }
 
-async fn fetch(files: &Files, user: UserId, size: PageSize, cursor: Cursor) -> Result<Page, StreamFault> {
+async fn fetch(files: &Files, user: UserId, size: PageSize, cursor: Cursor) -> Result<Page, BrokenOff> {
     match files.list(user, size, Some(cursor)).await {
         Ok((_, page)) => Ok(page),
         Err(error) => {
             log::warn!("a listing broke off: {error}");
-            Err(error.into())
+            Problem::from(error).log();
+            Err(BrokenOff)
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The API over HTTP: the only code that knows actix.
 //!
 //! ```text
-//! server → request_id (middleware) → routes → files, bulk, stats, health, docs → extract, answer, problem
+//! server → request_id (middleware) → routes → files, bulk, stats, health, docs → extract, body, answer, problem
 //! ```
 
 mod answer;
+mod body;
 mod bulk;
+mod code;
 mod docs;
 mod extract;
 mod files;
@@ -16,6 +18,7 @@ mod routes;
 mod server;
 mod stats;
 
+pub use code::Code;
 pub use docs::openapi_json;
-pub use problem::{Code, Problem, ProblemBody};
+pub use problem::{Problem, ProblemBody};
 pub use server::{AppState, Server, ServerOptions};

@@ -207,7 +207,8 @@ impl MovingSlot {
         if Instant::now() >= self.until {
             return Err(ShardError::Moving);
         }
-        cluster.refresh_map().await;
+        // Boxed: rare, and large enough to slow down every request that might need it.
+        Box::pin(cluster.refresh_map()).await;
         if cluster.map().owner(self.slot) == refused {
             tokio::time::sleep(self.pause).await;
             self.pause = (self.pause * 2).min(MOVE_PAUSE.1);

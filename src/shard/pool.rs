@@ -10,6 +10,8 @@ use sqlx::{ConnectOptions, Connection};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::ShardId;
@@ -97,6 +99,9 @@ pub(super) struct Connector {
     pub(super) options: ShardOptions,
     pub(super) identity: Identity,
     pub(super) connect_timeout: Duration,
+    /// Where the connections' input and output is driven. A connection dies with the runtime that it was opened on,
+    /// and the threads that serve HTTP have runtimes of their own, which end one by one when the service stops.
+    pub(super) runtime: Handle,
 }
 
 impl Connector {
@@ -105,18 +110,24 @@ impl Connector {
     /// # Errors
     /// The driver's error, or `Configuration` if the database is another shard's.
     pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        let mut connection = self.options.connect(self.connect_timeout).await?;
-        let found: Option<(Uuid, i32)> =
-            sqlx::query_as(include_str!("../../sql/shard/who_am_i.sql")).fetch_optional(&mut connection).await?;
-        let identity =
-            found.and_then(|(cluster_id, shard)| ShardId::from_sql(shard).map(|shard| Identity { cluster_id, shard }));
-        if identity == Some(self.identity) {
-            return Ok(connection);
-        }
-        let place = self.options.place();
-        let shard = self.identity.shard;
-        Err(sqlx::Error::Configuration(format!("{place} is not the database of shard {shard}").into()))
+        let opening = open(self.options.clone(), self.identity, self.connect_timeout);
+        // A task of its own also keeps this large future, which is rarely needed, out of every request's.
+        let opened = AbortOnDropHandle::new(self.runtime.spawn(opening)).await;
+        opened.unwrap_or(Err(sqlx::Error::WorkerCrashed)) // the runtime is shutting down
     }
+}
+
+async fn open(options: ShardOptions, expected: Identity, limit: Duration) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = options.connect(limit).await?;
+    let found: Option<(Uuid, i32)> =
+        sqlx::query_as(include_str!("../../sql/shard/who_am_i.sql")).fetch_optional(&mut connection).await?;
+    let identity =
+        found.and_then(|(cluster_id, shard)| ShardId::from_sql(shard).map(|shard| Identity { cluster_id, shard }));
+    if identity == Some(expected) {
+        return Ok(connection);
+    }
+    let (place, shard) = (options.place(), expected.shard);
+    Err(sqlx::Error::Configuration(format!("{place} is not the database of shard {shard}").into()))
 }
 
 impl managed::Manager for Connector {

@@ -41,8 +41,14 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// Its connections belong to the runtime that this is called on.
     pub(super) fn new(options: ShardOptions, identity: Identity, limits: ShardLimits, state: ShardState) -> Self {
-        let connector = Connector { options, identity, connect_timeout: limits.connect_timeout };
+        let connector = Connector {
+            options,
+            identity,
+            connect_timeout: limits.connect_timeout,
+            runtime: tokio::runtime::Handle::current(),
+        };
         let timeouts = Timeouts {
             wait: Some(limits.call_timeout),
             create: Some(limits.connect_timeout),

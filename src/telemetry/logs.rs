@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use chrono::{SecondsFormat, Utc};
 use env_logger::{Builder, Target, WriteStyle};
 use log::kv::{Key, Value, VisitSource};
-use log::{Record, SetLoggerError};
+use log::{LevelFilter, Record, SetLoggerError};
 use serde_json::{Map, Value as Json};
 
 use super::current_request;
@@ -28,14 +28,24 @@ pub struct LogOptions {
     pub format: LogFormat,
 }
 
+/// What others say on levels that are too loud for it; the filter may ask for it all the same. `actix_http` calls an
+/// error what is a client's nonsense, and the starting and stopping of threads is nobody's news, nor is a notice such
+/// as "schema already exists, skipping".
+const QUIET: &[(&str, LevelFilter)] = &[
+    ("actix_http", LevelFilter::Off),
+    ("actix_server", LevelFilter::Warn),
+    ("sqlx::postgres::notice", LevelFilter::Error),
+];
+
 /// Makes this the program's logger.
 ///
 /// # Errors
 /// If there is one already.
 pub fn install(options: &LogOptions) -> Result<(), SetLoggerError> {
     let mut builder = Builder::new();
-    // Notices such as "schema already exists, skipping" are nobody's news; the filter may ask for them all the same.
-    builder.filter_module("sqlx::postgres::notice", log::LevelFilter::Warn);
+    for (module, level) in QUIET {
+        builder.filter_module(module, *level);
+    }
     builder.parse_filters(&options.filter).target(Target::Stderr);
     match options.format {
         LogFormat::Text => builder.write_style(WriteStyle::Auto).format(|out, record| {
@@ -44,7 +54,7 @@ pub fn install(options: &LogOptions) -> Result<(), SetLoggerError> {
             write!(out, "{now} {style}{:5}{style:#} {} {}", record.level(), record.target(), record.args())?;
             write_fields(out, record)
         }),
-        LogFormat::Json => builder.write_style(WriteStyle::Never).format(|out, record| write_json(out, record)),
+        LogFormat::Json => builder.write_style(WriteStyle::Never).format(write_json),
     };
     builder.try_init()
 }
@@ -123,6 +133,6 @@ mod tests {
 
     #[test]
     fn a_text_line_ends_with_the_fields() {
-        assert_eq!(line(|out, record| write_fields(out, record)), " path=a \"b\"\n shard=1\n");
+        assert_eq!(line(write_fields), " path=a \"b\"\n shard=1\n");
     }
 }

@@ -1,0 +1,231 @@
+//! Bodies: what they are packed in, how long they may be and take, and JSON objects out of them.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::web::{Bytes, BytesMut};
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::StreamExt;
+use futures_util::future::ready;
+use serde::Deserialize;
+
+use super::extract::{named_field, shorten};
+use super::{Code, Problem};
+use crate::files::bulk::{Body, BodyFault, Encoding};
+
+/// The longest JSON body, before and after it is unpacked.
+pub(super) const MAX_BODY: usize = 64 * 1024;
+/// How long a JSON body may take to come in.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// A JSON body of at most [`MAX_BODY`] bytes, unpacked and whole.
+pub(super) struct JsonBody(Bytes);
+
+impl FromRequest for JsonBody {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let checked = check_json_type(request.headers()).and_then(|()| encoding(request.headers()));
+        let encoding = match checked {
+            Ok(encoding) => encoding,
+            Err(problem) => return Box::pin(ready(Err(problem))),
+        };
+        let payload = payload.take();
+        Box::pin(async move {
+            let packed = collect(payload).await?;
+            match encoding {
+                Encoding::Identity => Ok(Self(packed)),
+                Encoding::Gzip | Encoding::Zstd => unpack(&packed, encoding).await.map(Self),
+            }
+        })
+    }
+}
+
+impl JsonBody {
+    /// Reads the body as a JSON object. What it makes may borrow from the body.
+    pub(super) fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, Problem> {
+        // serde would take an array for a struct, field by field.
+        match self.0.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'{') => serde_json::from_slice(&self.0).map_err(|_| explain::<T>(&self.0)),
+            Some(_) => Err(Problem::new(Code::InvalidBody, "the body must be a JSON object")),
+            None => Err(Problem::new(Code::InvalidBody, "the body is empty; it must be a JSON object")),
+        }
+    }
+}
+
+/// Reads the body again, to find the field that is wrong: bookkeeping that a good body does not pay for.
+fn explain<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Problem {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else {
+        return Problem::new(Code::InvalidBody, "the body must be one JSON object, with nothing behind it");
+    };
+    let text = error.inner().to_string();
+    let path = error.path().to_string();
+    // "." is the object itself, and "?" a place that JSON broken in its syntax does not have.
+    let field = if matches!(path.as_str(), "." | "?") { named_field(&text) } else { Some(path.as_str()) };
+    let code = if error.inner().is_data() { Code::InvalidField } else { Code::InvalidBody };
+    match field {
+        Some(field) => Problem::new(code, shorten(&format!("{field}: {text}"))).field(field.to_owned()),
+        None => Problem::new(code, shorten(&text)),
+    }
+}
+
+pub(super) fn header_text(headers: &HeaderMap, name: HeaderName) -> &str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim()
+}
+
+/// `application/json`, or a type that ends in `+json`, or none.
+fn check_json_type(headers: &HeaderMap) -> Result<(), Problem> {
+    if !headers.contains_key(header::CONTENT_TYPE) {
+        return Ok(());
+    }
+    let kind = header_text(headers, header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim_end();
+    let is_json = kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json");
+    if is_json {
+        return Ok(());
+    }
+    Err(Problem::new(Code::UnsupportedMediaType, "send the body with Content-Type: application/json")
+        .field("Content-Type"))
+}
+
+/// How the body is packed.
+pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
+    let name = headers.get(header::CONTENT_ENCODING).map_or(Ok(""), |value| value.to_str());
+    name.ok().and_then(Encoding::from_header).ok_or_else(|| {
+        Problem::new(Code::UnsupportedEncoding, "send the body plain, or packed by gzip or zstd")
+            .field("Content-Encoding")
+    })
+}
+
+fn too_large() -> Problem {
+    Problem::new(Code::BodyTooLarge, format!("the body must not be longer than {MAX_BODY} bytes"))
+}
+
+/// The whole body as it comes. A body in one piece, as most are, is not copied.
+async fn collect(mut payload: Payload) -> Result<Bytes, Problem> {
+    let collecting = async {
+        let mut first = Bytes::new();
+        let mut all = BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk =
+                chunk.map_err(|_| Problem::new(Code::IncompleteBody, "the body broke off before its end"))?;
+            if first.len().max(all.len()) + chunk.len() > MAX_BODY {
+                return Err(too_large());
+            }
+            if first.is_empty() && all.is_empty() {
+                first = chunk;
+            } else {
+                if all.is_empty() {
+                    all.extend_from_slice(&std::mem::take(&mut first));
+                }
+                all.extend_from_slice(&chunk);
+            }
+        }
+        Ok(if all.is_empty() { first } else { all.freeze() })
+    };
+    tokio::time::timeout(BODY_TIMEOUT, collecting).await.unwrap_or_else(|_| {
+        let seconds = BODY_TIMEOUT.as_secs();
+        Err(Problem::new(Code::BodyTimeout, format!("the body must be here within {seconds} seconds")))
+    })
+}
+
+async fn unpack(packed: &[u8], encoding: Encoding) -> Result<Bytes, Problem> {
+    let mut body = Body::new(packed, encoding);
+    let mut unpacked = BytesMut::new();
+    loop {
+        match body.next_chunk().await? {
+            [] => return Ok(unpacked.freeze()),
+            chunk if unpacked.len() + chunk.len() > MAX_BODY => return Err(too_large()),
+            chunk => unpacked.extend_from_slice(chunk),
+        }
+    }
+}
+
+impl From<BodyFault> for Problem {
+    fn from(fault: BodyFault) -> Self {
+        let code = match fault {
+            BodyFault::Truncated(_) => Code::IncompleteBody,
+            BodyFault::Malformed(_) => Code::InvalidBody,
+            BodyFault::Bomb(_) => Code::BodyTooLarge,
+        };
+        Self::new(code, fault.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+    use crate::files::{FileInput, PatchInput};
+
+    #[test]
+    fn a_wrong_body_names_its_field() {
+        for (body, code, field) in [
+            ("", Code::InvalidBody, None),
+            ("[1,\"a\"]", Code::InvalidBody, None),
+            ("{", Code::InvalidBody, None),
+            ("{\"user_id\":1,\"file_name\":\"a\"} x", Code::InvalidBody, None),
+            ("{\"file_name\":\"a\"}", Code::InvalidField, Some("user_id")),
+            ("{\"user_id\":1}", Code::InvalidField, Some("file_name")),
+            ("{\"user_id\":\"1\",\"file_name\":\"a\"}", Code::InvalidField, Some("user_id")),
+            ("{\"user_id\":1.5,\"file_name\":\"a\"}", Code::InvalidField, Some("user_id")),
+            ("{\"user_id\":9223372036854775808,\"file_name\":\"a\"}", Code::InvalidField, Some("user_id")),
+            ("{\"user_id\":1,\"file_name\":\"a\",\"nmae\":1}", Code::InvalidField, Some("nmae")),
+            ("{\"user_id\":1,\"user_id\":1,\"file_name\":\"a\"}", Code::InvalidField, Some("user_id")),
+            ("{\"user_id\":1,\"file_name\":\"a\",\"modified_at\":\"today\"}", Code::InvalidField, Some("modified_at")),
+            ("{\"user_id\":1,\"file_name\":\"a\",\"file_id\":\"7\"}", Code::InvalidField, Some("file_id")),
+        ] {
+            let problem = JsonBody(Bytes::from_static(body.as_bytes())).parse::<FileInput<'_>>().unwrap_err();
+            assert_eq!((problem.code(), problem.field_name()), (code, field), "{body}");
+        }
+        let cut = JsonBody(Bytes::from_static(b"{\"user_id\":1,\"file_name\":\"a\xff\"}"));
+        let problem = cut.parse::<FileInput<'_>>().unwrap_err();
+        assert_eq!((problem.code(), problem.field_name()), (Code::InvalidBody, Some("file_name")));
+        let patch = JsonBody(Bytes::from_static(b"{\"file_id\":\"x\"}"));
+        assert_eq!(patch.parse::<PatchInput<'_>>().unwrap_err().field_name(), Some("file_id"));
+    }
+
+    #[actix_web::test]
+    async fn bodies_are_unpacked_within_their_limit() {
+        use async_compression::tokio::bufread::{GzipEncoder, ZstdEncoder};
+        use tokio::io::{AsyncRead, AsyncReadExt};
+        async fn packed(mut encoder: impl AsyncRead + Unpin) -> Vec<u8> {
+            let mut bytes = Vec::new();
+            encoder.read_to_end(&mut bytes).await.unwrap();
+            bytes
+        }
+        async fn extract(encoding: &'static str, body: Vec<u8>) -> Result<Bytes, Code> {
+            let request = TestRequest::post().insert_header(("Content-Encoding", encoding)).set_payload(body);
+            let (request, mut payload) = request.to_http_parts();
+            JsonBody::from_request(&request, &mut payload).await.map(|body| body.0).map_err(|problem| problem.code())
+        }
+        let small = b"{\"user_id\":1}";
+        let bomb = vec![b' '; 100_000_000];
+        let gzip = packed(GzipEncoder::new(&small[..])).await;
+        assert_eq!(extract("gzip", gzip.clone()).await.unwrap(), &small[..]);
+        assert_eq!(extract("gzip", gzip[..gzip.len() - 6].to_vec()).await, Err(Code::IncompleteBody));
+        assert_eq!(extract("zstd", gzip.clone()).await, Err(Code::InvalidBody));
+        assert_eq!(extract("br", gzip).await, Err(Code::UnsupportedEncoding));
+        assert_eq!(extract("zstd", packed(ZstdEncoder::new(&small[..])).await).await.unwrap(), &small[..]);
+        assert_eq!(extract("zstd", packed(ZstdEncoder::new(&bomb[..])).await).await, Err(Code::BodyTooLarge));
+        assert_eq!(extract("gzip", packed(GzipEncoder::new(&bomb[..5_000_000])).await).await, Err(Code::BodyTooLarge));
+        assert_eq!(extract("identity", vec![b' '; MAX_BODY + 1]).await, Err(Code::BodyTooLarge));
+    }
+
+    #[test]
+    fn only_json_is_taken() {
+        let check = |kind: &str| {
+            let request = TestRequest::post().insert_header(("Content-Type", kind)).to_http_request();
+            check_json_type(request.headers()).is_ok()
+        };
+        assert!(check("application/json"));
+        assert!(check("Application/JSON; charset=utf-8"));
+        assert!(check("application/merge-patch+json"));
+        assert!(!check("text/plain"));
+        assert!(!check("application/x-www-form-urlencoded"));
+        assert!(check_json_type(&HeaderMap::new()).is_ok());
+    }
+}

@@ -1,0 +1,95 @@
+//! The kinds of problems, each with its stable name and its status.
+
+use actix_web::http::StatusCode;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])+ $name:ident = $code:literal, $status:ident, $title:literal;)+) => {
+        /// Every kind of problem there is. Clients rely on the names.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Code {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The stable name.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// The status it is answered with.
+            #[must_use]
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)+ }
+            }
+
+            /// What it means, in a few words.
+            #[must_use]
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// No route has this path.
+    UnknownPath = "unknown_path", NOT_FOUND, "There is nothing at this path";
+    /// The path has a route, but not with this method.
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "This path does not take this method";
+    /// A part of the path is wrong.
+    InvalidPath = "invalid_path", BAD_REQUEST, "A part of the path is wrong";
+    /// A parameter behind the `?` is wrong.
+    InvalidQuery = "invalid_query", BAD_REQUEST, "A query parameter is wrong";
+    /// A header is wrong.
+    InvalidHeader = "invalid_header", BAD_REQUEST, "A header is wrong";
+    /// The body cannot be read as what it should be.
+    InvalidBody = "invalid_body", BAD_REQUEST, "The body cannot be read";
+    /// A field of the body is wrong.
+    InvalidField = "invalid_field", BAD_REQUEST, "A field is wrong";
+    /// The body broke off.
+    IncompleteBody = "incomplete_body", BAD_REQUEST, "The body is not complete";
+    /// The body came too slowly.
+    BodyTimeout = "body_timeout", REQUEST_TIMEOUT, "The body came too slowly";
+    /// The body is too long.
+    BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
+    /// The body has a type that is not taken here.
+    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "This type of body is not taken here";
+    /// The body is compressed in a way that is not taken.
+    UnsupportedEncoding = "unsupported_encoding", UNSUPPORTED_MEDIA_TYPE, "This Content-Encoding is not taken";
+    /// The shard's table refused a value that passed all checks before.
+    RowRefused = "row_refused", BAD_REQUEST, "The database refused a value";
+    /// There is no such file.
+    FileNotFound = "file_not_found", NOT_FOUND, "There is no such file";
+    /// Another user has stored a file under this id.
+    IdTaken = "id_taken", CONFLICT, "The file id is taken";
+    /// The shard is away.
+    ShardUnavailable = "shard_unavailable", SERVICE_UNAVAILABLE, "A shard is not available";
+    /// The shard has too much to do.
+    ShardOverloaded = "shard_overloaded", SERVICE_UNAVAILABLE, "A shard has too much to do";
+    /// The user's data is on its way to another shard.
+    SlotMoving = "slot_moving", SERVICE_UNAVAILABLE, "The user's data is being moved";
+    /// The shard did not answer in time.
+    ShardTimeout = "shard_timeout", GATEWAY_TIMEOUT, "A shard did not answer in time";
+    /// The service is stopping, or no shard is there.
+    NotReady = "not_ready", SERVICE_UNAVAILABLE, "The service takes no requests at the moment";
+    /// A fault of ours.
+    Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong on our side";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_told_apart() {
+        let names: HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        assert!(Code::ALL.iter().all(|code| code.status().is_client_error() || code.status().is_server_error()));
+    }
+}
