@@ -1,0 +1,86 @@
+# What people do with this project. `make` alone lists it.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+# make dev RELEASE=1 builds with optimisation: slower to build, several times faster to run.
+RELEASE ?=
+# Further words for the command: make dev ARGS="--shards 4".
+ARGS ?=
+# make bench SHORT=1, make chaos SHORT=1: a run of a minute instead of a full one.
+SHORT ?=
+
+profile := $(if $(RELEASE),--release)
+program := $${CARGO_TARGET_DIR:-target}/$(if $(RELEASE),release,debug)/shardrive
+
+##@ Run
+
+.PHONY: dev
+dev: ## Run the service with local shards of its own; does all the set-up
+	@scripts/setup dev
+	cargo build --locked $(profile)
+	exec $(program) dev $(ARGS)
+
+.PHONY: run
+run: ## Run the service on the shards named in the environment or .env
+	@scripts/setup build
+	cargo build --locked $(profile)
+	exec $(program) serve $(ARGS)
+
+.PHONY: build
+build: ## Build the optimised program, target/release/shardrive
+	@scripts/setup build
+	cargo build --locked --release
+
+.PHONY: clean-data
+clean-data: ## Delete the local shards of `make dev` with all their data
+	@if compgen -G '.shardrive/*/postmaster.pid' >/dev/null || compgen -G '.shardrive/*/*/postmaster.pid' >/dev/null; then \
+		echo "a local shard is running, or was not stopped: end 'make dev' with Ctrl-C first (a left-over postmaster.pid may be deleted)" >&2; exit 1; \
+	fi
+	rm -rf .shardrive
+
+##@ Run in containers
+
+.PHONY: up
+up: ## Build and start the service and two shards in containers
+	scripts/compose up -d --build
+
+.PHONY: down
+down: ## Stop the containers; the data stays (scripts/compose down -v deletes it)
+	scripts/compose down
+
+##@ Check
+
+.PHONY: test
+test: ## Run all tests; does all the set-up
+	@scripts/setup test
+	cargo test --locked $(ARGS)
+
+.PHONY: test-compose
+test-compose: ## Try the containers from build to clean-up; skips where there is no engine
+	tests/compose/run
+
+.PHONY: lint
+lint: ## Check the format, and let clippy and the documentation's build pass without a warning
+	@scripts/setup build
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+.PHONY: bench
+bench: ## Measure against pgbench and \copy on the same shards
+	@scripts/setup dev
+	tests/bench/run $(if $(SHORT),--short) $(ARGS)
+
+.PHONY: chaos
+chaos: ## Kill shards and services under load and count what is lost
+	@scripts/setup dev
+	tests/chaos/run $(if $(SHORT),--short) $(ARGS)
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
