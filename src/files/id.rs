@@ -1,7 +1,7 @@
 //! File ids: UUIDs that sort by their time and carry their user's slot.
 //!
-//! A minted id is a UUIDv7 (RFC 9562, section 5.7; the 12 bits after the milliseconds hold a fraction of one, as in
-//! its section 6.2, method 3). A derived id is a UUIDv8 made of user and path. Both end alike:
+//! A minted id is a `UUIDv7` (RFC 9562, section 5.7; the 12 bits after the milliseconds hold a fraction of one, as in
+//! its section 6.2, method 3). A derived id is a `UUIDv8` made of user and path. Both end alike:
 //!
 //! ```text
 //! 019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e
@@ -49,7 +49,7 @@ impl IdClock {
 
     fn next_tick(&self) -> u64 {
         let micros = u64::try_from(Utc::now().timestamp_micros()).unwrap_or_default();
-        let now = (micros / 1000) << 12 | (micros % 1000) * 4096 / 1000;
+        let now = ((micros / 1000) << 12) | ((micros % 1000) * 4096 / 1000);
         // Relaxed: the counter orders nothing but itself.
         let last = self.last_tick.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
         last.map_or(now, |last| now.max(last + 1))

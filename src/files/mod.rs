@@ -9,6 +9,7 @@
 pub mod bulk;
 mod id;
 mod input;
+mod json;
 mod model;
 mod service;
 mod store;
@@ -16,6 +17,7 @@ mod writer;
 
 pub use id::IdClock;
 pub use input::{FieldFault, FileInput, PatchInput, check_user};
+pub use json::{JsonFault, named_field, read_json, shorten};
 pub use model::{Cursor, File, FilePatch, NewFile, Page, PageSize, UserId};
 pub use service::{FileError, Files, Ingested};
 pub use writer::WriterLimits;

@@ -11,9 +11,9 @@ use futures_util::StreamExt;
 use futures_util::future::ready;
 use serde::Deserialize;
 
-use super::extract::{named_field, shorten};
 use super::{Code, Problem};
 use crate::files::bulk::{Body, BodyFault, Encoding};
+use crate::files::{JsonFault, read_json};
 
 /// The longest JSON body, before and after it is unpacked.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -48,27 +48,19 @@ impl JsonBody {
     pub(super) fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, Problem> {
         // serde would take an array for a struct, field by field.
         match self.0.iter().find(|byte| !byte.is_ascii_whitespace()) {
-            Some(b'{') => serde_json::from_slice(&self.0).map_err(|_| explain::<T>(&self.0)),
+            Some(b'{') => read_json(&self.0).map_err(Problem::from),
             Some(_) => Err(Problem::new(Code::InvalidBody, "the body must be a JSON object")),
             None => Err(Problem::new(Code::InvalidBody, "the body is empty; it must be a JSON object")),
         }
     }
 }
 
-/// Reads the body again, to find the field that is wrong: bookkeeping that a good body does not pay for.
-fn explain<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Problem {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else {
-        return Problem::new(Code::InvalidBody, "the body must be one JSON object, with nothing behind it");
-    };
-    let text = error.inner().to_string();
-    let path = error.path().to_string();
-    // "." is the object itself, and "?" a place that JSON broken in its syntax does not have.
-    let field = if matches!(path.as_str(), "." | "?") { named_field(&text) } else { Some(path.as_str()) };
-    let code = if error.inner().is_data() { Code::InvalidField } else { Code::InvalidBody };
-    match field {
-        Some(field) => Problem::new(code, shorten(&format!("{field}: {text}"))).field(field.to_owned()),
-        None => Problem::new(code, shorten(&text)),
+impl From<JsonFault> for Problem {
+    fn from(fault: JsonFault) -> Self {
+        match fault {
+            JsonFault::Syntax(reason) => Self::new(Code::InvalidBody, format!("the body is no JSON object: {reason}")),
+            JsonFault::Field(fault) => fault.into(),
+        }
     }
 }
 
@@ -109,8 +101,7 @@ async fn collect(mut payload: Payload) -> Result<Bytes, Problem> {
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
         while let Some(chunk) = payload.next().await {
-            let chunk =
-                chunk.map_err(|_| Problem::new(Code::IncompleteBody, "the body broke off before its end"))?;
+            let chunk = chunk.map_err(|_| Problem::new(Code::IncompleteBody, "the body broke off before its end"))?;
             if first.len().max(all.len()) + chunk.len() > MAX_BODY {
                 return Err(too_large());
             }
@@ -183,7 +174,7 @@ mod tests {
         }
         let cut = JsonBody(Bytes::from_static(b"{\"user_id\":1,\"file_name\":\"a\xff\"}"));
         let problem = cut.parse::<FileInput<'_>>().unwrap_err();
-        assert_eq!((problem.code(), problem.field_name()), (Code::InvalidBody, Some("file_name")));
+        assert_eq!((problem.code(), problem.field_name()), (Code::InvalidBody, None));
         let patch = JsonBody(Bytes::from_static(b"{\"file_id\":\"x\"}"));
         assert_eq!(patch.parse::<PatchInput<'_>>().unwrap_err().field_name(), Some("file_id"));
     }

@@ -12,10 +12,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::{Code, Problem};
-use crate::files::UserId;
-
-/// The longest detail: a client's own text may be part of it.
-const MAX_DETAIL: usize = 300;
+use crate::files::{UserId, named_field, shorten};
 
 /// The `{user_id}` of a path.
 pub(super) struct UserPath(pub(super) UserId);
@@ -76,21 +73,6 @@ pub(super) fn query_number<T: FromStr + PartialOrd + fmt::Display>(
 /// Digits and nothing else: Rust's own parser also takes a `+`.
 fn parse_number<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// The field that serde names in messages such as "missing field `user_id`".
-pub(super) fn named_field(message: &str) -> Option<&str> {
-    let rest = ["missing field `", "unknown field `", "duplicate field `"]
-        .iter()
-        .find_map(|start| message.split_once(start).map(|(_, rest)| rest))?;
-    rest.split_once('`').map(|(field, _)| field).filter(|field| field.len() <= 100)
-}
-
-pub(super) fn shorten(text: &str) -> String {
-    match text.char_indices().nth(MAX_DETAIL) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

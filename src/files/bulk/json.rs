@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::parse::Parsed;
 use crate::files::input::Text;
-use crate::files::{FieldFault, FileInput, IdClock, UserId, id};
+use crate::files::{FieldFault, FileInput, IdClock, JsonFault, UserId, id, read_json};
 
 /// A file as `POST /ingest` takes it.
 pub(super) fn file(record: &[u8], ids: &IdClock) -> Result<Parsed, FieldFault> {
@@ -86,19 +86,10 @@ fn lsjson_name(field: Cow<'static, str>) -> Cow<'static, str> {
     Cow::Borrowed(name)
 }
 
-/// Reads a record; on failure once more, slowly, to learn which field it was.
 fn from_json<'a, T: Deserialize<'a>>(record: &'a [u8]) -> Result<T, FieldFault> {
-    let text = std::str::from_utf8(record).map_err(|_| FieldFault::new("", "is not valid UTF-8"))?; // the place says enough
-    serde_json::from_str(text).map_err(|quick| {
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let (field, error) = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-            Ok(_) => (String::new(), quick.to_string()),
-            Err(error) => (error.path().to_string(), error.inner().to_string()),
-        };
-        // The place that serde names is the column in a record; the record's line is told beside it.
-        let reason = error.rsplit_once(" at line ").map_or(error.as_str(), |(reason, _)| reason).to_owned();
-        let field = if field == "." { String::new() } else { field };
-        FieldFault::new(field, reason)
+    read_json(record).map_err(|fault| match fault {
+        JsonFault::Syntax(reason) => FieldFault::new("", reason),
+        JsonFault::Field(fault) => fault,
     })
 }
 
@@ -140,7 +131,7 @@ mod tests {
             (r#"{"Path":"a/b","Name":"c","Size":1}"#, "Path: must end in"),
             (r#"{"Path":"a","Name":"a","Size":-2}"#, "Size: "),
             (r#"{"Path":"a","Name":"a","ModTime":"yesterday"}"#, "ModTime: "),
-            (r#"{"Path":"a","Size":1}"#, "missing field `Name`"),
+            (r#"{"Path":"a","Size":1}"#, "Name: missing field `Name`"),
             (r#"{"Path":"a","Name":7}"#, "Name: invalid type"),
         ] {
             let fault = entry(json).unwrap_err();

@@ -197,7 +197,7 @@ async fn store_batch(cluster: &Cluster, batch: Vec<Row>, loaded: &mut Loaded) ->
             // In the order of the primary key: the pages of a user lie together, and no two loads can wait in a ring.
             rows.sort_unstable_by_key(|row| (row.file.user(), row.file.id()));
             let call = LoadBatch::new(&rows);
-            match shard.run(&call).await {
+            match Box::pin(shard.run(&call)).await {
                 Ok(Some(BatchFate::Stored { inserted, taken })) => count(&rows, shard.id(), inserted, &taken, loaded),
                 Ok(Some(BatchFate::Refused(slots))) => {
                     let (foreign, owned) = split_refused(rows, &slots);
@@ -229,8 +229,11 @@ async fn store_batch(cluster: &Cluster, batch: Vec<Row>, loaded: &mut Loaded) ->
     Ok(())
 }
 
-fn by_owner(cluster: &Cluster, rows: Vec<Row>) -> Result<Vec<(Arc<Shard>, Vec<Row>)>, ShardError> {
-    let mut groups: Vec<(Arc<Shard>, Vec<Row>)> = Vec::new();
+/// A shard and the rows that it owns.
+type Group = (Arc<Shard>, Vec<Row>);
+
+fn by_owner(cluster: &Cluster, rows: Vec<Row>) -> Result<Vec<Group>, ShardError> {
+    let mut groups: Vec<Group> = Vec::new();
     for row in rows {
         let owner = cluster.owner(row.file.user().slot())?;
         match groups.iter_mut().find(|(shard, _)| shard.id() == owner.id()) {

@@ -44,7 +44,7 @@ pub enum Parsed {
 enum Splitter {
     Lines(LineSplitter),
     Array(ArraySplitter),
-    Csv(CsvRecords),
+    Csv(Box<CsvRecords>),
 }
 
 /// Reads the records of a body from its chunks.
@@ -61,7 +61,7 @@ impl Records {
         let splitter = match format {
             Format::Ndjson => Splitter::Lines(LineSplitter::new(limit)),
             Format::JsonArray | Format::Lsjson(_) => Splitter::Array(ArraySplitter::new(limit)),
-            Format::Csv => Splitter::Csv(CsvRecords::new(limit)),
+            Format::Csv => Splitter::Csv(Box::new(CsvRecords::new(limit))),
         };
         Self { format, splitter, read: 0 }
     }
@@ -136,7 +136,7 @@ mod tests {
             b"{\"user_id\":1,\"file_name\":\"a\"}\n\n{\"user_id\":\"x\",\"file_name\":\"a\"}\r\n{\"user_id\":2,\"file_name\":\"\xff\"}\nnonsense\n{\"user_id\":3,\"file_name\":\"c\",\"folder\":1}\n{\"user_id\":4,\"file_name\":\"d\"}",
             &[
                 (1, "1 a"),
-                (3, "#2 user_id: invalid type: string \"x\", expected i64"),
+                (3, "#2 user_id: invalid type: string \"x\", expected a whole number from 0 to 9223372036854775807"),
                 (4, "#3 is not valid UTF-8"),
                 (5, "#4 expected ident"),
                 (
@@ -158,7 +158,7 @@ mod tests {
             &[
                 (2, "1 a"),
                 (3, "#2 user_id: must be a whole number from 0 to 9223372036854775807"),
-                (3, "#3 invalid type: integer `17`, expected struct FileInput"),
+                (3, "#3 invalid type: integer `17`, expected an object"),
             ],
         );
     }

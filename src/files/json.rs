@@ -1,0 +1,75 @@
+//! Reading JSON that clients wrote: quickly if it is good, and with the name of the field if it is not.
+
+use serde::Deserialize;
+
+use super::FieldFault;
+
+/// The longest reason: a client's own text may be part of it.
+const MAX_REASON: usize = 300;
+
+/// Rust's names for types mean nothing to a client.
+const PLAIN: [(&str, &str); 3] = [
+    ("expected i64", "expected a whole number from 0 to 9223372036854775807"),
+    ("expected struct FileInput", "expected an object"),
+    ("expected struct Entry", "expected an object"),
+];
+
+/// What is wrong with a JSON text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum JsonFault {
+    /// It is no JSON, or not UTF-8.
+    Syntax(String),
+    /// It is JSON, but not what it should hold. The field's name is empty if it is the text as a whole.
+    Field(FieldFault),
+}
+
+/// Reads one JSON value. What it makes may borrow from the text.
+///
+/// # Errors
+/// What is wrong, and where. A bad text is read twice: the bookkeeping of fields costs time that good ones do not pay.
+pub fn read_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, JsonFault> {
+    let Ok(text) = std::str::from_utf8(text) else {
+        return Err(JsonFault::Syntax("is not valid UTF-8".to_owned()));
+    };
+    serde_json::from_str(text).map_err(|quick| {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+            // The value itself is good, but something follows it.
+            Ok(_) => JsonFault::Syntax(reason(&quick)),
+            Err(error) if error.inner().is_data() => {
+                let reason = reason(error.inner());
+                let path = error.path().to_string();
+                // "." is the text as a whole; which field is missing or unknown stands in the message alone.
+                let field = if path == "." { named_field(&reason).unwrap_or_default().to_owned() } else { path };
+                JsonFault::Field(FieldFault::new(field, reason))
+            }
+            Err(error) => JsonFault::Syntax(reason(error.inner())),
+        }
+    })
+}
+
+/// serde's message without the place: in a record of a stream it would be the place in the record.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+    let plain = PLAIN.iter().fold(reason.to_owned(), |reason, (rust, plain)| reason.replace(rust, plain));
+    shorten(&plain)
+}
+
+/// The text, if it is not longer than a reason may be; else its beginning.
+#[must_use]
+pub fn shorten(text: &str) -> String {
+    match text.char_indices().nth(MAX_REASON) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// The field that serde names in messages such as "missing field `user_id`".
+#[must_use]
+pub fn named_field(message: &str) -> Option<&str> {
+    let rest = ["missing field `", "unknown field `", "duplicate field `"]
+        .iter()
+        .find_map(|start| message.split_once(start).map(|(_, rest)| rest))?;
+    rest.split_once('`').map(|(field, _)| field).filter(|field| field.len() <= 100)
+}
