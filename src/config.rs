@@ -32,6 +32,7 @@ const SHUTDOWN_TIMEOUT: Number = Number::new("SHUTDOWN_TIMEOUT_S", "30", 0..=3_6
 const WRITE_QUEUE: Number = Number::new("WRITE_QUEUE", "4096", 1..=1_000_000);
 const WRITE_BATCH: Number = Number::new("WRITE_BATCH", "256", 1..=5_000);
 const MAX_BULK_COUNT: Number = Number::new("MAX_BULK_COUNT", "10000000", 1..=1_000_000_000);
+const MAX_BULK_LOADS: Number = Number::new("MAX_BULK_LOADS", "8", 1..=1_000);
 const MAX_LINE_BYTES: Number = Number::new("MAX_LINE_BYTES", "65536", 1_024..=16_777_216);
 const BULK_BATCH_ROWS: Number = Number::new("BULK_BATCH_ROWS", "2000", 1..=10_000);
 /// Its default is the number of cores.
@@ -62,6 +63,7 @@ const ALL: &[Setting] = &[
     WRITE_QUEUE.setting,
     WRITE_BATCH.setting,
     MAX_BULK_COUNT.setting,
+    MAX_BULK_LOADS.setting,
     MAX_LINE_BYTES.setting,
     BULK_BATCH_ROWS.setting,
 ];
@@ -101,7 +103,7 @@ pub struct Settings {
     pub log: LogOptions,
     /// `STATS_TIMEOUT_MS`: how long `/stats` waits for a shard.
     pub stats_timeout: Duration,
-    /// `MAX_BULK_COUNT`, `MAX_LINE_BYTES`, `BULK_BATCH_ROWS`.
+    /// `MAX_BULK_COUNT`, `MAX_BULK_LOADS`, `MAX_LINE_BYTES`, `BULK_BATCH_ROWS`.
     pub bulk: BulkLimits,
 }
 
@@ -183,6 +185,7 @@ impl Settings {
                 max_count: read.number(&MAX_BULK_COUNT),
                 record_bytes: read.size(&MAX_LINE_BYTES),
                 batch_rows: read.size(&BULK_BATCH_ROWS),
+                loads: read.size(&MAX_BULK_LOADS),
             },
         };
         read.finish(settings)

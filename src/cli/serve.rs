@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, settings};
@@ -44,6 +45,7 @@ pub(crate) async fn serve(settings: Settings, stop: impl Future<Output = ()> + S
         cluster: Arc::clone(&cluster),
         files,
         bulk: settings.bulk,
+        bulk_permits: Semaphore::new(settings.bulk.loads),
         stats_timeout: settings.stats_timeout,
         draining: CancellationToken::new(),
     };

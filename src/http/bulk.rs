@@ -174,6 +174,9 @@ pub(super) async fn load(state: Data<AppState>, request: HttpRequest, body: Payl
         Some("abort") => OnError::Abort,
         Some(_) => return Err(Problem::query("on_error", "must be skip or abort")),
     };
+    let _permit = state.bulk_permits.try_acquire().map_err(|_| {
+        Problem::new(Code::TooManyLoads, "as many bulk loads as this process takes are running; try again")
+    })?;
     if let Some(count) = query_number("count", query.count.as_deref(), 1..=state.bulk.max_count)? {
         if query.format.is_some() || query.user_id.is_some() {
             return Err(Problem::query("count", "makes test files; format and user_id belong to a body"));
@@ -186,7 +189,8 @@ pub(super) async fn load(state: Data<AppState>, request: HttpRequest, body: Payl
     let mut load = Load::start(&state.files, state.bulk);
     let stop = read(&state, Body::new(bytes, encoding), format, on_error, &mut load).await.err();
     let (loaded, stored) = load.finish().await;
-    match stop.or(stored.err().map(Stop::Shard)) {
+    // A shard's own error says more than the full stop that it brought the reading to.
+    match stored.err().map(Stop::Shard).or(stop) {
         None => answer(loaded, None),
         Some(stop) => Err(broken_off(stop, &loaded)),
     }

@@ -68,6 +68,8 @@ codes! {
     IdTaken = "id_taken", CONFLICT, "The file id is taken";
     /// The shard is away.
     ShardUnavailable = "shard_unavailable", SERVICE_UNAVAILABLE, "A shard is not available";
+    /// As many bulk loads as the process takes are running.
+    TooManyLoads = "too_many_loads", SERVICE_UNAVAILABLE, "Too many bulk loads at once";
     /// The shard has too much to do.
     ShardOverloaded = "shard_overloaded", SERVICE_UNAVAILABLE, "A shard has too much to do";
     /// The user's data is on its way to another shard.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_web::http::KeepAlive;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer, dev};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::request_id::observe;
@@ -45,6 +46,8 @@ pub struct AppState {
     pub files: Arc<Files>,
     /// What a bulk load may ask for.
     pub bulk: BulkLimits,
+    /// One for each bulk load that may run at the same time: each holds memory.
+    pub bulk_permits: Semaphore,
     /// How long `/stats` waits for a shard.
     pub stats_timeout: Duration,
     /// Cancelled when the service begins to stop.

@@ -92,6 +92,8 @@ impl fmt::Debug for ShardOptions {
 pub(super) struct Identity {
     pub(super) cluster_id: Uuid,
     pub(super) shard: ShardId,
+    /// The newest migration of this program, which the database must have.
+    pub(super) schema_version: Option<i64>,
 }
 
 /// Opens connections, and refuses those that lead to another database than the shard's.
@@ -119,15 +121,20 @@ impl Connector {
 
 async fn open(options: ShardOptions, expected: Identity, limit: Duration) -> Result<PgConnection, sqlx::Error> {
     let mut connection = options.connect(limit).await?;
-    let found: Option<(Uuid, i32)> =
+    let found: Option<(Uuid, i32, Option<i64>)> =
         sqlx::query_as(include_str!("../../sql/shard/who_am_i.sql")).fetch_optional(&mut connection).await?;
-    let identity =
-        found.and_then(|(cluster_id, shard)| ShardId::from_sql(shard).map(|shard| Identity { cluster_id, shard }));
-    if identity == Some(expected) {
-        return Ok(connection);
-    }
     let (place, shard) = (options.place(), expected.shard);
-    Err(sqlx::Error::Configuration(format!("{place} is not the database of shard {shard}").into()))
+    let refused = match found {
+        Some((cluster_id, number, version)) if (cluster_id, number) == (expected.cluster_id, shard.to_sql()) => {
+            // A newer schema is fine: migrations keep what the program before them needs.
+            if version >= expected.schema_version {
+                return Ok(connection);
+            }
+            format!("{place} lacks migrations; run \"shardrive migrate\"")
+        }
+        _ => format!("{place} is not the database of shard {shard}"),
+    };
+    Err(sqlx::Error::Configuration(refused.into()))
 }
 
 impl managed::Manager for Connector {

@@ -6,7 +6,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::start::{Probe, StartFault, identity_faults, probe_all, shard_id};
+use super::start::{FoundIdentity, Probe, StartFault, identity_faults, probe_all, shard_id};
 use super::{ShardId, ShardOptions, StartError};
 
 /// Why the databases were not set up. Running it again continues where it stopped.
@@ -67,7 +67,11 @@ pub async fn migrate(urls: &[ShardOptions], connect_timeout: Duration) -> Result
         let on_shard = |source| SetupError::Statement { shard, source };
         let mut connection = options.connect(connect_timeout).await.map_err(on_shard)?;
         migrator().run(&mut connection).await.map_err(|source| SetupError::Migration { shard, source })?;
-        set_identity(&mut connection, cluster_id, shard, urls.len()).await.map_err(on_shard)?;
+        let found = set_identity(&mut connection, cluster_id, shard, urls.len()).await.map_err(on_shard)?;
+        // Somebody else who sets up, with the URLs in another order, holds the lock on another shard.
+        if found.is_none_or(|found| (found.cluster_id, found.shard_id) != (cluster_id, shard.to_sql())) {
+            return Err(StartError(vec![StartFault::OtherCluster(shard)]).into());
+        }
         log::info!("shard {shard} at {} is migrated", options.place());
         connections.push((shard, connection));
     }
@@ -87,13 +91,14 @@ fn refuse_faults(probes: &[Probe]) -> Result<(), StartError> {
     if faults.is_empty() { Ok(()) } else { Err(StartError(faults)) }
 }
 
-/// The identity and the map come in one transaction: no database has one without the other.
+/// Gives the database its identity, if it has none, and tells which one it has. Identity and map come in one
+/// transaction: no database has one without the other.
 async fn set_identity(
     connection: &mut PgConnection,
     cluster_id: Uuid,
     shard: ShardId,
     shards: usize,
-) -> Result<(), sqlx::Error> {
+) -> Result<Option<FoundIdentity>, sqlx::Error> {
     let shards = i32::try_from(shards).unwrap_or(i32::MAX); // the settings allow 5,040 at most
     let mut transaction = connection.begin().await?;
     let made = sqlx::query(include_str!("../../sql/shard/set_identity.sql"))
@@ -105,5 +110,8 @@ async fn set_identity(
     if made.rows_affected() == 1 {
         sqlx::query(include_str!("../../sql/shard/set_first_map.sql")).bind(shards).execute(&mut *transaction).await?;
     }
-    transaction.commit().await
+    let identity =
+        sqlx::query_as(include_str!("../../sql/shard/load_identity.sql")).fetch_optional(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(identity)
 }

@@ -117,7 +117,9 @@ mod tests {
     }
 
     fn any_divisor() -> impl Strategy<Value = u16> {
-        proptest::sample::select((1..=SLOT_COUNT).filter(|shards| SLOT_COUNT.is_multiple_of(*shards)).collect::<Vec<_>>())
+        proptest::sample::select(
+            (1..=SLOT_COUNT).filter(|shards| SLOT_COUNT.is_multiple_of(*shards)).collect::<Vec<_>>(),
+        )
     }
 
     proptest! {

@@ -286,6 +286,7 @@ impl Cluster {
                 None => map = Some(copy.clone()),
             }
         }
+        let schema_version = migrator().iter().map(|migration| migration.version).max();
         let mut shards = Vec::with_capacity(urls.len());
         for (index, (options, probe)) in urls.into_iter().zip(&probes).enumerate() {
             let state = match probe {
@@ -295,7 +296,7 @@ impl Cluster {
                     ShardState::Unreachable
                 }
             };
-            let identity = Identity { cluster_id, shard: shard_id(index) };
+            let identity = Identity { cluster_id, shard: shard_id(index), schema_version };
             let options = options.with_session(limits.call_timeout);
             shards.push(Arc::new(Shard::new(options, identity, limits, state)));
         }

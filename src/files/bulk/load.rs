@@ -31,6 +31,8 @@ pub struct BulkLimits {
     pub record_bytes: usize,
     /// The most test files that one request may ask for.
     pub max_count: u64,
+    /// Loads at the same time.
+    pub loads: usize,
 }
 
 /// What a load has done.
