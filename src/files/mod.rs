@@ -1,9 +1,9 @@
 //! Drive metadata: what a file is, where it is kept, how one comes in alone or by the million.
 //!
 //! ```text
-//! service → writer (group commit) ─┐
-//!         → bulk (streams)  ───────┼→ store (statements) → shard
-//!         → store ─────────────────┘
+//! service → writer (group commit) ──┐
+//!         → reader (gathered reads) ┼→ store (statements) → shard
+//!         → bulk (streams) ─────────┘
 //! ```
 
 pub mod bulk;
@@ -11,6 +11,7 @@ mod id;
 mod input;
 mod json;
 mod model;
+mod reader;
 mod service;
 mod store;
 mod writer;

@@ -6,7 +6,8 @@ use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::id::slot_in;
-use super::store::{Delete, FindById, ListByUser, SearchById, Update};
+use super::reader::Reader;
+use super::store::{Delete, FindById, SearchById, Update};
 use super::writer::{Writer, WriterLimits, Written};
 use super::{Cursor, File, FilePatch, IdClock, NewFile, Page, PageSize, UserId};
 use crate::shard::{Cluster, SLOT_COUNT, ShardError, ShardId, Slot};
@@ -40,14 +41,17 @@ pub struct Ingested {
 pub struct Files {
     cluster: Arc<Cluster>,
     writer: Writer,
+    reader: Reader,
     ids: IdClock,
 }
 
 impl Files {
-    /// Starts the writers. They end when the cluster shuts down.
+    /// Starts the writers and readers. They end when the cluster shuts down.
     #[must_use]
     pub fn start(cluster: Arc<Cluster>, limits: WriterLimits) -> Self {
-        Self { writer: Writer::start(Arc::clone(&cluster), limits), cluster, ids: IdClock::default() }
+        let writer = Writer::start(Arc::clone(&cluster), limits);
+        let reader = Reader::start(Arc::clone(&cluster));
+        Self { cluster, writer, reader, ids: IdClock::default() }
     }
 
     /// The maker of ids.
@@ -103,7 +107,7 @@ impl Files {
                 None => return Ok((self.cluster.owner(user.slot())?.id(), Page { files: Vec::new(), next: None })),
             },
         };
-        let (shard, mut files) = self.cluster.run(user.slot(), &ListByUser { user, from, size }).await?;
+        let (shard, mut files) = self.reader.list(user, from, size).await?;
         let more = files.len() > size.get();
         files.truncate(size.get());
         let next = files.last().filter(|_| more).map(|last| Cursor::after(last.file_id));

@@ -93,10 +93,18 @@ impl ShardCall for LoadBatch<'_> {
 }
 
 /// A page of a user's files, from an id on, newest first; one file more than the page holds tells that there are more.
+#[derive(Clone)]
 pub(super) struct ListByUser {
     pub(super) user: UserId,
     pub(super) from: Uuid,
     pub(super) size: PageSize,
+}
+
+impl ListByUser {
+    /// One more than the page holds.
+    fn rows(&self) -> i32 {
+        i32::try_from(self.size.get()).map_or(i32::MAX, |size| size.saturating_add(1))
+    }
 }
 
 impl ShardCall for ListByUser {
@@ -108,13 +116,42 @@ impl ShardCall for ListByUser {
             .bind(shard.to_sql())
             .bind(self.user.get())
             .bind(self.from)
-            .bind(i64::try_from(self.size.get() + 1).unwrap_or(i64::MAX))
+            .bind(self.rows())
             .fetch_all(connection)
             .await?;
         if rows.is_empty() {
             return Ok(None);
         }
         rows.iter().filter_map(|row| file_in(row, 0).transpose()).collect::<Result<_, _>>().map(Some)
+    }
+}
+
+/// Several pages at once; `None` for users whose slots the shard does not own.
+pub(super) struct ListBatch<'a> {
+    pub(super) pages: &'a [ListByUser],
+}
+
+impl ShardCall for ListBatch<'_> {
+    type Output = Vec<Option<Vec<File>>>;
+
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
+        let pages = || self.pages.iter();
+        let rows = sqlx::query(include_str!("../../sql/files/list_batch.sql"))
+            .bind(pages().map(|page| page.user.get()).bind_iter())
+            .bind(pages().map(|page| page.from).bind_iter())
+            .bind(pages().map(ListByUser::rows).bind_iter())
+            .bind(shard.to_sql())
+            .fetch_all(connection)
+            .await?;
+        let mut found: Self::Output = vec![None; self.pages.len()];
+        for row in &rows {
+            let place: i64 = row.try_get(0)?; // from 1
+            let page = usize::try_from(place).ok().and_then(|place| found.get_mut(place.checked_sub(1)?));
+            if let Some(page) = page {
+                page.get_or_insert_default().extend(file_in(row, 1)?);
+            }
+        }
+        Ok(Some(found))
     }
 }
 

@@ -1,0 +1,124 @@
+//! Gathered reads: small pages that are asked for at the same time are read by one statement.
+//!
+//! Each shard has a bounded queue and a few lanes. A lane takes what is in the queue, reads all of it by one statement
+//! and answers each caller; while it waits for the shard, the next callers gather. A lone read goes at once. Most of a
+//! small read's cost is that of a statement, so this serves several times as many with the same PostgreSQL
+//! (docs/decisions/0009-gathered-reads.md). Large pages would hold up the small ones of their batch and go alone.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::store::{ListBatch, ListByUser};
+use super::{File, PageSize, UserId};
+use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId};
+
+/// Larger pages are read alone.
+const SMALL_PAGE: usize = 100;
+/// Reads that may wait for one shard; more are refused as overload.
+const QUEUE: usize = 4096;
+/// Reads in one statement.
+const BATCH: usize = 64;
+/// Statements that one shard runs at the same time.
+const LANES: usize = 2;
+
+/// A user's files from an id on, one more than the page holds; `None` if the shard does not own the user's slot.
+type Answer = Result<Option<Vec<File>>, ShardError>;
+
+struct Read {
+    page: ListByUser,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// The lanes of all shards.
+pub(super) struct Reader {
+    cluster: Arc<Cluster>,
+    queues: Vec<mpsc::Sender<Read>>,
+}
+
+impl Reader {
+    /// Starts the lanes. They end when the cluster shuts down.
+    pub(super) fn start(cluster: Arc<Cluster>) -> Self {
+        let start_lanes = |shard: &Arc<Shard>| {
+            let (sender, queue) = mpsc::channel(QUEUE);
+            let queue = Arc::new(Mutex::new(queue));
+            for _ in 0..LANES {
+                cluster.spawn(run_lane(Arc::clone(shard), Arc::clone(&queue), cluster.stopping().clone()));
+            }
+            sender
+        };
+        let queues = cluster.shards().iter().map(start_lanes).collect();
+        Self { cluster, queues }
+    }
+
+    /// The files of a user from an id on, newest first: one more than the page holds, if there are more.
+    ///
+    /// # Errors
+    /// `Overloaded` if the queue is full; otherwise see [`ShardError`].
+    pub(super) async fn list(
+        &self,
+        user: UserId,
+        from: Uuid,
+        size: PageSize,
+    ) -> Result<(ShardId, Vec<File>), ShardError> {
+        let page = ListByUser { user, from, size };
+        let slot = user.slot();
+        if size.get() > SMALL_PAGE {
+            return self.cluster.run(slot, &page).await;
+        }
+        let mut moving = MovingSlot::new(slot, self.cluster.limits());
+        loop {
+            let shard = self.cluster.owner(slot)?;
+            shard.check()?;
+            let id = shard.id();
+            let queue = self.queues.get(id.index()).ok_or(ShardError::Moving)?;
+            let (reply, answer) = oneshot::channel();
+            queue.try_send(Read { page: page.clone(), reply }).map_err(|error| match error {
+                TrySendError::Full(_) => ShardError::Overloaded { shard: id },
+                TrySendError::Closed(_) => ShardError::Unavailable { shard: id },
+            })?;
+            match shard.while_healthy(answer).await? {
+                Ok(Ok(Some(files))) => return Ok((id, files)),
+                Ok(Ok(None)) => moving.wait_for_owner(&self.cluster, id).await?,
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(ShardError::Unavailable { shard: id }),
+            }
+        }
+    }
+}
+
+async fn run_lane(shard: Arc<Shard>, queue: Arc<Mutex<mpsc::Receiver<Read>>>, stop: CancellationToken) {
+    loop {
+        let mut reads = Vec::with_capacity(BATCH);
+        let gathering = async { queue.lock().await.recv_many(&mut reads, BATCH).await };
+        match stop.run_until_cancelled(gathering).await {
+            None | Some(0) => return,
+            Some(_) => {}
+        }
+        reads.retain(|read| !read.reply.is_closed());
+        if !reads.is_empty() {
+            read_batch(&shard, reads).await;
+        }
+    }
+}
+
+async fn read_batch(shard: &Shard, reads: Vec<Read>) {
+    let (pages, replies): (Vec<_>, Vec<_>) = reads.into_iter().map(|read| (read.page, read.reply)).unzip();
+    let result = Box::pin(shard.run(&ListBatch { pages: &pages })).await;
+    match result {
+        Ok(found) => {
+            // A caller who went away does not want to know.
+            for (reply, files) in replies.into_iter().zip(found.unwrap_or_default()) {
+                let _ = reply.send(Ok(files));
+            }
+        }
+        Err(error) => {
+            for reply in replies {
+                let _ = reply.send(Err(error.again()));
+            }
+        }
+    }
+}
