@@ -1,11 +1,14 @@
 //! Gathered reads: small pages that are asked for at the same time are read by one statement.
 //!
 //! Each shard has a bounded queue and a few lanes. A lane takes what is in the queue, reads all of it by one statement
-//! and answers each caller; while it waits for the shard, the next callers gather. A lone read goes at once. Most of a
-//! small read's cost is that of a statement, so this serves several times as many with the same PostgreSQL
-//! (docs/decisions/0009-gathered-reads.md). Large pages would hold up the small ones of their batch and go alone.
+//! and answers each caller; while it waits for the shard, the next callers gather. Most of a small read's cost is that of
+//! a statement, so this serves more reads with the same PostgreSQL (docs/decisions/0009-gathered-reads.md).
+//!
+//! A read that finds nobody before it goes straight to the shard, as the way through the queue costs it time and gathers
+//! nothing. So do large pages, which would hold up the small ones of their batch.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -22,8 +25,10 @@ const SMALL_PAGE: usize = 100;
 const QUEUE: usize = 4096;
 /// Reads in one statement.
 const BATCH: usize = 64;
-/// Statements that one shard runs at the same time.
+/// Batches that one shard reads at the same time.
 const LANES: usize = 2;
+/// Reads of one shard that go straight to it at the same time.
+const STRAIGHT: usize = 2;
 
 /// A user's files from an id on, one more than the page holds; `None` if the shard does not own the user's slot.
 type Answer = Result<Option<Vec<File>>, ShardError>;
@@ -33,10 +38,34 @@ struct Read {
     reply: oneshot::Sender<Answer>,
 }
 
+/// The way to one shard.
+struct Gate {
+    queue: mpsc::Sender<Read>,
+    straight: AtomicUsize,
+}
+
+impl Gate {
+    /// A place on the straight way, if one is free.
+    fn enter(&self) -> Option<Straight<'_>> {
+        let place = Straight(&self.straight);
+        // Relaxed: the number orders nothing; a race gives one place too many or too few for a moment.
+        (self.straight.fetch_add(1, Ordering::Relaxed) < STRAIGHT).then_some(place)
+    }
+}
+
+/// A place on the straight way, given back when it is dropped.
+struct Straight<'a>(&'a AtomicUsize);
+
+impl Drop for Straight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The lanes of all shards.
 pub(super) struct Reader {
     cluster: Arc<Cluster>,
-    queues: Vec<mpsc::Sender<Read>>,
+    gates: Vec<Gate>,
 }
 
 impl Reader {
@@ -48,10 +77,10 @@ impl Reader {
             for _ in 0..LANES {
                 cluster.spawn(run_lane(Arc::clone(shard), Arc::clone(&queue), cluster.stopping().clone()));
             }
-            sender
+            Gate { queue: sender, straight: AtomicUsize::new(0) }
         };
-        let queues = cluster.shards().iter().map(start_lanes).collect();
-        Self { cluster, queues }
+        let gates = cluster.shards().iter().map(start_lanes).collect();
+        Self { cluster, gates }
     }
 
     /// The files of a user from an id on, newest first: one more than the page holds, if there are more.
@@ -74,9 +103,12 @@ impl Reader {
             let shard = self.cluster.owner(slot)?;
             shard.check()?;
             let id = shard.id();
-            let queue = self.queues.get(id.index()).ok_or(ShardError::Moving)?;
+            let gate = self.gates.get(id.index()).ok_or(ShardError::Moving)?;
+            if let Some(_place) = gate.enter() {
+                return self.cluster.run(slot, &page).await;
+            }
             let (reply, answer) = oneshot::channel();
-            queue.try_send(Read { page: page.clone(), reply }).map_err(|error| match error {
+            gate.queue.try_send(Read { page: page.clone(), reply }).map_err(|error| match error {
                 TrySendError::Full(_) => ShardError::Overloaded { shard: id },
                 TrySendError::Closed(_) => ShardError::Unavailable { shard: id },
             })?;
