@@ -5,10 +5,21 @@
 #![expect(clippy::large_futures, reason = "a test has stack enough")]
 
 mod api;
+mod bad_input;
+mod bulk;
+mod bulk_faults;
+mod commands;
 mod dev;
+mod files;
 mod guard;
+mod import;
+mod ingest;
+mod listing;
 mod local;
 mod proxy;
+mod query;
+mod service;
 mod start;
 mod support;
+mod verify;
 mod writer;

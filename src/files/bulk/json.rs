@@ -89,6 +89,10 @@ fn lsjson_name(field: Cow<'static, str>) -> Cow<'static, str> {
 /// Reads a record; on failure once more, slowly, to learn which field it was.
 fn from_json<'a, T: Deserialize<'a>>(record: &'a [u8]) -> Result<T, FieldFault> {
     let text = std::str::from_utf8(record).map_err(|_| FieldFault::new("", "is not valid UTF-8"))?; // the place says enough
+    // serde would take an array for a struct, field by field.
+    if text.trim_ascii_start().starts_with('[') {
+        return Err(FieldFault::new("", "must be a JSON object"));
+    }
     serde_json::from_str(text).map_err(|quick| {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let (field, error) = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
@@ -142,6 +146,7 @@ mod tests {
             (r#"{"Path":"a","Name":"a","ModTime":"yesterday"}"#, "ModTime: "),
             (r#"{"Path":"a","Size":1}"#, "missing field `Name`"),
             (r#"{"Path":"a","Name":7}"#, "Name: invalid type"),
+            (r#" ["a","a",1,null,null,false,null]"#, "must be a JSON object"),
         ] {
             let fault = entry(json).unwrap_err();
             assert!(fault.starts_with(start), "{json}: {fault}");
