@@ -120,7 +120,7 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_large_body_does_not_need_large_memory() {
     const BODY: usize = 300 << 20;
-    let cluster = TestCluster::migrated(2).await;
+    let cluster = TestCluster::migrated(4).await;
     let api = Api::start(&cluster).await;
     // A megabyte of each: too long a line, lines with too long a name, and the largest files that are taken.
     let mut part = format!("{{\"user_id\":1,\"file_name\":\"{}\"}}\n", "x".repeat(700 << 10));

@@ -97,7 +97,7 @@ async fn what_cannot_be_sent_is_said_and_nothing_is_stored() {
         (&[], 2, "what does it hold?"),
         (&["--format", "lsjson"], 2, "--user-id"),
         (&["--format", "xml"], 2, "xml"),
-        (&["--user-id", "-1"], 2, "--user-id"),
+        (&["--user-id=-1"], 2, "--user-id"),
         (&["--format", "ndjson", "--user-id", "7"], 2, "--user-id"),
         (&["--format", "lsjson", "--user-id", "18446744073709551615"], 1, "user_id"),
     ] {

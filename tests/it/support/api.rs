@@ -14,6 +14,16 @@ use super::servers::TestCluster;
 /// The program that is tested.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_shardrive");
 
+/// What every program is told, unless a test says otherwise. A busy machine must not make a shard look lost.
+const DEFAULTS: [(&str, &str); 6] = [
+    ("BIND_ADDR", "127.0.0.1:0"),
+    ("RUST_LOG", "info"),
+    ("HEALTH_TIMEOUT_MS", "10000"),
+    ("CONNECT_TIMEOUT_MS", "10000"),
+    ("SHARD_TIMEOUT_MS", "30000"),
+    ("STATS_TIMEOUT_MS", "10000"),
+];
+
 /// A running `shardrive serve` or `dev`. Dropping it kills it.
 pub struct Api {
     child: Child,
@@ -52,7 +62,7 @@ impl Api {
         let mut child = Command::new(PROGRAM)
             .args(arguments)
             .env_clear()
-            .envs([("BIND_ADDR", "127.0.0.1:0"), ("RUST_LOG", "info")])
+            .envs(DEFAULTS)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .current_dir(folder)
             .stdin(Stdio::null())
