@@ -25,7 +25,7 @@ const POOL_MAX: Number = Number::new("DB_POOL_MAX_SIZE", "8", 1..=1_000);
 const CONNECT_TIMEOUT: Number = Number::new("CONNECT_TIMEOUT_MS", "2000", 1..=60_000);
 const SHARD_TIMEOUT: Number = Number::new("SHARD_TIMEOUT_MS", "5000", 1..=600_000);
 const MOVE_TIMEOUT: Number = Number::new("MOVE_TIMEOUT_MS", "5000", 1..=600_000);
-const HEALTH_TIMEOUT: Number = Number::new("HEALTH_TIMEOUT_MS", "750", 1..=60_000);
+const HEALTH_TIMEOUT: Number = Number::new("HEALTH_TIMEOUT_MS", "400", 1..=60_000);
 const HEALTH_INTERVAL: Number = Number::new("HEALTH_INTERVAL_MS", "250", 10..=60_000);
 const STATS_TIMEOUT: Number = Number::new("STATS_TIMEOUT_MS", "1000", 1..=600_000);
 const SHUTDOWN_TIMEOUT: Number = Number::new("SHUTDOWN_TIMEOUT_S", "30", 0..=3_600);

@@ -48,8 +48,12 @@ impl Dev {
 
 async fn serve_cluster(args: &Dev, cluster: &LocalCluster) -> Result<(), CliError> {
     let settings = start_logging(Settings::load_for(variables(args, cluster))?)?;
-    print(&welcome(args, cluster.servers()));
-    Box::pin(serve(settings, stop_signal()?)).await
+    let listening = |addresses: &[SocketAddr]| {
+        // Port 0 takes any free one.
+        let bind = addresses.first().copied().unwrap_or(args.bind);
+        print(&welcome(args, bind, cluster.servers()));
+    };
+    Box::pin(serve(settings, stop_signal()?, listening)).await
 }
 
 async fn prepare(args: &Dev) -> Result<LocalCluster, CliError> {
@@ -84,10 +88,10 @@ fn print(text: &str) {
 }
 
 /// What there is now, and what to try first.
-fn welcome(args: &Dev, servers: &[PostgresServer]) -> String {
+fn welcome(args: &Dev, bind: SocketAddr, servers: &[PostgresServer]) -> String {
     let ports: Vec<_> = servers.iter().map(PostgresServer::port).collect();
     let psql = servers.first().map_or_else(|| "psql".to_owned(), |server| server.psql().display().to_string());
-    describe(args.bind, &ports, &psql, &args.dir.display().to_string())
+    describe(bind, &ports, &psql, &args.dir.display().to_string())
 }
 
 fn describe(bind: SocketAddr, ports: &[u16], psql: &str, folder: &str) -> String {

@@ -99,6 +99,9 @@ async fn send(client: &reqwest::Client, args: &Import, input: &Path) -> Result<V
     let format = args.format.or_else(|| format_of(&name, args.user_id.is_some())).ok_or_else(|| {
         CliError::Usage(format!("{shown}: what does it hold? Say --format ndjson, json, csv or lsjson"))
     })?;
+    if format != ImportFormat::Lsjson && args.user_id.is_some() {
+        return Err(CliError::Usage(format!("{shown}: its records name their own users; --user-id is for a listing")));
+    }
     let (reader, size): (Box<dyn AsyncRead + Send + Unpin>, Option<u64>) = if name == "-" {
         (Box::new(tokio::io::stdin()), None)
     } else {

@@ -1,6 +1,7 @@
 //! `shardrive serve`: opens the shards, serves the API, and stops without losing a request.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clap::Args;
@@ -29,15 +30,20 @@ impl Serve {
         if self.migrate {
             migrate(&settings.shards, settings.shard_limits.connect_timeout).await?;
         }
-        Box::pin(serve(settings, stop_signal()?)).await
+        Box::pin(serve(settings, stop_signal()?, |_| {})).await
     }
 }
 
-/// Opens the shards and serves them until `stop` ends; then finishes what is in flight.
+/// Opens the shards and serves them until `stop` ends; then finishes what is in flight. `listening` is told where, as
+/// soon as that is known.
 ///
 /// # Errors
 /// If the databases are not what the settings say, or the address cannot be listened on.
-pub(crate) async fn serve(settings: Settings, stop: impl Future<Output = ()> + Send) -> Result<(), CliError> {
+pub(crate) async fn serve(
+    settings: Settings,
+    stop: impl Future<Output = ()> + Send,
+    listening: impl FnOnce(&[SocketAddr]),
+) -> Result<(), CliError> {
     let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
     let files = Arc::new(Files::start(Arc::clone(&cluster), settings.writer));
     fold_in_background(&cluster);
@@ -55,6 +61,7 @@ pub(crate) async fn serve(settings: Settings, stop: impl Future<Output = ()> + S
         // On standard output, and at once: scripts that start the service wait for this line.
         writeln!(std::io::stdout(), "listening on http://{address}")?;
     }
+    listening(server.addresses());
     let served = server.run(stop).await;
     log::info!("no request is in flight any more; closing the shards' connections");
     cluster.shut_down().await;

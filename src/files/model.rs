@@ -91,6 +91,13 @@ impl NewFile {
         self.path.as_deref().unwrap_or(&self.name)
     }
 
+    /// How long its texts are together, which is what tells a large file record from a small one.
+    #[must_use]
+    pub(super) fn text_bytes(&self) -> usize {
+        let length = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
+        self.name.len() + length(&self.path) + length(&self.mime_type) + length(&self.checksum)
+    }
+
     /// The file as it is stored at `created_at`.
     #[must_use]
     pub(super) fn stored(&self, created_at: DateTime<Utc>) -> File {

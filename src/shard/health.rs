@@ -38,13 +38,19 @@ pub(super) struct Watch {
 /// Looks at a shard until `stop` is cancelled, and tells what it finds by the shard's state.
 pub(super) async fn watch_shard(shard: Arc<Shard>, watch: Watch, stop: CancellationToken) {
     let mut connection = None;
+    let mut silent = false;
     while !stop.is_cancelled() {
         let look = tokio::time::timeout(watch.timeout, look_at(&shard, &mut connection));
         let found = match look.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer in {} ms", watch.timeout.as_millis())),
+            Ok(found) => found.map_err(|error| error.to_string()),
+            // A busy server may be silent for a moment; one that is silent twice is away.
+            Err(_) if !silent => {
+                silent = true;
+                continue;
+            }
+            Err(_) => Err(format!("no answer in {} ms, twice", watch.timeout.as_millis())),
         };
+        silent = false;
         if found.is_err() {
             connection = None;
         }

@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::shard::{Cluster, SLOT_COUNT, Shard, ShardCall, ShardId, ShardState};
+use crate::shard::{Cluster, SLOT_COUNT, Shard, ShardCall, ShardError, ShardId, ShardState};
 
 /// A slot changes hands in a few milliseconds.
 const BETWEEN_TRIES: Duration = Duration::from_millis(2);
@@ -86,7 +86,7 @@ pub async fn gather(cluster: &Cluster, method: Method, deadline: Duration) -> St
         let gathered = cluster.scatter(&Count(method), left).await;
         let all_answered = gathered.is_complete();
         let answers = cluster.shards().iter().zip(gathered.answers);
-        let shards: Vec<_> = answers.map(|(shard, (_, answer))| share(shard, answer.ok().flatten())).collect();
+        let shards: Vec<_> = answers.map(|(shard, (_, answer))| share(shard, answer)).collect();
         let slots: u64 = shards.iter().filter_map(|shard| shard.slots).sum();
         let complete = all_answered && slots == u64::from(SLOT_COUNT);
         if complete || !all_answered || Instant::now() >= until {
@@ -96,12 +96,14 @@ pub async fn gather(cluster: &Cluster, method: Method, deadline: Duration) -> St
     }
 }
 
-fn share(shard: &Shard, counted: Option<Counted>) -> ShardStats {
-    let status = match (&counted, shard.state()) {
-        (Some(_), _) => Status::Healthy,
-        (None, ShardState::Healthy) => Status::Late,
-        (None, ShardState::Unreachable) => Status::Unreachable,
+fn share(shard: &Shard, answer: Result<Option<Counted>, ShardError>) -> ShardStats {
+    let status = match (&answer, shard.state()) {
+        (Ok(Some(_)), _) => Status::Healthy,
+        // The connection may tell it before the health check does.
+        (Err(ShardError::Unavailable { .. }), _) | (_, ShardState::Unreachable) => Status::Unreachable,
+        (_, ShardState::Healthy) => Status::Late,
     };
+    let counted = answer.ok().flatten();
     ShardStats {
         shard: shard.id(),
         database: shard.options().database().to_owned(),

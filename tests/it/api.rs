@@ -7,7 +7,6 @@ use crate::support::api::Api;
 use crate::support::servers::TestCluster;
 
 #[tokio::test]
-#[ignore = "needs the command serve"]
 async fn a_file_goes_in_and_out_and_the_program_stops_when_asked() {
     let cluster = TestCluster::migrated(2).await;
     let mut api = Api::start(&cluster).await;

@@ -1,45 +1,101 @@
-//! The command `dev`: servers of its own, found again at the next start.
+//! The command `dev` from end to end: servers of its own, found again at every later start.
 
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
 
-use clap::Parser;
-use shardrive::cli::dev::{DevArgs, run};
-use shardrive::shard::{Cluster, ShardOptions};
-use uuid::Uuid;
+use reqwest::StatusCode;
+use serde_json::json;
 
-use crate::support::servers::limits;
+use crate::support::api::Api;
+use crate::support::poll;
 
-#[derive(Parser)]
-struct Line {
-    #[command(flatten)]
-    args: DevArgs,
+/// A folder for the servers, which their user can reach. Dropping it stops servers that are still there.
+struct Home {
+    folder: tempfile::TempDir,
 }
 
-/// Runs `dev` and opens the cluster where it would serve.
-async fn dev(folder: &str, shards: &str) -> Result<Uuid, String> {
-    let line = Line::parse_from(["dev", "--dir", folder, "--shards", shards, "--bind", "127.0.0.1:1234"]);
-    let mut found = None;
-    let served = run(line.args, async |variables: Vec<(String, String)>| {
-        assert_eq!(variables.last(), Some(&("BIND_ADDR".to_owned(), "127.0.0.1:1234".to_owned())));
-        let urls = variables.iter().filter(|(name, _)| name.starts_with("SHARD_"));
-        let options = urls.map(|(_, url)| ShardOptions::parse(url).unwrap()).collect();
-        let cluster = Cluster::open(options, limits()).await.map_err(|error| error.to_string())?;
-        found = Some(cluster.id());
-        cluster.shut_down().await;
-        Ok::<_, String>(())
-    })
-    .await;
-    served.map_err(|error| error.to_string()).map(|()| found.unwrap())
+impl Home {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        Self { folder }
+    }
+
+    async fn dev(&self, shards: &str) -> Result<Api, String> {
+        let data = self.folder.path().join("data");
+        let arguments = ["dev", "--dir", data.to_str().unwrap(), "--shards", shards, "--bind", "127.0.0.1:0"];
+        Api::try_command(&arguments, &[]).await
+    }
+
+    /// The notes that running servers leave in their folders.
+    fn notes(&self) -> Vec<PathBuf> {
+        let folders = std::fs::read_dir(self.folder.path().join("data")).into_iter().flatten().flatten();
+        folders.map(|folder| folder.path().join("data/postmaster.pid")).filter(|note| note.exists()).collect()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        for note in self.notes() {
+            let text = std::fs::read_to_string(note).unwrap_or_default();
+            if let Some(pid) = text.lines().next() {
+                let _ = Command::new("kill").args(["-s", "QUIT", pid]).status();
+            }
+        }
+    }
+}
+
+async fn total(api: &Api) -> serde_json::Value {
+    api.get_json("/stats").await.1["total_records"].clone()
 }
 
 #[tokio::test]
-async fn a_second_start_finds_the_first_ones_cluster() {
-    let home = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(home.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    let folder = home.path().join("data");
-    let folder = folder.to_str().unwrap();
-    let first = dev(folder, "2").await.unwrap();
-    assert_eq!(dev(folder, "2").await, Ok(first));
-    let refused = dev(folder, "3").await.unwrap_err();
-    assert!(refused.contains("holds 2 shards"), "{refused}");
+async fn everything_starts_stops_and_is_found_again() {
+    let home = Home::new();
+    let mut api = home.dev("2").await.unwrap();
+    let welcome = format!("  API      {}\n", api.base());
+    poll::until("the welcome with the real address", async || {
+        let log = api.log();
+        if log.contains(&welcome) { Ok(()) } else { Err(log) }
+    })
+    .await;
+    let (status, loaded) = api.post_json("/ingest/bulk?count=100", &json!({})).await;
+    assert_eq!((status, &loaded["distribution"]), (StatusCode::OK, &json!({"0": 50, "1": 50})));
+    assert_eq!(home.notes().len(), 2);
+    let in_use = home.dev("2").await.err().expect("a second one in the same folder");
+    assert!(in_use.contains("in use"), "{in_use}");
+
+    api.sigterm();
+    assert!(api.ended().await, "{}", api.log());
+    assert_eq!(home.notes(), Vec::<PathBuf>::new(), "the servers are stopped");
+
+    let refused = home.dev("3").await.err().expect("another number of shards");
+    assert!(refused.contains("--shards 2"), "{refused}");
+
+    let mut api = home.dev("2").await.unwrap();
+    assert_eq!(total(&api).await, 100);
+    let (status, _) = api.post_json("/ingest", &json!({"user_id": 7, "file_name": "late.txt"})).await;
+    assert_eq!(status, StatusCode::CREATED);
+    api.kill9();
+
+    let mut api = home.dev("2").await.unwrap();
+    assert_eq!(total(&api).await, 101);
+    assert_eq!(api.get_json("/query/7").await.1["file_count"], 2);
+    api.sigterm();
+    assert!(api.ended().await, "{}", api.log());
+    assert_eq!(home.notes(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_stops_the_servers_again() {
+    let home = Home::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = home.folder.path().join("data");
+    let arguments = ["dev", "--dir", data.to_str().unwrap(), "--shards", "1", "--bind", &address];
+    let refused = Api::try_command(&arguments, &[]).await.err().expect("it listens");
+    assert!(refused.contains(&format!("cannot listen on {address}")), "{refused}");
+    assert_eq!(home.notes(), Vec::<PathBuf>::new());
 }

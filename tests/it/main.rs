@@ -2,13 +2,23 @@
 
 #![expect(unreachable_pub, reason = "what the tests share is seen by the tests alone, and `pub` reads best")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
-#![expect(clippy::large_futures, reason = "a test has stack enough")]
 
 mod api;
+mod bad_input;
+mod bulk;
+mod bulk_faults;
+mod commands;
 mod dev;
+mod files;
 mod guard;
+mod import;
+mod ingest;
+mod listing;
 mod local;
 mod proxy;
+mod query;
+mod service;
 mod start;
 mod support;
+mod verify;
 mod writer;

@@ -87,6 +87,10 @@ fn lsjson_name(field: Cow<'static, str>) -> Cow<'static, str> {
 }
 
 fn from_json<'a, T: Deserialize<'a>>(record: &'a [u8]) -> Result<T, FieldFault> {
+    // serde would take an array for a struct, field by field.
+    if record.trim_ascii_start().first() != Some(&b'{') {
+        return Err(FieldFault::new("", "must be a JSON object"));
+    }
     read_json(record).map_err(|fault| match fault {
         JsonFault::Syntax(reason) => FieldFault::new("", reason),
         JsonFault::Field(fault) => fault,
@@ -133,6 +137,7 @@ mod tests {
             (r#"{"Path":"a","Name":"a","ModTime":"yesterday"}"#, "ModTime: "),
             (r#"{"Path":"a","Size":1}"#, "Name: missing field `Name`"),
             (r#"{"Path":"a","Name":7}"#, "Name: invalid type"),
+            (r#" ["a","a",1,null,null,false,null]"#, "must be a JSON object"),
         ] {
             let fault = entry(json).unwrap_err();
             assert!(fault.starts_with(start), "{json}: {fault}");

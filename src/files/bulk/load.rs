@@ -19,6 +19,8 @@ use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
 const QUEUE: usize = 2;
 /// Batches that one shard stores at the same time.
 const LANES: usize = 2;
+/// The bytes of a batch that is sent before it has all its rows: a thousand long paths must not fill the memory.
+const BATCH_BYTES: usize = 1 << 20;
 /// How many rejections are listed one by one.
 const LISTED: usize = 100;
 
@@ -78,10 +80,22 @@ impl Loaded {
 pub struct Load {
     cluster: Arc<Cluster>,
     limits: BulkLimits,
-    batches: HashMap<ShardId, Vec<Row>>,
+    batches: HashMap<ShardId, Batch>,
     queues: HashMap<ShardId, mpsc::Sender<Vec<Row>>>,
     tasks: JoinSet<(Loaded, Result<(), ShardError>)>,
     loaded: Loaded,
+}
+
+/// Rows that are gathered for one shard.
+struct Batch {
+    rows: Vec<Row>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn new(rows: usize) -> Self {
+        Self { rows: Vec::with_capacity(rows), bytes: 0 }
+    }
 }
 
 impl Load {
@@ -107,11 +121,12 @@ impl Load {
     pub async fn push(&mut self, line: u64, file: NewFile) -> Result<(), ShardError> {
         let shard = self.cluster.owner(file.user().slot())?.id();
         let full = self.limits.batch_rows;
-        let batch = self.batches.entry(shard).or_insert_with(|| Vec::with_capacity(full));
-        batch.push(Row { line, file });
-        if batch.len() >= full {
-            let batch = std::mem::replace(batch, Vec::with_capacity(full));
-            self.send(shard, batch).await?;
+        let batch = self.batches.entry(shard).or_insert_with(|| Batch::new(full));
+        batch.bytes += file.text_bytes();
+        batch.rows.push(Row { line, file });
+        if batch.rows.len() >= full || batch.bytes >= BATCH_BYTES {
+            let batch = std::mem::replace(batch, Batch::new(full));
+            self.send(shard, batch.rows).await?;
         }
         Ok(())
     }
@@ -133,7 +148,7 @@ impl Load {
     pub async fn finish(mut self) -> (Loaded, Result<(), ShardError>) {
         let mut outcome = Ok(());
         for (shard, batch) in std::mem::take(&mut self.batches) {
-            outcome = outcome.and(self.send(shard, batch).await);
+            outcome = outcome.and(self.send(shard, batch.rows).await);
         }
         self.queues.clear();
         while let Some(done) = self.tasks.join_next().await {

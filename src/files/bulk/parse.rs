@@ -138,7 +138,7 @@ mod tests {
                 (1, "1 a"),
                 (3, "#2 user_id: invalid type: string \"x\", expected a whole number from 0 to 9223372036854775807"),
                 (4, "#3 is not valid UTF-8"),
-                (5, "#4 expected ident"),
+                (5, "#4 must be a JSON object"),
                 (
                     6,
                     "#5 folder: unknown field `folder`, expected one of `user_id`, `file_name`, `file_id`, `path`, \
@@ -158,7 +158,7 @@ mod tests {
             &[
                 (2, "1 a"),
                 (3, "#2 user_id: must be a whole number from 0 to 9223372036854775807"),
-                (3, "#3 invalid type: integer `17`, expected an object"),
+                (3, "#3 must be a JSON object"),
             ],
         );
     }

@@ -11,7 +11,20 @@ use serde_json::Value;
 use super::poll;
 use super::servers::TestCluster;
 
-/// A running `shardrive serve`. Dropping it kills it.
+/// The program that is tested.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_shardrive");
+
+/// What every program is told, unless a test says otherwise. A busy machine must not make a shard look lost.
+const DEFAULTS: [(&str, &str); 6] = [
+    ("BIND_ADDR", "127.0.0.1:0"),
+    ("RUST_LOG", "info"),
+    ("HEALTH_TIMEOUT_MS", "10000"),
+    ("CONNECT_TIMEOUT_MS", "10000"),
+    ("SHARD_TIMEOUT_MS", "30000"),
+    ("STATS_TIMEOUT_MS", "10000"),
+];
+
+/// A running `shardrive serve` or `dev`. Dropping it kills it.
 pub struct Api {
     child: Child,
     base: String,
@@ -27,8 +40,7 @@ impl Api {
 
     /// The same, with further settings.
     pub async fn start_with(cluster: &TestCluster, settings: &[(&str, &str)]) -> Self {
-        let mut variables: Vec<_> =
-            cluster.urls().into_iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url)).collect();
+        let mut variables = cluster.variables();
         variables.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Self::try_start(&variables).await.unwrap_or_else(|log| panic!("the program ended at its start:\n{log}"))
     }
@@ -38,11 +50,19 @@ impl Api {
     /// # Errors
     /// What it wrote, if it ended.
     pub async fn try_start(variables: &[(String, String)]) -> Result<Self, String> {
+        Self::try_command(&["serve"], variables).await
+    }
+
+    /// Starts a command that serves, with these variables and no others.
+    ///
+    /// # Errors
+    /// What it wrote, if it ended.
+    pub async fn try_command(arguments: &[&str], variables: &[(String, String)]) -> Result<Self, String> {
         let folder = std::env::temp_dir(); // no .env there
-        let mut child = Command::new(env!("CARGO_BIN_EXE_shardrive"))
-            .arg("serve")
+        let mut child = Command::new(PROGRAM)
+            .args(arguments)
             .env_clear()
-            .envs([("BIND_ADDR", "127.0.0.1:0"), ("RUST_LOG", "info")])
+            .envs(DEFAULTS)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .current_dir(folder)
             .stdin(Stdio::null())
@@ -78,6 +98,11 @@ impl Api {
 
     pub async fn get(&self, path: &str) -> Response {
         self.request(Method::GET, path).send().await.unwrap()
+    }
+
+    /// Sends a body of this type to a path.
+    pub async fn send(&self, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Response {
+        self.request(Method::POST, path).header("Content-Type", content_type).body(body).send().await.unwrap()
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Response {

@@ -74,6 +74,11 @@ impl TestCluster {
         (0..self.servers.len()).map(|shard| self.url(shard)).collect()
     }
 
+    /// The settings that name these servers.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        self.urls().into_iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url)).collect()
+    }
+
     pub fn options(&self) -> Vec<ShardOptions> {
         self.urls().iter().map(|url| ShardOptions::parse(url).unwrap()).collect()
     }

@@ -1,0 +1,99 @@
+//! The commands that end by themselves: set-up, status, the document; and settings that are wrong.
+
+use serde_json::{Value, json};
+
+use crate::support::program::shardrive;
+use crate::support::servers::TestCluster;
+
+#[tokio::test]
+async fn migrate_makes_shards_and_can_be_repeated() {
+    let cluster = TestCluster::start(2).await;
+    let unready = shardrive(&["shards", "status"], &cluster.variables()).await;
+    assert_eq!(unready.code, 1, "{unready:?}");
+    assert!(unready.err.contains("SHARD_0_URL") && unready.err.contains("SHARD_1_URL"), "{unready:?}");
+    for _ in 0..2 {
+        let done = shardrive(&["migrate"], &cluster.variables()).await;
+        assert_eq!((done.code, done.out.as_str()), (0, "2 shards are migrated\n"), "{done:?}");
+    }
+    let done = shardrive(&["shards", "status"], &cluster.variables()).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(done.out.matches("healthy").count(), 2, "{done:?}");
+    assert_eq!(done.out.matches("2,520").count(), 2, "{done:?}");
+}
+
+#[tokio::test]
+async fn status_names_a_shard_that_is_away() {
+    let mut cluster = TestCluster::migrated(2).await;
+    cluster.psql(0, "INSERT INTO file_metadata (user_id, file_name, size_bytes) VALUES (42, 'a', 7)").await.unwrap();
+    cluster.server(1).stop().await;
+    let done = shardrive(&["shards", "status"], &cluster.variables()).await;
+    assert_eq!(done.code, 1, "{done:?}");
+    let line = done.out.lines().find(|line| line.starts_with('1')).unwrap_or_else(|| panic!("{done:?}"));
+    assert!(line.contains("unreachable") && line.contains('?'), "{done:?}");
+
+    let done = shardrive(&["shards", "status", "--json"], &cluster.variables()).await;
+    assert_eq!(done.code, 1, "{done:?}");
+    let status = done.json();
+    assert_eq!(status["complete"], false);
+    let shards = status["shards"].as_array().unwrap();
+    let pick = |shard: &Value| {
+        json!([shard["shard_id"], shard["status"], shard["slots"], shard["record_count"], shard["size_bytes"]])
+    };
+    assert_eq!(pick(&shards[0]), json!([0, "healthy", 2520, 1, 7]));
+    assert_eq!(pick(&shards[1]), json!([1, "unreachable", null, null, null]));
+    assert!(!done.out.contains("shard_pass"), "{done:?}");
+}
+
+#[tokio::test]
+async fn the_document_is_printed() {
+    let done = shardrive(&["openapi"], &[]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.json()["openapi"].as_str().unwrap().starts_with("3.1"));
+}
+
+#[tokio::test]
+async fn every_wrong_setting_is_named_at_once_and_no_secret_shown() {
+    let variables = [
+        ("SHARD_0_URL", "postgres://u:verysecret@127.0.0.1:1/a"),
+        ("SHARD_1_URL", "postgres://u:verysecret@127.0.0.1:1/a"),
+        ("SHARD_3_URL", "http://u:verysecret@127.0.0.1/"),
+        ("NUM_SHARDS", "7"),
+        ("DB_POOL_MAX_SIZE", "many"),
+        ("DB_POOL_MAX_SZIE", "8"),
+        ("BIND_ADDR", "everywhere"),
+        ("RUST_LOG", "shardrive=loud"),
+        ("LOG_FORMAT", "xml"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    for command in [&["serve"][..], &["migrate"], &["shards", "status"], &["shards", "verify"]] {
+        let done = shardrive(command, &variables).await;
+        assert_eq!(done.code, 2, "{command:?}: {done:?}");
+        for name in [
+            "SHARD_1_URL",
+            "SHARD_2_URL",
+            "SHARD_3_URL",
+            "NUM_SHARDS",
+            "DB_POOL_MAX_SIZE:",
+            "DB_POOL_MAX_SZIE",
+            "did you mean DB_POOL_MAX_SIZE?",
+            "BIND_ADDR",
+            "RUST_LOG",
+            "LOG_FORMAT",
+        ] {
+            assert!(done.err.contains(name), "{command:?}: {name} is not in {done:?}");
+        }
+        assert!(!done.err.contains("verysecret"), "{done:?}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_has_a_code_of_its_own() {
+    for arguments in [&["fly"][..], &[], &["shards"], &["dev", "--shards", "0"], &["dev", "--shards", "65"]] {
+        let done = shardrive(arguments, &[]).await;
+        assert_eq!(done.code, 2, "{arguments:?}: {done:?}");
+    }
+    for arguments in [&["--help"][..], &["--version"], &["import", "--help"]] {
+        let done = shardrive(arguments, &[]).await;
+        assert_eq!(done.code, 0, "{arguments:?}: {done:?}");
+    }
+}

@@ -1,0 +1,148 @@
+//! A user's files out again: pages and streams.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use serde_json::{Value, json};
+
+use crate::support::api::Api;
+use crate::support::servers::TestCluster;
+
+/// All files of a user, by pages of this size.
+pub async fn all_pages(api: &Api, user: i64, limit: usize) -> Vec<Value> {
+    let mut files = Vec::new();
+    let mut path = format!("/query/{user}?limit={limit}");
+    loop {
+        let (status, mut page) = api.get_json(&path).await;
+        assert_eq!((status, &page["user_id"]), (StatusCode::OK, &json!(user)), "{page}");
+        let Value::Array(found) = page["files"].take() else { panic!("{page}") };
+        assert_eq!(page["file_count"], found.len());
+        files.extend(found);
+        match page["next_cursor"].as_str() {
+            None => return files,
+            Some(cursor) => path = format!("/query/{user}?limit={limit}&cursor={cursor}"),
+        }
+        assert_eq!(page["file_count"], limit, "only the last page is shorter");
+    }
+}
+
+/// All files of a user, as a stream.
+pub async fn streamed(api: &Api, path: &str) -> Vec<Value> {
+    let answer = api.request(reqwest::Method::GET, path).header(ACCEPT, "application/x-ndjson").send().await.unwrap();
+    assert_eq!(
+        (answer.status(), &answer.headers()[CONTENT_TYPE]),
+        (StatusCode::OK, &"application/x-ndjson".parse().unwrap())
+    );
+    answer.text().await.unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Stores `count` files for a user, one after another; gives their names.
+async fn store(api: &Api, user: i64, count: usize) -> Vec<String> {
+    let mut names = Vec::new();
+    for number in 0..count {
+        let name = format!("{number}.txt");
+        let (status, _) = api.post_json("/ingest", &json!({"user_id": user, "file_name": name})).await;
+        assert_eq!(status, StatusCode::CREATED);
+        names.push(name);
+    }
+    names
+}
+
+fn names(files: &[Value]) -> Vec<&str> {
+    files.iter().map(|file| file["file_name"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn pages_and_streams_list_the_newest_first() {
+    let cluster = TestCluster::migrated(2).await;
+    let api = Api::start(&cluster).await;
+    for user in [7, i64::MAX] {
+        let shard = user % 5040 % 2;
+        let none = json!({
+            "success": true, "user_id": user, "shard_id": shard, "file_count": 0, "files": [], "next_cursor": null,
+        });
+        assert_eq!(api.get_json(&format!("/query/{user}")).await, (StatusCode::OK, none));
+        assert!(streamed(&api, &format!("/query/{user}")).await.is_empty());
+    }
+
+    let stored = store(&api, 42, 25).await;
+    store(&api, 44, 3).await;
+    let newest_first: Vec<_> = stored.iter().rev().map(String::as_str).collect();
+    let (_, whole) = api.get_json("/query/42").await;
+    assert_eq!(
+        (&whole["shard_id"], &whole["file_count"], &whole["next_cursor"]),
+        (&json!(0), &json!(25), &Value::Null)
+    );
+    let whole = whole["files"].as_array().unwrap();
+    assert_eq!(names(whole), newest_first);
+    let (_, one) = api.get_json(&format!("/files/{}", whole[3]["file_id"].as_str().unwrap())).await;
+    for (field, value) in whole[3].as_object().unwrap() {
+        assert_eq!(&one["data"][field], value, "{field}");
+    }
+    for limit in [1, 5, 10, 24, 25, 26, 1000] {
+        assert_eq!(&all_pages(&api, 42, limit).await, whole, "pages of {limit}");
+        assert_eq!(&streamed(&api, &format!("/query/42?limit={limit}")).await, whole, "streamed by {limit}");
+    }
+    let (_, first) = api.get_json("/query/42?limit=10").await;
+    let rest = format!("/query/42?cursor={}", first["next_cursor"].as_str().unwrap());
+    assert_eq!(streamed(&api, &rest).await, whole[10..]);
+}
+
+#[tokio::test]
+async fn a_page_has_a_thousand_files_if_nobody_says() {
+    let cluster = TestCluster::migrated(2).await;
+    let api = Api::start(&cluster).await;
+    let mut body = String::new();
+    for number in 0..2100 {
+        writeln!(body, r#"{{"user_id":42,"file_name":"{number}"}}"#).unwrap();
+    }
+    let loaded = api.send("/ingest/bulk", "application/x-ndjson", body).await;
+    assert_eq!(loaded.status(), StatusCode::OK);
+    let (_, first) = api.get_json("/query/42").await;
+    assert_eq!(first["file_count"], 1000);
+    let (_, second) = api.get_json(&format!("/query/42?cursor={}", first["next_cursor"].as_str().unwrap())).await;
+    assert_eq!((&second["file_count"], second["next_cursor"].is_string()), (&json!(1000), true));
+    let all = streamed(&api, "/query/42").await;
+    let expected: Vec<_> = (0..2100).rev().map(|number| number.to_string()).collect();
+    assert_eq!(names(&all), expected, "later records of a body are newer");
+    assert_eq!(all_pages(&api, 42, 999).await, all);
+}
+
+#[tokio::test]
+async fn paging_neither_skips_nor_repeats_while_files_come_and_go() {
+    let cluster = TestCluster::migrated(2).await;
+    let api = Arc::new(Api::start(&cluster).await);
+    let old = store(&api, 42, 60).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn({
+        let (api, done) = (Arc::clone(&api), Arc::clone(&done));
+        async move {
+            let mut stored = 0;
+            while !done.load(Ordering::Relaxed) {
+                let (status, file) = api.post_json("/ingest", &json!({"user_id": 42, "file_name": "new"})).await;
+                assert_eq!(status, StatusCode::CREATED);
+                stored += 1;
+                if stored % 2 == 0 {
+                    let path = format!("/files/{}", file["data"]["file_id"].as_str().unwrap());
+                    let gone = api.request(reqwest::Method::DELETE, &path).send().await.unwrap();
+                    assert_eq!(gone.status(), StatusCode::OK);
+                }
+            }
+            stored
+        }
+    });
+    let expected: Vec<_> = old.iter().rev().map(String::as_str).collect();
+    for limit in [1, 2, 3, 7, 7, 7] {
+        let files = all_pages(&api, 42, limit).await;
+        let ids: HashSet<_> = files.iter().map(|file| file["file_id"].as_str().unwrap()).collect();
+        assert_eq!(ids.len(), files.len(), "pages of {limit}");
+        let found: Vec<_> = names(&files).into_iter().filter(|name| *name != "new").collect();
+        assert_eq!(found, expected, "pages of {limit}");
+    }
+    done.store(true, Ordering::Relaxed);
+    assert!(writer.await.unwrap() > 0);
+}

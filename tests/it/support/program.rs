@@ -1,0 +1,52 @@
+//! Commands of the program that run to their end.
+
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::api::PROGRAM;
+
+/// What a command left behind.
+#[derive(Debug)]
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Done {
+    /// What it printed, as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+}
+
+/// Runs a command with these variables and no others.
+pub async fn shardrive(arguments: &[&str], variables: &[(String, String)]) -> Done {
+    shardrive_reading(arguments, variables, Vec::new()).await
+}
+
+/// The same, with something to read on standard input.
+pub async fn shardrive_reading(arguments: &[&str], variables: &[(String, String)], input: Vec<u8>) -> Done {
+    let mut child = Command::new(PROGRAM)
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .current_dir(std::env::temp_dir()) // no .env there
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let write = async move {
+        // A command that reads nothing may close it first.
+        let _ = stdin.write_all(&input).await;
+    };
+    let ((), output) = tokio::join!(write, child.wait_with_output());
+    let output = output.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Done { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}

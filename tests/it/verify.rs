@@ -1,0 +1,92 @@
+//! `shardrive shards verify`: content with a sound cluster, and not with faults that were planted.
+
+use crate::support::program::{Done, shardrive};
+use crate::support::servers::TestCluster;
+
+async fn verify(cluster: &TestCluster) -> Done {
+    shardrive(&["shards", "verify", "--json"], &cluster.variables()).await
+}
+
+/// Verifies, and expects these findings and no others.
+async fn expect(cluster: &TestCluster, findings: &[&str]) {
+    let done = verify(cluster).await;
+    let found = done.json();
+    let listed: Vec<_> = found["findings"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    assert_eq!(listed, findings, "{done:?}");
+    assert_eq!(found["total_findings"], findings.len());
+    assert_eq!((found["ok"].as_bool(), done.code), (Some(findings.is_empty()), i32::from(!findings.is_empty())));
+}
+
+#[tokio::test]
+async fn a_sound_cluster_is_content() {
+    let cluster = TestCluster::migrated(2).await;
+    expect(&cluster, &[]).await;
+    for shard in 0..2 {
+        let sql = format!(
+            "INSERT INTO file_metadata (user_id, file_name, size_bytes) SELECT 2 * n + {shard}, 'n', n FROM generate_series(1, 3000) AS n"
+        );
+        cluster.psql(shard, &sql).await.unwrap();
+        cluster.psql(shard, "DELETE FROM file_metadata WHERE user_id < 10").await.unwrap();
+    }
+    expect(&cluster, &[]).await;
+    let done = shardrive(&["shards", "verify"], &cluster.variables()).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.out.contains("shard 0: 2,996 rows, each on its owner"), "{done:?}");
+    assert!(done.out.contains("ids compared"), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_stray_row_is_found() {
+    let cluster = TestCluster::migrated(2).await;
+    let plant =
+        "SET session_replication_role = replica; INSERT INTO file_metadata (user_id, file_name) VALUES (43, 'x')";
+    cluster.psql(0, plant).await.unwrap();
+    expect(
+        &cluster,
+        &[
+            "shard 0 holds 1 rows of slot 43, which it does not own",
+            "shard 0, slot 43: 1 rows and 0 bytes are there, the counts say 0 and 0",
+        ],
+    )
+    .await;
+    let done = shardrive(&["shards", "verify"], &cluster.variables()).await;
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.out.contains("WRONG: shard 0 holds 1 rows of slot 43"), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_changed_count_is_found() {
+    let cluster = TestCluster::migrated(2).await;
+    cluster.psql(1, "INSERT INTO file_metadata (user_id, file_name, size_bytes) VALUES (43, 'x', 10)").await.unwrap();
+    cluster.psql(1, "UPDATE shardrive.slot_counts SET rows = rows + 2, bytes = 5 WHERE slot = 45").await.unwrap();
+    expect(&cluster, &["shard 1, slot 45: 0 rows and 0 bytes are there, the counts say 2 and 5"]).await;
+}
+
+#[tokio::test]
+async fn an_id_on_two_shards_is_found() {
+    let cluster = TestCluster::migrated(2).await;
+    let id = "3e9fb2a6-3a1f-4b5c-9d52-0a1b2c3d4e5f";
+    for user in [42, 43] {
+        let sql = format!("INSERT INTO file_metadata (user_id, file_id, file_name) VALUES ({user}, '{id}', 'x')");
+        cluster.psql(user % 2, &sql).await.unwrap();
+    }
+    let finding = format!("id {id} is there twice: on shard 0 for user 42, on shard 1 for user 43");
+    expect(&cluster, &[&finding]).await;
+}
+
+#[tokio::test]
+async fn a_slot_with_two_owners_and_one_with_none_are_found() {
+    let cluster = TestCluster::migrated(2).await;
+    cluster.psql(1, "UPDATE shardrive.slot_map SET owner = 1 WHERE slot = 42").await.unwrap();
+    cluster.psql(1, "UPDATE shardrive.slot_map SET owner = 0 WHERE slot = 43").await.unwrap();
+    expect(&cluster, &["slot 42 is claimed by the shards 0, 1", "slot 43 has no owner"]).await;
+}
+
+#[tokio::test]
+async fn every_shard_must_be_there() {
+    let mut cluster = TestCluster::migrated(2).await;
+    cluster.server(1).stop().await;
+    let done = verify(&cluster).await;
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.err.contains("shard 1"), "{done:?}");
+}
