@@ -26,7 +26,7 @@ const CONNECT_TIMEOUT: Number = Number::new("CONNECT_TIMEOUT_MS", "2000", 1..=60
 const SHARD_TIMEOUT: Number = Number::new("SHARD_TIMEOUT_MS", "5000", 1..=600_000);
 const MOVE_TIMEOUT: Number = Number::new("MOVE_TIMEOUT_MS", "5000", 1..=600_000);
 const HEALTH_TIMEOUT: Number = Number::new("HEALTH_TIMEOUT_MS", "750", 1..=60_000);
-const HEALTH_INTERVAL: Number = Number::new("HEALTH_INTERVAL_MS", "250", 10..=60_000);
+const HEALTH_INTERVAL: Number = Number::new("HEALTH_INTERVAL_MS", "100", 10..=60_000);
 const STATS_TIMEOUT: Number = Number::new("STATS_TIMEOUT_MS", "1000", 1..=600_000);
 const SHUTDOWN_TIMEOUT: Number = Number::new("SHUTDOWN_TIMEOUT_S", "30", 0..=3_600);
 const WRITE_QUEUE: Number = Number::new("WRITE_QUEUE", "4096", 1..=1_000_000);

@@ -9,6 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shard;
 
+/// How much longer than its limit a look may take, so that an answer that is there already can be read.
+const GRACE: Duration = Duration::from_millis(50);
+
 /// What the last look at a shard found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ShardState {
@@ -39,11 +42,10 @@ pub(super) struct Watch {
 pub(super) async fn watch_shard(shard: Arc<Shard>, watch: Watch, stop: CancellationToken) {
     let mut connection = None;
     while !stop.is_cancelled() {
-        let look = tokio::time::timeout(watch.timeout, look_at(&shard, &mut connection));
-        let found = match look.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer in {} ms", watch.timeout.as_millis())),
+        let found = match within(watch.timeout, look_at(&shard, &mut connection)).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err(format!("no answer in {} ms", watch.timeout.as_millis())),
         };
         if found.is_err() {
             connection = None;
@@ -54,6 +56,16 @@ pub(super) async fn watch_shard(shard: Arc<Shard>, watch: Watch, stop: Cancellat
             () = shard.suspected() => {}
             () = stop.cancelled() => {}
         }
+    }
+}
+
+/// Waits for a look. If this process itself stood still beyond the limit (frozen, or starved of processor time), the
+/// answer lies in the socket by now, and is read before the shard is blamed.
+async fn within<T>(limit: Duration, look: impl Future<Output = T>) -> Option<T> {
+    let mut look = std::pin::pin!(look);
+    match tokio::time::timeout(limit, &mut look).await {
+        Ok(found) => Some(found),
+        Err(_) => tokio::time::timeout(GRACE, look).await.ok(),
     }
 }
 
