@@ -6,8 +6,10 @@
 
 mod api;
 mod dev;
+mod faults;
 mod guard;
 mod local;
+mod ownership;
 mod proxy;
 mod start;
 mod support;

@@ -27,8 +27,13 @@ impl Api {
 
     /// The same, with further settings.
     pub async fn start_with(cluster: &TestCluster, settings: &[(&str, &str)]) -> Self {
+        Self::start_on(&cluster.urls(), settings).await
+    }
+
+    /// The same, on shards with these URLs.
+    pub async fn start_on(urls: &[String], settings: &[(&str, &str)]) -> Self {
         let mut variables: Vec<_> =
-            cluster.urls().into_iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url)).collect();
+            urls.iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url.clone())).collect();
         variables.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Self::try_start(&variables).await.unwrap_or_else(|log| panic!("the program ended at its start:\n{log}"))
     }
@@ -174,7 +179,7 @@ fn collect(mut from: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> std
     })
 }
 
-fn client() -> Client {
+pub fn client() -> Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();
