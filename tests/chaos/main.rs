@@ -92,7 +92,7 @@ impl Run {
         match fault {
             Fault::KillProgram => {
                 self.apis[program].kill9();
-                poll::last(time).await;
+                tokio::time::sleep(time).await;
                 self.apis[program] = start_program(&self.cluster, self.ports[program]).await;
             }
             Fault::StopProgram => {
@@ -102,22 +102,22 @@ impl Run {
             }
             Fault::FreezeProgram => {
                 self.apis[program].pause();
-                poll::last(time).await;
+                tokio::time::sleep(time).await;
                 self.apis[program].resume();
             }
             Fault::KillServer => {
                 self.cluster.server(shard).kill().await;
-                poll::last(time).await;
+                tokio::time::sleep(time).await;
                 self.cluster.server(shard).start().await.unwrap();
             }
             Fault::StopServer => {
                 self.cluster.server(shard).stop().await;
-                poll::last(time).await;
+                tokio::time::sleep(time).await;
                 self.cluster.server(shard).start().await.unwrap();
             }
             Fault::FreezeServer => {
                 self.cluster.server(shard).pause();
-                poll::last(time).await;
+                tokio::time::sleep(time).await;
                 self.cluster.server(shard).resume();
             }
             Fault::EndSessions => {
@@ -132,7 +132,7 @@ impl Run {
             Fault::MoveWhileAProgramIsFrozen => {
                 self.apis[program].pause();
                 self.move_slots(shard).await;
-                poll::last(time / 2).await;
+                tokio::time::sleep(time / 2).await;
                 self.apis[program].resume();
             }
         }
@@ -140,7 +140,8 @@ impl Run {
 
     /// Some of the slots that are on this shard go to the other one.
     async fn move_slots(&mut self, from: usize) {
-        let chosen: Vec<usize> = (0..MOVED.len()).filter(|slot| self.at[*slot] == from && self.random.random()).collect();
+        let chosen: Vec<usize> =
+            (0..MOVED.len()).filter(|slot| self.at[*slot] == from && self.random.random()).collect();
         let slots: Vec<i32> = chosen.iter().map(|slot| MOVED[*slot]).collect();
         if !slots.is_empty() {
             Move::new(&self.cluster, &slots, from, 1 - from).await.run().await;
@@ -152,7 +153,8 @@ impl Run {
     async fn until_well(&self, http: &Client) {
         for api in &self.apis {
             poll::until("a program to be healthy", async || {
-                let answer = http.get(format!("{}/health", api.base())).send().await.map_err(|error| error.to_string())?;
+                let answer =
+                    http.get(format!("{}/health", api.base())).send().await.map_err(|error| error.to_string())?;
                 let text = answer.text().await.map_err(|error| error.to_string())?;
                 if text.contains("\"status\":\"healthy\"") { Ok(()) } else { Err(text) }
             })
@@ -185,7 +187,8 @@ impl Run {
             .output()
             .unwrap();
         let text = format!("{}{}", String::from_utf8_lossy(&audit.stdout), String::from_utf8_lossy(&audit.stderr));
-        checks.push(("shards verify finds nothing".to_owned(), if audit.status.success() { vec![] } else { vec![text] }));
+        checks
+            .push(("shards verify finds nothing".to_owned(), if audit.status.success() { vec![] } else { vec![text] }));
         checks
     }
 }

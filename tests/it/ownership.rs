@@ -58,18 +58,18 @@ async fn three_programs_follow_slots_that_change_hands() {
     let cluster = TestCluster::migrated(2).await;
     let (apis, bases) = start(&cluster, 3).await;
     let load = Load::start(&bases, 12, &ALL);
-    load.progress(100).await;
-    for round in 0..6 {
+    load.progress(40).await;
+    for round in 0..5 {
         let (here, there) = (round % 2, 1 - round % 2);
         Move::new(&cluster, &EVEN, here, there).await.run().await;
         // At once, and in the other direction: no shard owns more or fewer slots than before.
         Move::new(&cluster, &ODD, there, here).await.run().await;
-        load.progress(40).await;
+        load.progress(15).await;
         // Forth and back without a pause.
         Move::new(&cluster, &[100], 0, 1).await.run().await;
         Move::new(&cluster, &[100], 1, 0).await.run().await;
     }
-    load.progress(100).await;
+    load.progress(40).await;
     check(&cluster, &apis[0], load).await;
 }
 
@@ -79,13 +79,13 @@ async fn a_program_that_slept_through_a_move_writes_nothing_in_the_wrong_place()
     let (apis, bases) = start(&cluster, 2).await;
     let load = Load::start(&bases, 12, &ALL);
     for round in 0..4 {
-        load.progress(60).await;
+        load.progress(30).await;
         apis[0].pause();
         Move::new(&cluster, &EVEN, round % 2, 1 - round % 2).await.run().await;
-        load.progress(60).await;
+        load.progress(30).await;
         apis[0].resume();
     }
-    load.progress(100).await;
+    load.progress(40).await;
     check(&cluster, &apis[0], load).await;
     let insert = "INSERT INTO file_metadata (user_id, file_name) VALUES (101, 'by hand')";
     assert_eq!(sqlstate(cluster.psql(0, insert).await), "SD001");
@@ -97,7 +97,7 @@ async fn a_slot_that_nobody_takes_is_refused_for_now_and_heals() {
     let api = Api::start_with(&cluster, &[("MOVE_TIMEOUT_MS", "200")]).await;
     let file = json!({"user_id": 42, "file_name": "a"});
     assert_eq!(api.post("/ingest", &file).await.status(), StatusCode::CREATED);
-    let moved = Move::new(&cluster, &[42], 0, 1).await;
+    let mut moved = Move::new(&cluster, &[42], 0, 1).await;
     moved.leave().await;
     for response in [
         api.get("/query/42").await,
@@ -160,7 +160,7 @@ async fn opposite_moves_do_not_deceive_a_question_to_all_shards() {
         ("/stats", "Rows and bytes of the slots", "shardrive.slot_counts"),
         (file.as_str(), "A file by an id that names no slot", "file_metadata"),
     ] {
-        let (there, back) = (Move::new(&cluster, &[0], 0, 1).await, Move::new(&cluster, &[1], 1, 0).await);
+        let (mut there, mut back) = (Move::new(&cluster, &[0], 0, 1).await, Move::new(&cluster, &[1], 1, 0).await);
         there.copy().await;
         back.copy().await;
         let (mut zero, mut one, mut hold) =

@@ -61,10 +61,6 @@ impl Load {
         Self { stop, seen, tasks: set }
     }
 
-    pub fn seen(&self) -> &Seen {
-        &self.seen
-    }
-
     /// Waits until `more` further requests have succeeded.
     pub async fn progress(&self, more: u64) {
         let from = self.seen.answers.load(Ordering::Relaxed);

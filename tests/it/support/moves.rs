@@ -1,27 +1,30 @@
 //! Slots that change their owner from outside, step by step, as any tool with a connection to both shards could do it.
 
+use sqlx::PgConnection;
+
 use super::servers::{TestCluster, run, value};
 
 /// Some slots on their way from one shard to another. The steps are to be taken in the order in which they stand here.
-pub struct Move<'a> {
-    cluster: &'a TestCluster,
+pub struct Move {
+    source: PgConnection,
+    target: PgConnection,
     slots: String,
-    from: usize,
     to: usize,
     epoch: i64,
 }
 
-impl<'a> Move<'a> {
+impl Move {
     /// A move that is later than all moves before it.
-    pub async fn new(cluster: &'a TestCluster, slots: &[i32], from: usize, to: usize) -> Self {
+    pub async fn new(cluster: &TestCluster, slots: &[i32], from: usize, to: usize) -> Self {
         let slots = format!("'{{{}}}'::int[]", slots.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
         let newest = format!("SELECT max(epoch) FROM shardrive.slot_map WHERE slot = ANY ({slots})");
-        let epoch = cluster.value::<i64>(from, &newest).await.max(cluster.value(to, &newest).await) + 1;
-        Self { cluster, slots, from, to, epoch }
+        let (mut source, mut target) = (cluster.connect(from).await, cluster.connect(to).await);
+        let epoch = value::<i64>(&mut source, &newest).await.max(value(&mut target, &newest).await) + 1;
+        Self { source, target, slots, to, epoch }
     }
 
     /// All steps.
-    pub async fn run(&self) {
+    pub async fn run(&mut self) {
         self.leave().await;
         self.copy().await;
         self.arrive().await;
@@ -29,16 +32,16 @@ impl<'a> Move<'a> {
     }
 
     /// The old owner gives the slots up; from here on nobody owns them.
-    pub async fn leave(&self) {
-        self.assign(self.from).await;
+    pub async fn leave(&mut self) {
+        let sql = self.assignment();
+        value::<i32>(&mut self.source, &sql).await;
     }
 
     /// The rows, and their counts by hand: rows that come with `session_replication_role = replica` are not counted.
-    pub async fn copy(&self) {
-        let Self { slots, .. } = self;
-        let mut source = self.cluster.connect(self.from).await;
-        let mut target = self.cluster.connect(self.to).await;
-        run(&mut target, "BEGIN; SET LOCAL session_replication_role = replica").await.unwrap();
+    pub async fn copy(&mut self) {
+        let deltas = self.deltas("");
+        let Self { source, target, slots, .. } = self;
+        run(target, "BEGIN; SET LOCAL session_replication_role = replica").await.unwrap();
         let rows =
             format!("COPY (SELECT * FROM file_metadata WHERE shardrive.slot_of(user_id) = ANY ({slots})) TO STDOUT");
         let mut lines = Vec::new();
@@ -50,28 +53,28 @@ impl<'a> Move<'a> {
         let mut sink = target.copy_in_raw("COPY file_metadata FROM STDIN").await.unwrap();
         sink.send(lines).await.unwrap();
         sink.finish().await.unwrap();
-        run(&mut target, &self.deltas("")).await.unwrap();
-        run(&mut target, "COMMIT").await.unwrap();
+        run(target, &deltas).await.unwrap();
+        run(target, "COMMIT").await.unwrap();
     }
 
     /// The new owner takes the slots.
-    pub async fn arrive(&self) {
-        self.assign(self.to).await;
+    pub async fn arrive(&mut self) {
+        let sql = self.assignment();
+        value::<i32>(&mut self.target, &sql).await;
     }
 
     /// The rows that the old owner still holds, and their counts, go.
-    pub async fn clean(&self) {
-        let Self { slots, .. } = self;
+    pub async fn clean(&mut self) {
+        let slots = &self.slots;
         let delete = format!("DELETE FROM file_metadata WHERE shardrive.slot_of(user_id) = ANY ({slots})");
         let deltas = self.deltas("-");
         let sql = format!("BEGIN; SET LOCAL session_replication_role = replica; {deltas}; {delete}; COMMIT");
-        self.cluster.psql(self.from, &sql).await.unwrap();
+        run(&mut self.source, &sql).await.unwrap();
     }
 
-    async fn assign(&self, shard: usize) {
+    fn assignment(&self) -> String {
         let Self { slots, to, epoch, .. } = self;
-        let mut db = self.cluster.connect(shard).await;
-        value::<i32>(&mut db, &format!("SELECT shardrive.assign_slots({slots}, {to}, {epoch})")).await;
+        format!("SELECT shardrive.assign_slots({slots}, {to}, {epoch})")
     }
 
     fn deltas(&self, sign: &str) -> String {

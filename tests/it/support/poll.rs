@@ -29,8 +29,3 @@ pub async fn until_true(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 pub async fn breathe() {
     tokio::time::sleep(INTERVAL).await;
 }
-
-/// Lets a fault last. Only for runs that try many faults for a while, not for tests.
-pub async fn last(time: Duration) {
-    tokio::time::sleep(time).await;
-}
