@@ -109,8 +109,7 @@ async fn collect(mut payload: Payload) -> Result<Bytes, Problem> {
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
         while let Some(chunk) = payload.next().await {
-            let chunk =
-                chunk.map_err(|_| Problem::new(Code::IncompleteBody, "the body broke off before its end"))?;
+            let chunk = chunk.map_err(|_| Problem::new(Code::IncompleteBody, "the body broke off before its end"))?;
             if first.len().max(all.len()) + chunk.len() > MAX_BODY {
                 return Err(too_large());
             }
