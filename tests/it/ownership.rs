@@ -19,10 +19,19 @@ const EVEN: [i32; 4] = [0, 2, 4, 6];
 const ODD: [i32; 4] = [1, 3, 5, 7];
 const ALL: [i32; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 100, 101];
 
+/// A busy machine is no fault of a shard here.
+const PATIENT: [(&str, &str); 5] = [
+    ("HEALTH_TIMEOUT_MS", "20000"),
+    ("CONNECT_TIMEOUT_MS", "20000"),
+    ("SHARD_TIMEOUT_MS", "30000"),
+    ("MOVE_TIMEOUT_MS", "30000"),
+    ("STATS_TIMEOUT_MS", "30000"),
+];
+
 async fn start(cluster: &TestCluster, programs: usize) -> (Vec<Api>, Vec<String>) {
     let mut apis = Vec::new();
     for _ in 0..programs {
-        apis.push(Api::start(cluster).await);
+        apis.push(Api::start_with(cluster, &PATIENT).await);
     }
     let bases = apis.iter().map(|api| api.base().to_owned()).collect();
     (apis, bases)
@@ -94,7 +103,7 @@ async fn a_program_that_slept_through_a_move_writes_nothing_in_the_wrong_place()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_nobody_takes_is_refused_for_now_and_heals() {
     let cluster = TestCluster::migrated(2).await;
-    let api = Api::start_with(&cluster, &[("MOVE_TIMEOUT_MS", "200")]).await;
+    let api = Api::start_with(&cluster, &[("MOVE_TIMEOUT_MS", "200"), ("HEALTH_TIMEOUT_MS", "20000")]).await;
     let file = json!({"user_id": 42, "file_name": "a"});
     assert_eq!(api.post("/ingest", &file).await.status(), StatusCode::CREATED);
     let mut moved = Move::new(&cluster, &[42], 0, 1).await;
@@ -145,8 +154,7 @@ async fn opposite_moves_do_not_deceive_a_question_to_all_shards() {
         Move::new(&cluster, &[100], 0, 1).await.run().await;
         Move::new(&cluster, &[100], 1, 0).await.run().await;
     }
-    let patient = [("STATS_TIMEOUT_MS", "30000"), ("SHARD_TIMEOUT_MS", "30000"), ("MOVE_TIMEOUT_MS", "30000")];
-    let api = Api::start_with(&cluster, &patient).await;
+    let api = Api::start_with(&cluster, &PATIENT).await;
     let id = uuid::Uuid::new_v4();
     for file in [
         json!({"user_id": 0, "file_name": "a"}),
