@@ -41,13 +41,15 @@ fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The code without comments and without what stands behind `#[cfg(test)]`, line by line with its number.
+/// The code without comments and without the module of tests, line by line with its number.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
-    code.lines()
-        .enumerate()
-        .map(|(number, line)| (number + 1, line))
-        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+    let mut in_tests = false;
+    text.lines().enumerate().map(|(number, line)| (number + 1, line)).filter(move |(_, line)| {
+        in_tests |= *line == "mod tests {";
+        let counts = !in_tests && !line.trim_start().starts_with("//");
+        in_tests &= *line != "}";
+        counts
+    })
 }
 
 /// The module of the top level that a file belongs to.
