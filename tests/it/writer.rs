@@ -209,7 +209,7 @@ async fn a_full_queue_is_said_at_once_and_loses_nothing() {
     load.progress(300).await;
     let seen = load.stop().await;
     check(&cluster, 2, &seen).await;
-    let failures = seen.failures.lock().unwrap();
+    let failures = std::mem::take(&mut *seen.failures.lock().unwrap());
     assert!(failures.iter().all(|error| matches!(error, ShardError::Overloaded { .. })), "{:?}", failures.last());
     files.cluster().shut_down().await;
 }
