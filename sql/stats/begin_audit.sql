@@ -1,2 +1,2 @@
--- One snapshot for the whole audit, and no time limit: it reads every row.
+-- One snapshot for the whole audit.
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY

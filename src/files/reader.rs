@@ -2,7 +2,7 @@
 //!
 //! Each shard has a bounded queue and a few lanes. A lane takes what is in the queue, reads all of it by one statement
 //! and answers each caller; while it waits for the shard, the next callers gather. Most of a small read's cost is that of
-//! a statement, so this serves more reads with the same PostgreSQL (docs/decisions/0009-gathered-reads.md).
+//! a statement, so this serves more reads with the same PostgreSQL (docs/decisions/0010-gathered-reads.md).
 //!
 //! A read that finds nobody before it goes straight to the shard, as the way through the queue costs it time and gathers
 //! nothing. So do large pages, which would hold up the small ones of their batch.

@@ -10,7 +10,7 @@ use super::reader::Reader;
 use super::store::{Delete, FindById, SearchById, Update};
 use super::writer::{Writer, WriterLimits, Written};
 use super::{Cursor, File, FilePatch, IdClock, NewFile, Page, PageSize, UserId};
-use crate::shard::{Cluster, SLOT_COUNT, ShardError, ShardId, Slot};
+use crate::shard::{Cluster, Coverage, ShardError, ShardId, Slot};
 
 /// Why a file was not stored, found or changed.
 #[derive(Debug, thiserror::Error)]
@@ -157,22 +157,21 @@ impl Files {
         }
     }
 
-    /// Asks every shard. "Not found" needs the answer of each, and that together they own every slot: while a slot
-    /// changes hands there is a moment in which nobody would answer for it.
+    /// Asks every shard. "Not found" needs the answer of each, and that together they spoke of every slot: while
+    /// a slot changes hands there is a moment in which nobody would answer for it.
     async fn search_everywhere(&self, id: Uuid) -> Result<(ShardId, File), FileError> {
         let limits = self.cluster.limits();
         let until = Instant::now() + limits.move_timeout;
         loop {
-            let epoch = self.cluster.map().epoch();
             let gathered = self.cluster.scatter(&SearchById(id), limits.call_timeout).await;
-            let (mut owned, mut failure) = (0, None);
+            let (mut covered, mut failure) = (Vec::new(), None);
             for (shard, answer) in gathered.answers {
                 match answer {
                     Ok(Some(searched)) => {
                         if let Some(file) = searched.file {
                             return Ok((shard, file));
                         }
-                        owned += searched.owned_slots;
+                        covered.push(searched.coverage);
                     }
                     Ok(None) => {}
                     Err(error) => failure = Some(error),
@@ -181,8 +180,7 @@ impl Files {
             if let Some(error) = failure {
                 return Err(error.into());
             }
-            self.cluster.refresh_map().await;
-            if owned == i64::from(SLOT_COUNT) && self.cluster.map().epoch() == epoch {
+            if Coverage::is_every_slot_once(covered) {
                 return Err(FileError::NotFound(id));
             }
             if Instant::now() >= until {

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 use uuid::Uuid;
 
 use super::{File, FilePatch, NewFile, PageSize, UserId};
-use crate::shard::{ShardCall, ShardId, Slot, refused_slots};
+use crate::shard::{Coverage, ShardCall, ShardId, Slot, refused_slots};
 
 /// Binds a batch's rows as one array a column, in the order of the insert statements.
 ///
@@ -180,7 +180,7 @@ pub(super) struct SearchById(pub(super) Uuid);
 
 /// One shard's answer.
 pub(super) struct Searched {
-    pub(super) owned_slots: i64,
+    pub(super) coverage: Coverage,
     pub(super) file: Option<File>,
 }
 
@@ -193,7 +193,8 @@ impl ShardCall for SearchById {
             .bind(self.0)
             .fetch_one(connection)
             .await?;
-        Ok(Some(Searched { owned_slots: row.try_get(0)?, file: file_in(&row, 1)? }))
+        let coverage = Coverage { slots: row.try_get(0)?, digest: row.try_get(1)?, others: row.try_get(2)? };
+        Ok(Some(Searched { coverage, file: file_in(&row, 3)? }))
     }
 }
 

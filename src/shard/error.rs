@@ -95,7 +95,7 @@ impl DbFault {
         match error {
             sqlx::Error::Database(db) => db.code().map_or(Self::Unexpected, |code| Self::of_sqlstate(&code)),
             sqlx::Error::Io(io) => match io.kind() {
-                std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::TimedOut => Self::Unavailable,
+                std::io::ErrorKind::ConnectionRefused => Self::Unavailable,
                 _ => Self::ConnectionLost,
             },
             sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed | sqlx::Error::Tls(_) => Self::ConnectionLost,

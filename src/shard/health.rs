@@ -38,19 +38,12 @@ pub(super) struct Watch {
 /// Looks at a shard until `stop` is cancelled, and tells what it finds by the shard's state.
 pub(super) async fn watch_shard(shard: Arc<Shard>, watch: Watch, stop: CancellationToken) {
     let mut connection = None;
-    let mut silent = false;
     while !stop.is_cancelled() {
-        let look = tokio::time::timeout(watch.timeout, look_at(&shard, &mut connection));
-        let found = match look.await {
-            Ok(found) => found.map_err(|error| error.to_string()),
-            // A busy server may be silent for a moment; one that is silent twice is away.
-            Err(_) if !silent => {
-                silent = true;
-                continue;
-            }
-            Err(_) => Err(format!("no answer in {} ms, twice", watch.timeout.as_millis())),
+        let found = match within(watch.timeout, look_at(&shard, &mut connection)).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err(format!("no answer in {} ms", watch.timeout.as_millis())),
         };
-        silent = false;
         if found.is_err() {
             connection = None;
         }
@@ -60,6 +53,16 @@ pub(super) async fn watch_shard(shard: Arc<Shard>, watch: Watch, stop: Cancellat
             () = shard.suspected() => {}
             () = stop.cancelled() => {}
         }
+    }
+}
+
+/// Waits for a look, the limit in two halves: if this process itself stood still (frozen, or starved of processor time),
+/// the first half is over at once, and the answer that lies in the socket is read in the second.
+async fn within<T>(limit: Duration, look: impl Future<Output = T>) -> Option<T> {
+    let mut look = std::pin::pin!(look);
+    match tokio::time::timeout(limit / 2, &mut look).await {
+        Ok(found) => Some(found),
+        Err(_) => tokio::time::timeout(limit / 2, look).await.ok(),
     }
 }
 

@@ -8,6 +8,7 @@
 //! says that it does not own the slot, takes a fresh map and goes to the one that does.
 
 mod cluster;
+mod coverage;
 mod error;
 mod health;
 mod map;
@@ -20,6 +21,7 @@ mod start;
 
 pub(crate) use cluster::MovingSlot;
 pub use cluster::{Cluster, ShardCall};
+pub use coverage::Coverage;
 pub(crate) use error::refused_slots;
 pub use error::{DbFault, ShardError};
 pub use health::ShardState;

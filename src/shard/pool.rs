@@ -155,6 +155,7 @@ impl managed::Manager for Connector {
 }
 
 pub(super) type Pool = managed::Pool<Connector>;
+pub(super) type Object = managed::Object<Connector>;
 
 /// A connection on loan from a shard's pool. Dropping it closes it; [`Lease::give_back`] returns it.
 pub struct Lease(Option<managed::Object<Connector>>);

@@ -8,8 +8,11 @@ use sqlx::PgConnection;
 use tokio::sync::{Notify, watch};
 
 use super::health::{ShardState, until};
-use super::pool::{Connector, Identity, Lease, Pool, ShardOptions};
+use super::pool::{Connector, Identity, Lease, Object, Pool, ShardOptions};
 use super::{DbFault, ShardError, ShardId};
+
+/// How often opening a connection is tried again after it broke off or took too long.
+const RECONNECTS: u32 = 2;
 
 /// How much of a shard the service may use, and how long it waits.
 #[derive(Clone, Copy, Debug)]
@@ -116,9 +119,27 @@ impl Shard {
     /// # Errors
     /// `Unavailable` at once if the shard is known to be away, `Overloaded` if all connections stay busy.
     pub async fn lease(&self) -> Result<Lease, ShardError> {
-        self.check()?;
+        let mut tries = 0;
+        loop {
+            self.check()?;
+            let got = self.while_healthy(self.pool.get()).await?;
+            let failed_on_the_way = match &got {
+                Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => true,
+                Err(PoolError::Backend(error)) => DbFault::of(error) == DbFault::ConnectionLost,
+                _ => false,
+            };
+            // Perhaps it was this process that stood still. A shard that is away ends the wait by its health.
+            if !failed_on_the_way || tries == RECONNECTS {
+                return self.lease_of(got);
+            }
+            self.suspect();
+            tries += 1;
+        }
+    }
+
+    fn lease_of(&self, got: Result<Object, PoolError<sqlx::Error>>) -> Result<Lease, ShardError> {
         let shard = self.id;
-        match self.while_healthy(self.pool.get()).await? {
+        match got {
             Ok(object) => Ok(Lease::new(object)),
             Err(PoolError::Timeout(TimeoutType::Wait)) => Err(ShardError::Overloaded { shard }),
             Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => {

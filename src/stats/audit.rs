@@ -148,7 +148,7 @@ struct SlotRow {
 
 async fn open(shard: &Shard) -> Result<PgConnection, sqlx::Error> {
     let mut connection = shard.connect().await?;
-    sqlx::query("SET statement_timeout = 0").execute(&mut connection).await?;
+    sqlx::query(include_str!("../../sql/stats/no_time_limit.sql")).execute(&mut connection).await?;
     sqlx::query(include_str!("../../sql/stats/begin_audit.sql")).execute(&mut connection).await?;
     Ok(connection)
 }

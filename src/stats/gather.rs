@@ -7,10 +7,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::shard::{Cluster, SLOT_COUNT, Shard, ShardCall, ShardError, ShardId, ShardState};
-
-/// A slot changes hands in a few milliseconds.
-const BETWEEN_TRIES: Duration = Duration::from_millis(2);
+use crate::shard::{Cluster, Coverage, Shard, ShardCall, ShardError, ShardId, ShardState};
 
 /// Where the numbers come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,6 +75,9 @@ impl Stats {
     }
 }
 
+/// Between two tries while a slot changes hands.
+const MOVE_PAUSE: Duration = Duration::from_millis(2);
+
 /// Asks every shard, for `deadline` at most. While a slot changes hands, asks again until each slot is counted once.
 pub async fn gather(cluster: &Cluster, method: Method, deadline: Duration) -> Stats {
     let until = Instant::now() + deadline;
@@ -85,14 +85,14 @@ pub async fn gather(cluster: &Cluster, method: Method, deadline: Duration) -> St
         let left = until.saturating_duration_since(Instant::now());
         let gathered = cluster.scatter(&Count(method), left).await;
         let all_answered = gathered.is_complete();
-        let answers = cluster.shards().iter().zip(gathered.answers);
-        let shards: Vec<_> = answers.map(|(shard, (_, answer))| share(shard, answer)).collect();
-        let slots: u64 = shards.iter().filter_map(|shard| shard.slots).sum();
-        let complete = all_answered && slots == u64::from(SLOT_COUNT);
+        let answers: Vec<_> = gathered.answers.into_iter().map(|(_, answer)| answer).collect();
+        let covered = answers.iter().filter_map(|answer| Some(answer.as_ref().ok()?.as_ref()?.coverage));
+        let complete = all_answered && Coverage::is_every_slot_once(covered);
+        let shards = cluster.shards().iter().zip(answers).map(|(shard, answer)| share(shard, answer)).collect();
         if complete || !all_answered || Instant::now() >= until {
             return Stats { shards, complete };
         }
-        tokio::time::sleep(BETWEEN_TRIES).await;
+        tokio::time::sleep(MOVE_PAUSE).await;
     }
 }
 
@@ -110,14 +110,19 @@ fn share(shard: &Shard, answer: Result<Option<Counted>, ShardError>) -> ShardSta
         status,
         rows: counted.as_ref().map(|counted| counted.rows),
         bytes: counted.as_ref().map(|counted| counted.bytes),
-        slots: counted.as_ref().map(|counted| counted.slots),
+        slots: counted.as_ref().map(|counted| count(counted.coverage.slots)),
     }
+}
+
+/// A negative sum would be a broken count; the audit finds it, and here it is shown as nothing.
+fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }
 
 struct Count(Method);
 
 struct Counted {
-    slots: u64,
+    coverage: Coverage,
     rows: u64,
     bytes: u64,
 }
@@ -126,7 +131,7 @@ impl ShardCall for Count {
     type Output = Counted;
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Counted>, sqlx::Error> {
-        let (slots, rows, bytes): (i64, i64, i64) = match self.0 {
+        let (slots, digest, others, rows, bytes): (i64, i64, i64, i64, i64) = match self.0 {
             Method::Counts => {
                 let statement = sqlx::query_as(include_str!("../../sql/stats/count_owned.sql"));
                 statement.bind(shard.to_sql()).fetch_one(connection).await?
@@ -140,9 +145,8 @@ impl ShardCall for Count {
                 counted
             }
         };
-        // A negative sum would be a broken count; the audit finds it, and here it is shown as nothing.
-        let count = |number: i64| u64::try_from(number).unwrap_or(0);
-        Ok(Some(Counted { slots: count(slots), rows: count(rows), bytes: count(bytes) }))
+        let coverage = Coverage { slots, digest, others };
+        Ok(Some(Counted { coverage, rows: count(rows), bytes: count(bytes) }))
     }
 
     fn time_limit(&self) -> Option<Duration> {

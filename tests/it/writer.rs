@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use shardrive::files::{FileError, FileInput, Files};
+use shardrive::files::{FileError, FileInput, Files, WriterLimits};
+use shardrive::local::Durability;
 use shardrive::shard::ShardError;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::support::poll;
-use crate::support::servers::TestCluster;
+use crate::support::servers::{TestCluster, run};
 
 const TASKS: usize = 48;
 const USERS: usize = 24;
@@ -166,4 +167,115 @@ async fn slots_that_change_hands_are_followed_unseen() {
     for files in processes {
         files.cluster().shut_down().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_go_away_take_nothing_with_them() {
+    let cluster = TestCluster::migrated(2).await;
+    let files = cluster.files().await;
+    let load = Load::start(std::slice::from_ref(&files));
+    let mut gone = 0;
+    for round in 0..400_u64 {
+        let input = format!(r#"{{"user_id": {}, "file_name": "gone-{round}"}}"#, round % 24);
+        let input: FileInput<'_> = serde_json::from_str(&input).unwrap();
+        let file = input.check(files.ids()).unwrap();
+        // Dropped at different points: before it waits, in the queue, in the batch, after the commit.
+        let asking = tokio::time::timeout(std::time::Duration::from_micros(round * 20), files.ingest(file));
+        gone += usize::from(asking.await.is_err());
+    }
+    assert!(gone > 0, "nobody went away");
+    load.progress(100).await;
+    let seen = load.stop().await;
+    check(&cluster, 2, &seen).await;
+    no_failures(&seen);
+    files.cluster().shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_is_said_at_once_and_loses_nothing() {
+    let cluster = TestCluster::migrated(2).await;
+    let limits = WriterLimits { queue: 2, batch: 2 };
+    let files = Arc::new(Files::start(cluster.open().await, limits));
+    // While the database keeps writers waiting the queue fills up.
+    let mut hold = cluster.connect(0).await;
+    run(&mut hold, "BEGIN; SELECT pg_advisory_xact_lock(5040, 1)").await.unwrap();
+    let load = Load::start(std::slice::from_ref(&files));
+    let overloaded = || {
+        let seen = load.seen.failures.lock().unwrap();
+        seen.iter().filter(|error| matches!(error, ShardError::Overloaded { shard } if shard.number() == 0)).count()
+    };
+    poll::until_true("the queue to be full", async || overloaded() > 10).await;
+    run(&mut hold, "COMMIT").await.unwrap();
+    load.progress(300).await;
+    let seen = load.stop().await;
+    check(&cluster, 2, &seen).await;
+    let failures = std::mem::take(&mut *seen.failures.lock().unwrap());
+    assert!(failures.iter().all(|error| matches!(error, ShardError::Overloaded { .. })), "{:?}", failures.last());
+    files.cluster().shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_the_database_refuses_fails_alone() {
+    let cluster = TestCluster::migrated(1).await;
+    cluster.psql(0, "ALTER TABLE file_metadata ADD CONSTRAINT no_sevens CHECK (file_name !~ '7$')").await.unwrap();
+    let files = cluster.files().await;
+    // All in a few batches: they wait for the first one.
+    let mut hold = cluster.connect(0).await;
+    run(&mut hold, "BEGIN; SELECT pg_advisory_xact_lock(5040, 1)").await.unwrap();
+    let mut asking = JoinSet::new();
+    for number in 0..200 {
+        let files = Arc::clone(&files);
+        asking.spawn(async move {
+            let input = format!(r#"{{"user_id": 1, "file_name": "n{number}"}}"#);
+            let input: FileInput<'_> = serde_json::from_str(&input).unwrap();
+            (number, files.ingest(input.check(files.ids()).unwrap()).await)
+        });
+    }
+    let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    poll::until_true("the first batch", async || cluster.value::<i64>(0, waits).await == 1).await;
+    run(&mut hold, "COMMIT").await.unwrap();
+    for (number, result) in asking.join_all().await {
+        match result {
+            Ok(_) => assert_ne!(number % 10, 7),
+            Err(FileError::Shard(ShardError::RowRefused { constraint, .. })) => {
+                assert_eq!((number % 10, constraint.as_deref()), (7, Some("no_sevens")));
+            }
+            Err(error) => panic!("{number}: {error}"),
+        }
+    }
+    assert_eq!(cluster.value::<i64>(0, "SELECT count(*) FROM file_metadata").await, 180);
+    files.cluster().shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_of_a_durable_server_loses_nothing() {
+    let mut cluster = TestCluster::start_with(2, Durability::Full).await;
+    cluster.migrate().await;
+    assert_eq!(cluster.value::<String>(0, "SELECT current_setting('fsync')").await, "on");
+    let files = cluster.files().await;
+    let load = Load::start(std::slice::from_ref(&files));
+    for round in 0..3 {
+        load.progress(200).await;
+        cluster.server(round % 2).kill().await;
+        cluster.server(round % 2).start().await.unwrap();
+        let shard = &files.cluster().shards()[round % 2];
+        poll::until("the shard to take calls", async || shard.check()).await;
+    }
+    load.progress(200).await;
+    let seen = load.stop().await;
+    check(&cluster, 2, &seen).await;
+    files.cluster().shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_under_load_answers_everybody() {
+    let cluster = TestCluster::migrated(2).await;
+    let files = cluster.files().await;
+    let load = Load::start(std::slice::from_ref(&files));
+    load.progress(300).await;
+    files.cluster().shut_down().await;
+    let seen = load.stop().await; // ends only if nobody waits for ever
+    check(&cluster, 2, &seen).await;
+    let failures = seen.failures.lock().unwrap();
+    assert!(failures.iter().all(|error| matches!(error, ShardError::Unavailable { .. })), "{:?}", failures.last());
 }

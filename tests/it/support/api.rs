@@ -24,6 +24,10 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("STATS_TIMEOUT_MS", "10000"),
 ];
 
+/// What the settings are if nobody says anything, for tests of how quickly a lost shard is noticed.
+pub const AS_SHIPPED: [(&str, &str); 4] =
+    [("HEALTH_TIMEOUT_MS", ""), ("CONNECT_TIMEOUT_MS", ""), ("SHARD_TIMEOUT_MS", ""), ("STATS_TIMEOUT_MS", "")];
+
 /// A running `shardrive serve` or `dev`. Dropping it kills it.
 pub struct Api {
     child: Child,
@@ -40,7 +44,13 @@ impl Api {
 
     /// The same, with further settings.
     pub async fn start_with(cluster: &TestCluster, settings: &[(&str, &str)]) -> Self {
-        let mut variables = cluster.variables();
+        Self::start_on(&cluster.urls(), settings).await
+    }
+
+    /// The same, on shards with these URLs.
+    pub async fn start_on(urls: &[String], settings: &[(&str, &str)]) -> Self {
+        let mut variables: Vec<_> =
+            urls.iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url.clone())).collect();
         variables.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Self::try_start(&variables).await.unwrap_or_else(|log| panic!("the program ended at its start:\n{log}"))
     }
@@ -199,7 +209,7 @@ fn collect(mut from: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> std
     })
 }
 
-fn client() -> Client {
+pub fn client() -> Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();

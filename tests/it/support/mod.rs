@@ -1,6 +1,8 @@
 //! What the integration tests stand on: waiting, servers, the running program.
 
 pub mod api;
+pub mod load;
+pub mod moves;
 pub mod pack;
 pub mod poll;
 pub mod program;

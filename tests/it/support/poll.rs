@@ -24,3 +24,8 @@ pub async fn until<T, E: Debug>(what: &str, mut look: impl AsyncFnMut() -> Resul
 pub async fn until_true(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     until(what, async || if condition().await { Ok(()) } else { Err(false) }).await;
 }
+
+/// Lets others go first: between a failure and the next try of a client, who would otherwise try without a pause.
+pub async fn breathe() {
+    tokio::time::sleep(INTERVAL).await;
+}

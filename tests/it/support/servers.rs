@@ -25,6 +25,11 @@ pub struct TestCluster {
 impl TestCluster {
     /// Starts `shards` servers.
     pub async fn start(shards: usize) -> Self {
+        Self::start_with(shards, Durability::ServerOnly).await
+    }
+
+    /// Starts `shards` servers that are as durable as said.
+    pub async fn start_with(shards: usize, durability: Durability) -> Self {
         let binaries = Binaries::find().unwrap();
         let account = Account::find().unwrap();
         let template = template(&binaries, account).await;
@@ -34,7 +39,7 @@ impl TestCluster {
             async move {
                 copy(template, &folder);
                 let port = free_port().unwrap();
-                let mut server = PostgresServer::new(binaries, account, folder, port, Durability::ServerOnly);
+                let mut server = PostgresServer::new(binaries, account, folder, port, durability);
                 // Between the look for a free port and the start another test may take it.
                 while let Err(error) = server.start().await {
                     assert!(matches!(error, LocalError::Ended { .. }) && taken(&error), "{error}");

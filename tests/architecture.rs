@@ -1,0 +1,228 @@
+//! The rules of the house (docs/architecture.md), checked: who may know whom, and where things stand.
+
+#![expect(clippy::unwrap_used, clippy::string_slice, reason = "a panic is how a test fails")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What each module of the top level may import of the crate besides itself.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("main", &["cli"]),
+    ("cli", &["config", "files", "http", "local", "shard", "stats", "telemetry"]),
+    ("config", &["files", "http", "shard", "telemetry"]), // the types of the settings
+    ("http", &["files", "shard", "stats", "telemetry"]),
+    ("files", &["shard"]),
+    ("stats", &["shard"]),
+    ("shard", &[]),
+    ("local", &[]),
+    ("telemetry", &[]),
+];
+
+/// SQL in the code itself: servers that we start ourselves, before there is a schema.
+const SQL_IN_CODE: &[&str] = &["src/local/server.rs"];
+
+/// The folder's files with this ending, by their path from the project's folder, in order.
+fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut found, mut folders) = (Vec::new(), vec![root.join(folder)]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == ending) {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                found.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "no .{ending} in {folder}");
+    found
+}
+
+/// The code without comments and without the module of tests, line by line with its number.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut in_tests = false;
+    text.lines().enumerate().map(|(number, line)| (number + 1, line)).filter(move |(_, line)| {
+        in_tests |= *line == "mod tests {";
+        let counts = !in_tests && !line.trim_start().starts_with("//");
+        in_tests &= *line != "}";
+        counts
+    })
+}
+
+/// The module of the top level that a file belongs to.
+fn module(path: &str) -> &str {
+    path["src/".len()..].split(['/', '.']).next().unwrap()
+}
+
+/// The words directly behind each `prefix` in a line, also within braces: `crate::{a, b::C}` gives `a` and `b`.
+fn words_behind<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
+    let mut words = Vec::new();
+    for rest in line.split(prefix).skip(1) {
+        let inside = rest.strip_prefix('{').map_or(vec![rest], |list| list.split(", ").collect());
+        words.extend(inside.iter().map(|part| part.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap()));
+    }
+    words
+}
+
+fn assert_none(rule: &str, faults: &[String]) {
+    assert!(faults.is_empty(), "{rule}:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn arrows_point_down_only() {
+    let mut faults = Vec::new();
+    for (path, text) in files("src", "rs") {
+        let own = module(&path);
+        if own == "lib" {
+            continue;
+        }
+        let allowed = MAY_IMPORT.iter().find(|(name, _)| *name == own).map(|(_, allowed)| *allowed);
+        let Some(allowed) = allowed else {
+            faults.push(format!("{path}: the module {own} has no rule yet"));
+            continue;
+        };
+        for (number, line) in code(&text) {
+            let prefix = if own == "main" { "shardrive::" } else { "crate::" };
+            for word in words_behind(line, prefix) {
+                if word != own && !allowed.contains(&word) {
+                    faults.push(format!("{path}:{number}: {own} must not know {word}"));
+                }
+            }
+        }
+    }
+    assert_none("imports that docs/architecture.md forbids", &faults);
+}
+
+#[test]
+fn only_some_modules_know_the_outside() {
+    let rules: &[(&str, &[&str])] = &[
+        ("actix_web", &["http"]),
+        ("actix_http", &["http", "telemetry"]), // by name, to keep its log quiet
+        ("std::env", &["config"]),
+        ("env::var", &["config"]),
+        ("dotenvy", &["config"]),
+        ("clap", &["cli"]),
+        ("sqlx", &["cli", "files", "http", "local", "shard", "stats", "telemetry"]),
+        ("reqwest", &["cli"]),
+    ];
+    let mut faults = Vec::new();
+    for (path, text) in files("src", "rs") {
+        for (number, line) in code(&text) {
+            for (what, allowed) in rules {
+                if line.contains(what) && !allowed.contains(&module(&path)) {
+                    faults.push(format!("{path}:{number}: knows {what}"));
+                }
+            }
+        }
+    }
+    assert_none("only some modules may know these", &faults);
+}
+
+#[test]
+fn every_file_says_its_duty_and_stays_readable() {
+    let mut faults = Vec::new();
+    for (path, text) in files("src", "rs").into_iter().chain(files("tests", "rs")) {
+        if !text.starts_with("//! ") {
+            faults.push(format!("{path}: does not start with //!"));
+        }
+        let lines = text.lines().count();
+        if lines > 500 {
+            faults.push(format!("{path}: has {lines} lines"));
+        }
+    }
+    assert_none("a file has one duty, which its first line states, and 500 lines at most", &faults);
+}
+
+#[test]
+fn every_statement_stands_in_a_file_that_is_used_once() {
+    let mut uses: BTreeMap<String, usize> = BTreeMap::new();
+    let mut faults = Vec::new();
+    for (_, text) in files("src", "rs") {
+        for part in text.split("include_str!(\"").skip(1) {
+            let file = part.split('"').next().unwrap().trim_start_matches("../");
+            *uses.entry(file.to_owned()).or_default() += 1;
+        }
+    }
+    for (path, text) in files("sql", "sql") {
+        if !text.starts_with("-- ") {
+            faults.push(format!("{path}: does not start with a comment"));
+        }
+        if path.starts_with("sql/inspect/") {
+            continue;
+        }
+        let statement: String = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+        if statement.contains(';') || statement.trim().is_empty() {
+            faults.push(format!("{path}: is not one statement"));
+        }
+        match uses.get(&path) {
+            Some(1) => {}
+            found => faults.push(format!("{path}: is used {} times", found.unwrap_or(&0))),
+        }
+    }
+    assert_none("one statement, one file, one place that uses it", &faults);
+}
+
+#[test]
+fn no_statement_stands_in_the_code() {
+    let verbs = [
+        "SELECT ",
+        "INSERT INTO ",
+        "UPDATE ",
+        "DELETE FROM ",
+        "COPY ",
+        "CREATE ",
+        "ALTER ",
+        "DROP ",
+        "LOCK ",
+        "SET ",
+        "BEGIN",
+        "COMMIT",
+        "ROLLBACK",
+        "VACUUM",
+        "TRUNCATE ",
+        "WITH ",
+        "CALL ",
+        "MERGE ",
+    ];
+    let mut faults = Vec::new();
+    for (path, text) in files("src", "rs") {
+        if SQL_IN_CODE.contains(&path.as_str()) {
+            continue;
+        }
+        for (number, line) in code(&text) {
+            // Every string that begins with a verb in capitals, as ours do.
+            let strings = line.split('"').skip(1).step_by(2);
+            for string in strings.filter(|string| verbs.iter().any(|verb| string.trim_start().starts_with(verb))) {
+                faults.push(format!("{path}:{number}: {string}"));
+            }
+        }
+    }
+    assert_none("SQL belongs into sql/", &faults);
+}
+
+#[test]
+fn tests_wait_for_conditions_only() {
+    let mut faults = Vec::new();
+    let sleep = concat!("sl", "eep("); // not this line
+    // In a chaos run the faults last for a time.
+    let may_sleep = ["tests/it/support/poll.rs", "tests/chaos/main.rs"];
+    for (path, text) in files("tests", "rs").into_iter().filter(|(path, _)| !may_sleep.contains(&path.as_str())) {
+        for (number, line) in
+            code(&text).filter(|(_, line)| line.contains(sleep) && !line.contains(&format!("pg_{sleep}")))
+        {
+            faults.push(format!("{path}:{number}: {}", line.trim()));
+        }
+    }
+    assert_none("tests wait for a condition (poll::until), never for a time", &faults);
+}
+
+#[test]
+fn migrations_have_no_gap() {
+    let found: Vec<_> = files("migrations", "sql").into_iter().map(|(path, _)| path).collect();
+    for (number, path) in (1..).zip(&found) {
+        assert!(path.starts_with(&format!("migrations/{number:04}_")), "{path} should be number {number}");
+    }
+}

@@ -1,0 +1,198 @@
+//! Slots change hands under several programs: their clients notice nothing.
+//!
+//! With two shards, even users are on shard 0 and odd ones on shard 1.
+
+use std::process::Command;
+
+use reqwest::StatusCode;
+use serde_json::json;
+use sqlx::PgConnection;
+
+use crate::support::api::Api;
+use crate::support::load::Load;
+use crate::support::moves::Move;
+use crate::support::poll;
+use crate::support::servers::{TestCluster, run, sqlstate, value};
+
+/// Slots of shard 0, and of shard 1, that are moved; others stay where they are.
+const EVEN: [i32; 4] = [0, 2, 4, 6];
+const ODD: [i32; 4] = [1, 3, 5, 7];
+const ALL: [i32; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 100, 101];
+
+/// A busy machine is no fault of a shard here.
+const PATIENT: [(&str, &str); 5] = [
+    ("HEALTH_TIMEOUT_MS", "20000"),
+    ("CONNECT_TIMEOUT_MS", "20000"),
+    ("SHARD_TIMEOUT_MS", "30000"),
+    ("MOVE_TIMEOUT_MS", "30000"),
+    ("STATS_TIMEOUT_MS", "30000"),
+];
+
+async fn start(cluster: &TestCluster, programs: usize) -> (Vec<Api>, Vec<String>) {
+    let mut apis = Vec::new();
+    for _ in 0..programs {
+        apis.push(Api::start_with(cluster, &PATIENT).await);
+    }
+    let bases = apis.iter().map(|api| api.base().to_owned()).collect();
+    (apis, bases)
+}
+
+/// The rows, the counts and a scan agree, and so does the program's own audit.
+async fn check(cluster: &TestCluster, api: &Api, load: Load) {
+    let seen = load.stop().await;
+    seen.assert_unseen();
+    assert_eq!(seen.hold_against_rows(cluster, 2).await, Vec::<String>::new());
+    let (_, counted) = api.get_json("/stats").await;
+    let (_, scanned) = api.get_json("/stats?exact=scan").await;
+    assert_eq!(counted, scanned);
+    assert_eq!(counted["total_records"], seen.acknowledged());
+    let urls = cluster.urls();
+    let audit = Command::new(env!("CARGO_BIN_EXE_shardrive"))
+        .args(["shards", "verify"])
+        .env_clear()
+        .envs(urls.iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url)))
+        .current_dir(std::env::temp_dir())
+        .output()
+        .unwrap();
+    assert!(
+        audit.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&audit.stdout),
+        String::from_utf8_lossy(&audit.stderr)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_programs_follow_slots_that_change_hands() {
+    let cluster = TestCluster::migrated(2).await;
+    let (apis, bases) = start(&cluster, 3).await;
+    let load = Load::start(&bases, 12, &ALL);
+    load.progress(40).await;
+    for round in 0..5 {
+        let (here, there) = (round % 2, 1 - round % 2);
+        Move::new(&cluster, &EVEN, here, there).await.run().await;
+        // At once, and in the other direction: no shard owns more or fewer slots than before.
+        Move::new(&cluster, &ODD, there, here).await.run().await;
+        load.progress(15).await;
+        // Forth and back without a pause.
+        Move::new(&cluster, &[100], 0, 1).await.run().await;
+        Move::new(&cluster, &[100], 1, 0).await.run().await;
+    }
+    load.progress(40).await;
+    check(&cluster, &apis[0], load).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_slept_through_a_move_writes_nothing_in_the_wrong_place() {
+    let cluster = TestCluster::migrated(2).await;
+    let (apis, bases) = start(&cluster, 2).await;
+    let load = Load::start(&bases, 12, &ALL);
+    for round in 0..4 {
+        load.progress(30).await;
+        apis[0].pause();
+        Move::new(&cluster, &EVEN, round % 2, 1 - round % 2).await.run().await;
+        load.progress(30).await;
+        apis[0].resume();
+    }
+    load.progress(40).await;
+    check(&cluster, &apis[0], load).await;
+    let insert = "INSERT INTO file_metadata (user_id, file_name) VALUES (101, 'by hand')";
+    assert_eq!(sqlstate(cluster.psql(0, insert).await), "SD001");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_nobody_takes_is_refused_for_now_and_heals() {
+    let cluster = TestCluster::migrated(2).await;
+    let api = Api::start_with(&cluster, &[("MOVE_TIMEOUT_MS", "200"), ("HEALTH_TIMEOUT_MS", "20000")]).await;
+    let file = json!({"user_id": 42, "file_name": "a"});
+    assert_eq!(api.post("/ingest", &file).await.status(), StatusCode::CREATED);
+    let mut moved = Move::new(&cluster, &[42], 0, 1).await;
+    moved.leave().await;
+    for response in [
+        api.get("/query/42").await,
+        api.post("/ingest", &file).await,
+        api.post("/ingest/bulk", &json!([file])).await,
+        api.get(&format!("/files/{}", uuid::Uuid::new_v4())).await,
+    ] {
+        let (path, retry) = (response.url().to_string(), response.headers().contains_key("Retry-After"));
+        let (status, problem) = crate::support::api::json(response).await;
+        let answer = (status, problem["code"].as_str(), retry);
+        assert_eq!(answer, (StatusCode::SERVICE_UNAVAILABLE, Some("slot_moving"), true), "{path}: {problem}");
+    }
+    assert_eq!(api.post("/ingest", &json!({"user_id": 44, "file_name": "a"})).await.status(), StatusCode::CREATED);
+    let (_, stats) = api.get_json("/stats").await;
+    assert_eq!((&stats["complete"], &stats["shards"][0]["slots"]), (&json!(false), &json!(2519)), "{stats}");
+    moved.copy().await;
+    moved.arrive().await;
+    moved.clean().await;
+    let (status, listed) = api.get_json("/query/42").await;
+    assert_eq!((status, &listed["file_count"], &listed["shard_id"]), (StatusCode::OK, &json!(1), &json!(1)));
+    assert_eq!(api.get_json("/stats").await.1["total_records"], 2);
+}
+
+/// Waits until a statement that begins with this comment stands still on a lock.
+async fn until_it_waits(db: &mut PgConnection, comment: &str) {
+    let sql = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '-- {comment}%' AND state = 'active' AND wait_event_type = 'Lock'"
+    );
+    poll::until_true("the statement to wait", async || value::<i64>(db, &sql).await > 0).await;
+}
+
+/// Waits until a statement that begins with this comment has been answered.
+async fn until_it_is_answered(db: &mut PgConnection, comment: &str) {
+    let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '-- {comment}%' AND state = 'idle'");
+    poll::until_true("the statement's answer", async || value::<i64>(db, &sql).await > 0).await;
+}
+
+/// One shard is asked before two moves in opposite directions, the other one between them: both show the first slot,
+/// none the second, and together they own as many slots as there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn opposite_moves_do_not_deceive_a_question_to_all_shards() {
+    let cluster = TestCluster::migrated(2).await;
+    // Other slots are at a later epoch already.
+    for _ in 0..2 {
+        Move::new(&cluster, &[100], 0, 1).await.run().await;
+        Move::new(&cluster, &[100], 1, 0).await.run().await;
+    }
+    let api = Api::start_with(&cluster, &PATIENT).await;
+    let id = uuid::Uuid::new_v4();
+    for file in [
+        json!({"user_id": 0, "file_name": "a"}),
+        json!({"user_id": 0, "file_name": "b"}),
+        json!({"user_id": 1, "file_name": "c", "file_id": id}),
+    ] {
+        assert_eq!(api.post("/ingest", &file).await.status(), StatusCode::CREATED);
+    }
+    let file = format!("/files/{id}");
+    for (path, comment, table) in [
+        ("/stats", "Rows and bytes of the slots", "shardrive.slot_counts"),
+        (file.as_str(), "A file by an id that names no slot", "file_metadata"),
+    ] {
+        let (mut there, mut back) = (Move::new(&cluster, &[0], 0, 1).await, Move::new(&cluster, &[1], 1, 0).await);
+        there.copy().await;
+        back.copy().await;
+        let (mut zero, mut one, mut hold) =
+            (cluster.connect(0).await, cluster.connect(1).await, cluster.connect(1).await);
+        run(&mut hold, &format!("BEGIN; LOCK TABLE {table}")).await.unwrap();
+        let request = api.request(reqwest::Method::GET, path);
+        let asking = tokio::spawn(async move { crate::support::api::json(request.send().await.unwrap()).await });
+        until_it_waits(&mut one, comment).await;
+        until_it_is_answered(&mut zero, comment).await;
+        there.leave().await;
+        there.arrive().await;
+        back.leave().await;
+        run(&mut hold, "COMMIT").await.unwrap();
+        until_it_is_answered(&mut one, comment).await;
+        back.arrive().await;
+        let (status, answer) = asking.await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        if path == "/stats" {
+            assert_eq!((&answer["complete"], &answer["total_records"]), (&json!(true), &json!(3)), "{answer}");
+        }
+        there.clean().await;
+        back.clean().await;
+        // Back to where they were, for the next question.
+        Move::new(&cluster, &[0], 1, 0).await.run().await;
+        Move::new(&cluster, &[1], 0, 1).await.run().await;
+    }
+}

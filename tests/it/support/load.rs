@@ -1,0 +1,287 @@
+//! Clients of running programs that remember every answer, and the oracle that holds the answers against the rows.
+//!
+//! Each task has users of its own, in the slots that it is given, so that it knows what a listing must show.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use reqwest::{Client, RequestBuilder};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::api::client;
+use super::poll;
+use super::servers::TestCluster;
+
+/// Files of one bulk request.
+const BULK: usize = 20;
+/// Requests of a task before it goes on with new users, so that a listing stays one page.
+const GENERATION: usize = 200;
+
+/// Tasks that store, list and count until they are told to stop.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    seen: Arc<Seen>,
+    tasks: JoinSet<()>,
+}
+
+/// What the answers were.
+#[derive(Default)]
+pub struct Seen {
+    /// The names of acknowledged files, and their users.
+    files: Mutex<HashMap<String, i64>>,
+    sent: AtomicU64,
+    acknowledged: AtomicU64,
+    answers: AtomicU64,
+    outcomes: Mutex<BTreeMap<String, u64>>,
+    failures: Mutex<Vec<String>>,
+    violations: Mutex<Vec<String>>,
+}
+
+impl Load {
+    /// Starts tasks that are dealt to the programs at `bases` in turn, with users of these slots.
+    pub fn start(bases: &[String], tasks: usize, slots: &[i32]) -> Self {
+        let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
+        let mut set = JoinSet::new();
+        for number in 0..tasks {
+            let task = Task {
+                number,
+                tasks,
+                base: bases[number % bases.len()].clone(),
+                slots: slots.to_vec(),
+                client: client(),
+                stop: Arc::clone(&stop),
+                seen: Arc::clone(&seen),
+                mine: HashMap::new(),
+            };
+            set.spawn(task.run());
+        }
+        Self { stop, seen, tasks: set }
+    }
+
+    /// Waits until `more` further requests have succeeded.
+    pub async fn progress(&self, more: u64) {
+        let from = self.seen.answers.load(Ordering::Relaxed);
+        poll::until("further answers", async || {
+            let now = self.seen.answers.load(Ordering::Relaxed);
+            if now >= from + more {
+                Ok(())
+            } else {
+                Err((now - from, self.seen.failures.lock().unwrap().last().cloned()))
+            }
+        })
+        .await;
+    }
+
+    /// Stops all tasks after the request that each is at.
+    pub async fn stop(self) -> Arc<Seen> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.tasks.join_all().await;
+        self.seen
+    }
+}
+
+impl Seen {
+    /// How many requests ended in which way.
+    pub fn outcomes(&self) -> BTreeMap<String, u64> {
+        self.outcomes.lock().unwrap().clone()
+    }
+
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Answers that must never be given.
+    pub fn violations(&self) -> Vec<String> {
+        self.violations.lock().unwrap().clone()
+    }
+
+    /// Panics if any request failed or any answer was wrong.
+    pub fn assert_unseen(&self) {
+        let (failures, violations) = (self.failures.lock().unwrap(), self.violations());
+        assert!(violations.is_empty(), "{} wrong answers, the first: {:?}", violations.len(), violations.first());
+        assert!(failures.is_empty(), "{} failures, the first: {:?}", failures.len(), failures.first());
+    }
+
+    /// What is wrong with the rows: every acknowledged file must be there once, on its slot's owner, and no row
+    /// twice or where it does not count.
+    pub async fn hold_against_rows(&self, cluster: &TestCluster, shards: usize) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut stored: HashMap<String, (i64, usize)> = HashMap::new();
+        for shard in 0..shards {
+            let mut db = cluster.connect(shard).await;
+            let rows: Vec<(String, i64, bool)> = sqlx::query_as(
+                "SELECT f.file_name, f.user_id, m.owner = i.shard_id
+                   FROM file_metadata AS f, shardrive.slot_map AS m, shardrive.identity AS i
+                  WHERE m.slot = shardrive.slot_of(f.user_id)",
+            )
+            .fetch_all(&mut db)
+            .await
+            .unwrap();
+            for (name, user, owned) in rows {
+                if !owned {
+                    wrong.push(format!("{name} of user {user} stands on shard {shard}, which is not its owner"));
+                }
+                stored.entry(name).or_insert((user, 0)).1 += 1;
+            }
+        }
+        let twice = stored.iter().filter(|(_, (_, copies))| *copies > 1);
+        wrong.extend(twice.map(|(name, (user, copies))| format!("{name} of user {user} is stored {copies} times")));
+        for (name, user) in self.files.lock().unwrap().iter() {
+            if stored.get(name).is_none_or(|(stored, _)| stored != user) {
+                wrong.push(format!("{name} of user {user} was acknowledged and is not there"));
+            }
+        }
+        wrong
+    }
+}
+
+struct Task {
+    number: usize,
+    tasks: usize,
+    base: String,
+    slots: Vec<i32>,
+    client: Client,
+    stop: Arc<AtomicBool>,
+    seen: Arc<Seen>,
+    /// Acknowledged names of the present users.
+    mine: HashMap<i64, HashSet<String>>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        for turn in 0.. {
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            if turn % GENERATION == 0 {
+                self.mine.clear();
+            }
+            let slot = self.slots[(self.number + turn / 8) % self.slots.len()];
+            let lap = 1 + self.number + self.tasks * (turn / GENERATION);
+            let user = i64::from(slot) + 5040 * i64::try_from(lap).unwrap();
+            match turn % 8 {
+                0..=3 => self.ingest(user, turn).await,
+                4 => self.bulk(user, turn).await,
+                5 | 6 => self.list(user).await,
+                _ => self.count().await,
+            }
+        }
+    }
+
+    /// With an id of its own a file may be sent again until it is acknowledged, and is stored once all the same.
+    async fn ingest(&mut self, user: i64, turn: usize) {
+        let name = format!("single-{}-{turn}", self.number);
+        let mut body = json!({"user_id": user, "file_name": name, "size_bytes": 3});
+        if turn % 2 == 1 {
+            body["file_id"] = json!(Uuid::new_v4());
+        }
+        self.seen.sent.fetch_add(1, Ordering::SeqCst);
+        loop {
+            let request = self.client.post(format!("{}/ingest", self.base)).json(&body);
+            match self.send("ingest", request).await {
+                Some(_) => return self.acknowledge(user, [name]),
+                None if turn % 2 == 1 && !self.stop.load(Ordering::Relaxed) => {}
+                None => return,
+            }
+        }
+    }
+
+    async fn bulk(&mut self, user: i64, turn: usize) {
+        let names: Vec<_> = (0..BULK).map(|line| format!("bulk-{}-{turn}-{line}", self.number)).collect();
+        let lines =
+            names.iter().map(|name| format!("{{\"user_id\": {user}, \"file_name\": \"{name}\", \"size_bytes\": 5}}\n"));
+        let request = self.client.post(format!("{}/ingest/bulk", self.base)).body(lines.collect::<String>());
+        self.seen.sent.fetch_add(u64::try_from(BULK).unwrap(), Ordering::SeqCst);
+        let Some(answer) = self.send("bulk", request.header("Content-Type", "application/x-ndjson")).await else {
+            return;
+        };
+        if answer["inserted"] != BULK {
+            self.violation(format!("a load of {BULK} new files was answered with {answer}"));
+        }
+        self.acknowledge(user, names);
+    }
+
+    async fn list(&mut self, user: i64) {
+        let Some(answer) = self.send("query", self.client.get(format!("{}/query/{user}", self.base))).await else {
+            return;
+        };
+        let mut shown: HashMap<&str, usize> = HashMap::new();
+        for file in answer["files"].as_array().unwrap() {
+            *shown.entry(file["file_name"].as_str().unwrap()).or_default() += 1;
+        }
+        for (name, times) in &shown {
+            if *times > 1 {
+                self.violation(format!("the listing of user {user} shows {name} {times} times"));
+            }
+        }
+        for name in self.mine.get(&user).into_iter().flatten() {
+            if !shown.contains_key(name.as_str()) {
+                self.violation(format!("the listing of user {user} lacks {name}: {answer}"));
+            }
+        }
+    }
+
+    async fn count(&mut self) {
+        let at_least = self.seen.acknowledged.load(Ordering::SeqCst);
+        let Some(answer) = self.send("stats", self.client.get(format!("{}/stats", self.base))).await else { return };
+        let at_most = self.seen.sent.load(Ordering::SeqCst);
+        let total = answer["total_records"].as_u64().unwrap();
+        if answer["complete"] == true && !(at_least..=at_most).contains(&total) {
+            self.violation(format!("/stats says {total}, it was between {at_least} and {at_most}: {answer}"));
+        }
+        if answer["complete"] != true {
+            self.outcome("stats: incomplete");
+        }
+    }
+
+    /// The answer, if it is a success.
+    async fn send(&self, what: &str, request: RequestBuilder) -> Option<Value> {
+        let failure = match request.send().await {
+            Err(error) => (format!("{what}: no answer"), format!("{error:?}")),
+            Ok(response) => {
+                let status = response.status();
+                let retry = response.headers().contains_key("Retry-After");
+                let text = response.text().await.unwrap_or_else(|error| format!("broke off: {error}"));
+                match serde_json::from_str::<Value>(&text) {
+                    Ok(value) if status.is_success() => {
+                        self.outcome(&format!("{what}: {}", status.as_u16()));
+                        self.seen.answers.fetch_add(1, Ordering::Relaxed);
+                        return Some(value);
+                    }
+                    Ok(value) => {
+                        let code = value["code"].as_str().unwrap_or("without a code").to_owned();
+                        if !matches!(status.as_u16(), 503 | 504) || (status == 503 && !retry) {
+                            self.violation(format!("{what}: {status}, Retry-After {retry}: {value}"));
+                        }
+                        (format!("{what}: {} {code}", status.as_u16()), value.to_string())
+                    }
+                    Err(_) => (format!("{what}: broken answer"), text),
+                }
+            }
+        };
+        self.outcome(&failure.0);
+        self.seen.failures.lock().unwrap().push(format!("{}: {}", failure.0, failure.1));
+        poll::breathe().await;
+        None
+    }
+
+    fn acknowledge(&mut self, user: i64, names: impl IntoIterator<Item = String>) {
+        let mut files = self.seen.files.lock().unwrap();
+        for name in names {
+            files.insert(name.clone(), user);
+            self.mine.entry(user).or_default().insert(name);
+            self.seen.acknowledged.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn outcome(&self, what: &str) {
+        *self.seen.outcomes.lock().unwrap().entry(what.to_owned()).or_default() += 1;
+    }
+
+    fn violation(&self, what: String) {
+        self.seen.violations.lock().unwrap().push(what);
+    }
+}

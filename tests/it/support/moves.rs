@@ -1,0 +1,91 @@
+//! Slots that change their owner from outside, step by step, as any tool with a connection to both shards could do it.
+
+use sqlx::PgConnection;
+
+use super::servers::{TestCluster, run, value};
+
+/// Some slots on their way from one shard to another. The steps are to be taken in the order in which they stand here.
+pub struct Move {
+    source: PgConnection,
+    target: PgConnection,
+    slots: String,
+    to: usize,
+    epoch: i64,
+}
+
+impl Move {
+    /// A move that is later than all moves before it.
+    pub async fn new(cluster: &TestCluster, slots: &[i32], from: usize, to: usize) -> Self {
+        let slots = format!("'{{{}}}'::int[]", slots.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
+        let newest = format!("SELECT max(epoch) FROM shardrive.slot_map WHERE slot = ANY ({slots})");
+        let (mut source, mut target) = (cluster.connect(from).await, cluster.connect(to).await);
+        let epoch = value::<i64>(&mut source, &newest).await.max(value(&mut target, &newest).await) + 1;
+        Self { source, target, slots, to, epoch }
+    }
+
+    /// All steps.
+    pub async fn run(&mut self) {
+        self.leave().await;
+        self.copy().await;
+        self.arrive().await;
+        self.clean().await;
+    }
+
+    /// The old owner gives the slots up; from here on nobody owns them.
+    pub async fn leave(&mut self) {
+        let sql = self.assignment();
+        value::<i32>(&mut self.source, &sql).await;
+    }
+
+    /// The rows, and their counts by hand: rows that come with `session_replication_role = replica` are not counted.
+    pub async fn copy(&mut self) {
+        let deltas = self.deltas("");
+        let Self { source, target, slots, .. } = self;
+        run(target, "BEGIN; SET LOCAL session_replication_role = replica").await.unwrap();
+        let rows =
+            format!("COPY (SELECT * FROM file_metadata WHERE shardrive.slot_of(user_id) = ANY ({slots})) TO STDOUT");
+        let mut lines = Vec::new();
+        let mut stream = source.copy_out_raw(&rows).await.unwrap();
+        while let Some(part) = futures_util::StreamExt::next(&mut stream).await {
+            lines.extend_from_slice(&part.unwrap());
+        }
+        drop(stream);
+        let mut sink = target.copy_in_raw("COPY file_metadata FROM STDIN").await.unwrap();
+        sink.send(lines).await.unwrap();
+        sink.finish().await.unwrap();
+        run(target, &deltas).await.unwrap();
+        run(target, "COMMIT").await.unwrap();
+    }
+
+    /// The new owner takes the slots.
+    pub async fn arrive(&mut self) {
+        let sql = self.assignment();
+        value::<i32>(&mut self.target, &sql).await;
+    }
+
+    /// The rows that the old owner still holds, and their counts, go.
+    pub async fn clean(&mut self) {
+        let slots = &self.slots;
+        let delete = format!("DELETE FROM file_metadata WHERE shardrive.slot_of(user_id) = ANY ({slots})");
+        let deltas = self.deltas("-");
+        let sql = format!("BEGIN; SET LOCAL session_replication_role = replica; {deltas}; {delete}; COMMIT");
+        run(&mut self.source, &sql).await.unwrap();
+    }
+
+    fn assignment(&self) -> String {
+        let Self { slots, to, epoch, .. } = self;
+        format!("SELECT shardrive.assign_slots({slots}, {to}, {epoch})")
+    }
+
+    fn deltas(&self, sign: &str) -> String {
+        let Self { slots, .. } = self;
+        format!(
+            "INSERT INTO shardrive.slot_deltas (slots, rows, bytes)
+             SELECT array_agg(slot), array_agg({sign}n), array_agg({sign}b)
+               FROM (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n,
+                            coalesce(sum(size_bytes), 0)::bigint AS b
+                       FROM file_metadata WHERE shardrive.slot_of(user_id) = ANY ({slots}) GROUP BY 1) AS moved
+             HAVING count(*) > 0"
+        )
+    }
+}
