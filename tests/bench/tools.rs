@@ -19,7 +19,6 @@ pub struct Wrk {
     pub run: Run,
     pub p50: f64,
     pub p99: f64,
-    pub max: f64,
 }
 
 /// Asks the service as fast as so many connections can, each waiting for its answer.
@@ -45,7 +44,7 @@ pub fn wrk(bench: &Bench, service: &Service, connections: u64, script: &str, arg
     let operations = number("requests")?;
     let figure = operations / (number("micros")? / 1e6);
     let millis = |name| Ok::<_, Box<dyn std::error::Error + Send + Sync>>(number(name)? / 1e3);
-    Ok(Wrk { run: Run { figure, operations }, p50: millis("p50")?, p99: millis("p99")?, max: millis("max")? })
+    Ok(Wrk { run: Run { figure, operations }, p50: millis("p50")?, p99: millis("p99")? })
 }
 
 /// Starts pgbench on a shard with the statements of a script; `place` is where it may write.

@@ -10,11 +10,14 @@ mod stats;
 
 use crate::{Bench, Result};
 
+/// Measures, and adds its lines to the report.
+type Case = fn(&mut Bench) -> Result<()>;
+
 /// Runs the cases that were asked for.
 pub fn run(bench: &mut Bench) -> Result<()> {
     let version = bench.shards.version()?;
     bench.report.set_postgres(version);
-    let cases: [(&str, fn(&mut Bench) -> Result<()>); 7] = [
+    let cases: [(&str, Case); 7] = [
         ("ingest", ingest::run),
         ("bulk", bulk::run),
         ("query", query::run),
