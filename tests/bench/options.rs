@@ -28,8 +28,8 @@ pub struct Options {
     /// The figures of an earlier run, to compare with.
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
-    /// The program to measure instead of the one that was built.
-    #[arg(long, value_name = "PROGRAM", default_value = env!("CARGO_BIN_EXE_shardrive"))]
+    /// The program to measure; if it is given twice, the last one.
+    #[arg(long, value_name = "PROGRAM", default_value = "target/release/shardrive", overrides_with = "program")]
     pub program: PathBuf,
     /// Where the shards keep their data; it is removed at the end.
     #[arg(long, value_name = "FOLDER", default_value = "target/bench/shards")]
@@ -44,6 +44,8 @@ impl Options {
         let mut options = <Self as Parser>::parse();
         std::fs::create_dir_all(&options.folder)?;
         options.folder = options.folder.canonicalize()?;
+        let missing = |error| format!("{}: {error}", options.program.display());
+        options.program = options.program.canonicalize().map_err(missing)?;
         Ok(options)
     }
 

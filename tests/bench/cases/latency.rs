@@ -30,8 +30,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     measure(bench, "POST /ingest", rate, |bench| open_loop(bench, &oha, rate, &request))?;
 
     let rate = wrk(bench, &service, 64, "query", &["1", &users.to_string()])?.run.figure / 2.0;
-    // Four-digit users: a pattern that oha makes paths of.
-    let url = format!("{}/query/[1-3][0-9]{{3}}\\?limit=20", service.base.replace('.', "\\."));
+    // Four-digit users: a pattern that oha makes paths of. To it, a dot is a dot.
+    let url = format!("{}/query/[1-3][0-9]{{3}}\\?limit=20", service.base);
     let request = ["--rand-regex-url", &url];
     measure(bench, "GET /query", rate, |bench| open_loop(bench, &oha, rate, &request))
 }
