@@ -71,7 +71,6 @@ lint: ## Check the format, and let clippy and the documentation's build pass wit
 
 .PHONY: bench
 bench: ## Measure against pgbench and \copy on the same shards
-	@scripts/setup dev
 	tests/bench/run $(if $(SHORT),--short) $(ARGS)
 
 .PHONY: chaos

@@ -52,7 +52,7 @@ impl ShardOptions {
                     ("idle_in_transaction_session_timeout", millis(statement_timeout * 2)),
                     ("default_transaction_isolation", "read committed".to_owned()),
                 ])
-                .log_slow_statements(log::LevelFilter::Warn, Duration::from_secs(1)),
+                .disable_statement_logging(),
         )
     }
 

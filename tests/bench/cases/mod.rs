@@ -1,0 +1,37 @@
+//! What is measured, in an order in which each case finds what it needs: one file each.
+
+mod bulk;
+mod ingest;
+mod latency;
+mod memory;
+mod pages;
+mod query;
+mod stats;
+
+use crate::{Bench, Result};
+
+/// Measures, and adds its lines to the report.
+type Case = fn(&mut Bench) -> Result<()>;
+
+/// Runs the cases that were asked for.
+pub fn run(bench: &mut Bench) -> Result<()> {
+    let version = bench.shards.version()?;
+    bench.report.set_postgres(version);
+    let cases: [(&str, Case); 7] = [
+        ("ingest", ingest::run),
+        ("bulk", bulk::run),
+        ("query", query::run),
+        ("latency", latency::run),
+        ("memory", memory::run),
+        ("pages", pages::run),
+        ("stats", stats::run),
+    ];
+    for (name, case) in cases {
+        if bench.options.wants(name) {
+            eprintln!("bench: {name} ...");
+            bench.shards.clear()?;
+            case(bench).map_err(|error| format!("{name}: {error}"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Ours and the reference in turn, and what comes out of several rounds.
+
+use serde::Serialize;
+
+use crate::usage::Cpu;
+use crate::{Bench, Result};
+
+/// What one run of one side gave.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// What is compared: operations a second, or a latency.
+    pub figure: f64,
+    /// Operations that were done, for the CPU of each.
+    pub operations: f64,
+}
+
+/// Microseconds of CPU for each operation.
+#[derive(Clone, Copy, Default, Serialize, Debug)]
+pub struct PerOperation {
+    pub api: f64,
+    pub postgres: f64,
+    pub client: f64,
+}
+
+/// One side of a comparison.
+#[derive(Clone, Default, Serialize, Debug)]
+pub struct Side {
+    pub median: f64,
+    pub rounds: Vec<f64>,
+    pub cpu: PerOperation,
+}
+
+/// Both sides.
+#[derive(Debug)]
+pub struct Comparison {
+    pub ours: Side,
+    pub reference: Side,
+    /// The median of the rounds' ratios: what slows a whole round down is not in it.
+    pub ratio: f64,
+}
+
+/// The middle of some figures.
+pub fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match (sorted.get(middle), sorted.len() % 2) {
+        (Some(&upper), 1) => upper,
+        (Some(&upper), _) => f64::midpoint(upper, sorted.get(middle.wrapping_sub(1)).copied().unwrap_or(upper)),
+        (None, _) => f64::NAN,
+    }
+}
+
+/// Measures a run and the CPU that it took.
+pub fn measure(bench: &Bench, api: Option<u32>, run: impl FnOnce() -> Result<Run>) -> Result<(Run, PerOperation)> {
+    let before = Cpu::now(api, &bench.shards.pids)?;
+    let done = run()?;
+    // PostgreSQL's processes end a moment after their clients.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let used = Cpu::now(api, &bench.shards.pids)? - before;
+    let each = |seconds: f64| seconds * 1e6 / done.operations.max(1.0);
+    Ok((done, PerOperation { api: each(used.api), postgres: each(used.postgres), client: each(used.client) }))
+}
+
+/// Runs both sides in turn, the one first and then the other, so that neither always finds the machine warm.
+/// They are given the number of the run, which no two runs share.
+pub fn compare(
+    bench: &Bench,
+    api: u32,
+    mut ours: impl FnMut(u64) -> Result<Run>,
+    mut reference: impl FnMut(u64) -> Result<Run>,
+) -> Result<Comparison> {
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    for round in 0..bench.options.rounds() {
+        let seed = seed();
+        if round % 2 == 0 {
+            left.push(measure(bench, Some(api), || ours(seed))?);
+            right.push(measure(bench, Some(api), || reference(seed + 1))?);
+        } else {
+            right.push(measure(bench, Some(api), || reference(seed))?);
+            left.push(measure(bench, Some(api), || ours(seed + 1))?);
+        }
+    }
+    let ratios: Vec<_> = left.iter().zip(&right).map(|(ours, other)| ours.0.figure / other.0.figure).collect();
+    Ok(Comparison { ours: side(&left), reference: side(&right), ratio: median(&ratios) })
+}
+
+/// Runs one side alone.
+pub fn repeat(bench: &Bench, api: u32, mut ours: impl FnMut(u64) -> Result<Run>) -> Result<Side> {
+    let runs: Result<Vec<_>> =
+        (0..bench.options.rounds()).map(|_| measure(bench, Some(api), || ours(seed()))).collect();
+    Ok(side(&runs?))
+}
+
+fn side(runs: &[(Run, PerOperation)]) -> Side {
+    let rounds: Vec<f64> = runs.iter().map(|(run, _)| run.figure).collect();
+    let of = |part: fn(&PerOperation) -> f64| median(&runs.iter().map(|(_, cpu)| part(cpu)).collect::<Vec<_>>());
+    let cpu = PerOperation { api: of(|cpu| cpu.api), postgres: of(|cpu| cpu.postgres), client: of(|cpu| cpu.client) };
+    Side { median: median(&rounds), rounds, cpu }
+}
+
+/// A number that grows from run to run: the milliseconds since 1970.
+fn seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or_default()
+}

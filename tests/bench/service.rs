@@ -1,0 +1,69 @@
+//! The service as people run it: the release build, a process of its own, settings at their defaults.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::shards::Shards;
+use crate::{Bench, Result};
+
+/// A running service. Dropping it stops it.
+pub struct Service {
+    child: Child,
+    /// `http://host:port`.
+    pub base: String,
+}
+
+impl Service {
+    /// Starts it on the shards, and waits until it listens.
+    pub fn start(bench: &Bench) -> Result<Self> {
+        Self::start_on(&bench.options.program, &bench.shards)
+    }
+
+    fn start_on(program: &Path, shards: &Shards) -> Result<Self> {
+        let urls = shards.urls.iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url));
+        let mut child = Command::new(program)
+            .arg("serve")
+            .env_clear()
+            .envs(urls)
+            .envs([("BIND_ADDR", "127.0.0.1:0")])
+            // What is measured may be told apart by settings, as in `HTTP_WORKERS=4 tests/bench/run`.
+            .envs(std::env::vars().filter(|(name, _)| {
+                ["HTTP_", "DB_POOL_", "WRITE_", "BULK_", "RUST_LOG", "MALLOC_"]
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix))
+            }))
+            .current_dir("/") // no .env there
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?);
+        let mut line = String::new();
+        lines.read_line(&mut line)?;
+        let Some(base) = line.trim().strip_prefix("listening on ") else {
+            return Err("the service ended at its start".into());
+        };
+        let base = base.to_owned();
+        // Nothing more is expected, but a full pipe would stop it.
+        std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+        Ok(Self { child, base })
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let asked = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
+        if !asked.is_ok_and(|status| status.success()) {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,22 @@
+-- What every script shares: a seed of its own for each thread, and one line of figures at the end.
+
+local threads = 0
+
+function setup(thread)
+  threads = threads + 1
+  thread:set("thread_number", threads)
+end
+
+function seed(args)
+  -- Another seed in each run, or its ids and users would be those of the run before.
+  math.randomseed(tonumber(args[1]) * 64 + thread_number)
+  for _ = 1, 8 do math.random() end
+end
+
+function done(summary, latency, requests)
+  local failed = summary.errors
+  io.write(string.format(
+    "RESULT requests=%d micros=%d p50=%d p99=%d max=%d refused=%d broken=%d\n",
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), latency.max,
+    failed.status, failed.connect + failed.read + failed.write + failed.timeout))
+end
