@@ -34,7 +34,7 @@ const WRITE_BATCH: Number = Number::new("WRITE_BATCH", "256", 1..=5_000);
 const MAX_BULK_COUNT: Number = Number::new("MAX_BULK_COUNT", "10000000", 1..=1_000_000_000);
 const MAX_BULK_LOADS: Number = Number::new("MAX_BULK_LOADS", "8", 1..=1_000);
 const MAX_LINE_BYTES: Number = Number::new("MAX_LINE_BYTES", "65536", 1_024..=16_777_216);
-const BULK_BATCH_ROWS: Number = Number::new("BULK_BATCH_ROWS", "2000", 1..=10_000);
+const BULK_BATCH_ROWS: Number = Number::new("BULK_BATCH_ROWS", "8000", 1..=20_000);
 /// Its default is the number of cores.
 const HTTP_WORKERS: Number = Number::new("HTTP_WORKERS", "", 1..=1_024);
 const BIND_ADDR: Setting = Setting { name: "BIND_ADDR", default: "0.0.0.0:8000" };

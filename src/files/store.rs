@@ -1,14 +1,12 @@
 //! The statements on `file_metadata`, each a [`ShardCall`] that carries the check of the slot's owner.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 use uuid::Uuid;
 
 use super::{File, FilePatch, NewFile, PageSize, UserId};
-use crate::shard::{Coverage, ShardCall, ShardId, Slot, refused_slots};
+use crate::shard::{Coverage, ShardCall, ShardId, Slot};
 
 /// Binds a batch's rows as one array a column, in the order of the insert statements.
 ///
@@ -26,6 +24,7 @@ macro_rules! bind_columns {
             .bind($files.map(|f| f.modified_at).bind_iter())
     };
 }
+pub(super) use bind_columns;
 
 /// Stores files, each once; gives the ids that were new, and when. The guard refuses foreign slots with an error.
 ///
@@ -36,60 +35,6 @@ pub(super) async fn insert_batch(
 ) -> Result<Vec<(Uuid, DateTime<Utc>)>, sqlx::Error> {
     let statement = sqlx::query_as(include_str!("../../sql/files/insert_batch.sql"));
     bind_columns!(statement, files.iter()).fetch_all(connection).await
-}
-
-/// A file of a load, and the line that it stood on.
-pub(super) struct Row {
-    pub(super) line: u64,
-    pub(super) file: NewFile,
-}
-
-/// Stores the rows of a load, each once.
-pub(super) struct LoadBatch<'a> {
-    rows: &'a [Row],
-    tries: AtomicU32,
-}
-
-/// What became of a batch.
-pub(super) enum BatchFate {
-    /// It is stored: so many rows are new, and these ids belong to other users' files.
-    Stored { inserted: usize, taken: Vec<Uuid> },
-    /// Nothing is stored, as the shard does not own these slots.
-    Refused(Vec<Slot>),
-}
-
-impl<'a> LoadBatch<'a> {
-    pub(super) fn new(rows: &'a [Row]) -> Self {
-        Self { rows, tries: AtomicU32::new(0) }
-    }
-}
-
-impl ShardCall for LoadBatch<'_> {
-    type Output = BatchFate;
-
-    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<BatchFate>, sqlx::Error> {
-        let files = || self.rows.iter().map(|row| &row.file);
-        let again = self.tries.fetch_add(1, Ordering::Relaxed) > 0;
-        let statement = sqlx::query(include_str!("../../sql/files/load_batch.sql"));
-        let done = match bind_columns!(statement, files()).execute(&mut *connection).await {
-            Ok(done) => done,
-            Err(error) => return refused_slots(&error).map(|slots| Some(BatchFate::Refused(slots))).ok_or(error),
-        };
-        let mut inserted = usize::try_from(done.rows_affected()).unwrap_or(self.rows.len());
-        if again {
-            // The connection of the first try broke after its commit: the minted rows that are there are its own.
-            inserted = inserted.max(files().filter(|file| file.minted).count());
-        }
-        let mut taken = Vec::new();
-        if inserted < self.rows.len() {
-            taken = sqlx::query_scalar(include_str!("../../sql/files/find_taken_ids.sql"))
-                .bind(files().map(|f| f.user.get()).bind_iter())
-                .bind(files().map(|f| f.id).bind_iter())
-                .fetch_all(connection)
-                .await?;
-        }
-        Ok(Some(BatchFate::Stored { inserted, taken }))
-    }
 }
 
 /// A page of a user's files, from an id on, newest first; one file more than the page holds tells that there are more.

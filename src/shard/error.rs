@@ -149,6 +149,12 @@ pub(crate) fn refused_slots(error: &sqlx::Error) -> Option<Vec<Slot>> {
     list.split(',').map(|number| number.parse().ok().and_then(Slot::new)).collect()
 }
 
+/// True if a row with the same key is there already.
+#[must_use]
+pub(crate) fn is_duplicate_key(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|db| db.is_unique_violation())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::start::{FoundIdentity, Probe, StartFault, identity_faults, probe_all, shard_id};
+use super::start::{FoundIdentity, Probe, StartFault, identity_faults, load_identity, probe_all, shard_id};
 use super::{ShardId, ShardOptions, StartError};
 
 /// Why the databases were not set up. Running it again continues where it stopped.
@@ -110,8 +110,7 @@ async fn set_identity(
     if made.rows_affected() == 1 {
         sqlx::query(include_str!("../../sql/shard/set_first_map.sql")).bind(shards).execute(&mut *transaction).await?;
     }
-    let identity =
-        sqlx::query_as(include_str!("../../sql/shard/load_identity.sql")).fetch_optional(&mut *transaction).await?;
+    let identity = load_identity(&mut transaction).await?;
     transaction.commit().await?;
     Ok(identity)
 }

@@ -166,11 +166,15 @@ async fn probe(connection: &mut PgConnection) -> Result<Facts, sqlx::Error> {
             sqlx::query_as(include_str!("../../sql/shard/list_migrations.sql")).fetch_all(&mut *connection).await?;
     }
     if has_identity {
-        facts.identity =
-            sqlx::query_as(include_str!("../../sql/shard/load_identity.sql")).fetch_optional(&mut *connection).await?;
+        facts.identity = load_identity(connection).await?;
         facts.map = load_map(connection).await?;
     }
     Ok(facts)
+}
+
+/// What the database says it is, also while its cluster is being set up.
+pub(super) async fn load_identity(connection: &mut PgConnection) -> Result<Option<FoundIdentity>, sqlx::Error> {
+    sqlx::query_as(include_str!("../../sql/shard/load_identity.sql")).fetch_optional(connection).await
 }
 
 /// The faults that forbid to touch the databases at all: they are not what the settings say.

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
 use super::Rejection;
-use crate::files::store::{BatchFate, LoadBatch, Row};
+use super::batch::{BatchFate, Row, StoreBatch, Way};
 use crate::files::{FieldFault, Files, NewFile};
 use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
 
@@ -195,10 +195,11 @@ async fn store_batches(
     queue: Arc<Mutex<mpsc::Receiver<Vec<Row>>>>,
 ) -> (Loaded, Result<(), ShardError>) {
     let mut loaded = Loaded::default();
+    let mut way = Way::Copy;
     loop {
         let next = queue.lock().await.recv().await;
         let Some(batch) = next else { return (loaded, Ok(())) };
-        if let Err(error) = store_batch(&cluster, batch, &mut loaded).await {
+        if let Err(error) = store_batch(&cluster, batch, &mut way, &mut loaded).await {
             queue.lock().await.close();
             return (loaded, Err(error));
         }
@@ -206,16 +207,20 @@ async fn store_batches(
 }
 
 /// Stores a batch, wherever its slots are by now.
-async fn store_batch(cluster: &Cluster, batch: Vec<Row>, loaded: &mut Loaded) -> Result<(), ShardError> {
+async fn store_batch(cluster: &Cluster, batch: Vec<Row>, way: &mut Way, loaded: &mut Loaded) -> Result<(), ShardError> {
     let mut parts = vec![batch];
     let mut moving: Option<MovingSlot> = None;
     while let Some(part) = parts.pop() {
         for (shard, mut rows) in by_owner(cluster, part)? {
             // In the order of the primary key: the pages of a user lie together, and no two loads can wait in a ring.
             rows.sort_unstable_by_key(|row| (row.file.user(), row.file.id()));
-            let call = LoadBatch::new(&rows);
+            let call = StoreBatch::new(&rows, *way);
             match Box::pin(shard.run(&call)).await {
-                Ok(Some(BatchFate::Stored { inserted, taken })) => count(&rows, shard.id(), inserted, &taken, loaded),
+                Ok(Some(BatchFate::Stored { inserted, taken })) => {
+                    // A listing that was loaded before goes on like this, and new files go on being new.
+                    *way = if inserted == rows.len() { Way::Copy } else { Way::Insert };
+                    count(&rows, shard.id(), inserted, &taken, loaded);
+                }
                 Ok(Some(BatchFate::Refused(slots))) => {
                     let (foreign, owned) = split_refused(rows, &slots);
                     let slot = foreign.first().map_or_else(|| Slot::of_user(0), |row| row.file.user().slot());

@@ -6,6 +6,8 @@
 //!
 //! The body is read once. A full queue stops the reading, so that memory does not grow with the body.
 
+mod batch;
+mod copy;
 mod csv;
 mod decode;
 mod json;

@@ -1,0 +1,45 @@
+//! Rows in the binary format of `COPY` (PostgreSQL manual, "COPY", section "Binary Format").
+
+use chrono::{DateTime, Utc};
+
+use crate::files::NewFile;
+
+const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
+/// Neither flags nor an extension of the header.
+const HEADER_REST: [u8; 8] = [0; 8];
+const COLUMNS: i16 = 8;
+const NULL: i32 = -1;
+const END: i16 = -1;
+/// 2000-01-01, from which PostgreSQL counts its microseconds, in those since 1970.
+const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+
+/// The rows of a `COPY` of the columns that `sql/files/copy_batch.sql` names.
+pub(super) fn encode<'a>(files: impl Iterator<Item = &'a NewFile>, capacity: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(capacity);
+    out.extend_from_slice(SIGNATURE);
+    out.extend_from_slice(&HEADER_REST);
+    for file in files {
+        out.extend_from_slice(&COLUMNS.to_be_bytes());
+        field(&mut out, Some(&file.user.get().to_be_bytes()));
+        field(&mut out, Some(file.id.as_bytes()));
+        field(&mut out, Some(file.name.as_bytes()));
+        field(&mut out, Some(file.path().as_bytes()));
+        field(&mut out, file.mime_type.as_deref().map(str::as_bytes));
+        field(&mut out, file.checksum.as_deref().map(str::as_bytes));
+        field(&mut out, file.size_bytes.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
+        field(&mut out, file.modified_at.map(time).as_ref().map(<[u8; 8]>::as_slice));
+    }
+    out.extend_from_slice(&END.to_be_bytes());
+    out
+}
+
+fn field(out: &mut Vec<u8>, value: Option<&[u8]>) {
+    // Values are checked to be a few kilobytes at most.
+    let length = value.map_or(NULL, |bytes| i32::try_from(bytes.len()).unwrap_or(NULL));
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(value.unwrap_or_default());
+}
+
+fn time(at: DateTime<Utc>) -> [u8; 8] {
+    (at.timestamp_micros() - POSTGRES_EPOCH).to_be_bytes()
+}
