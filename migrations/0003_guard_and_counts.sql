@@ -6,13 +6,51 @@
 -- Rows and bytes for each slot: the sum of slot_counts and slot_deltas. A transaction appends its change to
 -- slot_deltas, so that writers never wait for one another; a background task folds the deltas into slot_counts.
 CREATE TABLE shardrive.slot_counts (
-    slot  int    PRIMARY KEY CHECK (slot BETWEEN 0 AND 5039),
-    rows  bigint NOT NULL DEFAULT 0,
-    bytes bigint NOT NULL DEFAULT 0
+    slot  int     PRIMARY KEY CHECK (slot BETWEEN 0 AND 5039),
+    -- As slot_map says; kept here by its trigger, so that the rows that count are summed without a join.
+    owned boolean NOT NULL DEFAULT false,
+    rows  bigint  NOT NULL DEFAULT 0,
+    bytes bigint  NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
 INSERT INTO shardrive.slot_counts (slot)
 SELECT generate_series(0, 5039);
+
+-- Which slots this shard owns, in three numbers: how many, the exclusive-or of their hashes, and that of the others'.
+-- Whoever asks all shards can tell from these whether every slot is in the answers exactly once.
+CREATE TABLE shardrive.coverage (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    slots     bigint  NOT NULL DEFAULT 0,
+    digest    bigint  NOT NULL DEFAULT 0,
+    others    bigint  NOT NULL DEFAULT 0
+);
+
+INSERT INTO shardrive.coverage DEFAULT VALUES;
+
+-- What follows from the map changes in the transaction that changes the map.
+CREATE FUNCTION shardrive.slot_map_changed() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    self int := (SELECT shard_id FROM shardrive.identity);
+BEGIN
+    UPDATE shardrive.slot_counts AS c
+       SET owned = m.owner IS NOT DISTINCT FROM self
+      FROM shardrive.slot_map AS m
+     WHERE m.slot = c.slot AND c.owned <> (m.owner IS NOT DISTINCT FROM self);
+    UPDATE shardrive.coverage
+       SET slots = map.slots, digest = map.digest, others = map.others
+      FROM (
+            SELECT count(*) FILTER (WHERE owner = self)                                          AS slots,
+                   coalesce(bit_xor(hashint4extended(slot, 0)) FILTER (WHERE owner = self), 0)   AS digest,
+                   coalesce(bit_xor(hashint4extended(slot, 0)) FILTER (WHERE owner <> self), 0)  AS others
+              FROM shardrive.slot_map
+           ) AS map;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER slot_map_changed AFTER INSERT OR UPDATE OR DELETE ON shardrive.slot_map
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.slot_map_changed();
 
 -- One row for each statement, its slots in arrays: a bulk load touches thousands of slots at once.
 CREATE TABLE shardrive.slot_deltas (
@@ -31,8 +69,9 @@ SELECT slot, sum(rows)::bigint AS rows, sum(bytes)::bigint AS bytes
        ) AS parts
  GROUP BY slot;
 
+-- The plans: an array of slots makes the planner think anew at each call, which costs several times the call itself.
 CREATE FUNCTION shardrive.file_metadata_changed() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     changed_slots int[];
     row_deltas    bigint[];

@@ -7,6 +7,9 @@ use super::FieldFault;
 /// The longest reason: a client's own text may be part of it.
 const MAX_REASON: usize = 300;
 
+/// The longest name of a field; a longer one is a client's nonsense.
+const MAX_FIELD: usize = 100;
+
 /// Rust's names for types mean nothing to a client.
 const PLAIN: [(&str, &str); 3] = [
     ("expected i64", "expected a whole number from 0 to 9223372036854775807"),
@@ -40,8 +43,12 @@ pub fn read_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, JsonFault>
                 let reason = reason(error.inner());
                 let path = error.path().to_string();
                 // "." is the text as a whole; which field is missing or unknown stands in the message alone.
-                let field = if path == "." { named_field(&reason).unwrap_or_default().to_owned() } else { path };
-                JsonFault::Field(FieldFault::new(field, reason))
+                let field = match path.as_str() {
+                    "." => named_field(&reason).unwrap_or_default(),
+                    path if path.len() > MAX_FIELD => "",
+                    path => path,
+                };
+                JsonFault::Field(FieldFault::new(field.to_owned(), reason))
             }
             Err(error) => JsonFault::Syntax(reason(error.inner())),
         }
@@ -71,5 +78,5 @@ pub fn named_field(message: &str) -> Option<&str> {
     let rest = ["missing field `", "unknown field `", "duplicate field `"]
         .iter()
         .find_map(|start| message.split_once(start).map(|(_, rest)| rest))?;
-    rest.split_once('`').map(|(field, _)| field).filter(|field| field.len() <= 100)
+    rest.split_once('`').map(|(field, _)| field).filter(|field| field.len() <= MAX_FIELD)
 }

@@ -51,6 +51,8 @@ impl ShardOptions {
                     ("lock_timeout", millis(statement_timeout)),
                     ("idle_in_transaction_session_timeout", millis(statement_timeout * 2)),
                     ("default_transaction_isolation", "read committed".to_owned()),
+                    // Our statements take arrays whose length would make the planner think anew at each call.
+                    ("plan_cache_mode", "force_generic_plan".to_owned()),
                 ])
                 .disable_statement_logging(),
         )

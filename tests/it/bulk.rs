@@ -71,7 +71,7 @@ async fn every_format_is_taken_in_every_packing() {
             let rejected = rejections(&answer);
             let lines: Vec<_> = rejected.iter().map(|(line, field, _)| (*line, *field)).collect();
             let expected: &[(u64, &str)] = match kind {
-                "text/plain" => &[(4, "Path"), (5, "")],
+                "text/plain" => &[(4, "Path"), (5, "Name")],
                 "application/json" => &[(3, "user_id"), (4, "")],
                 NDJSON => &[(3, "user_id"), (4, "")],
                 _ => &[(4, "user_id"), (5, "user_id")],
