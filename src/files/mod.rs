@@ -14,6 +14,7 @@ mod model;
 mod reader;
 mod service;
 mod store;
+mod time;
 mod writer;
 
 pub use id::IdClock;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::IdClock;
+use super::{IdClock, time};
 use crate::shard::Slot;
 
 /// A user: 0 to 9,223,372,036,854,775,807.
@@ -136,10 +136,13 @@ pub struct File {
     #[schema(minimum = 0)]
     pub size_bytes: Option<i64>,
     /// When its content last changed, as the client gave it; microseconds.
+    #[serde(serialize_with = "time::optional")]
     pub modified_at: Option<DateTime<Utc>>,
     /// When it was stored, by the shard's clock.
+    #[serde(serialize_with = "time::required")]
     pub created_at: DateTime<Utc>,
     /// When this record last changed, by the shard's clock.
+    #[serde(serialize_with = "time::required")]
     pub updated_at: DateTime<Utc>,
 }
 

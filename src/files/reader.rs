@@ -26,9 +26,9 @@ const QUEUE: usize = 4096;
 /// Reads in one statement.
 const BATCH: usize = 64;
 /// Batches that one shard reads at the same time.
-const LANES: usize = 2;
+const LANES: usize = 1;
 /// Reads of one shard that go straight to it at the same time.
-const STRAIGHT: usize = 2;
+const STRAIGHT: usize = 1;
 
 /// A user's files from an id on, one more than the page holds; `None` if the shard does not own the user's slot.
 type Answer = Result<Option<Vec<File>>, ShardError>;
