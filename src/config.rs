@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use reader::{Choice, Number, Reader, Setting};
 
-use crate::files::WriterLimits;
 use crate::files::bulk::BulkLimits;
 use crate::http::ServerOptions;
-use crate::shard::{SLOT_COUNT, ShardLimits, ShardOptions};
+use crate::shard::{SLOT_COUNT, ShardLimits, ShardOptions, WriterLimits};
 use crate::telemetry::{LogFormat, LogOptions};
 
 const NUM_SHARDS: &str = "NUM_SHARDS";

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 /// What each module of the top level may import of the crate besides itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["config", "files", "http", "local", "shard", "stats", "telemetry"]),
+    ("cli", &["config", "files", "http", "input", "local", "shard", "stats", "telemetry"]),
     ("config", &["files", "http", "shard", "telemetry"]), // the types of the settings
-    ("http", &["files", "shard", "stats", "telemetry"]),
-    ("files", &["shard"]),
+    ("http", &["files", "input", "shard", "stats", "telemetry"]),
+    ("files", &["input", "shard"]),
+    ("input", &[]),
     ("stats", &["shard"]),
     ("shard", &[]),
     ("local", &[]),

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::io::AsyncRead;
 
 use super::CliError;
-use crate::files::bulk::{Body, Encoding};
+use crate::input::{Body, Encoding};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -10,8 +10,9 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::id::slot_in;
-use super::{FilePatch, IdClock, NewFile, UserId};
+use super::{FilePatch, NewFile, UserId};
+use crate::input::FieldFault;
+use crate::shard::{IdClock, slot_in};
 
 /// The longest name, in bytes of UTF-8.
 const MAX_NAME_BYTES: usize = 1024;
@@ -19,27 +20,6 @@ const MAX_NAME_BYTES: usize = 1024;
 const MAX_PATH_BYTES: usize = 4096;
 /// The longest media type or checksum, in bytes.
 const MAX_LABEL_BYTES: usize = 255;
-
-/// Which field is wrong, and why.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FieldFault {
-    /// The field's name as the client writes it.
-    pub field: Cow<'static, str>,
-    /// What must be true of it.
-    pub reason: Cow<'static, str>,
-}
-
-impl FieldFault {
-    pub(super) fn new(field: impl Into<Cow<'static, str>>, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { field: field.into(), reason: reason.into() }
-    }
-}
-
-impl fmt::Display for FieldFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.field.is_empty() { f.write_str(&self.reason) } else { write!(f, "{}: {}", self.field, self.reason) }
-    }
-}
 
 /// A text that borrows from the input where it can. serde does that for `Cow` alone, but not for `Option<Cow>`.
 #[derive(Clone, PartialEq, Eq, Debug)]

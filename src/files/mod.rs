@@ -9,7 +9,6 @@
 pub mod bulk;
 mod id;
 mod input;
-mod json;
 mod model;
 mod reader;
 mod service;
@@ -17,9 +16,6 @@ mod store;
 mod time;
 mod writer;
 
-pub use id::IdClock;
-pub use input::{FieldFault, FileInput, PatchInput, check_user};
-pub use json::{JsonFault, named_field, read_json, shorten};
+pub use input::{FileInput, PatchInput, check_user};
 pub use model::{Cursor, File, FilePatch, NewFile, Page, PageSize, UserId};
 pub use service::{FileError, Files, Ingested};
-pub use writer::WriterLimits;

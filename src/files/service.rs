@@ -5,12 +5,11 @@ use std::sync::Arc;
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
-use super::id::slot_in;
 use super::reader::Reader;
 use super::store::{Delete, FindById, SearchById, Update};
-use super::writer::{Writer, WriterLimits, Written};
-use super::{Cursor, File, FilePatch, IdClock, NewFile, Page, PageSize, UserId};
-use crate::shard::{Cluster, Coverage, ShardError, ShardId, Slot};
+use super::writer::{Writer, Written};
+use super::{Cursor, File, FilePatch, NewFile, Page, PageSize, UserId};
+use crate::shard::{Cluster, Coverage, IdClock, ShardError, ShardId, Slot, WriterLimits, slot_in};
 
 /// Why a file was not stored, found or changed.
 #[derive(Debug, thiserror::Error)]

@@ -19,8 +19,9 @@ use super::body::{encoding, header_text};
 use super::docs::{BodyProblems, RequestProblems, ShardProblems};
 use super::extract::{query, query_number};
 use super::{AppState, Code, Problem, answer};
-use crate::files::bulk::{Body, BodyFault, Format, Load, Loaded, Parsed, Records, Rejection};
+use crate::files::bulk::{Format, Load, Loaded, Parsed, Records, Rejection};
 use crate::files::{NewFile, UserId};
+use crate::input::{Body, BodyFault};
 use crate::shard::ShardError;
 
 /// Test files that are listed one by one in the answer.

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::{Code, Problem};
-use crate::files::{UserId, named_field, shorten};
+use crate::files::UserId;
+use crate::input::{named_field, shorten};
 
 /// The `{user_id}` of a path.
 pub(super) struct UserPath(pub(super) UserId);

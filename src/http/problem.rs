@@ -14,7 +14,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Code;
-use crate::files::{FieldFault, FileError};
+use crate::files::FileError;
+use crate::input::FieldFault;
 use crate::shard::{ShardError, ShardId};
 use crate::telemetry::current_request;
 

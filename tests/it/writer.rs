@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use shardrive::files::{FileError, FileInput, Files, WriterLimits};
+use shardrive::files::{FileError, FileInput, Files};
 use shardrive::local::Durability;
-use shardrive::shard::ShardError;
+use shardrive::shard::{ShardError, WriterLimits};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 

@@ -7,10 +7,11 @@ use chrono::DateTime;
 use csv_core::{ReadRecordResult, Reader};
 use memchr::memchr_iter;
 
-use super::BodyFault;
 use super::parse::Parsed;
+use crate::files::FileInput;
 use crate::files::input::Text;
-use crate::files::{FieldFault, FileInput, IdClock};
+use crate::input::{BodyFault, FieldFault};
+use crate::shard::IdClock;
 
 /// The columns that a file may have; `user_id` and `file_name` must be there.
 const COLUMNS: [&str; 8] =

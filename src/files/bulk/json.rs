@@ -8,7 +8,9 @@ use serde::Deserialize;
 
 use super::parse::Parsed;
 use crate::files::input::Text;
-use crate::files::{FieldFault, FileInput, IdClock, JsonFault, UserId, id, read_json};
+use crate::files::{FileInput, UserId, id};
+use crate::input::{FieldFault, JsonFault, read_json};
+use crate::shard::IdClock;
 
 /// A file as `POST /ingest` takes it.
 pub(super) fn file(record: &[u8], ids: &IdClock) -> Result<Parsed, FieldFault> {

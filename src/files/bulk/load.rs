@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 
 use super::Rejection;
 use super::batch::{BatchFate, Row, StoreBatch, Way};
-use crate::files::{FieldFault, Files, NewFile};
+use crate::files::{Files, NewFile};
+use crate::input::FieldFault;
 use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
 
 /// Batches that wait for one shard.

@@ -1,10 +1,10 @@
 //! From bytes to files: the splitter and the reader of each format.
 
-use super::BodyFault;
 use super::csv::CsvRecords;
 use super::json;
-use super::split::{ArraySplitter, LineSplitter, Piece};
-use crate::files::{FieldFault, IdClock, NewFile, UserId};
+use crate::files::{NewFile, UserId};
+use crate::input::{ArraySplitter, BodyFault, FieldFault, LineSplitter, Piece};
+use crate::shard::IdClock;
 
 /// How a body lists its files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use shardrive::files::{Files, WriterLimits};
+use shardrive::files::Files;
 use shardrive::local::{Account, Binaries, Durability, LocalError, PostgresServer, database_name, free_port};
-use shardrive::shard::{Cluster, ShardLimits, ShardOptions, StartError, migrate};
+use shardrive::shard::{Cluster, ShardLimits, ShardOptions, StartError, WriterLimits, migrate};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Decode, Postgres, Type};
 use std::sync::Arc;

@@ -5,19 +5,19 @@
 
 use memchr::memchr;
 
-use super::BodyFault;
+use super::fault::BodyFault;
 
 /// A record and where it starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Piece<'a> {
+pub(crate) struct Piece<'a> {
     /// The line that it starts on, from 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
     /// Its bytes; `None` if there are more of them than a record may have.
-    pub(super) bytes: Option<&'a [u8]>,
+    pub(crate) bytes: Option<&'a [u8]>,
 }
 
 /// Cuts at line ends. A line that is too long is passed over.
-pub(super) struct LineSplitter {
+pub(crate) struct LineSplitter {
     limit: usize,
     line: u64,
     rest: Vec<u8>,
@@ -25,11 +25,11 @@ pub(super) struct LineSplitter {
 }
 
 impl LineSplitter {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self { limit, line: 1, rest: Vec::new(), too_long: false }
     }
 
-    pub(super) fn feed(&mut self, chunk: &[u8], mut each: impl FnMut(Piece<'_>)) {
+    pub(crate) fn feed(&mut self, chunk: &[u8], mut each: impl FnMut(Piece<'_>)) {
         let mut chunk = chunk;
         while let Some((head, tail)) = memchr(b'\n', chunk).and_then(|end| chunk.split_at_checked(end)) {
             self.end_line(head, &mut each);
@@ -45,7 +45,7 @@ impl LineSplitter {
     }
 
     /// The last line may lack its end.
-    pub(super) fn finish(&mut self, mut each: impl FnMut(Piece<'_>)) {
+    pub(crate) fn finish(&mut self, mut each: impl FnMut(Piece<'_>)) {
         if self.too_long || !self.rest.is_empty() {
             self.end_line(&[], &mut each);
         }
@@ -81,7 +81,7 @@ enum Place {
 
 /// Cuts a JSON array into its elements. It looks at brackets, quotes and commas only: whether an element is good JSON
 /// is for the parser to say. A sequence of objects without the array around it is taken as well.
-pub(super) struct ArraySplitter {
+pub(crate) struct ArraySplitter {
     limit: usize,
     line: u64,
     started_on: u64,
@@ -91,11 +91,11 @@ pub(super) struct ArraySplitter {
 }
 
 impl ArraySplitter {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self { limit, line: 1, started_on: 1, place: Place::Start, in_array: false, rest: Vec::new() }
     }
 
-    pub(super) fn feed(&mut self, chunk: &[u8], mut each: impl FnMut(Piece<'_>)) -> Result<(), BodyFault> {
+    pub(crate) fn feed(&mut self, chunk: &[u8], mut each: impl FnMut(Piece<'_>)) -> Result<(), BodyFault> {
         // Where in this chunk the element began; elements that began earlier have their head in `rest`.
         let mut start = 0;
         for (at, &byte) in chunk.iter().enumerate() {
@@ -142,7 +142,7 @@ impl ArraySplitter {
         Ok(())
     }
 
-    pub(super) fn finish(&self) -> Result<(), BodyFault> {
+    pub(crate) fn finish(&self) -> Result<(), BodyFault> {
         match self.place {
             Place::End | Place::Start => Ok(()),
             Place::Between { .. } if !self.in_array => Ok(()),

@@ -10,7 +10,7 @@ use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader, ReadBuf};
 
-use super::BodyFault;
+use super::fault::BodyFault;
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 64 * 1024;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::FieldFault;
+use super::fault::FieldFault;
 
 /// The longest reason: a client's own text may be part of it.
 const MAX_REASON: usize = 300;

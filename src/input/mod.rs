@@ -1,0 +1,16 @@
+//! What clients send, before anybody asks what it is about: JSON with the names of its fields, bodies packed or plain,
+//! streams of records.
+//!
+//! ```text
+//! body → decode (gzip, zstd) → split (lines, array, CSV) → json
+//! ```
+
+mod decode;
+mod fault;
+mod json;
+mod split;
+
+pub use decode::{Body, Encoding};
+pub use fault::{BodyFault, FieldFault};
+pub use json::{JsonFault, named_field, read_json, shorten};
+pub(crate) use split::{ArraySplitter, LineSplitter, Piece};

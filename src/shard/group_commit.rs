@@ -1,0 +1,230 @@
+//! Group commit: single writes that come at the same time are stored by one statement in one transaction.
+//!
+//! Each shard has a lane: a bounded queue and a task with a connection of its own. While one batch commits, the next
+//! one gathers in the queue; a lone write goes at once. Each caller gets the answer for its own row:
+//!
+//! - the rows of slots that the guard refuses go back to their callers, who send them to the right shard;
+//!   the other rows of the batch are stored without them;
+//! - a row that PostgreSQL refuses is found by halving the batch, and fails alone;
+//! - a batch whose connection broke is sent again on a new one: storing a row twice does what storing it once does.
+//!
+//! A caller that goes away takes its row out of the queue, unless it is in a batch already.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{Cluster, DbFault, MovingSlot, Shard, ShardError, ShardId, Slot, refused_slots};
+
+/// How often a batch is tried again after a broken connection or a deadlock.
+const RETRIES: u32 = 3;
+
+/// How much a lane takes on.
+#[derive(Clone, Copy, Debug)]
+pub struct WriterLimits {
+    /// Writes that may wait for one shard; more are refused as overload.
+    pub queue: usize,
+    /// Rows in one transaction at most.
+    pub batch: usize,
+}
+
+/// Rows that are stored many at once. Storing the same row twice must do what storing it once does.
+pub(crate) trait BatchWrite: Send + 'static {
+    /// What one caller writes.
+    type Row: Send + Sync + 'static;
+    /// What became of it.
+    type Answer: Send + 'static;
+
+    /// The slot that the row is in.
+    fn slot(row: &Self::Row) -> Slot;
+
+    /// The order of the table's primary key: two lanes that write in it can never wait for each other. Rows that are
+    /// equal stay in the order in which they came.
+    fn order(a: &Self::Row, b: &Self::Row) -> Ordering;
+
+    /// Stores the rows, which are in order, in one transaction; gives the answer to each, in their order. The guard
+    /// refuses foreign slots with an error.
+    ///
+    /// The future may be dropped at any await; its connection is closed then.
+    fn store(
+        connection: &mut PgConnection,
+        rows: &[&Self::Row],
+    ) -> impl Future<Output = Result<Vec<Self::Answer>, sqlx::Error>> + Send;
+}
+
+enum Reply<W: BatchWrite> {
+    Stored(W::Row, W::Answer),
+    /// The shard does not own the row's slot.
+    NotOwner(W::Row),
+    Failed(ShardError),
+}
+
+struct Write<W: BatchWrite> {
+    row: W::Row,
+    reply: oneshot::Sender<Reply<W>>,
+}
+
+impl<W: BatchWrite> Write<W> {
+    fn answer(self, reply: impl FnOnce(W::Row) -> Reply<W>) {
+        // A caller who went away does not want to know.
+        let _ = self.reply.send(reply(self.row));
+    }
+
+    fn slot(&self) -> Slot {
+        W::slot(&self.row)
+    }
+}
+
+/// The lanes of all shards for one kind of row.
+pub(crate) struct GroupCommit<W: BatchWrite> {
+    cluster: Arc<Cluster>,
+    lanes: Vec<mpsc::Sender<Write<W>>>,
+}
+
+impl<W: BatchWrite> GroupCommit<W> {
+    /// Starts a lane for each shard. When the cluster shuts down, a lane stores what is in its queue and ends.
+    pub(crate) fn start(cluster: Arc<Cluster>, limits: WriterLimits) -> Self {
+        let start_lane = |shard: &Arc<Shard>| {
+            let (sender, queue) = mpsc::channel(limits.queue);
+            let lane = Lane { shard: Arc::clone(shard), connection: None };
+            cluster.spawn(lane.run::<W>(queue, limits.batch, cluster.stopping().clone()));
+            sender
+        };
+        let lanes = cluster.shards().iter().map(start_lane).collect();
+        Self { cluster, lanes }
+    }
+
+    /// Stores a row on the shard that owns its slot; the answer comes after the commit.
+    ///
+    /// # Errors
+    /// `Overloaded` if the queue is full; otherwise see [`ShardError`]. After `Unavailable` and `Timeout` the row may
+    /// be stored all the same.
+    pub(crate) async fn write(&self, mut row: W::Row) -> Result<(ShardId, W::Row, W::Answer), ShardError> {
+        let slot = W::slot(&row);
+        let mut moving = MovingSlot::new(slot, self.cluster.limits());
+        loop {
+            let shard = self.cluster.owner(slot)?;
+            shard.check()?;
+            let id = shard.id();
+            let lane = self.lanes.get(id.index()).ok_or(ShardError::Moving)?;
+            let (reply, answer) = oneshot::channel();
+            lane.try_send(Write { row, reply }).map_err(|error| match error {
+                TrySendError::Full(_) => ShardError::Overloaded { shard: id },
+                TrySendError::Closed(_) => ShardError::Unavailable { shard: id },
+            })?;
+            match shard.while_healthy(answer).await? {
+                Ok(Reply::Stored(row, answer)) => return Ok((id, row, answer)),
+                Ok(Reply::NotOwner(back)) => row = back,
+                Ok(Reply::Failed(error)) => return Err(error),
+                Err(_) => return Err(ShardError::Unavailable { shard: id }),
+            }
+            moving.wait_for_owner(&self.cluster, id).await?;
+        }
+    }
+}
+
+/// One shard's writes.
+struct Lane {
+    shard: Arc<Shard>,
+    connection: Option<PgConnection>,
+}
+
+impl Lane {
+    async fn run<W: BatchWrite>(mut self, mut queue: mpsc::Receiver<Write<W>>, batch: usize, stop: CancellationToken) {
+        let mut writes = Vec::with_capacity(batch);
+        loop {
+            tokio::select! {
+                biased;
+                taken = queue.recv_many(&mut writes, batch) => if taken == 0 { return },
+                // Nothing comes in any more; what is in the queue is still taken out.
+                () = stop.cancelled(), if !queue.is_closed() => queue.close(),
+            }
+            writes.retain(|write| !write.reply.is_closed());
+            self.store(std::mem::replace(&mut writes, Vec::with_capacity(batch))).await;
+        }
+    }
+
+    /// Stores a batch and answers every row of it. Not cancel safe: a lane is never dropped in the middle.
+    async fn store<W: BatchWrite>(&mut self, mut writes: Vec<Write<W>>) {
+        writes.sort_by(|a, b| W::order(&a.row, &b.row));
+        let mut batches = vec![writes];
+        let mut tries = 0;
+        while let Some(mut batch) = batches.pop() {
+            if batch.is_empty() {
+                continue;
+            }
+            let error = match self.insert(&batch).await {
+                Ok(answers) => {
+                    for (write, answer) in batch.into_iter().zip(answers) {
+                        write.answer(|row| Reply::Stored(row, answer));
+                    }
+                    continue;
+                }
+                Err(Refusal::Shard(error)) => {
+                    fail_all(batch, || error.again());
+                    continue;
+                }
+                Err(Refusal::Database(error)) => error,
+            };
+            match DbFault::of(&error) {
+                DbFault::NotOwner => {
+                    let refused = refused_slots(&error).unwrap_or_else(|| batch.iter().map(Write::slot).collect());
+                    let refused: HashSet<Slot> = refused.into_iter().collect();
+                    let (foreign, owned) = batch.into_iter().partition(|write| refused.contains(&write.slot()));
+                    Vec::into_iter(foreign).for_each(|write: Write<W>| write.answer(Reply::NotOwner));
+                    batches.push(owned);
+                }
+                DbFault::ConnectionLost | DbFault::Conflict if tries < RETRIES => {
+                    tries += 1;
+                    batches.push(batch);
+                }
+                DbFault::RowRefused | DbFault::Unexpected if batch.len() > 1 => {
+                    let second = batch.split_off(batch.len() / 2);
+                    batches.extend([second, batch]);
+                }
+                fault => {
+                    self.shard.suspect();
+                    let error = fault.into_error(self.shard.id(), error);
+                    fail_all(batch, || error.again());
+                }
+            }
+        }
+    }
+
+    /// One try. The connection is kept only if the server answered on it.
+    async fn insert<W: BatchWrite>(&mut self, batch: &[Write<W>]) -> Result<Vec<W::Answer>, Refusal> {
+        let shard = Arc::clone(&self.shard);
+        let taken = self.connection.take();
+        let rows: Vec<_> = batch.iter().map(|write| &write.row).collect();
+        let work = async {
+            let mut connection = match taken {
+                Some(connection) => connection,
+                None => shard.connect().await?,
+            };
+            let result = W::store(&mut connection, &rows).await;
+            Ok::<_, sqlx::Error>((connection, result))
+        };
+        let (connection, result) =
+            shard.while_healthy(work).await.map_err(Refusal::Shard)?.map_err(Refusal::Database)?;
+        if !matches!(result.as_ref().map_err(DbFault::of), Err(DbFault::ConnectionLost | DbFault::Unavailable)) {
+            self.connection = Some(connection);
+        }
+        result.map_err(Refusal::Database)
+    }
+}
+
+enum Refusal {
+    Shard(ShardError),
+    Database(sqlx::Error),
+}
+
+fn fail_all<W: BatchWrite>(batch: Vec<Write<W>>, error: impl Fn() -> ShardError) {
+    for write in batch {
+        write.answer(|_| Reply::Failed(error()));
+    }
+}
