@@ -3,7 +3,7 @@
 //! The modules, in reading order, each knowing only those before it (`tests/architecture.rs` keeps it so):
 //!
 //! - [`shard`]: slots, the slot map, connections, routing, ownership
-//! - [`input`]: what clients send, before anybody asks what it is about
+//! - [`wire`]: what clients send and get, before anybody asks what it is about
 //! - [`files`]: what a drive knows about files; group commit and bulk loads
 //! - [`stats`]: how much is where
 //! - [`telemetry`]: logs, and which request they are about
@@ -16,8 +16,8 @@ pub mod cli;
 pub mod config;
 pub mod files;
 pub mod http;
-pub mod input;
 pub mod local;
 pub mod shard;
 pub mod stats;
 pub mod telemetry;
+pub mod wire;

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 /// What each module of the top level may import of the crate besides itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["config", "files", "http", "input", "local", "shard", "stats", "telemetry"]),
+    ("cli", &["config", "files", "http", "wire", "local", "shard", "stats", "telemetry"]),
     ("config", &["files", "http", "shard", "telemetry"]), // the types of the settings
-    ("http", &["files", "input", "shard", "stats", "telemetry"]),
-    ("files", &["input", "shard"]),
-    ("input", &[]),
+    ("http", &["files", "wire", "shard", "stats", "telemetry"]),
+    ("files", &["wire", "shard"]),
+    ("wire", &[]),
     ("stats", &["shard"]),
     ("shard", &[]),
     ("local", &[]),

@@ -13,7 +13,6 @@ mod model;
 mod reader;
 mod service;
 mod store;
-mod time;
 mod writer;
 
 pub use input::{FileInput, PatchInput, check_user};

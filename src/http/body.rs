@@ -12,7 +12,7 @@ use futures_util::future::ready;
 use serde::Deserialize;
 
 use super::{Code, Problem};
-use crate::input::{Body, BodyFault, Encoding, JsonFault, read_json};
+use crate::wire::{Body, BodyFault, Encoding, JsonFault, read_json};
 
 /// The longest JSON body, before and after it is unpacked.
 pub(super) const MAX_BODY: usize = 64 * 1024;

@@ -21,8 +21,8 @@ use super::extract::{query, query_number};
 use super::{AppState, Code, Problem, answer};
 use crate::files::bulk::{Format, Load, Loaded, Parsed, Records, Rejection};
 use crate::files::{NewFile, UserId};
-use crate::input::{Body, BodyFault};
 use crate::shard::ShardError;
+use crate::wire::{Body, BodyFault};
 
 /// Test files that are listed one by one in the answer.
 const LISTED: usize = 1000;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Code, Problem};
 use crate::files::UserId;
-use crate::input::{named_field, shorten};
+use crate::wire::{named_field, shorten};
 
 /// The `{user_id}` of a path.
 pub(super) struct UserPath(pub(super) UserId);

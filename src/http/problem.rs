@@ -15,9 +15,9 @@ use utoipa::ToSchema;
 
 use super::Code;
 use crate::files::FileError;
-use crate::input::FieldFault;
 use crate::shard::{ShardError, ShardId};
 use crate::telemetry::current_request;
+use crate::wire::FieldFault;
 
 /// When a client may try again what a shard could not do now.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");

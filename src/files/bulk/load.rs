@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use super::Rejection;
 use super::batch::{BatchFate, Row, StoreBatch, Way};
 use crate::files::{Files, NewFile};
-use crate::input::FieldFault;
 use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
+use crate::wire::FieldFault;
 
 /// Batches that wait for one shard.
 const QUEUE: usize = 2;
