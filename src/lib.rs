@@ -5,6 +5,7 @@
 //! - [`shard`]: slots, the slot map, connections, routing, ownership
 //! - [`wire`]: what clients send and get, before anybody asks what it is about
 //! - [`files`]: what a drive knows about files; group commit and bulk loads
+//! - [`records`]: keyed documents in collections
 //! - [`stats`]: how much is where
 //! - [`telemetry`]: logs, and which request they are about
 //! - [`http`]: the API
@@ -17,6 +18,7 @@ pub mod config;
 pub mod files;
 pub mod http;
 pub mod local;
+pub mod records;
 pub mod shard;
 pub mod stats;
 pub mod telemetry;

@@ -13,6 +13,7 @@ use super::{CliError, settings};
 use crate::config::Settings;
 use crate::files::Files;
 use crate::http::{AppState, Server};
+use crate::records::{Collection, RecordError, Records};
 use crate::shard::{Cluster, migrate};
 use crate::stats::fold_in_background;
 
@@ -46,10 +47,13 @@ pub(crate) async fn serve(
 ) -> Result<(), CliError> {
     let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
     let files = Arc::new(Files::start(Arc::clone(&cluster), settings.writer));
+    let records = Arc::new(Records::start(Arc::clone(&cluster), settings.writer));
+    declare(&records, settings.collections).await?;
     fold_in_background(&cluster);
     let state = AppState {
         cluster: Arc::clone(&cluster),
         files,
+        records,
         bulk: settings.bulk,
         bulk_permits: Semaphore::new(settings.bulk.loads),
         stats_timeout: settings.stats_timeout,
@@ -66,6 +70,22 @@ pub(crate) async fn serve(
     log::info!("no request is in flight any more; closing the shards' connections");
     cluster.shut_down().await;
     Ok(served?)
+}
+
+/// Declares the collections of the settings. One that a shard is away for was most likely declared at an earlier start,
+/// and must not keep the others' users waiting.
+async fn declare(records: &Records, collections: Vec<Collection>) -> Result<(), CliError> {
+    for collection in collections {
+        let name = collection.name.clone();
+        match records.declare(collection).await {
+            Ok(_) => {}
+            Err(RecordError::Shard(error)) => {
+                log::warn!("collection {name} could not be declared on every shard: {error}")
+            }
+            Err(error) => return Err(CliError::Failed(format!("COLLECTIONS: {error}"))),
+        }
+    }
+    Ok(())
 }
 
 /// Ends at the first SIGTERM or SIGINT. A second one ends the process, for people who do not want to wait.

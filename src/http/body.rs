@@ -12,16 +12,20 @@ use futures_util::future::ready;
 use serde::Deserialize;
 
 use super::{Code, Problem};
+use crate::records::MAX_DOCUMENT_BYTES;
 use crate::wire::{Body, BodyFault, Encoding, JsonFault, read_json};
 
 /// The longest JSON body, before and after it is unpacked.
 pub(super) const MAX_BODY: usize = 64 * 1024;
 /// How long a JSON body may take to come in.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// A JSON body of at most [`MAX_BODY`] bytes, unpacked and whole.
-pub(super) struct JsonBody(Bytes);
+/// The longest body that holds a document, before and after it is unpacked: the document and what stands around it.
+pub(super) const MAX_DOCUMENT_BODY: usize = MAX_DOCUMENT_BYTES + MAX_BODY;
 
-impl FromRequest for JsonBody {
+/// A JSON body of at most `LIMIT` bytes, unpacked and whole.
+pub(super) struct JsonBody<const LIMIT: usize = MAX_BODY>(Bytes);
+
+impl<const LIMIT: usize> FromRequest for JsonBody<LIMIT> {
     type Error = Problem;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
@@ -33,16 +37,21 @@ impl FromRequest for JsonBody {
         };
         let payload = payload.take();
         Box::pin(async move {
-            let packed = collect(payload).await?;
+            let packed = collect(payload, LIMIT).await?;
             match encoding {
                 Encoding::Identity => Ok(Self(packed)),
-                Encoding::Gzip | Encoding::Zstd => unpack(&packed, encoding).await.map(Self),
+                Encoding::Gzip | Encoding::Zstd => unpack(&packed, encoding, LIMIT).await.map(Self),
             }
         })
     }
 }
 
-impl JsonBody {
+impl<const LIMIT: usize> JsonBody<LIMIT> {
+    /// The body's bytes, which may be any JSON value or none.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Reads the body as a JSON object. What it makes may borrow from the body.
     pub(super) fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, Problem> {
         // serde would take an array for a struct, field by field.
@@ -90,19 +99,19 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     })
 }
 
-fn too_large() -> Problem {
-    Problem::new(Code::BodyTooLarge, format!("the body must not be longer than {MAX_BODY} bytes"))
+fn too_large(limit: usize) -> Problem {
+    Problem::new(Code::BodyTooLarge, format!("the body must not be longer than {limit} bytes"))
 }
 
 /// The whole body as it comes. A body in one piece, as most are, is not copied.
-async fn collect(mut payload: Payload) -> Result<Bytes, Problem> {
+async fn collect(mut payload: Payload, limit: usize) -> Result<Bytes, Problem> {
     let collecting = async {
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| Problem::new(Code::IncompleteBody, "the body broke off before its end"))?;
-            if first.len().max(all.len()) + chunk.len() > MAX_BODY {
-                return Err(too_large());
+            if first.len().max(all.len()) + chunk.len() > limit {
+                return Err(too_large(limit));
             }
             if first.is_empty() && all.is_empty() {
                 first = chunk;
@@ -121,13 +130,13 @@ async fn collect(mut payload: Payload) -> Result<Bytes, Problem> {
     })
 }
 
-async fn unpack(packed: &[u8], encoding: Encoding) -> Result<Bytes, Problem> {
+async fn unpack(packed: &[u8], encoding: Encoding, limit: usize) -> Result<Bytes, Problem> {
     let mut body = Body::new(packed, encoding);
     let mut unpacked = BytesMut::new();
     loop {
         match body.next_chunk().await? {
             [] => return Ok(unpacked.freeze()),
-            chunk if unpacked.len() + chunk.len() > MAX_BODY => return Err(too_large()),
+            chunk if unpacked.len() + chunk.len() > limit => return Err(too_large(limit)),
             chunk => unpacked.extend_from_slice(chunk),
         }
     }
@@ -168,13 +177,14 @@ mod tests {
             ("{\"user_id\":1,\"file_name\":\"a\",\"modified_at\":\"today\"}", Code::InvalidField, Some("modified_at")),
             ("{\"user_id\":1,\"file_name\":\"a\",\"file_id\":\"7\"}", Code::InvalidField, Some("file_id")),
         ] {
-            let problem = JsonBody(Bytes::from_static(body.as_bytes())).parse::<FileInput<'_>>().unwrap_err();
+            let problem =
+                JsonBody::<MAX_BODY>(Bytes::from_static(body.as_bytes())).parse::<FileInput<'_>>().unwrap_err();
             assert_eq!((problem.code(), problem.field_name()), (code, field), "{body}");
         }
-        let cut = JsonBody(Bytes::from_static(b"{\"user_id\":1,\"file_name\":\"a\xff\"}"));
+        let cut = JsonBody::<MAX_BODY>(Bytes::from_static(b"{\"user_id\":1,\"file_name\":\"a\xff\"}"));
         let problem = cut.parse::<FileInput<'_>>().unwrap_err();
         assert_eq!((problem.code(), problem.field_name()), (Code::InvalidBody, None));
-        let patch = JsonBody(Bytes::from_static(b"{\"file_id\":\"x\"}"));
+        let patch = JsonBody::<MAX_BODY>(Bytes::from_static(b"{\"file_id\":\"x\"}"));
         assert_eq!(patch.parse::<PatchInput<'_>>().unwrap_err().field_name(), Some("file_id"));
     }
 
@@ -190,7 +200,10 @@ mod tests {
         async fn extract(encoding: &'static str, body: Vec<u8>) -> Result<Bytes, Code> {
             let request = TestRequest::post().insert_header(("Content-Encoding", encoding)).set_payload(body);
             let (request, mut payload) = request.to_http_parts();
-            JsonBody::from_request(&request, &mut payload).await.map(|body| body.0).map_err(|problem| problem.code())
+            JsonBody::<MAX_BODY>::from_request(&request, &mut payload)
+                .await
+                .map(|body| body.0)
+                .map_err(|problem| problem.code())
         }
         let small = b"{\"user_id\":1}";
         let bomb = vec![b' '; 100_000_000];
