@@ -10,7 +10,7 @@ use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
 
 /// Every path of the API with the methods that it takes.
-const PATHS: [(&str, &[&str]); 10] = [
+const PATHS: [(&str, &[&str]); 21] = [
     ("/", &["get"]),
     ("/health", &["get"]),
     ("/health/live", &["get"]),
@@ -20,6 +20,17 @@ const PATHS: [(&str, &[&str]); 10] = [
     ("/stats", &["get"]),
     ("/query/{user_id}", &["get"]),
     ("/files/{file_id}", &["get", "patch", "delete"]),
+    ("/collections", &["get"]),
+    ("/collections/{collection}", &["get", "put"]),
+    ("/records/{collection}", &["get", "post"]),
+    ("/records/{collection}/{key}", &["get", "put", "patch", "delete"]),
+    ("/store", &["post"]),
+    ("/store/{userId}", &["get"]),
+    ("/shards", &["get"]),
+    ("/write", &["post"]),
+    ("/read/{key}", &["get"]),
+    ("/data", &["get", "post"]),
+    ("/data/{id}", &["get"]),
     ("/openapi.json", &["get"]),
 ];
 
@@ -109,8 +120,20 @@ async fn head_is_get_without_the_body_and_other_methods_are_named() {
     let api = Api::start(&cluster).await;
     let (_, stored) = api.post_json("/ingest", &json!({"user_id": 1, "file_name": "a"})).await;
     let file = stored["data"]["file_id"].as_str().unwrap().to_owned();
+    api.post_json("/write", &json!({"key": "a", "value": 1})).await;
+    api.post_json("/store", &json!({"userId": 1, "data": 1})).await;
+    let (_, stored) = api.post_json("/data", &json!({"a": 1})).await;
+    let object = stored["id"].as_str().unwrap();
     for (path, methods) in PATHS {
-        let target = path.replace("{user_id}", "1").replace("{file_id}", &file);
+        let parts = [
+            ("{user_id}", "1"),
+            ("{userId}", "1"),
+            ("{file_id}", &file),
+            ("{collection}", "kv"),
+            ("{key}", "a"),
+            ("{id}", object),
+        ];
+        let target = parts.iter().fold(path.to_owned(), |target, (part, value)| target.replace(part, value));
         let mut allowed: Vec<_> = methods.iter().map(|method| method.to_uppercase()).collect();
         if methods.contains(&"get") {
             allowed.push("HEAD".to_owned());
