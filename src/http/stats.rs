@@ -1,5 +1,7 @@
 //! `GET /stats`: how much is where.
 
+use std::collections::BTreeMap;
+
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
@@ -19,13 +21,20 @@ pub(super) struct StatsAnswer {
     /// True if every shard answered. If not, the totals are those of the shards that did.
     #[schema(example = true)]
     complete: bool,
+    /// Files.
     #[schema(example = 100)]
     total_records: u64,
     /// Sum of the known sizes of all files.
     #[schema(example = 123_456)]
     total_bytes: u64,
+    /// Documents of all collections.
+    #[schema(example = 20)]
+    total_documents: u64,
     #[schema(example = 2)]
     total_shards: usize,
+    /// Files and documents together, for each shard that answered.
+    #[schema(value_type = BTreeMap<String, u64>, example = json!({"shard_0": 60, "shard_1": 60}))]
+    shard_distribution: BTreeMap<String, u64>,
     shards: Vec<ShardAnswer>,
 }
 
@@ -36,14 +45,21 @@ struct ShardAnswer {
     shard_id: u16,
     #[schema(example = "drive_shard_0")]
     database: String,
-    /// `null` if the shard did not answer.
+    /// Files; `null` if the shard did not answer.
     #[schema(example = 50)]
     record_count: Option<u64>,
     /// Of all records that were counted.
     #[schema(example = 50.0)]
     percentage: Option<f64>,
+    /// Sum of their known sizes.
     #[schema(example = 61_728)]
     size_bytes: Option<u64>,
+    /// Documents of all collections.
+    #[schema(example = 10)]
+    document_count: Option<u64>,
+    /// Sum of their lengths.
+    #[schema(example = 1_234)]
+    document_bytes: Option<u64>,
     /// Slots that the shard owns, of 5,040.
     #[schema(example = 2520)]
     slots: Option<u64>,
@@ -56,7 +72,7 @@ struct StatsQuery {
     exact: Option<String>,
 }
 
-/// Count the files of each shard
+/// Count the files and documents of each shard
 ///
 /// Every shard is asked at once, and the answer comes by a deadline: a shard that has not answered by then is named, and
 /// `complete` is false.
@@ -83,9 +99,16 @@ pub(super) async fn stats(state: Data<AppState>, request: HttpRequest) -> Result
         complete: stats.complete,
         total_records: total,
         total_bytes: stats.total_bytes(),
+        total_documents: stats.total_documents(),
         total_shards: stats.shards.len(),
+        shard_distribution: stats.shards.iter().filter_map(held).collect(),
         shards: stats.shards.into_iter().map(|shard| share(shard, total)).collect(),
     })
+}
+
+/// What a shard holds of both kinds, if it answered.
+fn held(shard: &ShardStats) -> Option<(String, u64)> {
+    Some((format!("shard_{}", shard.shard), shard.rows? + shard.documents?))
 }
 
 fn share(shard: ShardStats, total: u64) -> ShardAnswer {
@@ -95,6 +118,8 @@ fn share(shard: ShardStats, total: u64) -> ShardAnswer {
         record_count: shard.rows,
         percentage: shard.rows.map(|rows| percentage(rows, total)),
         size_bytes: shard.bytes,
+        document_count: shard.documents,
+        document_bytes: shard.document_bytes,
         slots: shard.slots,
         status: shard.status,
     }
