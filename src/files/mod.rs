@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! service → writer (group commit) ──┐
-//!         → reader (gathered reads) ┼→ store (statements) → shard
-//!         → bulk (streams) ─────────┘
+//!         → bulk (streams) ─────────┼→ store (statements) → shard
+//!         → reads, gathered there ──┘
 //! ```
 
 pub mod bulk;
@@ -11,7 +11,6 @@ mod id;
 mod input;
 mod json;
 mod model;
-mod reader;
 mod service;
 mod store;
 mod time;

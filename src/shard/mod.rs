@@ -10,6 +10,7 @@
 mod cluster;
 mod coverage;
 mod error;
+mod gather;
 mod health;
 mod map;
 mod pool;
@@ -24,6 +25,7 @@ pub use cluster::{Cluster, ShardCall};
 pub use coverage::Coverage;
 pub use error::{DbFault, ShardError};
 pub(crate) use error::{is_duplicate_key, refused_slots};
+pub use gather::{BatchRead, Gather};
 pub use health::ShardState;
 pub use map::{Ownership, SlotMap};
 pub use pool::{Lease, ShardOptions};
