@@ -2,15 +2,14 @@
 //!
 //! ```text
 //! service → writer (group commit) ──┐
-//!         → reader (gathered reads) ┼→ store (statements) → shard
-//!         → bulk (streams) ─────────┘
+//!         → bulk (streams) ─────────┼→ store (statements) → shard
+//!         → reads, gathered there ──┘
 //! ```
 
 pub mod bulk;
 mod id;
 mod input;
 mod model;
-mod reader;
 mod service;
 mod store;
 mod writer;

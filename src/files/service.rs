@@ -5,11 +5,13 @@ use std::sync::Arc;
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
-use super::reader::Reader;
-use super::store::{Delete, FindById, SearchById, Update};
+use super::store::{Delete, FindById, ListByUser, SearchById, Update};
 use super::writer::{Writer, Written};
 use super::{Cursor, File, FilePatch, NewFile, Page, PageSize, UserId};
-use crate::shard::{Cluster, Coverage, IdClock, ShardError, ShardId, Slot, WriterLimits, slot_in};
+use crate::shard::{Cluster, Coverage, Gather, IdClock, ShardError, ShardId, Slot, WriterLimits, slot_in};
+
+/// Larger pages are read alone: they would hold up the small ones of their batch.
+const SMALL_PAGE: usize = 100;
 
 /// Why a file was not stored, found or changed.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +42,8 @@ pub struct Ingested {
 pub struct Files {
     cluster: Arc<Cluster>,
     writer: Writer,
-    reader: Reader,
+    pages: Gather<ListByUser>,
+    finds: Gather<FindById>,
     ids: IdClock,
 }
 
@@ -49,8 +52,8 @@ impl Files {
     #[must_use]
     pub fn start(cluster: Arc<Cluster>, limits: WriterLimits) -> Self {
         let writer = Writer::start(Arc::clone(&cluster), limits);
-        let reader = Reader::start(Arc::clone(&cluster));
-        Self { cluster, writer, reader, ids: IdClock::default() }
+        let (pages, finds) = (Gather::start(Arc::clone(&cluster)), Gather::start(Arc::clone(&cluster)));
+        Self { cluster, writer, pages, finds, ids: IdClock::default() }
     }
 
     /// The maker of ids.
@@ -106,7 +109,12 @@ impl Files {
                 None => return Ok((self.cluster.owner(user.slot())?.id(), Page { files: Vec::new(), next: None })),
             },
         };
-        let (shard, mut files) = self.reader.list(user, from, size).await?;
+        // One more than the page holds, if there are more.
+        let page = ListByUser { user, from, size };
+        let (shard, mut files) = match size.get() {
+            ..=SMALL_PAGE => self.pages.read(page).await?,
+            _ => self.cluster.run(user.slot(), &page).await?,
+        };
         let more = files.len() > size.get();
         files.truncate(size.get());
         let next = files.last().filter(|_| more).map(|last| Cursor::after(last.file_id));
@@ -119,7 +127,7 @@ impl Files {
     /// `NotFound`; for an id that was not made here only after every shard has answered.
     pub async fn find(&self, id: Uuid) -> Result<(ShardId, File), FileError> {
         if let Some(slot) = slot_in(id) {
-            let (shard, file) = self.search(slot, id).await?;
+            let (shard, file) = self.finds.read(FindById { slot, id }).await?;
             return file.map(|file| (shard, file)).ok_or(FileError::NotFound(id));
         }
         self.search_everywhere(id).await

@@ -6,7 +6,7 @@ use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 use uuid::Uuid;
 
 use super::{File, FilePatch, NewFile, PageSize, UserId};
-use crate::shard::{Coverage, ShardCall, ShardId, Slot};
+use crate::shard::{BatchRead, Coverage, ShardCall, ShardId, Slot};
 
 /// Binds a batch's rows as one array a column, in the order of the insert statements.
 ///
@@ -38,7 +38,6 @@ pub(super) async fn insert_batch(
 }
 
 /// A page of a user's files, from an id on, newest first; one file more than the page holds tells that there are more.
-#[derive(Clone)]
 pub(super) struct ListByUser {
     pub(super) user: UserId,
     pub(super) from: Uuid,
@@ -71,32 +70,30 @@ impl ShardCall for ListByUser {
     }
 }
 
-/// Several pages at once; `None` for users whose slots the shard does not own.
-pub(super) struct ListBatch<'a> {
-    pub(super) pages: &'a [ListByUser],
-}
+impl BatchRead for ListByUser {
+    fn slot(&self) -> Slot {
+        self.user.slot()
+    }
 
-impl ShardCall for ListBatch<'_> {
-    type Output = Vec<Option<Vec<File>>>;
-
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
-        let pages = || self.pages.iter();
+    async fn call_all(
+        pages: &[Self],
+        connection: &mut PgConnection,
+        shard: ShardId,
+    ) -> Result<Vec<Option<Vec<File>>>, sqlx::Error> {
         let rows = sqlx::query(include_str!("../../sql/files/list_batch.sql"))
-            .bind(pages().map(|page| page.user.get()).bind_iter())
-            .bind(pages().map(|page| page.from).bind_iter())
-            .bind(pages().map(ListByUser::rows).bind_iter())
+            .bind(pages.iter().map(|page| page.user.get()).bind_iter())
+            .bind(pages.iter().map(|page| page.from).bind_iter())
+            .bind(pages.iter().map(Self::rows).bind_iter())
             .bind(shard.to_sql())
             .fetch_all(connection)
             .await?;
-        let mut found: Self::Output = vec![None; self.pages.len()];
+        let mut found: Vec<Option<Vec<File>>> = vec![None; pages.len()];
         for row in &rows {
-            let place: i64 = row.try_get(0)?; // from 1
-            let page = usize::try_from(place).ok().and_then(|place| found.get_mut(place.checked_sub(1)?));
-            if let Some(page) = page {
+            if let Some(page) = place_of(row, &mut found)? {
                 page.get_or_insert_default().extend(file_in(row, 1)?);
             }
         }
-        Ok(Some(found))
+        Ok(found)
     }
 }
 
@@ -117,6 +114,32 @@ impl ShardCall for FindById {
             .fetch_optional(connection)
             .await?;
         row.map(|row| file_in(&row, 0)).transpose()
+    }
+}
+
+impl BatchRead for FindById {
+    fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    async fn call_all(
+        reads: &[Self],
+        connection: &mut PgConnection,
+        shard: ShardId,
+    ) -> Result<Vec<Option<Option<File>>>, sqlx::Error> {
+        let rows = sqlx::query(include_str!("../../sql/files/find_batch.sql"))
+            .bind(reads.iter().map(|read| read.slot.to_sql()).bind_iter())
+            .bind(reads.iter().map(|read| read.id).bind_iter())
+            .bind(shard.to_sql())
+            .fetch_all(connection)
+            .await?;
+        let mut found = vec![None; reads.len()];
+        for row in &rows {
+            if let Some(file) = place_of(row, &mut found)? {
+                *file = Some(file_in(row, 1)?);
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -201,6 +224,12 @@ impl ShardCall for Delete {
     fn is_repeatable(&self) -> bool {
         false
     }
+}
+
+/// The entry of the read that a row of a batch belongs to, which its first column counts from 1.
+fn place_of<'a, T>(row: &PgRow, entries: &'a mut [T]) -> Result<Option<&'a mut T>, sqlx::Error> {
+    let place: i64 = row.try_get(0)?;
+    Ok(usize::try_from(place).ok().and_then(|place| entries.get_mut(place.checked_sub(1)?)))
 }
 
 /// The file in a row's columns from `first` on, or `None` if they are null. By position: it is the hot path.

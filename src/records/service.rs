@@ -11,7 +11,7 @@ use super::writer::{Put, Writer, Written};
 use super::{
     Collection, CollectionName, Condition, Cursor, Document, Found, Page, PageSize, RecordError, RecordsPerKey, Stored,
 };
-use crate::shard::{Cluster, IdClock, ShardError, ShardId, WriterLimits};
+use crate::shard::{Cluster, Gather, IdClock, ShardError, ShardId, WriterLimits};
 use crate::wire::FieldFault;
 
 /// How often a patch is tried anew after somebody else changed the document meanwhile.
@@ -22,16 +22,18 @@ pub struct Records {
     cluster: Arc<Cluster>,
     catalog: Catalog,
     writer: Writer,
+    reader: Gather<Find>,
     ids: IdClock,
 }
 
 impl Records {
-    /// Starts the writers, which end when the cluster shuts down, and reads which collections there are.
+    /// Starts the writers and readers, which end when the cluster shuts down.
     #[must_use]
     pub fn start(cluster: Arc<Cluster>, limits: WriterLimits) -> Self {
         let catalog = Catalog::new(Arc::clone(&cluster));
         let writer = Writer::start(Arc::clone(&cluster), limits);
-        Self { cluster, catalog, writer, ids: IdClock::default() }
+        let reader = Gather::start(Arc::clone(&cluster));
+        Self { cluster, catalog, writer, reader, ids: IdClock::default() }
     }
 
     /// The collections that there are, in the order of their names.
@@ -68,8 +70,9 @@ impl Records {
         self.find_at(collection, &place).await
     }
 
-    async fn find_at(&self, collection: &Collection, place: &Place) -> Result<Found, RecordError> {
-        let (shard, record) = self.cluster.run(place.slot, &Find { collection: &collection.name, place }).await?;
+    async fn find_at(&self, collection: &Arc<Collection>, place: &Place) -> Result<Found, RecordError> {
+        let find = Find { collection: Arc::clone(collection), place: place.clone() };
+        let (shard, record) = self.reader.read(find).await?;
         let record = record.ok_or_else(|| not_found(collection, place))?;
         Ok(Found { record, shard, from_cache: false })
     }

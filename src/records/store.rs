@@ -1,12 +1,14 @@
 //! The statements on `records`, each a [`ShardCall`] that carries the check of the slot's owner.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 
 use super::collection::Place;
-use super::{CollectionName, Document, Record};
-use crate::shard::{ShardCall, ShardId};
+use super::{Collection, CollectionName, Document, Record};
+use crate::shard::{BatchRead, ShardCall, ShardId, Slot};
 
 /// The state of a document after a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,23 +29,52 @@ impl Version {
 }
 
 /// The document under a key.
-pub(super) struct Find<'a> {
-    pub(super) collection: &'a CollectionName,
-    pub(super) place: &'a Place,
+pub(super) struct Find {
+    pub(super) collection: Arc<Collection>,
+    pub(super) place: Place,
 }
 
-impl ShardCall for Find<'_> {
+impl ShardCall for Find {
     type Output = Option<Record>;
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Option<Record>>, sqlx::Error> {
         let row = sqlx::query(include_str!("../../sql/records/find.sql"))
-            .bind(self.collection.as_str())
+            .bind(self.collection.name.as_str())
             .bind(&*self.place.key)
             .bind(self.place.slot.to_sql())
             .bind(shard.to_sql())
             .fetch_optional(connection)
             .await?;
         row.map(|row| record_in(&row, 0, &self.place.key)).transpose()
+    }
+}
+
+impl BatchRead for Find {
+    fn slot(&self) -> Slot {
+        self.place.slot
+    }
+
+    async fn call_all(
+        reads: &[Self],
+        connection: &mut PgConnection,
+        shard: ShardId,
+    ) -> Result<Vec<Option<Option<Record>>>, sqlx::Error> {
+        let rows = sqlx::query(include_str!("../../sql/records/find_batch.sql"))
+            .bind(reads.iter().map(|read| read.collection.name.as_str()).bind_iter())
+            .bind(reads.iter().map(|read| &*read.place.key).bind_iter())
+            .bind(reads.iter().map(|read| read.place.slot.to_sql()).bind_iter())
+            .bind(shard.to_sql())
+            .fetch_all(connection)
+            .await?;
+        let mut found: Vec<Option<Option<Record>>> = reads.iter().map(|_| None).collect();
+        for row in &rows {
+            let place: i64 = row.try_get(0)?; // from 1
+            let place = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
+            if let Some((answer, read)) = place.and_then(|place| Some((found.get_mut(place)?, reads.get(place)?))) {
+                *answer = Some(record_in(row, 1, &read.place.key)?);
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -10,6 +10,7 @@
 mod cluster;
 mod coverage;
 mod error;
+mod gather;
 mod group_commit;
 mod health;
 mod id;
@@ -26,6 +27,7 @@ pub use cluster::{Cluster, ShardCall};
 pub use coverage::Coverage;
 pub use error::{DbFault, ShardError};
 pub(crate) use error::{is_duplicate_key, refused_slots};
+pub use gather::{BatchRead, Gather};
 pub use group_commit::WriterLimits;
 pub(crate) use group_commit::{BatchWrite, GroupCommit};
 pub use health::ShardState;
