@@ -9,6 +9,7 @@ mod bulk;
 mod bulk_faults;
 mod commands;
 mod dev;
+mod examples;
 mod faults;
 mod files;
 mod gathered;
