@@ -3,6 +3,7 @@
 //! The modules, in reading order, each knowing only those before it (`tests/architecture.rs` keeps it so):
 //!
 //! - [`shard`]: slots, the slot map, connections, routing, ownership
+//! - [`cache`]: values made of rows, on a Redis server, never older than the last acknowledged write
 //! - [`files`]: what a drive knows about files; group commit and bulk loads
 //! - [`stats`]: how much is where
 //! - [`telemetry`]: logs, and which request they are about
@@ -11,6 +12,7 @@
 //! - [`local`]: PostgreSQL servers of our own on this machine
 //! - [`cli`]: the commands, which put all of this together
 
+pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod files;
