@@ -10,9 +10,17 @@
 //! The rules and why they suffice: docs/cache.md and docs/decisions/0011-cache.md.
 
 mod codec;
+mod errands;
+mod fence;
+mod fences;
+mod flights;
 mod key;
+mod link;
+mod read;
+mod server_info;
 mod service;
 mod settings;
+mod wire;
 mod write;
 
 pub use codec::Codec;

@@ -11,6 +11,7 @@ mod id;
 mod input;
 mod json;
 mod model;
+mod page_bytes;
 mod reader;
 mod service;
 mod store;

@@ -21,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::NewFile;
+use super::service::page_key;
 use super::store::insert_batch;
+use crate::cache::Cache;
 use crate::shard::{Cluster, DbFault, MovingSlot, Shard, ShardError, ShardId, Slot, refused_slots};
 
 /// How often a batch is tried again after a broken connection or a deadlock.
@@ -72,10 +74,10 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts a lane for each shard. When the cluster shuts down, a lane stores what is in its queue and ends.
-    pub(super) fn start(cluster: Arc<Cluster>, limits: WriterLimits) -> Self {
+    pub(super) fn start(cluster: Arc<Cluster>, cache: &Arc<Cache>, limits: WriterLimits) -> Self {
         let start_lane = |shard: &Arc<Shard>| {
             let (sender, queue) = mpsc::channel(limits.queue);
-            let lane = Lane { shard: Arc::clone(shard), connection: None };
+            let lane = Lane { shard: Arc::clone(shard), cache: Arc::clone(cache), connection: None };
             cluster.spawn(lane.run(queue, limits.batch, cluster.stopping().clone()));
             sender
         };
@@ -115,6 +117,7 @@ impl Writer {
 /// One shard's writes.
 struct Lane {
     shard: Arc<Shard>,
+    cache: Arc<Cache>,
     connection: Option<PgConnection>,
 }
 
@@ -143,9 +146,14 @@ impl Lane {
             }
             // In the order of the primary key: it is the table's order, and two lanes can never wait for each other.
             batch.sort_by_key(|write| (write.file.user, write.file.id));
+            let users = batch.chunk_by(|a, b| a.file.user == b.file.user).flat_map(<[_]>::first);
+            let mark = self.cache.before_write(users.map(|write| page_key(write.file.user)).collect()).await;
             let error = match self.insert(&batch).await {
                 Ok(inserted) => {
-                    answer_written(batch, inserted);
+                    match mark.settle().await {
+                        Ok(()) => answer_written(batch, inserted),
+                        Err(error) => fail_all(batch, || error.again()),
+                    }
                     continue;
                 }
                 Err(Refusal::Shard(error)) => {
@@ -156,6 +164,7 @@ impl Lane {
             };
             match DbFault::of(&error) {
                 DbFault::NotOwner => {
+                    mark.release();
                     let refused = refused_slots(&error).unwrap_or_else(|| batch.iter().map(slot_of).collect());
                     let refused: HashSet<Slot> = refused.into_iter().collect();
                     let (foreign, owned) = batch.into_iter().partition(|write| refused.contains(&slot_of(write)));
@@ -167,6 +176,7 @@ impl Lane {
                     batches.push(batch);
                 }
                 DbFault::RowRefused | DbFault::Unexpected if batch.len() > 1 => {
+                    mark.release();
                     let second = batch.split_off(batch.len() / 2);
                     batches.extend([second, batch]);
                 }

@@ -19,8 +19,8 @@ mod setup;
 mod slot;
 mod start;
 
-pub(crate) use cluster::MovingSlot;
 pub use cluster::{Cluster, ShardCall};
+pub(crate) use cluster::{MovingSlot, load_map};
 pub use coverage::Coverage;
 pub use error::{DbFault, ShardError};
 pub(crate) use error::{is_duplicate_key, refused_slots};
