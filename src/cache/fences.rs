@@ -12,6 +12,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use sqlx::PgConnection;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::fence::{Fence, KnownSlots, View};
 use super::link::LinkState;
@@ -50,8 +51,12 @@ impl Place {
 }
 
 impl Fences {
-    /// Starts to watch the fences of all shards, with this link to a cache server.
-    pub(super) fn watch(cluster: &Arc<Cluster>, link: &watch::Receiver<LinkState>) -> Arc<Self> {
+    /// Starts to watch the fences of all shards, with this link to a cache server, until `end` is cancelled.
+    pub(super) fn watch(
+        cluster: &Arc<Cluster>,
+        link: &watch::Receiver<LinkState>,
+        end: &CancellationToken,
+    ) -> Arc<Self> {
         let views = cluster.shards().iter().map(|_| ArcSwapOption::empty()).collect();
         let fences = Arc::new(Self { views, slots: ArcSwap::default(), pulse: watch::channel(()).0 });
         for shard in cluster.shards() {
@@ -64,7 +69,7 @@ impl Fences {
                 map_version: None,
                 keeps_closed: false,
             };
-            cluster.spawn(watcher.run());
+            cluster.spawn(watcher.run(end.clone()));
         }
         fences
     }
@@ -132,17 +137,16 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn run(mut self) {
-        let stop = self.cluster.stopping().clone();
-        // Dropping a turn at the stop is safe: it is one look and at most one statement.
-        while let Some(again) = stop.run_until_cancelled(self.turn()).await {
+    async fn run(mut self, end: CancellationToken) {
+        // Dropping a turn at the end is safe: it is one look and at most one statement.
+        while let Some(again) = end.run_until_cancelled(self.turn()).await {
             if again {
                 continue;
             }
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
                 Ok(()) = self.link.changed() => {}
-                () = stop.cancelled() => return,
+                () = end.cancelled() => return,
             }
         }
     }
@@ -150,6 +154,7 @@ impl Watcher {
     /// One look, and what follows from it. True if the next look should come at once.
     async fn turn(&mut self) -> bool {
         let shard = Arc::clone(&self.shard);
+        let was_open = self.connection.is_some();
         let Some(mut connection) = self.connect().await else { return false };
         let version = self.map_version;
         let work = async {
@@ -164,7 +169,7 @@ impl Watcher {
                 if DbFault::of(&error) == DbFault::Unexpected {
                     log::warn!("shard {}: the cache's fence cannot be read: {error}", shard.id());
                 }
-                return false;
+                return was_open; // perhaps only this session was ended
             }
             None => return false,
         };

@@ -4,6 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
 use super::CacheSettings;
 use super::errands::{Errands, errands};
 use super::fences::Fences;
@@ -65,6 +69,7 @@ pub struct Cache {
     pub(super) fences: Arc<Fences>,
     pub(super) flights: Arc<Flights>,
     pub(super) errands: Errands,
+    pub(super) writers: TaskTracker,
     pub(super) is_configured: bool,
     pub(super) ttl: Duration,
     pub(super) hits: AtomicU64,
@@ -77,12 +82,15 @@ impl Cache {
     #[must_use]
     pub fn start(cluster: Arc<Cluster>, settings: CacheSettings) -> Arc<Self> {
         let connector = Arc::new(Connector::new(settings.url.is_some()));
-        let fences = Fences::watch(&cluster, &connector.state());
+        // Writers that still have to be answered when the service stops need the fences and the link to the end.
+        let (writers, end) = (TaskTracker::new(), CancellationToken::new());
+        cluster.spawn(end_after(cluster.stopping().clone(), writers.clone(), end.clone()));
+        let fences = Fences::watch(&cluster, &connector.state(), &end);
         let (errands, queue) = errands();
         let is_configured = settings.url.is_some();
         if let Some(url) = settings.url {
-            cluster.spawn(Arc::clone(&connector).run(url, cluster.stopping().clone()));
-            cluster.spawn(queue.run(cluster.stopping().clone()));
+            cluster.spawn(Arc::clone(&connector).run(url, end.clone()));
+            cluster.spawn(queue.run(end));
         }
         Arc::new(Self {
             cluster,
@@ -90,11 +98,18 @@ impl Cache {
             fences,
             flights: Arc::default(),
             errands,
+            writers,
             is_configured,
             ttl: settings.ttl,
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         })
+    }
+
+    /// A writer that goes on after the cluster begins to stop: the cache's tasks do not end before this is dropped.
+    #[must_use]
+    pub fn writer(&self) -> TaskTrackerToken {
+        self.writers.token()
     }
 
     /// How the cache is. Reads what its task found last.
@@ -113,4 +128,12 @@ impl Cache {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         CacheCounts { hits: read(&self.hits), misses: read(&self.misses), keys: self.connector.keys() }
     }
+}
+
+/// Cancels `end` when the service stops and no writer is left.
+async fn end_after(stop: CancellationToken, writers: TaskTracker, end: CancellationToken) {
+    stop.cancelled().await;
+    writers.close();
+    writers.wait().await;
+    end.cancel();
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::errands::What;
 use super::{Cache, CacheKey};
@@ -24,6 +25,7 @@ pub struct Mark {
     cache: Arc<Cache>,
     keys: Vec<CacheKey>,
     is_done: bool,
+    _writer: TaskTrackerToken,
 }
 
 impl Cache {
@@ -48,7 +50,7 @@ impl Cache {
             keys.sort_unstable();
             keys.dedup();
         }
-        Mark { cache: Arc::clone(self), keys, is_done: false }
+        Mark { cache: Arc::clone(self), keys, is_done: false, _writer: self.writer() }
     }
 
     /// True if some process may use a cache for rows of any shard, as far as this process knows. Where it is false,

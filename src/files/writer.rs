@@ -123,6 +123,7 @@ struct Lane {
 
 impl Lane {
     async fn run(mut self, mut queue: mpsc::Receiver<Write>, batch: usize, stop: CancellationToken) {
+        let _writer = self.cache.writer();
         let mut writes = Vec::with_capacity(batch);
         loop {
             tokio::select! {

@@ -7,6 +7,7 @@ mod api;
 mod bad_input;
 mod bulk;
 mod bulk_faults;
+mod cache;
 mod commands;
 mod dev;
 mod faults;

@@ -1,6 +1,7 @@
 //! What the integration tests stand on: waiting, servers, the running program.
 
 pub mod api;
+pub mod cache;
 pub mod load;
 pub mod moves;
 pub mod pack;
