@@ -8,6 +8,8 @@ mod bad_input;
 mod bulk;
 mod bulk_faults;
 mod cache;
+mod cache_faults;
+mod cache_race;
 mod commands;
 mod dev;
 mod faults;

@@ -8,4 +8,5 @@ pub mod pack;
 pub mod poll;
 pub mod program;
 pub mod proxy;
+pub mod race;
 pub mod servers;
