@@ -2,5 +2,5 @@
 UPDATE shardrive.cache_fence
    SET generation   = generation + CASE WHEN server IS NULL THEN 0 ELSE 1 END,
        server       = NULL,
-       closed_until = clock_timestamp() + interval '3 seconds'
+       closed_until = clock_timestamp() + interval '2 seconds'
  WHERE generation = $1

@@ -5,7 +5,7 @@
 //! more; and a link that did not last is not trusted at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -32,8 +32,8 @@ const BEAT: Duration = Duration::from_millis(100);
 const BEAT_LIMIT: Duration = Duration::from_millis(300);
 /// Beats between two counts of the keys.
 const BEATS_PER_COUNT: u32 = 10;
-/// Late answers in a row after which the server counts as away. One alone may be this process's own delay.
-const STRIKES: u32 = 3;
+/// How long every answer may be late before the server counts as away. A few alone may be this process's own delay.
+const LATE: Duration = Duration::from_millis(150);
 
 /// What became of the link.
 #[derive(Clone)]
@@ -53,7 +53,9 @@ pub(super) struct Link {
     /// Which server this is: changes when it is started anew, and when another one's data takes the place of its own.
     pub(super) server: Arc<str>,
     connection: MultiplexedConnection,
-    strikes: AtomicU32,
+    opened: Instant,
+    /// Milliseconds from `opened` to the first answer that was late, since the last one that was not; 0: none was.
+    late_since: AtomicU64,
     broken: CancellationToken,
 }
 
@@ -73,8 +75,9 @@ impl Link {
         }
         match tokio::time::timeout(limit, commands(self.connection.clone())).await {
             Ok(Ok(answer)) => {
-                if self.strikes.load(Ordering::Relaxed) != 0 {
-                    self.strikes.store(0, Ordering::Relaxed);
+                // Relaxed: the number orders nothing, and mostly stays as it is.
+                if self.late_since.load(Ordering::Relaxed) != 0 {
+                    self.late_since.store(0, Ordering::Relaxed);
                 }
                 Some(answer)
             }
@@ -86,7 +89,9 @@ impl Link {
                 None
             }
             Err(_) => {
-                if self.strikes.fetch_add(1, Ordering::Relaxed) + 1 >= STRIKES {
+                let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+                let first = self.late_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+                if first.is_err_and(|first| Duration::from_millis(now.saturating_sub(first)) >= LATE) {
                     self.give_up("it answers too late");
                 }
                 None
@@ -245,7 +250,13 @@ async fn open(url: &CacheUrl) -> Result<Link, String> {
     let text: String = redis::cmd("INFO").query_async(&mut connection).await.map_err(said)?;
     let server = ServerInfo::parse(&text).check()?;
     try_commands(&mut connection).await.map_err(|error| format!("it refuses our commands: {}", said(error)))?;
-    Ok(Link { server, connection, strikes: AtomicU32::new(0), broken: CancellationToken::new() })
+    Ok(Link {
+        server,
+        connection,
+        opened: Instant::now(),
+        late_since: AtomicU64::new(0),
+        broken: CancellationToken::new(),
+    })
 }
 
 /// Every kind of command that we send, so that a user with too few rights is noticed before anybody relies on it.

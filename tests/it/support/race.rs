@@ -18,6 +18,10 @@ use super::poll;
 
 /// Files of one user.
 const FILES: usize = 2;
+/// Writes of one file without a rest.
+const BURST: i64 = 5;
+/// How long a rest is at most, in breaths.
+const RESTS: u32 = 40;
 /// Readers for each user.
 const READERS: usize = 4;
 
@@ -160,9 +164,12 @@ async fn write(shared: Shared, files: Arc<Vec<Tracked>>, number: usize) {
             Ok(answer) if answer.status() == StatusCode::OK => {
                 file.acknowledged.store(size, Ordering::SeqCst);
                 shared.seen.writes.fetch_add(1, Ordering::Relaxed);
-                // So that pages are kept for a while, now and then.
-                if size % 4 == 0 {
-                    poll::breathe().await;
+                // Bursts, and then a rest, so that pages are kept for a while.
+                if size % BURST == 0 {
+                    let rest = rand::random_range(1..RESTS);
+                    for _ in 0..rest {
+                        poll::breathe().await;
+                    }
                 }
             }
             Ok(answer) => shared.fail("write", answer.text().await.unwrap_or_default()).await,
