@@ -107,7 +107,6 @@ impl Cache {
     }
 
     /// A writer that goes on after the cluster begins to stop: the cache's tasks do not end before this is dropped.
-    #[must_use]
     pub fn writer(&self) -> TaskTrackerToken {
         self.writers.token()
     }
