@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use reader::{Choice, Number, Reader, Setting};
 
+use crate::cache::{CacheSettings, CacheUrl};
 use crate::files::bulk::BulkLimits;
 use crate::http::ServerOptions;
 use crate::records::Collection;
@@ -45,6 +46,9 @@ const LOG_FORMAT: Choice<LogFormat> = Choice {
     values: &[("text", LogFormat::Text), ("json", LogFormat::Json)],
 };
 
+const REDIS_URL: Setting = Setting { name: "REDIS_URL", default: "" };
+const CACHE_TTL: Number = Number::new("CACHE_TTL", "300", 1..=86_400);
+
 /// Every setting but the shards' URLs, with its default; an empty default means that there is none to write down.
 const ALL: &[Setting] = &[
     Setting { name: NUM_SHARDS, default: "" },
@@ -68,6 +72,8 @@ const ALL: &[Setting] = &[
     MAX_LINE_BYTES.setting,
     BULK_BATCH_ROWS.setting,
     COLLECTIONS,
+    REDIS_URL,
+    CACHE_TTL.setting,
 ];
 
 /// A variable that begins like one of ours and is none of ours is a slip of the pen, which must not go unnoticed.
@@ -89,6 +95,9 @@ const PREFIXES: &[&str] = &[
     "BULK_",
     "MAX_BULK_",
     "MAX_LINE_",
+    // Not all of REDIS_: orchestrators tell every container about a service of that name.
+    "REDIS_UR",
+    "CACHE_TT",
 ];
 
 /// What the service is told by its environment.
@@ -110,6 +119,8 @@ pub struct Settings {
     pub bulk: BulkLimits,
     /// `COLLECTIONS`: those that are declared at the start.
     pub collections: Vec<Collection>,
+    /// `REDIS_URL`, `CACHE_TTL`.
+    pub cache: CacheSettings,
 }
 
 /// One thing that is wrong with the settings.
@@ -193,6 +204,10 @@ impl Settings {
                 loads: read.size(&MAX_BULK_LOADS),
             },
             collections: read.parsed(&COLLECTIONS, parse_collections),
+            cache: CacheSettings {
+                url: read.parsed(&REDIS_URL, |url| CacheUrl::parse(url).map(Some)),
+                ttl: Duration::from_secs(read.number(&CACHE_TTL)),
+            },
         };
         read.finish(settings)
     }

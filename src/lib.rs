@@ -4,6 +4,7 @@
 //!
 //! - [`shard`]: slots, the slot map, connections, routing, ownership
 //! - [`wire`]: what clients send and get, before anybody asks what it is about
+//! - [`cache`]: values made of rows, on a Redis server, never older than the last acknowledged write
 //! - [`files`]: what a drive knows about files; group commit and bulk loads
 //! - [`records`]: keyed documents in collections
 //! - [`stats`]: how much is where
@@ -13,6 +14,7 @@
 //! - [`local`]: PostgreSQL servers of our own on this machine
 //! - [`cli`]: the commands, which put all of this together
 
+pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod files;

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, settings};
+use crate::cache::Cache;
 use crate::config::Settings;
 use crate::files::Files;
 use crate::http::{AppState, Server};
@@ -46,14 +47,16 @@ pub(crate) async fn serve(
     listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), CliError> {
     let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
-    let files = Arc::new(Files::start(Arc::clone(&cluster), settings.writer));
-    let records = Arc::new(Records::start(Arc::clone(&cluster), settings.writer));
+    let cache = Cache::start(Arc::clone(&cluster), settings.cache);
+    let files = Arc::new(Files::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
+    let records = Arc::new(Records::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
     declare(&records, settings.collections).await?;
     fold_in_background(&cluster);
     let state = AppState {
         cluster: Arc::clone(&cluster),
         files,
         records,
+        cache,
         bulk: settings.bulk,
         bulk_permits: Semaphore::new(settings.bulk.loads),
         stats_timeout: settings.stats_timeout,

@@ -10,6 +10,7 @@ pub mod bulk;
 mod id;
 mod input;
 mod model;
+mod page_bytes;
 mod service;
 mod store;
 mod writer;

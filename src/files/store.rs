@@ -207,17 +207,17 @@ pub(super) struct Delete {
 }
 
 impl ShardCall for Delete {
-    /// True if there was such a file.
-    type Output = bool;
+    /// Whose file it was, if there was one.
+    type Output = Option<i64>;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<bool>, sqlx::Error> {
-        let row: Option<(Option<Uuid>,)> = sqlx::query_as(include_str!("../../sql/files/delete.sql"))
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Option<i64>>, sqlx::Error> {
+        let row: Option<(Option<i64>,)> = sqlx::query_as(include_str!("../../sql/files/delete.sql"))
             .bind(self.slot.to_sql())
             .bind(shard.to_sql())
             .bind(self.id)
             .fetch_optional(connection)
             .await?;
-        Ok(row.map(|(deleted,)| deleted.is_some()))
+        Ok(row.map(|(user,)| user))
     }
 
     /// The second try would find nothing and say that there never was a file.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::request_id::observe;
 use super::routes::configure;
+use crate::cache::Cache;
 use crate::files::Files;
 use crate::files::bulk::BulkLimits;
 use crate::records::Records;
@@ -47,6 +48,8 @@ pub struct AppState {
     pub files: Arc<Files>,
     /// The documents.
     pub records: Arc<Records>,
+    /// The cache.
+    pub cache: Arc<Cache>,
     /// What a bulk load may ask for.
     pub bulk: BulkLimits,
     /// One for each bulk load that may run at the same time: each holds memory.

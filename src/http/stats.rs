@@ -1,6 +1,7 @@
 //! `GET /stats`: how much is where.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -10,6 +11,8 @@ use utoipa::ToSchema;
 use super::docs::RequestProblems;
 use super::extract::query;
 use super::{AppState, Problem, answer};
+use crate::cache::CacheState;
+use crate::shard::Shard;
 use crate::stats::{Method, ShardStats, Status, gather};
 
 /// How much is where.
@@ -36,6 +39,27 @@ pub(super) struct StatsAnswer {
     #[schema(value_type = BTreeMap<String, u64>, example = json!({"shard_0": 60, "shard_1": 60}))]
     shard_distribution: BTreeMap<String, u64>,
     shards: Vec<ShardAnswer>,
+    #[schema(example = 2)]
+    num_shards: usize,
+    /// Connections that this process has open in its pool to each shard, by the shard's name.
+    #[schema(example = json!({"shard_0": 2, "shard_1": 2}))]
+    shard_pool_sizes: BTreeMap<String, usize>,
+    /// True if this process can use the cache's server.
+    #[schema(example = true)]
+    cache_available: bool,
+    /// Reads that the cache answered, since this process was started.
+    #[schema(example = 900)]
+    cache_hits: u64,
+    /// Reads that a shard had to answer although this process has a cache.
+    #[schema(example = 100)]
+    cache_misses: u64,
+    /// Hits in percent of hits and misses.
+    #[schema(example = 90.0)]
+    cache_hit_rate: f64,
+    /// Keys in the database of the cache's server (`DBSIZE`), a second or two old: those of every process, with short
+    /// marks, and whatever else is kept there. `null` while the cache is not available.
+    #[schema(example = 800)]
+    cache_keys: Option<u64>,
 }
 
 /// One shard's share.
@@ -94,6 +118,8 @@ pub(super) async fn stats(state: Data<AppState>, request: HttpRequest) -> Result
     };
     let stats = gather(&state.cluster, method, deadline).await;
     let total = stats.total_rows();
+    let cache = state.cache.counts();
+    let open = |shard: &Arc<Shard>| (format!("shard_{}", shard.id()), shard.pool_size());
     answer::ok(&StatsAnswer {
         success: stats.shards.iter().any(|shard| shard.rows.is_some()),
         complete: stats.complete,
@@ -102,7 +128,14 @@ pub(super) async fn stats(state: Data<AppState>, request: HttpRequest) -> Result
         total_documents: stats.total_documents(),
         total_shards: stats.shards.len(),
         shard_distribution: stats.shards.iter().filter_map(held).collect(),
+        num_shards: stats.shards.len(),
         shards: stats.shards.into_iter().map(|shard| share(shard, total)).collect(),
+        shard_pool_sizes: state.cluster.shards().iter().map(open).collect(),
+        cache_available: state.cache.state() == CacheState::Healthy,
+        cache_hits: cache.hits,
+        cache_misses: cache.misses,
+        cache_hit_rate: percentage(cache.hits, cache.hits + cache.misses),
+        cache_keys: cache.keys,
     })
 }
 

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! service → catalog (what collections there are)
+//!         → cached (documents in the cache)
 //!         → writer (group commit) ─┐
 //!         → list (pages)          ─┼→ store (statements) → shard
 //!         → load (streams)        ─┘
 //! ```
 
+mod cached;
 mod catalog;
 mod collection;
 mod document;

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cached::{RecordCodec, cache_key};
 use super::catalog::Catalog;
 use super::collection::Place;
 use super::list::{ListAll, ListOfKey};
 use super::store::{Create, Delete, Deleted, Find, Replace, Replaced, Version};
-use super::writer::{Put, Writer, Written};
+use super::writer::{Put, PutRecords, Writer, Written};
 use super::{
-    Collection, CollectionName, Condition, Cursor, Document, Found, Page, PageSize, RecordError, RecordsPerKey, Stored,
+    Collection, CollectionName, Condition, Cursor, Document, Found, Page, PageSize, Record, RecordError, RecordsPerKey,
+    Stored,
 };
+use crate::cache::{Cache, Mark};
 use crate::shard::{Cluster, Gather, IdClock, ShardError, ShardId, WriterLimits};
 use crate::wire::FieldFault;
 
@@ -20,6 +23,7 @@ const PATCH_TRIES: u32 = 20;
 /// The documents of all collections.
 pub struct Records {
     cluster: Arc<Cluster>,
+    cache: Arc<Cache>,
     catalog: Catalog,
     writer: Writer,
     reader: Gather<Find>,
@@ -29,11 +33,11 @@ pub struct Records {
 impl Records {
     /// Starts the writers and readers, which end when the cluster shuts down.
     #[must_use]
-    pub fn start(cluster: Arc<Cluster>, limits: WriterLimits) -> Self {
+    pub fn start(cluster: Arc<Cluster>, cache: Arc<Cache>, limits: WriterLimits) -> Self {
         let catalog = Catalog::new(Arc::clone(&cluster));
-        let writer = Writer::start(Arc::clone(&cluster), limits);
+        let writer = Writer::start(Arc::clone(&cluster), limits, || PutRecords::new(&cache));
         let reader = Gather::start(Arc::clone(&cluster));
-        Self { cluster, catalog, writer, reader, ids: IdClock::default() }
+        Self { cluster, cache, catalog, writer, reader, ids: IdClock::default() }
     }
 
     /// The collections that there are, in the order of their names.
@@ -66,15 +70,20 @@ impl Records {
     /// # Errors
     /// `NotFound`, or the shard's error.
     pub async fn find(&self, collection: &Arc<Collection>, key: &str) -> Result<Found, RecordError> {
-        let place = collection.locate(key)?;
-        self.find_at(collection, &place).await
+        self.find_at(collection, &collection.locate(key)?).await
     }
 
     async fn find_at(&self, collection: &Arc<Collection>, place: &Place) -> Result<Found, RecordError> {
-        let find = Find { collection: Arc::clone(collection), place: place.clone() };
-        let (shard, record) = self.reader.read(find).await?;
-        let record = record.ok_or_else(|| not_found(collection, place))?;
-        Ok(Found { record, shard, from_cache: false })
+        let codec = RecordCodec { key: &place.key };
+        let load = self.load(collection, place);
+        let found = Box::pin(self.cache.read(&cache_key(collection, place), &codec, load)).await?;
+        let record = found.value.ok_or_else(|| not_found(collection, place))?;
+        Ok(Found { record, shard: found.shard, from_cache: found.from_cache })
+    }
+
+    /// The document as its shard has it.
+    async fn load(&self, collection: &Arc<Collection>, place: &Place) -> Result<(ShardId, Option<Record>), ShardError> {
+        self.reader.read(Find { collection: Arc::clone(collection), place: place.clone() }).await
     }
 
     /// Stores a new document, by the field that holds its shard key; gives where.
@@ -132,7 +141,9 @@ impl Records {
             }
             Condition::Absent => {
                 let call = Create { collection: &collection.name, place: &place, document: &document };
+                let mark = self.cache.before_write(vec![cache_key(collection, &place)]).await;
                 let (shard, state) = self.cluster.run(place.slot, &call).await?;
+                after(mark, state.is_some()).await?;
                 let taken = || RecordError::Exists { collection: collection.name.clone(), key: place.key.clone() };
                 let state = state.ok_or_else(taken)?;
                 Ok(stored(place, shard, state, true))
@@ -152,7 +163,10 @@ impl Records {
         condition: Condition,
     ) -> Result<(ShardId, Version), RecordError> {
         let call = Replace { collection: &collection.name, place, document, expected: condition.version() };
-        match self.cluster.run(place.slot, &call).await? {
+        let mark = self.cache.before_write(vec![cache_key(collection, place)]).await;
+        let (shard, outcome) = self.cluster.run(place.slot, &call).await?;
+        after(mark, matches!(outcome, Replaced::Done(_))).await?;
+        match (shard, outcome) {
             (shard, Replaced::Done(state)) => Ok((shard, state)),
             (_, Replaced::Changed(found)) => Err(RecordError::Changed { found: Some(found) }),
             (_, Replaced::OtherKey) => Err(RecordError::KeyFixed),
@@ -176,7 +190,8 @@ impl Records {
         let mut place = collection.locate(key)?;
         for _ in 0..PATCH_TRIES {
             // From the shard: a cached one may be about to change.
-            let Found { mut record, .. } = self.find_at(collection, &place).await?;
+            let (_, record) = self.load(collection, &place).await?;
+            let mut record = record.ok_or_else(|| not_found(collection, &place))?;
             if condition.version().is_some_and(|version| version != record.version) {
                 return Err(RecordError::Changed { found: Some(record.version) });
             }
@@ -209,7 +224,10 @@ impl Records {
     ) -> Result<ShardId, RecordError> {
         let place = collection.locate(key)?;
         let call = Delete { collection: &collection.name, place: &place, expected: condition.version() };
-        match self.cluster.run(place.slot, &call).await? {
+        let mark = self.cache.before_write(vec![cache_key(collection, &place)]).await;
+        let (shard, outcome) = self.cluster.run(place.slot, &call).await?;
+        after(mark, matches!(outcome, Deleted::Done)).await?;
+        match (shard, outcome) {
             (shard, Deleted::Done) => Ok(shard),
             (_, Deleted::Changed(found)) => Err(RecordError::Changed { found: Some(found) }),
             (_, Deleted::Missing) => Err(not_found(collection, &place)),
@@ -260,6 +278,15 @@ impl Records {
     pub(super) fn place_new(&self, collection: &Collection, document: &Document) -> Result<Place, FieldFault> {
         collection.place_new(document, &self.ids)
     }
+}
+
+/// After the shard's answer: a change is told only when no cache shows the document as it was before.
+async fn after(mark: Mark, changed: bool) -> Result<(), ShardError> {
+    if changed {
+        return mark.settle().await;
+    }
+    mark.release();
+    Ok(())
 }
 
 fn stored(place: Place, shard: ShardId, state: Version, created: bool) -> Stored {

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use sqlx::Row as _;
 use sqlx::postgres::{PgBindIterExt, PgConnection};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::cached::cache_key;
 use super::collection::Place;
 use super::store::Version;
 use super::{Collection, Document};
+use crate::cache::{Cache, Mark};
 use crate::shard::{BatchWrite, GroupCommit, Slot};
 
 /// The lanes of all shards.
@@ -36,11 +39,22 @@ pub(super) struct Written {
 }
 
 /// Stores each document; the last of those that come for one key at the same time stays.
-pub(super) struct PutRecords;
+pub(super) struct PutRecords {
+    cache: Arc<Cache>,
+    /// Until the last write is answered, the cache must be there.
+    _writer: TaskTrackerToken,
+}
+
+impl PutRecords {
+    pub(super) fn new(cache: &Arc<Cache>) -> Self {
+        Self { cache: Arc::clone(cache), _writer: cache.writer() }
+    }
+}
 
 impl BatchWrite for PutRecords {
     type Row = Put;
     type Answer = Written;
+    type Mark = Mark;
 
     fn slot(put: &Put) -> Slot {
         put.place.slot
@@ -48,6 +62,10 @@ impl BatchWrite for PutRecords {
 
     fn order(a: &Put, b: &Put) -> Ordering {
         a.id().cmp(&b.id())
+    }
+
+    async fn before(&self, puts: &[&Put]) -> Mark {
+        self.cache.before_write(puts.iter().map(|put| cache_key(&put.collection, &put.place)).collect()).await
     }
 
     async fn store(connection: &mut PgConnection, puts: &[&Put]) -> Result<Vec<Written>, sqlx::Error> {

@@ -262,7 +262,7 @@ impl ShardCall for LoadMap {
 }
 
 /// The copy of the map in the database that `connection` leads to, if it is whole.
-pub(super) async fn load_map(connection: &mut PgConnection) -> Result<Option<SlotMap>, sqlx::Error> {
+pub(crate) async fn load_map(connection: &mut PgConnection) -> Result<Option<SlotMap>, sqlx::Error> {
     let (owners, epochs): (Option<Vec<i32>>, Option<Vec<i64>>) =
         sqlx::query_as(include_str!("../../sql/shard/load_map.sql")).fetch_one(connection).await?;
     Ok(owners.zip(epochs).and_then(|(owners, epochs)| SlotMap::from_columns(&owners, &epochs)))

@@ -22,14 +22,14 @@ mod setup;
 mod slot;
 mod start;
 
-pub(crate) use cluster::MovingSlot;
 pub use cluster::{Cluster, ShardCall};
+pub(crate) use cluster::{MovingSlot, load_map};
 pub use coverage::Coverage;
 pub use error::{DbFault, ShardError};
 pub(crate) use error::{is_duplicate_key, refused_slots};
 pub use gather::{BatchRead, Gather};
 pub use group_commit::WriterLimits;
-pub(crate) use group_commit::{BatchWrite, GroupCommit};
+pub(crate) use group_commit::{BatchWrite, GroupCommit, WriteMark};
 pub use health::ShardState;
 pub use id::IdClock;
 pub(crate) use id::{hashed_id, slot_in};

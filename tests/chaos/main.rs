@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a run fails")]
 #![expect(clippy::large_futures, reason = "a test has stack enough")]
 
+mod cache;
 #[path = "../it/support/mod.rs"]
 mod support;
 
@@ -231,16 +232,21 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let (mut seed, mut seconds) = (rand::random_range(0..1_000_000), 900);
+    let (mut shards, mut with_cache) = (true, true);
     let number = |word: Option<String>| word.and_then(|word| word.parse().ok()).expect("a number");
     while let Some(word) = words.next() {
         match word.as_str() {
             "--short" => seconds = 60,
             "--seconds" => seconds = number(words.next()),
+            "--only-shards" => with_cache = false,
+            "--only-cache" => shards = false,
             "--seed" => seed = number(words.next()),
             _ => panic!("{word}: not known; see tests/chaos/run"),
         }
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let good = runtime.block_on(run(seed, Duration::from_secs(seconds)));
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let time = Duration::from_secs(seconds);
+    let good = !shards || runtime.block_on(run(seed, time));
+    let fresh = !with_cache || runtime.block_on(cache::run(seed, time));
+    if good && fresh { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

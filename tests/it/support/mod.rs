@@ -1,10 +1,12 @@
 //! What the integration tests stand on: waiting, servers, the running program.
 
 pub mod api;
+pub mod cache;
 pub mod load;
 pub mod moves;
 pub mod pack;
 pub mod poll;
 pub mod program;
 pub mod proxy;
+pub mod race;
 pub mod servers;
