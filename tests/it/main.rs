@@ -25,6 +25,7 @@ mod ownership;
 mod proxy;
 mod query;
 mod records;
+mod records_cache;
 mod service;
 mod simple_calls;
 mod start;
