@@ -10,6 +10,7 @@ use actix_web::{FromRequest, HttpRequest};
 use futures_util::StreamExt;
 use futures_util::future::ready;
 use serde::Deserialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Code, Problem};
 use crate::records::MAX_DOCUMENT_BYTES;
@@ -22,8 +23,36 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest body that holds a document, before and after it is unpacked: the document and what stands around it.
 pub(super) const MAX_DOCUMENT_BODY: usize = MAX_DOCUMENT_BYTES + MAX_BODY;
 
+/// Bodies longer than [`MAX_BODY`] that are in memory at the same time, with what is made of them.
+const LARGE_BODIES: usize = 16;
+/// How long a large body waits for its turn.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+
+static TURNS: Semaphore = Semaphore::const_new(LARGE_BODIES);
+
 /// A JSON body of at most `LIMIT` bytes, unpacked and whole.
-pub(super) struct JsonBody<const LIMIT: usize = MAX_BODY>(Bytes);
+pub(super) struct JsonBody<const LIMIT: usize = MAX_BODY> {
+    bytes: Bytes,
+    /// Held until the request is answered.
+    _turn: Turn,
+}
+
+/// A large body's right to be in memory; small ones need none.
+#[derive(Default)]
+struct Turn(Option<SemaphorePermit<'static>>);
+
+impl Turn {
+    /// To be called before a body grows to so many bytes.
+    async fn take(&mut self, bytes: usize) -> Result<(), Problem> {
+        if bytes > MAX_BODY && self.0.is_none() {
+            let turn = tokio::time::timeout(TURN_TIMEOUT, TURNS.acquire()).await;
+            let overloaded =
+                || Problem::new(Code::TooManyLargeBodies, "too many large bodies are coming in; try again");
+            self.0 = Some(turn.ok().and_then(Result::ok).ok_or_else(overloaded)?);
+        }
+        Ok(())
+    }
+}
 
 impl<const LIMIT: usize> FromRequest for JsonBody<LIMIT> {
     type Error = Problem;
@@ -37,11 +66,13 @@ impl<const LIMIT: usize> FromRequest for JsonBody<LIMIT> {
         };
         let payload = payload.take();
         Box::pin(async move {
-            let packed = collect(payload, LIMIT).await?;
-            match encoding {
-                Encoding::Identity => Ok(Self(packed)),
-                Encoding::Gzip | Encoding::Zstd => unpack(&packed, encoding, LIMIT).await.map(Self),
-            }
+            let mut turn = Turn::default();
+            let packed = collect(payload, LIMIT, &mut turn).await?;
+            let bytes = match encoding {
+                Encoding::Identity => packed,
+                Encoding::Gzip | Encoding::Zstd => unpack(&packed, encoding, LIMIT, &mut turn).await?,
+            };
+            Ok(Self { bytes, _turn: turn })
         })
     }
 }
@@ -49,14 +80,14 @@ impl<const LIMIT: usize> FromRequest for JsonBody<LIMIT> {
 impl<const LIMIT: usize> JsonBody<LIMIT> {
     /// The body's bytes, which may be any JSON value or none.
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     /// Reads the body as a JSON object. What it makes may borrow from the body.
     pub(super) fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, Problem> {
         // serde would take an array for a struct, field by field.
-        match self.0.iter().find(|byte| !byte.is_ascii_whitespace()) {
-            Some(b'{') => read_json(&self.0).map_err(Problem::from),
+        match self.bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'{') => read_json(&self.bytes).map_err(Problem::from),
             Some(_) => Err(Problem::new(Code::InvalidBody, "the body must be a JSON object")),
             None => Err(Problem::new(Code::InvalidBody, "the body is empty; it must be a JSON object")),
         }
@@ -104,15 +135,17 @@ fn too_large(limit: usize) -> Problem {
 }
 
 /// The whole body as it comes. A body in one piece, as most are, is not copied.
-async fn collect(mut payload: Payload, limit: usize) -> Result<Bytes, Problem> {
+async fn collect(mut payload: Payload, limit: usize, turn: &mut Turn) -> Result<Bytes, Problem> {
     let collecting = async {
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| Problem::new(Code::IncompleteBody, "the body broke off before its end"))?;
-            if first.len().max(all.len()) + chunk.len() > limit {
+            let length = first.len().max(all.len()) + chunk.len();
+            if length > limit {
                 return Err(too_large(limit));
             }
+            turn.take(length).await?;
             if first.is_empty() && all.is_empty() {
                 first = chunk;
             } else {
@@ -130,14 +163,17 @@ async fn collect(mut payload: Payload, limit: usize) -> Result<Bytes, Problem> {
     })
 }
 
-async fn unpack(packed: &[u8], encoding: Encoding, limit: usize) -> Result<Bytes, Problem> {
+async fn unpack(packed: &[u8], encoding: Encoding, limit: usize, turn: &mut Turn) -> Result<Bytes, Problem> {
     let mut body = Body::new(packed, encoding);
     let mut unpacked = BytesMut::new();
     loop {
         match body.next_chunk().await? {
             [] => return Ok(unpacked.freeze()),
             chunk if unpacked.len() + chunk.len() > limit => return Err(too_large(limit)),
-            chunk => unpacked.extend_from_slice(chunk),
+            chunk => {
+                turn.take(unpacked.len() + chunk.len()).await?;
+                unpacked.extend_from_slice(chunk);
+            }
         }
     }
 }
@@ -160,6 +196,10 @@ mod tests {
     use super::*;
     use crate::files::{FileInput, PatchInput};
 
+    fn body_of(text: &'static [u8]) -> JsonBody {
+        JsonBody { bytes: Bytes::from_static(text), _turn: Turn::default() }
+    }
+
     #[test]
     fn a_wrong_body_names_its_field() {
         for (body, code, field) in [
@@ -177,14 +217,13 @@ mod tests {
             ("{\"user_id\":1,\"file_name\":\"a\",\"modified_at\":\"today\"}", Code::InvalidField, Some("modified_at")),
             ("{\"user_id\":1,\"file_name\":\"a\",\"file_id\":\"7\"}", Code::InvalidField, Some("file_id")),
         ] {
-            let problem =
-                JsonBody::<MAX_BODY>(Bytes::from_static(body.as_bytes())).parse::<FileInput<'_>>().unwrap_err();
+            let problem = body_of(body.as_bytes()).parse::<FileInput<'_>>().unwrap_err();
             assert_eq!((problem.code(), problem.field_name()), (code, field), "{body}");
         }
-        let cut = JsonBody::<MAX_BODY>(Bytes::from_static(b"{\"user_id\":1,\"file_name\":\"a\xff\"}"));
+        let cut = body_of(b"{\"user_id\":1,\"file_name\":\"a\xff\"}");
         let problem = cut.parse::<FileInput<'_>>().unwrap_err();
         assert_eq!((problem.code(), problem.field_name()), (Code::InvalidBody, None));
-        let patch = JsonBody::<MAX_BODY>(Bytes::from_static(b"{\"file_id\":\"x\"}"));
+        let patch = body_of(b"{\"file_id\":\"x\"}");
         assert_eq!(patch.parse::<PatchInput<'_>>().unwrap_err().field_name(), Some("file_id"));
     }
 
@@ -202,7 +241,7 @@ mod tests {
             let (request, mut payload) = request.to_http_parts();
             JsonBody::<MAX_BODY>::from_request(&request, &mut payload)
                 .await
-                .map(|body| body.0)
+                .map(|body| body.bytes)
                 .map_err(|problem| problem.code())
         }
         let small = b"{\"user_id\":1}";

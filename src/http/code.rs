@@ -84,6 +84,8 @@ codes! {
     ShardUnavailable = "shard_unavailable", SERVICE_UNAVAILABLE, "A shard is not available";
     /// As many bulk loads as the process takes are running.
     TooManyLoads = "too_many_loads", SERVICE_UNAVAILABLE, "Too many bulk loads at once";
+    /// As many large bodies as the process takes are in memory.
+    TooManyLargeBodies = "too_many_large_bodies", SERVICE_UNAVAILABLE, "Too many large bodies at once";
     /// The shard has too much to do.
     ShardOverloaded = "shard_overloaded", SERVICE_UNAVAILABLE, "A shard has too much to do";
     /// The user's data is on its way to another shard.

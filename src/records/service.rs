@@ -7,7 +7,7 @@ use super::cached::{RecordCodec, cache_key};
 use super::catalog::Catalog;
 use super::collection::Place;
 use super::list::{ListAll, ListOfKey};
-use super::store::{Create, Delete, Deleted, Find, Replace, Replaced, Version};
+use super::store::{Create, Delete, Deleted, Find, Looked, Replace, Replaced, Version};
 use super::writer::{Put, PutRecords, Writer, Written};
 use super::{
     Collection, CollectionName, Condition, Cursor, Document, Found, Page, PageSize, Record, RecordError, RecordsPerKey,
@@ -83,7 +83,15 @@ impl Records {
 
     /// The document as its shard has it.
     async fn load(&self, collection: &Arc<Collection>, place: &Place) -> Result<(ShardId, Option<Record>), ShardError> {
-        self.reader.read(Find { collection: Arc::clone(collection), place: place.clone() }).await
+        let find = || Find { collection: Arc::clone(collection), place: place.clone() };
+        let (mut shard, mut looked) = self.reader.read(find()).await?;
+        if matches!(looked, Looked::Large) {
+            (shard, looked) = self.cluster.run(place.slot, &find()).await?;
+        }
+        match looked {
+            Looked::Found(record) => Ok((shard, record)),
+            Looked::Large => Ok((shard, None)), // never: alone it is read whatever its size
+        }
     }
 
     /// Stores a new document, by the field that holds its shard key; gives where.

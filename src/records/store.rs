@@ -34,10 +34,18 @@ pub(super) struct Find {
     pub(super) place: Place,
 }
 
-impl ShardCall for Find {
-    type Output = Option<Record>;
+/// What was found.
+pub(super) enum Looked {
+    /// The document, if there is one.
+    Found(Option<Record>),
+    /// There is one that is too large to be read together with others.
+    Large,
+}
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Option<Record>>, sqlx::Error> {
+impl ShardCall for Find {
+    type Output = Looked;
+
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Looked>, sqlx::Error> {
         let row = sqlx::query(include_str!("../../sql/records/find.sql"))
             .bind(self.collection.name.as_str())
             .bind(&*self.place.key)
@@ -45,7 +53,7 @@ impl ShardCall for Find {
             .bind(shard.to_sql())
             .fetch_optional(connection)
             .await?;
-        row.map(|row| record_in(&row, 0, &self.place.key)).transpose()
+        row.map(|row| record_in(&row, 0, &self.place.key).map(Looked::Found)).transpose()
     }
 }
 
@@ -58,7 +66,7 @@ impl BatchRead for Find {
         reads: &[Self],
         connection: &mut PgConnection,
         shard: ShardId,
-    ) -> Result<Vec<Option<Option<Record>>>, sqlx::Error> {
+    ) -> Result<Vec<Option<Looked>>, sqlx::Error> {
         let rows = sqlx::query(include_str!("../../sql/records/find_batch.sql"))
             .bind(reads.iter().map(|read| read.collection.name.as_str()).bind_iter())
             .bind(reads.iter().map(|read| &*read.place.key).bind_iter())
@@ -66,12 +74,14 @@ impl BatchRead for Find {
             .bind(shard.to_sql())
             .fetch_all(connection)
             .await?;
-        let mut found: Vec<Option<Option<Record>>> = reads.iter().map(|_| None).collect();
+        let mut found: Vec<Option<Looked>> = reads.iter().map(|_| None).collect();
         for row in &rows {
             let place: i64 = row.try_get(0)?; // from 1
             let place = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
             if let Some((answer, read)) = place.and_then(|place| Some((found.get_mut(place)?, reads.get(place)?))) {
-                *answer = Some(record_in(row, 1, &read.place.key)?);
+                let record = record_in(row, 1, &read.place.key)?;
+                let is_large = record.is_none() && row.try_get::<Option<i64>, _>(2)?.is_some();
+                *answer = Some(if is_large { Looked::Large } else { Looked::Found(record) });
             }
         }
         Ok(found)
@@ -201,7 +211,8 @@ impl ShardCall for Delete<'_> {
 
 /// The document in a row's columns from `first` on, or `None` if they are null.
 pub(super) fn record_in(row: &PgRow, first: usize, key: &str) -> Result<Option<Record>, sqlx::Error> {
-    let Some(text) = row.try_get::<Option<String>, _>(first)? else { return Ok(None) };
+    // Unchecked: PostgreSQL sends json as it sends text, and the driver would not take the one for the other.
+    let Some(text) = row.try_get_unchecked::<Option<String>, _>(first)? else { return Ok(None) };
     let Version { version, created_at, updated_at } = Version::in_row(row, first + 1)?;
     Ok(Some(Record { key: key.into(), document: Document::stored(text)?, version, created_at, updated_at }))
 }

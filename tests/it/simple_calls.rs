@@ -173,3 +173,37 @@ async fn objects_under_ids_of_their_own() {
     let head = api.request(Method::HEAD, &format!("/data/{}", ids[0])).send().await.unwrap();
     assert_eq!(head.status(), StatusCode::OK);
 }
+
+/// Documents of a mebibyte each, more at once than the process takes: all are stored, and all come back, together.
+#[tokio::test]
+async fn large_documents_wait_for_their_turn() {
+    let cluster = TestCluster::migrated(2).await;
+    let api = Api::start(&cluster).await;
+    let value = |key: usize| key.to_string().repeat(500_000);
+    let writes = (10..50).map(|key| {
+        let api = &api;
+        async move { api.post_json("/write", &json!({"key": format!("large-{key}"), "value": value(key)})).await }
+    });
+    for (status, answer) in futures_util::future::join_all(writes).await {
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+    let reads = (10..50).map(|key| {
+        let api = &api;
+        async move { (key, api.get_json(&format!("/read/large-{key}")).await) }
+    });
+    for (key, (status, found)) in futures_util::future::join_all(reads).await {
+        assert_eq!((status, found["value"] == json!(value(key))), (StatusCode::OK, true), "{key}");
+    }
+    let (mut seen, mut path) = (0, "/records/kv".to_owned());
+    loop {
+        let (_, page) = api.get_json(&path).await;
+        let count = page["record_count"].as_u64().unwrap();
+        assert!((1..=4).contains(&count), "a page is bounded by its bytes: {count}");
+        seen += count;
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/records/kv?cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, 40);
+}
