@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::health::{Watch, watch_shard};
+use super::pool::Pool;
 use super::{DbFault, Shard, ShardError, ShardId, ShardLimits, ShardState, Slot, SlotMap};
 
 /// How often the map is read again even if nobody was refused.
@@ -178,6 +179,11 @@ impl Cluster {
         self.tasks.spawn_on(task, &self.runtime);
     }
 
+    /// As [`Cluster::spawn`], on the runtime that this is called on, with which the task may end.
+    pub(super) fn spawn_here(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
     /// The runtime of the background tasks: work that a request hands over goes on beside the request's own thread.
     #[must_use]
     pub fn runtime(&self) -> &Handle {
@@ -223,9 +229,14 @@ impl Shard {
     /// # Errors
     /// See [`ShardError`]; never `Moving`.
     pub async fn run<C: ShardCall>(&self, call: &C) -> Result<Option<C::Output>, ShardError> {
+        self.run_on(self.pool(), call).await
+    }
+
+    /// As [`Shard::run`], on a connection of this pool.
+    pub(super) async fn run_on<C: ShardCall>(&self, pool: &Pool, call: &C) -> Result<Option<C::Output>, ShardError> {
         let mut reconnects = 0;
         loop {
-            let mut lease = self.lease().await?;
+            let mut lease = self.lease_from(pool).await?;
             let error = match self.while_healthy_for(call.time_limit(), call.call(&mut lease, self.id())).await? {
                 Ok(output) => {
                     lease.give_back();

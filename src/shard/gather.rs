@@ -1,31 +1,34 @@
 //! Gathered reads: small reads that are asked for at the same time are answered by one statement.
 //!
-//! Each shard has a bounded queue and a few lanes. A lane takes what is in the queue, reads all of it by one statement
-//! and answers each caller; while it waits for the shard, the next callers gather. Most of a small read's cost is that of
-//! a statement, so this serves more reads with the same PostgreSQL (docs/decisions/0010-gathered-reads.md).
+//! Each thread that asks has a lane for each shard: a bounded queue and a task. The lane takes what is in the queue, reads
+//! all of it by one statement and answers each caller; while it waits for the shard, the next callers gather. Most of a
+//! small read's cost is that of a statement, so this serves more reads with the same PostgreSQL
+//! (docs/decisions/0010-gathered-reads.md).
 //!
-//! A read that finds nobody before it goes straight to the shard, as the way through the queue costs it time and gathers
-//! nothing.
+//! The lane and its connection live on the runtime of the thread that asks: of what a read costs besides the statement,
+//! most was waking other threads. An HTTP worker that ends takes its lanes with it, after its requests; nothing is lost,
+//! as these are reads.
 
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sqlx::PgConnection;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::MovingSlot;
+use super::pool::Pool;
 use super::{Cluster, Shard, ShardCall, ShardError, ShardId, Slot};
 
-/// Reads that may wait for one shard; more are refused as overload.
+/// Reads of one thread that may wait for one shard; more are refused as overload.
 const QUEUE: usize = 4096;
 /// Reads in one statement.
 const BATCH: usize = 64;
-/// Batches that one shard reads at the same time.
-const LANES: usize = 1;
-/// Reads of one shard that go straight to it at the same time.
-const STRAIGHT: usize = 1;
 
 /// A small read of one slot. As a [`ShardCall`] it is read alone, and [`BatchRead::call_all`] reads many at once.
 pub trait BatchRead: ShardCall<Output: 'static> + Send + 'static {
@@ -58,50 +61,54 @@ struct Waiting<R: BatchRead> {
     reply: oneshot::Sender<Reply<R>>,
 }
 
-/// The way to one shard.
-struct Gate<R: BatchRead> {
-    queue: mpsc::Sender<Waiting<R>>,
-    straight: AtomicUsize,
+/// The number of the next `Gather`: each has its own.
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// The queues of this thread's lanes, one a shard, by the number of their `Gather`.
+    static QUEUES: RefCell<HashMap<usize, Box<dyn Any>>> = RefCell::new(HashMap::new());
 }
 
-impl<R: BatchRead> Gate<R> {
-    /// A place on the straight way, if one is free.
-    fn enter(&self) -> Option<Straight<'_>> {
-        let place = Straight(&self.straight);
-        // Relaxed: the number orders nothing; a race gives one place too many or too few for a moment.
-        (self.straight.fetch_add(1, Ordering::Relaxed) < STRAIGHT).then_some(place)
-    }
-}
-
-/// A place on the straight way, given back when it is dropped.
-struct Straight<'a>(&'a AtomicUsize);
-
-impl Drop for Straight<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+/// One thread's queues, in the order of the shards.
+type Queues<R> = Vec<mpsc::Sender<Waiting<R>>>;
 
 /// The lanes of all shards, for one kind of read.
 pub struct Gather<R: BatchRead> {
     cluster: Arc<Cluster>,
-    gates: Vec<Gate<R>>,
+    number: usize,
+    kind: PhantomData<fn(R)>,
 }
 
 impl<R: BatchRead> Gather<R> {
-    /// Starts the lanes. They end when the cluster shuts down.
+    /// Lanes on these shards; each starts when its thread first asks, and ends when the cluster shuts down.
     #[must_use]
     pub fn start(cluster: Arc<Cluster>) -> Self {
-        let start_lanes = |shard: &Arc<Shard>| {
+        // Relaxed: the number orders nothing.
+        Self { cluster, number: NEXT.fetch_add(1, Ordering::Relaxed), kind: PhantomData }
+    }
+
+    /// This thread's lanes.
+    fn start_lanes(&self) -> Queues<R> {
+        let start_lane = |shard: &Arc<Shard>| {
             let (sender, queue) = mpsc::channel(QUEUE);
-            let queue = Arc::new(Mutex::new(queue));
-            for _ in 0..LANES {
-                cluster.spawn(run_lane::<R>(Arc::clone(shard), Arc::clone(&queue), cluster.stopping().clone()));
-            }
-            Gate { queue: sender, straight: AtomicUsize::new(0) }
+            let stop = self.cluster.stopping().clone();
+            self.cluster.spawn_here(run_lane(Arc::clone(shard), shard.pool_here(), queue, stop));
+            sender
         };
-        let gates = cluster.shards().iter().map(start_lanes).collect();
-        Self { cluster, gates }
+        self.cluster.shards().iter().map(start_lane).collect()
+    }
+
+    /// Puts a read into this thread's queue for the shard.
+    fn enqueue(&self, shard: ShardId, waiting: Waiting<R>) -> Result<(), ShardError> {
+        QUEUES.with_borrow_mut(|all| {
+            let queues = all.entry(self.number).or_insert_with(|| Box::new(self.start_lanes()));
+            let queues: &mut Queues<R> = queues.downcast_mut().ok_or(ShardError::Moving)?;
+            let queue = queues.get(shard.index()).ok_or(ShardError::Moving)?;
+            queue.try_send(waiting).map_err(|error| match error {
+                TrySendError::Full(_) => ShardError::Overloaded { shard },
+                TrySendError::Closed(_) => ShardError::Unavailable { shard },
+            })
+        })
     }
 
     /// Reads on the shard that owns the slot, as [`Cluster::run`] does, together with others who ask now.
@@ -115,15 +122,8 @@ impl<R: BatchRead> Gather<R> {
             let shard = self.cluster.owner(slot)?;
             shard.check()?;
             let id = shard.id();
-            let gate = self.gates.get(id.index()).ok_or(ShardError::Moving)?;
-            if let Some(_place) = gate.enter() {
-                return self.cluster.run(slot, &read).await;
-            }
             let (reply, answer) = oneshot::channel();
-            gate.queue.try_send(Waiting { read, reply }).map_err(|error| match error {
-                TrySendError::Full(_) => ShardError::Overloaded { shard: id },
-                TrySendError::Closed(_) => ShardError::Unavailable { shard: id },
-            })?;
+            self.enqueue(id, Waiting { read, reply })?;
             match shard.while_healthy(answer).await? {
                 Ok(Reply::Answer(output)) => return Ok((id, output)),
                 Ok(Reply::NotOwner(back)) => read = back,
@@ -137,19 +137,19 @@ impl<R: BatchRead> Gather<R> {
 
 async fn run_lane<R: BatchRead>(
     shard: Arc<Shard>,
-    queue: Arc<Mutex<mpsc::Receiver<Waiting<R>>>>,
+    pool: Pool,
+    mut queue: mpsc::Receiver<Waiting<R>>,
     stop: CancellationToken,
 ) {
     loop {
         let mut batch = Vec::with_capacity(BATCH);
-        let gathering = async { queue.lock().await.recv_many(&mut batch, BATCH).await };
-        match stop.run_until_cancelled(gathering).await {
+        match stop.run_until_cancelled(queue.recv_many(&mut batch, BATCH)).await {
             None | Some(0) => return,
             Some(_) => {}
         }
         batch.retain(|waiting| !waiting.reply.is_closed());
         if !batch.is_empty() {
-            answer_batch(&shard, batch).await;
+            answer_batch(&shard, &pool, batch).await;
         }
     }
 }
@@ -165,10 +165,10 @@ impl<R: BatchRead> ShardCall for Batch<R> {
     }
 }
 
-async fn answer_batch<R: BatchRead>(shard: &Shard, batch: Vec<Waiting<R>>) {
+async fn answer_batch<R: BatchRead>(shard: &Shard, pool: &Pool, batch: Vec<Waiting<R>>) {
     let (reads, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.read, waiting.reply)).unzip();
     let reads = Batch(reads);
-    let result = Box::pin(shard.run(&reads)).await;
+    let result = Box::pin(shard.run_on(pool, &reads)).await;
     // A caller who went away does not want to know.
     match result {
         Ok(answers) => {

@@ -78,7 +78,7 @@ async fn many_reads_are_few_statements_and_each_has_its_own_answer() {
     assert!((300..330).contains(&sizes.iter().sum::<usize>()), "{sizes:?}");
     assert!(sizes.len() < 30, "{sizes:?}");
 
-    // Who is in a batch with a fault is told of it, and the next one is not. A read that went straight has no batch.
+    // Who is in a batch with a fault is told of it, and the next one is not.
     let answers = join_all((1..100).map(|number| ask(number * -2))).await;
     assert!(answers.iter().any(|answer| matches!(answer, Err(ShardError::Unexpected { .. }))), "{answers:?}");
     assert_eq!(ask(10).await.unwrap().1, 10);
