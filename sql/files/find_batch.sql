@@ -4,8 +4,7 @@ SELECT wanted.place, f.*
   FROM unnest($1::int[], $2::uuid[]) WITH ORDINALITY AS wanted (slot, file_id, place)
   JOIN shardrive.slot_map AS m ON m.slot = wanted.slot AND m.owner = $3
   LEFT JOIN LATERAL (
-        SELECT file_id, user_id, file_name, coalesce(path, file_name) AS path, mime_type, checksum, size_bytes,
-               modified_at, created_at, updated_at
+        SELECT file_id, file_name, path, mime_type, checksum, size_bytes, modified_at, created_at, updated_at, user_id
           FROM file_metadata
          WHERE file_id = wanted.file_id AND shardrive.slot_of(user_id) = wanted.slot
          LIMIT 1

@@ -66,7 +66,7 @@ impl ShardCall for ListByUser {
         if rows.is_empty() {
             return Ok(None);
         }
-        rows.iter().filter_map(|row| file_in(row, 0).transpose()).collect::<Result<_, _>>().map(Some)
+        rows.iter().filter_map(|row| file_of(row, 0, self.user.get()).transpose()).collect::<Result<_, _>>().map(Some)
     }
 }
 
@@ -87,13 +87,13 @@ impl BatchRead for ListByUser {
             .bind(shard.to_sql())
             .fetch_all(connection)
             .await?;
-        let mut found: Vec<Option<Vec<File>>> = vec![None; pages.len()];
+        let mut found: Vec<(&Self, Option<Vec<File>>)> = pages.iter().map(|page| (page, None)).collect();
         for row in &rows {
-            if let Some(page) = place_of(row, &mut found)? {
-                page.get_or_insert_default().extend(file_in(row, 1)?);
+            if let Some((page, files)) = place_of(row, &mut found)? {
+                files.get_or_insert_default().extend(file_of(row, 1, page.user.get())?);
             }
         }
-        Ok(found)
+        Ok(found.into_iter().map(|(_, files)| files).collect())
     }
 }
 
@@ -232,21 +232,34 @@ fn place_of<'a, T>(row: &PgRow, entries: &'a mut [T]) -> Result<Option<&'a mut T
     Ok(usize::try_from(place).ok().and_then(|place| entries.get_mut(place.checked_sub(1)?)))
 }
 
-/// The file in a row's columns from `first` on, or `None` if they are null. By position and without a look at the
-/// columns' types, which the statements fix: it is the hot path.
+/// The file in a row's columns from `first` on, whose user stands behind them, or `None` if they are null.
 fn file_in(row: &PgRow, first: usize) -> Result<Option<File>, sqlx::Error> {
+    match row.try_get_unchecked(first + USER_COLUMN)? {
+        Some(user) => file_of(row, first, user),
+        None => Ok(None),
+    }
+}
+
+/// Behind the columns that [`file_of`] reads.
+const USER_COLUMN: usize = 9;
+
+/// The file of a user in a row's columns from `first` on, or `None` if they are null. By position, and without a look at
+/// their types: it is the hot path.
+fn file_of(row: &PgRow, first: usize, user_id: i64) -> Result<Option<File>, sqlx::Error> {
     let Some(file_id) = row.try_get_unchecked(first)? else { return Ok(None) };
+    let file_name: String = row.try_get_unchecked(first + 1)?;
+    let path: Option<String> = row.try_get_unchecked(first + 2)?;
     Ok(Some(File {
         file_id,
-        user_id: row.try_get_unchecked(first + 1)?,
-        file_name: row.try_get_unchecked(first + 2)?,
-        path: row.try_get_unchecked(first + 3)?,
-        mime_type: row.try_get_unchecked(first + 4)?,
-        checksum: row.try_get_unchecked(first + 5)?,
-        size_bytes: row.try_get_unchecked(first + 6)?,
-        modified_at: time_in(row, first + 7)?,
-        created_at: time_in(row, first + 8)?.ok_or_else(|| faulty(first + 8))?,
-        updated_at: time_in(row, first + 9)?.ok_or_else(|| faulty(first + 9))?,
+        user_id,
+        path: path.unwrap_or_else(|| file_name.clone()),
+        file_name,
+        mime_type: row.try_get_unchecked(first + 3)?,
+        checksum: row.try_get_unchecked(first + 4)?,
+        size_bytes: row.try_get_unchecked(first + 5)?,
+        modified_at: time_in(row, first + 6)?,
+        created_at: time_in(row, first + 7)?.ok_or_else(|| faulty(first + 7))?,
+        updated_at: time_in(row, first + 8)?.ok_or_else(|| faulty(first + 8))?,
     }))
 }
 
