@@ -108,7 +108,7 @@ fn only_some_modules_know_the_outside() {
         ("env::var", &["config"]),
         ("dotenvy", &["config"]),
         ("clap", &["cli"]),
-        ("redis", &["cache"]),
+        ("redis::", &["cache"]),
         ("sqlx", &["cache", "cli", "files", "http", "local", "records", "shard", "stats", "telemetry"]),
         ("reqwest", &["cli"]),
     ];

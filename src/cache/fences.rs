@@ -67,6 +67,7 @@ impl Fences {
                 link: link.clone(),
                 connection: None,
                 map_version: None,
+                warned: false,
                 keeps_closed: false,
             };
             cluster.spawn(watcher.run(end.clone()));
@@ -132,6 +133,8 @@ struct Watcher {
     connection: Option<PgConnection>,
     /// The version of the shard's map that is known.
     map_version: Option<i64>,
+    /// It was said that the fence cannot be read.
+    warned: bool,
     /// This process has no cache and has found somebody else using one.
     keeps_closed: bool,
 }
@@ -166,7 +169,7 @@ impl Watcher {
         let (mut connection, looked, look, map) = match within(&shard, work).await {
             Some(Ok(found)) => found,
             Some(Err(error)) => {
-                if DbFault::of(&error) == DbFault::Unexpected {
+                if DbFault::of(&error) == DbFault::Unexpected && !std::mem::replace(&mut self.warned, true) {
                     log::warn!("shard {}: the cache's fence cannot be read: {error}", shard.id());
                 }
                 return was_open; // perhaps only this session was ended
@@ -182,6 +185,7 @@ impl Watcher {
         if self.map_version != Some(look.map_version) {
             return false;
         }
+        self.warned = false;
         let step = self.decide(&look);
         self.publish(look.fence.clone(), looked);
         if step == Step::Leave {

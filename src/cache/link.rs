@@ -4,8 +4,8 @@
 //! input or output error, after a few answers in a row that came too late, or when its server is not the same any
 //! more; and a link that did not last is not trusted at once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -57,6 +57,7 @@ pub(super) struct Link {
     /// Milliseconds from `opened` to the first answer that was late, since the last one that was not; 0: none was.
     late_since: AtomicU64,
     broken: CancellationToken,
+    reason: OnceLock<String>,
 }
 
 impl Link {
@@ -84,7 +85,7 @@ impl Link {
             Ok(Err(error)) => {
                 // A full server refuses new values, and still forgets old ones: nothing is wrong with it.
                 if error.code() != Some("OOM") {
-                    self.give_up(error.category());
+                    self.give_up(&describe(&error));
                 }
                 None
             }
@@ -101,10 +102,8 @@ impl Link {
 
     /// Ends the link: something was left undone, or nobody knows.
     pub(super) fn give_up(&self, reason: &str) {
-        if !self.broken.is_cancelled() {
-            log::debug!("the cache's link is given up: {reason}");
-            self.broken.cancel();
-        }
+        self.reason.get_or_init(|| reason.to_owned());
+        self.broken.cancel();
     }
 
     /// True until the link is given up.
@@ -149,8 +148,8 @@ impl Connector {
     /// Keeps the link up until `stop` is cancelled.
     pub(super) async fn run(self: Arc<Self>, url: CacheUrl, stop: CancellationToken) {
         stop.run_until_cancelled(self.keep_up(&url)).await;
+        // The state stays as it is: a process that ends has lost nothing, and closes no fence.
         self.live.store(None);
-        self.state.send_replace(LinkState::Away);
     }
 
     async fn keep_up(&self, url: &CacheUrl) {
@@ -170,6 +169,7 @@ impl Connector {
                     if began.elapsed() >= STEADY {
                         (limit, pause) = (FIRST_TRY, PAUSE.0);
                         self.state.send_replace(LinkState::Connecting);
+                        log::info!("the link to the cache at {} was lost: {reason}; trying again", url.place());
                         continue;
                     }
                     reason
@@ -205,7 +205,7 @@ impl Connector {
                 Ok::<_, RedisError>(text)
             });
             let answer = tokio::select! {
-                () = link.broken.cancelled() => return "the connection broke, or its answers came too late".to_owned(),
+                () = link.broken.cancelled() => return link.reason.get().cloned().unwrap_or_default(),
                 answer = asking => answer,
             };
             match answer {
@@ -214,7 +214,7 @@ impl Connector {
                     Ok(_) => return "its data was replaced".to_owned(),
                     Err(reason) => return reason,
                 },
-                Some(Err(error)) => return error.category().to_owned(),
+                Some(Err(error)) => return describe(&error),
                 None => return "no answer in time".to_owned(),
             }
             tokio::select! {
@@ -238,11 +238,7 @@ async fn within<T>(limit: Duration, asking: impl Future<Output = T>) -> Option<T
 
 /// A new connection, its host name looked up anew, to a server that will do.
 async fn open(url: &CacheUrl) -> Result<Link, String> {
-    // The driver's texts about a failed connection may hold what was sent; its category never does.
-    let said = |error: RedisError| match error.code() {
-        Some(code) => format!("{} ({code})", error.category()),
-        None => error.category().to_owned(),
-    };
+    let said = |error: RedisError| describe(&error);
     let client = Client::open(url.info().clone()).map_err(said)?;
     // Time limits are ours: some commands may take longer than others.
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
@@ -256,7 +252,16 @@ async fn open(url: &CacheUrl) -> Result<Link, String> {
         opened: Instant::now(),
         late_since: AtomicU64::new(0),
         broken: CancellationToken::new(),
+        reason: OnceLock::new(),
     })
+}
+
+/// An error in words that hold nothing of what was sent: the driver's own text may show a password.
+fn describe(error: &RedisError) -> String {
+    match error.code() {
+        Some(code) => format!("{} ({code})", error.category()),
+        None => error.category().to_owned(),
+    }
 }
 
 /// Every kind of command that we send, so that a user with too few rights is noticed before anybody relies on it.

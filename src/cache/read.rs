@@ -18,7 +18,7 @@ use crate::shard::{ShardError, ShardId};
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Between two looks whether that one is done: starts here and doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
-/// Larger values are not kept. A page of a thousand files with paths of usual length is half of it.
+/// Larger values are not kept: each would hold up the answers behind it on the one connection.
 const LARGEST: usize = 512 << 10;
 /// How long it is kept at most that there is nothing.
 const ABSENCE_TTL: Duration = Duration::from_secs(30);

@@ -1,7 +1,8 @@
 //! Drive metadata: what a file is, where it is kept, how one comes in alone or by the million.
 //!
 //! ```text
-//! service → writer (group commit) ──┐
+//! service → cache (first pages)
+//!         → writer (group commit) ──┐
 //!         → bulk (streams) ─────────┼→ store (statements) → shard
 //!         → reads, gathered there ──┘
 //! ```

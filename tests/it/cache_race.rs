@@ -28,41 +28,35 @@ async fn no_read_is_older_than_the_last_acknowledged_write() {
         }
     };
     in_use().await;
-    race.progress(3_000).await;
+    race.progress(2_000).await;
     // Answers that are late, so that values are on their way while others write.
     proxies[1].set(Mode::Slow(12));
-    race.progress(1_500).await;
+    race.progress(1_000).await;
     cache.server.command("FLUSHALL").unwrap();
-    race.progress(500).await;
+    race.progress(300).await;
     proxies[1].set(Mode::Pass);
 
-    // One program is cut off, by a closed and by a silent link.
-    for mode in [Mode::Refuse, Mode::BlackHole] {
-        proxies[0].set(mode);
-        race.writes(100).await;
-        proxies[0].set(Mode::Pass);
-        in_use().await;
-        race.progress(500).await;
-    }
-
-    // One is frozen while another one is cut off, and goes on.
+    // One program is frozen while another one is cut off, and goes on.
     apis[2].pause();
     proxies[0].set(Mode::Refuse);
     race.progress(50).await;
     apis[2].resume();
-    race.writes(100).await;
+    race.writes(60).await;
     proxies[0].set(Mode::Pass);
     in_use().await;
 
-    // A slot changes hands, there and back.
-    Move::new(&cluster, &[0, 1], 0, 1).await.run().await;
-    race.writes(50).await;
-    Move::new(&cluster, &[0, 1], 1, 0).await.run().await;
-    race.writes(50).await;
+    // A slot changes hands, there and back, while the cache is in use.
+    Move::new(&cluster, &[0, 2], 0, 1).await.run().await;
+    race.writes(40).await;
+    Move::new(&cluster, &[0, 2], 1, 0).await.run().await;
+    race.writes(40).await;
 
-    // The server is killed and comes back empty.
+    // A link falls silent; then the server is killed and comes back empty.
+    proxies[1].set(Mode::BlackHole);
+    race.writes(60).await;
     cache.server.kill();
-    race.writes(100).await;
+    race.writes(60).await;
+    proxies[1].set(Mode::Pass);
     cache.server.start().await.unwrap();
     in_use().await;
     race.progress(1_000).await;
@@ -75,5 +69,5 @@ async fn no_read_is_older_than_the_last_acknowledged_write() {
         hit += hits(api).await;
     }
     println!("{} operations, {hit} hits", seen.operations());
-    assert!(hit > 1_000, "the cache was hardly used: {hit} hits of {}", seen.operations());
+    assert!(hit > 100, "the cache was hardly used: {hit} hits of {}", seen.operations());
 }
