@@ -1,12 +1,12 @@
 //! The statements on `file_metadata`, each a [`ShardCall`] that carries the check of the slot's owner.
 
 use chrono::{DateTime, Utc};
+use sqlx::Row as _;
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
-use sqlx::{Row as _, ValueRef as _};
 use uuid::Uuid;
 
 use super::{File, FilePatch, NewFile, PageSize, UserId};
-use crate::shard::{BatchRead, Coverage, ShardCall, ShardId, Slot};
+use crate::shard::{BatchRead, Coverage, ShardCall, ShardId, Slot, time_at, time_in};
 
 /// Binds a batch's rows as one array a column, in the order of the insert statements.
 ///
@@ -258,26 +258,7 @@ fn file_of(row: &PgRow, first: usize, user_id: i64) -> Result<Option<File>, sqlx
         checksum: row.try_get_unchecked(first + 4)?,
         size_bytes: row.try_get_unchecked(first + 5)?,
         modified_at: time_in(row, first + 6)?,
-        created_at: time_in(row, first + 7)?.ok_or_else(|| faulty(first + 7))?,
-        updated_at: time_in(row, first + 8)?.ok_or_else(|| faulty(first + 8))?,
+        created_at: time_at(row, first + 7)?,
+        updated_at: time_at(row, first + 8)?,
     }))
-}
-
-/// Microseconds from 1970 to the time that PostgreSQL counts from, the beginning of 2000.
-const YEAR_2000: i64 = 946_684_800_000_000;
-
-/// A column's time. sqlx takes it apart into a date, a time of day and an offset, and puts it together again; a page has
-/// sixty.
-fn time_in(row: &PgRow, column: usize) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-    let value = row.try_get_raw(column)?;
-    if value.is_null() {
-        return Ok(None);
-    }
-    let micros: Option<i64> = value.as_bytes().ok().and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
-    let time = micros.and_then(|micros| micros.checked_add(YEAR_2000)).and_then(DateTime::from_timestamp_micros);
-    time.map(Some).ok_or_else(|| faulty(column))
-}
-
-fn faulty(column: usize) -> sqlx::Error {
-    sqlx::Error::Decode(format!("column {column} holds no time that can be told").into())
 }

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 
 use super::collection::Place;
 use super::{Collection, CollectionName, Document, Record};
-use crate::shard::{BatchRead, ShardCall, ShardId, Slot};
+use crate::shard::{BatchRead, ShardCall, ShardId, Slot, time_at};
 
 /// The state of a document after a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,9 +21,9 @@ pub(super) struct Version {
 impl Version {
     pub(super) fn in_row(row: &PgRow, first: usize) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            version: row.try_get(first)?,
-            created_at: row.try_get(first + 1)?,
-            updated_at: row.try_get(first + 2)?,
+            version: row.try_get_unchecked(first)?,
+            created_at: time_at(row, first + 1)?,
+            updated_at: time_at(row, first + 2)?,
         })
     }
 }

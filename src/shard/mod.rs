@@ -8,6 +8,7 @@
 //! says that it does not own the slot, takes a fresh map and goes to the one that does.
 
 mod cluster;
+mod columns;
 mod coverage;
 mod error;
 mod gather;
@@ -24,6 +25,7 @@ mod start;
 
 pub use cluster::{Cluster, ShardCall};
 pub(crate) use cluster::{MovingSlot, load_map};
+pub(crate) use columns::{time_at, time_in};
 pub use coverage::Coverage;
 pub use error::{DbFault, ShardError};
 pub(crate) use error::{is_duplicate_key, refused_slots};

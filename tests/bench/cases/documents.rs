@@ -4,7 +4,7 @@
 use shardrive::local::{CacheServer, free_port};
 use tokio::runtime::Handle;
 
-use crate::rounds::{Comparison, Run, Side, compare, repeat};
+use crate::rounds::{Comparison, Run, Side, compare, judge, measure, repeat};
 use crate::service::Service;
 use crate::shards::SHARDS;
 use crate::table::Bar;
@@ -20,16 +20,13 @@ const DATA_LIMIT: f64 = 500.0;
 pub fn run(bench: &mut Bench) -> Result<()> {
     let keys = bench.options.scale(1_000_000, 200_000);
     fill(bench, keys)?;
-    let plain = Service::start(bench)?;
-    against_pgbench(bench, &plain, keys)?;
+    against_pgbench(bench, keys)?;
 
     let folder = bench.options.folder.join("cache");
     let program = CacheServer::program().ok_or("there is no redis-server or valkey-server; run scripts/setup bench")?;
     let mut server = CacheServer::new(program, folder, free_port()?);
     Handle::current().block_on(server.start())?;
-    let cached = Service::start_with(bench, &[("REDIS_URL", &server.url())])?;
-    with_cache(bench, &plain, &cached, &server, keys)?;
-    drop((plain, cached));
+    with_cache(bench, &server, keys)?;
     Handle::current().block_on(server.stop());
     objects(bench)
 }
@@ -59,7 +56,8 @@ fn fill(bench: &Bench, keys: u64) -> Result<()> {
     bench.shards.settle()
 }
 
-fn against_pgbench(bench: &mut Bench, service: &Service, keys: u64) -> Result<()> {
+fn against_pgbench(bench: &mut Bench, keys: u64) -> Result<()> {
+    let service = &Service::start(bench)?;
     let select = statements("read");
     let variables = [("keys", keys)];
     let read = |seed: u64| asked(bench, service, CONNECTIONS, "read", seed, keys);
@@ -75,37 +73,51 @@ fn against_pgbench(bench: &mut Bench, service: &Service, keys: u64) -> Result<()
     bench.shards.settle()
 }
 
-fn with_cache(bench: &mut Bench, plain: &Service, cached: &Service, server: &CacheServer, keys: u64) -> Result<()> {
-    // Every hot key is there before it counts, and the cache is in force.
-    until_hit(cached)?;
-    asked(bench, cached, CONNECTIONS, "read", 1, HOT)?;
-    let read = |seed: u64| asked(bench, cached, CONNECTIONS, "read", seed, HOT);
-    let root = |seed: u64| Ok(wrk(bench, cached, CONNECTIONS, "get", &[&seed.to_string(), "/"])?.run);
+fn with_cache(bench: &mut Bench, server: &CacheServer, keys: u64) -> Result<()> {
+    let settings = [("REDIS_URL", server.url())];
+    let start = |bench: &Bench| -> Result<Service> {
+        let service = Service::start_with(bench, &settings)?;
+        until_hit(&service)?;
+        Ok(service)
+    };
+    let cached = start(bench)?;
+    // Every hot key is there before it counts.
+    asked(bench, &cached, CONNECTIONS, "read", 1, HOT)?;
+    let read = |seed: u64| asked(bench, &cached, CONNECTIONS, "read", seed, HOT);
+    let root = |seed: u64| Ok(wrk(bench, &cached, CONNECTIONS, "get", &[&seed.to_string(), "/"])?.run);
     let found = compare(bench, cached.pid(), read, root)?;
     let bar = Bar::ratio(&found, 0.6);
     bench.compared("GET /read from the cache, 64 connections", "/s", found, bar, "GET / of the same server");
 
-    for (connections, name) in [(CONNECTIONS, "64 connections"), (2, "2 connections")] {
-        let miss = |seed: u64| {
-            server.command("FLUSHALL").ok_or("the cache's server does not answer")?;
-            asked(bench, cached, connections, "read_once", seed, keys)
-        };
-        let alone = |seed: u64| asked(bench, plain, connections, "read_once", seed, keys);
-        let found = inverted(compare(bench, cached.pid(), miss, alone)?);
-        let bar = Bar::new("≤ 1.15 × the time", found.ratio <= 1.15);
-        let name = format!("GET /read, a miss of the cache, {name}");
-        bench.compared(&name, "µs each", found, bar, "the same without a cache");
-    }
-
-    let write = |seed: u64| asked(bench, cached, CONNECTIONS, "write", seed, keys);
+    let write = |seed: u64| asked(bench, &cached, CONNECTIONS, "write", seed, keys);
     let found = repeat(bench, cached.pid(), write)?;
     bench.alone(
         "POST /write with a cache, 64 connections",
         "/s",
         found,
         None,
-        "each write removes its key from the cache",
+        "a write removes its key from the cache",
     );
+    drop(cached);
+    bench.shards.settle()?;
+
+    for (connections, name) in [(CONNECTIONS, "64 connections"), (2, "2 connections")] {
+        // One service at a time: one without a cache keeps the others from using theirs.
+        let (mut misses, mut alone) = (Vec::new(), Vec::new());
+        for round in 0..bench.options.rounds() as u64 {
+            let service = start(bench)?;
+            server.command("FLUSHALL").ok_or("the cache's server does not answer")?;
+            let read = |service: &Service, seed| asked(bench, service, connections, "read_once", seed, keys);
+            misses.push(measure(bench, Some(service.pid()), || read(&service, round * 2))?);
+            drop(service);
+            let service = Service::start(bench)?;
+            alone.push(measure(bench, Some(service.pid()), || read(&service, round * 2 + 1))?);
+        }
+        let found = inverted(judge(&misses, &alone));
+        let bar = Bar::new("≤ 1.15 × the time", found.ratio <= 1.15);
+        let name = format!("GET /read, a miss of the cache, {name}");
+        bench.compared(&name, "µs each", found, bar, "the same without a cache");
+    }
     Ok(())
 }
 
