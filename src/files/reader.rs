@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::store::{ListBatch, ListByUser};
 use super::{File, PageSize, UserId};
-use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId};
+use crate::shard::{Cluster, MovingSlot, PerShard, Shard, ShardError, ShardId};
 
 /// Larger pages are read alone.
 const SMALL_PAGE: usize = 100;
@@ -65,22 +65,26 @@ impl Drop for Straight<'_> {
 /// The lanes of all shards.
 pub(super) struct Reader {
     cluster: Arc<Cluster>,
-    gates: Vec<Gate>,
+    gates: PerShard<Gate>,
 }
 
 impl Reader {
-    /// Starts the lanes. They end when the cluster shuts down.
+    /// There will be lanes for each shard. They end when the cluster shuts down.
     pub(super) fn start(cluster: Arc<Cluster>) -> Self {
-        let start_lanes = |shard: &Arc<Shard>| {
+        Self { cluster, gates: PerShard::new() }
+    }
+
+    /// The way to a shard, opened at its first read, so that a shard that is added later has one too.
+    fn gate(&self, shard: &Arc<Shard>) -> &Gate {
+        self.gates.get_or_make(shard.id(), || {
             let (sender, queue) = mpsc::channel(QUEUE);
             let queue = Arc::new(Mutex::new(queue));
             for _ in 0..LANES {
-                cluster.spawn(run_lane(Arc::clone(shard), Arc::clone(&queue), cluster.stopping().clone()));
+                let stop = self.cluster.stopping().clone();
+                self.cluster.spawn(run_lane(Arc::clone(shard), Arc::clone(&queue), stop));
             }
             Gate { queue: sender, straight: AtomicUsize::new(0) }
-        };
-        let gates = cluster.shards().iter().map(start_lanes).collect();
-        Self { cluster, gates }
+        })
     }
 
     /// The files of a user from an id on, newest first: one more than the page holds, if there are more.
@@ -103,7 +107,7 @@ impl Reader {
             let shard = self.cluster.owner(slot)?;
             shard.check()?;
             let id = shard.id();
-            let gate = self.gates.get(id.index()).ok_or(ShardError::Moving)?;
+            let gate = self.gate(shard);
             if let Some(_place) = gate.enter() {
                 return self.cluster.run(slot, &page).await;
             }

@@ -11,6 +11,7 @@ mod commands;
 mod dev;
 mod faults;
 mod files;
+mod grow;
 mod guard;
 mod import;
 mod ingest;
