@@ -6,6 +6,7 @@
 //! - [`input`]: what clients send, before anybody asks what it is about
 //! - [`files`]: what a drive knows about files; group commit and bulk loads
 //! - [`stats`]: how much is where
+//! - [`reshard`]: slots that move between shards while they serve
 //! - [`telemetry`]: logs, and which request they are about
 //! - [`http`]: the API
 //! - [`config`]: the settings
@@ -18,6 +19,7 @@ pub mod files;
 pub mod http;
 pub mod input;
 pub mod local;
+pub mod reshard;
 pub mod shard;
 pub mod stats;
 pub mod telemetry;

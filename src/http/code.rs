@@ -66,6 +66,12 @@ codes! {
     FileNotFound = "file_not_found", NOT_FOUND, "There is no such file";
     /// Another user has stored a file under this id.
     IdTaken = "id_taken", CONFLICT, "The file id is taken";
+    /// There is no such move.
+    MoveNotFound = "move_not_found", NOT_FOUND, "There is no such move";
+    /// Another move, or the stage of this one, is in the way.
+    MoveConflict = "move_conflict", CONFLICT, "Something is in the way of the move";
+    /// The database cannot become a shard.
+    ShardRefused = "shard_refused", CONFLICT, "The database cannot become a shard";
     /// The shard is away.
     ShardUnavailable = "shard_unavailable", SERVICE_UNAVAILABLE, "A shard is not available";
     /// As many bulk loads as the process takes are running.

@@ -9,7 +9,7 @@ use utoipa::{IntoResponses, OpenApi};
 use utoipa_swagger_ui::Config;
 
 use super::answer::JSON;
-use super::{Code, Problem, ProblemBody, bulk, files, health, stats};
+use super::{Code, Problem, ProblemBody, admin, bulk, files, health, stats};
 
 /// What every route may answer that looks at its request.
 #[derive(IntoResponses)]
@@ -70,10 +70,13 @@ pub(super) enum ShardProblems {
         health::service, health::health, health::live, health::ready,
         files::ingest, bulk::load, files::list, files::find, files::change, files::delete,
         stats::stats, description,
+        admin::grow, admin::begin, admin::list, admin::find, admin::cancel, admin::roll_back, admin::finish,
+        admin::drain, admin::rebalance, admin::analysis,
     ),
     tags(
         (name = "files", description = "What a drive knows about its users' files"),
         (name = "stats", description = "How much is where"),
+        (name = "admin", description = "Adding shards and moving slots"),
         (name = "service", description = "What the service is and how it is"),
     )
 )]

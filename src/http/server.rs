@@ -15,6 +15,7 @@ use super::request_id::observe;
 use super::routes::configure;
 use crate::files::Files;
 use crate::files::bulk::BulkLimits;
+use crate::reshard::Requests;
 use crate::shard::Cluster;
 
 /// How long a client may take to send the head of a request.
@@ -44,6 +45,10 @@ pub struct AppState {
     pub cluster: Arc<Cluster>,
     /// The files.
     pub files: Arc<Files>,
+    /// Moves of slots.
+    pub requests: Requests,
+    /// How long a new shard may take to answer.
+    pub connect_timeout: Duration,
     /// What a bulk load may ask for.
     pub bulk: BulkLimits,
     /// One for each bulk load that may run at the same time: each holds memory.

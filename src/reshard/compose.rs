@@ -152,7 +152,8 @@ pub(super) fn list_range(table: &MovedTable, mask: &[u8]) -> String {
 pub(super) fn list_keys(table: &MovedTable) -> String {
     let arrays: Vec<_> = (1..=table.key.len()).map(|number| format!("${number}::text[]")).collect();
     let names: Vec<_> = (1..=table.key.len()).map(|number| format!("k{number}")).collect();
-    let equal: Vec<_> = names.iter().zip(table.key).map(|(k, (name, kind))| format!("{name} = k.{k}::{kind}")).collect();
+    let equal: Vec<_> =
+        names.iter().zip(table.key).map(|(k, (name, kind))| format!("{name} = k.{k}::{kind}")).collect();
     format!(
         "SELECT {}, found.hash
            FROM unnest({}) AS k ({names}),

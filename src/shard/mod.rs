@@ -28,7 +28,7 @@ pub(crate) use cluster::MovingSlot;
 pub use cluster::{Cluster, ShardCall};
 pub use coverage::Coverage;
 pub use error::{DbFault, ShardError};
-pub(crate) use error::{is_duplicate_key, refused_slots};
+pub(crate) use error::{is_duplicate_key, is_overtaken, refused_slots};
 pub use group_commit::WriterLimits;
 pub(crate) use group_commit::{BatchWrite, GroupCommit};
 pub use grow::{GrowError, Joined, add_shard};

@@ -20,6 +20,7 @@ mod local;
 mod ownership;
 mod proxy;
 mod query;
+mod reshard;
 mod service;
 mod start;
 mod support;

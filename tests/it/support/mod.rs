@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod load;
+pub mod moved;
 pub mod moves;
 pub mod pack;
 pub mod poll;
