@@ -1,4 +1,4 @@
--- The reverse stream begins where this shard took the slots.
-SELECT pg_replication_slot_advance(s.slot_name, m.taken_lsn)
-  FROM pg_replication_slots AS s, shardrive.local_moves AS m
- WHERE s.slot_name = $1 AND m.move_id = $2 AND NOT s.active AND s.confirmed_flush_lsn < m.taken_lsn
+-- The log before the place where the reader of a slot begins is not needed any more.
+SELECT pg_replication_slot_advance(slot_name, $2::pg_lsn)
+  FROM pg_replication_slots
+ WHERE slot_name = $1 AND NOT active AND confirmed_flush_lsn < $2::pg_lsn

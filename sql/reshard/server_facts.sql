@@ -7,6 +7,7 @@ SELECT current_setting('wal_level')                                             
        least(current_setting('max_logical_replication_workers')::bigint, current_setting('max_worker_processes')::bigint - 1)
            - (SELECT count(*) FROM pg_stat_subscription WHERE pid IS NOT NULL)                         AS free_workers,
        (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)                  AS may_replicate,
+       has_function_privilege('pg_replication_origin_advance(text, pg_lsn)', 'execute')                AS may_advance,
        current_setting('max_slot_wal_keep_size')                                                       AS kept_wal,
        extract(epoch FROM clock_timestamp())::double precision                                         AS now,
        pg_is_in_recovery()                                                                             AS is_standby

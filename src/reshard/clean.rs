@@ -3,7 +3,10 @@
 //! Each batch is a transaction of its own with the guard turned round: a DELETE that touches a slot which the shard owns
 //! is refused by the database, so that a clean-up that comes too late, after the slots have come back, removes nothing.
 
+use std::time::Duration;
+
 use sqlx::Connection;
+use tokio::time::Instant;
 
 use super::side::Side;
 use super::slots::mask;
@@ -16,6 +19,9 @@ use crate::shard::ShardId;
 
 /// Rows in one transaction: short, so that neither ownership changes nor other writers wait for it.
 const BATCH: u32 = 2_000;
+
+/// How long writers that saw a mark may take to end; the step is tried again.
+const WRITERS_LIMIT: Duration = Duration::from_secs(30);
 
 /// Where a clean-up of rows is.
 #[derive(Default, Debug)]
@@ -121,15 +127,16 @@ pub(super) async fn clear_counts(job: &Move, side: &mut Side) -> Result<(), Move
 /// Takes the marks of a move from a shard: changes are noted no longer, beats are forgotten.
 pub(super) async fn unmark(move_id: i64, side: &mut Side) -> Result<(), MoveError> {
     let failed = side.failed();
-    let mut transaction = side.db.begin().await.map_err(&failed)?;
-    for sql in [
-        include_str!("../../sql/reshard/unmark_local.sql"),
-        include_str!("../../sql/reshard/forget_keys.sql"),
-        include_str!("../../sql/reshard/forget_beats.sql"),
-    ] {
-        sqlx::query(sql).bind(move_id).execute(&mut *transaction).await.map_err(&failed)?;
+    let unmark = sqlx::query(include_str!("../../sql/reshard/unmark_local.sql")).bind(move_id);
+    unmark.execute(&mut side.db).await.map_err(&failed)?;
+    // Writers that saw the mark may note a change until they end.
+    if !side.wait_for_writers(Instant::now() + WRITERS_LIMIT).await? {
+        return Err(MoveError::Late("the end of transactions that write"));
     }
-    transaction.commit().await.map_err(failed)
+    for sql in [include_str!("../../sql/reshard/forget_keys.sql"), include_str!("../../sql/reshard/forget_beats.sql")] {
+        sqlx::query(sql).bind(move_id).execute(&mut side.db).await.map_err(&failed)?;
+    }
+    Ok(())
 }
 
 /// The moves that a shard believes it takes part in.

@@ -43,6 +43,7 @@ struct ServerFacts {
     free_connections: i64,
     free_workers: i64,
     may_replicate: bool,
+    may_advance: bool,
     kept_wal: String,
     now: f64,
     is_standby: bool,
@@ -131,6 +132,11 @@ fn judge_server(shard: &str, facts: &ServerFacts) -> Vec<Finding> {
         format!("{} connections are free, 5 are needed; raise max_connections", facts.free_connections),
     );
     need(facts.may_replicate, "the role may not replicate; ALTER ROLE … REPLICATION".to_owned());
+    need(
+        facts.may_advance,
+        "the role may not set where a stream begins; GRANT EXECUTE ON FUNCTION pg_replication_origin_advance"
+            .to_owned(),
+    );
     if facts.kept_wal == "-1" {
         let what = "max_slot_wal_keep_size has no limit; the service gives a slot up on its own when it keeps too much";
         findings.push(Finding::note(format!("shard {shard}: {what}")));

@@ -120,10 +120,24 @@ pub(super) async fn count_refusals(to: &mut Side, name: &str) -> Result<i64, Mov
 }
 
 /// Begins the reverse stream where the new owner's log was when it took the slots: what came before is the copy.
+///
+/// The reader is told where to begin, and not only the slot: a slot's place is not safe from a crash of its server until
+/// the next checkpoint, the reader's is.
 pub(super) async fn start_reverse(name: &str, job: &Move, from: &mut Side, to: &mut Side) -> Result<(), MoveError> {
-    let failed = from.failed();
-    let statement = sqlx::query(include_str!("../../sql/reshard/advance_slot.sql")).bind(name).bind(job.id);
-    statement.execute(&mut from.db).await.map_err(failed)?;
+    let (on_from, on_to) = (from.failed(), to.failed());
+    let taken: Option<String> = sqlx::query_scalar(include_str!("../../sql/reshard/find_taken.sql"))
+        .bind(job.id)
+        .fetch_optional(&mut from.db)
+        .await
+        .map(Option::flatten)
+        .map_err(&on_from)?;
+    let Some(taken) = taken else {
+        return Err(MoveError::Refused("it is not known where the new owner's log was at the flip".to_owned()));
+    };
+    let statement = sqlx::query(include_str!("../../sql/reshard/advance_reader.sql")).bind(name).bind(&taken);
+    statement.execute(&mut to.db).await.map_err(on_to)?;
+    let statement = sqlx::query(include_str!("../../sql/reshard/advance_slot.sql")).bind(name).bind(&taken);
+    statement.execute(&mut from.db).await.map_err(on_from)?;
     to.run(compose::enable_subscription(name)).await
 }
 

@@ -21,6 +21,7 @@ mod ownership;
 mod proxy;
 mod query;
 mod reshard;
+mod reshard_faults;
 mod service;
 mod start;
 mod support;

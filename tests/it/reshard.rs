@@ -184,3 +184,103 @@ async fn a_wrong_request_is_refused_before_anything_is_touched() {
     assert!(away.code == 1 && away.err.contains("shard 1 is not available"), "{away:?}");
     assert_nothing_left(&cluster, 1).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_shard_fills_and_empties_again_under_load() {
+    let cluster = TestCluster::start(3).await;
+    shardrive::shard::migrate(&cluster.options()[..2], crate::support::servers::CONNECT).await.unwrap();
+    let mut apis = Vec::new();
+    for _ in 0..2 {
+        apis.push(Api::start_on(&cluster.urls()[..2], &PATIENT).await);
+    }
+    let bases: Vec<_> = apis.iter().map(|api| api.base().to_owned()).collect();
+    let slots: Vec<i32> = (0..24).map(|number| number * 210 + number % 2).collect();
+    let load = Load::start(&bases, 8, &slots);
+    load.progress(40).await;
+
+    let (status, added) = apis[0].post_json("/admin/shards", &json!({"url": cluster.url(2)})).await;
+    assert_eq!((status.as_u16(), &added["shard_id"], &added["was_there"]), (200, &json!(2), &json!(false)), "{added}");
+    assert!(!added.to_string().contains("shard_pass"), "{added}");
+    let (_, analysis) = apis[1].get_json("/admin/analysis?shards=3").await;
+    let costs: Vec<_> = analysis["strategies"].as_array().unwrap().iter().map(|cost| cost["slots"].clone()).collect();
+    assert_eq!(costs[..2], [json!(1680), json!(3360)], "{analysis}");
+    assert!(analysis["sample"].as_array().unwrap().len() == 20 && costs[2].as_u64().unwrap() > 1000, "{analysis}");
+    assert!(analysis["strategies"][0]["users"].as_i64().unwrap() > 0, "{analysis}");
+
+    let (_, dry) = apis[0].post_json("/admin/rebalance", &json!({"dry_run": true})).await;
+    assert_eq!((&dry["slots"], &dry["ids"]), (&json!(1680), &json!([])), "{dry}");
+    let (status, plan) = apis[0].post_json("/admin/rebalance", &json!({"keep_seconds": 0})).await;
+    assert_eq!((status.as_u16(), plan["ids"].as_array().unwrap().len()), (200, 2), "{plan}");
+    let (status, second) = apis[1].post_json("/admin/drain", &json!({"shard": 0})).await;
+    assert_eq!((status.as_u16(), &second["code"]), (409, &json!("move_conflict")), "{second}");
+    until_all_ended(&apis[1], "done").await;
+    let (_, stats) = apis[1].get_json("/stats").await;
+    let owned: Vec<_> = stats["shards"].as_array().unwrap().iter().map(|shard| shard["slots"].clone()).collect();
+    assert_eq!((owned, &stats["complete"]), (vec![json!(1680); 3], &json!(true)), "{stats}");
+
+    load.progress(40).await;
+    let drained = shards(&cluster, &["drain", "2", "--keep", "0"]).await;
+    assert_eq!(drained.code, 0, "{drained:?}");
+    let (_, stats) = apis[0].get_json("/stats").await;
+    assert_eq!((&stats["shards"][2]["slots"], &stats["shards"][2]["record_count"]), (&json!(0), &json!(0)), "{stats}");
+    load.progress(40).await;
+    hold_against(&cluster, &apis[0], load, 3).await;
+    assert_nothing_left(&cluster, 3).await;
+}
+
+async fn until_all_ended(api: &Api, stage: &str) {
+    poll::until("all moves to end", async || {
+        let (_, list) = api.get_json("/admin/moves").await;
+        let ended = list["moves"].as_array().is_some_and(|moves| moves.iter().all(|found| found["stage"] == stage));
+        if ended { Ok(()) } else { Err(list) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_slept_through_a_move_is_refused_and_goes_on() {
+    let cluster = TestCluster::migrated(2).await;
+    let (apis, bases) = start(&cluster, 2).await;
+    let load = Load::start(&bases, 8, &ALL);
+    for round in 0..4 {
+        load.progress(20).await;
+        // Also the coordinator, whichever of the two that is: its session ends with its silence.
+        apis[round % 2].pause();
+        let to = (1 - round % 2).to_string();
+        let there = moved(&cluster, &["move", "--slots", EVEN, "--to", &to, "--keep", "0"]).await;
+        assert_eq!(there["stage"], "done", "{there}");
+        apis[round % 2].resume();
+    }
+    load.progress(40).await;
+    hold_against(&cluster, &apis[0], load, 2).await;
+    assert_nothing_left(&cluster, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bulk_loads_go_on_while_their_slots_move() {
+    let cluster = TestCluster::migrated(2).await;
+    let (apis, _) = start(&cluster, 2).await;
+    let rows = 60_000;
+    let lines: String =
+        (0..rows).map(|row| format!("{{\"user_id\": {}, \"file_name\": \"bulk\"}}\n", row % 5040)).collect();
+    let loading = async {
+        let answer = apis[0].send("/ingest/bulk", "application/x-ndjson", lines).await;
+        crate::support::api::json(answer).await
+    };
+    let moving = async {
+        let mut held: Vec<f64> = Vec::new();
+        for to in ["1", "0", "1"] {
+            let there = moved(&cluster, &["move", "--slots", "0,2,4,6,8,10", "--to", to, "--keep", "0"]).await;
+            held.push(there["hold_ms"].as_f64().unwrap());
+        }
+        held
+    };
+    let ((status, answer), held) = tokio::join!(loading, moving);
+    assert_eq!((status.as_u16(), &answer["inserted"]), (200, &json!(rows)), "{answer}");
+    assert!(held.iter().all(|held| *held < 500.0), "{held:?}");
+    let (_, stats) = apis[1].get_json("/stats").await;
+    assert_eq!((&stats["total_records"], &stats["complete"]), (&json!(rows), &json!(true)), "{stats}");
+    let audit = shardrive(&["shards", "verify"], &cluster.variables()).await;
+    assert_eq!(audit.code, 0, "{audit:?}");
+    assert_nothing_left(&cluster, 2).await;
+}
