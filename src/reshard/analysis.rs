@@ -1,6 +1,6 @@
 //! What another number of shards would cost, by each way of dealing: for people who decide, and who want to see why slots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -65,7 +65,9 @@ pub fn analyse(
     users: Option<&[i64]>,
     sample: &[i64],
 ) -> Analysis {
-    let now = u16::try_from(shards_now).unwrap_or(u16::MAX);
+    // A shard that owns nothing yet would not be on the ring.
+    let owning = Slot::all().map(|slot| map.owner(slot)).collect::<BTreeSet<_>>().len();
+    let now = u16::try_from(owning).unwrap_or(u16::MAX);
     let even = placed(map, &plan_growth(map, shards_then));
     let modulo = placed(map, &plan_strategy(map, loads, shards_then, Strategy::Modulo).unwrap_or_default());
     let (ring_now, ring_then) = (ring(now), ring(shards_then));

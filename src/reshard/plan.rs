@@ -231,7 +231,8 @@ pub fn plan_strategy(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
+    use proptest::strategy::Strategy as Generator;
 
     fn count(plan: &[Transfer]) -> usize {
         plan.iter().map(|transfer| transfer.slots.len()).sum()
@@ -250,12 +251,12 @@ mod tests {
         SlotMap::from_columns(&owners, &epochs).unwrap()
     }
 
-    fn any_map(shards: i32) -> impl proptest::strategy::Strategy<Value = SlotMap> {
+    fn any_map(shards: i32) -> impl Generator<Value = SlotMap> {
         proptest::collection::vec(0..shards, 5040)
             .prop_map(|owners| SlotMap::from_columns(&owners, &vec![1; 5040]).unwrap())
     }
 
-    fn any_loads() -> impl proptest::strategy::Strategy<Value = Vec<Load>> {
+    fn any_loads() -> impl Generator<Value = Vec<Load>> {
         proptest::collection::vec((0i64..1000, 0i64..100_000), 5040)
             .prop_map(|loads| loads.into_iter().map(|(rows, bytes)| Load { rows, bytes }).collect())
     }

@@ -24,7 +24,7 @@ const MARK_LIMIT: Duration = Duration::from_secs(30);
 /// How long a beat may take before the stream counts as late; the step is tried again.
 const BEAT_LIMIT: Duration = Duration::from_secs(2);
 /// Errors of a subscription after which the move is given up: the target refuses the rows.
-const REFUSALS: i64 = 3;
+const REFUSALS: i64 = 5;
 /// A slot that keeps more of the log than this is given up.
 const KEPT_LOG_LIMIT: i64 = 4 << 30;
 /// A row that takes longer than this to the other shard, or a commit that does, makes the move wait: others come first.
@@ -59,6 +59,8 @@ pub(super) struct Work {
     source: Side,
     target: Side,
     names: Names,
+    /// Errors of the two subscriptions when this process first looked.
+    refusals: (Option<i64>, Option<i64>),
     pass: Option<Pass>,
     sweep: Sweep,
     last_try: Option<Instant>,
@@ -82,6 +84,7 @@ impl Work {
             source,
             target,
             names,
+            refusals: (None, None),
             pass: None,
             sweep: Sweep::default(),
             last_try: None,
@@ -207,7 +210,11 @@ impl Work {
             }
             Some(_) => {}
         }
-        if stream::count_refusals(to, name).await? >= REFUSALS {
+        // While a server is away its subscribers count errors as well. Both are there for as long as this process has
+        // its connections; errors since then are the rows'.
+        let refusals = stream::count_refusals(to, name).await?;
+        let before = if forward { &mut self.refusals.0 } else { &mut self.refusals.1 };
+        if refusals >= *before.get_or_insert(refusals) + REFUSALS {
             return Err(MoveError::Refused(format!(
                 "shard {} refuses rows of the stream; its server's log says which (two files with one id, perhaps: \
                  \"shardrive shards verify\" finds them)",

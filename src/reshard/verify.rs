@@ -33,6 +33,8 @@ type Key = Vec<String>;
 type Rows = HashMap<Key, i64>;
 /// A part: how many rows, the sum of their hashes, the last key.
 type Part = (i64, String, Option<Key>);
+/// Keys, one array a column.
+type Columns = Vec<Option<Vec<String>>>;
 /// A noted change: its number, the table, the key.
 type Change = (i64, String, Key);
 
@@ -177,14 +179,14 @@ pub(super) async fn compare_changes(
     if changes.is_empty() {
         return Ok(0);
     }
-    let mut here: Vec<(&MovedTable, Vec<Option<Vec<String>>>, Rows)> = Vec::new();
+    let mut here: Vec<(&MovedTable, Columns, Rows)> = Vec::new();
     for table in TABLES {
         let keys: HashSet<&Key> =
             changes.iter().filter(|(_, name, _)| name == table.short).map(|(_, _, key)| key).collect();
         if keys.is_empty() {
             continue;
         }
-        let columns: Vec<Option<Vec<String>>> = (0..table.key.len())
+        let columns: Columns = (0..table.key.len())
             .map(|column| Some(keys.iter().filter_map(|key| key.get(column).cloned()).collect()))
             .collect();
         let rows = from.list(compose::list_keys(table), &columns).await?.into_iter().collect();

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a run fails")]
 #![expect(clippy::large_futures, reason = "a test has stack enough")]
 
+mod moves;
 #[path = "../it/support/mod.rs"]
 mod support;
 
@@ -230,17 +231,22 @@ fn main() -> ExitCode {
         println!("tests/chaos/run starts this");
         return ExitCode::SUCCESS;
     }
+    let mut moves = None;
     let (mut seed, mut seconds) = (rand::random_range(0..1_000_000), 900);
     let number = |word: Option<String>| word.and_then(|word| word.parse().ok()).expect("a number");
     while let Some(word) = words.next() {
         match word.as_str() {
             "--short" => seconds = 60,
+            "--moves" => moves = Some(20),
             "--seconds" => seconds = number(words.next()),
             "--seed" => seed = number(words.next()),
             _ => panic!("{word}: not known; see tests/chaos/run"),
         }
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let good = runtime.block_on(run(seed, Duration::from_secs(seconds)));
+    let good = match moves {
+        Some(moves) => runtime.block_on(moves::run(moves)),
+        None => runtime.block_on(run(seed, Duration::from_secs(seconds))),
+    };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -88,7 +88,7 @@ pub(in crate::cli) enum Dealing {
     Load,
     /// As many slots on each shard.
     Slots,
-    /// user_id mod shards, as in the textbook: nearly everything moves.
+    /// A user's number mod the number of shards, as in the textbook: nearly everything moves.
     Modulo,
 }
 
