@@ -11,9 +11,10 @@
 //! Until the fourth step reads go on at the owner, and each fault, or too long a wait, releases the slots. Between the
 //! fourth and the fifth, two statements apart, reads of these slots wait as well. All other slots notice nothing.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
-use sqlx::Connection;
+use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 
 use super::side::Side;
@@ -23,14 +24,36 @@ use super::tables::{MovedTable, TABLES};
 use super::verify::compare_changes;
 use super::{MoveError, Testing, compose};
 
+const HOLD: &str = include_str!("../../sql/reshard/hold_slots.sql");
+
 /// Rows and bytes of each slot, for each table.
 type Totals = Vec<(&'static MovedTable, Vec<(i32, i64, i64)>)>;
+
+/// Where the time of a hold went, for the move's events.
+struct Clock {
+    last: Instant,
+    parts: String,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { last: Instant::now(), parts: String::new() }
+    }
+
+    /// A part is over.
+    fn lap(&mut self, part: &str) {
+        let now = Instant::now();
+        let separator = if self.parts.is_empty() { "" } else { ", " };
+        let _ = write!(self.parts, "{separator}{part} {}", (now - self.last).as_millis()); // a String takes it all
+        self.last = now;
+    }
+}
 
 /// What became of a try.
 #[derive(Debug)]
 pub(super) enum Handover {
-    /// The other side owns the slots; nobody could write to them for so long.
-    Done(Duration),
+    /// The other side owns the slots; nobody could write to them for so long, and what took it.
+    Done(Duration, String),
     /// Nothing has changed; the reason, and how long the slots were held.
     Undone(&'static str, Duration),
 }
@@ -47,10 +70,12 @@ pub(super) async fn hand_over(
     limit: Duration,
     testing: &Testing,
 ) -> Result<Handover, MoveError> {
-    let begun = Instant::now();
+    rehearse(job, from, to).await?;
+    let (begun, mut clock) = (Instant::now(), Clock::new());
     set_hold(job, from, true).await?;
+    clock.lap("hold");
     testing.step(if forward { "held" } else { "held_back" });
-    let ready = prepare(job, from, to, forward, begun + limit).await;
+    let ready = prepare(job, from, to, forward, begun + limit, &mut clock).await;
     let totals = match ready {
         Ok(Ok(totals)) => totals,
         Ok(Err(reason)) => {
@@ -64,8 +89,9 @@ pub(super) async fn hand_over(
         }
     };
     let epoch = from.owners(&job.slots).await?.into_iter().map(|(_, epoch)| epoch).max().unwrap_or(0) + 1;
-    give(job, from, to, epoch, &totals, Some(testing)).await?;
-    Ok(Handover::Done(begun.elapsed()))
+    give(job, from, to, epoch, &totals, Some((testing, &mut clock))).await?;
+    clock.lap("taking");
+    Ok(Handover::Done(begun.elapsed(), clock.parts))
 }
 
 /// What must be true before the slots are given up. `Err` within `Ok`: the time is over.
@@ -75,16 +101,19 @@ async fn prepare(
     to: &mut Side,
     forward: bool,
     until: Instant,
+    clock: &mut Clock,
 ) -> Result<Result<Totals, &'static str>, MoveError> {
     if !from.wait_for_writers(until).await? {
         return Ok(Err("a transaction that writes has not ended"));
     }
+    clock.lap("writers");
     let beat = beat(from, job, forward).await?;
     let (totals, arrived) = tokio::join!(read_totals(job, from), await_beat(to, job, forward, beat, until));
     let totals = totals?;
     if !arrived? {
         return Ok(Err("the last rows did not arrive in time"));
     }
+    clock.lap("arrival");
     if !job.skip_verify {
         while compare_changes(job, from, to, forward, true).await? > 0 {
             if Instant::now() >= until {
@@ -92,6 +121,7 @@ async fn prepare(
             }
         }
     }
+    clock.lap("comparison");
     if Instant::now() >= until {
         return Ok(Err("it took too long"));
     }
@@ -105,12 +135,24 @@ async fn give(
     to: &mut Side,
     epoch: i64,
     totals: &Totals,
-    testing: Option<&Testing>,
+    giving: Option<(&Testing, &mut Clock)>,
 ) -> Result<(), MoveError> {
     let (on_from, on_to) = (from.failed(), to.failed());
-    let (slots, owner) = (job.sql_slots(), to.id().to_sql());
-    let token = to.token;
+    let (owner, token) = (to.id().to_sql(), to.token);
     let mut taking = to.db.begin().await.map_err(&on_to)?;
+    set_counts(&mut taking, totals).await.map_err(&on_to)?;
+    if let Some((testing, clock)) = giving {
+        clock.lap("counts");
+        leave(&mut from.db, job, owner, epoch, from.token).await.map_err(on_from)?;
+        clock.lap("leaving");
+        testing.step("left");
+    }
+    take(&mut taking, job, owner, epoch, token).await.map_err(&on_to)?;
+    taking.commit().await.map_err(on_to)
+}
+
+/// What the new owner's counts say of the slots.
+async fn set_counts(db: &mut PgConnection, totals: &Totals) -> Result<(), sqlx::Error> {
     for (table, totals) in totals {
         let mut columns: (Vec<i32>, Vec<i64>, Vec<i64>) = Default::default();
         for (slot, rows, bytes) in totals {
@@ -124,26 +166,42 @@ async fn give(
             .bind(columns.0)
             .bind(columns.1)
             .bind(columns.2)
-            .execute(&mut *taking)
-            .await
-            .map_err(&on_to)?;
+            .execute(&mut *db)
+            .await?;
     }
-    if let Some(testing) = testing {
-        sqlx::query(include_str!("../../sql/reshard/leave_slots.sql"))
-            .bind(job.id)
-            .bind(&slots)
-            .bind(owner)
-            .bind(epoch)
-            .bind(from.token)
-            .execute(&mut from.db)
-            .await
-            .map_err(on_from)?;
-        testing.step("left");
-    }
-    let take = sqlx::query(include_str!("../../sql/reshard/take_slots.sql"));
-    let take = take.bind(job.id).bind(&slots).bind(owner).bind(epoch).bind(token);
-    take.execute(&mut *taking).await.map_err(&on_to)?;
-    taking.commit().await.map_err(on_to)
+    Ok(())
+}
+
+async fn leave(db: &mut PgConnection, job: &Move, owner: i32, epoch: i64, token: i64) -> Result<(), sqlx::Error> {
+    let statement = sqlx::query(include_str!("../../sql/reshard/leave_slots.sql"));
+    let statement = statement.bind(job.id).bind(job.sql_slots()).bind(owner).bind(epoch).bind(token);
+    statement.execute(db).await.map(drop)
+}
+
+async fn take(db: &mut PgConnection, job: &Move, owner: i32, epoch: i64, token: i64) -> Result<(), sqlx::Error> {
+    let statement = sqlx::query(include_str!("../../sql/reshard/take_slots.sql"));
+    let statement = statement.bind(job.id).bind(job.sql_slots()).bind(owner).bind(epoch).bind(token);
+    statement.execute(db).await.map(drop)
+}
+
+/// Does on both shards, and takes back, what will be done while the slots are held, so that the servers need not read
+/// and plan it for the first time while writers wait.
+async fn rehearse(job: &Move, from: &mut Side, to: &mut Side) -> Result<(), MoveError> {
+    let (on_from, on_to) = (from.failed(), to.failed());
+    let owner = to.id().to_sql();
+    from.wait_for_writers(Instant::now()).await?;
+    let epoch = from.owners(&job.slots).await?.into_iter().map(|(_, epoch)| epoch).max().unwrap_or(0) + 1;
+    let totals = read_totals(job, from).await?;
+    let (token, own_token) = (to.token, from.token);
+    let mut taking = to.db.begin().await.map_err(&on_to)?;
+    set_counts(&mut taking, &totals).await.map_err(&on_to)?;
+    take(&mut taking, job, owner, epoch, token).await.map_err(&on_to)?;
+    taking.rollback().await.map_err(on_to)?;
+    let mut leaving = from.db.begin().await.map_err(&on_from)?;
+    let hold = sqlx::query(HOLD).bind(job.id).bind(own_token);
+    hold.execute(&mut *leaving).await.map_err(&on_from)?;
+    leave(&mut leaving, job, owner, epoch, own_token).await.map_err(&on_from)?;
+    leaving.rollback().await.map_err(on_from)
 }
 
 /// Where a handover stands that somebody else began, and its end: forward if the slots were given up, back otherwise.
@@ -173,11 +231,7 @@ pub(super) async fn resume(job: &Move, from: &mut Side, to: &mut Side) -> Result
 
 async fn set_hold(job: &Move, from: &mut Side, held: bool) -> Result<(), MoveError> {
     let failed = from.failed();
-    let sql = if held {
-        include_str!("../../sql/reshard/hold_slots.sql")
-    } else {
-        include_str!("../../sql/reshard/release_slots.sql")
-    };
+    let sql = if held { HOLD } else { include_str!("../../sql/reshard/release_slots.sql") };
     let done = sqlx::query(sql).bind(job.id).bind(from.token).execute(&mut from.db).await.map_err(failed)?;
     if done.rows_affected() == 1 || !held {
         Ok(())

@@ -320,10 +320,11 @@ impl Work {
 
     async fn note_try(&mut self, lease: &Lease, tried: Handover, then: Stage) -> Result<Next, MoveError> {
         match tried {
-            Handover::Done(held) => {
+            Handover::Done(held, parts) => {
                 self.job.hold_ms = Some(held.as_secs_f64() * 1000.0);
                 lease.save_progress(&self.job).await?;
-                let what = format!("the owner changed; writes to these slots waited for {} ms", held.as_millis());
+                let what =
+                    format!("the owner changed; writes to these slots waited for {} ms ({parts})", held.as_millis());
                 if then == Stage::CleanUp {
                     return self.end(lease, Stage::RolledBack, &what).await;
                 }

@@ -127,6 +127,9 @@ pub async fn run(moves: usize) -> bool {
         assert_eq!(done.code, 0, "{done:?}");
         let found: Value = done.json()[0].clone();
         held.push(found["hold_ms"].as_f64().unwrap());
+        let (_, found) = apis[0].get_json(&format!("/admin/moves/{}", found["id"])).await;
+        let flip = found["events"].as_array().unwrap().iter().find(|event| event["stage"] == "watch").unwrap();
+        println!("{}", flip["what"].as_str().unwrap());
     }
     let ended = Instant::now();
     stop.store(true, Ordering::Relaxed);
