@@ -143,7 +143,7 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER slot_map_changed_records AFTER INSERT OR UPDATE OR DELETE ON shardrive.slot_map
+CREATE TRIGGER slot_map_changed_records AFTER INSERT OR DELETE OR UPDATE OF owner ON shardrive.slot_map
     FOR EACH STATEMENT EXECUTE FUNCTION shardrive.slot_map_changed_records();
 
 -- The guard and the counts, as for file_metadata. Bytes are those of the documents' text.

@@ -8,6 +8,7 @@
 //! - [`files`]: what a drive knows about files; group commit and bulk loads
 //! - [`records`]: keyed documents in collections
 //! - [`stats`]: how much is where
+//! - [`reshard`]: slots that move between shards while they serve
 //! - [`telemetry`]: logs, and which request they are about
 //! - [`http`]: the API
 //! - [`config`]: the settings
@@ -21,6 +22,7 @@ pub mod files;
 pub mod http;
 pub mod local;
 pub mod records;
+pub mod reshard;
 pub mod shard;
 pub mod stats;
 pub mod telemetry;

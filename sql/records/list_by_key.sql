@@ -1,4 +1,4 @@
--- The same as list_newest, in the order of the keys, from after the key $2 on (null: from the first on).
+-- The same as list_newest, in the order of the keys, from after the key $2 on.
 SELECT coverage.slots, coverage.digest, coverage.others,
        page.key, page.document, page.version, page.created_at, page.updated_at, page.found
   FROM shardrive.coverage
@@ -8,8 +8,8 @@ SELECT coverage.slots, coverage.digest, coverage.others,
           FROM (
                 SELECT r.key, r.document::text, r.version, r.created_at, r.updated_at
                   FROM records AS r
-                 WHERE r.collection = $1 AND ($2::text IS NULL OR r.key > $2)
-                   AND EXISTS (SELECT FROM shardrive.slot_map AS m WHERE m.slot = r.slot AND m.owner = $3)
+                 WHERE r.collection = $1 AND r.key > $2
+                   AND (SELECT m.owner FROM shardrive.slot_map AS m WHERE m.slot = r.slot) = $3
                  ORDER BY r.key
                  LIMIT $4
                ) AS r

@@ -1,6 +1,6 @@
--- A shard's part of a page over a whole collection, newest first, from before the key $2 on (null: from the newest on): at
--- most $4, and no more than $5 bytes of them after the first. found says how many there would have been without the limit
--- on bytes. And which slots the shard owns.
+-- A shard's part of a page over a whole collection, newest first, from before the key $2 on: at most $4, and no more than $5
+-- bytes of them after the first. found says how many there would have been without the limit on bytes. And which slots the
+-- shard owns. A row's owner is looked up, not joined: a join would read the whole collection for each page.
 SELECT coverage.slots, coverage.digest, coverage.others,
        page.key, page.document, page.version, page.created_at, page.updated_at, page.found
   FROM shardrive.coverage
@@ -10,8 +10,8 @@ SELECT coverage.slots, coverage.digest, coverage.others,
           FROM (
                 SELECT r.key, r.document::text, r.version, r.created_at, r.updated_at
                   FROM records AS r
-                 WHERE r.collection = $1 AND ($2::text IS NULL OR r.key < $2)
-                   AND EXISTS (SELECT FROM shardrive.slot_map AS m WHERE m.slot = r.slot AND m.owner = $3)
+                 WHERE r.collection = $1 AND r.key < $2
+                   AND (SELECT m.owner FROM shardrive.slot_map AS m WHERE m.slot = r.slot) = $3
                  ORDER BY r.key DESC
                  LIMIT $4
                ) AS r

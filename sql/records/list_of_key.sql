@@ -1,4 +1,4 @@
--- Documents of one shard key, newest first, from before the key $4 on (null: from the newest on): at most $6, and no more
+-- Documents of one shard key, newest first, from before the key $4 on: at most $6, and no more
 -- than $7 bytes of them after the first. found says how many there would have been without the limit on bytes. No row: the
 -- shard does not own the slot. A row of nulls: there are none.
 SELECT page.key, page.document, page.version, page.created_at, page.updated_at, page.found
@@ -9,7 +9,7 @@ SELECT page.key, page.document, page.version, page.created_at, page.updated_at, 
           FROM (
                 SELECT key, document::text, version, created_at, updated_at
                   FROM records
-                 WHERE collection = $1 AND shard_key = $2 AND slot = $3 AND ($4::text IS NULL OR key < $4)
+                 WHERE collection = $1 AND shard_key = $2 AND slot = $3 AND key < $4
                  ORDER BY key DESC
                  LIMIT $6
                ) AS r

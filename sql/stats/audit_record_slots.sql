@@ -4,7 +4,8 @@ SELECT m.slot, m.owner, m.epoch,
        coalesce(scanned.bytes, 0)     AS scanned_bytes,
        coalesce(t.rows, 0)            AS counted_rows,
        coalesce(t.bytes, 0)           AS counted_bytes,
-       coalesce(scanned.misplaced, 0) AS misplaced_rows
+       coalesce(scanned.misplaced, 0) AS misplaced_rows,
+       EXISTS (SELECT FROM shardrive.local_moves AS l WHERE get_bit(l.slots, m.slot) = 1) AS moving
   FROM shardrive.slot_map AS m
   LEFT JOIN shardrive.record_totals AS t USING (slot)
   LEFT JOIN (

@@ -1,6 +1,6 @@
 -- The same as fold_deltas, for documents.
 WITH turn AS MATERIALIZED (
-    SELECT pg_try_advisory_xact_lock(5040, 4) AS mine
+    SELECT pg_try_advisory_xact_lock(5040, 3) AS mine
 ), folded AS (
     DELETE FROM shardrive.record_deltas
      WHERE (SELECT mine FROM turn)

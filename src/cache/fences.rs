@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fence::{Fence, KnownSlots, View};
 use super::link::LinkState;
-use crate::shard::{Cluster, DbFault, Shard, ShardId, Slot, load_map};
+use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, load_map};
 
 /// How often a fence is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -25,7 +25,8 @@ const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
 /// What is known of all fences.
 pub(super) struct Fences {
-    views: Vec<ArcSwapOption<View>>,
+    cluster: Arc<Cluster>,
+    views: PerShard<ArcSwapOption<View>>,
     slots: ArcSwap<KnownSlots>,
     /// Changes with every look, so that whoever waits for something can look again.
     pulse: watch::Sender<()>,
@@ -57,21 +58,26 @@ impl Fences {
         link: &watch::Receiver<LinkState>,
         end: &CancellationToken,
     ) -> Arc<Self> {
-        let views = cluster.shards().iter().map(|_| ArcSwapOption::empty()).collect();
-        let fences = Arc::new(Self { views, slots: ArcSwap::default(), pulse: watch::channel(()).0 });
-        for shard in cluster.shards() {
+        let fences = Arc::new(Self {
+            cluster: Arc::clone(cluster),
+            views: PerShard::new(),
+            slots: ArcSwap::default(),
+            pulse: watch::channel(()).0,
+        });
+        let (watched, link, end) = (Arc::clone(&fences), link.clone(), end.clone());
+        cluster.for_each_shard(move |shard| {
             let watcher = Watcher {
-                cluster: Arc::clone(cluster),
+                cluster: Arc::clone(&watched.cluster),
                 shard: Arc::clone(shard),
-                fences: Arc::clone(&fences),
+                fences: Arc::clone(&watched),
                 link: link.clone(),
                 connection: None,
                 map_version: None,
                 warned: false,
                 keeps_closed: false,
             };
-            cluster.spawn(watcher.run(end.clone()));
-        }
+            watched.cluster.spawn(watcher.run(end.clone()));
+        });
         fences
     }
 
@@ -79,7 +85,8 @@ impl Fences {
     pub(super) fn are_all_closed(&self) -> bool {
         let now = Instant::now();
         let is_closed = |view: &View| view.fence.server.is_none() && view.is_settled(now);
-        self.views.iter().all(|view| view.load().as_deref().is_some_and(is_closed))
+        let mut shards = self.cluster.shards().iter();
+        shards.all(|shard| self.place(shard.id()).load().as_deref().is_some_and(is_closed))
     }
 
     /// What is settled about a slot, if it is.
@@ -102,7 +109,11 @@ impl Fences {
     }
 
     fn view(&self, shard: ShardId) -> Option<Arc<View>> {
-        self.views.get(shard.index())?.load_full()
+        self.place(shard).load_full()
+    }
+
+    fn place(&self, shard: ShardId) -> &ArcSwapOption<View> {
+        self.views.get_or_make(shard, ArcSwapOption::empty)
     }
 }
 
@@ -248,7 +259,7 @@ impl Watcher {
     }
 
     fn publish(&self, fence: Fence, looked: Instant) {
-        let Some(place) = self.fences.views.get(self.shard.id().index()) else { return };
+        let place = self.fences.place(self.shard.id());
         let prefix = |fence: &Fence| {
             let (cluster, shard) = (self.cluster.id().simple(), self.shard.id());
             format!("shardrive:{cluster}:{shard}:{}:{:x}", fence.generation, fence.started).into()

@@ -11,6 +11,7 @@ use super::serve::{serve, stop_signal};
 use super::{CliError, start_logging};
 use crate::config::Settings;
 use crate::local::{CacheServer, LocalCluster, PASSWORD, PostgresServer, USER, database_name};
+use crate::reshard::Testing;
 use crate::shard::{SLOT_COUNT, ShardOptions, migrate};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,7 +60,7 @@ async fn serve_cluster(args: &Dev, cluster: &LocalCluster, cache: Option<&CacheS
         let bind = addresses.first().copied().unwrap_or(args.bind);
         print(&welcome(args, bind, cluster.servers(), cache));
     };
-    Box::pin(serve(settings, stop_signal()?, listening)).await
+    Box::pin(serve(settings, stop_signal()?, Testing::default(), listening)).await
 }
 
 async fn prepare(args: &Dev) -> Result<(LocalCluster, Option<CacheServer>), CliError> {

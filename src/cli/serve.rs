@@ -15,6 +15,7 @@ use crate::config::Settings;
 use crate::files::Files;
 use crate::http::{AppState, Server};
 use crate::records::{Collection, RecordError, Records};
+use crate::reshard::{Requests, Testing, drive_in_background};
 use crate::shard::{Cluster, migrate};
 use crate::stats::fold_in_background;
 
@@ -24,6 +25,9 @@ pub(super) struct Serve {
     /// Migrate the shards' databases first
     #[arg(long)]
     migrate: bool,
+    /// For tests: end at this step of a move
+    #[arg(long, hide = true)]
+    end_at_step: Option<String>,
 }
 
 impl Serve {
@@ -32,7 +36,7 @@ impl Serve {
         if self.migrate {
             migrate(&settings.shards, settings.shard_limits.connect_timeout).await?;
         }
-        Box::pin(serve(settings, stop_signal()?, |_| {})).await
+        Box::pin(serve(settings, stop_signal()?, Testing::ends_at(self.end_at_step), |_| {})).await
     }
 }
 
@@ -44,6 +48,7 @@ impl Serve {
 pub(crate) async fn serve(
     settings: Settings,
     stop: impl Future<Output = ()> + Send,
+    testing: Testing,
     listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), CliError> {
     let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
@@ -52,11 +57,14 @@ pub(crate) async fn serve(
     let records = Arc::new(Records::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
     declare(&records, settings.collections).await?;
     fold_in_background(&cluster);
+    drive_in_background(&cluster, testing);
     let state = AppState {
         cluster: Arc::clone(&cluster),
         files,
         records,
         cache,
+        requests: Requests::new(Arc::clone(&cluster)),
+        connect_timeout: settings.shard_limits.connect_timeout,
         bulk: settings.bulk,
         bulk_permits: Semaphore::new(settings.bulk.loads),
         stats_timeout: settings.stats_timeout,

@@ -59,7 +59,8 @@ impl Files {
     /// Starts the writers and readers. They end when the cluster shuts down.
     #[must_use]
     pub fn start(cluster: Arc<Cluster>, cache: Arc<Cache>, limits: WriterLimits) -> Self {
-        let writer = Writer::start(Arc::clone(&cluster), limits, || InsertFiles::new(&cache));
+        let for_writers = Arc::clone(&cache);
+        let writer = Writer::start(Arc::clone(&cluster), limits, move || InsertFiles::new(&for_writers));
         let (pages, finds) = (Gather::start(Arc::clone(&cluster)), Gather::start(Arc::clone(&cluster)));
         Self { cluster, cache, writer, pages, finds, ids: IdClock::default() }
     }

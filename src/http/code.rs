@@ -80,6 +80,12 @@ codes! {
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "The document is not in the state asked for";
     /// Others change the document all the time.
     RecordContended = "record_contended", SERVICE_UNAVAILABLE, "The document is changed by others all the time";
+    /// There is no such move.
+    MoveNotFound = "move_not_found", NOT_FOUND, "There is no such move";
+    /// Another move, or the stage of this one, is in the way.
+    MoveConflict = "move_conflict", CONFLICT, "Something is in the way of the move";
+    /// The database cannot become a shard.
+    ShardRefused = "shard_refused", CONFLICT, "The database cannot become a shard";
     /// The shard is away.
     ShardUnavailable = "shard_unavailable", SERVICE_UNAVAILABLE, "A shard is not available";
     /// As many bulk loads as the process takes are running.

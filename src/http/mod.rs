@@ -1,9 +1,10 @@
 //! The API over HTTP: the only code that knows actix.
 //!
 //! ```text
-//! server → request_id (middleware) → routes → files, bulk, records, …, stats, health, docs → extract, body, answer, problem
+//! server → request_id (middleware) → routes → admin, files, bulk, records, …, stats, health, docs → extract, body, answer, problem
 //! ```
 
+mod admin;
 mod answer;
 mod body;
 mod bulk;

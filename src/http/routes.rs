@@ -5,7 +5,7 @@ use actix_web::http::Method;
 use actix_web::http::header::HeaderValue;
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, guard, web};
 
-use super::{Code, Problem, bulk, collections, data, docs, files, health, key_value, records, stats, store};
+use super::{Code, Problem, admin, bulk, collections, data, docs, files, health, key_value, records, stats, store};
 
 /// The one table of routes. A path that is not in it is answered 404, a method that its path does not take 405.
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -37,6 +37,15 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::at("/read/{key:.*}").get(key_value::read),
         Endpoint::at("/data").get(data::list).on(Method::POST, data::create),
         Endpoint::at("/data/{id}").get(data::find),
+        Endpoint::at("/admin/shards").on(Method::POST, admin::grow),
+        Endpoint::at("/admin/moves").get(admin::list).on(Method::POST, admin::begin),
+        Endpoint::at("/admin/moves/{id}").get(admin::find),
+        Endpoint::at("/admin/moves/{id}/cancel").on(Method::POST, admin::cancel),
+        Endpoint::at("/admin/moves/{id}/rollback").on(Method::POST, admin::roll_back),
+        Endpoint::at("/admin/moves/{id}/finish").on(Method::POST, admin::finish),
+        Endpoint::at("/admin/drain").on(Method::POST, admin::drain),
+        Endpoint::at("/admin/rebalance").on(Method::POST, admin::rebalance),
+        Endpoint::at("/admin/analysis").get(admin::analysis),
         Endpoint::at("/openapi.json").get(docs::description),
         Endpoint::at("/docs").get(docs::page_redirect),
         Endpoint::at("/docs/{file:.*}").get(docs::page),

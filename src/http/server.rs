@@ -17,6 +17,7 @@ use crate::cache::Cache;
 use crate::files::Files;
 use crate::files::bulk::BulkLimits;
 use crate::records::Records;
+use crate::reshard::Requests;
 use crate::shard::Cluster;
 
 /// How long a client may take to send the head of a request.
@@ -50,6 +51,10 @@ pub struct AppState {
     pub records: Arc<Records>,
     /// The cache.
     pub cache: Arc<Cache>,
+    /// Moves of slots.
+    pub requests: Requests,
+    /// How long a new shard may take to answer.
+    pub connect_timeout: Duration,
     /// What a bulk load may ask for.
     pub bulk: BulkLimits,
     /// One for each bulk load that may run at the same time: each holds memory.

@@ -132,8 +132,15 @@ impl PostgresServer {
             ("unix_socket_directories", String::new()),
             ("wal_level", "logical".to_owned()),
             ("max_connections", "100".to_owned()),
-            ("max_replication_slots", "20".to_owned()),
-            ("max_wal_senders", "20".to_owned()),
+            // Enough for a shard that gives slots to many others at once, and takes some.
+            ("max_replication_slots", "40".to_owned()),
+            ("max_wal_senders", "40".to_owned()),
+            ("max_logical_replication_workers", "24".to_owned()),
+            ("max_sync_workers_per_subscription", "2".to_owned()),
+            ("max_worker_processes", "32".to_owned()),
+            ("max_slot_wal_keep_size", "8GB".to_owned()),
+            // Before PostgreSQL 16 a server begins one stream each five seconds unless told otherwise.
+            ("wal_retrieve_retry_interval", "200ms".to_owned()),
             ("shared_buffers", "128MB".to_owned()),
         ];
         if self.durability == Durability::ServerOnly {

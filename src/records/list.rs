@@ -122,7 +122,7 @@ impl ShardCall for ListOfKey<'_> {
             .bind(self.collection.name.as_str())
             .bind(&*self.place.key)
             .bind(self.place.slot.to_sql())
-            .bind(self.after.map(|cursor| &*cursor.0))
+            .bind(Order::NewestFirst.start(self.after))
             .bind(shard.to_sql())
             .bind(self.size.rows())
             .bind(page_bytes())
@@ -145,6 +145,18 @@ pub(super) enum Order {
     /// Minted keys sort by their time.
     NewestFirst,
     ByKey,
+}
+
+impl Order {
+    /// The key that a page starts behind. Without a cursor, one that is before all others: minted keys are of hexadecimal
+    /// digits, and no key is empty.
+    fn start(self, after: Option<&Cursor>) -> &str {
+        match (after, self) {
+            (Some(cursor), _) => &cursor.0,
+            (None, Self::NewestFirst) => "g",
+            (None, Self::ByKey) => "",
+        }
+    }
 }
 
 impl ListAll<'_> {
@@ -211,7 +223,7 @@ impl ShardCall for ListAll<'_> {
         };
         let rows = sqlx::query(statement)
             .bind(self.collection.name.as_str())
-            .bind(self.after.map(|cursor| &*cursor.0))
+            .bind(self.order().start(self.after))
             .bind(shard.to_sql())
             .bind(self.size.rows())
             .bind(page_bytes())

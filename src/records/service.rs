@@ -35,7 +35,8 @@ impl Records {
     #[must_use]
     pub fn start(cluster: Arc<Cluster>, cache: Arc<Cache>, limits: WriterLimits) -> Self {
         let catalog = Catalog::new(Arc::clone(&cluster));
-        let writer = Writer::start(Arc::clone(&cluster), limits, || PutRecords::new(&cache));
+        let for_writers = Arc::clone(&cache);
+        let writer = Writer::start(Arc::clone(&cluster), limits, move || PutRecords::new(&for_writers));
         let reader = Gather::start(Arc::clone(&cluster));
         Self { cluster, cache, catalog, writer, reader, ids: IdClock::default() }
     }

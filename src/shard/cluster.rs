@@ -7,14 +7,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use sqlx::PgConnection;
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::growing::ShardList;
 use super::health::{Watch, watch_shard};
-use super::pool::Pool;
+use super::pool::{Identity, Pool};
+use super::registry::{ListShards, RegisteredShard};
 use super::{DbFault, Shard, ShardError, ShardId, ShardLimits, ShardState, Slot, SlotMap};
 
 /// How often the map is read again even if nobody was refused.
@@ -55,10 +57,13 @@ pub trait ShardCall: Sync {
 /// The shards and who owns what.
 pub struct Cluster {
     id: Uuid,
-    shards: Vec<Arc<Shard>>,
+    shards: ShardList,
     map: ArcSwap<SlotMap>,
     refresh: Mutex<()>,
     refreshes: AtomicU64,
+    /// How many shards there are; told to whoever does something for each of them.
+    grown: watch::Sender<usize>,
+    schema_version: Option<i64>,
     limits: ShardLimits,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -67,10 +72,18 @@ pub struct Cluster {
 
 impl Cluster {
     /// Puts the cluster together and starts its tasks: a health check for each shard, and the reading of the map.
-    pub(super) async fn assemble(id: Uuid, shards: Vec<Arc<Shard>>, map: SlotMap, limits: ShardLimits) -> Arc<Self> {
+    pub(super) async fn assemble(
+        identity: (Uuid, Option<i64>),
+        shards: Vec<Arc<Shard>>,
+        map: SlotMap,
+        limits: ShardLimits,
+    ) -> Arc<Self> {
+        let (id, schema_version) = identity;
         let cluster = Arc::new(Self {
             id,
-            shards,
+            grown: watch::channel(shards.len()).0,
+            schema_version,
+            shards: ShardList::new(shards),
             map: ArcSwap::from_pointee(map),
             refresh: Mutex::new(()),
             refreshes: AtomicU64::new(0),
@@ -79,9 +92,8 @@ impl Cluster {
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
         });
-        for shard in &cluster.shards {
-            let watch = Watch { interval: limits.health_interval, timeout: limits.health_timeout };
-            cluster.tasks.spawn(watch_shard(Arc::clone(shard), watch, cluster.stop.clone()));
+        for shard in cluster.shards() {
+            cluster.watch_over(shard);
             if shard.state() == ShardState::Healthy {
                 shard.warm_up().await;
             }
@@ -99,7 +111,27 @@ impl Cluster {
     /// All shards, in the order of their numbers.
     #[must_use]
     pub fn shards(&self) -> &[Arc<Shard>] {
-        &self.shards
+        self.shards.newest()
+    }
+
+    /// Does something once for each shard, also for those that are added later; until the cluster shuts down.
+    pub fn for_each_shard(self: &Arc<Self>, mut each: impl FnMut(&Arc<Shard>) + Send + 'static) {
+        let (list, mut grown, stop) = (Arc::downgrade(self), self.grown.subscribe(), self.stop.clone());
+        let mut done = 0;
+        self.spawn(async move {
+            loop {
+                let Some(cluster) = list.upgrade() else { return };
+                for shard in cluster.shards().iter().skip(done) {
+                    each(shard);
+                    done += 1;
+                }
+                drop(cluster);
+                match stop.run_until_cancelled(grown.changed()).await {
+                    Some(Ok(())) => {}
+                    _ => return,
+                }
+            }
+        });
     }
 
     /// The map as this process knows it. A shard may know a newer one.
@@ -114,13 +146,13 @@ impl Cluster {
     /// `Moving` if the owner is a shard that this process has no URL for.
     pub fn owner(&self, slot: Slot) -> Result<&Arc<Shard>, ShardError> {
         let owner = self.map.load().owner(slot);
-        self.shards.get(owner.index()).ok_or(ShardError::Moving)
+        self.shards().get(owner.index()).ok_or(ShardError::Moving)
     }
 
     /// The shard with this number.
     #[must_use]
     pub fn shard(&self, id: ShardId) -> Option<&Arc<Shard>> {
-        self.shards.get(id.index())
+        self.shards().get(id.index())
     }
 
     /// Runs a call on the shard that owns the slot. If that shard says that it does not, reads the map again and
@@ -153,6 +185,10 @@ impl Cluster {
         for copy in self.scatter(&LoadMap, MAP_DEADLINE).await.into_answers().flatten() {
             map.merge(&copy);
         }
+        // A shard is known before the map that names it, or its users would meet "no such shard".
+        if map.highest_owner().index() >= self.shards().len() {
+            self.learn_shards().await;
+        }
         if map != **self.map.load() {
             log::info!("slot map is at epoch {}", map.epoch());
             self.map.store(Arc::new(map));
@@ -160,12 +196,57 @@ impl Cluster {
         self.refreshes.fetch_add(1, Ordering::Release);
     }
 
+    /// Reads from every shard that answers which shards there are, and begins to use those that this process does not
+    /// know yet. Callers hold `refresh`, so that one at a time adds.
+    async fn learn_shards(&self) {
+        let gathered = self.scatter(&ListShards, MAP_DEADLINE).await;
+        let mut found: Vec<RegisteredShard> = gathered.into_answers().flatten().flatten().collect();
+        found.sort_by_key(|registered| registered.shard);
+        for registered in found {
+            // Every shard tells of every shard; the first to tell of the next one counts.
+            if registered.active && registered.shard.index() == self.shards().len() {
+                self.add(registered);
+            }
+        }
+    }
+
+    /// Begins to use a shard. It serves as soon as its health check has found the right database.
+    fn add(&self, registered: RegisteredShard) {
+        let identity = Identity { cluster_id: self.id, shard: registered.shard, schema_version: self.schema_version };
+        let options = registered.options.with_session(self.limits.call_timeout);
+        log::info!("shard {} at {} joins", registered.shard, options.place());
+        let shard = self.in_runtime(|| Shard::new(options, identity, self.limits, ShardState::Healthy));
+        let shard = Arc::new(shard);
+        if self.shards.push(Arc::clone(&shard)) {
+            self.watch_over(&shard);
+            self.grown.send_replace(self.shards().len());
+        }
+    }
+
+    /// A shard's connections belong to the runtime that it is made on, which must be the cluster's own.
+    fn in_runtime<T>(&self, make: impl FnOnce() -> T) -> T {
+        let _entered = self.runtime.enter();
+        make()
+    }
+
+    /// Starts the shard's health check.
+    fn watch_over(&self, shard: &Arc<Shard>) {
+        let watch = Watch { interval: self.limits.health_interval, timeout: self.limits.health_timeout };
+        self.tasks.spawn_on(watch_shard(Arc::clone(shard), watch, self.stop.clone()), &self.runtime);
+    }
+
+    /// Reads which shards there are, now rather than at the next turn.
+    pub async fn refresh_shards(&self) {
+        let _guard = self.refresh.lock().await;
+        self.learn_shards().await;
+    }
+
     /// Ends the tasks and closes the pools. Calls in progress end with an error; stop serving first.
     pub async fn shut_down(&self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.shards.iter().for_each(|shard| shard.close());
+        self.shards().iter().for_each(|shard| shard.close());
     }
 
     /// Cancelled when the cluster shuts down.
@@ -282,6 +363,10 @@ pub(crate) async fn load_map(connection: &mut PgConnection) -> Result<Option<Slo
 async fn keep_map_fresh(cluster: Arc<Cluster>) {
     while cluster.stop.run_until_cancelled(tokio::time::sleep(MAP_INTERVAL)).await.is_some() {
         // Dropping the reading at the stop is safe: it changes nothing before its end.
-        cluster.stop.run_until_cancelled(cluster.refresh_map()).await;
+        let reading = async {
+            cluster.refresh_shards().await;
+            cluster.refresh_map().await;
+        };
+        cluster.stop.run_until_cancelled(reading).await;
     }
 }

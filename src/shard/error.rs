@@ -7,6 +7,9 @@ use super::{ShardId, Slot};
 /// The guard refused a write for slots that the shard does not own (see `migrations/0001_cluster.sql`).
 const NOT_OWNER: &str = "SD001";
 
+/// A later coordinator of moves has raised the shard's fence (see `migrations/0006_moves.sql`).
+const OVERTAKEN: &str = "SD005";
+
 /// Why a call to a shard did not give an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardError {
@@ -147,6 +150,12 @@ pub(crate) fn refused_slots(error: &sqlx::Error) -> Option<Vec<Slot>> {
     }
     let list = db.detail()?.strip_prefix("refused slots: ")?;
     list.split(',').map(|number| number.parse().ok().and_then(Slot::new)).collect()
+}
+
+/// True if the shard refuses a coordinator of moves, as a later one has taken over.
+#[must_use]
+pub(crate) fn is_overtaken(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|db| db.code()).is_some_and(|code| code == OVERTAKEN)
 }
 
 /// True if a row with the same key is there already.

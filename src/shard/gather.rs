@@ -87,22 +87,24 @@ impl<R: BatchRead> Gather<R> {
         Self { cluster, number: NEXT.fetch_add(1, Ordering::Relaxed), kind: PhantomData }
     }
 
-    /// This thread's lanes.
-    fn start_lanes(&self) -> Queues<R> {
-        let start_lane = |shard: &Arc<Shard>| {
-            let (sender, queue) = mpsc::channel(QUEUE);
-            let stop = self.cluster.stopping().clone();
-            self.cluster.spawn_here(run_lane(Arc::clone(shard), shard.pool_here(), queue, stop));
-            sender
-        };
-        self.cluster.shards().iter().map(start_lane).collect()
+    /// Starts this thread's lane to a shard.
+    fn start_lane(&self, shard: &Arc<Shard>) -> mpsc::Sender<Waiting<R>> {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let stop = self.cluster.stopping().clone();
+        self.cluster.spawn_here(run_lane(Arc::clone(shard), shard.pool_here(), queue, stop));
+        sender
     }
 
     /// Puts a read into this thread's queue for the shard.
     fn enqueue(&self, shard: ShardId, waiting: Waiting<R>) -> Result<(), ShardError> {
         QUEUES.with_borrow_mut(|all| {
-            let queues = all.entry(self.number).or_insert_with(|| Box::new(self.start_lanes()));
+            let queues = all.entry(self.number).or_insert_with(|| Box::new(Queues::<R>::new()));
             let queues: &mut Queues<R> = queues.downcast_mut().ok_or(ShardError::Moving)?;
+            // All at the thread's first read, and one more when the cluster has grown.
+            if queues.len() <= shard.index() {
+                let missing = self.cluster.shards().iter().skip(queues.len());
+                queues.extend(missing.map(|shard| self.start_lane(shard)));
+            }
             let queue = queues.get(shard.index()).ok_or(ShardError::Moving)?;
             queue.try_send(waiting).map_err(|error| match error {
                 TrySendError::Full(_) => ShardError::Overloaded { shard },

@@ -19,6 +19,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::growing::PerShard;
 use super::{Cluster, DbFault, MovingSlot, Shard, ShardError, ShardId, Slot, refused_slots};
 
 /// How often a batch is tried again after a broken connection or a deadlock.
@@ -97,21 +98,30 @@ impl<W: BatchWrite> Write<W> {
 /// The lanes of all shards for one kind of row.
 pub(crate) struct GroupCommit<W: BatchWrite> {
     cluster: Arc<Cluster>,
-    lanes: Vec<mpsc::Sender<Write<W>>>,
+    limits: WriterLimits,
+    /// Started when a shard's first write comes, so that a shard that is added later has one too.
+    writer: Box<dyn Fn() -> W + Send + Sync>,
+    lanes: PerShard<mpsc::Sender<Write<W>>>,
 }
 
 impl<W: BatchWrite> GroupCommit<W> {
-    /// Starts a lane for each shard, with a `writer` of its own. When the cluster shuts down, a lane stores what is in its
-    /// queue and ends.
-    pub(crate) fn start(cluster: Arc<Cluster>, limits: WriterLimits, writer: impl Fn() -> W) -> Self {
-        let start_lane = |shard: &Arc<Shard>| {
-            let (sender, queue) = mpsc::channel(limits.queue);
-            let lane = Lane { shard: Arc::clone(shard), writer: writer(), connection: None };
-            cluster.spawn(lane.run(queue, limits.batch, cluster.stopping().clone()));
+    /// There will be a lane for each shard, with a `writer` of its own. When the cluster shuts down, a lane stores what is
+    /// in its queue and ends.
+    pub(crate) fn start(
+        cluster: Arc<Cluster>,
+        limits: WriterLimits,
+        writer: impl Fn() -> W + Send + Sync + 'static,
+    ) -> Self {
+        Self { cluster, limits, writer: Box::new(writer), lanes: PerShard::new() }
+    }
+
+    fn lane(&self, shard: &Arc<Shard>) -> &mpsc::Sender<Write<W>> {
+        self.lanes.get_or_make(shard.id(), || {
+            let (sender, queue) = mpsc::channel(self.limits.queue);
+            let lane = Lane { shard: Arc::clone(shard), writer: (self.writer)(), connection: None };
+            self.cluster.spawn(lane.run(queue, self.limits.batch, self.cluster.stopping().clone()));
             sender
-        };
-        let lanes = cluster.shards().iter().map(start_lane).collect();
-        Self { cluster, lanes }
+        })
     }
 
     /// Stores a row on the shard that owns its slot; the answer comes after the commit.
@@ -126,9 +136,8 @@ impl<W: BatchWrite> GroupCommit<W> {
             let shard = self.cluster.owner(slot)?;
             shard.check()?;
             let id = shard.id();
-            let lane = self.lanes.get(id.index()).ok_or(ShardError::Moving)?;
             let (reply, answer) = oneshot::channel();
-            lane.try_send(Write { row, reply }).map_err(|error| match error {
+            self.lane(shard).try_send(Write { row, reply }).map_err(|error| match error {
                 TrySendError::Full(_) => ShardError::Overloaded { shard: id },
                 TrySendError::Closed(_) => ShardError::Unavailable { shard: id },
             })?;

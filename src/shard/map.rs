@@ -63,6 +63,17 @@ impl SlotMap {
         self.slots.iter().map(|s| s.epoch).max().unwrap_or(0)
     }
 
+    /// The highest number among the owners.
+    #[must_use]
+    pub fn highest_owner(&self) -> ShardId {
+        self.slots.iter().map(|s| s.owner).max().unwrap_or_default()
+    }
+
+    /// The slots that a shard owns, in order.
+    pub fn owned_by(&self, shard: ShardId) -> impl Iterator<Item = Slot> {
+        Slot::all().zip(&self.slots).filter(move |(_, s)| s.owner == shard).map(|(slot, _)| slot)
+    }
+
     /// Takes the newer owner of each slot from another copy.
     pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.slots.iter_mut().zip(&other.slots) {

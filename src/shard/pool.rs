@@ -9,6 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
@@ -18,7 +19,11 @@ use super::ShardId;
 
 /// Where a shard's database is. Its `Debug` shows no password.
 #[derive(Clone)]
-pub struct ShardOptions(PgConnectOptions);
+pub struct ShardOptions {
+    options: PgConnectOptions,
+    /// As it was given. It holds the password.
+    url: Arc<str>,
+}
 
 impl ShardOptions {
     /// Reads a `postgres://user:password@host:port/database` URL.
@@ -36,15 +41,17 @@ impl ShardOptions {
         if options.get_database().is_none_or(str::is_empty) {
             return Err("names no database: end it with /drive_shard_0 or the like".to_owned());
         }
-        Ok(Self(options))
+        Ok(Self { options, url: url.into() })
     }
 
     /// Sets what each session of the service has: its name and the server's own time limits.
     #[must_use]
     pub fn with_session(self, statement_timeout: Duration) -> Self {
         let millis = |time: Duration| time.as_millis().to_string();
-        Self(
-            self.0
+        Self {
+            url: self.url,
+            options: self
+                .options
                 .application_name("shardrive")
                 .options([
                     ("statement_timeout", millis(statement_timeout)),
@@ -55,20 +62,30 @@ impl ShardOptions {
                     ("plan_cache_mode", "force_generic_plan".to_owned()),
                 ])
                 .disable_statement_logging(),
-        )
+        }
+    }
+
+    /// The URL with its password: for the shards' own list of one another, and for servers that connect to one another.
+    /// Not for logs, errors or answers.
+    #[must_use]
+    pub(crate) fn secret_url(&self) -> &str {
+        &self.url
     }
 
     /// The database's name.
     #[must_use]
     pub fn database(&self) -> &str {
-        self.0.get_database().unwrap_or_default()
+        self.options.get_database().unwrap_or_default()
     }
 
     /// `host:port/database`, for messages: it tells servers apart and holds no secret.
     #[must_use]
     pub fn place(&self) -> String {
-        let host = self.0.get_socket().map_or_else(|| self.0.get_host().to_owned(), |path| path.display().to_string());
-        format!("{host}:{}/{}", self.0.get_port(), self.database())
+        let host = self
+            .options
+            .get_socket()
+            .map_or_else(|| self.options.get_host().to_owned(), |path| path.display().to_string());
+        format!("{host}:{}/{}", self.options.get_port(), self.database())
     }
 
     /// Opens a connection, whoever the database is.
@@ -76,7 +93,7 @@ impl ShardOptions {
     /// # Errors
     /// The driver's error; `TimedOut` after `limit`.
     pub async fn connect(&self, limit: Duration) -> Result<PgConnection, sqlx::Error> {
-        match tokio::time::timeout(limit, self.0.connect()).await {
+        match tokio::time::timeout(limit, self.options.connect()).await {
             Ok(result) => result,
             Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
         }

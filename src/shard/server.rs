@@ -220,7 +220,10 @@ impl Shard {
     }
 
     /// As [`Shard::while_healthy`], with a time limit of its own.
-    pub(super) async fn while_healthy_for<T>(
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn while_healthy_for<T>(
         &self,
         limit: Option<Duration>,
         work: impl Future<Output = T>,

@@ -6,7 +6,8 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::start::{FoundIdentity, Probe, StartFault, identity_faults, load_identity, probe_all, shard_id};
+use super::registry::save_registry;
+use super::start::{FoundIdentity, Probe, StartFault, identity_faults, load_identity, probe_with_registered, shard_id};
 use super::{ShardId, ShardOptions, StartError};
 
 /// Why the databases were not set up. Running it again continues where it stopped.
@@ -54,9 +55,9 @@ pub async fn migrate(urls: &[ShardOptions], connect_timeout: Duration) -> Result
         StartError(vec![StartFault::Unreachable(ShardId::default(), format!("{} ({source})", first.place()))])
     })?;
     let on_first = |source| SetupError::Statement { shard: ShardId::default(), source };
-    sqlx::query(include_str!("../../sql/shard/lock_setup.sql")).execute(&mut lock).await.map_err(on_first)?;
+    lock_setup(&mut lock).await.map_err(on_first)?;
 
-    let probes = probe_all(urls, connect_timeout).await;
+    let (urls, probes) = probe_with_registered(urls.to_vec(), connect_timeout).await;
     refuse_faults(&probes)?;
     let cluster_id =
         probes.iter().find_map(|probe| Some(probe.as_ref().ok()?.identity?.cluster_id)).unwrap_or_else(Uuid::new_v4);
@@ -77,9 +78,20 @@ pub async fn migrate(urls: &[ShardOptions], connect_timeout: Duration) -> Result
     }
     for (shard, connection) in &mut connections {
         let on_shard = |source| SetupError::Statement { shard: *shard, source };
-        sqlx::query(include_str!("../../sql/shard/set_ready.sql")).execute(connection).await.map_err(on_shard)?;
+        save_registry(connection, &urls).await.map_err(on_shard)?;
+        set_ready(connection).await.map_err(on_shard)?;
     }
     Ok(())
+}
+
+/// From here on the database serves.
+pub(super) async fn set_ready(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("../../sql/shard/set_ready.sql")).execute(connection).await.map(drop)
+}
+
+/// Waits for its turn: one set-up at a time; until the connection ends.
+pub(super) async fn lock_setup(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("../../sql/shard/lock_setup.sql")).execute(connection).await.map(drop)
 }
 
 fn refuse_faults(probes: &[Probe]) -> Result<(), StartError> {
@@ -101,16 +113,22 @@ async fn set_identity(
 ) -> Result<Option<FoundIdentity>, sqlx::Error> {
     let shards = i32::try_from(shards).unwrap_or(i32::MAX); // the settings allow 5,040 at most
     let mut transaction = connection.begin().await?;
-    let made = sqlx::query(include_str!("../../sql/shard/set_identity.sql"))
-        .bind(cluster_id)
-        .bind(shard.to_sql())
-        .bind(shards)
-        .execute(&mut *transaction)
-        .await?;
-    if made.rows_affected() == 1 {
+    if insert_identity(&mut transaction, cluster_id, shard, shards).await? {
         sqlx::query(include_str!("../../sql/shard/set_first_map.sql")).bind(shards).execute(&mut *transaction).await?;
     }
     let identity = load_identity(&mut transaction).await?;
     transaction.commit().await?;
     Ok(identity)
+}
+
+/// Gives the database its identity; false if it has one.
+pub(super) async fn insert_identity(
+    connection: &mut PgConnection,
+    cluster_id: Uuid,
+    shard: ShardId,
+    shards: i32,
+) -> Result<bool, sqlx::Error> {
+    let statement = sqlx::query(include_str!("../../sql/shard/set_identity.sql"));
+    let made = statement.bind(cluster_id).bind(shard.to_sql()).bind(shards).execute(connection).await?;
+    Ok(made.rows_affected() == 1)
 }

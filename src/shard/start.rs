@@ -15,11 +15,12 @@ use uuid::Uuid;
 
 use super::cluster::load_map;
 use super::pool::Identity;
+use super::registry::{RegisteredShard, load_registry};
 use super::setup::migrator;
 use super::{Cluster, Shard, ShardId, ShardLimits, ShardOptions, ShardState, SlotMap};
 
 /// The oldest PostgreSQL that has row filters on publications, which moves need.
-const OLDEST_SERVER: i32 = 150_000;
+pub(super) const OLDEST_SERVER: i32 = 150_000;
 
 /// What one database says of itself.
 #[derive(Clone, Debug)]
@@ -30,6 +31,10 @@ pub(super) struct Facts {
     pub(super) migrations: Vec<AppliedMigration>,
     pub(super) identity: Option<FoundIdentity>,
     pub(super) map: Option<SlotMap>,
+    /// Where the cluster's shards are, as this one was told.
+    pub(super) registry: Vec<RegisteredShard>,
+    /// True if there is a table of files with rows in it.
+    pub(super) has_rows: bool,
 }
 
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -157,10 +162,28 @@ pub(super) async fn probe_all(urls: &[ShardOptions], connect_timeout: Duration) 
 }
 
 async fn probe(connection: &mut PgConnection) -> Result<Facts, sqlx::Error> {
-    let (database_key, has_migrations, has_identity, is_standby, server_version): (String, bool, bool, bool, i32) =
-        sqlx::query_as(include_str!("../../sql/shard/inspect_database.sql")).fetch_one(&mut *connection).await?;
-    let mut facts =
-        Facts { database_key, is_standby, server_version, migrations: Vec::new(), identity: None, map: None };
+    let (database_key, has_migrations, has_identity, has_files, is_standby, server_version): (
+        String,
+        bool,
+        bool,
+        bool,
+        bool,
+        i32,
+    ) = sqlx::query_as(include_str!("../../sql/shard/inspect_database.sql")).fetch_one(&mut *connection).await?;
+    let mut facts = Facts {
+        database_key,
+        is_standby,
+        server_version,
+        migrations: Vec::new(),
+        identity: None,
+        map: None,
+        registry: Vec::new(),
+        has_rows: false,
+    };
+    if has_files {
+        facts.has_rows =
+            sqlx::query_scalar(include_str!("../../sql/shard/has_rows.sql")).fetch_one(&mut *connection).await?;
+    }
     if has_migrations {
         facts.migrations =
             sqlx::query_as(include_str!("../../sql/shard/list_migrations.sql")).fetch_all(&mut *connection).await?;
@@ -168,8 +191,29 @@ async fn probe(connection: &mut PgConnection) -> Result<Facts, sqlx::Error> {
     if has_identity {
         facts.identity = load_identity(connection).await?;
         facts.map = load_map(connection).await?;
+        facts.registry = load_registry(connection).await?;
     }
     Ok(facts)
+}
+
+/// Asks every database what it is, also those that the settings do not name yet: the shards know one another, so that a
+/// process with older settings finds those that were added since.
+pub(super) async fn probe_with_registered(
+    mut urls: Vec<ShardOptions>,
+    connect_timeout: Duration,
+) -> (Vec<ShardOptions>, Vec<Probe>) {
+    let mut probes = probe_all(&urls, connect_timeout).await;
+    let mut known: Vec<RegisteredShard> = reached(&probes).flat_map(|(_, facts)| facts.registry.clone()).collect();
+    known.sort_by_key(|registered| registered.shard);
+    let mut added = Vec::new();
+    for registered in known {
+        if registered.active && registered.shard.index() == urls.len() + added.len() {
+            added.push(registered.options);
+        }
+    }
+    probes.extend(probe_all(&added, connect_timeout).await);
+    urls.extend(added);
+    (urls, probes)
 }
 
 /// What the database says it is, also while its cluster is being set up.
@@ -182,6 +226,8 @@ pub(super) fn identity_faults(probes: &[Probe]) -> Vec<StartFault> {
     let mut faults = Vec::new();
     let mut seen: HashMap<&str, ShardId> = HashMap::new();
     let mut cluster = None;
+    let counts = reached(probes).filter_map(|(_, facts)| usize::try_from(facts.identity?.shard_count).ok());
+    let largest = counts.max().unwrap_or(probes.len());
     for (shard, facts) in reached(probes) {
         if let Some(first) = seen.insert(&facts.database_key, shard) {
             faults.push(StartFault::SameDatabase(first, shard));
@@ -201,7 +247,9 @@ pub(super) fn identity_faults(probes: &[Probe]) -> Vec<StartFault> {
         if identity.shard_id != shard.to_sql() {
             faults.push(StartFault::Swapped(shard, identity.shard_id));
         }
-        if usize::try_from(identity.shard_count) != Ok(probes.len()) {
+        // While a shard is added, some of the others have not been told yet.
+        let count = usize::try_from(identity.shard_count).unwrap_or(usize::MAX);
+        if count > probes.len() || largest < probes.len() {
             faults.push(StartFault::ShardCount(shard, identity.shard_count, probes.len()));
         }
     }
@@ -277,7 +325,8 @@ impl Cluster {
     /// # Errors
     /// Every fault that was found.
     pub async fn open(urls: Vec<ShardOptions>, limits: ShardLimits) -> Result<Arc<Self>, StartError> {
-        let probes = probe_all(&urls, limits.connect_timeout).await;
+        let named = urls.len();
+        let (urls, probes) = probe_with_registered(urls, limits.connect_timeout).await;
         let faults = faults(&probes, &migrator());
         if !faults.is_empty() {
             return Err(StartError(faults));
@@ -305,7 +354,9 @@ impl Cluster {
             shards.push(Arc::new(Shard::new(options, identity, limits, state)));
         }
         let map = map.ok_or_else(|| StartError(vec![StartFault::NoMap(ShardId::default())]))?;
-        Ok(Self::assemble(cluster_id, shards, map, limits).await)
+        let cluster = Self::assemble((cluster_id, schema_version), shards, map, limits).await;
+        cluster.register(named).await;
+        Ok(cluster)
     }
 }
 

@@ -14,11 +14,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Folded deltas after which their room is freed, rather than waiting for autovacuum's next round.
 const VACUUM_AFTER: u64 = 1000;
 
-/// Starts a task for each shard, which ends when the cluster shuts down.
+/// Starts a task for each shard, also for those that are added later, which ends when the cluster shuts down.
 pub fn fold_in_background(cluster: &Arc<Cluster>) {
-    for shard in cluster.shards() {
-        cluster.spawn(fold_shard(Arc::clone(cluster), Arc::clone(shard)));
-    }
+    let folding = Arc::clone(cluster);
+    cluster.for_each_shard(move |shard| folding.spawn(fold_shard(Arc::clone(&folding), Arc::clone(shard))));
 }
 
 async fn fold_shard(cluster: Arc<Cluster>, shard: Arc<Shard>) {

@@ -91,6 +91,7 @@ const MOVE_PAUSE: Duration = Duration::from_millis(2);
 /// Asks every shard, for `deadline` at most. While a slot changes hands, asks again until each slot is counted once.
 pub async fn gather(cluster: &Cluster, method: Method, deadline: Duration) -> Stats {
     let until = Instant::now() + deadline;
+    let mut refreshed = false;
     loop {
         let begun = Instant::now();
         let left = until.saturating_duration_since(begun);
@@ -101,8 +102,14 @@ pub async fn gather(cluster: &Cluster, method: Method, deadline: Duration) -> St
         let complete = all_answered && Coverage::is_every_slot_once(covered);
         let shards = cluster.shards().iter().zip(answers).map(|(shard, answer)| share(shard, answer)).collect();
         // Another try must have the time that this one took, or it would find the shards late that answered now.
-        let next_done = Instant::now() + MOVE_PAUSE + begun.elapsed() * 2;
-        if complete || !all_answered || next_done >= until {
+        let took = begun.elapsed() * 2;
+        let mut is_over = complete || !all_answered || Instant::now() + MOVE_PAUSE + took >= until;
+        if !is_over && !refreshed {
+            // Perhaps the owner of the missing slots is a shard that this process does not know yet.
+            refreshed = tokio::time::timeout_at(until, cluster.refresh_map()).await.is_ok();
+            is_over = Instant::now() + MOVE_PAUSE + took >= until;
+        }
+        if is_over {
             return Stats { shards, complete };
         }
         tokio::time::sleep(MOVE_PAUSE).await;

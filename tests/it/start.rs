@@ -95,6 +95,11 @@ async fn one_more_url_does_not_add_a_shard() {
     let schemas: i64 = cluster.value(2, "SELECT count(*) FROM pg_namespace WHERE nspname = 'shardrive'").await;
     assert_eq!(schemas, 0);
 
+    // Settings that name fewer do, as the shards know one another; unless nobody can tell where the others are.
+    let open = shardrive::shard::Cluster::open(two[..1].to_vec(), crate::support::servers::limits()).await.unwrap();
+    assert_eq!(open.shards().len(), 2);
+    open.shut_down().await;
+    cluster.psql(0, "DELETE FROM shardrive.shards").await.unwrap();
     let message = refusal(two[..1].to_vec()).await;
     assert!(message.contains("the settings name 1"), "{message}");
 }

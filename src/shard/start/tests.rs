@@ -16,6 +16,8 @@ fn good(shard: i32, count: i32) -> Facts {
         migrations,
         identity: Some(FoundIdentity { cluster_id: CLUSTER, shard_id: shard, shard_count: count, ready: true }),
         map: Some(SlotMap::initial(2)),
+        registry: Vec::new(),
+        has_rows: false,
     }
 }
 
@@ -63,6 +65,12 @@ fn each_fault_is_named() {
                 StartFault::ShardCount(one, 2, 3),
                 StartFault::MissingMigrations(ShardId::new(2), migrator().iter().map(|m| m.version).collect()),
             ],
+        ),
+        ("some know of the third shard, others not yet", vec![Ok(good(0, 3)), Ok(good(1, 2)), Ok(good(2, 3))], vec![]),
+        (
+            "nobody knows where the third shard is",
+            vec![Ok(good(0, 3)), Ok(good(1, 3))],
+            vec![StartFault::ShardCount(zero, 3, 2), StartFault::ShardCount(one, 3, 2)],
         ),
         ("lost", vec![Ok(good(0, 2)), empty(1)], vec![StartFault::LostShard(one)]),
         (

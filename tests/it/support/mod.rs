@@ -3,6 +3,7 @@
 pub mod api;
 pub mod cache;
 pub mod load;
+pub mod moved;
 pub mod moves;
 pub mod pack;
 pub mod poll;

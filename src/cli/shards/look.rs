@@ -1,47 +1,17 @@
-//! `shardrive shards …`: looking at the shards themselves, past any API process.
+//! `shardrive shards status` and `verify`: looking at the shards themselves, past any API process.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{CliError, settings};
+use super::OutputArgs;
+use crate::cli::CliError;
 use crate::shard::{Cluster, ShardId};
 use crate::stats::{Audit, Method, Status, audit, gather};
 
-/// Look at the shards themselves
-#[derive(Subcommand, Debug)]
-pub(super) enum Shards {
-    /// Show each shard: where it is, whether it answers, its slots, rows and bytes.
-    Status(OutputArgs),
-    /// Read every row of every shard: each on its owner, counts equal to /stats, ids unique.
-    Verify(OutputArgs),
-}
-
-/// How to print.
-#[derive(Args, Clone, Copy, Debug)]
-pub(super) struct OutputArgs {
-    /// Print JSON for scripts.
-    #[arg(long)]
-    json: bool,
-}
-
-impl Shards {
-    pub(super) async fn run(self) -> Result<(), CliError> {
-        let settings = settings()?;
-        let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
-        let done = match self {
-            Self::Status(output) => status(&cluster, settings.stats_timeout, output).await,
-            Self::Verify(output) => verify(&cluster, output).await,
-        };
-        cluster.shut_down().await;
-        done
-    }
-}
-
-async fn status(cluster: &Cluster, deadline: Duration, output: OutputArgs) -> Result<(), CliError> {
+pub(super) async fn status(cluster: &Cluster, deadline: Duration, output: OutputArgs) -> Result<(), CliError> {
     let stats = gather(cluster, Method::Counts, deadline).await;
     if output.json {
         let shards: Vec<_> = cluster
@@ -90,7 +60,7 @@ async fn status(cluster: &Cluster, deadline: Duration, output: OutputArgs) -> Re
     if stats.complete { Ok(()) } else { Err(CliError::Failed("not every shard answered".to_owned())) }
 }
 
-async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), CliError> {
+pub(super) async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), CliError> {
     let total = gather(cluster, Method::Counts, Duration::from_secs(5)).await.total_rows();
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent}%  {human_pos} of {human_len} rows  {eta} left")

@@ -1,0 +1,2 @@
+-- Something happened in a move.
+INSERT INTO shardrive.move_events (move_id, stage, what) VALUES ($1, $2, $3)

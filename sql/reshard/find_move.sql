@@ -1,0 +1,4 @@
+-- One move.
+SELECT *
+  FROM shardrive.moves
+ WHERE id = $1

@@ -1,0 +1,2 @@
+-- A sign of life of the coordinator.
+SELECT token FROM shardrive.coordinator

@@ -1,0 +1,2 @@
+-- The object is gone.
+DELETE FROM shardrive.move_objects WHERE shard = $1 AND kind = $2 AND name = $3

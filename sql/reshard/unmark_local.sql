@@ -1,0 +1,2 @@
+-- This shard takes part in a move no longer.
+DELETE FROM shardrive.local_moves WHERE move_id = $1

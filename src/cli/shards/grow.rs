@@ -1,0 +1,56 @@
+//! `shardrive shards add`: one more shard, while the others serve.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::OutputArgs;
+use crate::cli::CliError;
+use crate::shard::{Cluster, ShardOptions, add_shard};
+
+const EXAMPLES: &str = "\
+Example:
+  shardrive shards add postgres://shard_user:shard_pass@db3.example:5432/drive_shard_2
+  shardrive shards rebalance
+
+Running processes learn of the shard by themselves within seconds. Add its SHARD_n_URL to their settings when it suits.";
+
+/// What to add.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct AddArgs {
+    /// The new database: postgres://user:password@host:port/database. It must be empty.
+    url: String,
+    /// Only look whether it could be done.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+pub(super) async fn add(cluster: &Cluster, args: AddArgs, connect_timeout: Duration) -> Result<(), CliError> {
+    let options = ShardOptions::parse(&args.url).map_err(|reason| CliError::Usage(format!("the URL {reason}")))?;
+    let joined = Box::pin(add_shard(cluster, &options, connect_timeout, args.dry_run)).await;
+    let joined = joined.map_err(|error| CliError::Failed(error.to_string()))?;
+    let place = options.place();
+    if args.output.json {
+        println!(
+            "{}",
+            json!({
+                "shard_id": joined.shard.number(), "place": place,
+                "was_there": joined.was_there, "dry_run": args.dry_run,
+            })
+        );
+        return Ok(());
+    }
+    let number = joined.shard;
+    match (joined.was_there, args.dry_run) {
+        (true, _) => println!("{place} is shard {number} of this cluster already"),
+        (false, true) => println!("{place} can become shard {number}; nothing was changed"),
+        (false, false) => {
+            println!("{place} is shard {number} now and owns no slot yet; \"shardrive shards rebalance\" gives it some")
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! `shardrive shards move`, `drain`, `rebalance`, and what can be asked of a move.
+//!
+//! A command writes the move down and waits. Whichever process has the lease does the work: an API process, or this one
+//! if there is none. So a command that is interrupted interrupts nothing.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+
+use super::OutputArgs;
+use crate::cli::CliError;
+use crate::reshard::{
+    MoveOptions, MoveView, PlanView, Planned, RequestError, Requests, Stage, Strategy, Testing, WAY_BACK_ARMED, Wish,
+    drive_in_background, parse_slots,
+};
+use crate::shard::{Cluster, ShardId};
+
+/// Between two looks at the move.
+const LOOK: Duration = Duration::from_millis(200);
+
+const EXAMPLES: &str = "\
+Examples:
+  shardrive shards move --slots 0-99 --to 2 --dry-run     what would move, how much, and what speaks against it
+  shardrive shards move --slots 42 --to 1                 returns when shard 1 owns the slot
+  shardrive shards rollback 7                             and back, until the way back is given up
+
+A user's slot is user_id mod 5040.";
+
+/// How to move.
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct HowArgs {
+    /// Look what would be done, and whether it can be.
+    #[arg(long)]
+    dry_run: bool,
+    /// Seconds for which the move can be taken back after the slots have changed hands.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    keep: u64,
+    /// Do not compare the rows of both shards before the slots change hands.
+    #[arg(long)]
+    skip_verify: bool,
+    /// Return as soon as the move is written down; an API process does the work.
+    #[arg(long)]
+    detach: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What to move.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct MoveArgs {
+    /// Slots and ranges of slots: 0-99,140.
+    #[arg(long)]
+    slots: String,
+    /// The shard that is to own them.
+    #[arg(long, value_name = "SHARD")]
+    to: u16,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+/// What to empty.
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct DrainArgs {
+    /// The shard's number.
+    shard: u16,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+/// How to deal.
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct RebalanceArgs {
+    /// How slots are dealt.
+    #[arg(long, value_enum, default_value_t = Dealing::Load)]
+    strategy: Dealing,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+/// The ways of dealing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(in crate::cli) enum Dealing {
+    /// By rows and bytes; a shard without slots gets its share of them.
+    Load,
+    /// As many slots on each shard.
+    Slots,
+    /// A user's number mod the number of shards, as in the textbook: nearly everything moves.
+    Modulo,
+}
+
+/// Which move.
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct WishArgs {
+    /// The move's number.
+    id: i64,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+fn failed(error: RequestError) -> CliError {
+    match error {
+        RequestError::Invalid(reason) => CliError::Usage(reason),
+        other => CliError::Failed(other.to_string()),
+    }
+}
+
+pub(super) async fn move_slots(cluster: Arc<Cluster>, args: MoveArgs) -> Result<(), CliError> {
+    let slots = parse_slots(&args.slots).map_err(|reason| CliError::Usage(format!("--slots: {reason}")))?;
+    let requests = Requests::new(Arc::clone(&cluster));
+    let planned = Box::pin(requests.plan_move(&slots, ShardId::new(args.to))).await.map_err(failed)?;
+    carry_out(&cluster, &requests, &planned, &args.how).await
+}
+
+pub(super) async fn drain(cluster: Arc<Cluster>, args: DrainArgs) -> Result<(), CliError> {
+    let requests = Requests::new(Arc::clone(&cluster));
+    let planned = Box::pin(requests.plan_drain(ShardId::new(args.shard))).await.map_err(failed)?;
+    carry_out(&cluster, &requests, &planned, &args.how).await
+}
+
+pub(super) async fn rebalance(cluster: Arc<Cluster>, args: RebalanceArgs) -> Result<(), CliError> {
+    let strategy = match args.strategy {
+        Dealing::Load => Strategy::Load,
+        Dealing::Slots => Strategy::Slots,
+        Dealing::Modulo => Strategy::Modulo,
+    };
+    let requests = Requests::new(Arc::clone(&cluster));
+    let planned = Box::pin(requests.plan_rebalance(strategy)).await.map_err(failed)?;
+    carry_out(&cluster, &requests, &planned, &args.how).await
+}
+
+async fn carry_out(
+    cluster: &Arc<Cluster>,
+    requests: &Requests,
+    planned: &Planned,
+    how: &HowArgs,
+) -> Result<(), CliError> {
+    if how.dry_run {
+        show_plan(&PlanView::new(planned, Vec::new(), true), how.output);
+        let fatal = planned.findings.iter().any(|finding| finding.fatal);
+        return if fatal { Err(CliError::Failed("it cannot be done as things are".to_owned())) } else { Ok(()) };
+    }
+    let options = MoveOptions { keep: Duration::from_secs(how.keep), skip_verify: how.skip_verify };
+    let ids = requests.start(planned, options).await.map_err(failed)?;
+    let plan = PlanView::new(planned, ids.clone(), false);
+    if !how.output.json {
+        show_plan(&plan, how.output);
+    }
+    if how.detach {
+        if how.output.json {
+            show_plan(&plan, how.output);
+        }
+        return Ok(());
+    }
+    drive_in_background(cluster, Testing::default());
+    // With no way back the move is waited for to its end.
+    let enough = if how.keep == 0 { Stage::Done } else { Stage::Watch };
+    let mut ended = Vec::new();
+    for id in ids {
+        ended.push(wait(requests, id, enough).await?);
+    }
+    report(&ended, how.output)
+}
+
+pub(super) async fn wish(cluster: Arc<Cluster>, args: WishArgs, wish: Wish) -> Result<(), CliError> {
+    let requests = Requests::new(Arc::clone(&cluster));
+    requests.wish(args.id, wish).await.map_err(failed)?;
+    drive_in_background(&cluster, Testing::default());
+    let ended = wait(&requests, args.id, Stage::Done).await?;
+    report(&[ended], args.output)
+}
+
+/// Is the move where somebody waits for it? At the watch only once the way back is armed, and if it failed only when
+/// nothing of it is left.
+fn is_enough(view: &MoveView, enough: Stage) -> bool {
+    match view.stage {
+        Stage::Watch => enough == Stage::Watch && view.events.iter().any(|event| event.what == WAY_BACK_ARMED),
+        stage => stage.is_end(),
+    }
+}
+
+/// Waits until the move is at the watch, or at its end; shows how far it is. A shard that is away meanwhile ends nothing.
+async fn wait(requests: &Requests, id: i64, enough: Stage) -> Result<MoveView, CliError> {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent}%  {msg}") {
+        bar.set_style(style);
+    }
+    loop {
+        match requests.find(id).await {
+            Ok((found, events)) => {
+                let mut view = MoveView::new(found, events);
+                let (done, all) = view.progress();
+                bar.set_length(all);
+                bar.set_position(done);
+                let eta = view.eta_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+                let eta = eta.map_or(String::new(), |s| format!(", {} left", HumanDuration(Duration::from_secs(s))));
+                bar.set_message(format!(
+                    "move {id}: {} ({} of {} rows copied, {} compared){eta}",
+                    view.stage.as_str(),
+                    view.copied_rows,
+                    view.total_rows,
+                    view.verified_rows
+                ));
+                if is_enough(&view, enough) {
+                    view.events.clear();
+                    bar.finish_and_clear();
+                    return Ok(view);
+                }
+            }
+            Err(error @ (RequestError::NotFound(_) | RequestError::Invalid(_))) => return Err(failed(error)),
+            Err(error) => bar.set_message(format!("move {id}: {error}")),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn show_plan(plan: &PlanView, output: OutputArgs) {
+    if output.json {
+        println!("{}", serde_json::json!(plan));
+        return;
+    }
+    for planned in &plan.moves {
+        println!(
+            "shard {} → shard {}: {} slots, {} rows, {}",
+            planned.source,
+            planned.target,
+            planned.slot_count,
+            HumanCount(u64::try_from(planned.rows).unwrap_or(0)),
+            HumanBytes(u64::try_from(planned.bytes).unwrap_or(0)),
+        );
+    }
+    if plan.dry_run {
+        println!("about {} in all", HumanDuration(Duration::from_secs(plan.estimate_seconds)));
+    }
+    for finding in &plan.findings {
+        println!("{}: {}", if finding.fatal { "IN THE WAY" } else { "note" }, finding.what);
+    }
+}
+
+fn report(ended: &[MoveView], output: OutputArgs) -> Result<(), CliError> {
+    if output.json {
+        println!("{}", serde_json::json!(ended));
+    }
+    for view in ended.iter().filter(|_| !output.json) {
+        let held = view.hold_ms.map_or(String::new(), |held| format!("; writes to its slots waited for {held:.0} ms"));
+        match view.stage {
+            Stage::Done => println!("move {}: shard {} owns the slots{held}", view.id, view.target),
+            Stage::Failed => {}
+            Stage::Cancelled | Stage::RolledBack => println!("move {}: shard {} owns the slots", view.id, view.source),
+            _ => println!(
+                "move {}: shard {} owns the slots{held}; take it back with \"shardrive shards rollback {}\", or clean up \
+                 with \"shardrive shards finish {}\"",
+                view.id, view.target, view.id, view.id
+            ),
+        }
+    }
+    let failed = ended.iter().find(|view| view.outcome == Some(Stage::Failed));
+    match failed {
+        Some(view) => {
+            let reason = view.reason.as_deref().unwrap_or("no reason was noted");
+            Err(CliError::Failed(format!("move {} failed: {reason}", view.id)))
+        }
+        None => Ok(()),
+    }
+}

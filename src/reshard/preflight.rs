@@ -1,0 +1,192 @@
+//! Is everything there that a move needs? Asked before anything is touched, and by every dry run.
+
+use serde::Serialize;
+use sqlx::Connection;
+use utoipa::ToSchema;
+
+use super::side::Side;
+use super::slots::mask;
+use super::tables::TABLES;
+use super::{MoveError, compose};
+use crate::shard::Slot;
+
+/// Slots that a move takes on each server: one for its stream, and for the time of the copy one for each table.
+const SLOTS_NEEDED: i64 = 3;
+/// Difference of the servers' clocks from which on people are told.
+const CLOCK_SECONDS: f64 = 5.0;
+
+/// Something that a preflight found.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct Finding {
+    /// True if the move cannot be done because of it.
+    pub fatal: bool,
+    /// What it is, and what to change.
+    pub what: String,
+}
+
+impl Finding {
+    fn fatal(what: String) -> Self {
+        Self { fatal: true, what }
+    }
+
+    fn note(what: String) -> Self {
+        Self { fatal: false, what }
+    }
+}
+
+/// What a server says of its settings.
+#[derive(sqlx::FromRow)]
+struct ServerFacts {
+    wal_level: String,
+    free_slots: i64,
+    free_senders: i64,
+    free_connections: i64,
+    free_workers: i64,
+    may_replicate: bool,
+    may_advance: bool,
+    kept_wal: String,
+    now: f64,
+    is_standby: bool,
+}
+
+/// Everything that speaks against moving these slots, and what people should know.
+///
+/// # Errors
+/// Only if a shard could not be asked.
+pub(super) async fn look(slots: &[Slot], source: &mut Side, target: &mut Side) -> Result<Vec<Finding>, MoveError> {
+    let mut findings = Vec::new();
+    let facts = [server_facts(source).await?, server_facts(target).await?];
+    for (side, facts) in [&*source, &*target].into_iter().zip(&facts) {
+        findings.extend(judge_server(&side.id().to_string(), facts));
+    }
+    let [here, there] = &facts;
+    if (here.now - there.now).abs() > CLOCK_SECONDS {
+        findings
+            .push(Finding::note(format!("the clocks of the servers differ by {:.0} s", (here.now - there.now).abs())));
+    }
+    for (owner, epoch) in source.owners(slots).await? {
+        if owner != source.id().to_sql() {
+            let (shard, count) = (source.id(), slots.len());
+            findings.push(Finding::fatal(format!(
+                "shard {shard} does not own all of the {count} slots: shard {owner} does some, since epoch {epoch}"
+            )));
+        }
+    }
+    if shape(source).await? != shape(target).await? {
+        findings.push(Finding::fatal("the tables of the shards differ; run \"shardrive migrate\"".to_owned()));
+    }
+    for table in TABLES {
+        let (found,): (bool,) = target.one(compose::has_rows(table, &mask(slots)), &[]).await?;
+        if found {
+            findings.push(Finding::fatal(format!(
+                "shard {} holds rows of these slots in {}, which it does not own; remove them first",
+                target.id(),
+                table.short
+            )));
+        }
+    }
+    if !findings.iter().any(|finding| finding.fatal) {
+        findings.extend(try_streams(source, target).await?);
+        findings.extend(try_streams(target, source).await?);
+        let disk = "free disk is not known: PostgreSQL does not tell it by SQL".to_owned();
+        findings.push(Finding::note(disk));
+    }
+    Ok(findings)
+}
+
+async fn server_facts(side: &mut Side) -> Result<ServerFacts, MoveError> {
+    let failed = side.failed();
+    let statement = sqlx::query_as(include_str!("../../sql/reshard/server_facts.sql"));
+    statement.fetch_one(&mut side.db).await.map_err(failed)
+}
+
+fn judge_server(shard: &str, facts: &ServerFacts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut need = |is_good: bool, what: String| {
+        if !is_good {
+            findings.push(Finding::fatal(format!("shard {shard}: {what}")));
+        }
+    };
+    need(facts.wal_level == "logical", format!("wal_level is {}; set it to logical and restart", facts.wal_level));
+    need(!facts.is_standby, "the server is a standby".to_owned());
+    need(
+        facts.free_slots >= SLOTS_NEEDED,
+        format!(
+            "{} replication slots are free, {SLOTS_NEEDED} are needed; raise max_replication_slots",
+            facts.free_slots
+        ),
+    );
+    need(
+        facts.free_senders >= SLOTS_NEEDED,
+        format!("{} WAL senders are free, {SLOTS_NEEDED} are needed; raise max_wal_senders", facts.free_senders),
+    );
+    need(
+        facts.free_workers >= 2,
+        format!(
+            "{} logical replication workers are free, 2 are needed; raise max_logical_replication_workers",
+            facts.free_workers
+        ),
+    );
+    need(
+        facts.free_connections >= 5,
+        format!("{} connections are free, 5 are needed; raise max_connections", facts.free_connections),
+    );
+    need(facts.may_replicate, "the role may not replicate; ALTER ROLE … REPLICATION".to_owned());
+    need(
+        facts.may_advance,
+        "the role may not set where a stream begins; GRANT EXECUTE ON FUNCTION pg_replication_origin_advance"
+            .to_owned(),
+    );
+    if facts.kept_wal == "-1" {
+        let what = "max_slot_wal_keep_size has no limit; the service gives a slot up on its own when it keeps too much";
+        findings.push(Finding::note(format!("shard {shard}: {what}")));
+    }
+    findings
+}
+
+/// The columns of the tables that move, in their order.
+async fn shape(side: &mut Side) -> Result<Vec<String>, MoveError> {
+    let failed = side.failed();
+    let names: Vec<_> = TABLES.iter().map(|table| table.name.to_owned()).collect();
+    let statement = sqlx::query_scalar(include_str!("../../sql/reshard/list_columns.sql")).bind(names);
+    statement.fetch_all(&mut side.db).await.map_err(failed)
+}
+
+/// Tries, and takes back, what making a stream needs: a publication here, and a subscription there, for which that
+/// server connects to this one.
+async fn try_streams(from: &mut Side, to: &mut Side) -> Result<Vec<Finding>, MoveError> {
+    let name = "shardrive_preflight";
+    let mut findings = Vec::new();
+    let mut trial = {
+        let failed = from.failed();
+        from.db.begin().await.map_err(failed)
+    }?;
+    let sql = compose::create_publication(name, 0, true, &[0; 630]);
+    if let Err(error) = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *trial).await {
+        findings.push(refused(format!("shard {}: the role may not create a publication", from.shard.id()), &error));
+    }
+    drop(trial);
+    let url = from.shard.options().secret_url().to_owned();
+    let mut trial = {
+        let failed = to.failed();
+        to.db.begin().await.map_err(failed)
+    }?;
+    let sql = compose::try_subscription(name, &url);
+    if let Err(error) = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *trial).await {
+        let what = format!(
+            "shard {}: its server cannot subscribe to shard {} at {}; the role needs the right (superuser before \
+             PostgreSQL 16, pg_create_subscription from then on) and the servers must reach one another",
+            to.shard.id(),
+            from.shard.id(),
+            from.shard.options().place(),
+        );
+        findings.push(refused(what, &error));
+    }
+    drop(trial);
+    Ok(findings)
+}
+
+fn refused(what: String, error: &sqlx::Error) -> Finding {
+    let code = error.as_database_error().and_then(|error| error.code());
+    Finding::fatal(code.map_or(what.clone(), |code| format!("{what} (SQLSTATE {code})")))
+}

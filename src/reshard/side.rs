@@ -1,0 +1,121 @@
+//! A connection to one of the two shards of a move, fenced: no coordinator of before can change owners there any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, FromRow};
+use tokio::time::Instant;
+
+use super::MoveError;
+use crate::shard::{Shard, ShardId, Slot};
+
+/// Between two looks at something that comes soon.
+pub(super) const SOON: Duration = Duration::from_millis(1);
+
+/// One of the two shards, and the coordinator's connection to it.
+pub(super) struct Side {
+    pub(super) shard: Arc<Shard>,
+    pub(super) db: PgConnection,
+    pub(super) token: i64,
+}
+
+impl Side {
+    /// Connects and raises the fence. Statements of an earlier coordinator that are under way there have either ended
+    /// when this returns or will be refused.
+    ///
+    /// # Errors
+    /// `Overtaken` if a later coordinator was here before; otherwise the shard's.
+    pub(super) async fn open(shard: &Arc<Shard>, token: i64) -> Result<Self, MoveError> {
+        let mut side = Self::open_to_look(shard).await?;
+        let raise = sqlx::query(include_str!("../../sql/reshard/raise_fence.sql")).bind(token);
+        raise.execute(&mut side.db).await.map_err(side.failed())?;
+        side.token = token;
+        Ok(side)
+    }
+
+    /// Connects for somebody who changes nothing.
+    ///
+    /// # Errors
+    /// The shard's.
+    pub(super) async fn open_to_look(shard: &Arc<Shard>) -> Result<Self, MoveError> {
+        let failed = MoveError::on(shard.id());
+        let mut db = shard.connect().await.map_err(&failed)?;
+        sqlx::query(include_str!("../../sql/reshard/set_session.sql")).execute(&mut db).await.map_err(&failed)?;
+        Ok(Self { shard: Arc::clone(shard), db, token: 0 })
+    }
+
+    pub(super) fn id(&self) -> ShardId {
+        self.shard.id()
+    }
+
+    /// Turns the driver's error into this shard's.
+    pub(super) fn failed(&self) -> impl Fn(sqlx::Error) -> MoveError + use<> {
+        MoveError::on(self.shard.id())
+    }
+
+    /// Runs a composed statement that gives no rows and takes no parameters.
+    pub(super) async fn run(&mut self, sql: String) -> Result<(), MoveError> {
+        let failed = self.failed();
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.db).await.map(drop).map_err(failed)
+    }
+
+    /// The one row of a composed statement with these keys as its parameters.
+    pub(super) async fn one<T>(&mut self, sql: String, keys: &[Option<&[String]>]) -> Result<T, MoveError>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let failed = self.failed();
+        let mut statement = sqlx::query_as(AssertSqlSafe(sql)).persistent(false);
+        for key in keys {
+            statement = statement.bind(key.map(<[String]>::to_vec));
+        }
+        statement.fetch_one(&mut self.db).await.map_err(failed)
+    }
+
+    /// The rows of a composed statement with these arrays of texts as its parameters.
+    pub(super) async fn list<T>(&mut self, sql: String, arrays: &[Option<Vec<String>>]) -> Result<Vec<T>, MoveError>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let failed = self.failed();
+        let mut statement = sqlx::query_as(AssertSqlSafe(sql)).persistent(false);
+        for array in arrays {
+            statement = statement.bind(array.clone());
+        }
+        statement.fetch_all(&mut self.db).await.map_err(failed)
+    }
+
+    /// Waits until every transaction that wrote here when this was called has ended; false at the deadline.
+    ///
+    /// Whoever takes the writers' lock later has looked at the marks and the map after what the caller did before.
+    pub(super) async fn wait_for_writers(&mut self, until: Instant) -> Result<bool, MoveError> {
+        let failed = self.failed();
+        let writers: Vec<String> = sqlx::query_scalar(include_str!("../../sql/reshard/list_writers.sql"))
+            .fetch_all(&mut self.db)
+            .await
+            .map_err(&failed)?;
+        loop {
+            let left: i64 = sqlx::query_scalar(include_str!("../../sql/reshard/count_writers.sql"))
+                .bind(&writers)
+                .fetch_one(&mut self.db)
+                .await
+                .map_err(&failed)?;
+            if left == 0 {
+                return Ok(true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            tokio::time::sleep(SOON).await;
+        }
+    }
+
+    /// Who owns these slots in this shard's map, each owner once with its highest epoch.
+    pub(super) async fn owners(&mut self, slots: &[Slot]) -> Result<Vec<(i32, i64)>, MoveError> {
+        let failed = self.failed();
+        let slots: Vec<i32> = slots.iter().map(|slot| slot.to_sql()).collect();
+        let statement = sqlx::query_as(include_str!("../../sql/reshard/list_owners.sql")).bind(slots);
+        statement.fetch_all(&mut self.db).await.map_err(failed)
+    }
+}

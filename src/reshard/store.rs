@@ -1,0 +1,295 @@
+//! Moves as they stand in `shardrive.moves` of shard 0: what is asked for, how far it is, and what happened.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Connection, FromRow, Row};
+use utoipa::ToSchema;
+
+use super::{MoveError, Stage};
+use crate::shard::{ShardId, Slot};
+
+/// A move of slots from one shard to another.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// Its number.
+    pub id: i64,
+    /// Why: `move`, `drain`, `rebalance`.
+    pub kind: String,
+    /// The owner at its beginning.
+    pub source: ShardId,
+    /// The owner at its end.
+    pub target: ShardId,
+    /// What moves, in order.
+    pub slots: Vec<Slot>,
+    /// Where it is.
+    pub stage: Stage,
+    /// Where the clean-up leads.
+    pub outcome: Option<Stage>,
+    /// Why it failed, or ended by itself.
+    pub reason: Option<String>,
+    /// What somebody asked for that has not been done yet.
+    pub wish: Option<Wish>,
+    /// True if somebody asked explicitly not to compare the rows.
+    pub skip_verify: bool,
+    /// How long the way back stays armed, in milliseconds.
+    pub keep_ms: i64,
+    /// Rows of the slots when the move was made.
+    pub total_rows: i64,
+    /// Their bytes.
+    pub total_bytes: i64,
+    /// Rows that have arrived.
+    pub copied_rows: i64,
+    /// Rows that have been compared.
+    pub verified_rows: i64,
+    /// True once all rows have been compared.
+    pub verified: bool,
+    /// How long a row takes from the owner to the other shard, measured last.
+    pub lag_ms: Option<i64>,
+    /// How often ownership was tried to be changed.
+    pub flips_tried: i32,
+    /// How long nobody could write to the slots when ownership changed, in milliseconds.
+    pub hold_ms: Option<f64>,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// When something of it changed last.
+    pub updated_at: DateTime<Utc>,
+    /// When the target became the owner.
+    pub flipped_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// What may be asked of a move.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// End it before the flip, as if it had never been.
+    Cancel,
+    /// Take the flip back.
+    RollBack,
+    /// Give up the way back and clean up.
+    Finish,
+}
+
+impl Wish {
+    /// Its word in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::RollBack => "rollback",
+            Self::Finish => "finish",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Cancel, Self::RollBack, Self::Finish].into_iter().find(|wish| wish.as_str() == text)
+    }
+
+    /// The stages in which it can be fulfilled.
+    #[must_use]
+    pub fn stages(self) -> &'static [Stage] {
+        match self {
+            Self::Cancel => &[Stage::Plan, Stage::Preflight, Stage::Copy, Stage::CatchUp, Stage::Verify],
+            Self::RollBack | Self::Finish => &[Stage::Watch],
+        }
+    }
+}
+
+/// Something that happened in a move.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Event {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// In which stage.
+    pub stage: String,
+    /// What.
+    pub what: String,
+}
+
+/// A move that is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewMove {
+    /// Why.
+    pub kind: &'static str,
+    /// From where.
+    pub source: ShardId,
+    /// To where.
+    pub target: ShardId,
+    /// What.
+    pub slots: Vec<Slot>,
+    /// Their rows and bytes, as counted.
+    pub rows: i64,
+    /// See `rows`.
+    pub bytes: i64,
+}
+
+fn unreadable(column: &str) -> sqlx::Error {
+    sqlx::Error::ColumnDecode { index: column.to_owned(), source: "not a value of this program".into() }
+}
+
+impl FromRow<'_, PgRow> for Move {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let shard = |column| ShardId::from_sql(row.try_get(column)?).ok_or_else(|| unreadable(column));
+        let slots: Option<Vec<Slot>> = row.try_get::<Vec<i32>, _>("slots")?.into_iter().map(Slot::from_sql).collect();
+        let stage = Stage::parse(row.try_get("stage")?).ok_or_else(|| unreadable("stage"))?;
+        Ok(Self {
+            id: row.try_get("id")?,
+            kind: row.try_get("kind")?,
+            source: shard("source")?,
+            target: shard("target")?,
+            slots: slots.ok_or_else(|| unreadable("slots"))?,
+            stage,
+            outcome: row.try_get::<Option<&str>, _>("outcome")?.and_then(Stage::parse),
+            reason: row.try_get("reason")?,
+            wish: row.try_get::<Option<&str>, _>("wish")?.and_then(Wish::parse),
+            skip_verify: row.try_get("skip_verify")?,
+            keep_ms: row.try_get("keep_ms")?,
+            total_rows: row.try_get("total_rows")?,
+            total_bytes: row.try_get("total_bytes")?,
+            copied_rows: row.try_get("copied_rows")?,
+            verified_rows: row.try_get("verified_rows")?,
+            verified: row.try_get("verified")?,
+            lag_ms: row.try_get("lag_ms")?,
+            flips_tried: row.try_get("flips_tried")?,
+            hold_ms: row.try_get("hold_ms")?,
+            created_at: row.try_get("created_at")?,
+            updated_at: row.try_get("updated_at")?,
+            flipped_at: row.try_get("flipped_at")?,
+            ended_at: row.try_get("ended_at")?,
+        })
+    }
+}
+
+impl Move {
+    /// The slots as PostgreSQL takes them.
+    pub(super) fn sql_slots(&self) -> Vec<i32> {
+        self.slots.iter().map(|slot| slot.to_sql()).collect()
+    }
+}
+
+/// The moves that have not ended, oldest first.
+pub(super) async fn open_moves(db: &mut PgConnection) -> Result<Vec<Move>, sqlx::Error> {
+    sqlx::query_as(include_str!("../../sql/reshard/list_open_moves.sql")).fetch_all(db).await
+}
+
+/// The latest moves, newest first.
+pub(super) async fn latest_moves(db: &mut PgConnection, limit: i64) -> Result<Vec<Move>, sqlx::Error> {
+    sqlx::query_as(include_str!("../../sql/reshard/list_moves.sql")).bind(limit).fetch_all(db).await
+}
+
+/// One move and its events.
+pub(super) async fn find_move(db: &mut PgConnection, id: i64) -> Result<Option<(Move, Vec<Event>)>, sqlx::Error> {
+    let found: Option<Move> =
+        sqlx::query_as(include_str!("../../sql/reshard/find_move.sql")).bind(id).fetch_optional(&mut *db).await?;
+    let Some(found) = found else { return Ok(None) };
+    let rows: Vec<(DateTime<Utc>, String, String)> =
+        sqlx::query_as(include_str!("../../sql/reshard/list_events.sql")).bind(id).fetch_all(db).await?;
+    let events = rows.into_iter().map(|(at, stage, what)| Event { at, stage, what });
+    Ok(Some((found, events.collect())))
+}
+
+/// Notes that something happened.
+pub(super) async fn add_event(db: &mut PgConnection, id: i64, stage: Stage, what: &str) -> Result<(), sqlx::Error> {
+    let statement = sqlx::query(include_str!("../../sql/reshard/add_event.sql"));
+    statement.bind(id).bind(stage.as_str()).bind(what).execute(db).await.map(drop)
+}
+
+/// A move that has not ended and has one of these slots, and which.
+pub(super) async fn find_overlap(db: &mut PgConnection, slots: &[i32]) -> Result<Option<(i64, i32)>, sqlx::Error> {
+    sqlx::query_as(include_str!("../../sql/reshard/find_overlap.sql")).bind(slots).fetch_optional(db).await
+}
+
+/// Creates moves, all or none. `Err` within `Ok`: a slot that is in another move already.
+pub(super) async fn create_moves(
+    db: &mut PgConnection,
+    moves: &[NewMove],
+    keep_ms: i64,
+    skip_verify: bool,
+) -> Result<Result<Vec<i64>, (i64, i32)>, sqlx::Error> {
+    let mut transaction = db.begin().await?;
+    sqlx::query(include_str!("../../sql/reshard/lock_moves.sql")).execute(&mut *transaction).await?;
+    let mut ids = Vec::new();
+    for new in moves {
+        let slots: Vec<i32> = new.slots.iter().map(|slot| slot.to_sql()).collect();
+        if let Some(overlap) = find_overlap(&mut transaction, &slots).await? {
+            return Ok(Err(overlap));
+        }
+        let id: i64 = sqlx::query_scalar(include_str!("../../sql/reshard/insert_move.sql"))
+            .bind(new.kind)
+            .bind(new.source.to_sql())
+            .bind(new.target.to_sql())
+            .bind(&slots)
+            .bind(keep_ms)
+            .bind(skip_verify)
+            .bind(new.rows)
+            .bind(new.bytes)
+            .fetch_one(&mut *transaction)
+            .await?;
+        let what = format!("{} slots of shard {} are to go to shard {}", slots.len(), new.source, new.target);
+        add_event(&mut transaction, id, Stage::Plan, &what).await?;
+        ids.push(id);
+    }
+    transaction.commit().await?;
+    Ok(Ok(ids))
+}
+
+/// Notes a wish; false if the move cannot fulfil it any more, or not yet.
+pub(super) async fn set_wish(db: &mut PgConnection, id: i64, wish: Wish) -> Result<bool, sqlx::Error> {
+    let stages: Vec<_> = wish.stages().iter().map(|stage| stage.as_str()).collect();
+    let statement = sqlx::query(include_str!("../../sql/reshard/set_wish.sql"));
+    let done = statement.bind(id).bind(wish.as_str()).bind(stages).execute(db).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// A move that the coordinator drives, and the coordinator's session to write its state by: when the session is lost,
+/// nothing can be written any more.
+impl super::lease::Lease {
+    /// Moves on to another stage.
+    pub(super) async fn set_stage(&self, job: &mut Move, stage: Stage, what: &str) -> Result<(), MoveError> {
+        let mut db = self.db().await;
+        let mut transaction = db.begin().await.map_err(|_| MoveError::Overtaken)?;
+        let ended = async {
+            sqlx::query(include_str!("../../sql/reshard/set_stage.sql"))
+                .bind(job.id)
+                .bind(stage.as_str())
+                .bind(job.outcome.map(Stage::as_str))
+                .bind(job.reason.as_deref())
+                .execute(&mut *transaction)
+                .await?;
+            add_event(&mut transaction, job.id, stage, what).await?;
+            transaction.commit().await
+        };
+        // Whatever it was, without the session there is no lease.
+        ended.await.map_err(|_| MoveError::Overtaken)?;
+        log::info!("move {}: {}: {what}", job.id, stage.as_str());
+        job.stage = stage;
+        Ok(())
+    }
+
+    /// Notes how far it is.
+    pub(super) async fn save_progress(&self, job: &Move) -> Result<(), MoveError> {
+        let statement = sqlx::query(include_str!("../../sql/reshard/set_progress.sql"))
+            .bind(job.id)
+            .bind(job.copied_rows)
+            .bind(job.verified_rows)
+            .bind(job.verified)
+            .bind(job.lag_ms)
+            .bind(job.flips_tried)
+            .bind(job.hold_ms);
+        statement.execute(&mut *self.db().await).await.map(drop).map_err(|_| MoveError::Overtaken)
+    }
+
+    /// Notes an event without another stage.
+    pub(super) async fn note(&self, job: &Move, what: &str) -> Result<(), MoveError> {
+        log::info!("move {}: {what}", job.id);
+        add_event(&mut *self.db().await, job.id, job.stage, what).await.map_err(|_| MoveError::Overtaken)
+    }
+
+    /// The wish is being fulfilled.
+    pub(super) async fn clear_wish(&self, job: &mut Move) -> Result<(), MoveError> {
+        job.wish = None;
+        let statement = sqlx::query(include_str!("../../sql/reshard/clear_wish.sql")).bind(job.id);
+        statement.execute(&mut *self.db().await).await.map(drop).map_err(|_| MoveError::Overtaken)
+    }
+}

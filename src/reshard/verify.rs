@@ -1,0 +1,234 @@
+//! Are the rows of both sides the same? Compared while writes go on.
+//!
+//! All rows are compared once, in parts by key: count and sum of hashes of what the owner has in one snapshot, against
+//! the other side when everything before that snapshot has arrived there. The other side may be further by then; a part
+//! that differs is looked at row by row, and a key that differs must be among the changes that the owner's triggers
+//! noted since the move began. Those are compared later, by key, and again if they were changed again, the last of them
+//! while nobody can write. So each row is compared after its last change; any other difference is one.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::side::Side;
+use super::slots::mask;
+use super::store::Move;
+use super::stream::{await_beat, beat};
+use super::tables::{MovedTable, TABLES};
+use super::{MoveError, compose};
+
+/// Rows of a part.
+const PART: u32 = 20_000;
+/// Changes that are compared at once.
+const CHANGES: i64 = 5_000;
+/// How long a beat may take in a comparison.
+const ARRIVAL: Duration = Duration::from_secs(30);
+/// Keys of a difference that are named.
+const NAMED: usize = 5;
+
+/// A primary key as texts.
+type Key = Vec<String>;
+/// What is on one side: the hash of each row.
+type Rows = HashMap<Key, i64>;
+/// A part: how many rows, the sum of their hashes, the last key.
+type Part = (i64, String, Option<Key>);
+/// Keys, one array a column.
+type Columns = Vec<Option<Vec<String>>>;
+/// A noted change: its number, the table, the key.
+type Change = (i64, String, Key);
+
+/// How far a comparison of all rows is. It is kept in memory; who takes over begins anew.
+#[derive(Default, Debug)]
+pub(super) struct Pass {
+    table: usize,
+    behind: Option<Key>,
+    /// Rows that were compared.
+    pub(super) rows: i64,
+}
+
+/// Compares the next part. `true`: all rows have been compared.
+///
+/// # Errors
+/// `Refused` with the first keys that differ without a reason; otherwise the shards' errors.
+pub(super) async fn next_part(
+    pass: &mut Pass,
+    job: &Move,
+    from: &mut Side,
+    to: &mut Side,
+    forward: bool,
+) -> Result<bool, MoveError> {
+    let Some(table) = TABLES.get(pass.table) else { return Ok(true) };
+    let mask = mask(&job.slots);
+    let lower = pass.behind.as_deref();
+    let (rows, hash, last): Part = from.one(compose::sum_next_rows(table, &mask, PART), &[lower]).await?;
+    let is_last = rows < i64::from(PART);
+    // The last part is open at its end: what the other side has behind the owner's last row must be seen.
+    let upper = if is_last { None } else { last };
+    settle(job, from, to, forward).await?;
+    let there: (i64, String) = to.one(compose::sum_range(table, &mask), &[lower, upper.as_deref()]).await?;
+    if there != (rows, hash) {
+        explain(table, job, from, to, forward, [lower, upper.as_deref()]).await?;
+    }
+    pass.rows += rows;
+    if is_last {
+        pass.table += 1;
+        pass.behind = None;
+    } else {
+        pass.behind = upper;
+    }
+    Ok(pass.table == TABLES.len())
+}
+
+/// Waits until the other side has all that was committed here.
+async fn settle(job: &Move, from: &mut Side, to: &mut Side, forward: bool) -> Result<(), MoveError> {
+    let beat = beat(from, job, forward).await?;
+    if await_beat(to, job, forward, beat, Instant::now() + ARRIVAL).await? {
+        Ok(())
+    } else {
+        Err(MoveError::Late("a row's way to the other shard"))
+    }
+}
+
+/// A part differs: every key that does must have been changed meanwhile, and so be compared again later.
+async fn explain(
+    table: &MovedTable,
+    job: &Move,
+    from: &mut Side,
+    to: &mut Side,
+    forward: bool,
+    range: [Option<&[String]>; 2],
+) -> Result<(), MoveError> {
+    let mask = mask(&job.slots);
+    let bounds = range.map(|key| key.map(<[String]>::to_vec));
+    let here: Rows = from.list(compose::list_range(table, &mask), &bounds).await?.into_iter().collect();
+    settle(job, from, to, forward).await?;
+    let there: Rows = to.list(compose::list_range(table, &mask), &bounds).await?.into_iter().collect();
+    let differ = differences(&here, &there);
+    if differ.is_empty() {
+        return Ok(());
+    }
+    let changed = other_changes(from, job, &[]).await?;
+    judge(table, differ, &changed)
+}
+
+fn differences(here: &Rows, there: &Rows) -> Vec<Key> {
+    let missing = here.iter().filter(|(key, hash)| there.get(*key) != Some(*hash));
+    let surplus = there.iter().filter(|(key, _)| !here.contains_key(*key));
+    let mut keys: Vec<Key> = missing.chain(surplus).map(|(key, _)| key.clone()).collect();
+    keys.sort_unstable();
+    keys
+}
+
+fn judge(table: &MovedTable, differ: Vec<Key>, changed: &HashSet<(String, Key)>) -> Result<(), MoveError> {
+    let wrong: Vec<Key> =
+        differ.into_iter().filter(|key| !changed.contains(&(table.short.to_owned(), key.clone()))).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let columns: Vec<_> = table.key.iter().map(|(name, _)| *name).collect();
+    let named: Vec<_> = wrong.iter().take(NAMED).map(|key| key.join(" ")).collect();
+    Err(MoveError::Refused(format!(
+        "{} rows of {} differ between the shards; {}: {}{}",
+        wrong.len(),
+        table.short,
+        columns.join(" "),
+        named.join(", "),
+        if wrong.len() > NAMED { ", …" } else { "" },
+    )))
+}
+
+/// The keys that were changed, besides these changes.
+async fn other_changes(from: &mut Side, job: &Move, ids: &[i64]) -> Result<HashSet<(String, Key)>, MoveError> {
+    let failed = from.failed();
+    let rows: Vec<(String, Key)> = sqlx::query_as(include_str!("../../sql/reshard/list_other_changes.sql"))
+        .bind(job.id)
+        .bind(ids)
+        .fetch_all(&mut from.db)
+        .await
+        .map_err(failed)?;
+    Ok(rows.into_iter().collect())
+}
+
+/// How many changes have not been compared.
+pub(super) async fn pending_changes(from: &mut Side, job: &Move) -> Result<i64, MoveError> {
+    let failed = from.failed();
+    let statement = sqlx::query_scalar(include_str!("../../sql/reshard/count_changed_keys.sql")).bind(job.id);
+    statement.fetch_one(&mut from.db).await.map_err(failed)
+}
+
+/// Compares the first of the noted changes and strikes them out; gives how many there were. With `settled`, all that
+/// the owner has committed has arrived already.
+///
+/// # Errors
+/// As [`next_part`].
+pub(super) async fn compare_changes(
+    job: &Move,
+    from: &mut Side,
+    to: &mut Side,
+    forward: bool,
+    settled: bool,
+) -> Result<usize, MoveError> {
+    let failed = from.failed();
+    let changes: Vec<Change> = sqlx::query_as(include_str!("../../sql/reshard/list_changed_keys.sql"))
+        .bind(job.id)
+        .bind(CHANGES)
+        .fetch_all(&mut from.db)
+        .await
+        .map_err(&failed)?;
+    if changes.is_empty() {
+        return Ok(0);
+    }
+    let mut here: Vec<(&MovedTable, Columns, Rows)> = Vec::new();
+    for table in TABLES {
+        let keys: HashSet<&Key> =
+            changes.iter().filter(|(_, name, _)| name == table.short).map(|(_, _, key)| key).collect();
+        if keys.is_empty() {
+            continue;
+        }
+        let columns: Columns = (0..table.key.len())
+            .map(|column| Some(keys.iter().filter_map(|key| key.get(column).cloned()).collect()))
+            .collect();
+        let rows = from.list(compose::list_keys(table), &columns).await?.into_iter().collect();
+        here.push((table, columns, rows));
+    }
+    if !settled {
+        settle(job, from, to, forward).await?;
+    }
+    let ids: Vec<i64> = changes.iter().map(|(id, _, _)| *id).collect();
+    for (table, columns, rows) in here {
+        let there: Rows = to.list(compose::list_keys(table), &columns).await?.into_iter().collect();
+        let differ = differences(&rows, &there);
+        if !differ.is_empty() {
+            // Changed again after it was read here: noted again, and compared later.
+            let again = other_changes(from, job, &ids).await?;
+            judge(table, differ, &again)?;
+        }
+    }
+    sqlx::query(include_str!("../../sql/reshard/remove_changed_keys.sql"))
+        .bind(&ids)
+        .execute(&mut from.db)
+        .await
+        .map_err(failed)?;
+    Ok(changes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(list: &[(&str, i64)]) -> Rows {
+        list.iter().map(|(key, hash)| (vec![(*key).to_owned()], *hash)).collect()
+    }
+
+    #[test]
+    fn what_is_missing_other_or_too_much_differs() {
+        let differ = differences(&rows(&[("a", 1), ("b", 2), ("c", 3)]), &rows(&[("a", 1), ("b", 9), ("d", 4)]));
+        assert_eq!(differ, [["b"], ["c"], ["d"]]);
+        let table = &TABLES[0];
+        let noted = |keys: &[&str]| keys.iter().map(|key| (table.short.to_owned(), vec![(*key).to_owned()])).collect();
+        assert!(judge(table, differ.clone(), &noted(&["b", "c", "d", "x"])).is_ok());
+        let wrong = judge(table, differ, &noted(&["c"])).unwrap_err().to_string();
+        assert_eq!(wrong, "2 rows of file_metadata differ between the shards; user_id file_id: b, d");
+    }
+}

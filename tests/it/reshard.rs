@@ -1,0 +1,286 @@
+//! Slots move between shards under load, there and back: nobody notices, nothing is lost, and nothing is left over.
+//!
+//! With two shards, even users are on shard 0 and odd ones on shard 1.
+
+use serde_json::{Value, json};
+
+use crate::support::api::Api;
+use crate::support::load::Load;
+use crate::support::moved::{assert_nothing_left, hold_against};
+use crate::support::poll;
+use crate::support::program::{Done, shardrive};
+use crate::support::servers::{TestCluster, sqlstate};
+
+const EVEN: &str = "0,2,4,6";
+const ALL: [i32; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 100, 101];
+
+/// A busy machine is no fault of a shard here.
+const PATIENT: [(&str, &str); 4] = [
+    ("HEALTH_TIMEOUT_MS", "20000"),
+    ("CONNECT_TIMEOUT_MS", "20000"),
+    ("MOVE_TIMEOUT_MS", "30000"),
+    ("STATS_TIMEOUT_MS", "30000"),
+];
+
+async fn start(cluster: &TestCluster, programs: usize) -> (Vec<Api>, Vec<String>) {
+    let mut apis = Vec::new();
+    for _ in 0..programs {
+        apis.push(Api::start_with(cluster, &PATIENT).await);
+    }
+    let bases = apis.iter().map(|api| api.base().to_owned()).collect();
+    (apis, bases)
+}
+
+async fn shards(cluster: &TestCluster, arguments: &[&str]) -> Done {
+    let mut all = vec!["shards"];
+    all.extend(arguments);
+    all.push("--json");
+    shardrive(&all, &cluster.variables()).await
+}
+
+/// Runs a command that must go well; gives its last move.
+async fn moved(cluster: &TestCluster, arguments: &[&str]) -> Value {
+    let done = shards(cluster, arguments).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    done.json().as_array().unwrap().last().unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_move_under_load_and_nobody_notices() {
+    let cluster = TestCluster::migrated(2).await;
+    let (apis, bases) = start(&cluster, 2).await;
+    let load = Load::start(&bases, 8, &ALL);
+    load.progress(60).await;
+    let there = moved(&cluster, &["move", "--slots", EVEN, "--to", "1", "--keep", "0"]).await;
+    assert_eq!((&there["stage"], &there["verified"]), (&json!("done"), &json!(true)), "{there}");
+    load.progress(40).await;
+    let back = moved(&cluster, &["move", "--slots", "0-7", "--to", "0", "--keep", "0"]).await;
+    assert_eq!(back["stage"], "done", "{back}");
+    load.progress(40).await;
+    hold_against(&cluster, &apis[0], load, 2).await;
+    assert_nothing_left(&cluster, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_can_be_taken_back_with_all_that_was_written_since() {
+    let cluster = TestCluster::migrated(2).await;
+    let (apis, bases) = start(&cluster, 2).await;
+    let load = Load::start(&bases, 8, &ALL);
+    load.progress(40).await;
+    let armed = moved(&cluster, &["move", "--slots", EVEN, "--to", "1"]).await;
+    assert_eq!((&armed["stage"], &armed["slots"]), (&json!("watch"), &json!(EVEN)), "{armed}");
+    load.progress(60).await;
+    // Both directions are refused by the database until they are right.
+    let insert = "INSERT INTO file_metadata (user_id, file_name) VALUES (2, 'by hand')";
+    assert_eq!(sqlstate(cluster.psql(0, insert).await), "SD001");
+    let again = shards(&cluster, &["move", "--slots", "2", "--to", "0"]).await;
+    assert!(again.code == 1 && again.err.contains("slot 2 is part of move"), "{again:?}");
+
+    let id = armed["id"].to_string();
+    let back = moved(&cluster, &["rollback", &id]).await;
+    assert_eq!((&back["stage"], &back["outcome"]), (&json!("rolled_back"), &json!("rolled_back")), "{back}");
+    cluster.psql(0, "INSERT INTO file_metadata (user_id, file_name) VALUES (1002, 'by hand')").await.unwrap();
+    cluster.psql(0, "DELETE FROM file_metadata WHERE file_name = 'by hand'").await.unwrap();
+    load.progress(40).await;
+    // At once again, and this time for good.
+    let armed = moved(&cluster, &["move", "--slots", EVEN, "--to", "1"]).await;
+    load.progress(20).await;
+    let done = moved(&cluster, &["finish", &armed["id"].to_string()]).await;
+    assert_eq!(done["stage"], "done", "{done}");
+    let late = shards(&cluster, &["rollback", &armed["id"].to_string()]).await;
+    assert!(late.code == 1 && late.err.contains("is at done"), "{late:?}");
+    hold_against(&cluster, &apis[1], load, 2).await;
+    assert_nothing_left(&cluster, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_differs_stops_the_move_and_is_named() {
+    let cluster = TestCluster::migrated(2).await;
+    cluster
+        .psql(0, "INSERT INTO file_metadata (user_id, file_name) SELECT 2 + 5040 * n, 'f' FROM generate_series(1, 3000) AS n")
+        .await
+        .unwrap();
+    let (apis, _) = start(&cluster, 1).await;
+    // A row that the target changes as it arrives, as a fault of the disk or a foreign trigger might.
+    cluster
+        .psql(
+            1,
+            "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS
+                 $$BEGIN IF NEW.user_id = 5042 THEN NEW.file_name := 'other'; END IF; RETURN NEW; END$$;
+             CREATE TRIGGER spoil BEFORE INSERT ON file_metadata FOR EACH ROW EXECUTE FUNCTION spoil();
+             ALTER TABLE file_metadata ENABLE REPLICA TRIGGER spoil",
+        )
+        .await
+        .unwrap();
+    let stopped = shards(&cluster, &["move", "--slots", "2", "--to", "1"]).await;
+    assert_eq!(stopped.code, 1, "{stopped:?}");
+    assert!(stopped.err.contains("1 rows of file_metadata differ") && stopped.err.contains("5042 "), "{stopped:?}");
+    let (_, stats) = apis[0].get_json("/stats").await;
+    assert_eq!((&stats["total_records"], &stats["shards"][0]["slots"]), (&json!(3000), &json!(2520)), "{stats}");
+    assert_nothing_left(&cluster, 2).await;
+    let audit = shardrive(&["shards", "verify"], &cluster.variables()).await;
+    assert_eq!(audit.code, 0, "{audit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_is_cancelled_before_its_flip_as_if_it_had_never_been() {
+    let cluster = TestCluster::migrated(2).await;
+    cluster
+        .psql(0, "INSERT INTO file_metadata (user_id, file_name) SELECT 2 + 5040 * n, 'f' FROM generate_series(1, 3000) AS n")
+        .await
+        .unwrap();
+    // A transaction that writes and does not end holds the move up before its flip, for as long as it lasts.
+    let mut writer = cluster.connect(0).await;
+    let (apis, _) = start(&cluster, 1).await;
+    let plan = shards(&cluster, &["move", "--slots", "2", "--to", "1", "--detach"]).await;
+    let id = plan.json()["ids"][0].to_string();
+    poll::until("the move to compare", async || {
+        let (_, found) = apis[0].get_json(&format!("/admin/moves/{id}")).await;
+        if found["stage"] == "catch_up" || found["stage"] == "verify" { Ok(()) } else { Err(found) }
+    })
+    .await;
+    crate::support::servers::run(&mut writer, "BEGIN; INSERT INTO file_metadata (user_id, file_name) VALUES (4, 'x')")
+        .await
+        .unwrap();
+    let ended = shards(&cluster, &["cancel", &id]).await;
+    drop(writer);
+    // It may have come to the flip before the wish; then it cannot be cancelled, and is armed.
+    if ended.code == 0 {
+        assert_eq!(ended.json()[0]["stage"], "cancelled", "{ended:?}");
+        assert_nothing_left(&cluster, 2).await;
+        assert_eq!(cluster.value::<i64>(1, "SELECT count(*) FROM file_metadata").await, 0);
+    } else {
+        assert!(ended.err.contains("cancel can be done at"), "{ended:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_request_is_refused_before_anything_is_touched() {
+    let mut cluster = TestCluster::migrated(2).await;
+    for (arguments, reason) in [
+        (&["move", "--slots", "5040", "--to", "1"][..], "is no slot"),
+        (&["move", "--slots", "1", "--to", "1"], "is on shard 1 already"),
+        (&["move", "--slots", "0", "--to", "7"], "there is no shard 7"),
+        (&["drain", "9"], "there is no shard 9"),
+        (&["rebalance"], "within 10 %"),
+        (&["cancel", "99"], "there is no move 99"),
+    ] {
+        let refused = shards(&cluster, arguments).await;
+        assert!(refused.code != 0 && refused.err.contains(reason), "{arguments:?}: {refused:?}");
+    }
+    let plain = shards(&cluster, &["move", "--slots", EVEN, "--to", "1", "--dry-run"]).await;
+    assert_eq!((plain.code, &plain.json()["slots"], &plain.json()["ids"]), (0, &json!(4), &json!([])), "{plain:?}");
+    let stray =
+        "SET session_replication_role = replica; INSERT INTO file_metadata (user_id, file_name) VALUES (2, 's')";
+    cluster.psql(1, stray).await.unwrap();
+    let foreign = shards(&cluster, &["move", "--slots", EVEN, "--to", "1"]).await;
+    assert!(foreign.code == 1 && foreign.err.contains("holds rows of these slots"), "{foreign:?}");
+    let dry = shards(&cluster, &["move", "--slots", EVEN, "--to", "1", "--dry-run"]).await;
+    assert!(dry.code == 1 && dry.out.contains("holds rows of these slots"), "{dry:?}");
+    assert_eq!(cluster.value::<i64>(0, "SELECT count(*) FROM shardrive.moves").await, 0);
+    assert_eq!(cluster.value::<i64>(1, "SELECT count(*) FROM file_metadata").await, 1);
+    cluster.server(1).stop().await;
+    let away = shards(&cluster, &["move", "--slots", EVEN, "--to", "1"]).await;
+    assert!(away.code == 1 && away.err.contains("shard 1 is not available"), "{away:?}");
+    assert_nothing_left(&cluster, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_shard_fills_and_empties_again_under_load() {
+    let cluster = TestCluster::start(3).await;
+    shardrive::shard::migrate(&cluster.options()[..2], crate::support::servers::CONNECT).await.unwrap();
+    let mut apis = Vec::new();
+    for _ in 0..2 {
+        apis.push(Api::start_on(&cluster.urls()[..2], &PATIENT).await);
+    }
+    let bases: Vec<_> = apis.iter().map(|api| api.base().to_owned()).collect();
+    let slots: Vec<i32> = (0..24).map(|number| number * 210 + number % 2).collect();
+    let load = Load::start(&bases, 8, &slots);
+    load.progress(40).await;
+
+    let (status, added) = apis[0].post_json("/admin/shards", &json!({"url": cluster.url(2)})).await;
+    assert_eq!((status.as_u16(), &added["shard_id"], &added["was_there"]), (200, &json!(2), &json!(false)), "{added}");
+    assert!(!added.to_string().contains("shard_pass"), "{added}");
+    let (_, analysis) = apis[1].get_json("/admin/analysis?shards=3").await;
+    let costs: Vec<_> = analysis["strategies"].as_array().unwrap().iter().map(|cost| cost["slots"].clone()).collect();
+    assert_eq!(costs[..2], [json!(1680), json!(3360)], "{analysis}");
+    assert!(analysis["sample"].as_array().unwrap().len() == 20 && costs[2].as_u64().unwrap() > 1000, "{analysis}");
+    assert!(analysis["strategies"][1]["users"].as_i64().unwrap() > 0, "{analysis}");
+
+    let (_, dry) = apis[0].post_json("/admin/rebalance", &json!({"dry_run": true})).await;
+    assert_eq!((&dry["slots"], &dry["ids"]), (&json!(1680), &json!([])), "{dry}");
+    let (status, plan) = apis[0].post_json("/admin/rebalance", &json!({"keep_seconds": 0})).await;
+    assert_eq!((status.as_u16(), plan["ids"].as_array().unwrap().len()), (200, 2), "{plan}");
+    let (status, second) = apis[1].post_json("/admin/drain", &json!({"shard": 0})).await;
+    assert_eq!((status.as_u16(), &second["code"]), (409, &json!("move_conflict")), "{second}");
+    until_all_ended(&apis[1], "done").await;
+    let (_, stats) = apis[1].get_json("/stats").await;
+    let owned: Vec<_> = stats["shards"].as_array().unwrap().iter().map(|shard| shard["slots"].clone()).collect();
+    assert_eq!((owned, &stats["complete"]), (vec![json!(1680); 3], &json!(true)), "{stats}");
+
+    load.progress(40).await;
+    let drained = shards(&cluster, &["drain", "2", "--keep", "0"]).await;
+    assert_eq!(drained.code, 0, "{drained:?}");
+    let (_, stats) = apis[0].get_json("/stats").await;
+    assert_eq!((&stats["shards"][2]["slots"], &stats["shards"][2]["record_count"]), (&json!(0), &json!(0)), "{stats}");
+    load.progress(40).await;
+    hold_against(&cluster, &apis[0], load, 3).await;
+    assert_nothing_left(&cluster, 3).await;
+}
+
+async fn until_all_ended(api: &Api, stage: &str) {
+    poll::until("all moves to end", async || {
+        let (_, list) = api.get_json("/admin/moves").await;
+        let ended = list["moves"].as_array().is_some_and(|moves| moves.iter().all(|found| found["stage"] == stage));
+        if ended { Ok(()) } else { Err(list) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_slept_through_a_move_is_refused_and_goes_on() {
+    let cluster = TestCluster::migrated(2).await;
+    let (apis, bases) = start(&cluster, 2).await;
+    let load = Load::start(&bases, 8, &ALL);
+    for round in 0..4 {
+        load.progress(20).await;
+        // Also the coordinator, whichever of the two that is: its session ends with its silence.
+        apis[round % 2].pause();
+        let to = (1 - round % 2).to_string();
+        let there = moved(&cluster, &["move", "--slots", EVEN, "--to", &to, "--keep", "0"]).await;
+        assert_eq!(there["stage"], "done", "{there}");
+        apis[round % 2].resume();
+    }
+    load.progress(40).await;
+    hold_against(&cluster, &apis[0], load, 2).await;
+    assert_nothing_left(&cluster, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bulk_loads_go_on_while_their_slots_move() {
+    let cluster = TestCluster::migrated(2).await;
+    let (apis, _) = start(&cluster, 2).await;
+    let rows = 60_000;
+    let lines: String =
+        (0..rows).map(|row| format!("{{\"user_id\": {}, \"file_name\": \"bulk\"}}\n", row % 5040)).collect();
+    let loading = async {
+        let answer = apis[0].send("/ingest/bulk", "application/x-ndjson", lines).await;
+        crate::support::api::json(answer).await
+    };
+    let moving = async {
+        let mut held: Vec<f64> = Vec::new();
+        for to in ["1", "0", "1"] {
+            let there = moved(&cluster, &["move", "--slots", "0,2,4,6,8,10", "--to", to, "--keep", "0"]).await;
+            held.push(there["hold_ms"].as_f64().unwrap());
+        }
+        held
+    };
+    let ((status, answer), held) = tokio::join!(loading, moving);
+    assert_eq!((status.as_u16(), &answer["inserted"]), (200, &json!(rows)), "{answer}");
+    assert!(held.iter().all(|held| *held < 500.0), "{held:?}");
+    let (_, stats) = apis[1].get_json("/stats").await;
+    assert_eq!((&stats["total_records"], &stats["complete"]), (&json!(rows), &json!(true)), "{stats}");
+    let audit = shardrive(&["shards", "verify"], &cluster.variables()).await;
+    assert_eq!(audit.code, 0, "{audit:?}");
+    assert_nothing_left(&cluster, 2).await;
+}

@@ -1,0 +1,172 @@
+//! A coordinator, a source or a target that dies at any step of a move: the move goes on or back, nothing is lost, and
+//! nothing is left over.
+
+use serde_json::{Value, json};
+
+use crate::support::api::Api;
+use crate::support::load::Load;
+use crate::support::moved::{assert_nothing_left, hold_against};
+use crate::support::poll;
+use crate::support::program::shardrive;
+use crate::support::servers::TestCluster;
+
+/// Every step at which a move can be cut off, in their order.
+const STEPS: [&str; 15] = [
+    "preflight",
+    "copy",
+    "marked",
+    "streaming",
+    "catch_up",
+    "way_back",
+    "verify",
+    "flip",
+    "held",
+    "left",
+    "taken",
+    "watch",
+    "forward_gone",
+    "objects_gone",
+    "swept",
+];
+/// The same for the way back.
+const STEPS_BACK: [&str; 4] = ["armed", "return", "held_back", "taken_back"];
+
+const PATIENT: [(&str, &str); 4] = [
+    ("HEALTH_TIMEOUT_MS", "20000"),
+    ("CONNECT_TIMEOUT_MS", "20000"),
+    ("MOVE_TIMEOUT_MS", "50000"),
+    ("STATS_TIMEOUT_MS", "30000"),
+];
+const SLOTS: &str = "0,2,4,6";
+const ALL: [i32; 6] = [0, 2, 4, 6, 1, 100];
+
+/// A program that coordinates, and ends at this step.
+async fn doomed(cluster: &TestCluster, step: &str) -> Api {
+    let token = "SELECT token FROM shardrive.coordinator";
+    let before: i64 = cluster.value(0, token).await;
+    let mut variables = cluster.variables();
+    variables.extend(PATIENT.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let api = Api::try_command(&["serve", "--end-at-step", step], &variables).await.unwrap();
+    poll::until_true("it to coordinate", async || cluster.value::<i64>(0, token).await > before).await;
+    api
+}
+
+/// Asks for a move from one shard to the other, and for nothing else; gives its number.
+async fn ask(cluster: &TestCluster, to: &str, keep: &str) -> String {
+    let arguments = ["shards", "move", "--slots", SLOTS, "--to", to, "--keep", keep, "--detach", "--json"];
+    let asked = shardrive(&arguments, &cluster.variables()).await;
+    assert_eq!(asked.code, 0, "{asked:?}");
+    asked.json()["ids"][0].to_string()
+}
+
+async fn until_stage(api: &Api, id: &str, stage: &str) -> Value {
+    poll::until("the move to be there", async || {
+        let (_, found) = api.get_json(&format!("/admin/moves/{id}")).await;
+        if found["stage"] == stage { Ok(found) } else { Err(found) }
+    })
+    .await
+}
+
+async fn until_dead(api: &mut Api) {
+    assert!(!api.ended().await, "{}", api.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_killed_at_any_step_is_replaced() {
+    let cluster = TestCluster::migrated(2).await;
+    let mut at = 0;
+    let mut first = doomed(&cluster, STEPS[0]).await;
+    let survivor = Api::start_with(&cluster, &PATIENT).await;
+    let load = Load::start(&[survivor.base().to_owned()], 4, &ALL);
+    for (number, step) in STEPS.iter().enumerate() {
+        at = 1 - at;
+        let id = ask(&cluster, &at.to_string(), "0").await;
+        until_dead(&mut first).await;
+        let ended = until_stage(&survivor, &id, "done").await;
+        assert_eq!(ended["verified"], true, "{step}: {ended}");
+        load.progress(10).await;
+        assert_nothing_left(&cluster, 2).await;
+        if let Some(next) = STEPS.get(number + 1) {
+            first = after(&cluster, &survivor, next).await;
+        }
+    }
+    hold_against(&cluster, &survivor, load, 2).await;
+}
+
+/// The next program that is to coordinate: the survivor is frozen until it has lost the lease.
+async fn after(cluster: &TestCluster, survivor: &Api, step: &str) -> Api {
+    survivor.pause();
+    let next = doomed(cluster, step).await;
+    survivor.resume();
+    next
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_killed_on_the_way_back_is_replaced() {
+    let cluster = TestCluster::migrated(2).await;
+    let mut first = doomed(&cluster, STEPS_BACK[0]).await;
+    let survivor = Api::start_with(&cluster, &PATIENT).await;
+    let load = Load::start(&[survivor.base().to_owned()], 4, &ALL);
+    for (number, step) in STEPS_BACK.iter().enumerate() {
+        load.progress(10).await;
+        let id = ask(&cluster, "1", "600").await;
+        until_stage(&survivor, &id, "watch").await;
+        let wish = survivor.post(&format!("/admin/moves/{id}/rollback"), &json!({})).await;
+        assert_eq!(wish.status(), 202);
+        until_dead(&mut first).await;
+        let ended = until_stage(&survivor, &id, "rolled_back").await;
+        assert_eq!(ended["reason"], Value::Null, "{step}: {ended}");
+        load.progress(10).await;
+        assert_nothing_left(&cluster, 2).await;
+        if let Some(next) = STEPS_BACK.get(number + 1) {
+            first = after(&cluster, &survivor, next).await;
+        }
+    }
+    hold_against(&cluster, &survivor, load, 2).await;
+}
+
+/// The coordinator and one of the servers end at the same moment; both come back.
+async fn a_server_dies(steps: &[&str], dying: usize) {
+    let mut cluster = TestCluster::migrated(2).await;
+    let mut first = doomed(&cluster, steps[0]).await;
+    let survivor = Api::start_with(&cluster, &PATIENT).await;
+    let load = Load::start(&[survivor.base().to_owned()], 4, &ALL);
+    for (number, step) in steps.iter().enumerate() {
+        load.progress(10).await;
+        let to = (number + 1) % 2;
+        // The source of this move, or its target.
+        let server = if dying == 0 { 1 - to } else { to };
+        let id = ask(&cluster, &to.to_string(), "0").await;
+        until_dead(&mut first).await;
+        cluster.server(server).kill().await;
+        cluster.server(server).start().await.unwrap();
+        let ended = poll::until("the move to end", async || {
+            let (status, found) = survivor.get_json(&format!("/admin/moves/{id}")).await;
+            if status == 200 && found["ended_at"] != Value::Null { Ok(found) } else { Err(found) }
+        })
+        .await;
+        assert_eq!(ended["stage"], "done", "{step}: {ended}");
+        load.progress(10).await;
+        assert_nothing_left(&cluster, 2).await;
+        let audit = shardrive(&["shards", "verify"], &cluster.variables()).await;
+        assert_eq!(audit.code, 0, "{step}: {audit:?}");
+        if let Some(next) = steps.get(number + 1) {
+            first = after(&cluster, &survivor, next).await;
+        }
+    }
+    let seen = load.stop().await;
+    // The users of a server that is away are refused meanwhile; nothing else.
+    assert_eq!(seen.violations(), Vec::<String>::new());
+    let wrong = seen.hold_against_rows(&cluster, 2).await;
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_dies_at_a_step_comes_back() {
+    a_server_dies(&["streaming", "way_back", "held", "left", "taken", "armed", "objects_gone"], 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_dies_at_a_step_comes_back() {
+    a_server_dies(&["streaming", "way_back", "held", "left", "taken", "armed", "objects_gone"], 1).await;
+}

@@ -1,0 +1,43 @@
+//! What must be true after moves: for the clients that were there, and on the servers.
+
+use super::api::Api;
+use super::load::Load;
+use super::poll;
+use super::program::shardrive;
+use super::servers::TestCluster;
+
+/// Nobody noticed anything, every acknowledged file is there once on its owner, and counts, scan and audit agree.
+pub async fn hold_against(cluster: &TestCluster, api: &Api, load: Load, shards: usize) {
+    let seen = load.stop().await;
+    seen.assert_unseen();
+    assert_eq!(seen.hold_against_rows(cluster, shards).await, Vec::<String>::new());
+    let (_, counted) = api.get_json("/stats").await;
+    let (_, scanned) = api.get_json("/stats?exact=scan").await;
+    assert_eq!(counted, scanned);
+    assert_eq!(counted["total_records"], seen.acknowledged());
+    let audit = shardrive(&["shards", "verify"], &cluster.variables()).await;
+    assert_eq!(audit.code, 0, "{audit:?}");
+}
+
+/// No slot, publication, subscription, mark, staged row or note of a move is left on the first `shards` servers.
+pub async fn assert_nothing_left(cluster: &TestCluster, shards: usize) {
+    let left = "SELECT concat_ws(' ',
+        (SELECT string_agg(slot_name, ',') FROM pg_replication_slots),
+        (SELECT string_agg(pubname, ',') FROM pg_publication),
+        (SELECT string_agg(subname, ',') FROM pg_subscription),
+        (SELECT string_agg('mark ' || move_id, ',') FROM shardrive.local_moves),
+        (SELECT 'keys ' || count(*) FROM shardrive.changed_keys HAVING count(*) > 0),
+        (SELECT 'beats ' || count(*) FROM shardrive.beats HAVING count(*) > 0),
+        (SELECT 'objects ' || count(*) FROM shardrive.move_objects HAVING count(*) > 0),
+        (SELECT 'open ' || count(*) FROM shardrive.moves WHERE ended_at IS NULL HAVING count(*) > 0),
+        (SELECT 'staged ' || count(*) FROM file_metadata
+           JOIN shardrive.slot_map AS m ON m.slot = shardrive.slot_of(user_id)
+          WHERE m.owner <> (SELECT shard_id FROM shardrive.identity) HAVING count(*) > 0))";
+    for shard in 0..shards {
+        poll::until("nothing of a move to be left", async || {
+            let found: String = cluster.value(shard, left).await;
+            if found.is_empty() { Ok(()) } else { Err((shard, found)) }
+        })
+        .await;
+    }
+}
