@@ -10,7 +10,7 @@ use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
 
 /// Every path of the API with the methods that it takes.
-const PATHS: [(&str, &[&str]); 21] = [
+const PATHS: [(&str, &[&str]); 30] = [
     ("/", &["get"]),
     ("/health", &["get"]),
     ("/health/live", &["get"]),
@@ -31,8 +31,20 @@ const PATHS: [(&str, &[&str]); 21] = [
     ("/read/{key}", &["get"]),
     ("/data", &["get", "post"]),
     ("/data/{id}", &["get"]),
+    ("/admin/shards", &["post"]),
+    ("/admin/moves", &["get", "post"]),
+    ("/admin/moves/{id}", &["get"]),
+    ("/admin/moves/{id}/cancel", &["post"]),
+    ("/admin/moves/{id}/rollback", &["post"]),
+    ("/admin/moves/{id}/finish", &["post"]),
+    ("/admin/drain", &["post"]),
+    ("/admin/rebalance", &["post"]),
+    ("/admin/analysis", &["get"]),
     ("/openapi.json", &["get"]),
 ];
+
+/// Paths whose `GET` needs more than there is in an empty cluster: a move, a question.
+const ASKING: [&str; 2] = ["/admin/moves/{id}", "/admin/analysis"];
 
 #[tokio::test]
 async fn it_says_what_it_is_and_how_it_is() {
@@ -140,7 +152,8 @@ async fn head_is_get_without_the_body_and_other_methods_are_named() {
             allowed.push("HEAD".to_owned());
             let get = api.get(&target).await;
             let head = api.request(Method::HEAD, &target).send().await.unwrap();
-            assert_eq!((head.status(), get.status()), (StatusCode::OK, StatusCode::OK), "{path}");
+            assert_eq!(head.status(), get.status(), "{path}");
+            assert_eq!(get.status() == StatusCode::OK, !ASKING.contains(&path), "{path}");
             assert_eq!(head.headers()[CONTENT_TYPE], get.headers()[CONTENT_TYPE], "{path}");
             assert!(head.bytes().await.unwrap().is_empty(), "{path}");
         }
