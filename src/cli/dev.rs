@@ -24,6 +24,9 @@ pub(super) struct Dev {
     /// How many shards there are, each a PostgreSQL server. A folder keeps its number.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: u16,
+    /// Further servers, whose databases can be added as shards later. They stay with the folder.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=16))]
+    pub spare: u16,
     /// Where the servers keep their data.
     #[arg(long, value_name = "FOLDER", default_value = "./.shardrive")]
     pub dir: PathBuf,
@@ -52,13 +55,13 @@ async fn serve_cluster(args: &Dev, cluster: &LocalCluster) -> Result<(), CliErro
     let listening = |addresses: &[SocketAddr]| {
         // Port 0 takes any free one.
         let bind = addresses.first().copied().unwrap_or(args.bind);
-        print(&welcome(args, bind, cluster.servers()));
+        print(&welcome(args, bind, cluster.servers(), &cluster.spare_urls()));
     };
     Box::pin(serve(settings, stop_signal()?, Testing::default(), listening)).await
 }
 
 async fn prepare(args: &Dev) -> Result<LocalCluster, CliError> {
-    let cluster = LocalCluster::start(&args.dir, usize::from(args.shards)).await?;
+    let cluster = LocalCluster::start(&args.dir, usize::from(args.shards), usize::from(args.spare)).await?;
     // Our own URLs are well-formed; one that were not would be missed by the set-up at once.
     let options: Vec<_> = cluster.urls().iter().filter_map(|url| ShardOptions::parse(url).ok()).collect();
     if let Err(error) = migrate(&options, CONNECT_TIMEOUT).await {
@@ -89,13 +92,14 @@ fn print(text: &str) {
 }
 
 /// What there is now, and what to try first.
-fn welcome(args: &Dev, bind: SocketAddr, servers: &[PostgresServer]) -> String {
-    let ports: Vec<_> = servers.iter().map(PostgresServer::port).collect();
+fn welcome(args: &Dev, bind: SocketAddr, servers: &[PostgresServer], spare: &[String]) -> String {
+    let shards = servers.len().saturating_sub(spare.len());
+    let ports: Vec<_> = servers.iter().take(shards).map(PostgresServer::port).collect();
     let psql = servers.first().map_or_else(|| "psql".to_owned(), |server| server.psql().display().to_string());
-    describe(bind, &ports, &psql, &args.dir.display().to_string())
+    describe(bind, &ports, &psql, &args.dir.display().to_string(), spare)
 }
 
-fn describe(bind: SocketAddr, ports: &[u16], psql: &str, folder: &str) -> String {
+fn describe(bind: SocketAddr, ports: &[u16], psql: &str, folder: &str, spare: &[String]) -> String {
     let reached = match bind.ip() {
         ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         ip => ip,
@@ -111,6 +115,9 @@ fn describe(bind: SocketAddr, ports: &[u16], psql: &str, folder: &str) -> String
         let database = database_name(shard);
         line(format_args!("  shard {shard}  {psql} postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}"));
     }
+    for url in spare {
+        line(format_args!("  spare    {url}"));
+    }
     line(format_args!("\nFirst steps:\n"));
     line(format_args!("  curl -X POST '{api}/ingest/bulk?count=100'"));
     line(format_args!("  curl '{api}/stats'"));
@@ -119,6 +126,13 @@ fn describe(bind: SocketAddr, ports: &[u16], psql: &str, folder: &str) -> String
         "  curl -X POST '{api}/ingest' -H 'Content-Type: application/json' \
          -d '{{\"user_id\":123,\"file_name\":\"my_document.txt\"}}'"
     ));
+    if let Some(url) = spare.first() {
+        line(format_args!("\nOne more shard:\n"));
+        line(format_args!(
+            "  curl -X POST '{api}/admin/shards' -H 'Content-Type: application/json' -d '{{\"url\":\"{url}\"}}'"
+        ));
+        line(format_args!("  curl -X POST '{api}/admin/rebalance' -H 'Content-Type: application/json' -d '{{}}'"));
+    }
     if usize::from(SLOT_COUNT).is_multiple_of(ports.len().max(1)) {
         line(format_args!(
             "\nA user is on shard user_id mod {}. Ctrl-C stops everything; the data stays.\n",
@@ -137,16 +151,18 @@ mod tests {
     #[test]
     fn the_first_steps_name_what_runs() {
         let bind = "0.0.0.0:8000".parse().unwrap();
-        let text = describe(bind, &[5432, 5440], "/opt/bin/psql", "./.shardrive");
+        let text = describe(bind, &[5432, 5440], "/opt/bin/psql", "./.shardrive", &["postgres://spare".to_owned()]);
         for part in [
             "with 2 shards",
             "http://127.0.0.1:8000/docs",
             "shard 1  /opt/bin/psql postgres://shard_user:shard_pass@127.0.0.1:5440/drive_shard_1",
             r#"-d '{"user_id":123,"file_name":"my_document.txt"}'"#,
             "user_id mod 2.",
+            "spare    postgres://spare",
+            r#"/admin/shards' -H 'Content-Type: application/json' -d '{"url":"postgres://spare"}'"#,
         ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
-        assert!(!describe(bind, &[1; 11], "psql", ".").contains("mod"));
+        assert!(!describe(bind, &[1; 11], "psql", ".", &[]).contains("mod"));
     }
 }
