@@ -206,6 +206,53 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION shardrive.records_changed() RETURNS trigger
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    changed_slots int[];
+    row_deltas    bigint[];
+    byte_deltas   bigint[];
+BEGIN
+    PERFORM shardrive.enter_write();
+
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
+          FROM (SELECT slot, count(*) AS n, sum(octet_length(document::text))::bigint AS b
+                  FROM new_rows GROUP BY slot) AS change;
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
+          FROM (SELECT slot, -count(*) AS n, -sum(octet_length(document::text))::bigint AS b
+                  FROM old_rows GROUP BY slot) AS change;
+    ELSE
+        SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
+          FROM (SELECT slot, sum(n)::bigint AS n, sum(b)::bigint AS b
+                  FROM (SELECT slot, 1 AS n, octet_length(document::text) AS b FROM new_rows
+                        UNION ALL
+                        SELECT slot, -1, -octet_length(document::text) FROM old_rows) AS both_sides
+                 GROUP BY slot) AS change;
+    END IF;
+
+    IF changed_slots IS NOT NULL THEN
+        IF shardrive.guard_slots(changed_slots, TG_OP = 'DELETE') THEN
+            IF TG_OP <> 'DELETE' THEN
+                INSERT INTO shardrive.changed_keys (move_id, table_name, key)
+                SELECT l.move_id, TG_TABLE_NAME, ARRAY[n.collection, n.key, n.slot::text]
+                  FROM new_rows AS n
+                  JOIN shardrive.local_moves AS l ON get_bit(l.slots, n.slot) = 1;
+            END IF;
+            IF TG_OP <> 'INSERT' THEN
+                INSERT INTO shardrive.changed_keys (move_id, table_name, key)
+                SELECT l.move_id, TG_TABLE_NAME, ARRAY[o.collection, o.key, o.slot::text]
+                  FROM old_rows AS o
+                  JOIN shardrive.local_moves AS l ON get_bit(l.slots, o.slot) = 1;
+            END IF;
+        END IF;
+        INSERT INTO shardrive.record_deltas (slots, rows, bytes) VALUES (changed_slots, row_deltas, byte_deltas);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 -- A TRUNCATE would also empty rows that are on their way to or from another shard.
 CREATE OR REPLACE FUNCTION shardrive.file_metadata_truncated() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -218,6 +265,23 @@ BEGIN
     INSERT INTO shardrive.slot_deltas (slots, rows, bytes)
     SELECT array_agg(slot), array_agg(-rows), array_agg(-bytes)
       FROM shardrive.slot_totals
+     WHERE rows <> 0 OR bytes <> 0
+    HAVING count(*) > 0;
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION shardrive.records_truncated() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM shardrive.enter_write();
+    IF EXISTS (SELECT FROM shardrive.local_moves) THEN
+        RAISE EXCEPTION 'slots of this shard are on the move; TRUNCATE would empty more than it owns'
+            USING ERRCODE = 'SD001', HINT = 'Try again when the move has ended.';
+    END IF;
+    INSERT INTO shardrive.record_deltas (slots, rows, bytes)
+    SELECT array_agg(slot), array_agg(-rows), array_agg(-bytes)
+      FROM shardrive.record_totals
      WHERE rows <> 0 OR bytes <> 0
     HAVING count(*) > 0;
     RETURN NULL;

@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use reader::{Choice, Number, Reader, Setting};
 
+use crate::cache::{CacheSettings, CacheUrl};
 use crate::files::bulk::BulkLimits;
 use crate::http::ServerOptions;
+use crate::records::Collection;
 use crate::shard::{SLOT_COUNT, ShardLimits, ShardOptions, WriterLimits};
 use crate::telemetry::{LogFormat, LogOptions};
 
@@ -38,10 +40,14 @@ const BULK_BATCH_ROWS: Number = Number::new("BULK_BATCH_ROWS", "8000", 1..=20_00
 const HTTP_WORKERS: Number = Number::new("HTTP_WORKERS", "", 1..=1_024);
 const BIND_ADDR: Setting = Setting { name: "BIND_ADDR", default: "0.0.0.0:8000" };
 const RUST_LOG: Setting = Setting { name: "RUST_LOG", default: "info" };
+const COLLECTIONS: Setting = Setting { name: "COLLECTIONS", default: "" };
 const LOG_FORMAT: Choice<LogFormat> = Choice {
     setting: Setting { name: "LOG_FORMAT", default: "text" },
     values: &[("text", LogFormat::Text), ("json", LogFormat::Json)],
 };
+
+const REDIS_URL: Setting = Setting { name: "REDIS_URL", default: "" };
+const CACHE_TTL: Number = Number::new("CACHE_TTL", "300", 1..=86_400);
 
 /// Every setting but the shards' URLs, with its default; an empty default means that there is none to write down.
 const ALL: &[Setting] = &[
@@ -65,11 +71,15 @@ const ALL: &[Setting] = &[
     MAX_BULK_LOADS.setting,
     MAX_LINE_BYTES.setting,
     BULK_BATCH_ROWS.setting,
+    COLLECTIONS,
+    REDIS_URL,
+    CACHE_TTL.setting,
 ];
 
 /// A variable that begins like one of ours and is none of ours is a slip of the pen, which must not go unnoticed.
 const PREFIXES: &[&str] = &[
     "SHARD_",
+    "COLLECTION",
     "NUM_SHARD",
     "DB_POOL_",
     "BIND_",
@@ -85,6 +95,9 @@ const PREFIXES: &[&str] = &[
     "BULK_",
     "MAX_BULK_",
     "MAX_LINE_",
+    // Not all of REDIS_: orchestrators tell every container about a service of that name.
+    "REDIS_UR",
+    "CACHE_TT",
 ];
 
 /// What the service is told by its environment.
@@ -104,6 +117,10 @@ pub struct Settings {
     pub stats_timeout: Duration,
     /// `MAX_BULK_COUNT`, `MAX_BULK_LOADS`, `MAX_LINE_BYTES`, `BULK_BATCH_ROWS`.
     pub bulk: BulkLimits,
+    /// `COLLECTIONS`: those that are declared at the start.
+    pub collections: Vec<Collection>,
+    /// `REDIS_URL`, `CACHE_TTL`.
+    pub cache: CacheSettings,
 }
 
 /// One thing that is wrong with the settings.
@@ -186,6 +203,11 @@ impl Settings {
                 batch_rows: read.size(&BULK_BATCH_ROWS),
                 loads: read.size(&MAX_BULK_LOADS),
             },
+            collections: read.parsed(&COLLECTIONS, parse_collections),
+            cache: CacheSettings {
+                url: read.parsed(&REDIS_URL, |url| CacheUrl::parse(url).map(Some)),
+                ttl: Duration::from_secs(read.number(&CACHE_TTL)),
+            },
         };
         read.finish(settings)
     }
@@ -256,6 +278,20 @@ fn parse_filter(text: &str) -> Result<String, &'static str> {
     } else {
         Err("must be levels, as in info or warn,shardrive=debug; a level is off, error, warn, info, debug or trace")
     }
+}
+
+fn parse_collections(text: &str) -> Result<Vec<Collection>, &'static str> {
+    const REASON: &str = "must be collections as in orders:user_id:integer:many,profiles:user_id:integer,words:-:string: \
+                          name, field or -, integer or string, one (if left out) or many; each name once";
+    let mut collections: Vec<Collection> = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let collection: Collection = part.parse().map_err(|_| REASON)?;
+        if collections.iter().any(|other| other.name == collection.name) {
+            return Err(REASON);
+        }
+        collections.push(collection);
+    }
+    Ok(collections)
 }
 
 fn cores() -> usize {

@@ -3,8 +3,10 @@
 //! The modules, in reading order, each knowing only those before it (`tests/architecture.rs` keeps it so):
 //!
 //! - [`shard`]: slots, the slot map, connections, routing, ownership
-//! - [`input`]: what clients send, before anybody asks what it is about
+//! - [`wire`]: what clients send and get, before anybody asks what it is about
+//! - [`cache`]: values made of rows, on a Redis server, never older than the last acknowledged write
 //! - [`files`]: what a drive knows about files; group commit and bulk loads
+//! - [`records`]: keyed documents in collections
 //! - [`stats`]: how much is where
 //! - [`reshard`]: slots that move between shards while they serve
 //! - [`telemetry`]: logs, and which request they are about
@@ -13,13 +15,15 @@
 //! - [`local`]: PostgreSQL servers of our own on this machine
 //! - [`cli`]: the commands, which put all of this together
 
+pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod files;
 pub mod http;
-pub mod input;
 pub mod local;
+pub mod records;
 pub mod reshard;
 pub mod shard;
 pub mod stats;
 pub mod telemetry;
+pub mod wire;

@@ -1,12 +1,12 @@
--- Deletes a file. No row: the shard does not own the slot. null: no such file.
+-- Deletes a file; gives whose it was. No row: the shard does not own the slot. null: no such file.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $1 AND owner = $2
 ), deleted AS (
     DELETE FROM file_metadata AS f
      USING owned
      WHERE f.file_id = $3 AND shardrive.slot_of(f.user_id) = owned.slot
-    RETURNING f.file_id
+    RETURNING f.user_id
 )
-SELECT d.file_id
+SELECT d.user_id
   FROM owned
   LEFT JOIN deleted AS d ON true

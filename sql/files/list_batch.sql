@@ -4,8 +4,7 @@ SELECT wanted.place, f.*
   FROM unnest($1::bigint[], $2::uuid[], $3::int[]) WITH ORDINALITY AS wanted (user_id, from_id, size, place)
   JOIN shardrive.slot_map AS m ON m.slot = shardrive.slot_of(wanted.user_id) AND m.owner = $4
   LEFT JOIN LATERAL (
-        SELECT file_id, user_id, file_name, coalesce(path, file_name) AS path, mime_type, checksum, size_bytes,
-               modified_at, created_at, updated_at
+        SELECT file_id, file_name, path, mime_type, checksum, size_bytes, modified_at, created_at, updated_at
           FROM file_metadata
          WHERE user_id = wanted.user_id AND file_id <= wanted.from_id
          ORDER BY file_id DESC

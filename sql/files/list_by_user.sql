@@ -3,8 +3,7 @@
 SELECT f.*
   FROM shardrive.slot_map AS m
   LEFT JOIN LATERAL (
-        SELECT file_id, user_id, file_name, coalesce(path, file_name) AS path, mime_type, checksum, size_bytes,
-               modified_at, created_at, updated_at
+        SELECT file_id, file_name, path, mime_type, checksum, size_bytes, modified_at, created_at, updated_at
           FROM file_metadata
          WHERE user_id = $3 AND file_id <= $4
          ORDER BY file_id DESC

@@ -1,8 +1,8 @@
 -- A file by an id that names no slot, if this shard owns it. And which slots this shard owns, so that the asker can tell
 -- whether the answers of all shards together cover every slot once.
 SELECT coverage.slots, coverage.digest, coverage.others,
-       f.file_id, f.user_id, f.file_name, coalesce(f.path, f.file_name) AS path, f.mime_type, f.checksum,
-       f.size_bytes, f.modified_at, f.created_at, f.updated_at
+       f.file_id, f.file_name, f.path, f.mime_type, f.checksum, f.size_bytes, f.modified_at, f.created_at, f.updated_at,
+       f.user_id
   FROM shardrive.coverage
   LEFT JOIN (
         file_metadata AS f

@@ -16,7 +16,7 @@ WITH owned AS (
      WHERE f.file_id = $3 AND shardrive.slot_of(f.user_id) = owned.slot
     RETURNING f.*
 )
-SELECT c.file_id, c.user_id, c.file_name, coalesce(c.path, c.file_name) AS path, c.mime_type, c.checksum,
-       c.size_bytes, c.modified_at, c.created_at, c.updated_at
+SELECT c.file_id, c.file_name, c.path, c.mime_type, c.checksum, c.size_bytes, c.modified_at, c.created_at, c.updated_at,
+       c.user_id
   FROM owned
   LEFT JOIN changed AS c ON true

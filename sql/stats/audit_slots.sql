@@ -4,6 +4,7 @@ SELECT m.slot, m.owner, m.epoch,
        coalesce(scanned.bytes, 0) AS scanned_bytes,
        coalesce(t.rows, 0)        AS counted_rows,
        coalesce(t.bytes, 0)       AS counted_bytes,
+       0::bigint                  AS misplaced_rows,
        EXISTS (SELECT FROM shardrive.local_moves AS l WHERE get_bit(l.slots, m.slot) = 1) AS moving
   FROM shardrive.slot_map AS m
   LEFT JOIN shardrive.slot_totals AS t USING (slot)

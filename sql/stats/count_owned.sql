@@ -1,6 +1,6 @@
--- Rows and bytes of the slots that this shard owns, from the counts; the same cost at any number of rows. And which
--- slots these are.
-SELECT coverage.slots, coverage.digest, coverage.others, counted.rows, counted.bytes
+-- Files, documents and their bytes in the slots that this shard owns, from the counts; the same cost at any number of
+-- rows. And which slots these are.
+SELECT coverage.slots, coverage.digest, coverage.others, files.rows, files.bytes, documents.rows, documents.bytes
   FROM shardrive.coverage,
        (
         SELECT coalesce(sum(part.rows), 0)::bigint AS rows, coalesce(sum(part.bytes), 0)::bigint AS bytes
@@ -12,4 +12,15 @@ SELECT coverage.slots, coverage.digest, coverage.others, counted.rows, counted.b
                   JOIN shardrive.slot_counts AS c USING (slot)
                  WHERE c.owned
                ) AS part
-       ) AS counted
+       ) AS files,
+       (
+        SELECT coalesce(sum(part.rows), 0)::bigint AS rows, coalesce(sum(part.bytes), 0)::bigint AS bytes
+          FROM (
+                SELECT rows, bytes FROM shardrive.record_counts WHERE owned
+                UNION ALL
+                SELECT delta.rows, delta.bytes
+                  FROM shardrive.record_deltas AS d, unnest(d.slots, d.rows, d.bytes) AS delta (slot, rows, bytes)
+                  JOIN shardrive.record_counts AS c USING (slot)
+                 WHERE c.owned
+               ) AS part
+       ) AS documents

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::serve::{serve, stop_signal};
 use super::{CliError, start_logging};
 use crate::config::Settings;
-use crate::local::{LocalCluster, PASSWORD, PostgresServer, USER, database_name};
+use crate::local::{CacheServer, LocalCluster, PASSWORD, PostgresServer, USER, database_name};
 use crate::reshard::Testing;
 use crate::shard::{SLOT_COUNT, ShardOptions, migrate};
 
@@ -33,6 +33,9 @@ pub(super) struct Dev {
     /// Where the API listens.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
     pub bind: SocketAddr,
+    /// Do without a cache. Otherwise a Redis or Valkey server is started too, if this machine has one.
+    #[arg(long)]
+    pub no_cache: bool,
 }
 
 impl Dev {
@@ -40,27 +43,30 @@ impl Dev {
     pub(super) async fn run(self) -> Result<(), CliError> {
         // Until the service listens for signals itself, they end the preparation; what it has started is stopped by
         // its drop.
-        let cluster = tokio::select! {
+        let (cluster, mut cache) = tokio::select! {
             prepared = prepare(&self) => prepared?,
             caught = interrupted() => return Ok(caught?),
         };
-        let served = serve_cluster(&self, &cluster).await;
+        let served = serve_cluster(&self, &cluster, cache.as_ref()).await;
+        if let Some(cache) = &mut cache {
+            cache.stop().await;
+        }
         cluster.stop().await;
         served
     }
 }
 
-async fn serve_cluster(args: &Dev, cluster: &LocalCluster) -> Result<(), CliError> {
-    let settings = start_logging(Settings::load_for(variables(args, cluster))?)?;
+async fn serve_cluster(args: &Dev, cluster: &LocalCluster, cache: Option<&CacheServer>) -> Result<(), CliError> {
+    let settings = start_logging(Settings::load_for(variables(args, cluster, cache))?)?;
     let listening = |addresses: &[SocketAddr]| {
         // Port 0 takes any free one.
         let bind = addresses.first().copied().unwrap_or(args.bind);
-        print(&welcome(args, bind, cluster.servers(), &cluster.spare_urls()));
+        print(&welcome(args, bind, cluster.servers(), cache, &cluster.spare_urls()));
     };
     Box::pin(serve(settings, stop_signal()?, Testing::default(), listening)).await
 }
 
-async fn prepare(args: &Dev) -> Result<LocalCluster, CliError> {
+async fn prepare(args: &Dev) -> Result<(LocalCluster, Option<CacheServer>), CliError> {
     let cluster = LocalCluster::start(&args.dir, usize::from(args.shards), usize::from(args.spare)).await?;
     // Our own URLs are well-formed; one that were not would be missed by the set-up at once.
     let options: Vec<_> = cluster.urls().iter().filter_map(|url| ShardOptions::parse(url).ok()).collect();
@@ -68,7 +74,26 @@ async fn prepare(args: &Dev) -> Result<LocalCluster, CliError> {
         cluster.stop().await;
         return Err(error.into());
     }
-    Ok(cluster)
+    match start_cache(args).await {
+        Ok(cache) => Ok((cluster, cache)),
+        Err(error) => {
+            cluster.stop().await;
+            Err(error)
+        }
+    }
+}
+
+/// The cache server, if one is wanted and this machine has one.
+async fn start_cache(args: &Dev) -> Result<Option<CacheServer>, CliError> {
+    if args.no_cache {
+        return Ok(None);
+    }
+    let Some(program) = CacheServer::program() else {
+        eprintln!("shardrive: found no redis-server or valkey-server on this machine; going on without a cache");
+        return Ok(None);
+    };
+    let folder = args.dir.canonicalize()?.join("cache"); // the cluster has made the folder
+    Ok(Some(CacheServer::start_anywhere(program, folder).await?))
 }
 
 async fn interrupted() -> std::io::Result<()> {
@@ -81,9 +106,11 @@ async fn interrupted() -> std::io::Result<()> {
 }
 
 /// The settings with which `shardrive serve` would serve the same shards.
-fn variables(args: &Dev, cluster: &LocalCluster) -> Vec<(String, String)> {
+fn variables(args: &Dev, cluster: &LocalCluster, cache: Option<&CacheServer>) -> Vec<(String, String)> {
     let urls = cluster.urls().into_iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url));
-    urls.chain([("BIND_ADDR".to_owned(), args.bind.to_string())]).collect()
+    // Empty counts as not set: the environment's own cache is another cluster's.
+    let cache = ("REDIS_URL".to_owned(), cache.map(CacheServer::url).unwrap_or_default());
+    urls.chain([("BIND_ADDR".to_owned(), args.bind.to_string()), cache]).collect()
 }
 
 fn print(text: &str) {
@@ -92,14 +119,28 @@ fn print(text: &str) {
 }
 
 /// What there is now, and what to try first.
-fn welcome(args: &Dev, bind: SocketAddr, servers: &[PostgresServer], spare: &[String]) -> String {
+fn welcome(
+    args: &Dev,
+    bind: SocketAddr,
+    servers: &[PostgresServer],
+    cache: Option<&CacheServer>,
+    spare: &[String],
+) -> String {
     let shards = servers.len().saturating_sub(spare.len());
     let ports: Vec<_> = servers.iter().take(shards).map(PostgresServer::port).collect();
     let psql = servers.first().map_or_else(|| "psql".to_owned(), |server| server.psql().display().to_string());
-    describe(bind, &ports, &psql, &args.dir.display().to_string(), spare)
+    let cache = cache.map(CacheServer::url);
+    describe(bind, &ports, &psql, &args.dir.display().to_string(), cache.as_deref(), spare)
 }
 
-fn describe(bind: SocketAddr, ports: &[u16], psql: &str, folder: &str, spare: &[String]) -> String {
+fn describe(
+    bind: SocketAddr,
+    ports: &[u16],
+    psql: &str,
+    folder: &str,
+    cache: Option<&str>,
+    spare: &[String],
+) -> String {
     let reached = match bind.ip() {
         ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         ip => ip,
@@ -117,6 +158,9 @@ fn describe(bind: SocketAddr, ports: &[u16], psql: &str, folder: &str, spare: &[
     }
     for url in spare {
         line(format_args!("  spare    {url}"));
+    }
+    if let Some(cache) = cache {
+        line(format_args!("  cache    {cache}"));
     }
     line(format_args!("\nFirst steps:\n"));
     line(format_args!("  curl -X POST '{api}/ingest/bulk?count=100'"));
@@ -151,18 +195,21 @@ mod tests {
     #[test]
     fn the_first_steps_name_what_runs() {
         let bind = "0.0.0.0:8000".parse().unwrap();
-        let text = describe(bind, &[5432, 5440], "/opt/bin/psql", "./.shardrive", &["postgres://spare".to_owned()]);
+        let spare = ["postgres://spare".to_owned()];
+        let text =
+            describe(bind, &[5432, 5440], "/opt/bin/psql", "./.shardrive", Some("redis://127.0.0.1:6381"), &spare);
         for part in [
             "with 2 shards",
             "http://127.0.0.1:8000/docs",
             "shard 1  /opt/bin/psql postgres://shard_user:shard_pass@127.0.0.1:5440/drive_shard_1",
             r#"-d '{"user_id":123,"file_name":"my_document.txt"}'"#,
+            "cache    redis://127.0.0.1:6381\n",
             "user_id mod 2.",
             "spare    postgres://spare",
             r#"/admin/shards' -H 'Content-Type: application/json' -d '{"url":"postgres://spare"}'"#,
         ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
-        assert!(!describe(bind, &[1; 11], "psql", ".", &[]).contains("mod"));
+        assert!(!describe(bind, &[1; 11], "psql", ".", None, &[]).contains("mod"));
     }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::io::AsyncRead;
 
 use super::CliError;
-use crate::input::{Body, Encoding};
+use crate::wire::{Body, Encoding};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -10,9 +10,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, settings};
+use crate::cache::Cache;
 use crate::config::Settings;
 use crate::files::Files;
 use crate::http::{AppState, Server};
+use crate::records::{Collection, RecordError, Records};
 use crate::reshard::{Requests, Testing, drive_in_background};
 use crate::shard::{Cluster, migrate};
 use crate::stats::fold_in_background;
@@ -50,12 +52,17 @@ pub(crate) async fn serve(
     listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), CliError> {
     let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
-    let files = Arc::new(Files::start(Arc::clone(&cluster), settings.writer));
+    let cache = Cache::start(Arc::clone(&cluster), settings.cache);
+    let files = Arc::new(Files::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
+    let records = Arc::new(Records::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
+    declare(&records, settings.collections).await?;
     fold_in_background(&cluster);
     drive_in_background(&cluster, testing);
     let state = AppState {
         cluster: Arc::clone(&cluster),
         files,
+        records,
+        cache,
         requests: Requests::new(Arc::clone(&cluster)),
         connect_timeout: settings.shard_limits.connect_timeout,
         bulk: settings.bulk,
@@ -74,6 +81,22 @@ pub(crate) async fn serve(
     log::info!("no request is in flight any more; closing the shards' connections");
     cluster.shut_down().await;
     Ok(served?)
+}
+
+/// Declares the collections of the settings. One that a shard is away for was most likely declared at an earlier start,
+/// and must not keep the others' users waiting.
+async fn declare(records: &Records, collections: Vec<Collection>) -> Result<(), CliError> {
+    for collection in collections {
+        let name = collection.name.clone();
+        match records.declare(collection).await {
+            Ok(_) => {}
+            Err(RecordError::Shard(error)) => {
+                log::warn!("collection {name} could not be declared on every shard: {error}")
+            }
+            Err(error) => return Err(CliError::Failed(format!("COLLECTIONS: {error}"))),
+        }
+    }
+    Ok(())
 }
 
 /// Ends at the first SIGTERM or SIGINT. A second one ends the process, for people who do not want to wait.

@@ -28,6 +28,8 @@ fn defaults() {
     assert_eq!(settings.stats_timeout, Duration::from_secs(1));
     assert_eq!(settings.bulk.max_count, 10_000_000);
     assert!(settings.server.workers >= 1);
+    assert!(settings.cache.url.is_none());
+    assert_eq!(settings.cache.ttl, Duration::from_secs(300));
 }
 
 #[test]
@@ -73,6 +75,15 @@ fn each_fault_names_its_variable() {
                a level is off, error, warn, info, debug or trace"],
         ),
         (&[("DB_POOL_MAXSIZE", "9")], &["DB_POOL_MAXSIZE: unknown setting; did you mean DB_POOL_MAX_SIZE?"]),
+        (&[("REDIS_URL", "localhost:6381")], &["REDIS_URL: must start with redis://, as in redis://localhost:6381"]),
+        (
+            &[("REDIS_URL", "rediss://:secret@cache"), ("CACHE_TTL", "0")],
+            &[
+                "REDIS_URL: must start with redis://; connections with TLS (rediss://) are not supported yet",
+                "CACHE_TTL: must be a whole number from 1 to 86400",
+            ],
+        ),
+        (&[("REDIS_URI", "x")], &["REDIS_URI: unknown setting; did you mean REDIS_URL?"]),
         (&[("SHARD_2_URI", "x")], &["SHARD_2_URI: unknown setting; did you mean SHARD_2_URL?"]),
         (&[("SHARD_02_URL", "x")], &["SHARD_02_URL: unknown setting; did you mean SHARD_2_URL?"]),
         (
@@ -98,7 +109,7 @@ fn without_shards_there_is_one_fault() {
 
 #[test]
 fn a_secret_is_never_shown() {
-    let settings = read(&[]).unwrap();
+    let settings = read(&[("REDIS_URL", "redis://:secret@cache")]).unwrap();
     assert!(!format!("{settings:?}").contains("secret"));
 }
 

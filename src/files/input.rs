@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{FilePatch, NewFile, UserId};
-use crate::input::FieldFault;
 use crate::shard::{IdClock, slot_in};
+use crate::wire::FieldFault;
 
 /// The longest name, in bytes of UTF-8.
 const MAX_NAME_BYTES: usize = 1024;

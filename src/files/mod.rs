@@ -1,19 +1,19 @@
 //! Drive metadata: what a file is, where it is kept, how one comes in alone or by the million.
 //!
 //! ```text
-//! service → writer (group commit) ──┐
-//!         → reader (gathered reads) ┼→ store (statements) → shard
-//!         → bulk (streams) ─────────┘
+//! service → cache (first pages)
+//!         → writer (group commit) ──┐
+//!         → bulk (streams) ─────────┼→ store (statements) → shard
+//!         → reads, gathered there ──┘
 //! ```
 
 pub mod bulk;
 mod id;
 mod input;
 mod model;
-mod reader;
+mod page_bytes;
 mod service;
 mod store;
-mod time;
 mod writer;
 
 pub use input::{FileInput, PatchInput, check_user};

@@ -7,8 +7,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::time;
 use crate::shard::{IdClock, Slot};
+use crate::wire::time;
 
 /// A user: 0 to 9,223,372,036,854,775,807.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

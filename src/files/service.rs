@@ -5,11 +5,15 @@ use std::sync::Arc;
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
-use super::reader::Reader;
-use super::store::{Delete, FindById, SearchById, Update};
-use super::writer::{Writer, Written};
+use super::page_bytes::PageCodec;
+use super::store::{Delete, FindById, ListByUser, SearchById, Update};
+use super::writer::{InsertFiles, Writer, Written};
 use super::{Cursor, File, FilePatch, NewFile, Page, PageSize, UserId};
-use crate::shard::{Cluster, Coverage, IdClock, ShardError, ShardId, Slot, WriterLimits, slot_in};
+use crate::cache::{Cache, CacheKey, Mark};
+use crate::shard::{Cluster, Coverage, Gather, IdClock, ShardError, ShardId, Slot, WriterLimits, slot_in};
+
+/// Larger pages are read alone: they would hold up the small ones of their batch.
+const SMALL_PAGE: usize = 100;
 
 /// Why a file was not stored, found or changed.
 #[derive(Debug, thiserror::Error)]
@@ -36,27 +40,41 @@ pub struct Ingested {
     pub duplicate: bool,
 }
 
+/// The first page of a user's listing, in the cache.
+pub(super) fn page_key(user: UserId) -> CacheKey {
+    CacheKey::new(user.slot(), "page", user.get())
+}
+
 /// The files of all users.
 pub struct Files {
     cluster: Arc<Cluster>,
+    cache: Arc<Cache>,
     writer: Writer,
-    reader: Reader,
+    pages: Gather<ListByUser>,
+    finds: Gather<FindById>,
     ids: IdClock,
 }
 
 impl Files {
     /// Starts the writers and readers. They end when the cluster shuts down.
     #[must_use]
-    pub fn start(cluster: Arc<Cluster>, limits: WriterLimits) -> Self {
-        let writer = Writer::start(Arc::clone(&cluster), limits);
-        let reader = Reader::start(Arc::clone(&cluster));
-        Self { cluster, writer, reader, ids: IdClock::default() }
+    pub fn start(cluster: Arc<Cluster>, cache: Arc<Cache>, limits: WriterLimits) -> Self {
+        let for_writers = Arc::clone(&cache);
+        let writer = Writer::start(Arc::clone(&cluster), limits, move || InsertFiles::new(&for_writers));
+        let (pages, finds) = (Gather::start(Arc::clone(&cluster)), Gather::start(Arc::clone(&cluster)));
+        Self { cluster, cache, writer, pages, finds, ids: IdClock::default() }
     }
 
     /// The maker of ids.
     #[must_use]
     pub fn ids(&self) -> &IdClock {
         &self.ids
+    }
+
+    /// The cache of pages.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
     }
 
     /// The shards below.
@@ -100,13 +118,27 @@ impl Files {
         after: Option<Cursor>,
     ) -> Result<(ShardId, Page), ShardError> {
         let from = match after {
-            None => Uuid::max(),
+            None => {
+                let codec = PageCodec { size };
+                let load = self.read_page(user, Uuid::max(), size);
+                let found = Box::pin(self.cache.read(&page_key(user), &codec, load)).await?;
+                return Ok((found.shard, found.value));
+            }
             Some(cursor) => match cursor.next_id() {
                 Some(id) => id,
                 None => return Ok((self.cluster.owner(user.slot())?.id(), Page { files: Vec::new(), next: None })),
             },
         };
-        let (shard, mut files) = self.reader.list(user, from, size).await?;
+        self.read_page(user, from, size).await
+    }
+
+    async fn read_page(&self, user: UserId, from: Uuid, size: PageSize) -> Result<(ShardId, Page), ShardError> {
+        // One more than the page holds, if there are more.
+        let page = ListByUser { user, from, size };
+        let (shard, mut files) = match size.get() {
+            ..=SMALL_PAGE => self.pages.read(page).await?,
+            _ => self.cluster.run(user.slot(), &page).await?,
+        };
         let more = files.len() > size.get();
         files.truncate(size.get());
         let next = files.last().filter(|_| more).map(|last| Cursor::after(last.file_id));
@@ -119,7 +151,7 @@ impl Files {
     /// `NotFound`; for an id that was not made here only after every shard has answered.
     pub async fn find(&self, id: Uuid) -> Result<(ShardId, File), FileError> {
         if let Some(slot) = slot_in(id) {
-            let (shard, file) = self.search(slot, id).await?;
+            let (shard, file) = self.finds.read(FindById { slot, id }).await?;
             return file.map(|file| (shard, file)).ok_or(FileError::NotFound(id));
         }
         self.search_everywhere(id).await
@@ -130,8 +162,9 @@ impl Files {
     /// # Errors
     /// `NotFound`, or the shard's error.
     pub async fn update(&self, id: Uuid, patch: &FilePatch) -> Result<(ShardId, File), FileError> {
-        let slot = self.slot_of(id).await?;
+        let (slot, mark) = self.before_change(id).await?;
         let (shard, file) = self.cluster.run(slot, &Update { slot, id, patch }).await?;
+        self.after_change(mark, file.as_ref().map(|file| file.user_id)).await?;
         file.map(|file| (shard, file)).ok_or(FileError::NotFound(id))
     }
 
@@ -140,20 +173,39 @@ impl Files {
     /// # Errors
     /// `NotFound`, or the shard's error; after `Timeout` and `Unavailable` it may be deleted all the same.
     pub async fn delete(&self, id: Uuid) -> Result<ShardId, FileError> {
-        let slot = self.slot_of(id).await?;
-        let (shard, deleted) = self.cluster.run(slot, &Delete { slot, id }).await?;
-        if deleted { Ok(shard) } else { Err(FileError::NotFound(id)) }
+        let (slot, mark) = self.before_change(id).await?;
+        let (shard, owner) = self.cluster.run(slot, &Delete { slot, id }).await?;
+        self.after_change(mark, owner).await?;
+        owner.map(|_| shard).ok_or(FileError::NotFound(id))
+    }
+
+    /// The slot of a file that is to be changed. While a cache is in use somewhere, its page is marked as well, for
+    /// which the file is looked up: its id alone does not tell whose it is.
+    async fn before_change(&self, id: Uuid) -> Result<(Slot, Option<Mark>), FileError> {
+        if let Some(slot) = slot_in(id).filter(|_| !self.cache.is_in_use()) {
+            return Ok((slot, None));
+        }
+        let (_, file) = self.find(id).await?;
+        let Some(user) = UserId::new(file.user_id) else { return Err(FileError::NotFound(id)) };
+        let mark = self.cache.before_write(vec![page_key(user)]).await;
+        Ok((user.slot(), Some(mark)))
+    }
+
+    /// After the database's answer: whose file was changed, if there was one.
+    async fn after_change(&self, mark: Option<Mark>, user: Option<i64>) -> Result<(), ShardError> {
+        match (mark, user.and_then(UserId::new)) {
+            (Some(mark), Some(_)) => mark.settle().await,
+            (None, Some(user)) => self.cache.mark(vec![page_key(user)]).settle().await,
+            (Some(mark), None) => {
+                mark.release();
+                Ok(())
+            }
+            (None, None) => Ok(()),
+        }
     }
 
     async fn search(&self, slot: Slot, id: Uuid) -> Result<(ShardId, Option<File>), ShardError> {
         self.cluster.run(slot, &FindById { slot, id }).await
-    }
-
-    async fn slot_of(&self, id: Uuid) -> Result<Slot, FileError> {
-        match slot_in(id) {
-            Some(slot) => Ok(slot),
-            None => self.search_everywhere(id).await.map(|(_, file)| Slot::of_user(file.user_id)),
-        }
     }
 
     /// Asks every shard. "Not found" needs the answer of each, and that together they spoke of every slot: while

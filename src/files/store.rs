@@ -6,7 +6,7 @@ use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 use uuid::Uuid;
 
 use super::{File, FilePatch, NewFile, PageSize, UserId};
-use crate::shard::{Coverage, ShardCall, ShardId, Slot};
+use crate::shard::{BatchRead, Coverage, ShardCall, ShardId, Slot, time_at, time_in};
 
 /// Binds a batch's rows as one array a column, in the order of the insert statements.
 ///
@@ -38,7 +38,6 @@ pub(super) async fn insert_batch(
 }
 
 /// A page of a user's files, from an id on, newest first; one file more than the page holds tells that there are more.
-#[derive(Clone)]
 pub(super) struct ListByUser {
     pub(super) user: UserId,
     pub(super) from: Uuid,
@@ -67,36 +66,34 @@ impl ShardCall for ListByUser {
         if rows.is_empty() {
             return Ok(None);
         }
-        rows.iter().filter_map(|row| file_in(row, 0).transpose()).collect::<Result<_, _>>().map(Some)
+        rows.iter().filter_map(|row| file_of(row, 0, self.user.get()).transpose()).collect::<Result<_, _>>().map(Some)
     }
 }
 
-/// Several pages at once; `None` for users whose slots the shard does not own.
-pub(super) struct ListBatch<'a> {
-    pub(super) pages: &'a [ListByUser],
-}
+impl BatchRead for ListByUser {
+    fn slot(&self) -> Slot {
+        self.user.slot()
+    }
 
-impl ShardCall for ListBatch<'_> {
-    type Output = Vec<Option<Vec<File>>>;
-
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
-        let pages = || self.pages.iter();
+    async fn call_all(
+        pages: &[Self],
+        connection: &mut PgConnection,
+        shard: ShardId,
+    ) -> Result<Vec<Option<Vec<File>>>, sqlx::Error> {
         let rows = sqlx::query(include_str!("../../sql/files/list_batch.sql"))
-            .bind(pages().map(|page| page.user.get()).bind_iter())
-            .bind(pages().map(|page| page.from).bind_iter())
-            .bind(pages().map(ListByUser::rows).bind_iter())
+            .bind(pages.iter().map(|page| page.user.get()).bind_iter())
+            .bind(pages.iter().map(|page| page.from).bind_iter())
+            .bind(pages.iter().map(Self::rows).bind_iter())
             .bind(shard.to_sql())
             .fetch_all(connection)
             .await?;
-        let mut found: Self::Output = vec![None; self.pages.len()];
+        let mut found: Vec<(&Self, Option<Vec<File>>)> = pages.iter().map(|page| (page, None)).collect();
         for row in &rows {
-            let place: i64 = row.try_get(0)?; // from 1
-            let page = usize::try_from(place).ok().and_then(|place| found.get_mut(place.checked_sub(1)?));
-            if let Some(page) = page {
-                page.get_or_insert_default().extend(file_in(row, 1)?);
+            if let Some((page, files)) = place_of(row, &mut found)? {
+                files.get_or_insert_default().extend(file_of(row, 1, page.user.get())?);
             }
         }
-        Ok(Some(found))
+        Ok(found.into_iter().map(|(_, files)| files).collect())
     }
 }
 
@@ -117,6 +114,32 @@ impl ShardCall for FindById {
             .fetch_optional(connection)
             .await?;
         row.map(|row| file_in(&row, 0)).transpose()
+    }
+}
+
+impl BatchRead for FindById {
+    fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    async fn call_all(
+        reads: &[Self],
+        connection: &mut PgConnection,
+        shard: ShardId,
+    ) -> Result<Vec<Option<Option<File>>>, sqlx::Error> {
+        let rows = sqlx::query(include_str!("../../sql/files/find_batch.sql"))
+            .bind(reads.iter().map(|read| read.slot.to_sql()).bind_iter())
+            .bind(reads.iter().map(|read| read.id).bind_iter())
+            .bind(shard.to_sql())
+            .fetch_all(connection)
+            .await?;
+        let mut found = vec![None; reads.len()];
+        for row in &rows {
+            if let Some(file) = place_of(row, &mut found)? {
+                *file = Some(file_in(row, 1)?);
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -184,17 +207,17 @@ pub(super) struct Delete {
 }
 
 impl ShardCall for Delete {
-    /// True if there was such a file.
-    type Output = bool;
+    /// Whose file it was, if there was one.
+    type Output = Option<i64>;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<bool>, sqlx::Error> {
-        let row: Option<(Option<Uuid>,)> = sqlx::query_as(include_str!("../../sql/files/delete.sql"))
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Option<i64>>, sqlx::Error> {
+        let row: Option<(Option<i64>,)> = sqlx::query_as(include_str!("../../sql/files/delete.sql"))
             .bind(self.slot.to_sql())
             .bind(shard.to_sql())
             .bind(self.id)
             .fetch_optional(connection)
             .await?;
-        Ok(row.map(|(deleted,)| deleted.is_some()))
+        Ok(row.map(|(user,)| user))
     }
 
     /// The second try would find nothing and say that there never was a file.
@@ -203,19 +226,39 @@ impl ShardCall for Delete {
     }
 }
 
-/// The file in a row's columns from `first` on, or `None` if they are null. By position: it is the hot path.
+/// The entry of the read that a row of a batch belongs to, which its first column counts from 1.
+fn place_of<'a, T>(row: &PgRow, entries: &'a mut [T]) -> Result<Option<&'a mut T>, sqlx::Error> {
+    let place: i64 = row.try_get(0)?;
+    Ok(usize::try_from(place).ok().and_then(|place| entries.get_mut(place.checked_sub(1)?)))
+}
+
+/// The file in a row's columns from `first` on, whose user stands behind them, or `None` if they are null.
 fn file_in(row: &PgRow, first: usize) -> Result<Option<File>, sqlx::Error> {
-    let Some(file_id) = row.try_get(first)? else { return Ok(None) };
+    match row.try_get_unchecked(first + USER_COLUMN)? {
+        Some(user) => file_of(row, first, user),
+        None => Ok(None),
+    }
+}
+
+/// Behind the columns that [`file_of`] reads.
+const USER_COLUMN: usize = 9;
+
+/// The file of a user in a row's columns from `first` on, or `None` if they are null. By position, and without a look at
+/// their types: it is the hot path.
+fn file_of(row: &PgRow, first: usize, user_id: i64) -> Result<Option<File>, sqlx::Error> {
+    let Some(file_id) = row.try_get_unchecked(first)? else { return Ok(None) };
+    let file_name: String = row.try_get_unchecked(first + 1)?;
+    let path: Option<String> = row.try_get_unchecked(first + 2)?;
     Ok(Some(File {
         file_id,
-        user_id: row.try_get(first + 1)?,
-        file_name: row.try_get(first + 2)?,
-        path: row.try_get(first + 3)?,
-        mime_type: row.try_get(first + 4)?,
-        checksum: row.try_get(first + 5)?,
-        size_bytes: row.try_get(first + 6)?,
-        modified_at: row.try_get(first + 7)?,
-        created_at: row.try_get(first + 8)?,
-        updated_at: row.try_get(first + 9)?,
+        user_id,
+        path: path.unwrap_or_else(|| file_name.clone()),
+        file_name,
+        mime_type: row.try_get_unchecked(first + 3)?,
+        checksum: row.try_get_unchecked(first + 4)?,
+        size_bytes: row.try_get_unchecked(first + 5)?,
+        modified_at: time_in(row, first + 6)?,
+        created_at: time_at(row, first + 7)?,
+        updated_at: time_at(row, first + 8)?,
     }))
 }

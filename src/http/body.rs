@@ -10,18 +10,51 @@ use actix_web::{FromRequest, HttpRequest};
 use futures_util::StreamExt;
 use futures_util::future::ready;
 use serde::Deserialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Code, Problem};
-use crate::input::{Body, BodyFault, Encoding, JsonFault, read_json};
+use crate::records::MAX_DOCUMENT_BYTES;
+use crate::wire::{Body, BodyFault, Encoding, JsonFault, read_json};
 
 /// The longest JSON body, before and after it is unpacked.
 pub(super) const MAX_BODY: usize = 64 * 1024;
 /// How long a JSON body may take to come in.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// A JSON body of at most [`MAX_BODY`] bytes, unpacked and whole.
-pub(super) struct JsonBody(Bytes);
+/// The longest body that holds a document, before and after it is unpacked: the document and what stands around it.
+pub(super) const MAX_DOCUMENT_BODY: usize = MAX_DOCUMENT_BYTES + MAX_BODY;
 
-impl FromRequest for JsonBody {
+/// Bodies longer than [`MAX_BODY`] that are in memory at the same time, with what is made of them.
+const LARGE_BODIES: usize = 16;
+/// How long a large body waits for its turn.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+
+static TURNS: Semaphore = Semaphore::const_new(LARGE_BODIES);
+
+/// A JSON body of at most `LIMIT` bytes, unpacked and whole.
+pub(super) struct JsonBody<const LIMIT: usize = MAX_BODY> {
+    bytes: Bytes,
+    /// Held until the request is answered.
+    _turn: Turn,
+}
+
+/// A large body's right to be in memory; small ones need none.
+#[derive(Default)]
+struct Turn(Option<SemaphorePermit<'static>>);
+
+impl Turn {
+    /// To be called before a body grows to so many bytes.
+    async fn take(&mut self, bytes: usize) -> Result<(), Problem> {
+        if bytes > MAX_BODY && self.0.is_none() {
+            let turn = tokio::time::timeout(TURN_TIMEOUT, TURNS.acquire()).await;
+            let overloaded =
+                || Problem::new(Code::TooManyLargeBodies, "too many large bodies are coming in; try again");
+            self.0 = Some(turn.ok().and_then(Result::ok).ok_or_else(overloaded)?);
+        }
+        Ok(())
+    }
+}
+
+impl<const LIMIT: usize> FromRequest for JsonBody<LIMIT> {
     type Error = Problem;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
@@ -33,21 +66,28 @@ impl FromRequest for JsonBody {
         };
         let payload = payload.take();
         Box::pin(async move {
-            let packed = collect(payload).await?;
-            match encoding {
-                Encoding::Identity => Ok(Self(packed)),
-                Encoding::Gzip | Encoding::Zstd => unpack(&packed, encoding).await.map(Self),
-            }
+            let mut turn = Turn::default();
+            let packed = collect(payload, LIMIT, &mut turn).await?;
+            let bytes = match encoding {
+                Encoding::Identity => packed,
+                Encoding::Gzip | Encoding::Zstd => unpack(&packed, encoding, LIMIT, &mut turn).await?,
+            };
+            Ok(Self { bytes, _turn: turn })
         })
     }
 }
 
-impl JsonBody {
+impl<const LIMIT: usize> JsonBody<LIMIT> {
+    /// The body's bytes, which may be any JSON value or none.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Reads the body as a JSON object. What it makes may borrow from the body.
     pub(super) fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, Problem> {
         // serde would take an array for a struct, field by field.
-        match self.0.iter().find(|byte| !byte.is_ascii_whitespace()) {
-            Some(b'{') => read_json(&self.0).map_err(Problem::from),
+        match self.bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'{') => read_json(&self.bytes).map_err(Problem::from),
             Some(_) => Err(Problem::new(Code::InvalidBody, "the body must be a JSON object")),
             None => Err(Problem::new(Code::InvalidBody, "the body is empty; it must be a JSON object")),
         }
@@ -90,20 +130,22 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     })
 }
 
-fn too_large() -> Problem {
-    Problem::new(Code::BodyTooLarge, format!("the body must not be longer than {MAX_BODY} bytes"))
+fn too_large(limit: usize) -> Problem {
+    Problem::new(Code::BodyTooLarge, format!("the body must not be longer than {limit} bytes"))
 }
 
 /// The whole body as it comes. A body in one piece, as most are, is not copied.
-async fn collect(mut payload: Payload) -> Result<Bytes, Problem> {
+async fn collect(mut payload: Payload, limit: usize, turn: &mut Turn) -> Result<Bytes, Problem> {
     let collecting = async {
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| Problem::new(Code::IncompleteBody, "the body broke off before its end"))?;
-            if first.len().max(all.len()) + chunk.len() > MAX_BODY {
-                return Err(too_large());
+            let length = first.len().max(all.len()) + chunk.len();
+            if length > limit {
+                return Err(too_large(limit));
             }
+            turn.take(length).await?;
             if first.is_empty() && all.is_empty() {
                 first = chunk;
             } else {
@@ -121,14 +163,17 @@ async fn collect(mut payload: Payload) -> Result<Bytes, Problem> {
     })
 }
 
-async fn unpack(packed: &[u8], encoding: Encoding) -> Result<Bytes, Problem> {
+async fn unpack(packed: &[u8], encoding: Encoding, limit: usize, turn: &mut Turn) -> Result<Bytes, Problem> {
     let mut body = Body::new(packed, encoding);
     let mut unpacked = BytesMut::new();
     loop {
         match body.next_chunk().await? {
             [] => return Ok(unpacked.freeze()),
-            chunk if unpacked.len() + chunk.len() > MAX_BODY => return Err(too_large()),
-            chunk => unpacked.extend_from_slice(chunk),
+            chunk if unpacked.len() + chunk.len() > limit => return Err(too_large(limit)),
+            chunk => {
+                turn.take(unpacked.len() + chunk.len()).await?;
+                unpacked.extend_from_slice(chunk);
+            }
         }
     }
 }
@@ -151,6 +196,10 @@ mod tests {
     use super::*;
     use crate::files::{FileInput, PatchInput};
 
+    fn body_of(text: &'static [u8]) -> JsonBody {
+        JsonBody { bytes: Bytes::from_static(text), _turn: Turn::default() }
+    }
+
     #[test]
     fn a_wrong_body_names_its_field() {
         for (body, code, field) in [
@@ -168,13 +217,13 @@ mod tests {
             ("{\"user_id\":1,\"file_name\":\"a\",\"modified_at\":\"today\"}", Code::InvalidField, Some("modified_at")),
             ("{\"user_id\":1,\"file_name\":\"a\",\"file_id\":\"7\"}", Code::InvalidField, Some("file_id")),
         ] {
-            let problem = JsonBody(Bytes::from_static(body.as_bytes())).parse::<FileInput<'_>>().unwrap_err();
+            let problem = body_of(body.as_bytes()).parse::<FileInput<'_>>().unwrap_err();
             assert_eq!((problem.code(), problem.field_name()), (code, field), "{body}");
         }
-        let cut = JsonBody(Bytes::from_static(b"{\"user_id\":1,\"file_name\":\"a\xff\"}"));
+        let cut = body_of(b"{\"user_id\":1,\"file_name\":\"a\xff\"}");
         let problem = cut.parse::<FileInput<'_>>().unwrap_err();
         assert_eq!((problem.code(), problem.field_name()), (Code::InvalidBody, None));
-        let patch = JsonBody(Bytes::from_static(b"{\"file_id\":\"x\"}"));
+        let patch = body_of(b"{\"file_id\":\"x\"}");
         assert_eq!(patch.parse::<PatchInput<'_>>().unwrap_err().field_name(), Some("file_id"));
     }
 
@@ -190,7 +239,10 @@ mod tests {
         async fn extract(encoding: &'static str, body: Vec<u8>) -> Result<Bytes, Code> {
             let request = TestRequest::post().insert_header(("Content-Encoding", encoding)).set_payload(body);
             let (request, mut payload) = request.to_http_parts();
-            JsonBody::from_request(&request, &mut payload).await.map(|body| body.0).map_err(|problem| problem.code())
+            JsonBody::<MAX_BODY>::from_request(&request, &mut payload)
+                .await
+                .map(|body| body.bytes)
+                .map_err(|problem| problem.code())
         }
         let small = b"{\"user_id\":1}";
         let bomb = vec![b' '; 100_000_000];

@@ -21,13 +21,13 @@ use super::extract::{query, query_number};
 use super::{AppState, Code, Problem, answer};
 use crate::files::bulk::{Format, Load, Loaded, Parsed, Records, Rejection};
 use crate::files::{NewFile, UserId};
-use crate::input::{Body, BodyFault};
 use crate::shard::ShardError;
+use crate::wire::{Body, BodyFault, FieldFault};
 
 /// Test files that are listed one by one in the answer.
 const LISTED: usize = 1000;
 /// How long a body may stand still.
-const STALL: Duration = Duration::from_secs(30);
+pub(super) const STALL: Duration = Duration::from_secs(30);
 
 /// What a load has done.
 #[derive(Serialize, ToSchema)]
@@ -96,6 +96,13 @@ pub(super) struct RejectedRecord {
     /// What must be true of it.
     #[schema(example = "must not be empty")]
     reason: String,
+}
+
+impl RejectedRecord {
+    /// A line of a body, and what is wrong with it.
+    pub(super) fn on_line(line: u64, fault: FieldFault) -> Self {
+        Self { line, record: None, field: fault.field.into_owned(), reason: fault.reason.into_owned() }
+    }
 }
 
 impl From<Rejection> for RejectedRecord {
@@ -316,7 +323,7 @@ fn format_of(request: &HttpRequest, query: &BulkQuery) -> Result<Format, Problem
 }
 
 /// The body's errors as the decoders pass them on.
-fn io_error(error: PayloadError) -> io::Error {
+pub(super) fn io_error(error: PayloadError) -> io::Error {
     match error {
         PayloadError::Incomplete(_) => io::ErrorKind::UnexpectedEof.into(),
         PayloadError::Io(error) => error,

@@ -66,6 +66,20 @@ codes! {
     FileNotFound = "file_not_found", NOT_FOUND, "There is no such file";
     /// Another user has stored a file under this id.
     IdTaken = "id_taken", CONFLICT, "The file id is taken";
+    /// Nobody declared this collection.
+    CollectionNotFound = "collection_not_found", NOT_FOUND, "There is no such collection";
+    /// The collection is declared, but otherwise.
+    CollectionDiffers = "collection_differs", CONFLICT, "The collection is declared otherwise";
+    /// There is no such document.
+    RecordNotFound = "record_not_found", NOT_FOUND, "There is no such document";
+    /// There is a document under this key already.
+    RecordExists = "record_exists", CONFLICT, "The key is taken";
+    /// A document would come under another shard key.
+    ShardKeyFixed = "shard_key_fixed", CONFLICT, "A document's shard key does not change";
+    /// The document is not as `If-Match` or `If-None-Match` asks for.
+    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "The document is not in the state asked for";
+    /// Others change the document all the time.
+    RecordContended = "record_contended", SERVICE_UNAVAILABLE, "The document is changed by others all the time";
     /// There is no such move.
     MoveNotFound = "move_not_found", NOT_FOUND, "There is no such move";
     /// Another move, or the stage of this one, is in the way.
@@ -76,6 +90,8 @@ codes! {
     ShardUnavailable = "shard_unavailable", SERVICE_UNAVAILABLE, "A shard is not available";
     /// As many bulk loads as the process takes are running.
     TooManyLoads = "too_many_loads", SERVICE_UNAVAILABLE, "Too many bulk loads at once";
+    /// As many large bodies as the process takes are in memory.
+    TooManyLargeBodies = "too_many_large_bodies", SERVICE_UNAVAILABLE, "Too many large bodies at once";
     /// The shard has too much to do.
     ShardOverloaded = "shard_overloaded", SERVICE_UNAVAILABLE, "A shard has too much to do";
     /// The user's data is on its way to another shard.

@@ -9,7 +9,9 @@ use utoipa::{IntoResponses, OpenApi};
 use utoipa_swagger_ui::Config;
 
 use super::answer::JSON;
-use super::{Code, Problem, ProblemBody, admin, bulk, files, health, stats};
+use super::{
+    Code, Problem, ProblemBody, admin, bulk, collections, data, files, health, key_value, records, stats, store,
+};
 
 /// What every route may answer that looks at its request.
 #[derive(IntoResponses)]
@@ -47,6 +49,15 @@ pub(super) enum FileProblems {
     NotFound(ProblemBody<'static>),
 }
 
+/// What every route may answer that is about one document.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it is only read by its derive")]
+pub(super) enum RecordProblems {
+    /// There is no such document or collection.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(ProblemBody<'static>),
+}
+
 /// What every route may answer that needs a shard.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it is only read by its derive")]
@@ -69,12 +80,17 @@ pub(super) enum ShardProblems {
     paths(
         health::service, health::health, health::live, health::ready,
         files::ingest, bulk::load, files::list, files::find, files::change, files::delete,
+        collections::list, collections::find, collections::declare,
+        records::list, records::create, records::find, records::put, records::patch, records::delete,
+        store::put, store::find, store::shards, key_value::write, key_value::read, data::list, data::create, data::find,
         stats::stats, description,
         admin::grow, admin::begin, admin::list, admin::find, admin::cancel, admin::roll_back, admin::finish,
         admin::drain, admin::rebalance, admin::analysis,
     ),
     tags(
         (name = "files", description = "What a drive knows about its users' files"),
+        (name = "records", description = "Keyed documents in collections, each spread over the shards by a key that it declares"),
+        (name = "simple calls", description = "The same documents by calls of one purpose: a value for each user, keys and values, JSON objects"),
         (name = "stats", description = "How much is where"),
         (name = "admin", description = "Adding shards and moving slots"),
         (name = "service", description = "What the service is and how it is"),

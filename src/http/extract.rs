@@ -5,15 +5,17 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use actix_web::dev::Payload;
-use actix_web::web::Query;
+use actix_web::web::{Path, Query};
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::{Ready, ready};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::{Code, Problem};
 use crate::files::UserId;
-use crate::input::{named_field, shorten};
+use crate::records::CollectionName;
+use crate::wire::{named_field, shorten};
 
 /// The `{user_id}` of a path.
 pub(super) struct UserPath(pub(super) UserId);
@@ -39,6 +41,42 @@ impl FromRequest for FilePath {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let id = request.match_info().get("file_id").and_then(|text| Uuid::try_parse(text).ok()).map(Self);
         ready(id.ok_or_else(|| Problem::path("file_id", "must be a UUID")))
+    }
+}
+
+/// The `{collection}` of a path.
+pub(super) struct CollectionPath(pub(super) CollectionName);
+
+impl FromRequest for CollectionPath {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let name = request.match_info().get("collection").unwrap_or_default();
+        ready(name.parse().map(Self).map_err(|reason| Problem::path("collection", reason)))
+    }
+}
+
+/// The `{key}` at the end of a path: any text, percent-encoded, also with `/` in it.
+pub(super) struct KeyPath(pub(super) String);
+
+impl FromRequest for KeyPath {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        #[derive(Deserialize)]
+        struct Key {
+            key: String,
+        }
+        let key = Path::<Key>::extract(request).into_inner().map(|path| path.into_inner().key).ok();
+        // Bytes that are no UTF-8 were replaced by this character on the way here.
+        let is_whole = |key: &String| {
+            !key.contains(char::REPLACEMENT_CHARACTER)
+                || request.uri().path().to_ascii_uppercase().contains("%EF%BF%BD")
+        };
+        let key = key.filter(is_whole).map(Self);
+        ready(key.ok_or_else(|| Problem::path("key", "must be UTF-8, percent-encoded")))
     }
 }
 

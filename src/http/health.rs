@@ -33,6 +33,9 @@ pub(super) struct HealthAnswer {
     /// `healthy` or `unreachable`, by the shard's name.
     #[schema(value_type = BTreeMap<String, String>, example = json!({"shard_0": "healthy", "shard_1": "healthy"}))]
     shards: BTreeMap<String, &'static str>,
+    /// `healthy`, `unhealthy` or, without `REDIS_URL`, `disabled`. The service is well without it, only slower.
+    #[schema(value_type = String, example = "healthy")]
+    cache: &'static str,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
@@ -77,7 +80,7 @@ pub(super) async fn health(state: Data<AppState>) -> Result<HttpResponse, Proble
     let status = judge(shards.iter().map(|shard| shard.state()));
     let shards = shards.iter().map(|shard| (format!("shard_{}", shard.id()), shard.state().as_str())).collect();
     let code = if status == HealthStatus::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let mut response = answer::json(code, &HealthAnswer { status, shards }, 256)?;
+    let mut response = answer::json(code, &HealthAnswer { status, shards, cache: state.cache.state().as_str() }, 256)?;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == HealthStatus::Unhealthy {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -1,7 +1,7 @@
 //! The API over HTTP: the only code that knows actix.
 //!
 //! ```text
-//! server → request_id (middleware) → routes → admin, files, bulk, stats, health, docs → extract, body, answer, problem
+//! server → request_id (middleware) → routes → admin, files, bulk, records, …, stats, health, docs → extract, body, answer, problem
 //! ```
 
 mod admin;
@@ -9,15 +9,22 @@ mod answer;
 mod body;
 mod bulk;
 mod code;
+mod collections;
+mod data;
 mod docs;
 mod extract;
 mod files;
 mod health;
+mod key_value;
+mod precondition;
 mod problem;
+mod records;
+mod records_bulk;
 mod request_id;
 mod routes;
 mod server;
 mod stats;
+mod store;
 
 pub use code::Code;
 pub use docs::openapi_json;

@@ -15,9 +15,10 @@ use utoipa::ToSchema;
 
 use super::Code;
 use crate::files::FileError;
-use crate::input::FieldFault;
+use crate::records::RecordError;
 use crate::shard::{ShardError, ShardId};
 use crate::telemetry::current_request;
+use crate::wire::FieldFault;
 
 /// When a client may try again what a shard could not do now.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -244,6 +245,25 @@ impl From<FileError> for Problem {
             FileError::IdTaken(_) => Self::new(Code::IdTaken, error.to_string()).field("file_id"),
             FileError::Shard(error) => error.into(),
         }
+    }
+}
+
+impl From<RecordError> for Problem {
+    fn from(error: RecordError) -> Self {
+        let code = match error {
+            RecordError::NoCollection(_) => Code::CollectionNotFound,
+            RecordError::CollectionDiffers(_) => Code::CollectionDiffers,
+            RecordError::NotFound { .. } => Code::RecordNotFound,
+            RecordError::Exists { .. } => Code::RecordExists,
+            RecordError::Changed { .. } => Code::PreconditionFailed,
+            RecordError::KeyFixed => Code::ShardKeyFixed,
+            RecordError::Syntax(_) => Code::InvalidBody,
+            RecordError::TooLarge => Code::BodyTooLarge,
+            RecordError::Contended => Code::RecordContended,
+            RecordError::Field(fault) => return fault.into(),
+            RecordError::Shard(error) => return error.into(),
+        };
+        Self::new(code, error.to_string())
     }
 }
 

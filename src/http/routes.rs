@@ -5,7 +5,7 @@ use actix_web::http::Method;
 use actix_web::http::header::HeaderValue;
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, guard, web};
 
-use super::{Code, Problem, admin, bulk, docs, files, health, stats};
+use super::{Code, Problem, admin, bulk, collections, data, docs, files, health, key_value, records, stats, store};
 
 /// The one table of routes. A path that is not in it is answered 404, a method that its path does not take 405.
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -22,6 +22,21 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .get(files::find)
             .on(Method::PATCH, files::change)
             .on(Method::DELETE, files::delete),
+        Endpoint::at("/collections").get(collections::list),
+        Endpoint::at("/collections/{collection}").get(collections::find).on(Method::PUT, collections::declare),
+        Endpoint::at("/records/{collection}").get(records::list).on(Method::POST, records::create),
+        Endpoint::at("/records/{collection}/{key:.*}")
+            .get(records::find)
+            .on(Method::PUT, records::put)
+            .on(Method::PATCH, records::patch)
+            .on(Method::DELETE, records::delete),
+        Endpoint::at("/store").on(Method::POST, store::put),
+        Endpoint::at("/store/{userId}").get(store::find),
+        Endpoint::at("/shards").get(store::shards),
+        Endpoint::at("/write").on(Method::POST, key_value::write),
+        Endpoint::at("/read/{key:.*}").get(key_value::read),
+        Endpoint::at("/data").get(data::list).on(Method::POST, data::create),
+        Endpoint::at("/data/{id}").get(data::find),
         Endpoint::at("/admin/shards").on(Method::POST, admin::grow),
         Endpoint::at("/admin/moves").get(admin::list).on(Method::POST, admin::begin),
         Endpoint::at("/admin/moves/{id}").get(admin::find),
@@ -51,14 +66,15 @@ async fn unknown_path() -> Result<HttpResponse, Problem> {
 
 /// A path and what it takes.
 pub(super) struct Endpoint {
-    path: &'static str,
+    /// As it is documented: without the patterns of its parts.
+    path: String,
     methods: Vec<Method>,
     resource: Resource,
 }
 
 impl Endpoint {
     fn at(path: &'static str) -> Self {
-        Self { path, methods: Vec::new(), resource: web::resource(path) }
+        Self { path: path.replace(":.*", ""), methods: Vec::new(), resource: web::resource(path) }
     }
 
     /// `GET`, and `HEAD` by the same handler: the server leaves out the body.
@@ -86,8 +102,8 @@ impl Endpoint {
     }
 
     #[cfg(test)]
-    pub(super) fn path(&self) -> &'static str {
-        self.path
+    pub(super) fn path(&self) -> &str {
+        &self.path
     }
 
     #[cfg(test)]

@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::request_id::observe;
 use super::routes::configure;
+use crate::cache::Cache;
 use crate::files::Files;
 use crate::files::bulk::BulkLimits;
+use crate::records::Records;
 use crate::reshard::Requests;
 use crate::shard::Cluster;
 
@@ -45,6 +47,10 @@ pub struct AppState {
     pub cluster: Arc<Cluster>,
     /// The files.
     pub files: Arc<Files>,
+    /// The documents.
+    pub records: Arc<Records>,
+    /// The cache.
+    pub cache: Arc<Cache>,
     /// Moves of slots.
     pub requests: Requests,
     /// How long a new shard may take to answer.

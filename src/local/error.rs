@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What went wrong with a local PostgreSQL server.
+/// What went wrong with a local server.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
     /// There is no PostgreSQL on this machine that will do.
@@ -84,6 +84,14 @@ pub enum LocalError {
         /// What the last try to connect met.
         reason: String,
         /// The end of the log.
+        log: String,
+    },
+    /// The cache server ended while it started, or did not answer.
+    #[error("the cache server in {} did not start; its log:\n{log}", folder.display())]
+    CacheEnded {
+        /// Its folder.
+        folder: PathBuf,
+        /// Its log.
         log: String,
     },
     /// A statement failed.

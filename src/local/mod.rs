@@ -1,13 +1,15 @@
-//! PostgreSQL servers of our own on this machine: for `shardrive dev`, for the tests and for the benchmarks.
+//! PostgreSQL servers, and a cache server, of our own on this machine: for `shardrive dev`, for the tests and for the benchmarks.
 //!
 //! ```text
 //! LocalCluster → PostgresServer → Binaries, Account, ports, processes → the operating system
+//!                CacheServer ────┘
 //! ```
 //!
 //! Nothing here knows what a shard is; the databases are made, and whoever wants shards migrates them.
 
 mod account;
 mod binaries;
+mod cache_server;
 mod cluster;
 mod ending;
 mod error;
@@ -17,6 +19,7 @@ mod server;
 
 pub use account::Account;
 pub use binaries::Binaries;
+pub use cache_server::CacheServer;
 pub use cluster::LocalCluster;
 pub use ending::remove_stale_server;
 pub use error::LocalError;

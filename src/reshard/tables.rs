@@ -17,12 +17,22 @@ pub(super) struct MovedTable {
 }
 
 /// All of them.
-pub(super) const TABLES: &[MovedTable] = &[MovedTable {
-    name: "public.file_metadata",
-    short: "file_metadata",
-    // Never negative: a constraint of the table.
-    slot: "user_id % 5040",
-    key: &[("user_id", "bigint"), ("file_id", "uuid")],
-    counts: "shardrive.slot_counts",
-    deltas: "shardrive.slot_deltas",
-}];
+pub(super) const TABLES: &[MovedTable] = &[
+    MovedTable {
+        name: "public.file_metadata",
+        short: "file_metadata",
+        // Never negative: a constraint of the table.
+        slot: "user_id % 5040",
+        key: &[("user_id", "bigint"), ("file_id", "uuid")],
+        counts: "shardrive.slot_counts",
+        deltas: "shardrive.slot_deltas",
+    },
+    MovedTable {
+        name: "public.records",
+        short: "records",
+        slot: "slot",
+        key: &[("collection", "text"), ("key", "text"), ("slot", "int")],
+        counts: "shardrive.record_counts",
+        deltas: "shardrive.record_deltas",
+    },
+];

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::growing::ShardList;
 use super::health::{Watch, watch_shard};
-use super::pool::Identity;
+use super::pool::{Identity, Pool};
 use super::registry::{ListShards, RegisteredShard};
 use super::{DbFault, Shard, ShardError, ShardId, ShardLimits, ShardState, Slot, SlotMap};
 
@@ -260,6 +260,11 @@ impl Cluster {
         self.tasks.spawn_on(task, &self.runtime);
     }
 
+    /// As [`Cluster::spawn`], on the runtime that this is called on, with which the task may end.
+    pub(super) fn spawn_here(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
     /// The runtime of the background tasks: work that a request hands over goes on beside the request's own thread.
     #[must_use]
     pub fn runtime(&self) -> &Handle {
@@ -305,9 +310,14 @@ impl Shard {
     /// # Errors
     /// See [`ShardError`]; never `Moving`.
     pub async fn run<C: ShardCall>(&self, call: &C) -> Result<Option<C::Output>, ShardError> {
+        self.run_on(self.pool(), call).await
+    }
+
+    /// As [`Shard::run`], on a connection of this pool.
+    pub(super) async fn run_on<C: ShardCall>(&self, pool: &Pool, call: &C) -> Result<Option<C::Output>, ShardError> {
         let mut reconnects = 0;
         loop {
-            let mut lease = self.lease().await?;
+            let mut lease = self.lease_from(pool).await?;
             let error = match self.while_healthy_for(call.time_limit(), call.call(&mut lease, self.id())).await? {
                 Ok(output) => {
                     lease.give_back();
@@ -344,7 +354,7 @@ impl ShardCall for LoadMap {
 }
 
 /// The copy of the map in the database that `connection` leads to, if it is whole.
-pub(super) async fn load_map(connection: &mut PgConnection) -> Result<Option<SlotMap>, sqlx::Error> {
+pub(crate) async fn load_map(connection: &mut PgConnection) -> Result<Option<SlotMap>, sqlx::Error> {
     let (owners, epochs): (Option<Vec<i32>>, Option<Vec<i64>>) =
         sqlx::query_as(include_str!("../../sql/shard/load_map.sql")).fetch_one(connection).await?;
     Ok(owners.zip(epochs).and_then(|(owners, epochs)| SlotMap::from_columns(&owners, &epochs)))

@@ -35,11 +35,13 @@ pub struct WriterLimits {
 }
 
 /// Rows that are stored many at once. Storing the same row twice must do what storing it once does.
-pub(crate) trait BatchWrite: Send + 'static {
+pub(crate) trait BatchWrite: Send + Sync + 'static {
     /// What one caller writes.
     type Row: Send + Sync + 'static;
     /// What became of it.
     type Answer: Send + 'static;
+    /// What must be seen to around a write, besides the shard.
+    type Mark: WriteMark;
 
     /// The slot that the row is in.
     fn slot(row: &Self::Row) -> Slot;
@@ -47,6 +49,9 @@ pub(crate) trait BatchWrite: Send + 'static {
     /// The order of the table's primary key: two lanes that write in it can never wait for each other. Rows that are
     /// equal stay in the order in which they came.
     fn order(a: &Self::Row, b: &Self::Row) -> Ordering;
+
+    /// Called before rows are sent to the shard, with those of one transaction.
+    fn before(&self, rows: &[&Self::Row]) -> impl Future<Output = Self::Mark> + Send;
 
     /// Stores the rows, which are in order, in one transaction; gives the answer to each, in their order. The guard
     /// refuses foreign slots with an error.
@@ -56,6 +61,15 @@ pub(crate) trait BatchWrite: Send + 'static {
         connection: &mut PgConnection,
         rows: &[&Self::Row],
     ) -> impl Future<Output = Result<Vec<Self::Answer>, sqlx::Error>> + Send;
+}
+
+/// A write that is on its way, for those who must know of it besides the shard. Dropped if nobody knows its outcome.
+pub(crate) trait WriteMark: Send {
+    /// The shard has committed: only after this may anybody be told.
+    fn settle(self) -> impl Future<Output = Result<(), ShardError>> + Send;
+
+    /// The shard has certainly changed nothing.
+    fn release(self);
 }
 
 enum Reply<W: BatchWrite> {
@@ -86,20 +100,26 @@ pub(crate) struct GroupCommit<W: BatchWrite> {
     cluster: Arc<Cluster>,
     limits: WriterLimits,
     /// Started when a shard's first write comes, so that a shard that is added later has one too.
+    writer: Box<dyn Fn() -> W + Send + Sync>,
     lanes: PerShard<mpsc::Sender<Write<W>>>,
 }
 
 impl<W: BatchWrite> GroupCommit<W> {
-    /// There will be a lane for each shard. When the cluster shuts down, a lane stores what is in its queue and ends.
-    pub(crate) fn start(cluster: Arc<Cluster>, limits: WriterLimits) -> Self {
-        Self { cluster, limits, lanes: PerShard::new() }
+    /// There will be a lane for each shard, with a `writer` of its own. When the cluster shuts down, a lane stores what is
+    /// in its queue and ends.
+    pub(crate) fn start(
+        cluster: Arc<Cluster>,
+        limits: WriterLimits,
+        writer: impl Fn() -> W + Send + Sync + 'static,
+    ) -> Self {
+        Self { cluster, limits, writer: Box::new(writer), lanes: PerShard::new() }
     }
 
     fn lane(&self, shard: &Arc<Shard>) -> &mpsc::Sender<Write<W>> {
         self.lanes.get_or_make(shard.id(), || {
             let (sender, queue) = mpsc::channel(self.limits.queue);
-            let lane = Lane { shard: Arc::clone(shard), connection: None };
-            self.cluster.spawn(lane.run::<W>(queue, self.limits.batch, self.cluster.stopping().clone()));
+            let lane = Lane { shard: Arc::clone(shard), writer: (self.writer)(), connection: None };
+            self.cluster.spawn(lane.run(queue, self.limits.batch, self.cluster.stopping().clone()));
             sender
         })
     }
@@ -133,13 +153,14 @@ impl<W: BatchWrite> GroupCommit<W> {
 }
 
 /// One shard's writes.
-struct Lane {
+struct Lane<W> {
     shard: Arc<Shard>,
+    writer: W,
     connection: Option<PgConnection>,
 }
 
-impl Lane {
-    async fn run<W: BatchWrite>(mut self, mut queue: mpsc::Receiver<Write<W>>, batch: usize, stop: CancellationToken) {
+impl<W: BatchWrite> Lane<W> {
+    async fn run(mut self, mut queue: mpsc::Receiver<Write<W>>, batch: usize, stop: CancellationToken) {
         let mut writes = Vec::with_capacity(batch);
         loop {
             tokio::select! {
@@ -154,7 +175,7 @@ impl Lane {
     }
 
     /// Stores a batch and answers every row of it. Not cancel safe: a lane is never dropped in the middle.
-    async fn store<W: BatchWrite>(&mut self, mut writes: Vec<Write<W>>) {
+    async fn store(&mut self, mut writes: Vec<Write<W>>) {
         writes.sort_by(|a, b| W::order(&a.row, &b.row));
         let mut batches = vec![writes];
         let mut tries = 0;
@@ -162,10 +183,13 @@ impl Lane {
             if batch.is_empty() {
                 continue;
             }
-            let error = match self.insert(&batch).await {
+            let rows: Vec<_> = batch.iter().map(|write| &write.row).collect();
+            let mark = self.writer.before(&rows).await;
+            let error = match self.insert(&rows).await {
                 Ok(answers) => {
-                    for (write, answer) in batch.into_iter().zip(answers) {
-                        write.answer(|row| Reply::Stored(row, answer));
+                    match mark.settle().await {
+                        Ok(()) => answer_all(batch, answers),
+                        Err(error) => fail_all(batch, || error.again()),
                     }
                     continue;
                 }
@@ -177,6 +201,7 @@ impl Lane {
             };
             match DbFault::of(&error) {
                 DbFault::NotOwner => {
+                    mark.release();
                     let refused = refused_slots(&error).unwrap_or_else(|| batch.iter().map(Write::slot).collect());
                     let refused: HashSet<Slot> = refused.into_iter().collect();
                     let (foreign, owned) = batch.into_iter().partition(|write| refused.contains(&write.slot()));
@@ -188,6 +213,7 @@ impl Lane {
                     batches.push(batch);
                 }
                 DbFault::RowRefused | DbFault::Unexpected if batch.len() > 1 => {
+                    mark.release();
                     let second = batch.split_off(batch.len() / 2);
                     batches.extend([second, batch]);
                 }
@@ -201,16 +227,15 @@ impl Lane {
     }
 
     /// One try. The connection is kept only if the server answered on it.
-    async fn insert<W: BatchWrite>(&mut self, batch: &[Write<W>]) -> Result<Vec<W::Answer>, Refusal> {
+    async fn insert(&mut self, rows: &[&W::Row]) -> Result<Vec<W::Answer>, Refusal> {
         let shard = Arc::clone(&self.shard);
         let taken = self.connection.take();
-        let rows: Vec<_> = batch.iter().map(|write| &write.row).collect();
         let work = async {
             let mut connection = match taken {
                 Some(connection) => connection,
                 None => shard.connect().await?,
             };
-            let result = W::store(&mut connection, &rows).await;
+            let result = W::store(&mut connection, rows).await;
             Ok::<_, sqlx::Error>((connection, result))
         };
         let (connection, result) =
@@ -225,6 +250,12 @@ impl Lane {
 enum Refusal {
     Shard(ShardError),
     Database(sqlx::Error),
+}
+
+fn answer_all<W: BatchWrite>(batch: Vec<Write<W>>, answers: Vec<W::Answer>) {
+    for (write, answer) in batch.into_iter().zip(answers) {
+        write.answer(|row| Reply::Stored(row, answer));
+    }
 }
 
 fn fail_all<W: BatchWrite>(batch: Vec<Write<W>>, error: impl Fn() -> ShardError) {

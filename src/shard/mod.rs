@@ -8,8 +8,10 @@
 //! says that it does not own the slot, takes a fresh map and goes to the one that does.
 
 mod cluster;
+mod columns;
 mod coverage;
 mod error;
+mod gather;
 mod group_commit;
 mod grow;
 mod growing;
@@ -24,13 +26,15 @@ mod setup;
 mod slot;
 mod start;
 
-pub(crate) use cluster::MovingSlot;
 pub use cluster::{Cluster, ShardCall};
+pub(crate) use cluster::{MovingSlot, load_map};
+pub(crate) use columns::{time_at, time_in};
 pub use coverage::Coverage;
 pub use error::{DbFault, ShardError};
 pub(crate) use error::{is_duplicate_key, is_overtaken, refused_slots};
+pub use gather::{BatchRead, Gather};
 pub use group_commit::WriterLimits;
-pub(crate) use group_commit::{BatchWrite, GroupCommit};
+pub(crate) use group_commit::{BatchWrite, GroupCommit, WriteMark};
 pub use grow::{GrowError, Joined, add_shard};
 pub(crate) use growing::PerShard;
 pub use health::ShardState;

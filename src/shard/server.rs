@@ -1,6 +1,9 @@
 //! One shard: its state, its pool, and how a call gets a connection to it.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use deadpool::managed::{PoolError, QueueMode, TimeoutType, Timeouts};
@@ -19,7 +22,7 @@ const RECONNECTS: u32 = 2;
 pub struct ShardLimits {
     /// Connections that are opened at start.
     pub pool_min: usize,
-    /// Connections at most, besides one for each writer and the health check.
+    /// Connections at most, besides one for each writer, the health check and each thread that serves HTTP.
     pub pool_max: usize,
     /// How long opening a connection may take.
     pub connect_timeout: Duration,
@@ -33,10 +36,35 @@ pub struct ShardLimits {
     pub health_interval: Duration,
 }
 
+/// A pool on the runtime that this is called on.
+fn new_pool(options: ShardOptions, identity: Identity, limits: ShardLimits, size: usize) -> Pool {
+    let connector = Connector {
+        options,
+        identity,
+        connect_timeout: limits.connect_timeout,
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let timeouts = Timeouts {
+        wait: Some(limits.call_timeout),
+        create: Some(limits.connect_timeout),
+        recycle: Some(limits.health_timeout),
+    };
+    let pool = Pool::builder(connector)
+        .max_size(size)
+        .timeouts(timeouts)
+        // The connection used last is the likeliest to be warm, and the others may rest.
+        .queue_mode(QueueMode::Lifo)
+        .runtime(deadpool::Runtime::Tokio1)
+        .build();
+    #[expect(clippy::expect_used, reason = "building fails only where timeouts are set and no runtime is")]
+    pool.expect("a pool with a runtime can be built")
+}
+
 /// One shard of the cluster: a PostgreSQL database that knows its number.
 pub struct Shard {
     id: ShardId,
     pool: Pool,
+    thread_pools: Mutex<HashMap<ThreadId, Pool>>,
     limits: ShardLimits,
     state: watch::Sender<ShardState>,
     suspicion: Notify,
@@ -44,30 +72,19 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Its connections belong to the runtime that this is called on.
+    /// The connections of its pool belong to the runtime that this is called on.
     pub(super) fn new(options: ShardOptions, identity: Identity, limits: ShardLimits, state: ShardState) -> Self {
-        let connector = Connector {
-            options,
-            identity,
-            connect_timeout: limits.connect_timeout,
-            runtime: tokio::runtime::Handle::current(),
-        };
-        let timeouts = Timeouts {
-            wait: Some(limits.call_timeout),
-            create: Some(limits.connect_timeout),
-            recycle: Some(limits.health_timeout),
-        };
-        let pool = Pool::builder(connector)
-            .max_size(limits.pool_max)
-            .timeouts(timeouts)
-            // The connection used last is the likeliest to be warm, and the others may rest.
-            .queue_mode(QueueMode::Lifo)
-            .runtime(deadpool::Runtime::Tokio1)
-            .build();
-        #[expect(clippy::expect_used, reason = "building fails only where timeouts are set and no runtime is")]
-        let pool = pool.expect("a pool with a runtime can be built");
+        let pool = new_pool(options, identity, limits, limits.pool_max);
         let (state, _) = watch::channel(state);
-        Self { id: identity.shard, pool, limits, state, suspicion: Notify::new(), warned: AtomicBool::new(false) }
+        Self {
+            id: identity.shard,
+            pool,
+            thread_pools: Mutex::default(),
+            limits,
+            state,
+            suspicion: Notify::new(),
+            warned: AtomicBool::new(false),
+        }
     }
 
     /// Its number.
@@ -106,6 +123,20 @@ impl Shard {
         leases.into_iter().for_each(Lease::give_back);
     }
 
+    /// The pool of the main runtime.
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The pool of the thread that this is called on: one connection, whose input and output the thread's own runtime
+    /// drives, so that an answer wakes no other thread.
+    pub(super) fn pool_here(&self) -> Pool {
+        let connector = self.pool.manager();
+        let new = || new_pool(connector.options.clone(), connector.identity, self.limits, 1);
+        let mut pools = self.thread_pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.entry(std::thread::current().id()).or_insert_with(new).clone()
+    }
+
     /// A connection of one's own, outside the pool.
     ///
     /// # Errors
@@ -119,10 +150,15 @@ impl Shard {
     /// # Errors
     /// `Unavailable` at once if the shard is known to be away, `Overloaded` if all connections stay busy.
     pub async fn lease(&self) -> Result<Lease, ShardError> {
+        self.lease_from(&self.pool).await
+    }
+
+    /// As [`Shard::lease`], from the shard's pool or a thread's.
+    pub(super) async fn lease_from(&self, pool: &Pool) -> Result<Lease, ShardError> {
         let mut tries = 0;
         loop {
             self.check()?;
-            let got = self.while_healthy(self.pool.get()).await?;
+            let got = self.while_healthy(pool.get()).await?;
             let failed_on_the_way = match &got {
                 Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => true,
                 Err(PoolError::Backend(error)) => DbFault::of(error) == DbFault::ConnectionLost,
@@ -227,10 +263,18 @@ impl Shard {
 
     /// Closes the connections that lie idle: one of them broke, so the others are likely broken too.
     pub(super) fn forget_idle(&self) {
-        self.pool.retain(|_, _| false);
+        for pool in self.pools() {
+            pool.retain(|_, _| false);
+        }
     }
 
     pub(super) fn close(&self) {
-        self.pool.close();
+        self.pools().iter().for_each(Pool::close);
+    }
+
+    /// The shard's pool and those of the threads.
+    fn pools(&self) -> Vec<Pool> {
+        let others = self.thread_pools.lock().unwrap_or_else(PoisonError::into_inner);
+        std::iter::once(&self.pool).chain(others.values()).cloned().collect()
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use md5::{Digest, Md5};
+
 /// How many slots there are. Fixed for good: 5,040 has 60 divisors, so that many shard counts deal it evenly.
 pub const SLOT_COUNT: u16 = 5040;
 
@@ -14,6 +16,14 @@ impl Slot {
     #[must_use]
     pub fn of_user(user_id: i64) -> Self {
         let slot = user_id.rem_euclid(i64::from(SLOT_COUNT));
+        Self(u16::try_from(slot).unwrap_or_default()) // always below 5,040
+    }
+
+    /// The slot of a text: its MD5, read as a 128-bit big-endian number, mod 5040.
+    #[must_use]
+    pub fn of_key(key: &str) -> Self {
+        let digest: [u8; 16] = Md5::digest(key).into();
+        let slot = u128::from_be_bytes(digest) % u128::from(SLOT_COUNT);
         Self(u16::try_from(slot).unwrap_or_default()) // always below 5,040
     }
 
@@ -106,6 +116,33 @@ mod tests {
     use super::*;
     use crate::shard::SlotMap;
     use proptest::prelude::*;
+
+    /// Changing this would lose every document.
+    #[test]
+    fn golden_slots_of_texts() {
+        for (key, on_shards_of_2_to_5) in [
+            ("", [0, 0, 2, 1]),
+            ("a", [1, 1, 1, 2]),
+            ("user:123", [1, 2, 1, 2]),
+            ("test_key", [1, 2, 1, 0]),
+            ("product:456", [0, 0, 2, 1]),
+            ("unicode_测试_key", [0, 2, 2, 0]),
+        ] {
+            let slot = Slot::of_key(key).number();
+            assert_eq!([slot % 2, slot % 3, slot % 4, slot % 5], on_shards_of_2_to_5, "{key}");
+        }
+    }
+
+    /// Ten thousand keys lie evenly: no shard is more than a twentieth away from its share.
+    #[test]
+    fn texts_are_spread_evenly() {
+        for shards in 2..=5_u16 {
+            let mut keys = vec![0_i32; usize::from(shards)];
+            (0..10_000).for_each(|key| keys[usize::from(Slot::of_key(&format!("user:{key}")).number() % shards)] += 1);
+            let share = 10_000 / i32::from(shards);
+            assert!(keys.iter().all(|count| (count - share).abs() * 20 <= share), "{keys:?}");
+        }
+    }
 
     #[test]
     fn golden_slots() {

@@ -13,6 +13,24 @@ use uuid::Uuid;
 
 use crate::shard::{Cluster, DbFault, Shard, ShardError, ShardId};
 
+/// What is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Rows of `file_metadata`.
+    Files,
+    /// Rows of `records`.
+    Documents,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Files => "file_metadata",
+            Self::Documents => "records",
+        })
+    }
+}
+
 /// Something that must not be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Finding {
@@ -25,6 +43,8 @@ pub enum Finding {
     },
     /// Rows stand on a shard that does not own their slot. They are shown to nobody.
     Stray {
+        /// Which rows.
+        kind: Kind,
         /// Where they are.
         shard: ShardId,
         /// Their slot's number.
@@ -32,8 +52,19 @@ pub enum Finding {
         /// How many there are.
         rows: i64,
     },
+    /// Documents stand in another slot than their key says. Nobody will find them.
+    Misplaced {
+        /// Where they are.
+        shard: ShardId,
+        /// The slot's number.
+        slot: i32,
+        /// How many there are.
+        rows: i64,
+    },
     /// The counts differ from the rows.
     Drift {
+        /// Of which rows.
+        kind: Kind,
         /// On which shard.
         shard: ShardId,
         /// For which slot.
@@ -60,12 +91,15 @@ impl std::fmt::Display for Finding {
                 let owners: Vec<_> = owners.iter().map(ToString::to_string).collect();
                 write!(f, "slot {slot} is claimed by the shards {}", owners.join(", "))
             }
-            Self::Stray { shard, slot, rows } => {
-                write!(f, "shard {shard} holds {rows} rows of slot {slot}, which it does not own")
+            Self::Stray { kind, shard, slot, rows } => {
+                write!(f, "shard {shard} holds {rows} rows of {kind} in slot {slot}, which it does not own")
             }
-            Self::Drift { shard, slot, scanned, counted } => write!(
+            Self::Misplaced { shard, slot, rows } => {
+                write!(f, "shard {shard} holds {rows} documents in slot {slot} whose keys belong to other slots")
+            }
+            Self::Drift { kind, shard, slot, scanned, counted } => write!(
                 f,
-                "shard {shard}, slot {slot}: {} rows and {} bytes are there, the counts say {} and {}",
+                "shard {shard}, slot {slot}: {} rows of {kind} and {} bytes are there, the counts say {} and {}",
                 scanned.0, scanned.1, counted.0, counted.1
             ),
             Self::DoubleId { id, places: [(first, first_user), (second, second_user)] } => write!(
@@ -79,8 +113,10 @@ impl std::fmt::Display for Finding {
 /// What the audit read and found.
 #[derive(Clone, Debug)]
 pub struct Audit {
-    /// Rows on each shard that count.
+    /// Files on each shard that count.
     pub rows: Vec<(ShardId, u64)>,
+    /// Documents on each shard that count.
+    pub documents: Vec<(ShardId, u64)>,
     /// Ids that were compared.
     pub ids: u64,
     /// What must not be, the first [`Audit::LISTED`] of each shard and kind.
@@ -115,7 +151,7 @@ pub struct AuditError {
 /// # Errors
 /// If any shard cannot be read to its end.
 pub async fn audit(cluster: &Cluster, mut progress: impl FnMut(u64)) -> Result<Audit, AuditError> {
-    let mut audit = Audit { rows: Vec::new(), ids: 0, findings: Vec::new(), total_findings: 0 };
+    let mut audit = Audit { rows: Vec::new(), documents: Vec::new(), ids: 0, findings: Vec::new(), total_findings: 0 };
     let mut connections = Vec::new();
     for shard in cluster.shards() {
         let connection = open(shard).await.map_err(|error| failed(shard, error))?;
@@ -123,9 +159,18 @@ pub async fn audit(cluster: &Cluster, mut progress: impl FnMut(u64)) -> Result<A
     }
     let mut claims: Vec<Vec<ShardId>> = Vec::new();
     for (shard, connection) in &mut connections {
-        let slots = read_slots(connection).await.map_err(|error| failed(shard, error))?;
+        let slots = read_slots(connection, Kind::Files).await.map_err(|error| failed(shard, error))?;
         claims.resize(claims.len().max(slots.len()), Vec::new());
-        judge_slots(shard.id(), &slots, &mut claims, &mut audit);
+        for row in slots.iter().filter(|row| row.owner == shard.id().to_sql()) {
+            if let Some(owners) = usize::try_from(row.slot).ok().and_then(|slot| claims.get_mut(slot)) {
+                owners.push(shard.id());
+            }
+        }
+        let files = judge_slots(shard.id(), Kind::Files, &slots, &mut audit);
+        let slots = read_slots(connection, Kind::Documents).await.map_err(|error| failed(shard, error))?;
+        let documents = judge_slots(shard.id(), Kind::Documents, &slots, &mut audit);
+        audit.rows.push((shard.id(), files));
+        audit.documents.push((shard.id(), documents));
     }
     for (slot, owners) in (0..).zip(claims) {
         if owners.len() != 1 {
@@ -145,6 +190,7 @@ struct SlotRow {
     scanned_bytes: i64,
     counted_rows: i64,
     counted_bytes: i64,
+    misplaced_rows: i64,
     moving: bool,
 }
 
@@ -155,32 +201,37 @@ async fn open(shard: &Shard) -> Result<PgConnection, sqlx::Error> {
     Ok(connection)
 }
 
-async fn read_slots(connection: &mut PgConnection) -> Result<Vec<SlotRow>, sqlx::Error> {
-    sqlx::query_as(include_str!("../../sql/stats/audit_slots.sql")).fetch_all(connection).await
+async fn read_slots(connection: &mut PgConnection, kind: Kind) -> Result<Vec<SlotRow>, sqlx::Error> {
+    let statement = match kind {
+        Kind::Files => include_str!("../../sql/stats/audit_slots.sql"),
+        Kind::Documents => include_str!("../../sql/stats/audit_record_slots.sql"),
+    };
+    sqlx::query_as(statement).fetch_all(connection).await
 }
 
-fn judge_slots(shard: ShardId, slots: &[SlotRow], claims: &mut [Vec<ShardId>], audit: &mut Audit) {
+/// Finds what is wrong with a shard's rows of one kind, and gives how many of them count.
+fn judge_slots(shard: ShardId, kind: Kind, slots: &[SlotRow], audit: &mut Audit) -> u64 {
     let mut owned_rows = 0;
     for row in slots {
         let slot = row.slot;
         if row.owner == shard.to_sql() {
             owned_rows += u64::try_from(row.scanned_rows).unwrap_or(0);
-            if let Some(owners) = usize::try_from(slot).ok().and_then(|slot| claims.get_mut(slot)) {
-                owners.push(shard);
-            }
         } else if row.moving {
             // Rows on their way are counted by nobody, and neither stray nor drift.
             continue;
         } else if row.scanned_rows > 0 {
-            audit.find(Finding::Stray { shard, slot, rows: row.scanned_rows });
+            audit.find(Finding::Stray { kind, shard, slot, rows: row.scanned_rows });
+        }
+        if row.misplaced_rows > 0 {
+            audit.find(Finding::Misplaced { shard, slot, rows: row.misplaced_rows });
         }
         let scanned = (row.scanned_rows, row.scanned_bytes);
         let counted = (row.counted_rows, row.counted_bytes);
         if scanned != counted {
-            audit.find(Finding::Drift { shard, slot, scanned, counted });
+            audit.find(Finding::Drift { kind, shard, slot, scanned, counted });
         }
     }
-    audit.rows.push((shard, owned_rows));
+    owned_rows
 }
 
 /// Merges the shards' ids, each of which comes in order, and looks for equal neighbours.

@@ -36,7 +36,9 @@ async fn fold_shard(cluster: Arc<Cluster>, shard: Arc<Shard>) {
 }
 
 async fn fold(shard: &Shard, folded: &mut u64) -> Result<(), ShardError> {
-    *folded += shard.run(&FoldDeltas).await?.unwrap_or(0);
+    for kind in [FoldDeltas::OfFiles, FoldDeltas::OfDocuments] {
+        *folded += shard.run(&kind).await?.unwrap_or(0);
+    }
     if *folded >= VACUUM_AFTER {
         shard.run(&VacuumDeltas).await?;
         *folded = 0;
@@ -44,14 +46,20 @@ async fn fold(shard: &Shard, folded: &mut u64) -> Result<(), ShardError> {
     Ok(())
 }
 
-struct FoldDeltas;
+enum FoldDeltas {
+    OfFiles,
+    OfDocuments,
+}
 
 impl ShardCall for FoldDeltas {
     type Output = u64;
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<u64>, sqlx::Error> {
-        let folded: i64 =
-            sqlx::query_scalar(include_str!("../../sql/stats/fold_deltas.sql")).fetch_one(connection).await?;
+        let statement = match self {
+            Self::OfFiles => include_str!("../../sql/stats/fold_deltas.sql"),
+            Self::OfDocuments => include_str!("../../sql/stats/fold_record_deltas.sql"),
+        };
+        let folded: i64 = sqlx::query_scalar(statement).fetch_one(connection).await?;
         Ok(u64::try_from(folded).ok())
     }
 }

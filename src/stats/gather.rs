@@ -44,10 +44,14 @@ pub struct ShardStats {
     pub database: String,
     /// Whether it answered.
     pub status: Status,
-    /// Rows of the slots that it owns; `None` if it did not answer.
+    /// Files of the slots that it owns; `None` if it did not answer.
     pub rows: Option<u64>,
     /// Sum of their known sizes in bytes.
     pub bytes: Option<u64>,
+    /// Documents of the slots that it owns.
+    pub documents: Option<u64>,
+    /// Sum of their lengths in bytes.
+    pub document_bytes: Option<u64>,
     /// Slots that it owns.
     pub slots: Option<u64>,
 }
@@ -62,13 +66,19 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// The rows of the shards that answered.
+    /// The files of the shards that answered.
     #[must_use]
     pub fn total_rows(&self) -> u64 {
         self.shards.iter().filter_map(|shard| shard.rows).sum()
     }
 
-    /// The bytes of the shards that answered.
+    /// The documents of the shards that answered.
+    #[must_use]
+    pub fn total_documents(&self) -> u64 {
+        self.shards.iter().filter_map(|shard| shard.documents).sum()
+    }
+
+    /// The bytes of the files of the shards that answered.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
         self.shards.iter().filter_map(|shard| shard.bytes).sum()
@@ -120,6 +130,8 @@ fn share(shard: &Shard, answer: Result<Option<Counted>, ShardError>) -> ShardSta
         status,
         rows: counted.as_ref().map(|counted| counted.rows),
         bytes: counted.as_ref().map(|counted| counted.bytes),
+        documents: counted.as_ref().map(|counted| counted.documents),
+        document_bytes: counted.as_ref().map(|counted| counted.document_bytes),
         slots: counted.as_ref().map(|counted| count(counted.coverage.slots)),
     }
 }
@@ -135,13 +147,18 @@ struct Counted {
     coverage: Coverage,
     rows: u64,
     bytes: u64,
+    documents: u64,
+    document_bytes: u64,
 }
+
+/// Coverage, then files and their bytes, then documents and theirs.
+type CountRow = (i64, i64, i64, i64, i64, i64, i64);
 
 impl ShardCall for Count {
     type Output = Counted;
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Counted>, sqlx::Error> {
-        let (slots, digest, others, rows, bytes): (i64, i64, i64, i64, i64) = match self.0 {
+        let (slots, digest, others, rows, bytes, documents, document_bytes): CountRow = match self.0 {
             Method::Counts => {
                 sqlx::query_as(include_str!("../../sql/stats/count_owned.sql")).fetch_one(connection).await?
             }
@@ -155,7 +172,13 @@ impl ShardCall for Count {
             }
         };
         let coverage = Coverage { slots, digest, others };
-        Ok(Some(Counted { coverage, rows: count(rows), bytes: count(bytes) }))
+        Ok(Some(Counted {
+            coverage,
+            rows: count(rows),
+            bytes: count(bytes),
+            documents: count(documents),
+            document_bytes: count(document_bytes),
+        }))
     }
 
     fn time_limit(&self) -> Option<Duration> {

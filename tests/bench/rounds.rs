@@ -81,8 +81,13 @@ pub fn compare(
             left.push(measure(bench, Some(api), || ours(seed + 1))?);
         }
     }
-    let ratios: Vec<_> = left.iter().zip(&right).map(|(ours, other)| ours.0.figure / other.0.figure).collect();
-    Ok(Comparison { ours: side(&left), reference: side(&right), ratio: median(&ratios) })
+    Ok(judge(&left, &right))
+}
+
+/// What comes out of rounds that were measured by [`measure`].
+pub fn judge(ours: &[(Run, PerOperation)], reference: &[(Run, PerOperation)]) -> Comparison {
+    let ratios: Vec<_> = ours.iter().zip(reference).map(|(ours, other)| ours.0.figure / other.0.figure).collect();
+    Comparison { ours: side(ours), reference: side(reference), ratio: median(&ratios) }
 }
 
 /// Runs one side alone.

@@ -17,19 +17,25 @@ pub struct Service {
 impl Service {
     /// Starts it on the shards, and waits until it listens.
     pub fn start(bench: &Bench) -> Result<Self> {
-        Self::start_on(&bench.options.program, &bench.shards)
+        Self::start_with(bench, &[])
     }
 
-    fn start_on(program: &Path, shards: &Shards) -> Result<Self> {
+    /// The same, with these settings as well.
+    pub fn start_with(bench: &Bench, settings: &[(&str, String)]) -> Result<Self> {
+        Self::start_on(&bench.options.program, &bench.shards, settings)
+    }
+
+    fn start_on(program: &Path, shards: &Shards, settings: &[(&str, String)]) -> Result<Self> {
         let urls = shards.urls.iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url));
         let mut child = Command::new(program)
             .arg("serve")
             .env_clear()
             .envs(urls)
             .envs([("BIND_ADDR", "127.0.0.1:0")])
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             // What is measured may be told apart by settings, as in `HTTP_WORKERS=4 tests/bench/run`.
             .envs(std::env::vars().filter(|(name, _)| {
-                ["HTTP_", "DB_POOL_", "WRITE_", "BULK_", "RUST_LOG", "MALLOC_"]
+                ["HTTP_", "DB_POOL_", "WRITE_", "BULK_", "CACHE_", "RUST_LOG", "MALLOC_"]
                     .iter()
                     .any(|prefix| name.starts_with(prefix))
             }))

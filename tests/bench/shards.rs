@@ -63,15 +63,15 @@ impl Shards {
         (0..SHARDS).try_for_each(|shard| self.sql(shard, statement).map(drop))
     }
 
-    /// Empties the table, and writes out what the case before left to write: each load starts from the same state.
+    /// Empties the tables, and writes out what the case before left to write: each load starts from the same state.
     pub fn clear(&self) -> Result<()> {
-        self.everywhere("TRUNCATE file_metadata")?;
+        self.everywhere("TRUNCATE file_metadata, records")?;
         self.everywhere("CHECKPOINT")
     }
 
     /// What a database in use has had: its statistics taken and its dead rows removed.
     pub fn settle(&self) -> Result<()> {
-        self.everywhere("VACUUM (ANALYZE) file_metadata")?;
+        self.everywhere("VACUUM (ANALYZE) file_metadata, records")?;
         self.everywhere("CHECKPOINT")
     }
 

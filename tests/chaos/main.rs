@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a run fails")]
 #![expect(clippy::large_futures, reason = "a test has stack enough")]
 
+mod cache;
 mod moves;
 #[path = "../it/support/mod.rs"]
 mod support;
@@ -277,20 +278,25 @@ fn main() -> ExitCode {
     }
     let mut moves = None;
     let (mut seed, mut seconds) = (rand::random_range(0..1_000_000), 900);
+    let (mut shards, mut with_cache) = (true, true);
     let number = |word: Option<String>| word.and_then(|word| word.parse().ok()).expect("a number");
     while let Some(word) = words.next() {
         match word.as_str() {
             "--short" => seconds = 60,
             "--moves" => moves = Some(20),
             "--seconds" => seconds = number(words.next()),
+            "--only-shards" => with_cache = false,
+            "--only-cache" => shards = false,
             "--seed" => seed = number(words.next()),
             _ => panic!("{word}: not known; see tests/chaos/run"),
         }
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let good = match moves {
-        Some(moves) => runtime.block_on(moves::run(moves)),
-        None => runtime.block_on(run(seed, Duration::from_secs(seconds))),
-    };
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let time = Duration::from_secs(seconds);
+    if let Some(moves) = moves {
+        return if runtime.block_on(moves::run(moves)) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let good = !shards || runtime.block_on(run(seed, time));
+    let fresh = !with_cache || runtime.block_on(cache::run(seed, time));
+    if good && fresh { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

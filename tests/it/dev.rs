@@ -9,6 +9,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::support::api::Api;
+use crate::support::cache::until_says;
 use crate::support::poll;
 
 /// A folder for the servers, which their user can reach. Dropping it stops servers that are still there.
@@ -61,6 +62,8 @@ async fn everything_starts_stops_and_is_found_again() {
         if log.contains(&welcome) { Ok(()) } else { Err(log) }
     })
     .await;
+    until_says(&api, "healthy").await;
+    assert!(api.log().contains("  cache    redis://127.0.0.1:"), "{}", api.log());
     let (status, loaded) = api.post_json("/ingest/bulk?count=100", &json!({})).await;
     assert_eq!((status, &loaded["distribution"]), (StatusCode::OK, &json!({"0": 50, "1": 50})));
     assert_eq!(home.notes().len(), 2);

@@ -113,17 +113,29 @@ async fn test_files_by_count_and_their_statistics() {
     let share = |shard: usize, records: u64, percentage: f64| {
         json!({
             "shard_id": shard, "database": format!("drive_shard_{shard}"), "record_count": records,
-            "percentage": percentage, "size_bytes": 0, "slots": 2520, "status": "healthy",
+            "percentage": percentage, "size_bytes": 0, "document_count": 0, "document_bytes": 0,
+            "slots": 2520, "status": "healthy",
         })
     };
     let stats = |total: u64, shards: Value| {
         json!({
-            "success": true, "complete": true, "total_records": total, "total_bytes": 0, "total_shards": 2, "shards": shards,
+            "success": true, "complete": true, "total_records": total, "total_bytes": 0, "total_documents": 0,
+            "total_shards": 2, "shards": shards,
+            "shard_distribution": {"shard_0": shards[0]["record_count"], "shard_1": shards[1]["record_count"]},
+            "num_shards": 2, "cache_available": false, "cache_hits": 0, "cache_misses": 0, "cache_hit_rate": 0.0,
+            "cache_keys": null,
         })
     };
     let expected = stats(100, json!([share(0, 50, 50.0), share(1, 50, 50.0)]));
+    let get_stats = async |path: &str| {
+        let (status, mut stats) = api.get_json(path).await;
+        // How many connections are open depends on the moment.
+        let pools = stats.as_object_mut().unwrap().remove("shard_pool_sizes").unwrap();
+        assert!(["shard_0", "shard_1"].iter().all(|shard| pools[shard].is_u64()), "{pools}");
+        (status, stats)
+    };
     for path in ["/stats", "/stats?exact=counts", "/stats?exact=scan"] {
-        assert_eq!(api.get_json(path).await, (StatusCode::OK, expected.clone()), "{path}");
+        assert_eq!(get_stats(path).await, (StatusCode::OK, expected.clone()), "{path}");
     }
 
     let (_, more) = api.post_json("/ingest/bulk?count=1501", &json!({})).await;
@@ -131,7 +143,7 @@ async fn test_files_by_count_and_their_statistics() {
     assert_eq!(more["records"].as_array().unwrap().len(), 1000);
     let expected = stats(1601, json!([share(0, 801, 50.03), share(1, 800, 49.96)]));
     for path in ["/stats", "/stats?exact=scan"] {
-        assert_eq!(api.get_json(path).await.1, expected, "{path}");
+        assert_eq!(get_stats(path).await.1, expected, "{path}");
     }
 }
 
@@ -147,6 +159,15 @@ async fn sizes_are_summed_and_a_missing_shard_is_not_invented() {
     let (_, stats) = api.get_json("/stats").await;
     assert_eq!((&stats["total_bytes"], &stats["shards"][1]["size_bytes"]), (&json!(35), &json!(30)));
     assert_eq!(stats["shards"][1]["percentage"], 66.66);
+    for key in ["a", "product:456", "user:123"] {
+        api.post_json("/write", &json!({"key": key, "value": 12})).await;
+    }
+    for path in ["/stats", "/stats?exact=scan"] {
+        let (_, stats) = api.get_json(path).await;
+        assert_eq!((&stats["total_documents"], &stats["total_records"]), (&json!(3), &json!(3)), "{path}");
+        assert_eq!(stats["shard_distribution"], json!({"shard_0": 2, "shard_1": 4}));
+        assert_eq!(stats["shards"][1]["document_bytes"], 4);
+    }
 
     cluster.server(1).stop().await;
     for path in ["/stats", "/stats?exact=scan"] {
@@ -154,7 +175,7 @@ async fn sizes_are_summed_and_a_missing_shard_is_not_invented() {
         assert_eq!((status, &stats["complete"], &stats["total_records"]), (StatusCode::OK, &json!(false), &json!(1)));
         let missing = json!({
             "shard_id": 1, "database": "drive_shard_1", "record_count": null, "percentage": null,
-            "size_bytes": null, "slots": null, "status": "unreachable",
+            "size_bytes": null, "document_count": null, "document_bytes": null, "slots": null, "status": "unreachable",
         });
         assert_eq!(stats["shards"][1], missing, "{path}");
     }

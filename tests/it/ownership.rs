@@ -165,7 +165,7 @@ async fn opposite_moves_do_not_deceive_a_question_to_all_shards() {
     }
     let file = format!("/files/{id}");
     for (path, comment, table) in [
-        ("/stats", "Rows and bytes of the slots", "shardrive.slot_deltas"),
+        ("/stats", "Files, documents and their bytes", "shardrive.slot_deltas"),
         (file.as_str(), "A file by an id that names no slot", "file_metadata"),
     ] {
         let (mut there, mut back) = (Move::new(&cluster, &[0], 0, 1).await, Move::new(&cluster, &[1], 1, 0).await);

@@ -284,3 +284,51 @@ async fn bulk_loads_go_on_while_their_slots_move() {
     assert_eq!(audit.code, 0, "{audit:?}");
     assert_nothing_left(&cluster, 2).await;
 }
+
+/// Documents of every kind of key go with their slots, with what is written to them meanwhile, and are counted where they
+/// are.
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_move_with_the_files() {
+    let cluster = TestCluster::migrated(2).await;
+    let (apis, _) = start(&cluster, 2).await;
+    let put = async |key: usize, value: Value| {
+        let api = &apis[key % 2];
+        let (status, answer) = api.post_json("/write", &json!({"key": format!("user:{key}"), "value": value})).await;
+        assert_eq!(status, 200, "{answer}");
+    };
+    for key in 0..200 {
+        put(key, json!({"round": 0, "exact": 9.50})).await;
+        let (status, answer) = apis[0].post_json("/data", &json!({"number": key})).await;
+        assert_eq!(status, 201, "{answer}");
+    }
+    let moving = async {
+        let there = moved(&cluster, &["drain", "0", "--keep", "0"]).await;
+        assert_eq!((&there["stage"], &there["verified"]), (&json!("done"), &json!(true)), "{there}");
+    };
+    let writing = async {
+        for round in 1..=10 {
+            for key in 0..200 {
+                put(key, json!({"round": round, "exact": 9.50})).await;
+            }
+        }
+    };
+    tokio::join!(moving, writing);
+    assert_nothing_left(&cluster, 2).await;
+    for (shard, rows) in [(0, 0), (1, 400)] {
+        assert_eq!(cluster.value::<i64>(shard, "SELECT count(*) FROM records").await, rows, "on shard {shard}");
+    }
+    for key in 0..200 {
+        let (status, found) = apis[key % 2].get_json(&format!("/read/user:{key}")).await;
+        let expected = (json!({"round": 10, "exact": 9.50}), json!(1));
+        assert_eq!((status, (found["value"].clone(), found["shard_id"].clone())), (200.try_into().unwrap(), expected));
+    }
+    let mut totals = Vec::new();
+    for path in ["/stats", "/stats?exact=scan"] {
+        let (_, stats) = apis[1].get_json(path).await;
+        assert_eq!((&stats["complete"], &stats["total_documents"]), (&json!(true), &json!(400)), "{stats}");
+        totals.push(stats["shards"].clone());
+    }
+    assert_eq!(totals[0], totals[1]);
+    let audit = shardrive(&["shards", "verify"], &cluster.variables()).await;
+    assert_eq!(audit.code, 0, "{audit:?}");
+}

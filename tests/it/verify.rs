@@ -31,7 +31,7 @@ async fn a_sound_cluster_is_content() {
     expect(&cluster, &[]).await;
     let done = shardrive(&["shards", "verify"], &cluster.variables()).await;
     assert_eq!(done.code, 0, "{done:?}");
-    assert!(done.out.contains("shard 0: 2,996 rows, each on its owner"), "{done:?}");
+    assert!(done.out.contains("shard 0: 2,996 files and 0 documents, each on its owner"), "{done:?}");
     assert!(done.out.contains("ids compared"), "{done:?}");
 }
 
@@ -44,14 +44,14 @@ async fn a_stray_row_is_found() {
     expect(
         &cluster,
         &[
-            "shard 0 holds 1 rows of slot 43, which it does not own",
-            "shard 0, slot 43: 1 rows and 0 bytes are there, the counts say 0 and 0",
+            "shard 0 holds 1 rows of file_metadata in slot 43, which it does not own",
+            "shard 0, slot 43: 1 rows of file_metadata and 0 bytes are there, the counts say 0 and 0",
         ],
     )
     .await;
     let done = shardrive(&["shards", "verify"], &cluster.variables()).await;
     assert_eq!(done.code, 1, "{done:?}");
-    assert!(done.out.contains("WRONG: shard 0 holds 1 rows of slot 43"), "{done:?}");
+    assert!(done.out.contains("WRONG: shard 0 holds 1 rows of file_metadata in slot 43"), "{done:?}");
 }
 
 #[tokio::test]
@@ -59,7 +59,36 @@ async fn a_changed_count_is_found() {
     let cluster = TestCluster::migrated(2).await;
     cluster.psql(1, "INSERT INTO file_metadata (user_id, file_name, size_bytes) VALUES (43, 'x', 10)").await.unwrap();
     cluster.psql(1, "UPDATE shardrive.slot_counts SET rows = rows + 2, bytes = 5 WHERE slot = 45").await.unwrap();
-    expect(&cluster, &["shard 1, slot 45: 0 rows and 0 bytes are there, the counts say 2 and 5"]).await;
+    expect(&cluster, &["shard 1, slot 45: 0 rows of file_metadata and 0 bytes are there, the counts say 2 and 5"])
+        .await;
+}
+
+#[tokio::test]
+async fn wrong_documents_are_found() {
+    let cluster = TestCluster::migrated(2).await;
+    for key in ["a", "user:123", "product:456"] {
+        let shard = usize::from(key != "product:456");
+        let sql = format!("INSERT INTO records (collection, key, document) VALUES ('kv', '{key}', '1')");
+        cluster.psql(shard, &sql).await.unwrap();
+    }
+    cluster.psql(1, "INSERT INTO records (collection, key, document) VALUES ('store', '-1', '\"x\"')").await.unwrap();
+    expect(&cluster, &[]).await;
+    let plant = "SET session_replication_role = replica; INSERT INTO records (collection, key, slot, document) VALUES ";
+    cluster.psql(0, &format!("{plant} ('kv', 'a', 43, '1')")).await.unwrap();
+    cluster
+        .psql(1, "INSERT INTO records (collection, key, slot, document) VALUES ('store', '7', 9, '1')")
+        .await
+        .unwrap();
+    expect(
+        &cluster,
+        &[
+            "shard 0 holds 1 rows of records in slot 43, which it does not own",
+            "shard 0 holds 1 documents in slot 43 whose keys belong to other slots",
+            "shard 0, slot 43: 1 rows of records and 1 bytes are there, the counts say 0 and 0",
+            "shard 1 holds 1 documents in slot 9 whose keys belong to other slots",
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::support::poll;
-use crate::support::servers::{TestCluster, run};
+use crate::support::servers::{TestCluster, files_on, run};
 
 const TASKS: usize = 48;
 const USERS: usize = 24;
@@ -195,7 +195,7 @@ async fn clients_that_go_away_take_nothing_with_them() {
 async fn a_full_queue_is_said_at_once_and_loses_nothing() {
     let cluster = TestCluster::migrated(2).await;
     let limits = WriterLimits { queue: 2, batch: 2 };
-    let files = Arc::new(Files::start(cluster.open().await, limits));
+    let files = files_on(cluster.open().await, limits);
     // While the database keeps writers waiting the queue fills up.
     let mut hold = cluster.connect(0).await;
     run(&mut hold, "BEGIN; SELECT pg_advisory_xact_lock(5040, 1)").await.unwrap();

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::OutputArgs;
 use crate::cli::CliError;
 use crate::reshard::{MoveView, Requests};
-use crate::shard::Cluster;
+use crate::shard::{Cluster, ShardId};
 use crate::stats::{Audit, Method, Status, audit, gather};
 
 pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: OutputArgs) -> Result<(), CliError> {
@@ -28,6 +28,7 @@ pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: O
                 json!({
                     "shard_id": stats.shard.number(), "place": shard.options().place(), "status": stats.status,
                     "slots": stats.slots, "record_count": stats.rows, "size_bytes": stats.bytes,
+                    "document_count": stats.documents, "document_bytes": stats.document_bytes,
                 })
             })
             .collect();
@@ -38,17 +39,28 @@ pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: O
         );
     } else {
         println!("cluster {}, slot map at epoch {}", cluster.id(), cluster.map().epoch());
-        println!("{:<6} {:<12} {:>6} {:>15} {:>12}  place", "shard", "status", "slots", "rows", "bytes");
+        println!(
+            "{:<6} {:<12} {:>6} {:>15} {:>12} {:>15} {:>12}  place",
+            "shard", "status", "slots", "files", "bytes", "documents", "bytes"
+        );
         for (shard, stats) in cluster.shards().iter().zip(&stats.shards) {
             let count = |number: Option<u64>| number.map_or("?".to_owned(), |number| HumanCount(number).to_string());
-            let bytes = stats.bytes.map_or("?".to_owned(), |bytes| HumanBytes(bytes).to_string());
+            let size = |number: Option<u64>| number.map_or("?".to_owned(), |bytes| HumanBytes(bytes).to_string());
             let word = match stats.status {
                 Status::Healthy => "healthy",
                 Status::Late => "late",
                 Status::Unreachable => "unreachable",
             };
-            let (slots, rows, place) = (count(stats.slots), count(stats.rows), shard.options().place());
-            println!("{:<6} {word:<12} {slots:>6} {rows:>15} {bytes:>12}  {place}", stats.shard.number());
+            println!(
+                "{:<6} {word:<12} {:>6} {:>15} {:>12} {:>15} {:>12}  {}",
+                stats.shard.number(),
+                count(stats.slots),
+                count(stats.rows),
+                size(stats.bytes),
+                count(stats.documents),
+                size(stats.document_bytes),
+                shard.options().place()
+            );
         }
         for found in &moves {
             println!(
@@ -75,19 +87,21 @@ pub(super) async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), 
     bar.finish_and_clear();
     let audit = result.map_err(|error| CliError::Failed(error.to_string()))?;
     if output.json {
-        let rows: serde_json::Map<_, _> =
-            audit.rows.iter().map(|(shard, rows)| (shard.to_string(), json!(rows))).collect();
+        let by_shard = |rows: &[(ShardId, u64)]| -> serde_json::Map<_, _> {
+            rows.iter().map(|(shard, rows)| (shard.to_string(), json!(rows))).collect()
+        };
         let findings: Vec<_> = audit.findings.iter().map(ToString::to_string).collect();
         println!(
             "{}",
             json!({
-                "ok": audit.total_findings == 0, "rows": rows, "ids": audit.ids,
+                "ok": audit.total_findings == 0, "rows": by_shard(&audit.rows), "documents": by_shard(&audit.documents), "ids": audit.ids,
                 "findings": findings, "total_findings": audit.total_findings,
             })
         );
     } else {
-        for (shard, rows) in &audit.rows {
-            println!("shard {shard}: {} rows, each on its owner", HumanCount(*rows));
+        for ((shard, rows), (_, documents)) in audit.rows.iter().zip(&audit.documents) {
+            let (rows, documents) = (HumanCount(*rows), HumanCount(*documents));
+            println!("shard {shard}: {rows} files and {documents} documents, each on its owner");
         }
         println!("{} ids compared", HumanCount(audit.ids));
         audit.findings.iter().for_each(|finding| println!("WRONG: {finding}"));

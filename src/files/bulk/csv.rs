@@ -10,8 +10,8 @@ use memchr::memchr_iter;
 use super::parse::Parsed;
 use crate::files::FileInput;
 use crate::files::input::Text;
-use crate::input::{BodyFault, FieldFault};
 use crate::shard::IdClock;
+use crate::wire::{BodyFault, FieldFault};
 
 /// The columns that a file may have; `user_id` and `file_name` must be there.
 const COLUMNS: [&str; 8] =

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::parse::Parsed;
 use crate::files::input::Text;
 use crate::files::{FileInput, UserId, id};
-use crate::input::{FieldFault, JsonFault, read_json};
 use crate::shard::IdClock;
+use crate::wire::{FieldFault, JsonFault, read_json};
 
 /// A file as `POST /ingest` takes it.
 pub(super) fn file(record: &[u8], ids: &IdClock) -> Result<Parsed, FieldFault> {

@@ -12,9 +12,11 @@ use tokio::task::JoinSet;
 
 use super::Rejection;
 use super::batch::{BatchFate, Row, StoreBatch, Way};
+use crate::cache::Cache;
+use crate::files::service::page_key;
 use crate::files::{Files, NewFile};
-use crate::input::FieldFault;
 use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
+use crate::wire::FieldFault;
 
 /// Batches that wait for one shard.
 const QUEUE: usize = 2;
@@ -80,6 +82,7 @@ impl Loaded {
 /// A load in progress. Dropping it stops it: what is stored stays, what is not is forgotten.
 pub struct Load {
     cluster: Arc<Cluster>,
+    cache: Arc<Cache>,
     limits: BulkLimits,
     batches: HashMap<ShardId, Batch>,
     queues: HashMap<ShardId, mpsc::Sender<Vec<Row>>>,
@@ -107,6 +110,7 @@ impl Load {
         let distribution = cluster.shards().iter().map(|shard| (shard.id().number(), 0)).collect();
         Self {
             cluster,
+            cache: Arc::clone(files.cache()),
             limits,
             batches: HashMap::new(),
             queues: HashMap::new(),
@@ -181,7 +185,7 @@ impl Load {
             let (sender, receiver) = mpsc::channel(QUEUE);
             let receiver = Arc::new(Mutex::new(receiver));
             for _ in 0..LANES {
-                let lane = store_batches(Arc::clone(&self.cluster), Arc::clone(&receiver));
+                let lane = store_batches(Arc::clone(&self.cluster), Arc::clone(&self.cache), Arc::clone(&receiver));
                 self.tasks.spawn_on(lane, self.cluster.runtime());
             }
             sender
@@ -193,6 +197,7 @@ impl Load {
 /// Stores batch after batch, until there are no more or a shard fails; then the queue is closed.
 async fn store_batches(
     cluster: Arc<Cluster>,
+    cache: Arc<Cache>,
     queue: Arc<Mutex<mpsc::Receiver<Vec<Row>>>>,
 ) -> (Loaded, Result<(), ShardError>) {
     let mut loaded = Loaded::default();
@@ -200,7 +205,7 @@ async fn store_batches(
     loop {
         let next = queue.lock().await.recv().await;
         let Some(batch) = next else { return (loaded, Ok(())) };
-        if let Err(error) = store_batch(&cluster, batch, &mut way, &mut loaded).await {
+        if let Err(error) = store_batch(&cluster, &cache, batch, &mut way, &mut loaded).await {
             queue.lock().await.close();
             return (loaded, Err(error));
         }
@@ -208,21 +213,31 @@ async fn store_batches(
 }
 
 /// Stores a batch, wherever its slots are by now.
-async fn store_batch(cluster: &Cluster, batch: Vec<Row>, way: &mut Way, loaded: &mut Loaded) -> Result<(), ShardError> {
+async fn store_batch(
+    cluster: &Cluster,
+    cache: &Arc<Cache>,
+    batch: Vec<Row>,
+    way: &mut Way,
+    loaded: &mut Loaded,
+) -> Result<(), ShardError> {
     let mut parts = vec![batch];
     let mut moving: Option<MovingSlot> = None;
     while let Some(part) = parts.pop() {
         for (shard, mut rows) in by_owner(cluster, part)? {
             // In the order of the primary key: the pages of a user lie together, and no two loads can wait in a ring.
             rows.sort_unstable_by_key(|row| (row.file.user(), row.file.id()));
+            let users = rows.chunk_by(|a, b| a.file.user() == b.file.user()).flat_map(<[_]>::first);
+            let mark = cache.before_write(users.map(|row| page_key(row.file.user())).collect()).await;
             let call = StoreBatch::new(&rows, *way);
             match Box::pin(shard.run(&call)).await {
                 Ok(Some(BatchFate::Stored { inserted, taken })) => {
+                    Box::pin(mark.settle()).await?;
                     // A listing that was loaded before goes on like this, and new files go on being new.
                     *way = if inserted == rows.len() { Way::Copy } else { Way::Insert };
                     count(&rows, shard.id(), inserted, &taken, loaded);
                 }
                 Ok(Some(BatchFate::Refused(slots))) => {
+                    mark.release();
                     let (foreign, owned) = split_refused(rows, &slots);
                     let slot = foreign.first().map_or_else(|| Slot::of_user(0), |row| row.file.user().slot());
                     moving
@@ -233,10 +248,12 @@ async fn store_batch(cluster: &Cluster, batch: Vec<Row>, way: &mut Way, loaded: 
                 }
                 Ok(None) => return Err(ShardError::Moving),
                 Err(ShardError::RowRefused { .. }) if rows.len() > 1 => {
+                    mark.release();
                     let second = rows.split_off(rows.len() / 2);
                     parts.extend([second, rows]);
                 }
                 Err(ShardError::RowRefused { constraint, .. }) => {
+                    mark.release();
                     for row in rows {
                         let why = constraint.as_deref().map_or_else(
                             || "the database cannot hold it".to_owned(),

@@ -3,8 +3,8 @@
 use super::csv::CsvRecords;
 use super::json;
 use crate::files::{NewFile, UserId};
-use crate::input::{ArraySplitter, BodyFault, FieldFault, LineSplitter, Piece};
 use crate::shard::IdClock;
+use crate::wire::{ArraySplitter, BodyFault, FieldFault, LineSplitter, Piece};
 
 /// How a body lists its files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,6 +1,7 @@
 //! What is measured, in an order in which each case finds what it needs: one file each.
 
 mod bulk;
+mod documents;
 mod ingest;
 mod latency;
 mod memory;
@@ -17,7 +18,7 @@ type Case = fn(&mut Bench) -> Result<()>;
 pub fn run(bench: &mut Bench) -> Result<()> {
     let version = bench.shards.version()?;
     bench.report.set_postgres(version);
-    let cases: [(&str, Case); 7] = [
+    let cases: [(&str, Case); 8] = [
         ("ingest", ingest::run),
         ("bulk", bulk::run),
         ("query", query::run),
@@ -25,6 +26,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         ("memory", memory::run),
         ("pages", pages::run),
         ("stats", stats::run),
+        ("documents", documents::run),
     ];
     for (name, case) in cases {
         if bench.options.wants(name) {

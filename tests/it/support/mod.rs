@@ -1,6 +1,7 @@
 //! What the integration tests stand on: waiting, servers, the running program.
 
 pub mod api;
+pub mod cache;
 pub mod load;
 pub mod moved;
 pub mod moves;
@@ -8,4 +9,5 @@ pub mod pack;
 pub mod poll;
 pub mod program;
 pub mod proxy;
+pub mod race;
 pub mod servers;

@@ -4,6 +4,19 @@ use sqlx::PgConnection;
 
 use super::servers::{TestCluster, run, value};
 
+/// A table whose rows are kept by slot.
+struct Table {
+    name: &'static str,
+    slot: &'static str,
+    bytes: &'static str,
+    deltas: &'static str,
+}
+
+const TABLES: [Table; 2] = [
+    Table { name: "file_metadata", slot: "shardrive.slot_of(user_id)", bytes: "size_bytes", deltas: "slot_deltas" },
+    Table { name: "records", slot: "slot", bytes: "octet_length(document::text)", deltas: "record_deltas" },
+];
+
 /// Some slots on their way from one shard to another. The steps are to be taken in the order in which they stand here.
 pub struct Move {
     source: PgConnection,
@@ -39,21 +52,22 @@ impl Move {
 
     /// The rows, and their counts by hand: rows that come with `session_replication_role = replica` are not counted.
     pub async fn copy(&mut self) {
-        let deltas = self.deltas("");
         let Self { source, target, slots, .. } = self;
         run(target, "BEGIN; SET LOCAL session_replication_role = replica").await.unwrap();
-        let rows =
-            format!("COPY (SELECT * FROM file_metadata WHERE shardrive.slot_of(user_id) = ANY ({slots})) TO STDOUT");
-        let mut lines = Vec::new();
-        let mut stream = source.copy_out_raw(&rows).await.unwrap();
-        while let Some(part) = futures_util::StreamExt::next(&mut stream).await {
-            lines.extend_from_slice(&part.unwrap());
+        for table in &TABLES {
+            let Table { name, slot, .. } = table;
+            let rows = format!("COPY (SELECT * FROM {name} WHERE {slot} = ANY ({slots})) TO STDOUT");
+            let mut lines = Vec::new();
+            let mut stream = source.copy_out_raw(&rows).await.unwrap();
+            while let Some(part) = futures_util::StreamExt::next(&mut stream).await {
+                lines.extend_from_slice(&part.unwrap());
+            }
+            drop(stream);
+            let mut sink = target.copy_in_raw(&format!("COPY {name} FROM STDIN")).await.unwrap();
+            sink.send(lines).await.unwrap();
+            sink.finish().await.unwrap();
+            run(target, &deltas(table, slots, "")).await.unwrap();
         }
-        drop(stream);
-        let mut sink = target.copy_in_raw("COPY file_metadata FROM STDIN").await.unwrap();
-        sink.send(lines).await.unwrap();
-        sink.finish().await.unwrap();
-        run(target, &deltas).await.unwrap();
         run(target, "COMMIT").await.unwrap();
     }
 
@@ -66,26 +80,27 @@ impl Move {
     /// The rows that the old owner still holds, and their counts, go.
     pub async fn clean(&mut self) {
         let slots = &self.slots;
-        let delete = format!("DELETE FROM file_metadata WHERE shardrive.slot_of(user_id) = ANY ({slots})");
-        let deltas = self.deltas("-");
-        let sql = format!("BEGIN; SET LOCAL session_replication_role = replica; {deltas}; {delete}; COMMIT");
-        run(&mut self.source, &sql).await.unwrap();
+        for table in &TABLES {
+            let delete = format!("DELETE FROM {} WHERE {} = ANY ({slots})", table.name, table.slot);
+            let deltas = deltas(table, slots, "-");
+            let sql = format!("BEGIN; SET LOCAL session_replication_role = replica; {deltas}; {delete}; COMMIT");
+            run(&mut self.source, &sql).await.unwrap();
+        }
     }
 
     fn assignment(&self) -> String {
         let Self { slots, to, epoch, .. } = self;
         format!("SELECT shardrive.assign_slots({slots}, {to}, {epoch})")
     }
+}
 
-    fn deltas(&self, sign: &str) -> String {
-        let Self { slots, .. } = self;
-        format!(
-            "INSERT INTO shardrive.slot_deltas (slots, rows, bytes)
-             SELECT array_agg(slot), array_agg({sign}n), array_agg({sign}b)
-               FROM (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n,
-                            coalesce(sum(size_bytes), 0)::bigint AS b
-                       FROM file_metadata WHERE shardrive.slot_of(user_id) = ANY ({slots}) GROUP BY 1) AS moved
-             HAVING count(*) > 0"
-        )
-    }
+fn deltas(table: &Table, slots: &str, sign: &str) -> String {
+    let Table { name, slot, bytes, deltas } = table;
+    format!(
+        "INSERT INTO shardrive.{deltas} (slots, rows, bytes)
+         SELECT array_agg(slot), array_agg({sign}n), array_agg({sign}b)
+           FROM (SELECT {slot} AS slot, count(*) AS n, coalesce(sum({bytes}), 0)::bigint AS b
+                   FROM {name} WHERE {slot} = ANY ({slots}) GROUP BY 1) AS moved
+         HAVING count(*) > 0"
+    )
 }

@@ -25,6 +25,11 @@ pub async fn until_true(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     until(what, async || if condition().await { Ok(()) } else { Err(false) }).await;
 }
 
+/// What a slow network does to something on its way.
+pub async fn delay(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// Lets others go first: between a failure and the next try of a client, who would otherwise try without a pause.
 pub async fn breathe() {
     tokio::time::sleep(INTERVAL).await;

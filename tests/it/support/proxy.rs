@@ -1,6 +1,7 @@
 //! A TCP proxy between the service and a server, which can fall silent or refuse.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -8,11 +9,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::poll;
+
 /// What the proxy does with connections, new ones and those that are open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     /// Hands on what comes, both ways.
     Pass,
+    /// Hands on what comes, each time after up to this many milliseconds.
+    Slow(u64),
     /// Takes connections and lets nothing through, as a cut cable would.
     BlackHole,
     /// Closes connections, old and new.
@@ -77,6 +82,10 @@ async fn hand_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watc
         let Ok(read @ 1..) = read else { return };
         if mode.wait_for(|mode| *mode != Mode::BlackHole).await.is_err() || *mode.borrow() == Mode::Refuse {
             return;
+        }
+        let slow = *mode.borrow();
+        if let Mode::Slow(most) = slow {
+            poll::delay(Duration::from_millis(rand::random_range(0..=most))).await;
         }
         if to.write_all(&buffer[..read]).await.is_err() {
             return;

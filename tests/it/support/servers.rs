@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use shardrive::cache::{Cache, CacheSettings};
 use shardrive::files::Files;
 use shardrive::local::{Account, Binaries, Durability, LocalError, PostgresServer, database_name, free_port};
 use shardrive::shard::{Cluster, ShardLimits, ShardOptions, StartError, WriterLimits, migrate};
@@ -95,7 +96,7 @@ impl TestCluster {
 
     /// A process of the service that stores files.
     pub async fn files(&self) -> Arc<Files> {
-        Arc::new(Files::start(self.open().await, WriterLimits { queue: 10_000, batch: 128 }))
+        files_on(self.open().await, WriterLimits { queue: 10_000, batch: 128 })
     }
 
     pub async fn connect(&self, shard: usize) -> PgConnection {
@@ -115,6 +116,12 @@ impl TestCluster {
     {
         value(&mut self.connect(shard).await, sql).await
     }
+}
+
+/// Files of a cluster, without a cache.
+pub fn files_on(cluster: Arc<Cluster>, limits: WriterLimits) -> Arc<Files> {
+    let cache = Cache::start(Arc::clone(&cluster), CacheSettings::NONE);
+    Arc::new(Files::start(cluster, cache, limits))
 }
 
 /// Runs statements; gives how many rows they changed.

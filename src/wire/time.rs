@@ -8,7 +8,7 @@ use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde::{Serialize, Serializer};
 
 /// For `#[serde(serialize_with)]`.
-pub(super) fn required<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn required<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     let mut long = *b"0000-00-00T00:00:00.000000Z";
     let mut short = *b"0000-00-00T00:00:00Z";
     let year = u32::try_from(at.year()).ok().filter(|year| *year <= 9999);
@@ -38,7 +38,7 @@ pub(super) fn required<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Resu
 }
 
 /// For `#[serde(serialize_with)]`.
-pub(super) fn optional<S: Serializer>(at: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn optional<S: Serializer>(at: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
     match at {
         Some(at) => required(at, serializer),
         None => serializer.serialize_none(),

@@ -1,5 +1,5 @@
-//! What clients send, before anybody asks what it is about: JSON with the names of its fields, bodies packed or plain,
-//! streams of records.
+//! What clients send and get, before anybody asks what it is about: JSON with the names of its fields, times, bodies
+//! packed or plain, streams of records.
 //!
 //! ```text
 //! body → decode (gzip, zstd) → split (lines, array, CSV) → json
@@ -9,6 +9,7 @@ mod decode;
 mod fault;
 mod json;
 mod split;
+pub(crate) mod time;
 
 pub use decode::{Body, Encoding};
 pub use fault::{BodyFault, FieldFault};

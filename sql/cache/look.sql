@@ -1,0 +1,6 @@
+-- The fence as it is, whether it must stay closed, whether that is about to end, and when this server was started.
+SELECT generation, server, map_version,
+       closed_until > clock_timestamp()                        AS is_held,
+       closed_until < clock_timestamp() + interval '1500 milliseconds' AS is_fading,
+       (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS started
+  FROM shardrive.cache_fence

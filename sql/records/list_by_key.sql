@@ -1,0 +1,17 @@
+-- The same as list_newest, in the order of the keys, from after the key $2 on.
+SELECT coverage.slots, coverage.digest, coverage.others,
+       page.key, page.document, page.version, page.created_at, page.updated_at, page.found
+  FROM shardrive.coverage
+  LEFT JOIN LATERAL (
+        SELECT r.*, count(*) OVER () AS found,
+               sum(octet_length(r.document)) OVER (ORDER BY r.key) - octet_length(r.document) AS bytes_before
+          FROM (
+                SELECT r.key, r.document::text, r.version, r.created_at, r.updated_at
+                  FROM records AS r
+                 WHERE r.collection = $1 AND r.key > $2
+                   AND (SELECT m.owner FROM shardrive.slot_map AS m WHERE m.slot = r.slot) = $3
+                 ORDER BY r.key
+                 LIMIT $4
+               ) AS r
+       ) AS page ON page.bytes_before <= $5
+ ORDER BY page.key

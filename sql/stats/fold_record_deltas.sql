@@ -1,0 +1,18 @@
+-- The same as fold_deltas, for documents.
+WITH turn AS MATERIALIZED (
+    SELECT pg_try_advisory_xact_lock(5040, 3) AS mine
+), folded AS (
+    DELETE FROM shardrive.record_deltas
+     WHERE (SELECT mine FROM turn)
+    RETURNING slots, rows, bytes
+), summed AS (
+    SELECT delta.slot, sum(delta.rows)::bigint AS rows, sum(delta.bytes)::bigint AS bytes
+      FROM folded, unnest(folded.slots, folded.rows, folded.bytes) AS delta (slot, rows, bytes)
+     GROUP BY delta.slot
+), added AS (
+    UPDATE shardrive.record_counts AS c
+       SET rows = c.rows + summed.rows, bytes = c.bytes + summed.bytes
+      FROM summed
+     WHERE c.slot = summed.slot
+)
+SELECT count(*) FROM folded

@@ -1,0 +1,293 @@
+//! The fences of all shards, kept up to date by a task for each, which also opens and closes them.
+//!
+//! - A process whose link is up opens a closed fence for its server, and closes one that is open for another server.
+//! - A process that cannot reach its server closes every fence, and keeps it closed for as long as that lasts: it
+//!   could not invalidate what others cache.
+//! - A process without a cache closes a fence that it finds open, and keeps it closed from then on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use sqlx::PgConnection;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::fence::{Fence, KnownSlots, View};
+use super::link::LinkState;
+use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, load_map};
+
+/// How often a fence is looked at.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// How long a look may take before its connection is given up. A shard that is away ends it sooner, by its health.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
+
+/// What is known of all fences.
+pub(super) struct Fences {
+    cluster: Arc<Cluster>,
+    views: PerShard<ArcSwapOption<View>>,
+    slots: ArcSwap<KnownSlots>,
+    /// Changes with every look, so that whoever waits for something can look again.
+    pulse: watch::Sender<()>,
+}
+
+/// A slot, under what is in force for it.
+pub(super) struct Place {
+    pub(super) owner: ShardId,
+    pub(super) epoch: i64,
+    pub(super) view: Arc<View>,
+}
+
+impl Place {
+    /// The cache server in force.
+    pub(super) fn server(&self) -> Option<&Arc<str>> {
+        self.view.fence.server.as_ref()
+    }
+
+    /// True if values that are kept under the one may be used under the other.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.owner == other.owner && self.epoch == other.epoch && self.view.prefix == other.view.prefix
+    }
+}
+
+impl Fences {
+    /// Starts to watch the fences of all shards, with this link to a cache server, until `end` is cancelled.
+    pub(super) fn watch(
+        cluster: &Arc<Cluster>,
+        link: &watch::Receiver<LinkState>,
+        end: &CancellationToken,
+    ) -> Arc<Self> {
+        let fences = Arc::new(Self {
+            cluster: Arc::clone(cluster),
+            views: PerShard::new(),
+            slots: ArcSwap::default(),
+            pulse: watch::channel(()).0,
+        });
+        let (watched, link, end) = (Arc::clone(&fences), link.clone(), end.clone());
+        cluster.for_each_shard(move |shard| {
+            let watcher = Watcher {
+                cluster: Arc::clone(&watched.cluster),
+                shard: Arc::clone(shard),
+                fences: Arc::clone(&watched),
+                link: link.clone(),
+                connection: None,
+                map_version: None,
+                warned: false,
+                keeps_closed: false,
+            };
+            watched.cluster.spawn(watcher.run(end.clone()));
+        });
+        fences
+    }
+
+    /// True if it is settled that no fence is open. Then nobody can hold anything against a write.
+    pub(super) fn are_all_closed(&self) -> bool {
+        let now = Instant::now();
+        let is_closed = |view: &View| view.fence.server.is_none() && view.is_settled(now);
+        let mut shards = self.cluster.shards().iter();
+        shards.all(|shard| self.place(shard.id()).load().as_deref().is_some_and(is_closed))
+    }
+
+    /// What is settled about a slot, if it is.
+    pub(super) fn settled(&self, slot: Slot) -> Option<Place> {
+        let now = Instant::now();
+        let known = self.slots.load().get(slot).filter(|known| known.is_settled(now))?;
+        let view = self.view(known.owner)?;
+        view.is_settled(now).then_some(Place { owner: known.owner, epoch: known.epoch, view })
+    }
+
+    /// What this process last heard about a slot, settled or not.
+    pub(super) fn latest(&self, slot: Slot) -> Option<Place> {
+        let known = self.slots.load().get(slot)?;
+        Some(Place { owner: known.owner, epoch: known.epoch, view: self.view(known.owner)? })
+    }
+
+    /// Changes with every look at a fence.
+    pub(super) fn pulse(&self) -> watch::Receiver<()> {
+        self.pulse.subscribe()
+    }
+
+    fn view(&self, shard: ShardId) -> Option<Arc<View>> {
+        self.place(shard).load_full()
+    }
+
+    fn place(&self, shard: ShardId) -> &ArcSwapOption<View> {
+        self.views.get_or_make(shard, ArcSwapOption::empty)
+    }
+}
+
+/// What a look found, beyond the fence itself.
+struct Look {
+    fence: Fence,
+    map_version: i64,
+    /// Nobody may open it yet.
+    is_held: bool,
+    /// It must be closed anew if it is to stay closed.
+    is_fading: bool,
+}
+
+/// What is to be done with a fence.
+#[derive(PartialEq, Eq, Debug)]
+enum Step {
+    Leave,
+    Close,
+    Open(Arc<str>),
+}
+
+/// Watches one shard's fence.
+struct Watcher {
+    cluster: Arc<Cluster>,
+    shard: Arc<Shard>,
+    fences: Arc<Fences>,
+    link: watch::Receiver<LinkState>,
+    connection: Option<PgConnection>,
+    /// The version of the shard's map that is known.
+    map_version: Option<i64>,
+    /// It was said that the fence cannot be read.
+    warned: bool,
+    /// This process has no cache and has found somebody else using one.
+    keeps_closed: bool,
+}
+
+impl Watcher {
+    async fn run(mut self, end: CancellationToken) {
+        // Dropping a turn at the end is safe: it is one look and at most one statement.
+        while let Some(again) = end.run_until_cancelled(self.turn()).await {
+            if again {
+                continue;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => {}
+                Ok(()) = self.link.changed() => {}
+                () = end.cancelled() => return,
+            }
+        }
+    }
+
+    /// One look, and what follows from it. True if the next look should come at once.
+    async fn turn(&mut self) -> bool {
+        let shard = Arc::clone(&self.shard);
+        let was_open = self.connection.is_some();
+        let Some(mut connection) = self.connect().await else { return false };
+        let version = self.map_version;
+        let work = async {
+            let looked = Instant::now();
+            let look = look(&mut connection).await?;
+            let map = if version == Some(look.map_version) { None } else { load_map(&mut connection).await? };
+            Ok::<_, sqlx::Error>((connection, looked, look, map))
+        };
+        let (mut connection, looked, look, map) = match within(&shard, work).await {
+            Some(Ok(found)) => found,
+            Some(Err(error)) => {
+                if DbFault::of(&error) == DbFault::Unexpected && !std::mem::replace(&mut self.warned, true) {
+                    log::warn!("shard {}: the cache's fence cannot be read: {error}", shard.id());
+                }
+                return was_open; // perhaps only this session was ended
+            }
+            None => return false,
+        };
+        if let Some(map) = map {
+            let now = Instant::now();
+            self.fences.slots.rcu(|slots| slots.learn(&map, now));
+            self.map_version = Some(look.map_version);
+        }
+        // Without the map that belongs to it, a look says nothing.
+        if self.map_version != Some(look.map_version) {
+            return false;
+        }
+        self.warned = false;
+        let step = self.decide(&look);
+        self.publish(look.fence.clone(), looked);
+        if step == Step::Leave {
+            self.connection = Some(connection);
+            return false;
+        }
+        let work = async {
+            let changed = take(&step, &mut connection, look.fence.generation).await?;
+            Ok::<_, sqlx::Error>((connection, changed))
+        };
+        let Some(Ok((connection, changed))) = within(&shard, work).await else { return false };
+        self.connection = Some(connection);
+        match step {
+            _ if !changed => false, // somebody else was faster
+            Step::Open(_) => {
+                log::info!("shard {}: the cache is in use", shard.id());
+                true
+            }
+            _ if look.fence.server.is_some() => {
+                log::info!("shard {}: the cache is out of use", shard.id());
+                true
+            }
+            _ => false, // it was closed before
+        }
+    }
+
+    async fn connect(&mut self) -> Option<PgConnection> {
+        if let Some(connection) = self.connection.take() {
+            return Some(connection);
+        }
+        // Known to be away: the health check says when it is back.
+        self.shard.check().ok()?;
+        within(&self.shard, self.shard.connect()).await?.ok()
+    }
+
+    fn decide(&mut self, look: &Look) -> Step {
+        let is_open = look.fence.server.is_some();
+        match &*self.link.borrow_and_update() {
+            LinkState::Disabled => {
+                if is_open && !self.keeps_closed {
+                    log::warn!(
+                        "shard {}: another process uses a cache, and this one has no REDIS_URL and cannot invalidate it; \
+                         nobody uses the cache while this process runs",
+                        self.shard.id()
+                    );
+                    self.keeps_closed = true;
+                }
+                if is_open || (self.keeps_closed && look.is_fading) { Step::Close } else { Step::Leave }
+            }
+            LinkState::Connecting => Step::Leave,
+            LinkState::Away if is_open || look.is_fading => Step::Close,
+            LinkState::Away => Step::Leave,
+            LinkState::Up(link) => match &look.fence.server {
+                Some(server) if *server == link.server => Step::Leave,
+                Some(_) => Step::Close,
+                None if look.is_held => Step::Leave,
+                None => Step::Open(Arc::clone(&link.server)),
+            },
+        }
+    }
+
+    fn publish(&self, fence: Fence, looked: Instant) {
+        let place = self.fences.place(self.shard.id());
+        let prefix = |fence: &Fence| {
+            let (cluster, shard) = (self.cluster.id().simple(), self.shard.id());
+            format!("shardrive:{cluster}:{shard}:{}:{:x}", fence.generation, fence.started).into()
+        };
+        let view = View::after(place.load().as_deref(), fence, looked, Instant::now(), prefix);
+        place.store(Some(Arc::new(view)));
+        self.fences.pulse.send_replace(());
+    }
+}
+
+/// Waits for work on a shard, for as long as the shard is healthy and a look may take.
+async fn within<T>(shard: &Shard, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(LOOK_LIMIT, shard.while_healthy(work)).await.ok()?.ok()
+}
+
+async fn look(connection: &mut PgConnection) -> Result<Look, sqlx::Error> {
+    let (generation, server, map_version, is_held, is_fading, started): (i64, Option<String>, i64, bool, bool, i64) =
+        sqlx::query_as(include_str!("../../sql/cache/look.sql")).fetch_one(connection).await?;
+    let fence = Fence { generation, server: server.map(Into::into), started };
+    Ok(Look { fence, map_version, is_held, is_fading })
+}
+
+/// True if the fence was still as it was seen.
+async fn take(step: &Step, connection: &mut PgConnection, generation: i64) -> Result<bool, sqlx::Error> {
+    let statement = match step {
+        Step::Leave => return Ok(false),
+        Step::Close => sqlx::query(include_str!("../../sql/cache/close.sql")).bind(generation),
+        Step::Open(server) => sqlx::query(include_str!("../../sql/cache/open.sql")).bind(generation).bind(&**server),
+    };
+    Ok(statement.execute(connection).await?.rows_affected() == 1)
+}

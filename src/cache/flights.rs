@@ -1,0 +1,116 @@
+//! Values that this process reads from the database to put them into the cache: others who want one of them wait for it.
+//!
+//! Whoever waits may use the value only if no write was acknowledged between the reading and the moment at which it asked.
+//! The lease tells: it is gone after such a write. So a flight takes on waiters only until its value is sent to the cache,
+//! and gives them the value only if the lease was still there then.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::wire::Lease;
+
+/// An entry that was kept, or nothing if it could not be.
+type Outcome = Option<Arc<Vec<u8>>>;
+
+/// All readings that are in progress.
+#[derive(Default)]
+pub(super) struct Flights(Mutex<HashMap<Arc<str>, Seat>>);
+
+struct Seat {
+    lease: Lease,
+    outcome: watch::Receiver<Option<Outcome>>,
+}
+
+/// A reading in progress. Dropping it tells those who wait that they must read by themselves.
+pub(super) struct Flight {
+    flights: Arc<Flights>,
+    key: Arc<str>,
+    lease: Lease,
+    outcome: watch::Sender<Option<Outcome>>,
+}
+
+impl Flights {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Seat>> {
+        // The map is whole after every statement, also after one that panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a reading, for which this lease was got.
+    pub(super) fn begin(self: &Arc<Self>, key: &Arc<str>, lease: Lease) -> Flight {
+        let (outcome, receiver) = watch::channel(None);
+        // An earlier reading that took longer than its lease may still be there; nobody is to wait for it any more.
+        self.lock().insert(Arc::clone(key), Seat { lease, outcome: receiver });
+        Flight { flights: Arc::clone(self), key: Arc::clone(key), lease, outcome }
+    }
+
+    /// If somebody in this process reads the value: what comes of it.
+    pub(super) fn join(&self, key: &str) -> Option<impl Future<Output = Outcome> + use<>> {
+        let mut outcome = self.lock().get(key)?.outcome.clone();
+        Some(async move {
+            // The sender is gone without a word if the reading failed.
+            outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone().flatten())
+        })
+    }
+}
+
+impl Flight {
+    pub(super) fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    pub(super) fn lease(&self) -> Lease {
+        self.lease
+    }
+
+    /// Takes on nobody any more: the value is about to be sent.
+    pub(super) fn seal(&self) {
+        let mut seats = self.flights.lock();
+        if seats.get(&self.key).is_some_and(|seat| seat.lease == self.lease) {
+            seats.remove(&self.key);
+        }
+    }
+
+    /// The value was kept, in place of the lease.
+    pub(super) fn land(self, entry: Arc<Vec<u8>>) {
+        self.outcome.send_replace(Some(Some(entry)));
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.seal();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn those_who_came_in_time_get_what_was_kept() {
+        let (flights, key) = (Arc::new(Flights::default()), Arc::from("key"));
+        let flight = flights.begin(&key, Lease::new());
+        let first = flights.join("key").unwrap();
+        assert!(flights.join("other").is_none());
+        flight.seal();
+        assert!(flights.join("key").is_none(), "after this, a value may be older than the question");
+        flight.land(Arc::new(vec![1]));
+        assert_eq!(first.await, Some(Arc::new(vec![1])));
+    }
+
+    #[tokio::test]
+    async fn a_reading_that_fails_keeps_nobody_waiting() {
+        let (flights, key) = (Arc::new(Flights::default()), Arc::from("key"));
+        let old = flights.begin(&key, Lease::new());
+        let waits_for_old = flights.join("key").unwrap();
+        let new = flights.begin(&key, Lease::new());
+        drop(old);
+        assert_eq!(waits_for_old.await, None);
+        let waits_for_new = flights.join("key").expect("the end of the old one leaves the new one alone");
+        drop(new);
+        assert_eq!(waits_for_new.await, None);
+        assert!(flights.join("key").is_none());
+    }
+}

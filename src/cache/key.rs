@@ -1,0 +1,87 @@
+//! What a cached value is called.
+
+use std::fmt::{self, Write as _};
+
+use crate::shard::Slot;
+
+/// The name of one cached value: the slot that its rows are in, what kind of value it is, and which one.
+///
+/// Making one allocates nothing where the name is a number.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CacheKey {
+    slot: Slot,
+    kind: &'static str,
+    name: Name,
+}
+
+/// Which one of its kind.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Name {
+    /// A number, such as a user's.
+    Number(i64),
+    /// Any text.
+    Text(Box<str>),
+}
+
+impl From<i64> for Name {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&str> for Name {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<String> for Name {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl CacheKey {
+    /// The key of a value that is made of rows of `slot` and of nothing else.
+    #[must_use]
+    pub fn new(slot: Slot, kind: &'static str, name: impl Into<Name>) -> Self {
+        Self { slot, kind, name: name.into() }
+    }
+
+    /// The slot whose writes invalidate it.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// The key as the server knows it, under what is in force for its shard and its slot at the moment.
+    pub(super) fn under(&self, prefix: &str, epoch: i64) -> String {
+        let mut text = String::with_capacity(prefix.len() + 48);
+        // Writing to a String does not fail.
+        let _ = write!(text, "{prefix}:{epoch}:{}:{}", self.kind, self.name);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_values_share_a_name() {
+        let slot = Slot::of_user(42);
+        let key = |kind, name: Name| CacheKey { slot, kind, name }.under("p", 3);
+        assert_eq!(key("page", 42.into()), "p:3:page:42");
+        assert_eq!(key("page", "a:b".into()), "p:3:page:a:b");
+        assert_ne!(key("page", 42.into()), key("record", 42.into()));
+    }
+}

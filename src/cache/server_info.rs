@@ -1,0 +1,66 @@
+//! What a Redis or Valkey server says of itself, and whether it will do.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The oldest Redis that has `SET … NX GET`.
+const OLDEST: u32 = 7;
+
+/// The lines of an answer to `INFO`.
+pub(super) struct ServerInfo<'a>(HashMap<&'a str, &'a str>);
+
+impl<'a> ServerInfo<'a> {
+    pub(super) fn parse(text: &'a str) -> Self {
+        Self(text.lines().filter_map(|line| line.trim_end().split_once(':')).collect())
+    }
+
+    fn get(&self, name: &str) -> &'a str {
+        self.0.get(name).copied().unwrap_or_default()
+    }
+
+    /// Which server this is: its run, and the history of its data. The first changes when it is started, the second
+    /// when it becomes a replica of another server, whose data then takes the place of its own.
+    ///
+    /// # Errors
+    /// Why it will not do.
+    pub(super) fn check(&self) -> Result<Arc<str>, String> {
+        let version = self.get("redis_version"); // Valkey says here which Redis it is like: 7.2.4
+        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        if self.get("valkey_version").is_empty() && major.is_none_or(|major| major < OLDEST) {
+            return Err(format!("Redis {OLDEST} or newer is needed, or Valkey; this is {version:?}"));
+        }
+        if self.get("role") != "master" {
+            return Err("it is a replica; name the primary".to_owned());
+        }
+        if self.get("loading") == "1" {
+            return Err("it is still reading its data".to_owned());
+        }
+        let (run, history) = (self.get("run_id"), self.get("master_replid"));
+        if run.is_empty() {
+            return Err("it does not say which server it is".to_owned());
+        }
+        Ok(format!("{run}-{history}").into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(version: &str, role: &str, more: &str) -> Result<Arc<str>, String> {
+        let text = format!("# Server\r\n{version}\r\nrun_id:abc\r\nrole:{role}\r\nmaster_replid:def\r\n{more}\r\n");
+        ServerInfo::parse(&text).check()
+    }
+
+    #[test]
+    fn only_a_primary_that_is_new_enough_will_do() {
+        assert_eq!(&*check("redis_version:7.0.15", "master", "loading:0").unwrap(), "abc-def");
+        assert!(check("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0", "master", "").is_ok());
+        assert!(check("redis_version:10.0.0", "master", "").is_ok());
+        assert!(check("redis_version:6.2.9", "master", "").unwrap_err().contains("Redis 7 or newer"));
+        assert!(check("", "master", "").is_err());
+        assert!(check("redis_version:7.0.15", "slave", "").unwrap_err().contains("replica"));
+        assert!(check("redis_version:7.0.15", "master", "loading:1").is_err());
+        assert!(ServerInfo::parse("redis_version:7.0.0\nrole:master").check().is_err());
+    }
+}

@@ -1,0 +1,138 @@
+//! What callers see of the cache.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::CacheSettings;
+use super::errands::{Errands, errands};
+use super::fences::Fences;
+use super::flights::Flights;
+use super::link::Connector;
+use crate::shard::{Cluster, ShardId};
+
+/// How the cache is, as far as this process knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CacheState {
+    /// Its server answers.
+    Healthy,
+    /// Its server does not answer. Everything is read from the shards meanwhile.
+    Unhealthy,
+    /// This process has none.
+    Disabled,
+}
+
+impl CacheState {
+    /// The word for it in `/health`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// What the cache has done for this process since its start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CacheCounts {
+    /// Reads that the cache answered.
+    pub hits: u64,
+    /// Reads that it was asked for and could not answer.
+    pub misses: u64,
+    /// Keys in the server's database, a few seconds old at most: those of every process, with what is only marked as
+    /// being written or read, and whatever else is kept there. `None` while the server does not answer.
+    pub keys: Option<u64>,
+}
+
+/// A value, and where it came from.
+#[derive(Clone, Debug)]
+pub struct Found<T> {
+    /// The shard that owns the value's slot.
+    pub shard: ShardId,
+    /// The value.
+    pub value: T,
+    /// True if no shard was asked.
+    pub from_cache: bool,
+}
+
+/// The cache of one process. With no server configured it lets everything through, and still sees to it that no other
+/// process shows values from before a write of this one.
+pub struct Cache {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) connector: Arc<Connector>,
+    pub(super) fences: Arc<Fences>,
+    pub(super) flights: Arc<Flights>,
+    pub(super) errands: Errands,
+    pub(super) writers: TaskTracker,
+    pub(super) is_configured: bool,
+    pub(super) ttl: Duration,
+    pub(super) hits: AtomicU64,
+    pub(super) misses: AtomicU64,
+}
+
+impl Cache {
+    /// Starts the cache's tasks, which end when the cluster shuts down. Does not wait for the server: until it
+    /// answers, and for half a second after that, everything is read from the shards.
+    #[must_use]
+    pub fn start(cluster: Arc<Cluster>, settings: CacheSettings) -> Arc<Self> {
+        let connector = Arc::new(Connector::new(settings.url.is_some()));
+        // Writers that still have to be answered when the service stops need the fences and the link to the end.
+        let (writers, end) = (TaskTracker::new(), CancellationToken::new());
+        cluster.spawn(end_after(cluster.stopping().clone(), writers.clone(), end.clone()));
+        let fences = Fences::watch(&cluster, &connector.state(), &end);
+        let (errands, queue) = errands();
+        let is_configured = settings.url.is_some();
+        if let Some(url) = settings.url {
+            cluster.spawn(Arc::clone(&connector).run(url, end.clone()));
+            cluster.spawn(queue.run(end));
+        }
+        Arc::new(Self {
+            cluster,
+            connector,
+            fences,
+            flights: Arc::default(),
+            errands,
+            writers,
+            is_configured,
+            ttl: settings.ttl,
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        })
+    }
+
+    /// A writer that goes on after the cluster begins to stop: the cache's tasks do not end before this is dropped.
+    pub fn writer(&self) -> TaskTrackerToken {
+        self.writers.token()
+    }
+
+    /// How the cache is. Reads what its task found last.
+    #[must_use]
+    pub fn state(&self) -> CacheState {
+        match self.connector.link() {
+            _ if !self.is_configured => CacheState::Disabled,
+            Some(_) => CacheState::Healthy,
+            None => CacheState::Unhealthy,
+        }
+    }
+
+    /// What the cache has done so far.
+    #[must_use]
+    pub fn counts(&self) -> CacheCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        CacheCounts { hits: read(&self.hits), misses: read(&self.misses), keys: self.connector.keys() }
+    }
+}
+
+/// Cancels `end` when the service stops and no writer is left.
+async fn end_after(stop: CancellationToken, writers: TaskTracker, end: CancellationToken) {
+    stop.cancelled().await;
+    writers.close();
+    writers.wait().await;
+    end.cancel();
+}

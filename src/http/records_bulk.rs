@@ -1,0 +1,129 @@
+//! A stream of documents: `POST /records/{collection}` with NDJSON.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::web::Payload;
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::StreamExt;
+use serde::Serialize;
+use tokio_util::io::StreamReader;
+use utoipa::ToSchema;
+
+use super::body::encoding;
+use super::bulk::{RejectedRecord, STALL, io_error};
+use super::{AppState, Code, Problem, answer};
+use crate::records::{Collection, LoadedRecords, MAX_DOCUMENT_BYTES, RecordError, RecordLoad};
+use crate::shard::ShardError;
+use crate::wire::{Body, BodyFault, FieldFault, LineSplitter};
+
+/// What a stream of documents came to.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RecordBulkAnswer {
+    /// True if no document was rejected.
+    #[schema(example = true)]
+    success: bool,
+    /// What was done, in words.
+    #[schema(example = "Stored 100 documents")]
+    message: String,
+    #[serde(flatten)]
+    done: RecordCounts,
+    /// Why documents were rejected, the first 100.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rejections: Vec<RejectedRecord>,
+}
+
+/// The numbers of a load; a load that broke off tells them too.
+#[derive(Serialize, ToSchema)]
+struct RecordCounts {
+    /// Documents stored.
+    #[schema(example = 100)]
+    stored: u64,
+    /// Of these, those in place of another one.
+    #[schema(example = 0)]
+    replaced: u64,
+    /// Documents that cannot be stored.
+    #[schema(example = 0)]
+    rejected: u64,
+    /// Documents stored on each shard.
+    #[schema(value_type = BTreeMap<String, u64>, example = json!({"0": 50, "1": 50}))]
+    distribution: BTreeMap<u16, u64>,
+}
+
+/// Why a load ended before its body.
+enum Stop {
+    Body(BodyFault),
+    Stalled,
+    Shard(ShardError),
+}
+
+/// Stores the documents of the body as they come. A bad one is rejected, the others are stored.
+pub(super) async fn load(
+    state: &AppState,
+    collection: Arc<Collection>,
+    request: &HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let _permit = state.bulk_permits.try_acquire().map_err(|_| {
+        Problem::new(Code::TooManyLoads, "as many bulk loads as this process takes are running; try again")
+    })?;
+    let encoding = encoding(request.headers())?;
+    let bytes = StreamReader::new(body.map(|chunk| chunk.map_err(io_error)));
+    let mut load = RecordLoad::start(Arc::clone(&state.records), collection);
+    let stop = read(Body::new(bytes, encoding), &mut load).await.err();
+    let (loaded, stored) = load.finish().await;
+    let stop = stored.err().map(Stop::Shard).or(stop);
+    let LoadedRecords { stored, replaced, rejected, distribution, rejections } = loaded;
+    let done = RecordCounts { stored, replaced, rejected, distribution };
+    if let Some(stop) = stop {
+        let problem = match stop {
+            Stop::Body(fault) => fault.into(),
+            Stop::Shard(error) => error.into(),
+            Stop::Stalled => {
+                Problem::new(Code::BodyTimeout, format!("nothing of the body came for {} seconds", STALL.as_secs()))
+            }
+        };
+        return Err(Problem::progress(problem, &done));
+    }
+    let body = RecordBulkAnswer {
+        success: rejected == 0,
+        message: format!("Stored {stored} documents"),
+        done,
+        rejections: rejections.into_iter().map(|(line, why)| RejectedRecord::on_line(line, fault(why))).collect(),
+    };
+    answer::json(StatusCode::OK, &body, 4096)
+}
+
+async fn read<R: tokio::io::AsyncRead + Unpin>(mut body: Body<R>, load: &mut RecordLoad) -> Result<(), Stop> {
+    let mut lines = LineSplitter::new(MAX_DOCUMENT_BYTES);
+    let mut pieces: Vec<(u64, Option<Vec<u8>>)> = Vec::new();
+    loop {
+        let chunk = tokio::time::timeout(STALL, body.next_chunk()).await.map_err(|_| Stop::Stalled)?;
+        let chunk = chunk.map_err(Stop::Body)?;
+        let at_end = chunk.is_empty();
+        lines.feed(chunk, |piece| pieces.push((piece.line, piece.bytes.map(<[u8]>::to_vec))));
+        if at_end {
+            lines.finish(|piece| pieces.push((piece.line, piece.bytes.map(<[u8]>::to_vec))));
+        }
+        for (line, text) in pieces.drain(..) {
+            match text {
+                None => load.reject(line, RecordError::TooLarge),
+                Some(text) if text.iter().all(u8::is_ascii_whitespace) => {}
+                Some(text) => load.push(line, &text).await.map_err(Stop::Shard)?,
+            }
+        }
+        if at_end {
+            return Ok(());
+        }
+    }
+}
+
+/// What a client is told of a document that is not stored. The database's own words stay on this side.
+fn fault(error: RecordError) -> FieldFault {
+    match error {
+        RecordError::Field(fault) => fault,
+        RecordError::Shard(_) => FieldFault::new("", "the database cannot hold it"),
+        other => FieldFault::new("", other.to_string()),
+    }
+}

@@ -1,0 +1,93 @@
+//! A document as bytes, for the cache. Read by this program only, and by its next releases: a version in front.
+
+use chrono::{DateTime, Utc};
+
+use super::collection::Place;
+use super::{Collection, Document, Record};
+use crate::cache::{CacheKey, Codec};
+
+const VERSION: u8 = 1;
+const ABSENT: u8 = 0;
+const PRESENT: u8 = 1;
+
+/// The document under a key, in the cache. A collection's name holds no colon.
+pub(super) fn cache_key(collection: &Collection, place: &Place) -> CacheKey {
+    CacheKey::new(place.slot, "record", format!("{}:{}", collection.name, place.key))
+}
+
+/// The document under this key, or that there is none.
+pub(super) struct RecordCodec<'a> {
+    pub(super) key: &'a str,
+}
+
+impl Codec for RecordCodec<'_> {
+    type Value = Option<Record>;
+
+    fn encode(&self, record: &Option<Record>) -> Vec<u8> {
+        let Some(record) = record else { return vec![VERSION, ABSENT] };
+        let text = record.document.as_str();
+        let mut bytes = Vec::with_capacity(26 + text.len());
+        bytes.extend([VERSION, PRESENT]);
+        let times = [record.created_at, record.updated_at].map(|time| time.timestamp_micros());
+        [record.version].iter().chain(&times).for_each(|number| bytes.extend(number.to_le_bytes()));
+        bytes.extend(text.as_bytes());
+        bytes
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Option<Option<Record>> {
+        let rest = match bytes.split_first_chunk()? {
+            (&[VERSION, ABSENT], _) => return Some(None),
+            (&[VERSION, PRESENT], rest) => rest,
+            _ => return None,
+        };
+        let (version, rest) = rest.split_first_chunk()?;
+        let (created_at, rest) = rest.split_first_chunk()?;
+        let (updated_at, text) = rest.split_first_chunk()?;
+        Some(Some(Record {
+            key: self.key.into(),
+            document: Document::stored(std::str::from_utf8(text).ok()?.to_owned()).ok()?,
+            version: i64::from_le_bytes(*version),
+            created_at: time(*created_at)?,
+            updated_at: time(*updated_at)?,
+        }))
+    }
+
+    fn is_absence(&self, record: &Option<Record>) -> bool {
+        record.is_none()
+    }
+}
+
+/// Microseconds, as the database keeps them.
+fn time(bytes: [u8; 8]) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_micros(i64::from_le_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn documents_round_trip(text in ".{0,40}", version in any::<i64>(), micros in 0..4_000_000_000_000_000_i64) {
+            let at = DateTime::from_timestamp_micros(micros).unwrap();
+            let document = Document::read(serde_json::to_string(&text).unwrap().as_bytes()).unwrap();
+            let record = Record { key: "k".into(), document, version, created_at: at, updated_at: at };
+            let codec = RecordCodec { key: "k" };
+            let back = codec.decode(&codec.encode(&Some(record.clone()))).unwrap().unwrap();
+            prop_assert_eq!(format!("{back:?}"), format!("{record:?}"));
+        }
+
+        #[test]
+        fn nonsense_does_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = RecordCodec { key: "k" }.decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn absence_is_kept_too() {
+        let codec = RecordCodec { key: "k" };
+        assert!(matches!(codec.decode(&codec.encode(&None)), Some(None)));
+        assert!(codec.is_absence(&None));
+    }
+}

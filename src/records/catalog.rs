@@ -1,0 +1,157 @@
+//! Which collections there are. Each shard has the whole list; a process keeps a copy, to which things are only added.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use sqlx::PgConnection;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::{Collection, CollectionName, KeyType, RecordError, RecordsPerKey};
+use crate::shard::{Cluster, Shard, ShardCall, ShardError, ShardId};
+
+/// How long a shard may take for the list.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// A name that nobody knows is asked for this often at most: nonsense must not cost a question to every shard each.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+type List = BTreeMap<CollectionName, Arc<Collection>>;
+
+/// The collections that this process knows of.
+pub(super) struct Catalog {
+    cluster: Arc<Cluster>,
+    known: ArcSwap<List>,
+    read_at: Mutex<Option<Instant>>,
+}
+
+impl Catalog {
+    pub(super) fn new(cluster: Arc<Cluster>) -> Self {
+        Self { cluster, known: ArcSwap::default(), read_at: Mutex::default() }
+    }
+
+    /// All of them, in the order of their names.
+    pub(super) fn all(&self) -> Vec<Arc<Collection>> {
+        self.known.load().values().cloned().collect()
+    }
+
+    /// The collection of this name. Another process may have declared it a moment ago, so the shards are asked before
+    /// the answer is that there is none.
+    pub(super) async fn get(&self, name: &CollectionName) -> Result<Arc<Collection>, RecordError> {
+        if let Some(found) = self.known.load().get(name) {
+            return Ok(Arc::clone(found));
+        }
+        self.refresh(ASK_AGAIN).await?;
+        self.known.load().get(name).cloned().ok_or_else(|| RecordError::NoCollection(name.clone()))
+    }
+
+    /// Reads the lists of all shards, unless that was done less than `age` ago. A shard that lacks a collection of
+    /// another one gets it: it was away when the collection was declared, or is new.
+    pub(super) async fn refresh(&self, age: Duration) -> Result<(), ShardError> {
+        let mut read_at = self.read_at.lock().await;
+        if read_at.is_some_and(|at| at.elapsed() < age) {
+            return Ok(());
+        }
+        let mut all = List::clone(&self.known.load());
+        let (mut lists, mut failure) = (Vec::new(), None);
+        for (shard, answer) in self.cluster.scatter(&ListCollections, DEADLINE).await.answers {
+            match answer {
+                Ok(list) => {
+                    let list = list.unwrap_or_default();
+                    all.extend(list.iter().map(|entry| (entry.name.clone(), Arc::new(entry.clone()))));
+                    lists.push((shard, list));
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) if lists.is_empty() => return Err(error),
+            // A collection that only the missing shard knew would not be found now: ask again at the next call.
+            Some(_) => *read_at = None,
+            None => *read_at = Some(Instant::now()),
+        }
+        for (shard, list) in lists {
+            for collection in all.values().filter(|collection| !list.contains(collection)) {
+                if let Some(shard) = self.cluster.shard(shard) {
+                    declare_on(shard, collection).await?;
+                }
+            }
+        }
+        self.known.store(Arc::new(all));
+        Ok(())
+    }
+
+    /// Declares a collection on every shard; true if it is new. The first shard decides between two that differ, so it
+    /// comes first, alone; what was cut off after it is made up for by the next reading or declaring.
+    ///
+    /// # Errors
+    /// `CollectionDiffers`, or a shard's error: every shard must be there.
+    pub(super) async fn declare(&self, collection: Collection) -> Result<bool, RecordError> {
+        let mut is_new = false;
+        for (place, shard) in self.cluster.shards().iter().enumerate() {
+            let (inserted, list) = declare_on(shard, &collection).await?;
+            if !list.contains(&collection) {
+                return Err(RecordError::CollectionDiffers(collection.name));
+            }
+            is_new |= inserted && place == 0;
+        }
+        self.known.rcu(|known| {
+            let mut all = List::clone(known);
+            all.insert(collection.name.clone(), Arc::new(collection.clone()));
+            all
+        });
+        Ok(is_new)
+    }
+}
+
+async fn declare_on(shard: &Shard, collection: &Collection) -> Result<(bool, Vec<Collection>), ShardError> {
+    shard.run(&Declare(collection)).await?.ok_or(ShardError::Moving)
+}
+
+struct Declare<'a>(&'a Collection);
+
+impl ShardCall for Declare<'_> {
+    /// True if it was not there, and what is there now.
+    type Output = (bool, Vec<Collection>);
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
+        let done = sqlx::query(include_str!("../../sql/records/declare_collection.sql"))
+            .bind(self.0.name.as_str())
+            .bind(self.0.shard_key.as_deref())
+            .bind(self.0.key_type.map(KeyType::as_str))
+            .bind(self.0.records_per_key.as_str())
+            .execute(&mut *connection)
+            .await?;
+        Ok(Some((done.rows_affected() > 0, list(connection).await?)))
+    }
+}
+
+struct ListCollections;
+
+impl ShardCall for ListCollections {
+    type Output = Vec<Collection>;
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Vec<Collection>>, sqlx::Error> {
+        list(connection).await.map(Some)
+    }
+}
+
+async fn list(connection: &mut PgConnection) -> Result<Vec<Collection>, sqlx::Error> {
+    let rows: Vec<(String, Option<String>, Option<String>, String)> =
+        sqlx::query_as(include_str!("../../sql/records/list_collections.sql")).fetch_all(connection).await?;
+    rows.into_iter()
+        .map(|(name, field, key_type, per_key)| {
+            let broken = |why: String| sqlx::Error::Decode(format!("collection {name}: {why}").into());
+            let key_type = match key_type.as_deref() {
+                None => None,
+                Some("integer") => Some(KeyType::Integer),
+                Some("string") => Some(KeyType::String),
+                Some(other) => return Err(broken(format!("unknown type of key {other}"))),
+            };
+            let per_key = if per_key == "many" { RecordsPerKey::Many } else { RecordsPerKey::One };
+            let parsed = name.parse().map_err(|why: &str| broken(why.to_owned()))?;
+            Collection::new(parsed, field.as_deref(), key_type, per_key).map_err(|fault| broken(fault.to_string()))
+        })
+        .collect()
+}

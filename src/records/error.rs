@@ -1,0 +1,62 @@
+//! Why a document was not stored, found or changed.
+
+use super::CollectionName;
+use crate::shard::ShardError;
+use crate::wire::FieldFault;
+
+/// Why a document was not stored, found or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Nobody declared the collection.
+    #[error("there is no collection {0}; declare it by PUT /collections/{0}")]
+    NoCollection(CollectionName),
+    /// The collection is declared, but otherwise.
+    #[error("the collection {0} is declared already, and otherwise; what it is keyed by is fixed")]
+    CollectionDiffers(CollectionName),
+    /// There is no such document.
+    #[error("{collection} has no document under the key {key}")]
+    NotFound {
+        /// Where it was looked for.
+        collection: CollectionName,
+        /// Its key.
+        key: Box<str>,
+    },
+    /// There is a document under this key already.
+    #[error("{collection} has a document under the key {key} already")]
+    Exists {
+        /// Where.
+        collection: CollectionName,
+        /// Its key.
+        key: Box<str>,
+    },
+    /// The document is not in the state that the request asks for.
+    #[error("the document is not the one that the request names; read it again")]
+    Changed {
+        /// Its version, if it is there at all.
+        found: Option<i64>,
+    },
+    /// A document would come under another shard key.
+    #[error("a document stays under its shard key; delete it and create another one")]
+    KeyFixed,
+    /// The text is no JSON.
+    #[error("the document is no JSON: {0}")]
+    Syntax(String),
+    /// A part of it is wrong.
+    #[error("{0}")]
+    Field(FieldFault),
+    /// It is too long.
+    #[error("a document must not be longer than {} bytes", super::MAX_DOCUMENT_BYTES)]
+    TooLarge,
+    /// Others change the document all the time.
+    #[error("the document was changed by others again and again; try again")]
+    Contended,
+    /// The shard did not do it.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+}
+
+impl From<FieldFault> for RecordError {
+    fn from(fault: FieldFault) -> Self {
+        Self::Field(fault)
+    }
+}

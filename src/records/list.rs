@@ -1,0 +1,351 @@
+//! Pages of documents: of one shard key, which one shard answers, or of a whole collection, from all shards.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow};
+use tokio::time::{Duration, Instant};
+
+use super::collection::Place;
+use super::store::record_in;
+use super::{Collection, Record, RecordsPerKey};
+use crate::shard::{Cluster, Coverage, ShardCall, ShardError, ShardId};
+
+/// The documents of a page, in bytes; one more may be in it. A page is in memory as a whole.
+const PAGE_BYTES: usize = 2 << 20;
+/// Between two tries while a slot changes hands.
+const MOVE_PAUSE: Duration = Duration::from_millis(5);
+
+/// How many documents a page holds: 1 to 1,000.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PageSize(u16);
+
+impl PageSize {
+    /// The most a page holds.
+    pub const MAX: u16 = 1000;
+
+    /// A page of this size, or `None` if it is not from 1 to 1,000.
+    #[must_use]
+    pub fn new(size: u16) -> Option<Self> {
+        (1..=Self::MAX).contains(&size).then_some(Self(size))
+    }
+
+    fn get(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// One more than the page holds, which tells that there are more.
+    fn rows(self) -> i64 {
+        i64::from(self.0) + 1
+    }
+}
+
+impl Default for PageSize {
+    fn default() -> Self {
+        Self(100)
+    }
+}
+
+/// The place in a listing after a document. Clients get it as an opaque text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cursor(Box<str>);
+
+impl Cursor {
+    const VERSION: u8 = 1;
+
+    /// Reads the text of a cursor; `None` if we did not write it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (&Self::VERSION, key) = bytes.split_first()? else { return None };
+        let key = std::str::from_utf8(key).ok().filter(|key| !key.contains('\0'))?;
+        Some(Self(key.into()))
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut bytes = vec![Self::VERSION];
+        bytes.extend_from_slice(self.0.as_bytes());
+        f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
+    }
+}
+
+/// A page of documents.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The documents: of collections with many for a key the newest first, of others in the order of their keys.
+    pub records: Vec<Record>,
+    /// Where the next page starts; `None` if this is the last one.
+    pub next: Option<Cursor>,
+    /// Shards whose documents are missing, as they did not answer.
+    pub missing: Vec<ShardId>,
+}
+
+/// What a shard has for a page, in its order.
+pub(super) struct Part {
+    records: Vec<Record>,
+    /// There are others after these.
+    more: bool,
+}
+
+impl Part {
+    fn of(found: Vec<Record>, count: i64) -> Self {
+        let more = usize::try_from(count).is_ok_and(|count| count > found.len());
+        Self { records: found, more }
+    }
+}
+
+/// Documents of one shard key, newest first.
+pub(super) struct ListOfKey<'a> {
+    pub(super) collection: &'a Collection,
+    pub(super) place: &'a Place,
+    pub(super) after: Option<&'a Cursor>,
+    pub(super) size: PageSize,
+}
+
+impl ListOfKey<'_> {
+    /// Asks the shard that owns the key's slot.
+    pub(super) async fn page(&self, cluster: &Cluster) -> Result<(ShardId, Page), ShardError> {
+        let (shard, part) = cluster.run(self.place.slot, self).await?;
+        Ok((shard, merge(vec![part], self.size, Order::NewestFirst, Vec::new())))
+    }
+}
+
+impl ShardCall for ListOfKey<'_> {
+    type Output = Part;
+
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Part>, sqlx::Error> {
+        let rows = sqlx::query(include_str!("../../sql/records/list_of_key.sql"))
+            .bind(self.collection.name.as_str())
+            .bind(&*self.place.key)
+            .bind(self.place.slot.to_sql())
+            .bind(Order::NewestFirst.start(self.after))
+            .bind(shard.to_sql())
+            .bind(self.size.rows())
+            .bind(page_bytes())
+            .fetch_all(connection)
+            .await?;
+        if rows.is_empty() { Ok(None) } else { part_in(&rows, 0).map(Some) }
+    }
+}
+
+/// A page of a whole collection.
+pub(super) struct ListAll<'a> {
+    pub(super) collection: &'a Collection,
+    pub(super) after: Option<&'a Cursor>,
+    pub(super) size: PageSize,
+}
+
+/// In which order a collection is listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Order {
+    /// Minted keys sort by their time.
+    NewestFirst,
+    ByKey,
+}
+
+impl Order {
+    /// The key that a page starts behind. Without a cursor, one that is before all others: minted keys are of hexadecimal
+    /// digits, and no key is empty.
+    fn start(self, after: Option<&Cursor>) -> &str {
+        match (after, self) {
+            (Some(cursor), _) => &cursor.0,
+            (None, Self::NewestFirst) => "g",
+            (None, Self::ByKey) => "",
+        }
+    }
+}
+
+impl ListAll<'_> {
+    fn order(&self) -> Order {
+        match self.collection.records_per_key {
+            RecordsPerKey::Many => Order::NewestFirst,
+            RecordsPerKey::One => Order::ByKey,
+        }
+    }
+
+    /// Asks every shard. While a slot changes hands, asks again until each slot is in the page once.
+    pub(super) async fn page(&self, cluster: &Arc<Cluster>) -> Result<Page, ShardError> {
+        let limits = cluster.limits();
+        let until = Instant::now() + limits.move_timeout;
+        loop {
+            let (mut parts, mut covered, mut missing, mut failure) = (Vec::new(), Vec::new(), Vec::new(), None);
+            for (shard, answer) in cluster.scatter(self, limits.call_timeout).await.answers {
+                match answer {
+                    Ok(Some((coverage, part))) => {
+                        covered.push(coverage);
+                        parts.push(part);
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        missing.push(shard);
+                        failure = Some(error);
+                    }
+                }
+            }
+            match failure {
+                Some(error) if parts.is_empty() => return Err(error),
+                None if !Coverage::is_every_slot_once(covered) => {
+                    if Instant::now() >= until {
+                        return Err(ShardError::Moving);
+                    }
+                    tokio::time::sleep(MOVE_PAUSE).await;
+                }
+                _ => return Ok(merge(parts, self.size, self.order(), missing)),
+            }
+        }
+    }
+
+    /// The first documents of each shard, by themselves.
+    pub(super) async fn of_each_shard(&self, cluster: &Cluster) -> Vec<(ShardId, Result<Page, ShardError>)> {
+        let answers = cluster.scatter(self, cluster.limits().call_timeout).await.answers;
+        let page = |answer: Option<(Coverage, Part)>| {
+            merge(answer.into_iter().map(|(_, part)| part).collect(), self.size, self.order(), Vec::new())
+        };
+        answers.into_iter().map(|(shard, answer)| (shard, answer.map(page))).collect()
+    }
+}
+
+impl ShardCall for ListAll<'_> {
+    type Output = (Coverage, Part);
+
+    async fn call(
+        &self,
+        connection: &mut PgConnection,
+        shard: ShardId,
+    ) -> Result<Option<(Coverage, Part)>, sqlx::Error> {
+        let statement = match self.order() {
+            Order::NewestFirst => include_str!("../../sql/records/list_newest.sql"),
+            Order::ByKey => include_str!("../../sql/records/list_by_key.sql"),
+        };
+        let rows = sqlx::query(statement)
+            .bind(self.collection.name.as_str())
+            .bind(self.order().start(self.after))
+            .bind(shard.to_sql())
+            .bind(self.size.rows())
+            .bind(page_bytes())
+            .fetch_all(connection)
+            .await?;
+        let Some(first) = rows.first() else { return Ok(None) };
+        let coverage = Coverage { slots: first.try_get(0)?, digest: first.try_get(1)?, others: first.try_get(2)? };
+        Ok(Some((coverage, part_in(&rows, 3)?)))
+    }
+}
+
+fn page_bytes() -> i64 {
+    i64::try_from(PAGE_BYTES).unwrap_or(i64::MAX)
+}
+
+/// The documents in the columns from `first` on: key, document, version and times, and how many there are.
+fn part_in(rows: &[PgRow], first: usize) -> Result<Part, sqlx::Error> {
+    let (mut records, mut count) = (Vec::with_capacity(rows.len()), 0);
+    for row in rows {
+        let Some(key) = row.try_get::<Option<&str>, _>(first)? else { continue };
+        records.extend(record_in(row, first + 1, key)?);
+        count = row.try_get(first + 5)?;
+    }
+    Ok(Part::of(records, count))
+}
+
+/// Puts the parts of the shards together to one page. It ends where a shard's part ends that has more: what that shard has
+/// next is not known.
+fn merge(parts: Vec<Part>, size: PageSize, order: Order, missing: Vec<ShardId>) -> Page {
+    let mut parts: Vec<_> = parts.into_iter().map(|part| (part.records.into_iter().peekable(), part.more)).collect();
+    let (mut records, mut bytes): (Vec<Record>, usize) = (Vec::new(), 0);
+    let more = loop {
+        if parts.iter_mut().any(|(left, more)| *more && left.peek().is_none()) {
+            break true;
+        }
+        let first = parts.iter_mut().filter(|(left, _)| left.len() > 0).reduce(|best, other| {
+            let is_before = match (other.0.peek(), best.0.peek()) {
+                (Some(other), Some(best)) if order == Order::NewestFirst => other.key > best.key,
+                (Some(other), Some(best)) => other.key < best.key,
+                _ => false,
+            };
+            if is_before { other } else { best }
+        });
+        let Some((left, _)) = first else { break false };
+        if records.len() >= size.get() || bytes >= PAGE_BYTES {
+            break true;
+        }
+        if let Some(record) = left.next() {
+            bytes += record.document.as_str().len();
+            records.push(record);
+        }
+    };
+    let next = records.last().filter(|_| more).map(|last| Cursor(last.key.clone()));
+    Page { records, next, missing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::Document;
+    use chrono::Utc;
+    use proptest::prelude::*;
+
+    fn record(key: &str, bytes: usize) -> Record {
+        let document = Document::read(format!("\"{}\"", "x".repeat(bytes)).as_bytes()).unwrap();
+        Record { key: key.into(), document, version: 1, created_at: Utc::now(), updated_at: Utc::now() }
+    }
+
+    proptest! {
+        /// Paging over shards that each give their own first documents shows every document once, in order.
+        #[test]
+        fn pages_show_everything_once(
+            keys in proptest::collection::btree_map("[a-z]{1,3}", 0..4_usize, 0..60),
+            size in 1..20_u16,
+            cut in 1..8_usize,
+            newest_first in any::<bool>(),
+        ) {
+            let size = PageSize::new(size).unwrap();
+            let order = if newest_first { Order::NewestFirst } else { Order::ByKey };
+            let mut expected: Vec<&String> = keys.keys().collect();
+            if newest_first { expected.reverse(); }
+            let (mut seen, mut after) = (Vec::new(), None::<String>);
+            loop {
+                let parts = (0..4).map(|shard| {
+                    let left: Vec<_> = expected.iter()
+                        .filter(|key| keys[**key] == shard)
+                        .filter(|key| after.as_ref().is_none_or(|after| if newest_first { *key < &after } else { *key > &after }))
+                        .take(size.get() + 1)
+                        .collect();
+                    let given = left.iter().take(cut).map(|key| record(key, 1)).collect();
+                    Part::of(given, i64::try_from(left.len()).unwrap())
+                });
+                let page = merge(parts.collect(), size, order, Vec::new());
+                prop_assert!(page.records.len() <= size.get());
+                seen.extend(page.records.iter().map(|record| record.key.to_string()));
+                match page.next {
+                    None => break,
+                    Some(cursor) => {
+                        prop_assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor.clone()));
+                        after = Some(cursor.0.to_string());
+                    }
+                }
+            }
+            prop_assert_eq!(seen.iter().collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn a_page_is_bounded_in_bytes() {
+        let parts = (0..8).map(|shard| {
+            let records = (0..3).map(|n| record(&format!("{n}{shard}"), 900_000)).collect();
+            Part::of(records, 3)
+        });
+        let page = merge(parts.collect(), PageSize::default(), Order::ByKey, Vec::new());
+        assert_eq!(page.records.len(), 3);
+        assert!(page.next.is_some());
+    }
+
+    #[test]
+    fn nonsense_is_no_cursor() {
+        for text in ["", "x", "!", "AA", "Af8", "AQA"] {
+            assert_eq!(Cursor::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Keyed documents: JSON in named collections, each spread over the shards by a key that it declares.
+//!
+//! ```text
+//! service → catalog (what collections there are)
+//!         → cached (documents in the cache)
+//!         → writer (group commit) ─┐
+//!         → list (pages)          ─┼→ store (statements) → shard
+//!         → load (streams)        ─┘
+//! ```
+
+mod cached;
+mod catalog;
+mod collection;
+mod document;
+mod error;
+mod list;
+mod load;
+mod model;
+mod service;
+mod store;
+mod writer;
+
+pub use collection::{Collection, CollectionName, KeyType, RecordsPerKey};
+pub use document::{Document, MAX_DOCUMENT_BYTES};
+pub use error::RecordError;
+pub use list::{Cursor, Page, PageSize};
+pub use load::{LoadedRecords, RecordLoad};
+pub use model::{Condition, Found, Record, Stored};
+pub use service::Records;

@@ -1,0 +1,308 @@
+//! What can be done with documents: the rules above the statements.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cached::{RecordCodec, cache_key};
+use super::catalog::Catalog;
+use super::collection::Place;
+use super::list::{ListAll, ListOfKey};
+use super::store::{Create, Delete, Deleted, Find, Looked, Replace, Replaced, Version};
+use super::writer::{Put, PutRecords, Writer, Written};
+use super::{
+    Collection, CollectionName, Condition, Cursor, Document, Found, Page, PageSize, Record, RecordError, RecordsPerKey,
+    Stored,
+};
+use crate::cache::{Cache, Mark};
+use crate::shard::{Cluster, Gather, IdClock, ShardError, ShardId, WriterLimits};
+use crate::wire::FieldFault;
+
+/// How often a patch is tried anew after somebody else changed the document meanwhile.
+const PATCH_TRIES: u32 = 20;
+
+/// The documents of all collections.
+pub struct Records {
+    cluster: Arc<Cluster>,
+    cache: Arc<Cache>,
+    catalog: Catalog,
+    writer: Writer,
+    reader: Gather<Find>,
+    ids: IdClock,
+}
+
+impl Records {
+    /// Starts the writers and readers, which end when the cluster shuts down.
+    #[must_use]
+    pub fn start(cluster: Arc<Cluster>, cache: Arc<Cache>, limits: WriterLimits) -> Self {
+        let catalog = Catalog::new(Arc::clone(&cluster));
+        let for_writers = Arc::clone(&cache);
+        let writer = Writer::start(Arc::clone(&cluster), limits, move || PutRecords::new(&for_writers));
+        let reader = Gather::start(Arc::clone(&cluster));
+        Self { cluster, cache, catalog, writer, reader, ids: IdClock::default() }
+    }
+
+    /// The collections that there are, in the order of their names.
+    ///
+    /// # Errors
+    /// If no shard answers.
+    pub async fn collections(&self) -> Result<Vec<Arc<Collection>>, RecordError> {
+        self.catalog.refresh(Duration::ZERO).await?;
+        Ok(self.catalog.all())
+    }
+
+    /// The collection of this name.
+    ///
+    /// # Errors
+    /// `NoCollection`, or a shard's error if none answers.
+    pub async fn collection(&self, name: &CollectionName) -> Result<Arc<Collection>, RecordError> {
+        self.catalog.get(name).await
+    }
+
+    /// Declares a collection on every shard; true if it is new. Declaring it again as it is changes nothing.
+    ///
+    /// # Errors
+    /// `CollectionDiffers`, or a shard's error: every shard must be there.
+    pub async fn declare(&self, collection: Collection) -> Result<bool, RecordError> {
+        self.catalog.declare(collection).await
+    }
+
+    /// The document under a key.
+    ///
+    /// # Errors
+    /// `NotFound`, or the shard's error.
+    pub async fn find(&self, collection: &Arc<Collection>, key: &str) -> Result<Found, RecordError> {
+        self.find_at(collection, &collection.locate(key)?).await
+    }
+
+    async fn find_at(&self, collection: &Arc<Collection>, place: &Place) -> Result<Found, RecordError> {
+        let codec = RecordCodec { key: &place.key };
+        let load = self.load(collection, place);
+        let found = Box::pin(self.cache.read(&cache_key(collection, place), &codec, load)).await?;
+        let record = found.value.ok_or_else(|| not_found(collection, place))?;
+        Ok(Found { record, shard: found.shard, from_cache: found.from_cache })
+    }
+
+    /// The document as its shard has it.
+    async fn load(&self, collection: &Arc<Collection>, place: &Place) -> Result<(ShardId, Option<Record>), ShardError> {
+        let find = || Find { collection: Arc::clone(collection), place: place.clone() };
+        let (mut shard, mut looked) = self.reader.read(find()).await?;
+        if matches!(looked, Looked::Large) {
+            (shard, looked) = self.cluster.run(place.slot, &find()).await?;
+        }
+        match looked {
+            Looked::Found(record) => Ok((shard, record)),
+            Looked::Large => Ok((shard, None)), // never: alone it is read whatever its size
+        }
+    }
+
+    /// Stores a new document, by the field that holds its shard key; gives where.
+    ///
+    /// # Errors
+    /// `Exists` if its key is taken, `Field` if the field is wrong; otherwise the shard's error, after which it may be
+    /// stored all the same.
+    pub async fn create(&self, collection: &Arc<Collection>, document: Document) -> Result<Stored, RecordError> {
+        let place = collection.place_new(&document, &self.ids)?;
+        match collection.records_per_key {
+            RecordsPerKey::One => self.put_at(collection, place, document, Condition::Absent).await,
+            // Nobody else has its key.
+            RecordsPerKey::Many => self.put_at(collection, place, document, Condition::Any).await,
+        }
+    }
+
+    /// Stores a document under a key, in place of what is there, if that is as the condition says. Where keys are minted,
+    /// there must be a document to replace.
+    ///
+    /// # Errors
+    /// `NotFound`, `Exists`, `Changed` if the condition does not hold; `KeyFixed` if the document names another shard
+    /// key; otherwise the shard's error, after which it may be stored all the same.
+    pub async fn put(
+        &self,
+        collection: &Arc<Collection>,
+        key: &str,
+        document: Document,
+        condition: Condition,
+    ) -> Result<Stored, RecordError> {
+        let mut place = collection.locate(key)?;
+        collection.settle(&mut place, &document)?;
+        let condition = match (collection.records_per_key, condition) {
+            (RecordsPerKey::Many, Condition::Any) => Condition::Present,
+            (RecordsPerKey::Many, Condition::Absent) => {
+                let why = format!("keys of {} are minted; use POST to create a document", collection.name);
+                return Err(FieldFault::new("If-None-Match", why).into());
+            }
+            (_, condition) => condition,
+        };
+        self.put_at(collection, place, document, condition).await
+    }
+
+    pub(super) async fn put_at(
+        &self,
+        collection: &Arc<Collection>,
+        place: Place,
+        document: Document,
+        condition: Condition,
+    ) -> Result<Stored, RecordError> {
+        match condition {
+            Condition::Any => {
+                let put = Put { collection: Arc::clone(collection), place, document };
+                let (shard, put, Written { state, created }) = self.writer.write(put).await?;
+                Ok(stored(put.place, shard, state, created))
+            }
+            Condition::Absent => {
+                let call = Create { collection: &collection.name, place: &place, document: &document };
+                let mark = self.cache.before_write(vec![cache_key(collection, &place)]).await;
+                let (shard, state) = self.cluster.run(place.slot, &call).await?;
+                after(mark, state.is_some()).await?;
+                let taken = || RecordError::Exists { collection: collection.name.clone(), key: place.key.clone() };
+                let state = state.ok_or_else(taken)?;
+                Ok(stored(place, shard, state, true))
+            }
+            Condition::Present | Condition::Version(_) => {
+                let (shard, state) = self.replace(collection, &place, &document, condition).await?;
+                Ok(stored(place, shard, state, false))
+            }
+        }
+    }
+
+    async fn replace(
+        &self,
+        collection: &Collection,
+        place: &Place,
+        document: &Document,
+        condition: Condition,
+    ) -> Result<(ShardId, Version), RecordError> {
+        let call = Replace { collection: &collection.name, place, document, expected: condition.version() };
+        let mark = self.cache.before_write(vec![cache_key(collection, place)]).await;
+        let (shard, outcome) = self.cluster.run(place.slot, &call).await?;
+        after(mark, matches!(outcome, Replaced::Done(_))).await?;
+        match (shard, outcome) {
+            (shard, Replaced::Done(state)) => Ok((shard, state)),
+            (_, Replaced::Changed(found)) => Err(RecordError::Changed { found: Some(found) }),
+            (_, Replaced::OtherKey) => Err(RecordError::KeyFixed),
+            (_, Replaced::Missing) if condition == Condition::Present => Err(not_found(collection, place)),
+            (_, Replaced::Missing) => Err(RecordError::Changed { found: None }),
+        }
+    }
+
+    /// Changes a document by a patch (JSON Merge Patch, RFC 7396), and gives what it is now.
+    ///
+    /// # Errors
+    /// `NotFound`; `Changed` if it is not in the version that the condition names; `Contended` if others change it all
+    /// the time; otherwise the shard's error, after which it may be changed all the same.
+    pub async fn patch(
+        &self,
+        collection: &Arc<Collection>,
+        key: &str,
+        patch: &Document,
+        condition: Condition,
+    ) -> Result<Found, RecordError> {
+        let mut place = collection.locate(key)?;
+        for _ in 0..PATCH_TRIES {
+            // From the shard: a cached one may be about to change.
+            let (_, record) = self.load(collection, &place).await?;
+            let mut record = record.ok_or_else(|| not_found(collection, &place))?;
+            if condition.version().is_some_and(|version| version != record.version) {
+                return Err(RecordError::Changed { found: Some(record.version) });
+            }
+            let document = record.document.merged(patch)?;
+            collection.settle(&mut place, &document)?;
+            match self.replace(collection, &place, &document, Condition::Version(record.version)).await {
+                Ok((shard, state)) => {
+                    record.document = document;
+                    record.version = state.version;
+                    record.updated_at = state.updated_at;
+                    return Ok(Found { record, shard, from_cache: false });
+                }
+                Err(RecordError::Changed { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(RecordError::Contended)
+    }
+
+    /// Deletes a document; gives where it was.
+    ///
+    /// # Errors
+    /// `NotFound`; `Changed` if it is not in the version that the condition names; otherwise the shard's error, after
+    /// which it may be deleted all the same.
+    pub async fn delete(
+        &self,
+        collection: &Arc<Collection>,
+        key: &str,
+        condition: Condition,
+    ) -> Result<ShardId, RecordError> {
+        let place = collection.locate(key)?;
+        let call = Delete { collection: &collection.name, place: &place, expected: condition.version() };
+        let mark = self.cache.before_write(vec![cache_key(collection, &place)]).await;
+        let (shard, outcome) = self.cluster.run(place.slot, &call).await?;
+        after(mark, matches!(outcome, Deleted::Done)).await?;
+        match (shard, outcome) {
+            (shard, Deleted::Done) => Ok(shard),
+            (_, Deleted::Changed(found)) => Err(RecordError::Changed { found: Some(found) }),
+            (_, Deleted::Missing) => Err(not_found(collection, &place)),
+        }
+    }
+
+    /// A page of a collection: the documents of one shard key, or all.
+    ///
+    /// # Errors
+    /// `Field` if the shard key cannot be one; a shard's error if none answered that was asked.
+    pub async fn list(
+        &self,
+        collection: &Arc<Collection>,
+        shard_key: Option<&str>,
+        size: PageSize,
+        after: Option<&Cursor>,
+    ) -> Result<Page, RecordError> {
+        let Some(key) = shard_key else {
+            return Ok(ListAll { collection, after, size }.page(&self.cluster).await?);
+        };
+        let place = collection.place_of(key).map_err(|fault| FieldFault::new("shard_key", fault.reason))?;
+        match collection.records_per_key {
+            RecordsPerKey::Many => {
+                let (_, page) = ListOfKey { collection, place: &place, after, size }.page(&self.cluster).await?;
+                Ok(page)
+            }
+            RecordsPerKey::One => {
+                let found = match self.find_at(collection, &place).await {
+                    Ok(found) => Some(found.record),
+                    Err(RecordError::NotFound { .. }) => None,
+                    Err(error) => return Err(error),
+                };
+                Ok(Page { records: found.into_iter().collect(), next: None, missing: Vec::new() })
+            }
+        }
+    }
+
+    /// The first documents of a collection on each shard, to look at.
+    pub async fn of_each_shard(
+        &self,
+        collection: &Collection,
+        size: PageSize,
+    ) -> Vec<(ShardId, Result<Page, ShardError>)> {
+        ListAll { collection, after: None, size }.of_each_shard(&self.cluster).await
+    }
+
+    /// Where a new document would go, for a load.
+    pub(super) fn place_new(&self, collection: &Collection, document: &Document) -> Result<Place, FieldFault> {
+        collection.place_new(document, &self.ids)
+    }
+}
+
+/// After the shard's answer: a change is told only when no cache shows the document as it was before.
+async fn after(mark: Mark, changed: bool) -> Result<(), ShardError> {
+    if changed {
+        return mark.settle().await;
+    }
+    mark.release();
+    Ok(())
+}
+
+fn stored(place: Place, shard: ShardId, state: Version, created: bool) -> Stored {
+    let Version { version, created_at, updated_at } = state;
+    Stored { key: place.key, shard, created, version, created_at, updated_at }
+}
+
+fn not_found(collection: &Collection, place: &Place) -> RecordError {
+    RecordError::NotFound { collection: collection.name.clone(), key: place.key.clone() }
+}

@@ -1,0 +1,101 @@
+//! Single documents that come at the same time, stored by one statement; see [`GroupCommit`].
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sqlx::Row as _;
+use sqlx::postgres::{PgBindIterExt, PgConnection};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::cached::cache_key;
+use super::collection::Place;
+use super::store::Version;
+use super::{Collection, Document};
+use crate::cache::{Cache, Mark};
+use crate::shard::{BatchWrite, GroupCommit, Slot};
+
+/// The lanes of all shards.
+pub(super) type Writer = GroupCommit<PutRecords>;
+
+/// A document to be stored in place of what is under its key.
+pub(super) struct Put {
+    pub(super) collection: Arc<Collection>,
+    pub(super) place: Place,
+    pub(super) document: Document,
+}
+
+impl Put {
+    fn id(&self) -> (&str, &str) {
+        (self.collection.name.as_str(), &self.place.key)
+    }
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) state: Version,
+    pub(super) created: bool,
+}
+
+/// Stores each document; the last of those that come for one key at the same time stays.
+pub(super) struct PutRecords {
+    cache: Arc<Cache>,
+    /// Until the last write is answered, the cache must be there.
+    _writer: TaskTrackerToken,
+}
+
+impl PutRecords {
+    pub(super) fn new(cache: &Arc<Cache>) -> Self {
+        Self { cache: Arc::clone(cache), _writer: cache.writer() }
+    }
+}
+
+impl BatchWrite for PutRecords {
+    type Row = Put;
+    type Answer = Written;
+    type Mark = Mark;
+
+    fn slot(put: &Put) -> Slot {
+        put.place.slot
+    }
+
+    fn order(a: &Put, b: &Put) -> Ordering {
+        a.id().cmp(&b.id())
+    }
+
+    async fn before(&self, puts: &[&Put]) -> Mark {
+        self.cache.before_write(puts.iter().map(|put| cache_key(&put.collection, &put.place)).collect()).await
+    }
+
+    async fn store(connection: &mut PgConnection, puts: &[&Put]) -> Result<Vec<Written>, sqlx::Error> {
+        // Writes of one key lie side by side, in the order in which they came.
+        let last: Vec<&Put> = puts.chunk_by(|a, b| a.id() == b.id()).filter_map(|same| same.last().copied()).collect();
+        let rows = sqlx::query(include_str!("../../sql/records/put_batch.sql"))
+            .bind(last.iter().map(|put| put.collection.name.as_str()).bind_iter())
+            .bind(last.iter().map(|put| &*put.place.key).bind_iter())
+            .bind(last.iter().map(|put| put.place.slot.to_sql()).bind_iter())
+            .bind(last.iter().map(|put| put.place.shard_key.as_deref()).bind_iter())
+            .bind(last.iter().map(|put| put.document.as_str()).bind_iter())
+            .fetch_all(connection)
+            .await?;
+        let mut written: HashMap<(&str, &str), Written> = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            let (state, created) = (Version::in_row(row, 2)?, row.try_get(5)?);
+            written.insert((row.try_get(0)?, row.try_get(1)?), Written { state, created });
+        }
+        let answers = puts.chunk_by(|a, b| a.id() == b.id()).filter_map(|same| {
+            let last = *written.get(&same.first()?.id())?;
+            Some((0..same.len()).map(move |place| answer(last, place, same.len())))
+        });
+        Ok(answers.flatten().collect())
+    }
+}
+
+/// The answer to one of several writes of a key that were made at once. All but the last were overwritten as soon as they
+/// were made: their version is one that the document does not have any more.
+fn answer(last: Written, place: usize, writes: usize) -> Written {
+    let (is_first, is_last) = (place == 0, place + 1 == writes);
+    let version = if is_last { last.state.version } else { last.state.version - 1 };
+    Written { state: Version { version, ..last.state }, created: last.created && is_first }
+}

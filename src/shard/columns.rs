@@ -1,0 +1,29 @@
+//! Columns of rows, read faster than the driver does it.
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgRow;
+use sqlx::{Row as _, ValueRef as _};
+
+/// Microseconds from 1970 to the time that PostgreSQL counts from, the beginning of 2000.
+const YEAR_2000: i64 = 946_684_800_000_000;
+
+/// A column's time. sqlx takes it apart into a date, a time of day and an offset, and puts it together again; a page has
+/// sixty.
+pub(crate) fn time_in(row: &PgRow, column: usize) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    let value = row.try_get_raw(column)?;
+    if value.is_null() {
+        return Ok(None);
+    }
+    let micros: Option<i64> = value.as_bytes().ok().and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
+    let time = micros.and_then(|micros| micros.checked_add(YEAR_2000)).and_then(DateTime::from_timestamp_micros);
+    time.map(Some).ok_or_else(|| faulty(column))
+}
+
+fn faulty(column: usize) -> sqlx::Error {
+    sqlx::Error::Decode(format!("column {column} holds no time that can be told").into())
+}
+
+/// A column's time, which is never null.
+pub(crate) fn time_at(row: &PgRow, column: usize) -> Result<DateTime<Utc>, sqlx::Error> {
+    time_in(row, column)?.ok_or_else(|| faulty(column))
+}

@@ -1,0 +1,73 @@
+//! Zero stale reads, with delayed answers of the cache, cut links, frozen programs, a cache that is emptied and killed.
+//! tests/chaos/run has the long form.
+
+use crate::support::api::Api;
+use crate::support::cache::{TestCache, hits, until_in_use, url_of};
+use crate::support::moves::Move;
+use crate::support::proxy::{Mode, Proxy};
+use crate::support::race::Race;
+use crate::support::servers::TestCluster;
+
+const PROGRAMS: usize = 3;
+const USERS: i64 = 6;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_read_is_older_than_the_last_acknowledged_write() {
+    let (cluster, mut cache) = (TestCluster::migrated(2).await, TestCache::start().await);
+    let (mut proxies, mut apis) = (Vec::new(), Vec::new());
+    for _ in 0..PROGRAMS {
+        let proxy = Proxy::start(cache.server.port()).await;
+        apis.push(Api::start_with(&cluster, &[("REDIS_URL", &url_of(proxy.port()))]).await);
+        proxies.push(proxy);
+    }
+    let bases: Vec<_> = apis.iter().map(|api| api.base().to_owned()).collect();
+    let race = Race::start(&bases, 0..USERS).await;
+    let in_use = async || {
+        for api in &apis {
+            until_in_use(api, 100).await;
+        }
+    };
+    in_use().await;
+    race.progress(2_000).await;
+    // Answers that are late, so that values are on their way while others write.
+    proxies[1].set(Mode::Slow(12));
+    race.progress(1_000).await;
+    cache.server.command("FLUSHALL").unwrap();
+    race.progress(300).await;
+    proxies[1].set(Mode::Pass);
+
+    // One program is frozen while another one is cut off, and goes on.
+    apis[2].pause();
+    proxies[0].set(Mode::Refuse);
+    race.progress(50).await;
+    apis[2].resume();
+    race.writes(60).await;
+    proxies[0].set(Mode::Pass);
+    in_use().await;
+
+    // A slot changes hands, there and back, while the cache is in use.
+    Move::new(&cluster, &[0, 2], 0, 1).await.run().await;
+    race.writes(40).await;
+    Move::new(&cluster, &[0, 2], 1, 0).await.run().await;
+    race.writes(40).await;
+
+    // A link falls silent; then the server is killed and comes back empty.
+    proxies[1].set(Mode::BlackHole);
+    race.writes(60).await;
+    cache.server.kill();
+    race.writes(60).await;
+    proxies[1].set(Mode::Pass);
+    cache.server.start().await.unwrap();
+    in_use().await;
+    race.progress(1_000).await;
+
+    let seen = race.stop().await;
+    seen.assert_never_stale();
+    seen.assert_no_failure();
+    let mut hit = 0;
+    for api in &apis {
+        hit += hits(api).await;
+    }
+    println!("{} operations, {hit} hits", seen.operations());
+    assert!(hit > 100, "the cache was hardly used: {hit} hits of {}", seen.operations());
+}

@@ -1,0 +1,67 @@
+//! Cache servers of a test's own, and what a program says of its cache.
+
+use reqwest::StatusCode;
+use shardrive::local::{CacheServer, free_port};
+use tempfile::TempDir;
+
+use super::api::Api;
+use super::poll;
+
+/// A Redis or Valkey server on a free port.
+pub struct TestCache {
+    pub server: CacheServer,
+    _folder: TempDir,
+}
+
+impl TestCache {
+    /// Starts a server. A machine that runs the tests has one: scripts/setup sees to it.
+    pub async fn start() -> Self {
+        let program = CacheServer::program().expect("redis-server or valkey-server; run scripts/setup test");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap();
+        let mut server = CacheServer::new(program, path, free_port().unwrap());
+        // Between the look for a free port and the start another test may take it.
+        while let Err(error) = server.start().await {
+            assert!(error.to_string().contains("in use"), "{error}");
+            server.set_port(free_port().unwrap());
+        }
+        Self { server, _folder: folder }
+    }
+
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+}
+
+/// A port's URL, for a proxy in front of a server.
+pub fn url_of(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}")
+}
+
+pub async fn hits(api: &Api) -> u64 {
+    api.get_json("/stats").await.1["cache_hits"].as_u64().unwrap()
+}
+
+pub async fn misses(api: &Api) -> u64 {
+    api.get_json("/stats").await.1["cache_misses"].as_u64().unwrap()
+}
+
+/// Waits until reads of this user come from the cache.
+pub async fn until_in_use(api: &Api, user: i64) {
+    poll::until("a hit", async || {
+        let before = hits(api).await;
+        assert_eq!(api.get(&format!("/query/{user}")).await.status(), StatusCode::OK);
+        if hits(api).await > before { Ok(()) } else { Err(api.get_json("/health").await.1) }
+    })
+    .await;
+}
+
+/// Waits until the program says this of its cache.
+pub async fn until_says(api: &Api, word: &str) {
+    poll::until(word, async || {
+        let (status, health) = api.get_json("/health").await;
+        assert_eq!((status, health["status"].as_str()), (StatusCode::OK, Some("healthy")), "a cache is no shard");
+        if health["cache"] == word { Ok(()) } else { Err(health) }
+    })
+    .await;
+}

@@ -1,0 +1,212 @@
+//! The oracle of the cache: many writers and readers on few files, through several programs. A read that starts after a
+//! write was acknowledged must show that write.
+//!
+//! Each file has one writer, who counts its size up. Files of one user are on one page, so that several writers change
+//! what is kept under one key. What a page must show at least is noted before the page is asked for.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rand::Rng;
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::api::client;
+use super::poll;
+
+/// Files of one user.
+const FILES: usize = 2;
+/// Writes of one file without a rest.
+const BURST: i64 = 5;
+/// How long a rest is at most, in breaths.
+const RESTS: u32 = 40;
+/// Readers for each user.
+const READERS: usize = 4;
+
+/// One file and what is known of its size.
+struct Tracked {
+    user: i64,
+    id: Uuid,
+    acknowledged: AtomicI64,
+    sent: AtomicI64,
+}
+
+/// What was seen.
+#[derive(Default)]
+pub struct Seen {
+    pub reads: AtomicU64,
+    pub writes: AtomicU64,
+    /// Requests that were answered by an error.
+    pub failures: Mutex<Vec<String>>,
+    /// Answers that must never be given.
+    pub stale: Mutex<Vec<String>>,
+}
+
+impl Seen {
+    /// Panics if any answer was stale.
+    pub fn assert_never_stale(&self) {
+        let stale = self.stale.lock().unwrap();
+        assert!(stale.is_empty(), "{} stale answers, the first: {:?}", stale.len(), stale.first());
+    }
+
+    /// Panics if any request failed.
+    pub fn assert_no_failure(&self) {
+        let failures = self.failures.lock().unwrap();
+        assert!(failures.is_empty(), "{} failures, the first: {:?}", failures.len(), failures.first());
+    }
+
+    pub fn operations(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed) + self.writes.load(Ordering::Relaxed)
+    }
+}
+
+/// Writers and readers that run until they are told to stop.
+pub struct Race {
+    stop: Arc<AtomicBool>,
+    seen: Arc<Seen>,
+    tasks: JoinSet<()>,
+}
+
+/// What every task works with.
+#[derive(Clone)]
+struct Shared {
+    client: Client,
+    bases: Arc<Vec<String>>,
+    stop: Arc<AtomicBool>,
+    seen: Arc<Seen>,
+}
+
+impl Shared {
+    fn base(&self) -> &str {
+        &self.bases[rand::rng().random_range(0..self.bases.len())]
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    async fn fail(&self, what: &str, answer: String) {
+        self.seen.failures.lock().unwrap().push(format!("{what}: {answer}"));
+        // A write of which nobody knows whether it happened must not happen after the next one: then the database itself
+        // would go back.
+        poll::delay(Duration::from_millis(500)).await;
+    }
+}
+
+impl Race {
+    /// Stores files for these users, and begins.
+    pub async fn start(bases: &[String], users: impl Iterator<Item = i64>) -> Self {
+        let shared =
+            Shared { client: client(), bases: Arc::new(bases.to_vec()), stop: Arc::default(), seen: Arc::default() };
+        let mut tasks = JoinSet::new();
+        for user in users {
+            let mut files = Vec::new();
+            for number in 0..FILES {
+                let body = json!({"user_id": user, "file_name": format!("race-{number}"), "size_bytes": 0});
+                let stored = shared.client.post(format!("{}/ingest", bases[0])).json(&body).send().await.unwrap();
+                let stored: Value = stored.json().await.unwrap();
+                let id = stored["data"]["file_id"].as_str().unwrap().parse().unwrap();
+                files.push(Tracked { user, id, acknowledged: AtomicI64::new(0), sent: AtomicI64::new(0) });
+            }
+            let files = Arc::new(files);
+            for file in 0..FILES {
+                tasks.spawn(write(shared.clone(), Arc::clone(&files), file));
+            }
+            for _ in 0..READERS {
+                tasks.spawn(read(shared.clone(), Arc::clone(&files)));
+            }
+        }
+        Self { stop: shared.stop, seen: shared.seen, tasks }
+    }
+
+    /// Waits for `more` further answers.
+    pub async fn progress(&self, more: u64) {
+        let from = self.seen.operations();
+        poll::until("further answers", async || {
+            let now = self.seen.operations();
+            if now >= from + more {
+                Ok(())
+            } else {
+                Err((now - from, self.seen.failures.lock().unwrap().last().cloned()))
+            }
+        })
+        .await;
+    }
+
+    /// Waits for `more` further acknowledged writes.
+    pub async fn writes(&self, more: u64) {
+        let from = self.seen.writes.load(Ordering::Relaxed);
+        poll::until("further writes", async || {
+            let now = self.seen.writes.load(Ordering::Relaxed);
+            if now >= from + more {
+                Ok(())
+            } else {
+                Err((now - from, self.seen.failures.lock().unwrap().last().cloned()))
+            }
+        })
+        .await;
+    }
+
+    /// Stops all tasks after the request that each is at.
+    pub async fn stop(self) -> Arc<Seen> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.tasks.join_all().await;
+        self.seen
+    }
+}
+
+async fn write(shared: Shared, files: Arc<Vec<Tracked>>, number: usize) {
+    let file = &files[number];
+    while shared.goes_on() {
+        let size = file.sent.fetch_add(1, Ordering::SeqCst) + 1;
+        let request = shared.client.patch(format!("{}/files/{}", shared.base(), file.id));
+        match request.json(&json!({"size_bytes": size})).send().await {
+            Ok(answer) if answer.status() == StatusCode::OK => {
+                file.acknowledged.store(size, Ordering::SeqCst);
+                shared.seen.writes.fetch_add(1, Ordering::Relaxed);
+                // Bursts, and then a rest, so that pages are kept for a while.
+                if size % BURST == 0 {
+                    let rest = rand::random_range(1..RESTS);
+                    for _ in 0..rest {
+                        poll::breathe().await;
+                    }
+                }
+            }
+            Ok(answer) => shared.fail("write", answer.text().await.unwrap_or_default()).await,
+            Err(error) => shared.fail("write", error.to_string()).await,
+        }
+    }
+}
+
+async fn read(shared: Shared, files: Arc<Vec<Tracked>>) {
+    let user = files[0].user;
+    while shared.goes_on() {
+        let least: Vec<i64> = files.iter().map(|file| file.acknowledged.load(Ordering::SeqCst)).collect();
+        let base = shared.base();
+        let page: Value = match shared.client.get(format!("{base}/query/{user}")).send().await {
+            Ok(answer) if answer.status() == StatusCode::OK => answer.json().await.unwrap_or_default(),
+            Ok(answer) => {
+                shared.fail("read", answer.text().await.unwrap_or_default()).await;
+                continue;
+            }
+            Err(error) => {
+                shared.fail("read", error.to_string()).await;
+                continue;
+            }
+        };
+        shared.seen.reads.fetch_add(1, Ordering::Relaxed);
+        for (file, least) in files.iter().zip(least) {
+            let id = file.id.to_string();
+            let found = page["files"].as_array().into_iter().flatten().find(|found| found["file_id"] == id.as_str());
+            let size = found.and_then(|found| found["size_bytes"].as_i64());
+            let most = file.sent.load(Ordering::SeqCst);
+            if size.is_none_or(|size| size < least || size > most) {
+                let fault = format!("user {user} at {base}: {size:?} is not from {least} to {most}");
+                shared.seen.stale.lock().unwrap().push(fault);
+            }
+        }
+    }
+}
