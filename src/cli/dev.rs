@@ -24,6 +24,9 @@ pub(super) struct Dev {
     /// How many shards there are, each a PostgreSQL server. A folder keeps its number.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: u16,
+    /// Further servers, whose databases can be added as shards later. They stay with the folder.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=16))]
+    pub spare: u16,
     /// Where the servers keep their data.
     #[arg(long, value_name = "FOLDER", default_value = "./.shardrive")]
     pub dir: PathBuf,
@@ -58,13 +61,13 @@ async fn serve_cluster(args: &Dev, cluster: &LocalCluster, cache: Option<&CacheS
     let listening = |addresses: &[SocketAddr]| {
         // Port 0 takes any free one.
         let bind = addresses.first().copied().unwrap_or(args.bind);
-        print(&welcome(args, bind, cluster.servers(), cache));
+        print(&welcome(args, bind, cluster.servers(), cache, &cluster.spare_urls()));
     };
     Box::pin(serve(settings, stop_signal()?, Testing::default(), listening)).await
 }
 
 async fn prepare(args: &Dev) -> Result<(LocalCluster, Option<CacheServer>), CliError> {
-    let cluster = LocalCluster::start(&args.dir, usize::from(args.shards)).await?;
+    let cluster = LocalCluster::start(&args.dir, usize::from(args.shards), usize::from(args.spare)).await?;
     // Our own URLs are well-formed; one that were not would be missed by the set-up at once.
     let options: Vec<_> = cluster.urls().iter().filter_map(|url| ShardOptions::parse(url).ok()).collect();
     if let Err(error) = migrate(&options, CONNECT_TIMEOUT).await {
@@ -116,13 +119,28 @@ fn print(text: &str) {
 }
 
 /// What there is now, and what to try first.
-fn welcome(args: &Dev, bind: SocketAddr, servers: &[PostgresServer], cache: Option<&CacheServer>) -> String {
-    let ports: Vec<_> = servers.iter().map(PostgresServer::port).collect();
+fn welcome(
+    args: &Dev,
+    bind: SocketAddr,
+    servers: &[PostgresServer],
+    cache: Option<&CacheServer>,
+    spare: &[String],
+) -> String {
+    let shards = servers.len().saturating_sub(spare.len());
+    let ports: Vec<_> = servers.iter().take(shards).map(PostgresServer::port).collect();
     let psql = servers.first().map_or_else(|| "psql".to_owned(), |server| server.psql().display().to_string());
-    describe(bind, &ports, &psql, &args.dir.display().to_string(), cache.map(CacheServer::url).as_deref())
+    let cache = cache.map(CacheServer::url);
+    describe(bind, &ports, &psql, &args.dir.display().to_string(), cache.as_deref(), spare)
 }
 
-fn describe(bind: SocketAddr, ports: &[u16], psql: &str, folder: &str, cache: Option<&str>) -> String {
+fn describe(
+    bind: SocketAddr,
+    ports: &[u16],
+    psql: &str,
+    folder: &str,
+    cache: Option<&str>,
+    spare: &[String],
+) -> String {
     let reached = match bind.ip() {
         ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         ip => ip,
@@ -138,6 +156,9 @@ fn describe(bind: SocketAddr, ports: &[u16], psql: &str, folder: &str, cache: Op
         let database = database_name(shard);
         line(format_args!("  shard {shard}  {psql} postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}"));
     }
+    for url in spare {
+        line(format_args!("  spare    {url}"));
+    }
     if let Some(cache) = cache {
         line(format_args!("  cache    {cache}"));
     }
@@ -149,6 +170,13 @@ fn describe(bind: SocketAddr, ports: &[u16], psql: &str, folder: &str, cache: Op
         "  curl -X POST '{api}/ingest' -H 'Content-Type: application/json' \
          -d '{{\"user_id\":123,\"file_name\":\"my_document.txt\"}}'"
     ));
+    if let Some(url) = spare.first() {
+        line(format_args!("\nOne more shard:\n"));
+        line(format_args!(
+            "  curl -X POST '{api}/admin/shards' -H 'Content-Type: application/json' -d '{{\"url\":\"{url}\"}}'"
+        ));
+        line(format_args!("  curl -X POST '{api}/admin/rebalance' -H 'Content-Type: application/json' -d '{{}}'"));
+    }
     if usize::from(SLOT_COUNT).is_multiple_of(ports.len().max(1)) {
         line(format_args!(
             "\nA user is on shard user_id mod {}. Ctrl-C stops everything; the data stays.\n",
@@ -167,7 +195,9 @@ mod tests {
     #[test]
     fn the_first_steps_name_what_runs() {
         let bind = "0.0.0.0:8000".parse().unwrap();
-        let text = describe(bind, &[5432, 5440], "/opt/bin/psql", "./.shardrive", Some("redis://127.0.0.1:6381"));
+        let spare = ["postgres://spare".to_owned()];
+        let text =
+            describe(bind, &[5432, 5440], "/opt/bin/psql", "./.shardrive", Some("redis://127.0.0.1:6381"), &spare);
         for part in [
             "with 2 shards",
             "http://127.0.0.1:8000/docs",
@@ -175,9 +205,11 @@ mod tests {
             r#"-d '{"user_id":123,"file_name":"my_document.txt"}'"#,
             "cache    redis://127.0.0.1:6381\n",
             "user_id mod 2.",
+            "spare    postgres://spare",
+            r#"/admin/shards' -H 'Content-Type: application/json' -d '{"url":"postgres://spare"}'"#,
         ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
-        assert!(!describe(bind, &[1; 11], "psql", ".", None).contains("mod"));
+        assert!(!describe(bind, &[1; 11], "psql", ".", None, &[]).contains("mod"));
     }
 }

@@ -18,25 +18,31 @@ const PORT_TRIES: usize = 5;
 #[derive(Debug)]
 pub struct LocalCluster {
     servers: Vec<PostgresServer>,
+    shards: usize,
     /// Held until the end: one program at a time uses a folder.
     _lock: File,
 }
 
 impl LocalCluster {
-    /// Makes what is missing in the folder, and starts `shards` servers, each with its database.
+    /// Makes what is missing in the folder, and starts `shards` servers, each with its database. Behind them come `spare`
+    /// further ones, and those that an earlier start made so: databases that may have become shards since.
     ///
     /// # Errors
     /// `InUse`, `OtherCount`, or what kept a server from starting.
-    pub async fn start(folder: &Path, shards: usize) -> Result<Self, LocalError> {
+    pub async fn start(folder: &Path, shards: usize, spare: usize) -> Result<Self, LocalError> {
         std::fs::create_dir_all(folder).map_err(LocalError::at(folder))?;
         let folder = folder.canonicalize().map_err(LocalError::at(folder))?;
         let lock = try_lock(&folder.join("lock"))?.ok_or_else(|| LocalError::InUse(folder.clone()))?;
         check_count(&folder, shards)?;
 
         let account = Account::find()?;
-        let mut servers = Vec::with_capacity(shards);
-        let mut ports = Vec::with_capacity(shards);
-        for shard in 0..shards {
+        let mut count = shards + spare;
+        while home(&folder, count).exists() {
+            count += 1;
+        }
+        let mut servers = Vec::with_capacity(count);
+        let mut ports = Vec::with_capacity(count);
+        for shard in 0..count {
             let home = home(&folder, shard);
             let data = home.join("data");
             let binaries = Binaries::find_for(&data)?;
@@ -58,7 +64,7 @@ impl LocalCluster {
             }
         }))
         .await?;
-        Ok(Self { servers, _lock: lock })
+        Ok(Self { servers, shards, _lock: lock })
     }
 
     /// The servers, in the order of their shards.
@@ -70,7 +76,17 @@ impl LocalCluster {
     /// The URL of each shard's database.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
-        self.servers.iter().enumerate().map(|(shard, server)| server.url(&database_name(shard))).collect()
+        self.all_urls().take(self.shards).collect()
+    }
+
+    /// The URLs of the further databases.
+    #[must_use]
+    pub fn spare_urls(&self) -> Vec<String> {
+        self.all_urls().skip(self.shards).collect()
+    }
+
+    fn all_urls(&self) -> impl Iterator<Item = String> {
+        self.servers.iter().enumerate().map(|(shard, server)| server.url(&database_name(shard)))
     }
 
     /// Stops all servers in good order.

@@ -89,7 +89,10 @@ pub(super) async fn hand_over(
         }
     };
     let epoch = from.owners(&job.slots).await?.into_iter().map(|(_, epoch)| epoch).max().unwrap_or(0) + 1;
-    give(job, from, to, epoch, &totals, Some((testing, &mut clock))).await?;
+    if !give(job, from, to, epoch, &totals, Some((testing, &mut clock, begun + limit))).await? {
+        set_hold(job, from, false).await?;
+        return Ok(Handover::Undone("preparing the new owner took too long", begun.elapsed()));
+    }
     clock.lap("taking");
     Ok(Handover::Done(begun.elapsed(), clock.parts))
 }
@@ -128,27 +131,32 @@ async fn prepare(
     Ok(Ok(totals))
 }
 
-/// The point of no return, and the step behind it.
+/// The point of no return, and the step behind it. False if the time was over before the first.
 async fn give(
     job: &Move,
     from: &mut Side,
     to: &mut Side,
     epoch: i64,
     totals: &Totals,
-    giving: Option<(&Testing, &mut Clock)>,
-) -> Result<(), MoveError> {
+    giving: Option<(&Testing, &mut Clock, Instant)>,
+) -> Result<bool, MoveError> {
     let (on_from, on_to) = (from.failed(), to.failed());
     let (owner, token) = (to.id().to_sql(), to.token);
     let mut taking = to.db.begin().await.map_err(&on_to)?;
     set_counts(&mut taking, totals).await.map_err(&on_to)?;
-    if let Some((testing, clock)) = giving {
+    if let Some((testing, clock, until)) = giving {
         clock.lap("counts");
+        if Instant::now() >= until {
+            taking.rollback().await.map_err(on_to)?;
+            return Ok(false);
+        }
         leave(&mut from.db, job, owner, epoch, from.token).await.map_err(on_from)?;
         clock.lap("leaving");
         testing.step("left");
     }
     take(&mut taking, job, owner, epoch, token).await.map_err(&on_to)?;
-    taking.commit().await.map_err(on_to)
+    taking.commit().await.map_err(on_to)?;
+    Ok(true)
 }
 
 /// What the new owner's counts say of the slots.

@@ -54,6 +54,14 @@ impl Side {
         MoveError::on(self.shard.id())
     }
 
+    /// Reads tables in the order of their keys from here on, or as the planner thinks best.
+    pub(super) async fn read_by_key(&mut self, by_key: bool) -> Result<(), MoveError> {
+        let failed = self.failed();
+        let statement = sqlx::query(include_str!("../../sql/reshard/set_key_order.sql"));
+        let statement = statement.bind(if by_key { "off" } else { "on" });
+        statement.execute(&mut self.db).await.map(drop).map_err(failed)
+    }
+
     /// Runs a composed statement that gives no rows and takes no parameters.
     pub(super) async fn run(&mut self, sql: String) -> Result<(), MoveError> {
         let failed = self.failed();

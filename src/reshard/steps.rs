@@ -17,8 +17,10 @@ use super::verify::{self, Pass};
 use super::{MoveError, Stage, Testing, preflight};
 use crate::shard::{Cluster, ShardState};
 
-/// How long writers of moving slots may wait at most before a try is given up.
-const HOLD_LIMIT: Duration = Duration::from_millis(400);
+/// How long writers of moving slots may wait before a try is given up: for the first tries, and the longest.
+const HOLD_LIMITS: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(1200));
+/// Tries with the first of these; then it grows by as much with each, so that a slow machine gets there as well.
+const QUICK_TRIES: i32 = 8;
 /// How long writers of before may take to end when a move begins to note changes.
 const MARK_LIMIT: Duration = Duration::from_secs(30);
 /// How long a beat may take before the stream counts as late; the step is tried again.
@@ -69,6 +71,12 @@ pub(super) struct Work {
     /// True once this process has seen to it that the reverse stream runs.
     armed: bool,
     testing: Testing,
+}
+
+/// How long the next try may hold the slots.
+fn hold_limit(tries: i32) -> Duration {
+    let slow = u32::try_from(tries - QUICK_TRIES).unwrap_or(0);
+    (HOLD_LIMITS.0 * slow.saturating_add(1).min(8)).min(HOLD_LIMITS.1)
 }
 
 impl Work {
@@ -257,6 +265,18 @@ impl Work {
             return self.to(lease, Stage::Flip, "waiting for a good moment to change the owner").await;
         }
         self.check_stream(true).await?;
+        self.read_by_key(true).await?;
+        let next = self.compare_parts(lease).await?;
+        self.read_by_key(false).await?;
+        Ok(next)
+    }
+
+    async fn read_by_key(&mut self, by_key: bool) -> Result<(), MoveError> {
+        self.source.read_by_key(by_key).await?;
+        self.target.read_by_key(by_key).await
+    }
+
+    async fn compare_parts(&mut self, lease: &Lease) -> Result<Next, MoveError> {
         let until = Instant::now() + SLICE;
         let pass = self.pass.get_or_insert_default();
         loop {
@@ -313,7 +333,15 @@ impl Work {
         }
         self.last_try = Some(Instant::now());
         self.job.flips_tried += 1;
-        let tried = hand_over(&self.job, &mut self.source, &mut self.target, true, HOLD_LIMIT, &self.testing).await?;
+        let tried = hand_over(
+            &self.job,
+            &mut self.source,
+            &mut self.target,
+            true,
+            hold_limit(self.job.flips_tried),
+            &self.testing,
+        )
+        .await?;
         self.testing.step("taken");
         self.note_try(lease, tried, Stage::Watch).await
     }
@@ -401,7 +429,15 @@ impl Work {
         }
         self.last_try = Some(Instant::now());
         self.job.flips_tried += 1;
-        let tried = hand_over(&self.job, &mut self.target, &mut self.source, false, HOLD_LIMIT, &self.testing).await?;
+        let tried = hand_over(
+            &self.job,
+            &mut self.target,
+            &mut self.source,
+            false,
+            hold_limit(self.job.flips_tried),
+            &self.testing,
+        )
+        .await?;
         self.testing.step("taken_back");
         self.note_try(lease, tried, Stage::CleanUp).await
     }
@@ -417,6 +453,7 @@ impl Work {
             (&mut self.source, &mut self.target)
         };
         clean::unmark(self.job.id, owner).await?;
+        other.read_by_key(true).await?;
         let until = Instant::now() + SLICE;
         // A move that failed before its copy began has no rows of its own on the target.
         let swept = loop {
@@ -435,6 +472,7 @@ impl Work {
         if !swept {
             return Ok(SHORTLY);
         }
+        other.read_by_key(false).await?;
         self.testing.step("swept");
         clean::clear_counts(&self.job, other).await?;
         clean::unmark(self.job.id, other).await?;
@@ -443,5 +481,16 @@ impl Work {
             _ => format!("shard {} owns the slots; nothing of the move is left", self.job.source),
         };
         self.to(lease, outcome, &what).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_is_short_at_first_and_bounded_always() {
+        let limits: Vec<_> = [0, 1, 8, 9, 10, 100, i32::MAX].map(|tries| hold_limit(tries).as_millis()).into();
+        assert_eq!(limits, [300, 300, 300, 600, 900, 1200, 1200]);
     }
 }

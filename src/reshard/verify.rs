@@ -19,7 +19,7 @@ use super::tables::{MovedTable, TABLES};
 use super::{MoveError, compose};
 
 /// Rows of a part.
-const PART: u32 = 20_000;
+const PART: u32 = 30_000;
 /// Changes that are compared at once.
 const CHANGES: i64 = 5_000;
 /// How long a beat may take in a comparison.
@@ -41,13 +41,26 @@ type Change = (i64, String, Key);
 /// How far a comparison of all rows is. It is kept in memory; who takes over begins anew.
 #[derive(Default, Debug)]
 pub(super) struct Pass {
-    table: usize,
-    behind: Option<Key>,
+    /// The part that has been read from the owner, while the other side's is not.
+    ahead: Option<ReadPart>,
     /// Rows that were compared.
     pub(super) rows: i64,
 }
 
-/// Compares the next part. `true`: all rows have been compared.
+/// A part as the owner has it in one snapshot.
+#[derive(Debug)]
+struct ReadPart {
+    table: usize,
+    lower: Option<Key>,
+    /// Open in the last part of a table: what the other side has behind the owner's last row must be seen.
+    upper: Option<Key>,
+    rows: i64,
+    hash: String,
+    /// When it arrives, everything of the snapshot has.
+    beat: i64,
+}
+
+/// Compares the next part, and reads the one behind it meanwhile. `true`: all rows have been compared.
 ///
 /// # Errors
 /// `Refused` with the first keys that differ without a reason; otherwise the shards' errors.
@@ -58,26 +71,48 @@ pub(super) async fn next_part(
     to: &mut Side,
     forward: bool,
 ) -> Result<bool, MoveError> {
-    let Some(table) = TABLES.get(pass.table) else { return Ok(true) };
-    let mask = mask(&job.slots);
-    let lower = pass.behind.as_deref();
-    let (rows, hash, last): Part = from.one(compose::sum_next_rows(table, &mask, PART), &[lower]).await?;
-    let is_last = rows < i64::from(PART);
-    // The last part is open at its end: what the other side has behind the owner's last row must be seen.
-    let upper = if is_last { None } else { last };
-    settle(job, from, to, forward).await?;
-    let there: (i64, String) = to.one(compose::sum_range(table, &mask), &[lower, upper.as_deref()]).await?;
-    if there != (rows, hash) {
-        explain(table, job, from, to, forward, [lower, upper.as_deref()]).await?;
+    let part = match pass.ahead.take() {
+        Some(part) => part,
+        None => match read_part(job, from, forward, 0, None).await? {
+            Some(part) => part,
+            None => return Ok(true),
+        },
+    };
+    let (table, lower) = if part.upper.is_some() { (part.table, part.upper.clone()) } else { (part.table + 1, None) };
+    let (next, same) = tokio::join!(read_part(job, from, forward, table, lower), is_same(&part, job, to, forward));
+    pass.ahead = next?;
+    if !same? && let Some(table) = TABLES.get(part.table) {
+        explain(table, job, from, to, forward, [part.lower.as_deref(), part.upper.as_deref()]).await?;
     }
-    pass.rows += rows;
-    if is_last {
-        pass.table += 1;
-        pass.behind = None;
-    } else {
-        pass.behind = upper;
+    pass.rows += part.rows;
+    Ok(pass.ahead.is_none())
+}
+
+/// The owner's next part of a table. `None`: there is no such table.
+async fn read_part(
+    job: &Move,
+    from: &mut Side,
+    forward: bool,
+    number: usize,
+    lower: Option<Key>,
+) -> Result<Option<ReadPart>, MoveError> {
+    let Some(table) = TABLES.get(number) else { return Ok(None) };
+    let sql = compose::sum_next_rows(table, &mask(&job.slots), PART);
+    let (rows, hash, last): Part = from.one(sql, &[lower.as_deref()]).await?;
+    let upper = if rows < i64::from(PART) { None } else { last };
+    let beat = beat(from, job, forward).await?;
+    Ok(Some(ReadPart { table: number, lower, upper, rows, hash, beat }))
+}
+
+/// True if the other side has the same in this part, once everything of the owner's snapshot has arrived.
+async fn is_same(part: &ReadPart, job: &Move, to: &mut Side, forward: bool) -> Result<bool, MoveError> {
+    let Some(table) = TABLES.get(part.table) else { return Ok(true) };
+    if !await_beat(to, job, forward, part.beat, Instant::now() + ARRIVAL).await? {
+        return Err(MoveError::Late("a row's way to the other shard"));
     }
-    Ok(pass.table == TABLES.len())
+    let sql = compose::sum_range(table, &mask(&job.slots));
+    let there: (i64, String) = to.one(sql, &[part.lower.as_deref(), part.upper.as_deref()]).await?;
+    Ok(there.0 == part.rows && there.1 == part.hash)
 }
 
 /// Waits until the other side has all that was committed here.

@@ -26,7 +26,7 @@ impl Shards {
     /// Starts servers that hold nothing yet.
     pub async fn start(folder: &Path) -> Result<(Self, LocalCluster)> {
         empty(folder)?;
-        let cluster = LocalCluster::start(folder, SHARDS).await?;
+        let cluster = LocalCluster::start(folder, SHARDS, 0).await?;
         let urls = cluster.urls();
         let options: std::result::Result<Vec<_>, _> = urls.iter().map(|url| ShardOptions::parse(url)).collect();
         migrate(&options?, CONNECT).await?;

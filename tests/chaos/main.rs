@@ -25,6 +25,7 @@ use support::api::{Api, client};
 use support::load::Load;
 use support::moves::Move;
 use support::poll;
+use support::program::shardrive;
 use support::servers::TestCluster;
 
 const PROGRAMS: usize = 3;
@@ -32,6 +33,9 @@ const TASKS: usize = 12;
 /// Slots that may be moved; the load goes to them and to as many others.
 const MOVED: [i32; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 const SLOTS: [i32; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 100, 101, 102, 103, 104, 105, 106, 107];
+
+/// Slots that the service moves itself; they begin on shard 0.
+const SERVED: &str = "100,102,104,106";
 
 /// What a run may do to the service.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -46,9 +50,12 @@ enum Fault {
     MoveSlots,
     MoveSlotsForthAndBack,
     MoveWhileAProgramIsFrozen,
+    MoveByTheServiceAndAFault,
 }
 
-const FAULTS: [Fault; 10] = [
+/// Those that a move by the service meets.
+const PLAIN: usize = 7;
+const FAULTS: [Fault; 12] = [
     Fault::KillProgram,
     Fault::FreezeProgram,
     Fault::StopProgram,
@@ -59,6 +66,9 @@ const FAULTS: [Fault; 10] = [
     Fault::MoveSlots,
     Fault::MoveSlotsForthAndBack,
     Fault::MoveWhileAProgramIsFrozen,
+    // Twice as often as the others.
+    Fault::MoveByTheServiceAndAFault,
+    Fault::MoveByTheServiceAndAFault,
 ];
 
 struct Run {
@@ -68,6 +78,8 @@ struct Run {
     random: StdRng,
     /// Where the slots that move are.
     at: [usize; MOVED.len()],
+    /// Where the slots are that the service moves itself.
+    served_by: usize,
 }
 
 impl Run {
@@ -75,7 +87,14 @@ impl Run {
         let cluster = TestCluster::start_with(2, Durability::Full).await;
         cluster.migrate().await;
         let at = std::array::from_fn(|slot| slot % 2);
-        let mut run = Self { cluster, apis: Vec::new(), ports: Vec::new(), random: StdRng::seed_from_u64(seed), at };
+        let mut run = Self {
+            cluster,
+            apis: Vec::new(),
+            ports: Vec::new(),
+            random: StdRng::seed_from_u64(seed),
+            at,
+            served_by: 0,
+        };
         for _ in 0..PROGRAMS {
             let port = free_port().unwrap();
             run.ports.push(port);
@@ -126,6 +145,7 @@ impl Run {
                 let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'shardrive'";
                 self.cluster.psql(shard, end).await.unwrap();
             }
+            Fault::MoveByTheServiceAndAFault => self.move_by_service().await,
             Fault::MoveSlots => self.move_slots(shard).await,
             Fault::MoveSlotsForthAndBack => {
                 self.move_slots(shard).await;
@@ -137,6 +157,30 @@ impl Run {
                 tokio::time::sleep(time / 2).await;
                 self.apis[program].resume();
             }
+        }
+    }
+
+    /// The service moves slots of its own, and something dies or freezes meanwhile.
+    async fn move_by_service(&mut self) {
+        let target = (1 - self.served_by).to_string();
+        let arguments = ["shards", "move", "--slots", SERVED, "--to", &target, "--keep", "0", "--detach", "--json"];
+        let asked = shardrive(&arguments, &self.cluster.variables()).await;
+        assert_eq!(asked.code, 0, "{asked:?}");
+        let id = asked.json()["ids"][0].to_string();
+        let pause = self.random.random_range(0..1500);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let fault = FAULTS[self.random.random_range(0..PLAIN)];
+        Box::pin(self.suffer(fault)).await;
+        let path = format!("/admin/moves/{id}");
+        let ended = poll::until("the service's move to end", async || {
+            let (_, found) = self.apis[0].get_json(&path).await;
+            if found["ended_at"].is_string() { Ok(found) } else { Err(found) }
+        })
+        .await;
+        if ended["stage"] == "done" {
+            self.served_by = 1 - self.served_by;
+        } else {
+            println!("  {fault:?}: move {id} {}: {}", ended["stage"], ended["reason"]);
         }
     }
 

@@ -113,23 +113,31 @@ async fn a_folder_of_servers_is_found_again() {
     std::fs::set_permissions(home.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let folder = home.path().join("deep/.shardrive");
 
-    let cluster = LocalCluster::start(&folder, 2).await.unwrap();
+    let cluster = LocalCluster::start(&folder, 2, 0).await.unwrap();
     let urls = cluster.urls();
     assert!(urls[1].ends_with("/drive_shard_1"), "{urls:?}");
     let mut connection = cluster.servers()[1].connect("drive_shard_1").await.unwrap();
     run(&mut connection, "CREATE TABLE t ()").await.unwrap();
-    assert!(matches!(LocalCluster::start(&folder, 2).await, Err(LocalError::InUse(_))));
+    assert!(matches!(LocalCluster::start(&folder, 2, 0).await, Err(LocalError::InUse(_))));
     cluster.stop().await;
 
-    let Err(refused) = LocalCluster::start(&folder, 3).await else { panic!("another number of shards was taken") };
+    let Err(refused) = LocalCluster::start(&folder, 3, 0).await else { panic!("another number of shards was taken") };
     assert!(refused.to_string().contains("--shards 2"), "{refused}");
 
-    let again = LocalCluster::start(&folder, 2).await.unwrap();
-    assert_eq!(again.urls(), urls);
+    let again = LocalCluster::start(&folder, 2, 0).await.unwrap();
+    assert_eq!((again.urls(), again.spare_urls().len()), (urls.clone(), 0));
     let mut connection = again.servers()[1].connect("drive_shard_1").await.unwrap();
     run(&mut connection, "SELECT * FROM t").await.unwrap();
     drop(again); // hard
 
-    let again = poll::until("the servers after a hard stop", async || LocalCluster::start(&folder, 2).await).await;
+    let again = poll::until("the servers after a hard stop", async || LocalCluster::start(&folder, 2, 0).await).await;
     again.stop().await;
+
+    // A spare server stays with the folder, and is no shard of its settings.
+    for spare in [1, 0] {
+        let more = LocalCluster::start(&folder, 2, spare).await.unwrap();
+        assert_eq!(more.urls(), urls);
+        assert!(more.spare_urls()[0].ends_with("/drive_shard_2"), "{:?}", more.spare_urls());
+        more.stop().await;
+    }
 }

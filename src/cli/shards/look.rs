@@ -1,6 +1,7 @@
 //! `shardrive shards status` and `verify`: looking at the shards themselves, past any API process.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
@@ -8,11 +9,16 @@ use serde_json::json;
 
 use super::OutputArgs;
 use crate::cli::CliError;
+use crate::reshard::{MoveView, Requests};
 use crate::shard::{Cluster, ShardId};
 use crate::stats::{Audit, Method, Status, audit, gather};
 
-pub(super) async fn status(cluster: &Cluster, deadline: Duration, output: OutputArgs) -> Result<(), CliError> {
+pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: OutputArgs) -> Result<(), CliError> {
     let stats = gather(cluster, Method::Counts, deadline).await;
+    // While shard 0 is away, nobody knows the moves; the shards are shown all the same.
+    let moves = Requests::new(Arc::clone(cluster)).list(100).await.unwrap_or_default();
+    let moves: Vec<_> =
+        moves.into_iter().filter(|found| !found.stage.is_end()).map(|found| MoveView::new(found, Vec::new())).collect();
     if output.json {
         let shards: Vec<_> = cluster
             .shards()
@@ -29,7 +35,7 @@ pub(super) async fn status(cluster: &Cluster, deadline: Duration, output: Output
         let epoch = cluster.map().epoch();
         println!(
             "{}",
-            json!({"cluster_id": cluster.id(), "epoch": epoch, "complete": stats.complete, "shards": shards})
+            json!({"cluster_id": cluster.id(), "epoch": epoch, "complete": stats.complete, "shards": shards, "moves": moves})
         );
     } else {
         println!("cluster {}, slot map at epoch {}", cluster.id(), cluster.map().epoch());
@@ -54,6 +60,16 @@ pub(super) async fn status(cluster: &Cluster, deadline: Duration, output: Output
                 count(stats.documents),
                 size(stats.document_bytes),
                 shard.options().place()
+            );
+        }
+        for found in &moves {
+            println!(
+                "move {}: {} slots from shard {} to shard {}, at {}",
+                found.id,
+                found.slot_count,
+                found.source,
+                found.target,
+                found.stage.as_str()
             );
         }
     }
