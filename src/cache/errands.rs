@@ -106,7 +106,7 @@ impl Queue {
         let (mut flights, mut fills, mut leases, mut removed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for errand in errands {
             match errand.what {
-                What::Fill(flight, fill) => {
+                What::Fill(mut flight, fill) => {
                     self.waiting.fetch_sub(fill.entry.len(), Ordering::Relaxed);
                     flight.seal();
                     flights.push(flight);

@@ -238,8 +238,8 @@ impl Watcher {
             LinkState::Disabled => {
                 if is_open && !self.keeps_closed {
                     log::warn!(
-                        "shard {}: another process uses a cache, and this one has no REDIS_URL and cannot invalidate it; \
-                         nobody uses the cache while this process runs",
+                        "shard {}: another process uses a cache, which this one could not keep right as it has no REDIS_URL; \
+                         nobody uses the cache while this process runs. Give it the same REDIS_URL, or stop it",
                         self.shard.id()
                     );
                     self.keeps_closed = true;

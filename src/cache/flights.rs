@@ -7,9 +7,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 use super::wire::Lease;
+
+/// Readers that may wait for one reading; more read by themselves.
+const READERS: usize = 4096;
 
 /// An entry that was kept, or nothing if it could not be.
 type Outcome = Option<Arc<Vec<u8>>>;
@@ -20,7 +23,8 @@ pub(super) struct Flights(Mutex<HashMap<Arc<str>, Seat>>);
 
 struct Seat {
     lease: Lease,
-    outcome: watch::Receiver<Option<Outcome>>,
+    /// Mostly nobody, and then this costs nothing.
+    waiting: Vec<oneshot::Sender<Arc<Vec<u8>>>>,
 }
 
 /// A reading in progress. Dropping it tells those who wait that they must read by themselves.
@@ -28,7 +32,8 @@ pub(super) struct Flight {
     flights: Arc<Flights>,
     key: Arc<str>,
     lease: Lease,
-    outcome: watch::Sender<Option<Outcome>>,
+    /// Those who came in time.
+    waiting: Vec<oneshot::Sender<Arc<Vec<u8>>>>,
 }
 
 impl Flights {
@@ -39,19 +44,17 @@ impl Flights {
 
     /// Begins a reading, for which this lease was got.
     pub(super) fn begin(self: &Arc<Self>, key: &Arc<str>, lease: Lease) -> Flight {
-        let (outcome, receiver) = watch::channel(None);
-        // An earlier reading that took longer than its lease may still be there; nobody is to wait for it any more.
-        self.lock().insert(Arc::clone(key), Seat { lease, outcome: receiver });
-        Flight { flights: Arc::clone(self), key: Arc::clone(key), lease, outcome }
+        // An earlier reading that took longer than its lease may still be there; who waits for it must read by itself.
+        self.lock().insert(Arc::clone(key), Seat { lease, waiting: Vec::new() });
+        Flight { flights: Arc::clone(self), key: Arc::clone(key), lease, waiting: Vec::new() }
     }
 
     /// If somebody in this process reads the value: what comes of it.
     pub(super) fn join(&self, key: &str) -> Option<impl Future<Output = Outcome> + use<>> {
-        let mut outcome = self.lock().get(key)?.outcome.clone();
-        Some(async move {
-            // The sender is gone without a word if the reading failed.
-            outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone().flatten())
-        })
+        let (sender, outcome) = oneshot::channel();
+        self.lock().get_mut(key).map(|seat| &mut seat.waiting).filter(|all| all.len() < READERS)?.push(sender);
+        // The sender is gone without a word if the reading failed.
+        Some(async move { outcome.await.ok() })
     }
 }
 
@@ -65,16 +68,19 @@ impl Flight {
     }
 
     /// Takes on nobody any more: the value is about to be sent.
-    pub(super) fn seal(&self) {
+    pub(super) fn seal(&mut self) {
         let mut seats = self.flights.lock();
         if seats.get(&self.key).is_some_and(|seat| seat.lease == self.lease) {
-            seats.remove(&self.key);
+            self.waiting = seats.remove(&self.key).map(|seat| seat.waiting).unwrap_or_default();
         }
     }
 
     /// The value was kept, in place of the lease.
-    pub(super) fn land(self, entry: Arc<Vec<u8>>) {
-        self.outcome.send_replace(Some(Some(entry)));
+    pub(super) fn land(mut self, entry: Arc<Vec<u8>>) {
+        for waiting in self.waiting.drain(..) {
+            // Whoever went away does not want to know.
+            let _ = waiting.send(Arc::clone(&entry));
+        }
     }
 }
 
@@ -91,7 +97,7 @@ mod tests {
     #[tokio::test]
     async fn those_who_came_in_time_get_what_was_kept() {
         let (flights, key) = (Arc::new(Flights::default()), Arc::from("key"));
-        let flight = flights.begin(&key, Lease::new());
+        let mut flight = flights.begin(&key, Lease::new());
         let first = flights.join("key").unwrap();
         assert!(flights.join("other").is_none());
         flight.seal();

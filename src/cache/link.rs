@@ -76,10 +76,7 @@ impl Link {
         }
         match tokio::time::timeout(limit, commands(self.connection.clone())).await {
             Ok(Ok(answer)) => {
-                // Relaxed: the number orders nothing, and mostly stays as it is.
-                if self.late_since.load(Ordering::Relaxed) != 0 {
-                    self.late_since.store(0, Ordering::Relaxed);
-                }
+                self.note_answer();
                 Some(answer)
             }
             Ok(Err(error)) => {
@@ -90,14 +87,32 @@ impl Link {
                 None
             }
             Err(_) => {
-                let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
-                let first = self.late_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
-                if first.is_err_and(|first| Duration::from_millis(now.saturating_sub(first)) >= LATE) {
-                    self.give_up("it answers too late");
-                }
+                self.note_late();
                 None
             }
         }
+    }
+
+    /// An answer came in time.
+    pub(super) fn note_answer(&self) {
+        // Relaxed: the number orders nothing, and mostly stays as it is.
+        if self.late_since.load(Ordering::Relaxed) != 0 {
+            self.late_since.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// An answer did not come in time.
+    pub(super) fn note_late(&self) {
+        let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        let first = self.late_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        if first.is_err_and(|first| Duration::from_millis(now.saturating_sub(first)) >= LATE) {
+            self.give_up("it answers too late");
+        }
+    }
+
+    /// Cancelled once the link is given up.
+    pub(super) fn broken(&self) -> &CancellationToken {
+        &self.broken
     }
 
     /// Ends the link: something was left undone, or nobody knows.

@@ -2,8 +2,8 @@
 //! acknowledged write, whichever process made it.
 //!
 //! ```text
-//! Cache::read          → link (commands, one connection) → Redis
-//! Cache::before_write  → Mark::settle ┘
+//! Cache::read          → lane (lookups and fills, a connection a thread) → Redis
+//! Cache::before_write  → link (everything else, one connection) ────────┘
 //!            fence (which server is in force, watched in every shard's database)
 //! ```
 //!
@@ -15,8 +15,10 @@ mod fence;
 mod fences;
 mod flights;
 mod key;
+mod lane;
 mod link;
 mod read;
+mod resp;
 mod server_info;
 mod service;
 mod settings;

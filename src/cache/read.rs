@@ -46,7 +46,7 @@ impl Turn {
         if let Some(flight) = self.flight.take() {
             let entry = Arc::new(entry_of(value, LARGEST));
             let fill = Fill { key: Arc::clone(flight.key()), lease: flight.lease(), entry, ttl };
-            self.cache.errands.send(&self.link, What::Fill(flight, fill));
+            self.cache.fill(&self.link, flight, fill);
         }
     }
 }
@@ -155,7 +155,7 @@ impl Cache {
 
 /// A lookup on its way. If its answer does not come, nobody knows whether the lease was put there.
 struct Asking<'a> {
-    cache: &'a Cache,
+    cache: &'a Arc<Cache>,
     link: &'a Arc<Link>,
     name: &'a Arc<str>,
     lease: Lease,
@@ -164,7 +164,7 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     async fn look_up(mut self) -> Option<Seen> {
-        let seen = self.link.look_up(self.name, self.lease).await;
+        let seen = self.cache.look_up(self.link, self.name, self.lease).await;
         self.is_answered = seen.is_some();
         seen
     }

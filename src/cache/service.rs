@@ -1,18 +1,18 @@
 //! What callers see of the cache.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::CacheSettings;
 use super::errands::{Errands, errands};
 use super::fences::Fences;
 use super::flights::Flights;
 use super::link::Connector;
+use super::{CacheSettings, CacheUrl};
 use crate::shard::{Cluster, ShardId};
 
 /// How the cache is, as far as this process knows.
@@ -61,15 +61,24 @@ pub struct Found<T> {
     pub from_cache: bool,
 }
 
+/// The number of the next `Cache`: each has its own.
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
 /// The cache of one process. With no server configured it lets everything through, and still sees to it that no other
 /// process shows values from before a write of this one.
 pub struct Cache {
+    /// By which threads find their lanes.
+    pub(super) number: usize,
     pub(super) cluster: Arc<Cluster>,
     pub(super) connector: Arc<Connector>,
     pub(super) fences: Arc<Fences>,
     pub(super) flights: Arc<Flights>,
     pub(super) errands: Errands,
     pub(super) writers: TaskTracker,
+    /// Where the server is, for lanes.
+    pub(super) url: Option<CacheUrl>,
+    /// Cancelled when the cache's tasks are to end.
+    pub(super) end: CancellationToken,
     pub(super) is_configured: bool,
     pub(super) ttl: Duration,
     pub(super) hits: AtomicU64,
@@ -88,17 +97,21 @@ impl Cache {
         let fences = Fences::watch(&cluster, &connector.state(), &end);
         let (errands, queue) = errands();
         let is_configured = settings.url.is_some();
-        if let Some(url) = settings.url {
+        if let Some(url) = settings.url.clone() {
             cluster.spawn(Arc::clone(&connector).run(url, end.clone()));
-            cluster.spawn(queue.run(end));
+            cluster.spawn(queue.run(end.clone()));
         }
         Arc::new(Self {
+            // Relaxed: the number orders nothing.
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             cluster,
             connector,
             fences,
             flights: Arc::default(),
             errands,
             writers,
+            url: settings.url,
+            end,
             is_configured,
             ttl: settings.ttl,
             hits: AtomicU64::new(0),

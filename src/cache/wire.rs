@@ -10,13 +10,16 @@ use std::time::Duration;
 use redis::{cmd, pipe};
 
 use super::link::Link;
+use super::resp::{put_bulk, put_head};
 
 /// How long a read may wait for an answer before it goes to the database: about what a page costs there.
-const LOOKUP_LIMIT: Duration = Duration::from_millis(50);
+pub(super) const LOOKUP_LIMIT: Duration = Duration::from_millis(50);
 /// How long other commands may take. A write waits for them, and has no other way.
 const LIMIT: Duration = Duration::from_millis(250);
 /// How long somebody may take to read a value and bring it here.
 const LEASE_MS: u32 = 2000;
+/// The same as text.
+const LEASE_TEXT: &[u8] = b"2000";
 /// Keys in one command.
 const CHUNK: usize = 512;
 
@@ -28,6 +31,10 @@ const TOO_LARGE: &[u8] = b"X";
 /// Puts an entry in the place of the lease that was taken for it, if that is still there.
 const FILL: &str = "if redis.call('GET',KEYS[1])==ARGV[1] then \
     redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) return 1 end return 0";
+/// The same for many keys; answers with a digit for each: 1 if its lease was still there.
+const FILL_ALL: &str = "local kept={} for place,key in ipairs(KEYS) do local arg=place*3 \
+    if redis.call('GET',key)==ARGV[arg-2] then redis.call('SET',key,ARGV[arg-1],'PX',ARGV[arg]) kept[place]='1' \
+    else kept[place]='0' end end return table.concat(kept)";
 /// Puts a lease in the place of a value that is no use, or of nothing.
 const TAKE: &str = "local kind=redis.call('GETRANGE',KEYS[1],0,0) if kind=='V' or kind=='' then \
     redis.call('SET',KEYS[1],ARGV[1],'PX',ARGV[2]) return 1 end return 0";
@@ -63,7 +70,7 @@ pub(super) enum Seen {
 }
 
 impl Seen {
-    fn of(entry: Option<Vec<u8>>) -> Self {
+    pub(super) fn of(entry: Option<Vec<u8>>) -> Self {
         match entry {
             None => Self::Nothing,
             Some(entry) => match entry.first() {
@@ -72,6 +79,27 @@ impl Seen {
                 _ => Self::Barred,
             },
         }
+    }
+}
+
+/// Adds a lookup to commands, as [`Link::look_up`] sends it.
+pub(super) fn put_lookup(output: &mut Vec<u8>, key: &str, lease: Lease) {
+    let words: [&[u8]; 7] = [b"SET", key.as_bytes(), &lease.0, b"NX", b"GET", b"PX", LEASE_TEXT];
+    put_head(output, words.len());
+    words.iter().for_each(|word| put_bulk(output, word));
+}
+
+/// Adds one command that puts all of these in the places of their leases.
+pub(super) fn put_fills(output: &mut Vec<u8>, fills: &[Fill]) {
+    put_head(output, 3 + fills.len() * 4);
+    put_bulk(output, b"EVAL");
+    put_bulk(output, FILL_ALL.as_bytes());
+    put_bulk(output, fills.len().to_string().as_bytes());
+    fills.iter().for_each(|fill| put_bulk(output, fill.key.as_bytes()));
+    for fill in fills {
+        put_bulk(output, &fill.lease.0);
+        put_bulk(output, &fill.entry);
+        put_bulk(output, millis(fill.ttl).to_string().as_bytes());
     }
 }
 
@@ -181,5 +209,6 @@ mod tests {
         assert_eq!(Seen::of(Some(entry.clone())), Seen::Value(entry));
         assert_eq!(Seen::of(Some(entry_of(b"value", 4))), Seen::Barred);
         assert_ne!(Lease::new(), Lease::new());
+        assert_eq!(LEASE_TEXT, LEASE_MS.to_string().as_bytes());
     }
 }

@@ -13,9 +13,17 @@ pub(super) const NDJSON: HeaderValue = HeaderValue::from_static("application/x-n
 /// An answer with this body, of about `capacity` bytes.
 pub(super) fn json(status: StatusCode, body: &impl Serialize, capacity: usize) -> Result<HttpResponse, Problem> {
     let mut bytes = Vec::with_capacity(capacity);
-    serde_json::to_writer(&mut bytes, body)
-        .map_err(|error| Problem::new(Code::Internal, "the answer could not be written").cause(error))?;
+    serde_json::to_writer(&mut bytes, body).map_err(unwritten)?;
     Ok(HttpResponse::build(status).insert_header((CONTENT_TYPE, JSON)).body(bytes))
+}
+
+/// `200` with a body that was written elsewhere.
+pub(super) fn of_json(body: Result<Vec<u8>, serde_json::Error>) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, JSON)).body(body.map_err(unwritten)?))
+}
+
+fn unwritten(error: serde_json::Error) -> Problem {
+    Problem::new(Code::Internal, "the answer could not be written").cause(error)
 }
 
 /// `200` with this body.

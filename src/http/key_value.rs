@@ -1,10 +1,10 @@
 //! `/write` and `/read`: keys and values.
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Serializer;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -46,7 +46,7 @@ pub(super) struct WriteAnswer {
 }
 
 /// A value.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 pub(super) struct ReadAnswer {
     #[schema(example = true)]
     success: bool,
@@ -55,16 +55,39 @@ pub(super) struct ReadAnswer {
     #[schema(value_type = serde_json::Value, example = "John Doe")]
     value: Document,
     /// When the key was first written.
-    #[serde(serialize_with = "time::required")]
     created_at: DateTime<Utc>,
     /// When it was last written.
-    #[serde(serialize_with = "time::required")]
     updated_at: DateTime<Utc>,
     /// True if the cache had it, and no shard was asked.
     from_cache: bool,
     /// The shard that holds it.
     #[schema(example = 1)]
     shard_id: u16,
+}
+
+impl ReadAnswer {
+    /// The answer as JSON. Written by hand, as serde would read the value once more before it writes it.
+    fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let Self { success, key, value, created_at, updated_at, from_cache, shard_id } = self;
+        let value = value.as_str().as_bytes();
+        let mut json = Vec::with_capacity(value.len() + key.len() + 256);
+        json.extend_from_slice(b"{\"success\":");
+        serde_json::to_writer(&mut json, success)?;
+        json.extend_from_slice(b",\"key\":");
+        serde_json::to_writer(&mut json, key)?;
+        json.extend_from_slice(b",\"value\":");
+        json.extend_from_slice(value);
+        json.extend_from_slice(b",\"created_at\":");
+        time::required(created_at, &mut Serializer::new(&mut json))?;
+        json.extend_from_slice(b",\"updated_at\":");
+        time::required(updated_at, &mut Serializer::new(&mut json))?;
+        json.extend_from_slice(b",\"from_cache\":");
+        serde_json::to_writer(&mut json, from_cache)?;
+        json.extend_from_slice(b",\"shard_id\":");
+        serde_json::to_writer(&mut json, shard_id)?;
+        json.push(b'}');
+        Ok(json)
+    }
 }
 
 /// Write a value
@@ -92,7 +115,6 @@ pub(super) async fn write(state: Data<AppState>, body: JsonBody<MAX_DOCUMENT_BOD
 pub(super) async fn read(state: Data<AppState>, KeyPath(key): KeyPath) -> Result<HttpResponse, Problem> {
     let found = state.records.find(&built_in(&state, COLLECTION).await?, &key).await?;
     let record = found.record;
-    let bytes = record.document.as_str().len() + key.len() + 256;
     let body = ReadAnswer {
         success: true,
         key,
@@ -102,5 +124,26 @@ pub(super) async fn read(state: Data<AppState>, KeyPath(key): KeyPath) -> Result
         from_cache: found.from_cache,
         shard_id: found.shard.number(),
     };
-    answer::json(StatusCode::OK, &body, bytes)
+    answer::of_json(body.to_json())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_stands_in_its_answer_as_it_was_written() {
+        let at = DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap();
+        let answer = ReadAnswer {
+            success: true,
+            key: "a \"key\"\n".to_owned(),
+            value: Document::read(br#"{"price": 9.50, "text":"\u00e4"}"#).unwrap(),
+            created_at: at,
+            updated_at: at,
+            from_cache: false,
+            shard_id: 1,
+        };
+        let expected = r#"{"success":true,"key":"a \"key\"\n","value":{"price": 9.50, "text":"\u00e4"},"created_at":"2023-11-14T22:13:20.000001Z","updated_at":"2023-11-14T22:13:20.000001Z","from_cache":false,"shard_id":1}"#;
+        assert_eq!(String::from_utf8(answer.to_json().unwrap()).unwrap(), expected);
+    }
 }

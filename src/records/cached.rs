@@ -12,7 +12,10 @@ const PRESENT: u8 = 1;
 
 /// The document under a key, in the cache. A collection's name holds no colon.
 pub(super) fn cache_key(collection: &Collection, place: &Place) -> CacheKey {
-    CacheKey::new(place.slot, "record", format!("{}:{}", collection.name, place.key))
+    let (name, key) = (collection.name.as_str(), &*place.key);
+    let mut text = String::with_capacity(name.len() + 1 + key.len());
+    [name, ":", key].into_iter().for_each(|part| text.push_str(part));
+    CacheKey::new(place.slot, "record", text)
 }
 
 /// The document under this key, or that there is none.
@@ -45,7 +48,7 @@ impl Codec for RecordCodec<'_> {
         let (updated_at, text) = rest.split_first_chunk()?;
         Some(Some(Record {
             key: self.key.into(),
-            document: Document::stored(std::str::from_utf8(text).ok()?.to_owned()).ok()?,
+            document: Document::stored(std::str::from_utf8(text).ok()?),
             version: i64::from_le_bytes(*version),
             created_at: time(*created_at)?,
             updated_at: time(*updated_at)?,

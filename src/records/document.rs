@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::de::{MapAccess, Visitor};
+use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -17,7 +18,7 @@ const MAX_DEPTH: usize = 128;
 
 /// A JSON value of at most [`MAX_DOCUMENT_BYTES`], as its text.
 #[derive(Clone, Debug)]
-pub struct Document(Box<RawValue>);
+pub struct Document(Box<str>);
 
 impl Document {
     /// Reads a JSON text.
@@ -40,18 +41,18 @@ impl Document {
             let why = format!("must not nest objects and lists deeper than {MAX_DEPTH}");
             return Err(FieldFault::new("", why).into());
         }
-        Ok(Self(value))
+        Ok(Self(value.into()))
     }
 
-    /// The text of a stored document.
-    pub(super) fn stored(text: String) -> Result<Self, sqlx::Error> {
-        RawValue::from_string(text).map(Self).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+    /// The text of a stored document. It was read as JSON before it was stored, and the column's type sees to it too.
+    pub(super) fn stored(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
     }
 
     /// Its text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.get()
+        &self.0
     }
 
     /// True if it is an object.
@@ -87,7 +88,9 @@ impl Document {
 
 impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        // A text is written as it is only if serde_json has read it itself. Where that counts, whoever writes an answer
+        // takes `as_str`.
+        serde_json::from_str::<&RawValue>(&self.0).map_err(S::Error::custom)?.serialize(serializer)
     }
 }
 

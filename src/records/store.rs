@@ -214,5 +214,5 @@ pub(super) fn record_in(row: &PgRow, first: usize, key: &str) -> Result<Option<R
     // Unchecked: PostgreSQL sends json as it sends text, and the driver would not take the one for the other.
     let Some(text) = row.try_get_unchecked::<Option<String>, _>(first)? else { return Ok(None) };
     let Version { version, created_at, updated_at } = Version::in_row(row, first + 1)?;
-    Ok(Some(Record { key: key.into(), document: Document::stored(text)?, version, created_at, updated_at }))
+    Ok(Some(Record { key: key.into(), document: Document::stored(text), version, created_at, updated_at }))
 }

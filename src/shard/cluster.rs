@@ -261,7 +261,7 @@ impl Cluster {
     }
 
     /// As [`Cluster::spawn`], on the runtime that this is called on, with which the task may end.
-    pub(super) fn spawn_here(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn_here(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
 

@@ -1,0 +1,211 @@
+//! A plain connection to the cache's server: bytes that are collected and sent together, and the answers to them in
+//! their order.
+//!
+//! The driver's own connection is shared by all threads and driven by a task of its own, so that each command wakes that
+//! task and is woken by it. A lane sends its commands itself, and knows only the few shapes that their answers have.
+
+use std::io;
+use std::sync::Arc;
+
+use redis::ConnectionAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::server_info::ServerInfo;
+use super::settings::CacheUrl;
+
+/// The buffers keep no more than this from one use to the next.
+const KEEP: usize = 1 << 20;
+/// No answer that we ask for is longer.
+const LONGEST: usize = 512 << 20;
+
+/// An answer.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Answer {
+    /// Bytes.
+    Bulk(Vec<u8>),
+    /// There is nothing.
+    Nothing,
+    /// It is done.
+    Done,
+    /// The server refused; its word for why.
+    Refused(String),
+}
+
+/// A connection, with what is to be sent and what has come in.
+pub(super) struct Wire {
+    stream: TcpStream,
+    output: Vec<u8>,
+    sent: usize,
+    input: Vec<u8>,
+    read: usize,
+}
+
+impl Wire {
+    /// A new connection; the server's host name is looked up anew. Gives also which server it leads to.
+    pub(super) async fn open(url: &CacheUrl) -> io::Result<(Self, Arc<str>)> {
+        let info = url.info();
+        let ConnectionAddr::Tcp(host, port) = info.addr() else { return Err(io::ErrorKind::Unsupported.into()) };
+        let stream = TcpStream::connect((host.as_str(), *port)).await?;
+        stream.set_nodelay(true)?;
+        let mut wire = Self { stream, output: Vec::new(), sent: 0, input: Vec::new(), read: 0 };
+        let settings = info.redis_settings();
+        if let Some(password) = settings.password() {
+            match settings.username() {
+                Some(user) => wire.ask(&["AUTH", user, password]).await?,
+                None => wire.ask(&["AUTH", password]).await?,
+            };
+        }
+        if settings.db() != 0 {
+            wire.ask(&["SELECT", &settings.db().to_string()]).await?;
+        }
+        let Answer::Bulk(text) = wire.ask(&["INFO"]).await? else { return Err(io::ErrorKind::InvalidData.into()) };
+        let server = ServerInfo::parse(&String::from_utf8_lossy(&text)).check().map_err(io::Error::other)?;
+        Ok((wire, server))
+    }
+
+    async fn ask(&mut self, words: &[&str]) -> io::Result<Answer> {
+        put_head(&mut self.output, words.len());
+        words.iter().for_each(|word| put_bulk(&mut self.output, word.as_bytes()));
+        loop {
+            match self.next()? {
+                Some(Answer::Refused(code)) => return Err(io::Error::other(code)),
+                Some(answer) => return Ok(answer),
+                None => self.advance().await?,
+            }
+        }
+    }
+
+    /// Where commands are put to be sent.
+    pub(super) fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    /// Sends some of what is to be sent, or reads some of what comes in. Cancel safe.
+    pub(super) async fn advance(&mut self) -> io::Result<()> {
+        match self.output.get(self.sent..) {
+            Some(rest) if !rest.is_empty() => {
+                self.sent += self.stream.write(rest).await?;
+                if self.sent == self.output.len() {
+                    empty(&mut self.output);
+                    self.sent = 0;
+                }
+                Ok(())
+            }
+            _ if self.stream.read_buf(&mut self.input).await? == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next answer, if it is here.
+    pub(super) fn next(&mut self) -> io::Result<Option<Answer>> {
+        let Some((answer, length)) = self.input.get(self.read..).map_or(Ok(None), parse)? else { return Ok(None) };
+        self.read += length;
+        if self.read == self.input.len() {
+            empty(&mut self.input);
+            self.read = 0;
+        }
+        Ok(Some(answer))
+    }
+}
+
+fn empty(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.shrink_to(KEEP);
+}
+
+/// The first answer in these bytes and its length, if all of it is here.
+fn parse(bytes: &[u8]) -> io::Result<Option<(Answer, usize)>> {
+    let Some(end) = memchr::memchr(b'\n', bytes) else { return Ok(None) };
+    let broken = || io::Error::from(io::ErrorKind::InvalidData);
+    let line = bytes.get(..end).and_then(|line| line.strip_suffix(b"\r")).ok_or_else(broken)?;
+    let (kind, text) = line.split_first().ok_or_else(broken)?;
+    let after = end + 1;
+    let answer = match kind {
+        b'$' if text == b"-1" => Answer::Nothing,
+        b'$' => {
+            let length = std::str::from_utf8(text).ok().and_then(|text| text.parse::<usize>().ok());
+            let length = length.filter(|length| *length <= LONGEST).ok_or_else(broken)?;
+            // The two bytes that follow are the end of its line.
+            if bytes.len() < after + length + 2 {
+                return Ok(None);
+            }
+            let value = bytes.get(after..after + length).ok_or_else(broken)?;
+            return Ok(Some((Answer::Bulk(value.to_vec()), after + length + 2)));
+        }
+        b'+' | b':' => Answer::Done,
+        b'-' => {
+            // The first word is the code; what follows may hold what was sent.
+            let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();
+            Answer::Refused(String::from_utf8_lossy(code).into_owned())
+        }
+        _ => return Err(broken()),
+    };
+    Ok(Some((answer, after)))
+}
+
+/// Begins a command of so many words.
+pub(super) fn put_head(output: &mut Vec<u8>, words: usize) {
+    output.push(b'*');
+    put_number(output, words);
+    output.extend_from_slice(b"\r\n");
+}
+
+/// Adds a word to a command.
+pub(super) fn put_bulk(output: &mut Vec<u8>, word: &[u8]) {
+    output.push(b'$');
+    put_number(output, word.len());
+    output.extend_from_slice(b"\r\n");
+    output.extend_from_slice(word);
+    output.extend_from_slice(b"\r\n");
+}
+
+fn put_number(output: &mut Vec<u8>, mut number: usize) {
+    let start = output.len();
+    loop {
+        output.push(b'0' + u8::try_from(number % 10).unwrap_or_default());
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = output.get_mut(start..) {
+        digits.reverse();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_written_as_the_protocol_says() {
+        let mut output = Vec::new();
+        put_head(&mut output, 12);
+        put_bulk(&mut output, b"");
+        put_bulk(&mut output, &[b'x'; 100]);
+        assert!(output.starts_with(b"*12\r\n$0\r\n\r\n$100\r\nxx"));
+        assert!(output.ends_with(b"x\r\n"));
+    }
+
+    #[test]
+    fn answers_are_read_once_they_are_whole() {
+        for (text, answer) in [
+            (&b"$5\r\na\r\nbc\r\n"[..], Answer::Bulk(b"a\r\nbc".to_vec())),
+            (b"$0\r\n\r\n", Answer::Bulk(Vec::new())),
+            (b"$-1\r\n", Answer::Nothing),
+            (b"+OK\r\n", Answer::Done),
+            (b":1\r\n", Answer::Done),
+            (b"-OOM command not allowed\r\n", Answer::Refused("OOM".to_owned())),
+        ] {
+            for cut in 0..text.len() {
+                assert_eq!(parse(&text[..cut]).unwrap(), None);
+            }
+            let more = [text, b"$1\r\n"].concat();
+            assert_eq!(parse(&more).unwrap(), Some((answer, text.len())));
+        }
+        for nonsense in ["*1\r\n", "\r\n", "\n", "$x\r\n", "$-2\r\n", "$99999999999\r\n"] {
+            assert!(parse(nonsense.as_bytes()).is_err(), "{nonsense:?}");
+        }
+    }
+}
