@@ -1,4 +1,5 @@
 -- The same as list_newest, in the order of the keys, from after the key $2 on.
+-- 1001 is a page of the largest size and one more: of a number that it does not know, the planner expects a tenth of the table.
 SELECT coverage.slots, coverage.digest, coverage.others,
        page.key, page.document, page.version, page.created_at, page.updated_at, page.found
   FROM shardrive.coverage
@@ -6,11 +7,16 @@ SELECT coverage.slots, coverage.digest, coverage.others,
         SELECT r.*, count(*) OVER () AS found,
                sum(octet_length(r.document)) OVER (ORDER BY r.key) - octet_length(r.document) AS bytes_before
           FROM (
-                SELECT r.key, r.document::text, r.version, r.created_at, r.updated_at
-                  FROM records AS r
-                 WHERE r.collection = $1 AND r.key > $2
-                   AND (SELECT m.owner FROM shardrive.slot_map AS m WHERE m.slot = r.slot) = $3
-                 ORDER BY r.key
+                SELECT *
+                  FROM (
+                        SELECT r.key, r.document::text, r.version, r.created_at, r.updated_at
+                          FROM records AS r
+                         WHERE r.collection = $1 AND r.key > $2
+                           AND (SELECT m.owner FROM shardrive.slot_map AS m WHERE m.slot = r.slot) = $3
+                         ORDER BY r.key
+                         LIMIT 1001
+                       ) AS bounded
+                 ORDER BY key
                  LIMIT $4
                ) AS r
        ) AS page ON page.bytes_before <= $5
