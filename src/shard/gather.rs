@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sqlx::PgConnection;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::MovingSlot;
@@ -58,6 +59,8 @@ enum Reply<R: BatchRead> {
 
 struct Waiting<R: BatchRead> {
     read: R,
+    /// When its caller has waited long enough.
+    until: Instant,
     reply: oneshot::Sender<Reply<R>>,
 }
 
@@ -125,8 +128,10 @@ impl<R: BatchRead> Gather<R> {
             shard.check()?;
             let id = shard.id();
             let (reply, answer) = oneshot::channel();
-            self.enqueue(id, Waiting { read, reply })?;
-            match shard.while_healthy(answer).await? {
+            let until = Instant::now() + self.cluster.limits().call_timeout;
+            self.enqueue(id, Waiting { read, until, reply })?;
+            // The lane keeps the time, for a batch at once, and looks at the shard's health.
+            match answer.await {
                 Ok(Reply::Answer(output)) => return Ok((id, output)),
                 Ok(Reply::NotOwner(back)) => read = back,
                 Ok(Reply::Failed(error)) => return Err(error),
@@ -150,9 +155,7 @@ async fn run_lane<R: BatchRead>(
             Some(_) => {}
         }
         batch.retain(|waiting| !waiting.reply.is_closed());
-        if !batch.is_empty() {
-            answer_batch(&shard, &pool, batch).await;
-        }
+        answer_batch(&shard, &pool, batch).await;
     }
 }
 
@@ -168,9 +171,12 @@ impl<R: BatchRead> ShardCall for Batch<R> {
 }
 
 async fn answer_batch<R: BatchRead>(shard: &Shard, pool: &Pool, batch: Vec<Waiting<R>>) {
+    // The first has waited longest. Whoever came after it would wait for the same statement in vain.
+    let Some(until) = batch.first().map(|waiting| waiting.until) else { return };
     let (reads, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.read, waiting.reply)).unzip();
     let reads = Batch(reads);
-    let result = Box::pin(shard.run_on(pool, &reads)).await;
+    let call = Box::pin(tokio::time::timeout_at(until, shard.run_on(pool, &reads))).await;
+    let result = call.unwrap_or(Err(ShardError::Timeout { shard: shard.id() }));
     // A caller who went away does not want to know.
     match result {
         Ok(answers) => {
