@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::cluster::MovingSlot;
 use super::pool::Pool;
 use super::{Cluster, Shard, ShardCall, ShardError, ShardId, Slot};
+use crate::telemetry::{SpanLink, batch_span, note_place};
 
 /// Reads of one thread that may wait for one shard; more are refused as overload.
 const QUEUE: usize = 4096;
@@ -59,6 +60,7 @@ enum Reply<R: BatchRead> {
 struct Waiting<R: BatchRead> {
     read: R,
     reply: oneshot::Sender<Reply<R>>,
+    link: Option<SpanLink>,
 }
 
 /// The number of the next `Gather`: each has its own.
@@ -124,14 +126,19 @@ impl<R: BatchRead> Gather<R> {
             let shard = self.cluster.owner(slot)?;
             shard.check()?;
             let id = shard.id();
+            note_place(slot.number(), id.number());
+            let watched = shard.watch::<R>();
             let (reply, answer) = oneshot::channel();
-            self.enqueue(id, Waiting { read, reply })?;
-            match shard.while_healthy(answer).await? {
-                Ok(Reply::Answer(output)) => return Ok((id, output)),
-                Ok(Reply::NotOwner(back)) => read = back,
-                Ok(Reply::Failed(error)) => return Err(error),
-                Err(_) => return Err(ShardError::Unavailable { shard: id }),
+            if let Err(error) = self.enqueue(id, Waiting { read, reply, link: watched.span.link() }) {
+                return watched.end(Err(error));
             }
+            match shard.while_healthy(answer).await {
+                Ok(Ok(Reply::Answer(output))) => return Ok((id, output)),
+                Ok(Ok(Reply::NotOwner(back))) => read = back,
+                Ok(Ok(Reply::Failed(error))) | Err(error) => return watched.end(Err(error)),
+                Ok(Err(_)) => return watched.end(Err(ShardError::Unavailable { shard: id })),
+            }
+            drop(watched);
             moving.wait_for_owner(&self.cluster, id).await?;
         }
     }
@@ -151,6 +158,7 @@ async fn run_lane<R: BatchRead>(
         }
         batch.retain(|waiting| !waiting.reply.is_closed());
         if !batch.is_empty() {
+            shard.counters().read_batches.observe_size(batch.len());
             answer_batch(&shard, &pool, batch).await;
         }
     }
@@ -167,7 +175,10 @@ impl<R: BatchRead> ShardCall for Batch<R> {
     }
 }
 
-async fn answer_batch<R: BatchRead>(shard: &Shard, pool: &Pool, batch: Vec<Waiting<R>>) {
+async fn answer_batch<R: BatchRead>(shard: &Shard, pool: &Pool, mut batch: Vec<Waiting<R>>) {
+    let links = batch.iter_mut().filter_map(|waiting| waiting.link.take());
+    let mut span = batch_span("GatheredRead", shard.id().number(), links);
+    span.count_rows(batch.len());
     let (reads, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.read, waiting.reply)).unzip();
     let reads = Batch(reads);
     let result = Box::pin(shard.run_on(pool, &reads)).await;
@@ -179,6 +190,7 @@ async fn answer_batch<R: BatchRead>(shard: &Shard, pool: &Pool, batch: Vec<Waiti
             }
         }
         Err(error) => {
+            span.fail(error.kind());
             for reply in replies {
                 let _ = reply.send(Reply::Failed(error.again()));
             }
