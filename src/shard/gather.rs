@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sqlx::PgConnection;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::MovingSlot;
@@ -59,6 +60,8 @@ enum Reply<R: BatchRead> {
 
 struct Waiting<R: BatchRead> {
     read: R,
+    /// When its caller has waited long enough.
+    until: Instant,
     reply: oneshot::Sender<Reply<R>>,
     link: Option<SpanLink>,
 }
@@ -129,14 +132,16 @@ impl<R: BatchRead> Gather<R> {
             note_place(slot.number(), id.number());
             let watched = shard.watch::<R>();
             let (reply, answer) = oneshot::channel();
-            if let Err(error) = self.enqueue(id, Waiting { read, reply, link: watched.span.link() }) {
+            let until = Instant::now() + self.cluster.limits().call_timeout;
+            if let Err(error) = self.enqueue(id, Waiting { read, until, reply, link: watched.span.link() }) {
                 return watched.end(Err(error));
             }
-            match shard.while_healthy(answer).await {
-                Ok(Ok(Reply::Answer(output))) => return Ok((id, output)),
-                Ok(Ok(Reply::NotOwner(back))) => read = back,
-                Ok(Ok(Reply::Failed(error))) | Err(error) => return watched.end(Err(error)),
-                Ok(Err(_)) => return watched.end(Err(ShardError::Unavailable { shard: id })),
+            // The lane keeps the time, for a batch at once, and looks at the shard's health.
+            match answer.await {
+                Ok(Reply::Answer(output)) => return Ok((id, output)),
+                Ok(Reply::NotOwner(back)) => read = back,
+                Ok(Reply::Failed(error)) => return watched.end(Err(error)),
+                Err(_) => return watched.end(Err(ShardError::Unavailable { shard: id })),
             }
             drop(watched);
             moving.wait_for_owner(&self.cluster, id).await?;
@@ -157,10 +162,7 @@ async fn run_lane<R: BatchRead>(
             Some(_) => {}
         }
         batch.retain(|waiting| !waiting.reply.is_closed());
-        if !batch.is_empty() {
-            shard.counters().read_batches.observe_size(batch.len());
-            answer_batch(&shard, &pool, batch).await;
-        }
+        answer_batch(&shard, &pool, batch).await;
     }
 }
 
@@ -176,12 +178,16 @@ impl<R: BatchRead> ShardCall for Batch<R> {
 }
 
 async fn answer_batch<R: BatchRead>(shard: &Shard, pool: &Pool, mut batch: Vec<Waiting<R>>) {
+    // The first has waited longest. Whoever came after it would wait for the same statement in vain.
+    let Some(until) = batch.first().map(|waiting| waiting.until) else { return };
+    shard.counters().read_batches.observe_size(batch.len());
     let links = batch.iter_mut().filter_map(|waiting| waiting.link.take());
     let mut span = batch_span("GatheredRead", shard.id().number(), links);
     span.count_rows(batch.len());
     let (reads, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.read, waiting.reply)).unzip();
     let reads = Batch(reads);
-    let result = Box::pin(shard.run_on(pool, &reads)).await;
+    let call = Box::pin(tokio::time::timeout_at(until, shard.run_on(pool, &reads))).await;
+    let result = call.unwrap_or(Err(ShardError::Timeout { shard: shard.id() }));
     // A caller who went away does not want to know.
     match result {
         Ok(answers) => {

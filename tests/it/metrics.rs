@@ -113,7 +113,7 @@ async fn a_real_prometheus_takes_it() {
     let cluster = TestCluster::migrated(2).await;
     let api = Api::start(&cluster).await;
     assert_eq!(api.send("/ingest/bulk?count=10", "text/plain", "").await.status(), StatusCode::OK);
-    let prometheus = Prometheus::start(api.base().strip_prefix("http://").unwrap()).await;
+    let prometheus = Prometheus::start(api.base().strip_prefix("http://").unwrap());
     let up = prometheus.query("up{job=\"shardrive\"} == 1").await;
     assert_eq!(up.len(), 1);
     let held = prometheus.query("shard_distribution == 5").await;

@@ -44,7 +44,7 @@ pub struct Prometheus {
 
 impl Prometheus {
     /// Starts a server that asks this `host:port` every second.
-    pub async fn start(target: &str) -> Self {
+    pub fn start(target: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
             "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: shardrive\n  static_configs: [{{targets: ['{target}']}}]\n"
