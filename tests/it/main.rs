@@ -30,6 +30,7 @@ mod query;
 mod records;
 mod records_cache;
 mod reshard;
+mod reshard_brake;
 mod reshard_faults;
 mod service;
 mod simple_calls;
