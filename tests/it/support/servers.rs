@@ -155,6 +155,7 @@ pub fn limits() -> ShardLimits {
         move_timeout: Duration::from_secs(20),
         health_timeout: Duration::from_secs(1),
         health_interval: Duration::from_millis(200),
+        replica_max_lag: Duration::from_secs(1),
     }
 }
 
