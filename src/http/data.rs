@@ -15,6 +15,7 @@ use super::records::{numbers, paging};
 use super::store::built_in;
 use super::{AppState, Code, Problem, answer};
 use crate::records::{Document, Page, Record};
+use crate::shard::Consistency;
 use crate::wire::time;
 
 /// The collection behind these calls.
@@ -107,7 +108,7 @@ pub(super) async fn list(state: Data<AppState>, request: HttpRequest) -> Result<
     let ListQuery { limit, cursor } = query(&request)?;
     let (size, after) = paging(limit.as_deref(), cursor.as_deref())?;
     let collection = built_in(&state, COLLECTION).await?;
-    let Page { records, next, missing } = state.records.list(&collection, None, size, after.as_ref()).await?;
+    let Page { records, next, missing } = state.records.list(&collection, None, size, after.as_ref(), Consistency::Strict).await?;
     let bytes = records.iter().map(|record| record.document.as_str().len() + 192).sum::<usize>();
     let body = DataListAnswer {
         complete: missing.is_empty(),

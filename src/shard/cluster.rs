@@ -18,7 +18,7 @@ use super::health::{Watch, watch_other_hosts, watch_shard};
 use super::pool::{Identity, Pool, Role};
 use super::registry::{ListShards, RegisteredShard};
 use super::replica::follow_replicas;
-use super::{DbFault, Shard, ShardError, ShardId, ShardLimits, ShardState, Slot, SlotMap};
+use super::{Consistency, DbFault, Shard, ShardError, ShardId, ShardLimits, ShardState, Slot, SlotMap};
 
 /// How often the map is read again even if nobody was refused.
 const MAP_INTERVAL: Duration = Duration::from_secs(5);
@@ -179,20 +179,26 @@ impl Cluster {
         }
     }
 
-    /// Runs a read on a replica of the shard that owns the slot, if there is one that is fresh; otherwise, and if the replica
-    /// does not know the slot as its shard's, as [`Cluster::run`] does. What it answers may be older than acknowledged writes by
-    /// no more than the settings allow. For calls that only read.
+    /// Runs a read. An eventual one goes to a replica of the shard that owns the slot, if there is one that is fresh;
+    /// otherwise, and if the replica does not know the slot as its shard's, it is run as [`Cluster::run`] does.
     ///
     /// # Errors
     /// See [`Cluster::run`].
-    pub async fn run_relaxed<C: ShardCall>(&self, slot: Slot, call: &C) -> Result<(ShardId, C::Output), ShardError> {
-        // Before the map is read: if it changes in between, no replica counts as fresh that might not know of the change.
-        let map_changes = self.map_changes();
-        let shard = self.owner(slot)?;
-        match shard.replicas().read(call, shard.id(), map_changes).await {
-            Some(output) => Ok((shard.id(), output)),
-            None => self.run(slot, call).await,
+    pub async fn read<C: ShardCall>(
+        &self,
+        consistency: Consistency,
+        slot: Slot,
+        call: &C,
+    ) -> Result<(ShardId, C::Output), ShardError> {
+        if consistency == Consistency::Eventual {
+            // Before the map is read: if it changes in between, no replica counts as fresh that might not know of the change.
+            let map_changes = self.map_changes();
+            let shard = self.owner(slot)?;
+            if let Some(output) = shard.replicas().read(call, shard.id(), map_changes).await {
+                return Ok((shard.id(), output));
+            }
         }
+        self.run(slot, call).await
     }
 
     /// Reads the map from every shard that answers and takes the newer owner of each slot. Callers that come while

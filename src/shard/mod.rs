@@ -48,6 +48,7 @@ pub(crate) use id::{hashed_id, slot_in};
 pub use map::{Ownership, SlotMap};
 pub use options::ShardOptions;
 pub use pool::Lease;
+pub use replica::{Consistency, Replicas};
 pub use scatter::Gathered;
 pub use server::{Shard, ShardLimits};
 pub use setup::{SetupError, migrate};

@@ -21,6 +21,16 @@ use super::pool::{Identity, Lease, Pool, Role};
 use super::server::{Session, new_pool};
 use super::{Cluster, Shard, ShardCall, ShardId, ShardLimits, ShardOptions};
 
+/// How old the answer to a read may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Consistency {
+    /// It shows every write that was acknowledged before the read began.
+    #[default]
+    Strict,
+    /// It may lack those of the last moments: `REPLICA_MAX_LAG_MS`, and the time that the read takes itself.
+    Eventual,
+}
+
 /// Moments that are remembered while no replica has come to them.
 const MARKS: usize = 64;
 /// How long a replica is left alone after a read on it failed.
