@@ -74,6 +74,8 @@ async fn open(options: ShardOptions, expected: Identity, limit: Duration) -> Res
     let found: Option<Found> =
         sqlx::query_as(include_str!("../../sql/shard/who_am_i.sql")).fetch_optional(&mut connection).await?;
     let (place, shard) = (options.place(), expected.shard);
+    // As if nobody listened there: the primary is somewhere else, or will be in a moment.
+    let elsewhere = |text| Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::ConnectionRefused, text)));
     let refused = match found {
         Some(found) if (found.cluster_id, found.shard_id) == (expected.cluster_id, shard.to_sql()) => {
             let lineage = found.timeline.map(|timeline| Lineage { system: found.system, timeline });
@@ -82,10 +84,10 @@ async fn open(options: ShardOptions, expected: Identity, limit: Duration) -> Res
                 _ if found.schema_version < expected.schema_version => {
                     format!("{place} lacks migrations; run \"shardrive migrate\"")
                 }
-                (Role::Primary, None) => format!("{place} is a standby; another server must be the primary"),
-                (Role::Standby, Some(_)) => format!("{place} is no standby any more"),
+                (Role::Primary, None) => return elsewhere(format!("{place} is a standby, and no primary")),
+                (Role::Standby, Some(_)) => return elsewhere(format!("{place} is no standby any more")),
                 (Role::Primary, Some(lineage)) if !options.accept(lineage) => {
-                    format!("{place} leads to a former primary, which another one has replaced")
+                    return elsewhere(format!("{place} leads to a former primary, which another one has replaced"));
                 }
                 _ => return Ok(connection),
             }
