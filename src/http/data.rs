@@ -108,7 +108,8 @@ pub(super) async fn list(state: Data<AppState>, request: HttpRequest) -> Result<
     let ListQuery { limit, cursor } = query(&request)?;
     let (size, after) = paging(limit.as_deref(), cursor.as_deref())?;
     let collection = built_in(&state, COLLECTION).await?;
-    let Page { records, next, missing } = state.records.list(&collection, None, size, after.as_ref(), Consistency::Strict).await?;
+    let Page { records, next, missing } =
+        state.records.list(&collection, None, size, after.as_ref(), Consistency::Strict).await?;
     let bytes = records.iter().map(|record| record.document.as_str().len() + 192).sum::<usize>();
     let body = DataListAnswer {
         complete: missing.is_empty(),

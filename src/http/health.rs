@@ -85,7 +85,8 @@ pub(super) async fn health(state: Data<AppState>) -> Result<HttpResponse, Proble
     let circuits = shards.iter().map(|shard| (name(shard), shard.circuit().as_str())).collect();
     let shards = shards.iter().map(|shard| (name(shard), shard.state().as_str())).collect();
     let code = if status == HealthStatus::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let mut response = answer::json(code, &HealthAnswer { status, shards, circuits, cache: state.cache.state().as_str() }, 512)?;
+    let mut response =
+        answer::json(code, &HealthAnswer { status, shards, circuits, cache: state.cache.state().as_str() }, 512)?;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == HealthStatus::Unhealthy {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

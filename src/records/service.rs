@@ -275,7 +275,8 @@ impl Records {
         let place = collection.place_of(key).map_err(|fault| FieldFault::new("shard_key", fault.reason))?;
         match collection.records_per_key {
             RecordsPerKey::Many => {
-                let (_, page) = ListOfKey { collection, place: &place, after, size }.page(&self.cluster, consistency).await?;
+                let (_, page) =
+                    ListOfKey { collection, place: &place, after, size }.page(&self.cluster, consistency).await?;
                 Ok(page)
             }
             RecordsPerKey::One => {

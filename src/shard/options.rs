@@ -272,7 +272,10 @@ mod tests {
         let url = |url| ShardOptions::parse(url).unwrap().secret_subscription_url();
         assert_eq!(url("postgres://h/d"), "postgres://h/d");
         assert_eq!(url("postgres://a,b/d"), "postgres://a,b/d?target_session_attrs=primary");
-        assert_eq!(url("postgres://a,b/d?sslmode=disable"), "postgres://a,b/d?sslmode=disable&target_session_attrs=primary");
+        assert_eq!(
+            url("postgres://a,b/d?sslmode=disable"),
+            "postgres://a,b/d?sslmode=disable&target_session_attrs=primary"
+        );
     }
 
     #[test]

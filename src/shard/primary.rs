@@ -93,7 +93,8 @@ pub(super) async fn connect(
             asked.extend(others.drain(..).map(|(index, options)| ask_one(index, options)));
         }
         // Without a first one to trust, a primary is taken only after the others had their time to say that they are one, too.
-        let wait = hedge.or_else(|| best.as_ref().filter(|(_, role, _)| role.timeline.is_some()).map(|_| Instant::now() + GRACE));
+        let wait = hedge
+            .or_else(|| best.as_ref().filter(|(_, role, _)| role.timeline.is_some()).map(|_| Instant::now() + GRACE));
         let answer = match wait {
             Some(until) => tokio::time::timeout_at(until, asked.next()).await,
             None => Ok(asked.next().await),

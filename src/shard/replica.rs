@@ -102,7 +102,11 @@ impl Replicas {
     #[must_use]
     pub fn fresh(&self) -> usize {
         let in_time = |replica: &&Replica| {
-            replica.reached.load().as_deref().is_some_and(|mark| replica.is_fresh(mark.map_changes, self.limits.replica_max_lag))
+            replica
+                .reached
+                .load()
+                .as_deref()
+                .is_some_and(|mark| replica.is_fresh(mark.map_changes, self.limits.replica_max_lag))
         };
         self.replicas.iter().filter(in_time).count()
     }
@@ -195,7 +199,8 @@ type Position = Option<(i32, i64)>;
 
 async fn position(shard: &Shard, connection: &mut Option<Session>) -> Result<Position, sqlx::Error> {
     let mut open = Session::of(shard, connection.take()).await?;
-    let found = sqlx::query_as(include_str!("../../sql/shard/position.sql")).fetch_optional(&mut open.connection).await?;
+    let found =
+        sqlx::query_as(include_str!("../../sql/shard/position.sql")).fetch_optional(&mut open.connection).await?;
     *connection = Some(open);
     Ok(found)
 }

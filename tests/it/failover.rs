@@ -42,7 +42,8 @@ async fn promote(standby: &PostgresServer) {
 }
 
 async fn store(api: &Api, user: i64) -> StatusCode {
-    let response = api.post("/ingest", &json!({"user_id": user, "file_name": format!("probe-{}", Uuid::new_v4())})).await;
+    let response =
+        api.post("/ingest", &json!({"user_id": user, "file_name": format!("probe-{}", Uuid::new_v4())})).await;
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         assert!(response.headers().contains_key("Retry-After"));
     }
@@ -85,7 +86,8 @@ async fn a_promoted_standby_takes_over_and_nothing_acknowledged_is_lost() {
     cluster.server(1).kill().await;
     poll::until_true("the circuit to open", async || {
         let (_, health) = api.get_json("/health").await;
-        health["circuits"] == json!({"shard_0": "closed", "shard_1": "open"}) && health["shards"]["shard_1"] == "unreachable"
+        health["circuits"] == json!({"shard_0": "closed", "shard_1": "open"})
+            && health["shards"]["shard_1"] == "unreachable"
     })
     .await;
     eprintln!("the loss was seen {:?} after the kill began", killed.elapsed());
@@ -162,7 +164,8 @@ async fn a_read_only_server_answers_reads_and_refuses_writes_at_once() {
         for sql in ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"] {
             cluster.psql(1, sql).await.unwrap();
         }
-        poll::until_true("writes to be refused", async || store(&api, 43).await == StatusCode::SERVICE_UNAVAILABLE).await;
+        poll::until_true("writes to be refused", async || store(&api, 43).await == StatusCode::SERVICE_UNAVAILABLE)
+            .await;
         for _ in 0..20 {
             let begun = Instant::now();
             assert_eq!(store(&api, 43).await, StatusCode::SERVICE_UNAVAILABLE);
@@ -171,7 +174,10 @@ async fn a_read_only_server_answers_reads_and_refuses_writes_at_once() {
             let (status, page) = api.get_json("/query/43").await;
             assert_eq!((status, page["files"].as_array().map(|files| !files.is_empty())), (StatusCode::OK, Some(true)));
         }
-        poll::until_true("the log to say so", async || api.log().contains("shard 1") && api.log().contains("is read-only")).await;
+        poll::until_true("the log to say so", async || {
+            api.log().contains("shard 1") && api.log().contains("is read-only")
+        })
+        .await;
         let mut db = cluster.connect(1).await;
         run(&mut db, "SET default_transaction_read_only = off").await.unwrap();
         for sql in ["ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()"] {

@@ -87,7 +87,8 @@ async fn only_reads_that_say_so_may_be_old_and_by_no_more_than_allowed() {
         assert_eq!(count(&any, 42, "eventual").await, 1);
     }
     // Streams and short pages, too.
-    let stream = any.request(reqwest::Method::GET, "/query/42?consistency=eventual").header("Accept", "application/x-ndjson");
+    let stream =
+        any.request(reqwest::Method::GET, "/query/42?consistency=eventual").header("Accept", "application/x-ndjson");
     assert_eq!(stream.send().await.unwrap().text().await.unwrap().lines().count(), 1);
     // Where less is allowed, the primary answers from then on.
     poll::until("the lagging replica to be left out", async || match count(&little, 42, "eventual").await {
@@ -156,7 +157,8 @@ async fn a_replica_does_not_answer_for_a_slot_that_changed_hands() {
     for _ in 0..20 {
         assert_eq!(count(&told, 0, "eventual").await, 3, "the replica knows of none of this");
     }
-    poll::until_true("the second process to leave the replica out", async || count(&untold, 0, "eventual").await == 3).await;
+    poll::until_true("the second process to leave the replica out", async || count(&untold, 0, "eventual").await == 3)
+        .await;
     for _ in 0..20 {
         assert_eq!(count(&untold, 0, "eventual").await, 3);
     }
