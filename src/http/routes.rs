@@ -5,38 +5,44 @@ use actix_web::http::Method;
 use actix_web::http::header::HeaderValue;
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, guard, web};
 
-use super::{Code, Problem, admin, bulk, collections, data, docs, files, health, key_value, records, stats, store};
+use super::counts::Route;
+use super::{
+    Code, Problem, admin, bulk, collections, data, docs, files, health, key_value, metrics, records, stats, store,
+};
 
 /// The one table of routes. A path that is not in it is answered 404, a method that its path does not take 405.
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
+        // Looked through from the top for each request: first what is asked for most.
         Endpoint::at("/").get(health::service),
-        Endpoint::at("/health").get(health::health),
-        Endpoint::at("/health/live").get(health::live),
-        Endpoint::at("/health/ready").get(health::ready),
         Endpoint::at("/ingest").on(Method::POST, files::ingest),
-        Endpoint::at("/ingest/bulk").on(Method::POST, bulk::load),
-        Endpoint::at("/stats").get(stats::stats),
         Endpoint::at("/query/{user_id}").get(files::list),
+        Endpoint::at("/read/{key:.*}").get(key_value::read),
+        Endpoint::at("/write").on(Method::POST, key_value::write),
         Endpoint::at("/files/{file_id}")
             .get(files::find)
             .on(Method::PATCH, files::change)
             .on(Method::DELETE, files::delete),
-        Endpoint::at("/collections").get(collections::list),
-        Endpoint::at("/collections/{collection}").get(collections::find).on(Method::PUT, collections::declare),
-        Endpoint::at("/records/{collection}").get(records::list).on(Method::POST, records::create),
+        Endpoint::at("/data/{id}").get(data::find),
         Endpoint::at("/records/{collection}/{key:.*}")
             .get(records::find)
             .on(Method::PUT, records::put)
             .on(Method::PATCH, records::patch)
             .on(Method::DELETE, records::delete),
+        // The rest, by what they are about.
+        Endpoint::at("/health").get(health::health),
+        Endpoint::at("/health/live").get(health::live),
+        Endpoint::at("/health/ready").get(health::ready),
+        Endpoint::at("/metrics").get(metrics::metrics),
+        Endpoint::at("/ingest/bulk").on(Method::POST, bulk::load),
+        Endpoint::at("/stats").get(stats::stats),
+        Endpoint::at("/collections").get(collections::list),
+        Endpoint::at("/collections/{collection}").get(collections::find).on(Method::PUT, collections::declare),
+        Endpoint::at("/records/{collection}").get(records::list).on(Method::POST, records::create),
         Endpoint::at("/store").on(Method::POST, store::put),
         Endpoint::at("/store/{userId}").get(store::find),
         Endpoint::at("/shards").get(store::shards),
-        Endpoint::at("/write").on(Method::POST, key_value::write),
-        Endpoint::at("/read/{key:.*}").get(key_value::read),
         Endpoint::at("/data").get(data::list).on(Method::POST, data::create),
-        Endpoint::at("/data/{id}").get(data::find),
         Endpoint::at("/admin/shards").on(Method::POST, admin::grow),
         Endpoint::at("/admin/moves").get(admin::list).on(Method::POST, admin::begin),
         Endpoint::at("/admin/moves/{id}").get(admin::find),
@@ -54,8 +60,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 
 /// Puts the table in place.
 pub(super) fn configure(config: &mut web::ServiceConfig) {
-    for endpoint in endpoints() {
-        config.service(endpoint.into_service());
+    for (number, endpoint) in endpoints().into_iter().enumerate() {
+        config.service(endpoint.into_service(Route(number)));
     }
     config.default_service(web::to(unknown_path));
 }
@@ -101,7 +107,6 @@ impl Endpoint {
         self
     }
 
-    #[cfg(test)]
     pub(super) fn path(&self) -> &str {
         &self.path
     }
@@ -111,7 +116,7 @@ impl Endpoint {
         self.methods.iter()
     }
 
-    fn into_service(self) -> impl HttpServiceFactory + 'static {
+    fn into_service(self, route: Route) -> impl HttpServiceFactory + 'static {
         let mut methods: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
         if methods.contains(&"GET") {
             methods.push("HEAD");
@@ -120,7 +125,7 @@ impl Endpoint {
         let detail = format!("{} takes {text}", self.path);
         // Methods are letters, always fit for a header.
         let allow = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
-        self.resource.default_service(web::to(move || {
+        self.resource.app_data(route).default_service(web::to(move || {
             let problem = Problem::new(Code::MethodNotAllowed, detail.clone()).allow(allow.clone());
             async move { Err::<HttpResponse, _>(problem) }
         }))

@@ -12,8 +12,10 @@ use actix_web::{App, HttpServer, dev};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::counts::RequestCounts;
 use super::request_id::observe;
 use super::routes::configure;
+use super::sample::Sampler;
 use crate::cache::Cache;
 use crate::files::Files;
 use crate::files::bulk::BulkLimits;
@@ -64,6 +66,10 @@ pub struct AppState {
     pub bulk_permits: Semaphore,
     /// How long `/stats` waits for a shard.
     pub stats_timeout: Duration,
+    /// How many single writes may wait for a shard.
+    pub write_queue: usize,
+    /// What `/metrics` tells besides counts.
+    pub sampler: Arc<Sampler>,
     /// Cancelled when the service begins to stop.
     pub draining: CancellationToken,
 }
@@ -84,13 +90,13 @@ impl Server {
     /// If the address cannot be listened on.
     pub fn bind(options: &ServerOptions, state: AppState) -> io::Result<Self> {
         let draining = state.draining.clone();
-        let state = Data::new(state);
+        let (state, counts) = (Data::new(state), Data::new(RequestCounts::new()));
         let closing = Arc::new(AtomicBool::new(false));
         let say_goodbye = Arc::clone(&closing);
         let app = move || {
             let say_goodbye = Arc::clone(&say_goodbye);
             let wrap = move |request, service: &_| observe(Arc::clone(&say_goodbye), request, service);
-            App::new().app_data(state.clone()).wrap_fn(wrap).configure(configure)
+            App::new().app_data(state.clone()).app_data(counts.clone()).wrap_fn(wrap).configure(configure)
         };
         let server = HttpServer::new(app)
             .workers(options.workers)

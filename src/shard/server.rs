@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use super::circuit::{Circuit, Event};
 use super::health::{ShardState, until_open};
+use super::observe::ShardCounters;
 use super::pool::{Connector, Identity, Lease, Object, Pool};
 use super::replica::Replicas;
 use super::{DbFault, ShardError, ShardId, ShardOptions};
@@ -97,6 +98,7 @@ pub struct Shard {
     pub(super) replicas: Replicas,
     suspicion: Notify,
     warned: AtomicBool,
+    pub(super) counters: ShardCounters,
 }
 
 impl Shard {
@@ -117,6 +119,7 @@ impl Shard {
             replicas,
             suspicion: Notify::new(),
             warned: AtomicBool::new(false),
+            counters: ShardCounters::new(),
         }
     }
 
@@ -367,7 +370,7 @@ impl Shard {
     }
 
     /// The shard's pool and those of the threads.
-    fn pools(&self) -> Vec<Pool> {
+    pub(super) fn pools(&self) -> Vec<Pool> {
         let others = self.thread_pools.lock().unwrap_or_else(PoisonError::into_inner);
         std::iter::once(&self.pool).chain(others.values()).cloned().collect()
     }
