@@ -118,10 +118,10 @@ async fn replace_all_under_load(rate: u64) {
         poll::until_true("requests", async || balancer.done.load(Ordering::Relaxed) >= from + more).await;
     };
     progress(rate).await;
-    for place in 0..3 {
+    for api in &mut apis {
         let new = Api::start_with(&cluster, &settings).await;
         balancer.add(new.base()).await;
-        let mut old = std::mem::replace(&mut apis[place], new);
+        let mut old = std::mem::replace(api, new);
         old.sigterm();
         assert!(old.ended().await);
         progress(rate / 2).await;
