@@ -92,8 +92,17 @@ impl Reader {
 
     /// The variables `SHARD_<number>_URL`, by number.
     pub(super) fn take_shard_urls(&mut self) -> BTreeMap<u32, String> {
+        self.take_numbered("_URL")
+    }
+
+    /// The variables `SHARD_<number>_REPLICA_URLS`, by number.
+    pub(super) fn take_replica_urls(&mut self) -> BTreeMap<u32, String> {
+        self.take_numbered("_REPLICA_URLS")
+    }
+
+    fn take_numbered(&mut self, ending: &str) -> BTreeMap<u32, String> {
         let mut urls = BTreeMap::new();
-        self.vars.retain(|name, value| match shard_number(name) {
+        self.vars.retain(|name, value| match shard_number(name, ending) {
             Some(number) => {
                 urls.insert(number, std::mem::take(value));
                 false
@@ -164,11 +173,11 @@ impl Reader {
 
 /// True for the variables that say which shards there are.
 pub(super) fn names_shards(name: &str) -> bool {
-    name == super::NUM_SHARDS || shard_number(name).is_some()
+    name == super::NUM_SHARDS || ["_URL", "_REPLICA_URLS"].iter().any(|ending| shard_number(name, ending).is_some())
 }
 
-fn shard_number(name: &str) -> Option<u32> {
-    let number = name.strip_prefix("SHARD_")?.strip_suffix("_URL")?;
+fn shard_number(name: &str, ending: &str) -> Option<u32> {
+    let number = name.strip_prefix("SHARD_")?.strip_suffix(ending)?;
     let canonical = number == "0" || !number.starts_with('0');
     number.parse().ok().filter(|_| canonical && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
@@ -185,9 +194,10 @@ fn is_orchestrators(name: &str) -> bool {
 fn nearest(name: &str) -> Option<String> {
     let url = name.strip_prefix("SHARD_").map(|rest| {
         let digits: String = rest.chars().filter(char::is_ascii_digit).collect();
-        format!("SHARD_{}_URL", digits.parse::<u16>().unwrap_or_default())
+        let number = digits.parse::<u16>().unwrap_or_default();
+        [format!("SHARD_{number}_URL"), format!("SHARD_{number}_REPLICA_URLS")]
     });
-    let known = ALL.iter().map(|setting| setting.name.to_owned()).chain(url);
+    let known = ALL.iter().map(|setting| setting.name.to_owned()).chain(url.into_iter().flatten());
     let (distance, best) = known.map(|known| (distance(name, &known), known)).min()?;
     (distance <= name.len() / 2).then_some(best)
 }
