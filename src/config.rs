@@ -1,8 +1,9 @@
 //! Settings: environment variables and `.env` → typed values. Nothing else reads the environment.
 //!
-//! `.env.example` explains every variable; a test holds it against `ALL`. A start with wrong settings names all that
+//! `.env.example` explains every variable; a test holds it against `all`. A start with wrong settings names all that
 //! is wrong with them at once, and never shows a value: a URL holds a password.
 
+mod auth;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -10,8 +11,9 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
-use reader::{Choice, Number, Reader, Setting};
+use reader::{Choice, FILE, Number, Reader, Setting};
 
+use crate::auth::AuthSettings;
 use crate::cache::{CacheSettings, CacheUrl};
 use crate::files::bulk::BulkLimits;
 use crate::http::ServerOptions;
@@ -49,8 +51,15 @@ const LOG_FORMAT: Choice<LogFormat> = Choice {
 const REDIS_URL: Setting = Setting { name: "REDIS_URL", default: "" };
 const CACHE_TTL: Number = Number::new("CACHE_TTL", "300", 1..=86_400);
 
+/// Those that hold secrets, besides the shards' URLs: the value may stand in a file, which `<name>_FILE` names.
+const SECRETS: &[&str] = &[REDIS_URL.name, auth::SECRET.name];
+
 /// Every setting but the shards' URLs, with its default; an empty default means that there is none to write down.
-const ALL: &[Setting] = &[
+fn all() -> impl Iterator<Item = &'static Setting> {
+    HERE.iter().chain(&auth::ALL)
+}
+
+const HERE: &[Setting] = &[
     Setting { name: NUM_SHARDS, default: "" },
     POOL_MIN.setting,
     POOL_MAX.setting,
@@ -98,6 +107,8 @@ const PREFIXES: &[&str] = &[
     // Not all of REDIS_: orchestrators tell every container about a service of that name.
     "REDIS_UR",
     "CACHE_TT",
+    // A slip here would leave the service open.
+    "AUTH_",
 ];
 
 /// What the service is told by its environment.
@@ -121,6 +132,8 @@ pub struct Settings {
     pub collections: Vec<Collection>,
     /// `REDIS_URL`, `CACHE_TTL`.
     pub cache: CacheSettings,
+    /// `AUTH_*`: how callers sign in; `None` if they need not.
+    pub auth: Option<AuthSettings>,
 }
 
 /// One thing that is wrong with the settings.
@@ -162,8 +175,21 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong.
     pub fn load_for(vars: Vec<(String, String)>) -> Result<Self, SettingsError> {
-        let others = reader::environment()?.into_iter().filter(|(name, _)| !reader::names_shards(name));
+        let replaced: Vec<String> = vars.iter().map(|(name, _)| format!("{name}{FILE}")).collect();
+        let others = reader::environment()?.into_iter();
+        let others = others.filter(|(name, _)| !reader::names_shards(name) && !replaced.contains(name));
         Self::from_vars(others.chain(vars))
+    }
+
+    /// Reads the settings of sign-in alone, for commands that need no shards.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn load_auth() -> Result<Option<AuthSettings>, SettingsError> {
+        let vars = reader::environment()?.into_iter().filter(|(name, _)| name.starts_with("AUTH_"));
+        let mut read = Reader::new(vars);
+        let settings = auth::read(&mut read);
+        read.finish(settings)
     }
 
     /// Reads settings from variables. Of two with one name the last counts; an empty one counts as not set.
@@ -208,6 +234,7 @@ impl Settings {
                 url: read.parsed(&REDIS_URL, |url| CacheUrl::parse(url).map(Some)),
                 ttl: Duration::from_secs(read.number(&CACHE_TTL)),
             },
+            auth: auth::read(&mut read),
         };
         read.finish(settings)
     }

@@ -121,14 +121,14 @@ fn the_example_lists_every_setting_with_its_default() {
     let listed: Vec<(&str, &str)> = assignments
         .filter(|(name, _)| name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'))
         .collect();
-    for setting in ALL {
+    for setting in all() {
         let values: Vec<_> = listed.iter().filter(|(name, _)| *name == setting.name).map(|(_, value)| *value).collect();
         assert_eq!(values.len(), 1, "{} stands in .env.example once", setting.name);
         assert!(setting.default.is_empty() || values == [setting.default], "{}", setting.name);
     }
     let unknown: Vec<_> = listed
         .iter()
-        .filter(|(name, _)| !name.starts_with("SHARD_") && !ALL.iter().any(|setting| setting.name == *name))
+        .filter(|(name, _)| !name.starts_with("SHARD_") && !all().any(|setting| setting.name == *name))
         .collect();
     assert!(unknown.is_empty(), "{unknown:?}");
     let all = listed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

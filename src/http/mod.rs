@@ -1,9 +1,10 @@
 //! The API over HTTP: the only code that knows actix.
 //!
 //! ```text
-//! server → request_id (middleware) → routes → admin, files, bulk, records, …, stats, health, docs → extract, body, answer, problem
+//! server → request_id (middleware) → routes → sign_in, access (guard) → admin, files, bulk, records, …, stats, health, docs → extract, body, answer, problem
 //! ```
 
+mod access;
 mod admin;
 mod answer;
 mod body;
@@ -12,6 +13,7 @@ mod code;
 mod collections;
 mod data;
 mod docs;
+mod docs_sign_in;
 mod extract;
 mod files;
 mod health;
@@ -23,6 +25,7 @@ mod records_bulk;
 mod request_id;
 mod routes;
 mod server;
+mod sign_in;
 mod stats;
 mod store;
 

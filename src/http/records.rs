@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::access::Caller;
 use super::body::{JsonBody, MAX_DOCUMENT_BODY, header_text};
 use super::docs::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use super::extract::{CollectionPath, KeyPath, query, query_number};
@@ -132,12 +133,14 @@ pub(super) fn numbers(shards: &[ShardId]) -> Vec<u16> {
 )]
 pub(super) async fn list(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let ListQuery { shard_key, limit, cursor } = query(&request)?;
     let (size, after) = paging(limit.as_deref(), cursor.as_deref())?;
     let collection = state.records.collection(&name).await?;
+    caller.may_list(&collection, shard_key.as_deref())?;
     let Page { records, next, missing } =
         state.records.list(&collection, shard_key.as_deref(), size, after.as_ref()).await?;
     let bytes = records.iter().map(|record| record.document.as_str().len() + FRAME_BYTES).sum::<usize>();
@@ -176,17 +179,21 @@ pub(super) async fn list(
 )]
 pub(super) async fn create(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let collection = state.records.collection(&name).await?;
+    caller.documents_of(&collection)?;
     let kind = header_text(request.headers(), CONTENT_TYPE).split(';').next().unwrap_or_default().trim_end();
     if matches!(kind, "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines") {
-        return records_bulk::load(&state, collection, &request, body).await;
+        return records_bulk::load(&state, caller, collection, &request, body).await;
     }
     let body = DocumentBody::from_request(&request, &mut body.into_inner()).await?;
-    let stored = state.records.create(&collection, document(&body)?).await?;
+    let document = document(&body)?;
+    caller.may_create(&collection, &document)?;
+    let stored = state.records.create(&collection, document).await?;
     stored_answer(name, stored)
 }
 
@@ -206,11 +213,13 @@ pub(super) async fn create(
 )]
 pub(super) async fn find(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     KeyPath(key): KeyPath,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let collection = state.records.collection(&name).await?;
+    caller.may_reach(&state, &collection, &key).await?;
     let found = state.records.find(&collection, &key).await?;
     if is_known(&request, found.record.version) {
         let mut response = HttpResponse::NotModified().finish();
@@ -242,6 +251,7 @@ pub(super) async fn find(
 )]
 pub(super) async fn put(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     KeyPath(key): KeyPath,
     request: HttpRequest,
@@ -249,6 +259,7 @@ pub(super) async fn put(
 ) -> Result<HttpResponse, Problem> {
     let condition = condition(&request)?;
     let collection = state.records.collection(&name).await?;
+    caller.may_reach(&state, &collection, &key).await?;
     let stored = state.records.put(&collection, &key, document(&body)?, condition).await;
     stored_answer(name, stored.map_err(|error| refused(error, condition))?)
 }
@@ -277,6 +288,7 @@ pub(super) async fn put(
 )]
 pub(super) async fn patch(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     KeyPath(key): KeyPath,
     request: HttpRequest,
@@ -284,6 +296,7 @@ pub(super) async fn patch(
 ) -> Result<HttpResponse, Problem> {
     let condition = condition(&request)?;
     let collection = state.records.collection(&name).await?;
+    caller.may_reach(&state, &collection, &key).await?;
     let found = state.records.patch(&collection, &key, &document(&body)?, condition).await;
     found_answer(name, found.map_err(|error| refused(error, condition))?)
 }
@@ -304,12 +317,14 @@ pub(super) async fn patch(
 )]
 pub(super) async fn delete(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     KeyPath(key): KeyPath,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let condition = condition(&request)?;
     let collection = state.records.collection(&name).await?;
+    caller.may_reach(&state, &collection, &key).await?;
     let deleted = state.records.delete(&collection, &key, condition).await;
     let shard = deleted.map_err(|error| refused(error, condition))?;
     let message = format!("Document deleted from shard {shard}");

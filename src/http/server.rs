@@ -2,17 +2,20 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::KeepAlive;
-use actix_web::web::Data;
+use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, HttpServer, dev};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::request_id::observe;
 use super::routes::configure;
+use super::sign_in::SignIn;
+use crate::auth::Verifier;
 use crate::cache::Cache;
 use crate::files::Files;
 use crate::files::bulk::BulkLimits;
@@ -61,6 +64,8 @@ pub struct AppState {
     pub bulk_permits: Semaphore,
     /// How long `/stats` waits for a shard.
     pub stats_timeout: Duration,
+    /// Who may call; `None` while sign-in is off.
+    pub sign_in: Option<Arc<Verifier>>,
     /// Cancelled when the service begins to stop.
     pub draining: CancellationToken,
 }
@@ -80,7 +85,12 @@ impl Server {
     pub fn bind(options: &ServerOptions, state: AppState) -> io::Result<Self> {
         let draining = state.draining.clone();
         let state = Data::new(state);
-        let server = HttpServer::new(move || App::new().app_data(state.clone()).wrap_fn(observe).configure(configure))
+        let app = move || {
+            let sign_in = state.sign_in.clone().map(|verifier| Rc::new(SignIn::new(verifier)));
+            let routes = move |config: &mut ServiceConfig| configure(config, sign_in.as_ref());
+            App::new().app_data(state.clone()).wrap_fn(observe).configure(routes)
+        };
+        let server = HttpServer::new(app)
             .workers(options.workers)
             .max_connections(MAX_CONNECTIONS)
             .client_request_timeout(HEAD_TIMEOUT)
