@@ -11,3 +11,4 @@ pub mod program;
 pub mod proxy;
 pub mod race;
 pub mod servers;
+pub mod tokens;
