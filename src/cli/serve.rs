@@ -14,11 +14,12 @@ use crate::auth::{AuthSettings, Provider, ProviderUrl, Verifier};
 use crate::cache::Cache;
 use crate::config::Settings;
 use crate::files::Files;
-use crate::http::{AppState, Server};
+use crate::http::{AppState, Sampler, Server};
 use crate::records::{Collection, RecordError, Records};
 use crate::reshard::{Requests, Testing, drive_in_background};
 use crate::shard::{Cluster, migrate};
 use crate::stats::fold_in_background;
+use crate::telemetry::{Traces, process};
 
 /// Serve the API until SIGTERM or Ctrl-C
 #[derive(Args)]
@@ -54,6 +55,9 @@ pub(crate) async fn serve(
 ) -> Result<(), CliError> {
     // Before anything is opened: what it needs may be missing.
     let sign_in = sign_in(settings.auth)?;
+    process::mark_start();
+    let traces = Traces::start(&settings.traces)
+        .map_err(|error| CliError::Failed(format!("no client for OTEL_EXPORTER_OTLP_ENDPOINT can be made: {error}")))?;
     let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
     let cache = Cache::start(Arc::clone(&cluster), settings.cache);
     let files = Arc::new(Files::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
@@ -75,6 +79,8 @@ pub(crate) async fn serve(
         bulk_permits: Semaphore::new(settings.bulk.loads),
         stats_timeout: settings.stats_timeout,
         sign_in: sign_in.map(|(verifier, _)| Arc::new(verifier)),
+        write_queue: settings.writer.queue,
+        sampler: Sampler::start(&cluster, settings.stats_timeout),
         draining: CancellationToken::new(),
     };
     let server = Server::bind(&settings.server, state)
@@ -87,6 +93,7 @@ pub(crate) async fn serve(
     let served = server.run(stop).await;
     log::info!("no request is in flight any more; closing the shards' connections");
     cluster.shut_down().await;
+    traces.shut_down().await;
     Ok(served?)
 }
 

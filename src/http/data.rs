@@ -12,13 +12,9 @@ use super::body::{JsonBody, MAX_DOCUMENT_BODY};
 use super::docs::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use super::extract::query;
 use super::records::{numbers, paging};
-use super::store::built_in;
 use super::{AppState, Code, Problem, answer};
-use crate::records::{Document, Page, Record};
+use crate::records::{BuiltIn, Document, Page, Record};
 use crate::wire::time;
-
-/// The collection behind these calls.
-const COLLECTION: &str = "data";
 
 /// The id of an object that was stored.
 #[derive(Serialize, ToSchema)]
@@ -82,7 +78,7 @@ struct ListQuery {
 )]
 pub(super) async fn create(state: Data<AppState>, body: JsonBody<MAX_DOCUMENT_BODY>) -> Result<HttpResponse, Problem> {
     let document = Document::new(body.parse()?)?;
-    let stored = state.records.create(&built_in(&state, COLLECTION).await?, document).await?;
+    let stored = state.records.create(&state.records.built_in(BuiltIn::Data).await?, document).await?;
     let location = HeaderValue::from_str(&format!("/data/{}", stored.key));
     let mut response = answer::json(StatusCode::CREATED, &DataStoredAnswer { id: stored.key }, 64)?;
     if let Ok(location) = location {
@@ -106,7 +102,7 @@ pub(super) async fn create(state: Data<AppState>, body: JsonBody<MAX_DOCUMENT_BO
 pub(super) async fn list(state: Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let ListQuery { limit, cursor } = query(&request)?;
     let (size, after) = paging(limit.as_deref(), cursor.as_deref())?;
-    let collection = built_in(&state, COLLECTION).await?;
+    let collection = state.records.built_in(BuiltIn::Data).await?;
     let Page { records, next, missing } = state.records.list(&collection, None, size, after.as_ref()).await?;
     let bytes = records.iter().map(|record| record.document.as_str().len() + 192).sum::<usize>();
     let body = DataListAnswer {
@@ -128,6 +124,6 @@ pub(super) async fn find(state: Data<AppState>, id: Path<String>) -> Result<Http
     if uuid::Uuid::try_parse(&id).is_err() {
         return Err(Problem::new(Code::InvalidPath, "id must be a UUID").field("id"));
     }
-    let found = state.records.find(&built_in(&state, COLLECTION).await?, &id).await?;
+    let found = state.records.find(&state.records.built_in(BuiltIn::Data).await?, &id).await?;
     answer::ok(&DataObject::from(found.record))
 }

@@ -11,13 +11,9 @@ use utoipa::ToSchema;
 use super::body::{JsonBody, MAX_DOCUMENT_BODY};
 use super::docs::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use super::extract::KeyPath;
-use super::store::built_in;
 use super::{AppState, Problem, answer};
-use crate::records::{Condition, Document};
+use crate::records::{BuiltIn, Condition, Document};
 use crate::wire::time;
-
-/// The collection behind these calls.
-const COLLECTION: &str = "kv";
 
 /// A key and its value.
 #[derive(Deserialize, ToSchema)]
@@ -99,7 +95,7 @@ impl ReadAnswer {
 )]
 pub(super) async fn write(state: Data<AppState>, body: JsonBody<MAX_DOCUMENT_BODY>) -> Result<HttpResponse, Problem> {
     let KeyValue { key, value } = body.parse()?;
-    let collection = built_in(&state, COLLECTION).await?;
+    let collection = state.records.built_in(BuiltIn::KeyValue).await?;
     let stored = state.records.put(&collection, &key, Document::new(value)?, Condition::Any).await?;
     let shard_id = stored.shard.number();
     let message = format!("Data written successfully to shard {shard_id}");
@@ -113,7 +109,7 @@ pub(super) async fn write(state: Data<AppState>, body: JsonBody<MAX_DOCUMENT_BOD
     responses((status = 200, description = "The value", body = ReadAnswer), RequestProblems, RecordProblems, ShardProblems)
 )]
 pub(super) async fn read(state: Data<AppState>, KeyPath(key): KeyPath) -> Result<HttpResponse, Problem> {
-    let found = state.records.find(&built_in(&state, COLLECTION).await?, &key).await?;
+    let found = state.records.find(&state.records.built_in(BuiltIn::KeyValue).await?, &key).await?;
     let record = found.record;
     let body = ReadAnswer {
         success: true,

@@ -1,7 +1,7 @@
 //! The API over HTTP: the only code that knows actix.
 //!
 //! ```text
-//! server → request_id (middleware) → routes → sign_in, access (guard) → admin, files, bulk, records, …, stats, health, docs → extract, body, answer, problem
+//! server → request_id (middleware) → routes → sign_in, access (guard) → admin, files, bulk, records, …, stats, health, metrics, docs → extract, body, answer, problem
 //! ```
 
 mod access;
@@ -11,6 +11,7 @@ mod body;
 mod bulk;
 mod code;
 mod collections;
+mod counts;
 mod data;
 mod docs;
 mod docs_sign_in;
@@ -18,12 +19,14 @@ mod extract;
 mod files;
 mod health;
 mod key_value;
+mod metrics;
 mod precondition;
 mod problem;
 mod records;
 mod records_bulk;
 mod request_id;
 mod routes;
+mod sample;
 mod server;
 mod sign_in;
 mod stats;
@@ -32,4 +35,5 @@ mod store;
 pub use code::Code;
 pub use docs::openapi_json;
 pub use problem::{Problem, ProblemBody};
+pub use sample::Sampler;
 pub use server::{AppState, Server, ServerOptions};

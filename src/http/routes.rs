@@ -5,29 +5,43 @@ use std::rc::Rc;
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
-use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, Route, guard, web};
+use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, guard, web};
 
 use super::access::Access::{self, Needs, Open, Own};
 use super::access::In;
+use super::counts::Route;
 use super::sign_in::{Guard, SignIn};
-use super::{Code, Problem, admin, bulk, collections, data, docs, files, health, key_value, records, stats, store};
+use super::{
+    Code, Problem, admin, bulk, collections, data, docs, files, health, key_value, metrics, records, stats, store,
+};
 use crate::auth::Scope::{Admin, Service};
 
 /// The one table of routes, and of who may call each. A path that is not in it is answered 404, a method that its path does not take 405.
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
+        // Looked through from the top for each request: first what is asked for most.
         Endpoint::at("/").get(Open, health::service),
-        Endpoint::at("/health").get(Open, health::health),
-        Endpoint::at("/health/live").get(Open, health::live),
-        Endpoint::at("/health/ready").get(Open, health::ready),
         Endpoint::at("/ingest").on(Own(In::Body), Method::POST, files::ingest),
-        Endpoint::at("/ingest/bulk").on(Own(In::Rows), Method::POST, bulk::load),
-        Endpoint::at("/stats").get(Needs(Service), stats::stats),
         Endpoint::at("/query/{user_id}").get(Own(In::Path("user_id")), files::list),
+        Endpoint::at("/read/{key:.*}").get(Needs(Service), key_value::read),
+        Endpoint::at("/write").on(Needs(Service), Method::POST, key_value::write),
         Endpoint::at("/files/{file_id}")
             .get(Own(In::File), files::find)
             .on(Own(In::File), Method::PATCH, files::change)
             .on(Own(In::File), Method::DELETE, files::delete),
+        Endpoint::at("/data/{id}").get(Needs(Service), data::find),
+        Endpoint::at("/records/{collection}/{key:.*}")
+            .get(Own(In::Documents), records::find)
+            .on(Own(In::Documents), Method::PUT, records::put)
+            .on(Own(In::Documents), Method::PATCH, records::patch)
+            .on(Own(In::Documents), Method::DELETE, records::delete),
+        // The rest, by what they are about.
+        Endpoint::at("/health").get(Open, health::health),
+        Endpoint::at("/health/live").get(Open, health::live),
+        Endpoint::at("/health/ready").get(Open, health::ready),
+        Endpoint::at("/metrics").get(Open, metrics::metrics),
+        Endpoint::at("/ingest/bulk").on(Own(In::Rows), Method::POST, bulk::load),
+        Endpoint::at("/stats").get(Needs(Service), stats::stats),
         Endpoint::at("/collections").get(Needs(Service), collections::list),
         Endpoint::at("/collections/{collection}").get(Needs(Service), collections::find).on(
             Needs(Admin),
@@ -39,18 +53,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Method::POST,
             records::create,
         ),
-        Endpoint::at("/records/{collection}/{key:.*}")
-            .get(Own(In::Documents), records::find)
-            .on(Own(In::Documents), Method::PUT, records::put)
-            .on(Own(In::Documents), Method::PATCH, records::patch)
-            .on(Own(In::Documents), Method::DELETE, records::delete),
         Endpoint::at("/store").on(Own(In::Body), Method::POST, store::put),
         Endpoint::at("/store/{userId}").get(Own(In::Path("userId")), store::find),
         Endpoint::at("/shards").get(Needs(Admin), store::shards),
-        Endpoint::at("/write").on(Needs(Service), Method::POST, key_value::write),
-        Endpoint::at("/read/{key:.*}").get(Needs(Service), key_value::read),
         Endpoint::at("/data").get(Needs(Service), data::list).on(Needs(Service), Method::POST, data::create),
-        Endpoint::at("/data/{id}").get(Needs(Service), data::find),
         Endpoint::at("/admin/shards").on(Needs(Admin), Method::POST, admin::grow),
         Endpoint::at("/admin/moves").get(Needs(Admin), admin::list).on(Needs(Admin), Method::POST, admin::begin),
         Endpoint::at("/admin/moves/{id}").get(Needs(Admin), admin::find),
@@ -68,8 +74,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 
 /// Puts the table in place; with sign-in, a guard before every route that is not open.
 pub(super) fn configure(config: &mut web::ServiceConfig, sign_in: Option<&Rc<SignIn>>) {
-    for endpoint in endpoints() {
-        config.service(endpoint.into_service(sign_in));
+    for (number, endpoint) in endpoints().into_iter().enumerate() {
+        config.service(endpoint.into_service(Route(number), sign_in));
     }
     config.default_service(web::to(unknown_path));
 }
@@ -90,7 +96,7 @@ pub(super) struct Endpoint {
 struct Call {
     access: Access,
     method: Method,
-    route: Route,
+    handler: actix_web::Route,
 }
 
 impl Endpoint {
@@ -106,7 +112,7 @@ impl Endpoint {
         H::Output: Responder + 'static,
     {
         let guard = guard::Any(guard::Get()).or(guard::Head());
-        self.calls.push(Call { access, method: Method::GET, route: web::route().guard(guard).to(handler) });
+        self.calls.push(Call { access, method: Method::GET, handler: web::route().guard(guard).to(handler) });
         self
     }
 
@@ -116,8 +122,8 @@ impl Endpoint {
         A: FromRequest + 'static,
         H::Output: Responder + 'static,
     {
-        let route = web::method(method.clone()).to(handler);
-        self.calls.push(Call { access, method, route });
+        let handler = web::method(method.clone()).to(handler);
+        self.calls.push(Call { access, method, handler });
         self
     }
 
@@ -130,7 +136,7 @@ impl Endpoint {
         self.calls.iter().map(|call| (&call.method, call.access))
     }
 
-    fn into_service(mut self, sign_in: Option<&Rc<SignIn>>) -> impl HttpServiceFactory + 'static {
+    fn into_service(mut self, route: Route, sign_in: Option<&Rc<SignIn>>) -> impl HttpServiceFactory + 'static {
         let mut methods: Vec<&str> = self.calls.iter().map(|call| call.method.as_str()).collect();
         if methods.contains(&"GET") {
             methods.push("HEAD");
@@ -139,13 +145,13 @@ impl Endpoint {
         let detail = format!("{} takes {text}", self.path);
         // Methods are letters, always fit for a header.
         let allow = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
-        for Call { access, route, .. } in self.calls {
+        for Call { access, handler, .. } in self.calls {
             self.resource = self.resource.route(match (sign_in, access) {
-                (None, _) | (_, Open) => route,
-                (Some(sign_in), access) => route.wrap(Guard::new(Rc::clone(sign_in), access)),
+                (None, _) | (_, Open) => handler,
+                (Some(sign_in), access) => handler.wrap(Guard::new(Rc::clone(sign_in), access)),
             });
         }
-        self.resource.default_service(web::to(move || {
+        self.resource.app_data(route).default_service(web::to(move || {
             let problem = Problem::new(Code::MethodNotAllowed, detail.clone()).header(ALLOW, allow.clone());
             async move { Err::<HttpResponse, _>(problem) }
         }))

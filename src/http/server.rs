@@ -12,8 +12,10 @@ use actix_web::{App, HttpServer, dev};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::counts::RequestCounts;
 use super::request_id::observe;
 use super::routes::configure;
+use super::sample::Sampler;
 use super::sign_in::SignIn;
 use crate::auth::Verifier;
 use crate::cache::Cache;
@@ -66,6 +68,10 @@ pub struct AppState {
     pub stats_timeout: Duration,
     /// Who may call; `None` while sign-in is off.
     pub sign_in: Option<Arc<Verifier>>,
+    /// How many single writes may wait for a shard.
+    pub write_queue: usize,
+    /// What `/metrics` tells besides counts.
+    pub sampler: Arc<Sampler>,
     /// Cancelled when the service begins to stop.
     pub draining: CancellationToken,
 }
@@ -84,11 +90,11 @@ impl Server {
     /// If the address cannot be listened on.
     pub fn bind(options: &ServerOptions, state: AppState) -> io::Result<Self> {
         let draining = state.draining.clone();
-        let state = Data::new(state);
+        let (state, counts) = (Data::new(state), Data::new(RequestCounts::new()));
         let app = move || {
             let sign_in = state.sign_in.clone().map(|verifier| Rc::new(SignIn::new(verifier)));
             let routes = move |config: &mut ServiceConfig| configure(config, sign_in.as_ref());
-            App::new().app_data(state.clone()).wrap_fn(observe).configure(routes)
+            App::new().app_data(state.clone()).app_data(counts.clone()).wrap_fn(observe).configure(routes)
         };
         let server = HttpServer::new(app)
             .workers(options.workers)

@@ -1,7 +1,5 @@
 //! `/store`: one value for each user, and `/shards`: which shard holds whose.
 
-use std::sync::Arc;
-
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
@@ -13,11 +11,8 @@ use super::body::{JsonBody, MAX_DOCUMENT_BODY};
 use super::docs::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use super::extract::{query, query_number};
 use super::{AppState, Code, Problem, answer};
-use crate::records::{Collection, Condition, Document, PageSize};
+use crate::records::{BuiltIn, Condition, Document, PageSize};
 use crate::wire::FieldFault;
-
-/// The collection behind these calls.
-const COLLECTION: &str = "store";
 
 /// A value of a user: what the request holds, and what is stored.
 #[derive(Deserialize, Serialize, ToSchema)]
@@ -80,7 +75,8 @@ pub(super) async fn put(
     let text = serde_json::value::to_raw_value(&value)
         .map_err(|error| Problem::new(Code::Internal, "the value could not be written").cause(error))?;
     let document = Document::new(text)?;
-    let stored = state.records.put(&collection(&state).await?, &key, document, Condition::Any).await?;
+    let stored =
+        state.records.put(&state.records.built_in(BuiltIn::Store).await?, &key, document, Condition::Any).await?;
     answer::ok(&StoreAnswer { message: format!("Data stored in shard {}", stored.shard) })
 }
 
@@ -91,12 +87,15 @@ pub(super) async fn put(
 )]
 pub(super) async fn find(state: Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let user = request.match_info().get("userId").unwrap_or_default();
-    let found = state.records.find(&collection(&state).await?, user).await.map_err(|error| match error {
-        crate::records::RecordError::Field(FieldFault { reason, .. }) => {
-            Problem::new(Code::InvalidPath, format!("userId {reason}")).field("userId")
-        }
-        other => other.into(),
-    })?;
+    let found =
+        state.records.find(&state.records.built_in(BuiltIn::Store).await?, user).await.map_err(
+            |error| match error {
+                crate::records::RecordError::Field(FieldFault { reason, .. }) => {
+                    Problem::new(Code::InvalidPath, format!("userId {reason}")).field("userId")
+                }
+                other => other.into(),
+            },
+        )?;
     answer::ok(&found.record.document)
 }
 
@@ -117,7 +116,7 @@ struct ShardsQuery {
 pub(super) async fn shards(state: Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let ShardsQuery { limit } = query(&request)?;
     let size = query_number("limit", limit.as_deref(), 1..=PageSize::MAX)?.and_then(PageSize::new).unwrap_or_default();
-    let pages = state.records.of_each_shard(&*collection(&state).await?, size).await;
+    let pages = state.records.of_each_shard(&*state.records.built_in(BuiltIn::Store).await?, size).await;
     let complete = pages.iter().all(|(_, page)| page.is_ok());
     let shards = pages.into_iter().map(|(shard, page)| {
         let page = page.ok();
@@ -126,14 +125,4 @@ pub(super) async fn shards(state: Data<AppState>, request: HttpRequest) -> Resul
         ShardContent { shard_id: shard.number(), records, more }
     });
     answer::ok(&ShardsAnswer { success: true, complete, shards: shards.collect() })
-}
-
-async fn collection(state: &AppState) -> Result<Arc<Collection>, Problem> {
-    built_in(state, COLLECTION).await
-}
-
-/// A collection that every shard has from the start.
-pub(super) async fn built_in(state: &AppState, name: &str) -> Result<Arc<Collection>, Problem> {
-    let name = name.parse().map_err(|reason: &str| Problem::new(Code::Internal, reason))?;
-    Ok(state.records.collection(&name).await?)
 }

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{Collection, CollectionName, KeyType, RecordError, RecordsPerKey};
+use super::{BuiltIn, Collection, CollectionName, KeyType, RecordError, RecordsPerKey};
 use crate::shard::{Cluster, Shard, ShardCall, ShardError, ShardId};
 
 /// How long a shard may take for the list.
@@ -39,11 +39,19 @@ impl Catalog {
     /// The collection of this name. Another process may have declared it a moment ago, so the shards are asked before
     /// the answer is that there is none.
     pub(super) async fn get(&self, name: &CollectionName) -> Result<Arc<Collection>, RecordError> {
-        if let Some(found) = self.known.load().get(name) {
+        if let Some(found) = self.known.load().get(name.as_str()) {
             return Ok(Arc::clone(found));
         }
         self.refresh(ASK_AGAIN).await?;
-        self.known.load().get(name).cloned().ok_or_else(|| RecordError::NoCollection(name.clone()))
+        self.known.load().get(name.as_str()).cloned().ok_or_else(|| RecordError::NoCollection(name.clone()))
+    }
+
+    /// One that every shard has from the start.
+    pub(super) async fn built_in(&self, which: BuiltIn) -> Result<Arc<Collection>, RecordError> {
+        match self.known.load().get(which.name()) {
+            Some(found) => Ok(Arc::clone(found)),
+            None => self.get(&which.into()).await,
+        }
     }
 
     /// Reads the lists of all shards, unless that was done less than `age` ago. A shard that lacks a collection of

@@ -1,5 +1,6 @@
 //! Collections: their names, and by what each is spread over the shards.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -22,9 +23,6 @@ const MAX_FIELD_BYTES: usize = 255;
 pub struct CollectionName(Box<str>);
 
 impl CollectionName {
-    /// Those behind `/store`, `/write` and `/read`, and `/data`; every shard has them from the start.
-    pub const BUILT_IN: [&'static str; 3] = ["store", "kv", "data"];
-
     /// Its text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -49,6 +47,44 @@ impl FromStr for CollectionName {
 impl fmt::Display for CollectionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for CollectionName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A collection that every shard has from the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BuiltIn {
+    /// One value for each user: `/store`.
+    Store,
+    /// Keys and values: `/write` and `/read`.
+    KeyValue,
+    /// Objects under ids of their own: `/data`.
+    Data,
+}
+
+impl BuiltIn {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Store, Self::KeyValue, Self::Data];
+
+    /// Its name as a collection.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::KeyValue => "kv",
+            Self::Data => "data",
+        }
+    }
+}
+
+impl From<BuiltIn> for CollectionName {
+    fn from(which: BuiltIn) -> Self {
+        Self(which.name().into())
     }
 }
 
@@ -315,7 +351,7 @@ mod tests {
         for bad in ["", "Orders", "9a", "_a", "a b", "a/b", "ä", &"x".repeat(64)] {
             assert!(bad.parse::<CollectionName>().is_err(), "{bad}");
         }
-        assert!(CollectionName::BUILT_IN.iter().all(|name| name.parse::<CollectionName>().is_ok()));
+        assert!(BuiltIn::ALL.iter().all(|which| which.name().parse() == Ok(CollectionName::from(*which))));
     }
 
     #[test]

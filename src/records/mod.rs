@@ -20,7 +20,7 @@ mod service;
 mod store;
 mod writer;
 
-pub use collection::{Collection, CollectionName, KeyType, RecordsPerKey};
+pub use collection::{BuiltIn, Collection, CollectionName, KeyType, RecordsPerKey};
 pub use document::{Document, MAX_DOCUMENT_BYTES};
 pub use error::RecordError;
 pub use list::{Cursor, Page, PageSize};

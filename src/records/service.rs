@@ -10,8 +10,8 @@ use super::list::{ListAll, ListOfKey};
 use super::store::{Create, Delete, Deleted, Find, Looked, Replace, Replaced, Version};
 use super::writer::{Put, PutRecords, Writer, Written};
 use super::{
-    Collection, CollectionName, Condition, Cursor, Document, Found, Page, PageSize, Record, RecordError, RecordsPerKey,
-    Stored,
+    BuiltIn, Collection, CollectionName, Condition, Cursor, Document, Found, Page, PageSize, Record, RecordError,
+    RecordsPerKey, Stored,
 };
 use crate::cache::{Cache, Mark};
 use crate::shard::{Cluster, Gather, IdClock, ShardError, ShardId, WriterLimits};
@@ -56,6 +56,14 @@ impl Records {
     /// `NoCollection`, or a shard's error if none answers.
     pub async fn collection(&self, name: &CollectionName) -> Result<Arc<Collection>, RecordError> {
         self.catalog.get(name).await
+    }
+
+    /// One of the collections that every shard has from the start.
+    ///
+    /// # Errors
+    /// A shard's error if none has answered since the start.
+    pub async fn built_in(&self, which: BuiltIn) -> Result<Arc<Collection>, RecordError> {
+        self.catalog.built_in(which).await
     }
 
     /// Declares a collection on every shard; true if it is new. Declaring it again as it is changes nothing.
