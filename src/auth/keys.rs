@@ -67,8 +67,14 @@ impl KeySet {
         }
         let Document { keys } = serde_json::from_slice(document).ok()?;
         let keys = keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
-        let keys: Vec<Key> = keys.filter_map(|jwk: Jwk| jwk.key()).take(MAX_KEYS).collect();
-        (!keys.is_empty()).then_some(Self { keys, is_secret: false })
+        let mut set = Self::default();
+        for key in keys.filter_map(|jwk: Jwk| jwk.key()).take(MAX_KEYS) {
+            // One that is listed twice is no choice between two.
+            if !set.keys.contains(&key) {
+                set.keys.push(key);
+            }
+        }
+        (!set.keys.is_empty()).then_some(set)
     }
 
     /// The key that a token's header names, or the only one of its algorithm if it names none.

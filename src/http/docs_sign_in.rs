@@ -47,10 +47,15 @@ fn restrict(operation: &mut Operation, access: Access, scope: Scope) {
     operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope.as_str()])]);
     let text = operation.description.take().map(|text| text + "\n\n").unwrap_or_default();
     operation.description = Some(text + &sentence(access));
-    let refused = [("401", "There is no token, or it does not count"), ("403", "The token does not grant this")];
-    for (status, description) in refused {
-        operation.responses.responses.insert(status.to_owned(), refusal(description).into());
+    let responses = &mut operation.responses.responses;
+    for (status, description) in
+        [("401", "There is no token, or it does not count"), ("403", "The token does not grant this")]
+    {
+        let refusal = refusal(description, "WWW-Authenticate", Type::String);
+        responses.insert(status.to_owned(), refusal.into());
     }
+    let away = || refusal("The sign-in provider does not answer", "Retry-After", Type::Integer);
+    responses.entry("503".to_owned()).or_insert_with(|| away().into());
 }
 
 fn sentence(access: Access) -> String {
@@ -73,14 +78,14 @@ fn sentence(access: Access) -> String {
     }
 }
 
-fn refusal(description: &str) -> Response {
-    let text = || ObjectBuilder::new().schema_type(Type::String).build();
-    let challenge = HeaderBuilder::new().schema(Some(text())).description(Some("RFC 6750, section 3")).build();
+/// A problem that comes with a header.
+fn refusal(description: &str, header: &str, header_type: Type) -> Response {
+    let value = ObjectBuilder::new().schema_type(header_type).build();
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     ResponseBuilder::new()
         .description(description)
         .content("application/problem+json", problem)
-        .header("WWW-Authenticate", challenge)
+        .header(header, HeaderBuilder::new().schema(Some(value)).build())
         .build()
 }
 

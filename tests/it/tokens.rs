@@ -142,6 +142,7 @@ async fn a_providers_key_is_for_one_algorithm() {
     let mut weak = Key::rsa().jwk("other-alg");
     weak["alg"] = json!("RS512");
     // What must not disturb the others.
+    published.push(keys[0].1.jwk("ed"));
     published.extend([secret.jwk("oct"), for_packing, weak, json!({"kty": "new"}), json!(7), json!({"kty": "RSA"})]);
     let stub = StubProvider::start(Mood::Keys(published)).await;
     let (verifier, _running) = with_provider(&stub);
