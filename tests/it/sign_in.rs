@@ -334,7 +334,7 @@ async fn no_token_reaches_across_users() {
             ),
             Kind::WrongKey => request
                 .bearer_auth(Key::secret("another secret, and long enough too").token("", &claims(target, "admin"))),
-            Kind::Truncated(end) => request.bearer_auth(&admin[..admin.len() - end.min(admin.len())]),
+            Kind::Truncated(end) => request.bearer_auth(admin.get(..admin.len() - end).unwrap()),
             Kind::Swapped => {
                 let (good, admin): (Vec<_>, Vec<_>) = (good.split('.').collect(), admin.split('.').collect());
                 request.bearer_auth([admin[0], admin[1], good[2]].join("."))

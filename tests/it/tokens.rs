@@ -63,7 +63,7 @@ async fn a_secret_counts_and_nothing_else_does() {
 
     // Cut at any place, or with any part of another token.
     for end in 0..good.len() {
-        assert!(verifier.verify(&good[..end]).await.is_err(), "{end}");
+        assert!(verifier.verify(good.get(..end).unwrap()).await.is_err(), "{end}");
     }
     let admin = key.token("any", &claims("", json!({"scope": "admin", "exp": now() - 900})));
     let (a, b): (Vec<_>, Vec<_>) = (good.split('.').collect(), admin.split('.').collect());
