@@ -1,8 +1,9 @@
 //! Settings: environment variables and `.env` → typed values. Nothing else reads the environment.
 //!
-//! `.env.example` explains every variable; a test holds it against `ALL`. A start with wrong settings names all that
+//! `.env.example` explains every variable; a test holds it against `all`. A start with wrong settings names all that
 //! is wrong with them at once, and never shows a value: a URL holds a password.
 
+mod auth;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -10,8 +11,9 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
-use reader::{Choice, Number, Reader, Setting};
+use reader::{Choice, FILE, Number, Reader, Setting};
 
+use crate::auth::AuthSettings;
 use crate::cache::{CacheSettings, CacheUrl};
 use crate::files::bulk::BulkLimits;
 use crate::http::ServerOptions;
@@ -55,8 +57,16 @@ const OTLP_ENDPOINT: Setting = Setting { name: "OTEL_EXPORTER_OTLP_ENDPOINT", de
 const OTEL_SERVICE: Setting = Setting { name: "OTEL_SERVICE_NAME", default: "shardrive" };
 const OTEL_RATIO: Setting = Setting { name: "OTEL_TRACES_SAMPLER_ARG", default: "1" };
 
+/// Those that hold secrets, besides the shards' URLs: the value may stand in a file, which `<name>_FILE` names.
+const SECRETS: &[&str] = &[REDIS_URL.name, auth::SECRET.name];
+
 /// Every setting but the shards' URLs, with its default; an empty default means that there is none to write down.
-const ALL: &[Setting] = &[
+fn all() -> impl Iterator<Item = &'static Setting> {
+    HERE.iter().chain(&auth::ALL)
+}
+
+/// Those that are read in this file.
+const HERE: &[Setting] = &[
     Setting { name: NUM_SHARDS, default: "" },
     POOL_MIN.setting,
     POOL_MAX.setting,
@@ -111,6 +121,8 @@ const PREFIXES: &[&str] = &[
     // Not all of REDIS_: orchestrators tell every container about a service of that name.
     "REDIS_UR",
     "CACHE_TT",
+    // A slip here would leave the service open.
+    "AUTH_",
 ];
 
 /// What the service is told by its environment.
@@ -134,6 +146,8 @@ pub struct Settings {
     pub collections: Vec<Collection>,
     /// `REDIS_URL`, `CACHE_TTL`.
     pub cache: CacheSettings,
+    /// `AUTH_*`: how callers sign in; `None` if they need not.
+    pub auth: Option<AuthSettings>,
     /// `OTEL_*`.
     pub traces: TraceOptions,
 }
@@ -177,8 +191,21 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong.
     pub fn load_for(vars: Vec<(String, String)>) -> Result<Self, SettingsError> {
-        let others = reader::environment()?.into_iter().filter(|(name, _)| !reader::names_shards(name));
+        let replaced: Vec<String> = vars.iter().map(|(name, _)| format!("{name}{FILE}")).collect();
+        let others = reader::environment()?.into_iter();
+        let others = others.filter(|(name, _)| !reader::names_shards(name) && !replaced.contains(name));
         Self::from_vars(others.chain(vars))
+    }
+
+    /// Reads the settings of sign-in alone, for commands that need no shards.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn load_auth() -> Result<Option<AuthSettings>, SettingsError> {
+        let vars = reader::environment()?.into_iter().filter(|(name, _)| name.starts_with("AUTH_"));
+        let mut read = Reader::new(vars);
+        let settings = auth::read(&mut read);
+        read.finish(settings)
     }
 
     /// Reads settings from variables. Of two with one name the last counts; an empty one counts as not set.
@@ -225,6 +252,7 @@ impl Settings {
                 url: read.parsed(&REDIS_URL, |url| CacheUrl::parse(url).map(Some)),
                 ttl: Duration::from_secs(read.number(&CACHE_TTL)),
             },
+            auth: auth::read(&mut read),
             traces: TraceOptions {
                 endpoint: read.parsed(&OTLP_ENDPOINT, parse_collector),
                 service_name: read.parsed(&OTEL_SERVICE, |name| Ok(name.to_owned())),

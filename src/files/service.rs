@@ -163,11 +163,19 @@ impl Files {
         Ok((shard, cut(files, size)))
     }
 
-    /// A file by its id.
+    /// A file by its id; with `only`, one of another user is as one that is not there.
     ///
     /// # Errors
     /// `NotFound`; for an id that was not made here only after every shard has answered.
-    pub async fn find(&self, id: Uuid) -> Result<(ShardId, File), FileError> {
+    pub async fn find(&self, id: Uuid, only: Option<UserId>) -> Result<(ShardId, File), FileError> {
+        let (shard, file) = self.find_any(id).await?;
+        match only {
+            Some(user) if user.get() != file.user_id => Err(FileError::NotFound(id)),
+            _ => Ok((shard, file)),
+        }
+    }
+
+    async fn find_any(&self, id: Uuid) -> Result<(ShardId, File), FileError> {
         if let Some(slot) = slot_in(id) {
             let (shard, file) = self.finds.read(FindById { slot, id }).await?;
             return file.map(|file| (shard, file)).ok_or(FileError::NotFound(id));
@@ -175,35 +183,40 @@ impl Files {
         self.search_everywhere(id).await
     }
 
-    /// Changes a file. Doing it twice does the same as doing it once.
+    /// Changes a file, with `only` one of this user alone. Doing it twice does the same as doing it once.
     ///
     /// # Errors
     /// `NotFound`, or the shard's error.
-    pub async fn update(&self, id: Uuid, patch: &FilePatch) -> Result<(ShardId, File), FileError> {
-        let (slot, mark) = self.before_change(id).await?;
-        let (shard, file) = self.cluster.run(slot, &Update { slot, id, patch }).await?;
+    pub async fn update(
+        &self,
+        id: Uuid,
+        only: Option<UserId>,
+        patch: &FilePatch,
+    ) -> Result<(ShardId, File), FileError> {
+        let (slot, mark) = self.before_change(id, only).await?;
+        let (shard, file) = self.cluster.run(slot, &Update { slot, id, only, patch }).await?;
         self.after_change(mark, file.as_ref().map(|file| file.user_id)).await?;
         file.map(|file| (shard, file)).ok_or(FileError::NotFound(id))
     }
 
-    /// Deletes a file; gives where it was.
+    /// Deletes a file, with `only` one of this user alone; gives where it was.
     ///
     /// # Errors
     /// `NotFound`, or the shard's error; after `Timeout` and `Unavailable` it may be deleted all the same.
-    pub async fn delete(&self, id: Uuid) -> Result<ShardId, FileError> {
-        let (slot, mark) = self.before_change(id).await?;
-        let (shard, owner) = self.cluster.run(slot, &Delete { slot, id }).await?;
+    pub async fn delete(&self, id: Uuid, only: Option<UserId>) -> Result<ShardId, FileError> {
+        let (slot, mark) = self.before_change(id, only).await?;
+        let (shard, owner) = self.cluster.run(slot, &Delete { slot, id, only }).await?;
         self.after_change(mark, owner).await?;
         owner.map(|_| shard).ok_or(FileError::NotFound(id))
     }
 
     /// The slot of a file that is to be changed. While a cache is in use somewhere, its page is marked as well, for
     /// which the file is looked up: its id alone does not tell whose it is.
-    async fn before_change(&self, id: Uuid) -> Result<(Slot, Option<Mark>), FileError> {
+    async fn before_change(&self, id: Uuid, only: Option<UserId>) -> Result<(Slot, Option<Mark>), FileError> {
         if let Some(slot) = slot_in(id).filter(|_| !self.cache.is_in_use()) {
             return Ok((slot, None));
         }
-        let (_, file) = self.find(id).await?;
+        let (_, file) = self.find(id, only).await?;
         let Some(user) = UserId::new(file.user_id) else { return Err(FileError::NotFound(id)) };
         let mark = self.cache.before_write(vec![page_key(user)]).await;
         Ok((user.slot(), Some(mark)))

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::access::Caller;
 use super::answer::{self, NDJSON};
 use super::body::JsonBody;
 use super::docs::{BodyProblems, FileProblems, RequestProblems, ShardProblems};
@@ -103,9 +104,10 @@ pub(super) struct DeleteAnswer {
         RequestProblems, BodyProblems, ShardProblems,
     )
 )]
-pub(super) async fn ingest(state: Data<AppState>, body: JsonBody) -> Result<HttpResponse, Problem> {
+pub(super) async fn ingest(state: Data<AppState>, caller: Caller, body: JsonBody) -> Result<HttpResponse, Problem> {
     let files = &state.files;
     let new = body.parse::<FileInput<'_>>()?.check(files.ids())?;
+    caller.reaches(new.user().get(), "user_id")?;
     let stored = files.ingest(new).await?;
     let (status, message) = if stored.duplicate {
         (StatusCode::OK, format!("File already in shard {}", stored.shard))
@@ -263,8 +265,12 @@ async fn fetch(
     params(("file_id" = Uuid, Path, description = "The file")),
     responses((status = 200, description = "The file", body = FileAnswer), RequestProblems, FileProblems, ShardProblems)
 )]
-pub(super) async fn find(state: Data<AppState>, FilePath(id): FilePath) -> Result<HttpResponse, Problem> {
-    let (shard, file) = state.files.find(id).await?;
+pub(super) async fn find(
+    state: Data<AppState>,
+    caller: Caller,
+    FilePath(id): FilePath,
+) -> Result<HttpResponse, Problem> {
+    let (shard, file) = state.files.find(id, caller.only_user()).await?;
     answer::ok(&FileAnswer { success: true, data: StoredFile::new(file, shard) })
 }
 
@@ -281,11 +287,12 @@ pub(super) async fn find(state: Data<AppState>, FilePath(id): FilePath) -> Resul
 )]
 pub(super) async fn change(
     state: Data<AppState>,
+    caller: Caller,
     FilePath(id): FilePath,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
     let patch = body.parse::<PatchInput<'_>>()?.check()?;
-    let (shard, file) = state.files.update(id, &patch).await?;
+    let (shard, file) = state.files.update(id, caller.only_user(), &patch).await?;
     answer::ok(&FileAnswer { success: true, data: StoredFile::new(file, shard) })
 }
 
@@ -295,7 +302,11 @@ pub(super) async fn change(
     params(("file_id" = Uuid, Path, description = "The file")),
     responses((status = 200, description = "The file is gone", body = DeleteAnswer), RequestProblems, FileProblems, ShardProblems)
 )]
-pub(super) async fn delete(state: Data<AppState>, FilePath(id): FilePath) -> Result<HttpResponse, Problem> {
-    let shard = state.files.delete(id).await?;
+pub(super) async fn delete(
+    state: Data<AppState>,
+    caller: Caller,
+    FilePath(id): FilePath,
+) -> Result<HttpResponse, Problem> {
+    let shard = state.files.delete(id, caller.only_user()).await?;
     answer::ok(&DeleteAnswer { success: true, message: format!("File deleted from shard {shard}"), file_id: id })
 }

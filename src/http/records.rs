@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::access::Caller;
 use super::body::{JsonBody, MAX_DOCUMENT_BODY, header_text};
 use super::docs::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use super::extract::{CollectionPath, KeyPath, consistency, query, query_number};
@@ -139,6 +140,7 @@ pub(super) fn numbers(shards: &[ShardId]) -> Vec<u16> {
 )]
 pub(super) async fn list(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -146,6 +148,7 @@ pub(super) async fn list(
     let consistency = consistency(wanted.as_deref())?;
     let (size, after) = paging(limit.as_deref(), cursor.as_deref())?;
     let collection = state.records.collection(&name).await?;
+    caller.may_list(&collection, shard_key.as_deref())?;
     let Page { records, next, missing } =
         state.records.list(&collection, shard_key.as_deref(), size, after.as_ref(), consistency).await?;
     let bytes = records.iter().map(|record| record.document.as_str().len() + FRAME_BYTES).sum::<usize>();
@@ -184,17 +187,21 @@ pub(super) async fn list(
 )]
 pub(super) async fn create(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let collection = state.records.collection(&name).await?;
+    caller.documents_of(&collection)?;
     let kind = header_text(request.headers(), CONTENT_TYPE).split(';').next().unwrap_or_default().trim_end();
     if matches!(kind, "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines") {
-        return records_bulk::load(&state, collection, &request, body).await;
+        return records_bulk::load(&state, caller, collection, &request, body).await;
     }
     let body = DocumentBody::from_request(&request, &mut body.into_inner()).await?;
-    let stored = state.records.create(&collection, document(&body)?).await?;
+    let document = document(&body)?;
+    caller.may_create(&collection, &document)?;
+    let stored = state.records.create(&collection, document).await?;
     stored_answer(name, stored)
 }
 
@@ -215,11 +222,13 @@ pub(super) async fn create(
 )]
 pub(super) async fn find(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     KeyPath(key): KeyPath,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let collection = state.records.collection(&name).await?;
+    caller.may_reach(&state, &collection, &key).await?;
     let FindQuery { consistency: wanted } =
         if request.query_string().is_empty() { FindQuery::default() } else { query(&request)? };
     let found = match consistency(wanted.as_deref())? {
@@ -256,6 +265,7 @@ pub(super) async fn find(
 )]
 pub(super) async fn put(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     KeyPath(key): KeyPath,
     request: HttpRequest,
@@ -263,6 +273,7 @@ pub(super) async fn put(
 ) -> Result<HttpResponse, Problem> {
     let condition = condition(&request)?;
     let collection = state.records.collection(&name).await?;
+    caller.may_reach(&state, &collection, &key).await?;
     let stored = state.records.put(&collection, &key, document(&body)?, condition).await;
     stored_answer(name, stored.map_err(|error| refused(error, condition))?)
 }
@@ -291,6 +302,7 @@ pub(super) async fn put(
 )]
 pub(super) async fn patch(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     KeyPath(key): KeyPath,
     request: HttpRequest,
@@ -298,6 +310,7 @@ pub(super) async fn patch(
 ) -> Result<HttpResponse, Problem> {
     let condition = condition(&request)?;
     let collection = state.records.collection(&name).await?;
+    caller.may_reach(&state, &collection, &key).await?;
     let found = state.records.patch(&collection, &key, &document(&body)?, condition).await;
     found_answer(name, found.map_err(|error| refused(error, condition))?)
 }
@@ -318,12 +331,14 @@ pub(super) async fn patch(
 )]
 pub(super) async fn delete(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     KeyPath(key): KeyPath,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let condition = condition(&request)?;
     let collection = state.records.collection(&name).await?;
+    caller.may_reach(&state, &collection, &key).await?;
     let deleted = state.records.delete(&collection, &key, condition).await;
     let shard = deleted.map_err(|error| refused(error, condition))?;
     let message = format!("Document deleted from shard {shard}");

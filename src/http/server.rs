@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::http::KeepAlive;
-use actix_web::web::Data;
+use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, HttpServer, dev};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,8 @@ use super::counts::RequestCounts;
 use super::request_id::observe;
 use super::routes::configure;
 use super::sample::Sampler;
+use super::sign_in::SignIn;
+use crate::auth::Verifier;
 use crate::cache::Cache;
 use crate::files::Files;
 use crate::files::bulk::BulkLimits;
@@ -66,6 +69,8 @@ pub struct AppState {
     pub bulk_permits: Semaphore,
     /// How long `/stats` waits for a shard.
     pub stats_timeout: Duration,
+    /// Who may call; `None` while sign-in is off.
+    pub sign_in: Option<Arc<Verifier>>,
     /// How many single writes may wait for a shard.
     pub write_queue: usize,
     /// What `/metrics` tells besides counts.
@@ -94,9 +99,11 @@ impl Server {
         let closing = Arc::new(AtomicBool::new(false));
         let say_goodbye = Arc::clone(&closing);
         let app = move || {
+            let sign_in = state.sign_in.clone().map(|verifier| Rc::new(SignIn::new(verifier)));
+            let routes = move |config: &mut ServiceConfig| configure(config, sign_in.as_ref());
             let say_goodbye = Arc::clone(&say_goodbye);
             let wrap = move |request, service: &_| observe(Arc::clone(&say_goodbye), request, service);
-            App::new().app_data(state.clone()).app_data(counts.clone()).wrap_fn(wrap).configure(configure)
+            App::new().app_data(state.clone()).app_data(counts.clone()).wrap_fn(wrap).configure(routes)
         };
         let server = HttpServer::new(app)
             .workers(options.workers)
