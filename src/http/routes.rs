@@ -12,7 +12,8 @@ use super::access::In;
 use super::counts::Route;
 use super::sign_in::{Guard, SignIn};
 use super::{
-    Code, Problem, admin, bulk, collections, dashboard, data, docs, files, health, key_value, metrics, records, stats, store,
+    Code, Problem, admin, bulk, collections, dashboard, data, docs, files, health, key_value, metrics, records, stats,
+    store,
 };
 use crate::auth::Scope::{Admin, Service};
 

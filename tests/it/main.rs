@@ -11,6 +11,8 @@ mod cache;
 mod cache_faults;
 mod cache_race;
 mod commands;
+mod dashboard;
+mod dashboard_browser;
 mod dev;
 mod examples;
 mod failover;

@@ -3,14 +3,16 @@
 import { $, make, say } from "./api.js";
 
 const SPAN = 180_000;
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [300, 130, 4, 18, 16];
+const [HEIGHT, LEFT, BOTTOM, TOP] = [130, 4, 18, 16];
+/** The charts are as wide as there is room; drawn anew when that changes. */
+let width = 300;
 
 const rate = (number) => `${number >= 100 ? Math.round(number) : number.toFixed(1)}/s`;
 const time = (number) => (number >= 1000 ? `${(number / 1000).toFixed(1)} s` : `${number.toFixed(number < 10 ? 1 : 0)} ms`);
 
 const CHARTS = [
   { title: "Requests", show: rate, least: 5, lines: [["all", (point) => point.requests]] },
-  { title: "Errors", show: rate, least: 1, lines: [["refused (4xx)", (point) => point.refused], ["failed (5xx)", (point) => point.failed]] },
+  { title: "Errors", show: rate, least: 1, lines: [["4xx", (point) => point.refused], ["5xx", (point) => point.failed]] },
   { title: "Latency", show: time, least: 2, lines: [["p50", (point) => point.p50_ms], ["p99", (point) => point.p99_ms]] },
 ];
 
@@ -20,26 +22,30 @@ let drawn = [];
 export function setup() {
   drawn = CHARTS.map((chart) => {
     const values = make("span");
-    const svg = make("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
+    const svg = make("svg", { class: "chart", role: "img" });
     const top = make("text", { x: LEFT, y: 11 });
     const paths = chart.lines.map((_, index) => make("path", { class: index ? "second" : "first" }));
     svg.append(
-      make("line", { class: "grid", x1: 0, x2: WIDTH, y1: TOP, y2: TOP }),
-      make("line", { class: "grid", x1: 0, x2: WIDTH, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM }),
+      make("line", { class: "grid", x1: 0, x2: "100%", y1: TOP, y2: TOP }),
+      make("line", { class: "grid", x1: 0, x2: "100%", y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM }),
       top,
       make("text", { x: LEFT, y: HEIGHT - 4 }, "3 min ago"),
-      make("text", { x: WIDTH - LEFT, y: HEIGHT - 4, "text-anchor": "end" }, "now"),
+      make("text", { x: "100%", dx: -LEFT, y: HEIGHT - 4, "text-anchor": "end" }, "now"),
       ...paths,
     );
     const caption = make("figcaption", {}, make("b", {}, chart.title), values);
     const keys = chart.lines.map(([name], index) => {
       const value = make("span");
-      values.append(make("i", { class: index ? "key second" : "key" }), value, index < chart.lines.length - 1 ? "  " : "");
+      values.append(make("span", {}, make("i", { class: index ? "key second" : "key" }), value));
       return { name, value };
     });
     $("charts").append(make("figure", {}, caption, svg));
     return { ...chart, svg, top, paths, keys };
   });
+  new ResizeObserver(([first]) => {
+    width = first.contentRect.width || width;
+    draw();
+  }).observe(drawn[0].svg);
 }
 
 export function history(all) {
@@ -61,7 +67,7 @@ function draw() {
     const highest = Math.max(chart.least, ...values.flat().map((point) => point.value ?? 0));
     say(chart.top, chart.show(highest));
     const words = values.map((line, index) => {
-      const x = (at) => WIDTH - LEFT - ((now - at) / SPAN) * (WIDTH - 2 * LEFT);
+      const x = (at) => width - LEFT - ((now - at) / SPAN) * (width - 2 * LEFT);
       const y = (value) => HEIGHT - BOTTOM - (value / highest) * (HEIGHT - BOTTOM - TOP);
       chart.paths[index].setAttribute("d", path(line, x, y));
       const latest = line.at(-1)?.value;
@@ -73,18 +79,15 @@ function draw() {
   }
 }
 
-/** A line that has gaps where there is nothing to tell; a value between two gaps is a short dash. */
+/** A line from value to value. After a quarter of a minute without any it begins anew, with a dot. */
 function path(line, x, y) {
   let text = "";
   let before = null;
   for (const { at, value } of line) {
-    if (value !== null && at > line.at(-1).at - SPAN) {
-      const gap = before === null || at - before > 5000;
-      text += gap ? `M${(x(at) - 1).toFixed(1)} ${y(value).toFixed(1)}h1` : `L${x(at).toFixed(1)} ${y(value).toFixed(1)}`;
-      before = at;
-    } else {
-      before = null;
-    }
+    if (value === null || at < line.at(-1).at - SPAN) continue;
+    const place = `${x(at).toFixed(1)} ${y(value).toFixed(1)}`;
+    text += before === null || at - before > 15_000 ? `M${place}h.1` : `L${place}`;
+    before = at;
   }
   return text;
 }
