@@ -72,7 +72,8 @@ impl Dev {
             let address = told.await.ok().flatten()?;
             Some(work(format!("http://{address}"), cluster.spare_urls()).await)
         };
-        let served = serve_cluster(&self, &cluster, cache.as_ref(), stop, listening);
+        // What is shown would drown in the log of all that goes well.
+        let served = serve_cluster(&self, &cluster, cache.as_ref(), Some("error"), stop, listening);
         let (served, worked) = tokio::join!(Box::pin(served), Box::pin(working));
         if let Some(cache) = &mut cache {
             cache.stop().await;
@@ -97,7 +98,7 @@ impl Dev {
             print(&welcome(&self, bind, cluster.servers(), cache.as_ref(), &cluster.spare_urls()));
         };
         let served = match stop_signal() {
-            Ok(stop) => serve_cluster(&self, &cluster, cache.as_ref(), stop, listening).await,
+            Ok(stop) => serve_cluster(&self, &cluster, cache.as_ref(), None, stop, listening).await,
             Err(error) => Err(error.into()),
         };
         if let Some(cache) = &mut cache {
@@ -112,10 +113,13 @@ async fn serve_cluster(
     args: &Dev,
     cluster: &LocalCluster,
     cache: Option<&CacheServer>,
+    log: Option<&str>,
     stop: impl Future<Output = ()> + Send,
     listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), CliError> {
-    let settings = start_logging(Settings::load_for(variables(args, cluster, cache))?)?;
+    let mut variables = variables(args, cluster, cache);
+    variables.extend(log.map(|level| ("RUST_LOG".to_owned(), level.to_owned())));
+    let settings = start_logging(Settings::load_for(variables)?)?;
     Box::pin(serve(settings, stop, Testing::default(), listening)).await
 }
 

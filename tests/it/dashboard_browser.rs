@@ -49,7 +49,7 @@ async fn the_first_files_go_in_by_form_and_are_shown_as_they_are() {
     // A number that JavaScript would round, and one that no user has.
     browser.fill("#find-form [name=user_id]", "9007199254740993").await;
     browser.click("#find-form button").await;
-    browser.until_text("#found", "User 9007199254740993 is in slot 4593 on shard 1: 0 files.").await;
+    browser.until_text("#found", "User 9007199254740993 is in slot 33 on shard 1: 0 files.").await;
     browser.fill("#find-form [name=user_id]", "9999999999999999999").await;
     browser.click("#find-form button").await;
     browser.until_text("#found", "user_id").await;
@@ -183,19 +183,18 @@ async fn it_fits_a_phone_and_needs_no_mouse() {
         .filter((element) => element.checkVisibility() && !element.disabled)
         .map((element, number) => { element.dataset.number = number; return number; })";
     let usable = browser.run(usable).await.as_array().unwrap().len();
-    browser
-        .run("document.activeElement.blur(); getSelection().removeAllRanges(); document.querySelector('.skip').focus()")
-        .await;
     let mut reached = std::collections::BTreeSet::new();
-    for _ in 0..usable {
+    // Where the turns begin is wherever the last click was.
+    for _ in 0..usable + 3 {
+        browser.press("\u{e004}").await; // Tab
         let focus = browser
             .run("const on = document.activeElement; return [on.dataset.number ?? '', getComputedStyle(on).outlineStyle, on.outerHTML.slice(0, 80)]")
             .await;
-        assert_ne!(focus[1], "none", "{focus}");
-        reached.insert(focus[0].as_str().unwrap().to_owned());
-        browser.press("\u{e004}").await; // Tab
+        if focus[0] != "" {
+            assert_ne!(focus[1], "none", "{focus}");
+            reached.insert(focus[0].as_str().unwrap().to_owned());
+        }
     }
-    reached.remove("");
     assert_eq!(reached.len(), usable, "{reached:?}");
     let nameless = "return [...document.querySelectorAll('button, input, select')]
         .filter((element) => !(element.textContent.trim() || element.ariaLabel || element.labels?.length)).length";

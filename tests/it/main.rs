@@ -13,6 +13,7 @@ mod cache_race;
 mod commands;
 mod dashboard;
 mod dashboard_browser;
+mod demo;
 mod dev;
 mod examples;
 mod failover;

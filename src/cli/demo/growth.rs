@@ -13,9 +13,11 @@ use crate::cli::CliError;
 
 /// Clients that go on writing and reading.
 const CLIENTS: u64 = 4;
-/// Their users: some in every slot's neighbourhood, none of those that the other steps store for.
-const FIRST_USER: u64 = 100_000;
+/// Their users, in slots of every shard, none of those that the other steps store for: this many, from this one on, that
+/// far apart.
 const USERS: u64 = 500;
+const FIRST_USER: u64 = 100_000;
+const APART: u64 = 11;
 /// Between two looks at the moves.
 const LOOK: Duration = Duration::from_millis(300);
 /// After so long the demonstration gives up; the moves go on.
@@ -34,7 +36,9 @@ struct Done {
 /// Adds the shard and deals the slots anew. `Null` if there is none to add.
 pub(super) async fn grow(service: &Service, show: &Show, new_shard: Option<&str>) -> Result<Value, CliError> {
     let Some(url) = new_shard else {
-        show.line("Left out: say --new-shard with the URL of an empty database, such as the one that dev --spare 1 prints.");
+        show.line(
+            "Left out: say --new-shard with the URL of an empty database, such as the one that dev --spare 1 prints.",
+        );
         return Ok(Value::Null);
     };
     let added = service.post("/admin/shards", &json!({"url": url})).await?;
@@ -66,11 +70,21 @@ pub(super) async fn grow(service: &Service, show: &Show, new_shard: Option<&str>
         show.number(requests),
         all.writes
     );
-    if failed == 0 { show.good(&text) } else { show.line(&text) }
+    if failed == 0 {
+        show.good(&text)
+    } else {
+        show.line(&text)
+    }
     if found < all.writes {
         return Err(CliError::Failed(format!("{} acknowledged writes are missing", all.writes - found)));
     }
-    Ok(json!({"shard_id": shard, "moves": moved, "requests": requests, "writes": all.writes, "found": found, "failed": failed}))
+    Ok(
+        json!({"shard_id": shard, "moves": moved, "requests": requests, "writes": all.writes, "found": found, "failed": failed}),
+    )
+}
+
+fn user(turn: u64) -> u64 {
+    FIRST_USER + turn % USERS * APART
 }
 
 /// Writes and reads by turns until it is told to stop.
@@ -78,7 +92,7 @@ async fn work(service: Service, client: u64, stop: CancellationToken) -> Done {
     let mut done = Done::default();
     let mut turn = client;
     while !stop.is_cancelled() {
-        let user = FIRST_USER + turn % USERS;
+        let user = user(turn);
         turn += CLIENTS;
         let file = json!({"user_id": user, "file_name": format!("meanwhile_{turn}.txt")});
         match service.post("/ingest", &file).await {
@@ -88,7 +102,7 @@ async fn work(service: Service, client: u64, stop: CancellationToken) -> Done {
             }
             Err(refusal) => done.failures.push(CliError::from(refusal).to_string()),
         }
-        match service.get(&format!("/query/{user}?limit=1")).await {
+        match service.get(&format!("/query/{user}")).await {
             Ok(_) => done.reads += 1,
             Err(refusal) => done.failures.push(CliError::from(refusal).to_string()),
         }
@@ -103,7 +117,7 @@ async fn work(service: Service, client: u64, stop: CancellationToken) -> Done {
 /// Files that the clients' users have.
 async fn counts(service: &Service) -> Result<BTreeMap<u64, u64>, CliError> {
     let mut counts = BTreeMap::new();
-    for user in FIRST_USER..FIRST_USER + USERS {
+    for user in (0..USERS).map(user) {
         counts.insert(user, count(service, user).await?);
     }
     Ok(counts)

@@ -77,8 +77,10 @@ impl Service {
 
     async fn json(&self, path: &str, request: RequestBuilder) -> Result<Value, Refusal> {
         let text = self.send(path, request).await?;
-        serde_json::from_str(&text)
-            .map_err(|_| Refusal { status: 0, why: format!("{}: answers with something else than JSON", self.at(path)) })
+        serde_json::from_str(&text).map_err(|_| Refusal {
+            status: 0,
+            why: format!("{}: answers with something else than JSON", self.at(path)),
+        })
     }
 
     async fn send(&self, path: &str, request: RequestBuilder) -> Result<String, Refusal> {

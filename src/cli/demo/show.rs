@@ -54,7 +54,11 @@ impl Show {
         let bar = self.paint("36", &"█".repeat(length));
         let rest = "·".repeat(usize::try_from(WIDTH).unwrap_or(0).saturating_sub(length));
         let slots = slots.unwrap_or(0);
-        self.line(&format!("shard {shard}  {bar}{rest}  {:>3} %  {} files, {slots} slots", share(100), HumanCount(files)));
+        self.line(&format!(
+            "shard {shard}  {bar}{rest}  {:>3} %  {} files, {slots} slots",
+            share(100),
+            HumanCount(files)
+        ));
     }
 
     pub(super) fn end(&self, report: &Value, dashboard: &str) {

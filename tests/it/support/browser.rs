@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 use thirtyfour::prelude::{By, WebDriver, WebElement};
-use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities};
+use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, LoggingPrefsLogLevel};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::api::client;
@@ -80,6 +80,7 @@ impl Browser {
             wanted.add_arg(argument).unwrap();
         }
         wanted.add_arg(&format!("--user-data-dir={}", home.path().join("profile").display())).unwrap();
+        wanted.set_browser_log_level(LoggingPrefsLogLevel::All).unwrap();
         let connect = WebDriver::builder(format!("http://127.0.0.1:{port}"), wanted).client(client()).connect();
         match connect.await {
             Ok(page) => Some(Self { page, driver, home, _turn: turn }),
@@ -178,10 +179,7 @@ impl Browser {
     /// Errors that the browser has noted: of scripts, of files that are missing, of the page's own policy.
     pub async fn complaints(&self) -> Vec<String> {
         let log = self.page.browser_log().await.unwrap();
-        log.into_iter()
-            .filter(|entry| format!("{:?}", entry.level).eq_ignore_ascii_case("severe"))
-            .map(|entry| entry.message)
-            .collect()
+        log.into_iter().filter(|entry| entry.level == "SEVERE").map(|entry| entry.message).collect()
     }
 
     /// Saves the page as it is, if somebody wants pictures.
