@@ -51,6 +51,14 @@ pub fn median(figures: &[f64]) -> f64 {
     }
 }
 
+/// The figure that 99 % of these are not above: the nearest rank.
+pub fn p99(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (sorted.len() * 99).div_ceil(100);
+    sorted.get(rank.wrapping_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
 /// Measures a run and the CPU that it took.
 pub fn measure(bench: &Bench, api: Option<u32>, run: impl FnOnce() -> Result<Run>) -> Result<(Run, PerOperation)> {
     let before = Cpu::now(api, &bench.shards.pids)?;
