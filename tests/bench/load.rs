@@ -103,16 +103,17 @@ impl Load {
         Ok(load)
     }
 
-    /// How many requests of the same mix are answered in a second if each of `connections` asks as soon as it was answered.
-    pub fn closed(plan: &Plan, connections: u64, time: Duration) -> Result<f64> {
+    /// How many requests of the same mix are answered in a second if each of `connections` asks as soon as it was
+    /// answered; and what was stored meanwhile, without the times.
+    pub fn closed(plan: &Plan, connections: u64, time: Duration) -> Result<(f64, Vec<Seen>)> {
         let mut load = Self::idle();
         for _ in 0..connections {
             load.spawn(plan, Kind::WriteOther, Client::mixed)?;
         }
         std::thread::sleep(time);
-        let seen = load.stop()?;
-        let answered: usize = seen.iter().map(|seen| seen.samples.len()).sum();
-        Ok(answered as f64 / time.as_secs_f64())
+        let mut seen = load.stop()?;
+        let answered: usize = seen.iter_mut().map(|seen| std::mem::take(&mut seen.samples).len()).sum();
+        Ok((answered as f64 / time.as_secs_f64(), seen))
     }
 
     fn idle() -> Self {

@@ -59,10 +59,15 @@ impl Moved {
         self.view.get("flips_tried").and_then(Value::as_i64).unwrap_or(1) - 1
     }
 
-    /// What the parts of the hold took: "(hold 1, writers 0, …)".
-    pub fn parts(&self) -> &str {
+    /// What the parts of the hold took, in milliseconds: the event says "… (hold 1, writers 0, …)".
+    pub fn parts(&self) -> Vec<(&str, f64)> {
         let what = self.first("watch").and_then(|event| event.get("what")?.as_str()).unwrap_or_default();
-        what.rsplit_once('(').map_or(what, |(_, parts)| parts.trim_end_matches(')'))
+        let (_, parts) = what.trim_end_matches(')').rsplit_once('(').unwrap_or_default();
+        parts
+            .split(", ")
+            .filter_map(|part| part.rsplit_once(' '))
+            .filter_map(|(name, ms)| Some((name, ms.parse().ok()?)))
+            .collect()
     }
 
     /// Seconds from the first event of one stage to the first of another.

@@ -83,6 +83,11 @@ pub fn peak_memory(pid: u32) -> Result<f64> {
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }
 
+/// Seconds of CPU that this process has used itself.
+pub fn own_cpu() -> Result<f64> {
+    Ok(stat(std::process::id())?.own)
+}
+
 /// Ticks of all processors so far: those with nothing to do, and all.
 pub fn ticks() -> (f64, f64) {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();

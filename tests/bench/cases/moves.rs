@@ -12,7 +12,7 @@ use crate::service::Service;
 use crate::shards::SHARDS;
 use crate::table::Bar;
 use crate::tools::upload;
-use crate::usage::{load_average, ticks};
+use crate::usage::{load_average, own_cpu, ticks};
 use crate::{Bench, Result, rows};
 
 const PROCESSES: usize = 3;
@@ -62,11 +62,13 @@ struct Outcome {
     rate: f64,
     /// Of all processors' time in the quiet times.
     idle: f64,
+    /// Seconds of CPU that the open loop took.
+    generator: f64,
 }
 
 pub fn run(bench: &mut Bench) -> Result<()> {
     let filled = bench.options.scale(2_000_000, 200_000);
-    let services: Result<Vec<Service>> = (0..PROCESSES).map(|_| Service::start(bench)).collect();
+    let services: Result<Vec<Service>> = (0..PROCESSES).map(|_| Service::start_quiet(bench)).collect();
     let services = services?;
     let first = services.first().ok_or("no process")?;
     let file = bench.options.folder.join("rows.ndjson");
@@ -89,13 +91,14 @@ pub fn run(bench: &mut Bench) -> Result<()> {
 
 /// The load, and the moves beside it: there and back, so that the cases after this one find the slots where they were.
 fn drive(bench: &Bench, plan: &Plan) -> Result<Outcome> {
-    let (rounds, moves) = bench.options.scale((5, 20), (2, 4));
+    let (rounds, moves) = bench.options.scale((3, 20), (2, 2));
     let mut quiet_time = Duration::from_secs(bench.options.scale(30, 6));
-    let rate = Load::closed(plan, CONNECTIONS, Duration::from_secs(bench.options.seconds()))? / 3.0;
+    let (most, mut seen) = Load::closed(plan, CONNECTIONS, Duration::from_secs(bench.options.seconds()))?;
+    let rate = most / 3.0;
     bench.shards.settle()?;
     let base = plan.bases.first().ok_or("no process")?;
     let load = Load::start(plan, rate, &PROBED)?;
-    let begun = load.begun;
+    let (begun, generator) = (load.begun, own_cpu()?);
     std::thread::sleep(Duration::from_secs(2));
     let (mut idle, mut all) = (0.0, 0.0);
     let mut pause = |time: Duration| {
@@ -117,7 +120,9 @@ fn drive(bench: &Bench, plan: &Plan) -> Result<Outcome> {
         moving.push(Window::new(begun, from, Instant::now()));
         quiet.push(pause(quiet_time));
     }
-    Ok(Outcome { seen: load.stop()?, moves: done, moving, quiet, rate, idle: idle / all })
+    let generator = own_cpu()? - generator;
+    seen.extend(load.stop()?);
+    Ok(Outcome { seen, generator, moves: done, moving, quiet, rate, idle: idle / all })
 }
 
 /// Failures, and what the shards hold in the end against what was acknowledged; `before` rows were there at first.
@@ -126,9 +131,10 @@ fn right(bench: &mut Bench, plan: &Plan, outcome: &Outcome, before: u64) -> Resu
     let failed: u64 = outcome.seen.iter().map(|seen| seen.failed).sum();
     outcome.seen.iter().flat_map(|seen| &seen.failures).take(10).for_each(|failure| eprintln!("bench: {failure}"));
     let note = format!(
-        "of {}; {:.0}/s open loop, {:.0} % of the processors idle without moves, load {:.1}",
+        "of {}; {:.0}/s open loop at {:.0} µs of the generator's CPU each, {:.0} % of the processors idle without moves, load {:.1}",
         answers as u64 + failed,
         outcome.rate,
+        outcome.generator * 1e6 / answers.max(1) as f64,
         outcome.idle * 100.0,
         load_average()
     );
@@ -192,18 +198,27 @@ fn waits(bench: &mut Bench, outcome: &Outcome) {
     bench.compared(&format!("{case}, p99"), "ms", pair(&[gap], &[usual]), bar(gap, LONGEST.0), &note);
 
     let slowest = outcome.moves.iter().max_by(|(_, one), (_, other)| one.hold().total_cmp(&other.hold()));
-    let parts = slowest.map_or("", |(_, moved)| moved.parts());
+    let parts = slowest.map(|(_, moved)| moved.parts()).unwrap_or_default();
     let (gap, usual) = (longest(&ours), longest(&others));
-    let note = format!("longest hold, ms: {parts}");
+    let note = format!("parts of the longest hold, ms: {}", show(&parts));
     bench.compared(&format!("{case}, max"), "ms", pair(&[gap], &[usual]), bar(gap, LONGEST.1), &note);
 
     let holds: Vec<f64> = outcome.moves.iter().map(|(_, moved)| moved.hold()).collect();
     let given_up: i64 = outcome.moves.iter().map(|(_, moved)| moved.given_up()).sum();
-    let note = format!("longest {:.0} ms, {given_up} tries given up", longest(&holds));
+    let all: Vec<(&str, f64)> = outcome.moves.iter().flat_map(|(_, moved)| moved.parts()).collect();
+    let of = |name: &str| all.iter().filter(|(part, _)| *part == name).map(|(_, ms)| *ms).collect::<Vec<_>>();
+    let typical: Vec<_> = parts.iter().map(|(name, _)| (*name, median(&of(name)))).collect();
+    let (most, typical) = (longest(&holds), show(&typical));
+    let note = format!("longest {most:.0} ms, {given_up} tries given up; medians of the parts: {typical}");
     bench.alone("slots held", "ms", Side { median: median(&holds), rounds: holds, ..Side::default() }, None, &note);
     let seconds: Vec<f64> = windows.iter().map(|window| f64::from(window.to - window.from) / 1e6).collect();
     let note = format!("of {MOVED} slots, from the request to the end of the clean-up");
     bench.alone("a move", "s", Side { median: median(&seconds), rounds: seconds, ..Side::default() }, None, &note);
+}
+
+/// Parts of a hold and what they took.
+fn show(parts: &[(&str, f64)]) -> String {
+    parts.iter().map(|(name, ms)| format!("{name} {ms:.0}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Between two acknowledgements, of which one at least was in the window, in milliseconds.
