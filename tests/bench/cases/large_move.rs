@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::bulk::make;
 use crate::load::SLOTS;
 use crate::moving::move_slots;
-use crate::rounds::{PerOperation, Run, Side, judge, median};
+use crate::rounds::{Side, compare_figures, median};
 use crate::service::Service;
 use crate::shards::SHARDS;
 use crate::table::Bar;
@@ -41,15 +41,12 @@ pub fn run(bench: &mut Bench) -> Result<()> {
             references.push(copy(bench, &slots, to, from)?);
         }
     }
-    let runs = |rates: &[f64]| -> Vec<_> {
-        rates.iter().map(|rate| (Run { figure: *rate, operations: 0.0 }, PerOperation::default())).collect()
-    };
-    let found = judge(&runs(&copies), &runs(&references));
+    let found = compare_figures(&copies, &references);
     let bar = Bar::ratio(&found, 0.5);
     let case = format!("a move of {moved_rows} rows");
     let note = "psql COPY | psql COPY into an empty table";
     bench.compared(&format!("{case}, copy"), "rows/s", found, bar, note);
-    let found = judge(&runs(&checks), &runs(&copies));
+    let found = compare_figures(&checks, &copies);
     let bar = Bar::ratio(&found, 1.0);
     bench.compared(&format!("{case}, comparison"), "rows/s", found, bar, "the copy of the same move");
     let side = Side { median: median(&cleans), rounds: cleans, ..Side::default() };

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::http::{Connection, get};
 use crate::load::{Kind, Load, MIX, NAME, Plan, Sample, Seen};
 use crate::moving::{Moved, move_slots};
-use crate::rounds::{Comparison, PerOperation, Run, Side, judge, median, p99};
+use crate::rounds::{Side, compare_figures, median, p99};
 use crate::service::Service;
 use crate::shards::SHARDS;
 use crate::table::Bar;
@@ -195,13 +195,13 @@ fn waits(bench: &mut Bench, outcome: &Outcome) {
     let case = "moving slot, longest time without a write";
     let bar = |gap: f64, limit: f64| Bar::new(format!("≤ {limit} ms"), gap <= limit);
     let (gap, usual) = (p99(&ours), p99(&others));
-    bench.compared(&format!("{case}, p99"), "ms", pair(&[gap], &[usual]), bar(gap, LONGEST.0), &note);
+    bench.compared(&format!("{case}, p99"), "ms", compare_figures(&[gap], &[usual]), bar(gap, LONGEST.0), &note);
 
     let slowest = outcome.moves.iter().max_by(|(_, one), (_, other)| one.hold().total_cmp(&other.hold()));
     let parts = slowest.map(|(_, moved)| moved.parts()).unwrap_or_default();
     let (gap, usual) = (longest(&ours), longest(&others));
     let note = format!("parts of the longest hold, ms: {}", show(&parts));
-    bench.compared(&format!("{case}, max"), "ms", pair(&[gap], &[usual]), bar(gap, LONGEST.1), &note);
+    bench.compared(&format!("{case}, max"), "ms", compare_figures(&[gap], &[usual]), bar(gap, LONGEST.1), &note);
 
     let holds: Vec<f64> = outcome.moves.iter().map(|(_, moved)| moved.hold()).collect();
     let given_up: i64 = outcome.moves.iter().map(|(_, moved)| moved.given_up()).sum();
@@ -242,7 +242,7 @@ fn others(bench: &mut Bench, outcome: &Outcome) {
         let late = |sample: &Sample| sample.late.map(|late| f64::from(late) / 1e3);
         let during: Vec<f64> = outcome.moving.iter().map(|window| p99(&of(&[*window], took))).collect();
         let usual: Vec<f64> = outcome.quiet.windows(2).map(|around| p99(&of(around, took))).collect();
-        let found = pair(&during, &usual);
+        let found = compare_figures(&during, &usual);
         let note = format!(
             "p50 {:.2}, without moves {:.2} ms; generator late by {:.2} and {:.2} ms (p99)",
             median(&of(&outcome.moving, took)),
@@ -260,12 +260,4 @@ fn others(bench: &mut Bench, outcome: &Outcome) {
         let bar = judged.then(|| Bar::new(format!("≤ {SLOWER} ×"), found.ratio <= SLOWER)).flatten();
         bench.compared(&format!("{name}, p99 while slots move"), "ms", found, bar, &note);
     }
-}
-
-/// Figures with moves against figures without, round by round.
-fn pair(ours: &[f64], reference: &[f64]) -> Comparison {
-    let runs = |figures: &[f64]| -> Vec<_> {
-        figures.iter().map(|figure| (Run { figure: *figure, operations: 0.0 }, PerOperation::default())).collect()
-    };
-    judge(&runs(ours), &runs(reference))
 }
