@@ -17,7 +17,7 @@ use crate::files::bulk::BulkLimits;
 use crate::http::ServerOptions;
 use crate::records::Collection;
 use crate::shard::{SLOT_COUNT, ShardLimits, ShardOptions, WriterLimits};
-use crate::telemetry::{LogFormat, LogOptions};
+use crate::telemetry::{LogFormat, LogOptions, TraceOptions};
 
 const NUM_SHARDS: &str = "NUM_SHARDS";
 
@@ -49,6 +49,10 @@ const LOG_FORMAT: Choice<LogFormat> = Choice {
 const REDIS_URL: Setting = Setting { name: "REDIS_URL", default: "" };
 const CACHE_TTL: Number = Number::new("CACHE_TTL", "300", 1..=86_400);
 
+const OTLP_ENDPOINT: Setting = Setting { name: "OTEL_EXPORTER_OTLP_ENDPOINT", default: "" };
+const OTEL_SERVICE: Setting = Setting { name: "OTEL_SERVICE_NAME", default: "shardrive" };
+const OTEL_RATIO: Setting = Setting { name: "OTEL_TRACES_SAMPLER_ARG", default: "1" };
+
 /// Every setting but the shards' URLs, with its default; an empty default means that there is none to write down.
 const ALL: &[Setting] = &[
     Setting { name: NUM_SHARDS, default: "" },
@@ -74,6 +78,9 @@ const ALL: &[Setting] = &[
     COLLECTIONS,
     REDIS_URL,
     CACHE_TTL.setting,
+    OTLP_ENDPOINT,
+    OTEL_SERVICE,
+    OTEL_RATIO,
 ];
 
 /// A variable that begins like one of ours and is none of ours is a slip of the pen, which must not go unnoticed.
@@ -121,6 +128,8 @@ pub struct Settings {
     pub collections: Vec<Collection>,
     /// `REDIS_URL`, `CACHE_TTL`.
     pub cache: CacheSettings,
+    /// `OTEL_*`.
+    pub traces: TraceOptions,
 }
 
 /// One thing that is wrong with the settings.
@@ -208,6 +217,11 @@ impl Settings {
                 url: read.parsed(&REDIS_URL, |url| CacheUrl::parse(url).map(Some)),
                 ttl: Duration::from_secs(read.number(&CACHE_TTL)),
             },
+            traces: TraceOptions {
+                endpoint: read.parsed(&OTLP_ENDPOINT, parse_collector),
+                service_name: read.parsed(&OTEL_SERVICE, |name| Ok(name.to_owned())),
+                ratio: read.parsed(&OTEL_RATIO, parse_ratio),
+            },
         };
         read.finish(settings)
     }
@@ -292,6 +306,22 @@ fn parse_collections(text: &str) -> Result<Vec<Collection>, &'static str> {
         collections.push(collection);
     }
     Ok(collections)
+}
+
+fn parse_collector(url: &str) -> Result<Option<String>, &'static str> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    match rest {
+        _ if url.is_empty() => Ok(None),
+        Some(rest) if !rest.is_empty() && !rest.starts_with(['/', ':']) && !rest.contains([' ', '?', '#', '@']) => {
+            Ok(Some(url.to_owned()))
+        }
+        _ => Err("must be the URL of a collector that takes OTLP over HTTP, as in http://localhost:4318"),
+    }
+}
+
+fn parse_ratio(text: &str) -> Result<f64, &'static str> {
+    let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or("must be the share of requests to trace, from 0 to 1")
 }
 
 fn cores() -> usize {

@@ -13,11 +13,12 @@ use super::{CliError, settings};
 use crate::cache::Cache;
 use crate::config::Settings;
 use crate::files::Files;
-use crate::http::{AppState, Server};
+use crate::http::{AppState, Sampler, Server};
 use crate::records::{Collection, RecordError, Records};
 use crate::reshard::{Requests, Testing, drive_in_background};
 use crate::shard::{Cluster, migrate};
 use crate::stats::fold_in_background;
+use crate::telemetry::{Traces, process};
 
 /// Serve the API until SIGTERM or Ctrl-C
 #[derive(Args)]
@@ -51,6 +52,9 @@ pub(crate) async fn serve(
     testing: Testing,
     listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), CliError> {
+    process::mark_start();
+    let traces = Traces::start(&settings.traces)
+        .map_err(|error| CliError::Failed(format!("no client for OTEL_EXPORTER_OTLP_ENDPOINT can be made: {error}")))?;
     let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
     let cache = Cache::start(Arc::clone(&cluster), settings.cache);
     let files = Arc::new(Files::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
@@ -68,6 +72,8 @@ pub(crate) async fn serve(
         bulk: settings.bulk,
         bulk_permits: Semaphore::new(settings.bulk.loads),
         stats_timeout: settings.stats_timeout,
+        write_queue: settings.writer.queue,
+        sampler: Sampler::start(&cluster, settings.stats_timeout),
         draining: CancellationToken::new(),
     };
     let server = Server::bind(&settings.server, state)
@@ -80,6 +86,7 @@ pub(crate) async fn serve(
     let served = server.run(stop).await;
     log::info!("no request is in flight any more; closing the shards' connections");
     cluster.shut_down().await;
+    traces.shut_down().await;
     Ok(served?)
 }
 

@@ -30,6 +30,7 @@ fn defaults() {
     assert!(settings.server.workers >= 1);
     assert!(settings.cache.url.is_none());
     assert_eq!(settings.cache.ttl, Duration::from_secs(300));
+    assert_eq!(settings.traces, TraceOptions { endpoint: None, service_name: "shardrive".into(), ratio: 1.0 });
 }
 
 #[test]
@@ -55,6 +56,13 @@ fn given_values_are_taken_and_empty_ones_are_not() {
 fn each_fault_names_its_variable() {
     type Vars = &'static [(&'static str, &'static str)];
     let table: &[(Vars, &[&str])] = &[
+        (
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"), ("OTEL_TRACES_SAMPLER_ARG", "1.5")],
+            &[
+                "OTEL_EXPORTER_OTLP_ENDPOINT: must be the URL of a collector that takes OTLP over HTTP, as in http://localhost:4318",
+                "OTEL_TRACES_SAMPLER_ARG: must be the share of requests to trace, from 0 to 1",
+            ],
+        ),
         (&[("NUM_SHARDS", "3")], &["NUM_SHARDS: is 3, but 2 SHARD_*_URL are set; leave it out or correct it"]),
         (&[("NUM_SHARDS", "two")], &["NUM_SHARDS: must be a whole number from 1 to 5040"]),
         (&[("SHARD_3_URL", "postgres://u@h3/d")], &["SHARD_2_URL: is missing, but there is SHARD_3_URL"]),

@@ -1,5 +1,6 @@
 //! `/admin/…`: adding shards and moving slots, for operators. The work is done by whichever process has the lease.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -80,6 +81,10 @@ pub(super) struct NewMoves {
     /// Do not compare the rows of both shards before the slots change hands.
     #[serde(default)]
     skip_verify: bool,
+    /// Rows that the copy may bring in a second; as many as it can if it is left out.
+    #[serde(default)]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    copy_rate: Option<NonZeroU32>,
 }
 
 /// A shard that is to be emptied.
@@ -98,6 +103,10 @@ pub(super) struct NewDrain {
     /// Do not compare the rows of both shards before the slots change hands.
     #[serde(default)]
     skip_verify: bool,
+    /// Rows that the copy may bring in a second; as many as it can if it is left out.
+    #[serde(default)]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    copy_rate: Option<NonZeroU32>,
 }
 
 /// How slots are to be dealt anew.
@@ -115,6 +124,10 @@ pub(super) struct NewRebalance {
     /// Do not compare the rows of both shards before the slots change hands.
     #[serde(default)]
     skip_verify: bool,
+    /// Rows that the copy may bring in a second; as many as it can if it is left out.
+    #[serde(default)]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    copy_rate: Option<NonZeroU32>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize, ToSchema)]
@@ -129,11 +142,11 @@ enum Dealing {
     Modulo,
 }
 
-/// How long the way back stays armed, and whether the rows are compared.
-fn options(keep_seconds: Option<u32>, skip_verify: bool) -> MoveOptions {
+/// How long the way back stays armed, whether the rows are compared, and how fast they are copied.
+fn options(keep_seconds: Option<u32>, skip_verify: bool, copy_rate: Option<NonZeroU32>) -> MoveOptions {
     let usual = MoveOptions::default();
     let keep = keep_seconds.map_or(usual.keep, |seconds| Duration::from_secs(u64::from(seconds)));
-    MoveOptions { keep, skip_verify }
+    MoveOptions { keep, skip_verify, copy_rate }
 }
 
 /// The latest moves.
@@ -183,7 +196,7 @@ pub(super) async fn begin(state: Data<AppState>, body: JsonBody) -> Result<HttpR
     let slots = parse_slots(&new.slots)
         .map_err(|why| Problem::new(Code::InvalidField, format!("slots: {why}")).field("slots"))?;
     let planned = Box::pin(state.requests.plan_move(&slots, ShardId::new(new.to))).await?;
-    start(&state, &planned, new.dry_run, options(new.keep_seconds, new.skip_verify)).await
+    start(&state, &planned, new.dry_run, options(new.keep_seconds, new.skip_verify, new.copy_rate)).await
 }
 
 /// Empty a shard
@@ -194,7 +207,7 @@ pub(super) async fn begin(state: Data<AppState>, body: JsonBody) -> Result<HttpR
 pub(super) async fn drain(state: Data<AppState>, body: JsonBody) -> Result<HttpResponse, Problem> {
     let new: NewDrain = body.parse()?;
     let planned = Box::pin(state.requests.plan_drain(ShardId::new(new.shard))).await?;
-    start(&state, &planned, new.dry_run, options(new.keep_seconds, new.skip_verify)).await
+    start(&state, &planned, new.dry_run, options(new.keep_seconds, new.skip_verify, new.copy_rate)).await
 }
 
 /// Deal the slots anew
@@ -212,7 +225,7 @@ pub(super) async fn rebalance(state: Data<AppState>, body: JsonBody) -> Result<H
         Dealing::Modulo => Strategy::Modulo,
     };
     let planned = Box::pin(state.requests.plan_rebalance(strategy)).await?;
-    start(&state, &planned, new.dry_run, options(new.keep_seconds, new.skip_verify)).await
+    start(&state, &planned, new.dry_run, options(new.keep_seconds, new.skip_verify, new.copy_rate)).await
 }
 
 async fn start(

@@ -10,7 +10,8 @@ use utoipa_swagger_ui::Config;
 
 use super::answer::JSON;
 use super::{
-    Code, Problem, ProblemBody, admin, bulk, collections, data, files, health, key_value, records, stats, store,
+    Code, Problem, ProblemBody, admin, bulk, collections, data, files, health, key_value, metrics, records, stats,
+    store,
 };
 
 /// What every route may answer that looks at its request.
@@ -83,7 +84,7 @@ pub(super) enum ShardProblems {
         collections::list, collections::find, collections::declare,
         records::list, records::create, records::find, records::put, records::patch, records::delete,
         store::put, store::find, store::shards, key_value::write, key_value::read, data::list, data::create, data::find,
-        stats::stats, description,
+        stats::stats, metrics::metrics, description,
         admin::grow, admin::begin, admin::list, admin::find, admin::cancel, admin::roll_back, admin::finish,
         admin::drain, admin::rebalance, admin::analysis,
     ),

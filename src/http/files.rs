@@ -19,7 +19,7 @@ use super::extract::{FilePath, UserPath, query, query_number};
 use super::{AppState, Problem};
 use crate::files::{Cursor, File, FileInput, Files, Page, PageSize, PatchInput, UserId};
 use crate::shard::ShardId;
-use crate::telemetry::{RequestContext, current_request, with_request};
+use crate::telemetry::{current_request, in_name_of};
 
 /// About as long as a file is in JSON, so that most answers are written without growing.
 const FILE_BYTES: usize = 384;
@@ -237,13 +237,6 @@ async fn fetch(files: &Files, user: UserId, size: PageSize, cursor: Cursor) -> R
             Problem::from(error).log();
             Err(BrokenOff)
         }
-    }
-}
-
-async fn in_name_of<T>(context: Option<RequestContext>, work: impl Future<Output = T>) -> T {
-    match context {
-        Some(context) => with_request(context, work).await,
-        None => work.await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The API over HTTP: the only code that knows actix.
 //!
 //! ```text
-//! server → request_id (middleware) → routes → admin, files, bulk, records, …, stats, health, docs → extract, body, answer, problem
+//! server → request_id (middleware) → routes → admin, files, bulk, records, …, stats, health, metrics, docs → extract, body, answer, problem
 //! ```
 
 mod admin;
@@ -10,18 +10,21 @@ mod body;
 mod bulk;
 mod code;
 mod collections;
+mod counts;
 mod data;
 mod docs;
 mod extract;
 mod files;
 mod health;
 mod key_value;
+mod metrics;
 mod precondition;
 mod problem;
 mod records;
 mod records_bulk;
 mod request_id;
 mod routes;
+mod sample;
 mod server;
 mod stats;
 mod store;
@@ -29,4 +32,5 @@ mod store;
 pub use code::Code;
 pub use docs::openapi_json;
 pub use problem::{Problem, ProblemBody};
+pub use sample::Sampler;
 pub use server::{AppState, Server, ServerOptions};

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::Code;
+use super::{Code, counts};
 use crate::files::FileError;
 use crate::records::RecordError;
 use crate::shard::{ShardError, ShardId};
@@ -167,6 +167,7 @@ impl Problem {
     /// Writes to the log what the client is not told: once, with all causes. That a shard is away its health check
     /// has said already, and every request saying it again would flood the log.
     pub(super) fn log(&self) {
+        counts::count_problem(self.code);
         let level = match self.code.status() {
             StatusCode::INTERNAL_SERVER_ERROR => log::Level::Error,
             status if status.is_server_error() && self.code != Code::ShardUnavailable => log::Level::Warn,
@@ -301,7 +302,7 @@ mod tests {
     use crate::telemetry::{RequestContext, with_request};
 
     async fn render(problem: Problem) -> (HttpResponse, serde_json::Value) {
-        let request = RequestContext { request_id: "r-1".into(), traceparent: None };
+        let request = RequestContext::new("r-1".into(), None);
         with_request(request, async {
             let answer = problem.error_response();
             let (answer, body) = answer.into_parts();

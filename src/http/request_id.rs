@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::web::Data;
 use uuid::Uuid;
 
 use super::Problem;
-use crate::telemetry::{RequestContext, with_request};
+use super::counts::{RequestCounts, Route, method_name};
+use crate::telemetry::{RequestContext, Span, TraceContext, request_span, with_request};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -26,31 +28,39 @@ where
     let start = Instant::now();
     let (id, id_header) = request_id(request.headers());
     let trace = trace_parent(request.headers());
-    let context = RequestContext { request_id: id, traceparent: trace.as_ref().map(|(text, _)| Arc::clone(text)) };
+    let span = request_span(trace.as_ref(), &id);
+    let trace = span.context().or(trace);
+    let trace_header = trace.as_ref().and_then(|trace| HeaderValue::from_str(&trace.to_string()).ok());
+    let context = RequestContext::new(id, trace);
     let work = service.call(request);
     with_request(context, async move {
         let mut answer = work.await?;
         let headers = answer.headers_mut();
         headers.insert(REQUEST_ID, id_header);
-        if let Some((_, header)) = trace {
+        if let Some(header) = trace_header {
             headers.insert(TRACEPARENT, header);
         }
-        sum_up(&answer, start);
+        sum_up(&answer, start, span);
         Ok(answer)
     })
 }
 
-fn sum_up<B>(answer: &ServiceResponse<B>, start: Instant) {
+fn sum_up<B>(answer: &ServiceResponse<B>, start: Instant, mut span: Span) {
+    let (request, status, took) = (answer.request(), answer.status(), start.elapsed());
+    let route = request.app_data::<Route>().copied();
+    if let Some(counts) = request.app_data::<Data<RequestCounts>>() {
+        counts.note(route, request.method(), status, took);
+        span.name_request(method_name(request.method()), counts.path(route), status.as_u16());
+    }
     if let Some(problem) = answer.response().error().and_then(|error| error.as_error::<Problem>()) {
         problem.log();
     }
     if log::log_enabled!(log::Level::Debug) {
-        let request = answer.request();
         // The pattern, not the path: ids make no good log fields, and a path can hold anything.
         let pattern = request.match_pattern().unwrap_or_default();
-        let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         log::debug!(
-            method = request.method().as_str(), route = pattern.as_str(), status = answer.status().as_u16(),
+            method = request.method().as_str(), route = pattern.as_str(), status = status.as_u16(),
             micros;
             "request"
         );
@@ -74,19 +84,8 @@ fn request_id(headers: &HeaderMap) -> (Arc<str>, HeaderValue) {
 }
 
 /// The client's trace, if it is one (W3C Trace Context, section 3.2).
-fn trace_parent(headers: &HeaderMap) -> Option<(Arc<str>, HeaderValue)> {
-    let header = headers.get(TRACEPARENT)?;
-    let text = header.to_str().ok()?;
-    is_trace_parent(text).then(|| (text.into(), header.clone()))
-}
-
-fn is_trace_parent(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let [version, trace, parent, flags] = parts.as_slice() else { return false };
-    let is_hex =
-        |part: &str, length| part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_id = |part: &str, length| is_hex(part, length) && part.bytes().any(|byte| byte != b'0');
-    is_hex(version, 2) && *version != "ff" && is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2)
+fn trace_parent(headers: &HeaderMap) -> Option<TraceContext> {
+    TraceContext::parse(headers.get(TRACEPARENT)?.to_str().ok()?)
 }
 
 #[cfg(test)]
@@ -116,22 +115,5 @@ mod tests {
             assert_eq!(header, *made);
         }
         assert_ne!(request_id(&HeaderMap::new()).0, request_id(&HeaderMap::new()).0);
-    }
-
-    #[test]
-    fn only_a_valid_trace_is_passed_on() {
-        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert!(is_trace_parent(good));
-        for bad in [
-            "",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
-        ] {
-            assert!(!is_trace_parent(bad), "{bad}");
-        }
     }
 }

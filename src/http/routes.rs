@@ -5,7 +5,10 @@ use actix_web::http::Method;
 use actix_web::http::header::HeaderValue;
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, guard, web};
 
-use super::{Code, Problem, admin, bulk, collections, data, docs, files, health, key_value, records, stats, store};
+use super::counts::Route;
+use super::{
+    Code, Problem, admin, bulk, collections, data, docs, files, health, key_value, metrics, records, stats, store,
+};
 
 /// The one table of routes. A path that is not in it is answered 404, a method that its path does not take 405.
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -30,6 +33,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::at("/health").get(health::health),
         Endpoint::at("/health/live").get(health::live),
         Endpoint::at("/health/ready").get(health::ready),
+        Endpoint::at("/metrics").get(metrics::metrics),
         Endpoint::at("/ingest/bulk").on(Method::POST, bulk::load),
         Endpoint::at("/stats").get(stats::stats),
         Endpoint::at("/collections").get(collections::list),
@@ -56,8 +60,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 
 /// Puts the table in place.
 pub(super) fn configure(config: &mut web::ServiceConfig) {
-    for endpoint in endpoints() {
-        config.service(endpoint.into_service());
+    for (number, endpoint) in endpoints().into_iter().enumerate() {
+        config.service(endpoint.into_service(Route(number)));
     }
     config.default_service(web::to(unknown_path));
 }
@@ -103,7 +107,6 @@ impl Endpoint {
         self
     }
 
-    #[cfg(test)]
     pub(super) fn path(&self) -> &str {
         &self.path
     }
@@ -113,7 +116,7 @@ impl Endpoint {
         self.methods.iter()
     }
 
-    fn into_service(self) -> impl HttpServiceFactory + 'static {
+    fn into_service(self, route: Route) -> impl HttpServiceFactory + 'static {
         let mut methods: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
         if methods.contains(&"GET") {
             methods.push("HEAD");
@@ -122,7 +125,7 @@ impl Endpoint {
         let detail = format!("{} takes {text}", self.path);
         // Methods are letters, always fit for a header.
         let allow = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
-        self.resource.default_service(web::to(move || {
+        self.resource.app_data(route).default_service(web::to(move || {
             let problem = Problem::new(Code::MethodNotAllowed, detail.clone()).allow(allow.clone());
             async move { Err::<HttpResponse, _>(problem) }
         }))

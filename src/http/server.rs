@@ -11,8 +11,10 @@ use actix_web::{App, HttpServer, dev};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::counts::RequestCounts;
 use super::request_id::observe;
 use super::routes::configure;
+use super::sample::Sampler;
 use crate::cache::Cache;
 use crate::files::Files;
 use crate::files::bulk::BulkLimits;
@@ -61,6 +63,10 @@ pub struct AppState {
     pub bulk_permits: Semaphore,
     /// How long `/stats` waits for a shard.
     pub stats_timeout: Duration,
+    /// How many single writes may wait for a shard.
+    pub write_queue: usize,
+    /// What `/metrics` tells besides counts.
+    pub sampler: Arc<Sampler>,
     /// Cancelled when the service begins to stop.
     pub draining: CancellationToken,
 }
@@ -79,8 +85,10 @@ impl Server {
     /// If the address cannot be listened on.
     pub fn bind(options: &ServerOptions, state: AppState) -> io::Result<Self> {
         let draining = state.draining.clone();
-        let state = Data::new(state);
-        let server = HttpServer::new(move || App::new().app_data(state.clone()).wrap_fn(observe).configure(configure))
+        let (state, counts) = (Data::new(state), Data::new(RequestCounts::new()));
+        let app =
+            move || App::new().app_data(state.clone()).app_data(counts.clone()).wrap_fn(observe).configure(configure);
+        let server = HttpServer::new(app)
             .workers(options.workers)
             .max_connections(MAX_CONNECTIONS)
             .client_request_timeout(HEAD_TIMEOUT)

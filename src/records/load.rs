@@ -12,6 +12,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::{Collection, Condition, Document, RecordError, Records, Stored};
 use crate::shard::ShardError;
+use crate::telemetry::metrics::BULK_ROWS;
 
 /// Documents on their way at the same time.
 const IN_FLIGHT: usize = 1024;
@@ -83,6 +84,7 @@ impl RecordLoad {
                 let (records, collection) = (Arc::clone(&self.records), Arc::clone(&self.collection));
                 let (bytes, key) = (text.len(), place.key.clone());
                 self.bytes += bytes;
+                BULK_ROWS.accepted.add(1);
                 self.keys.insert(key.clone());
                 self.writes.push(Box::pin(async move {
                     let result = records.put_at(&collection, place, document, Condition::Any).await;
@@ -96,6 +98,7 @@ impl RecordLoad {
     /// Notes a document that is not stored.
     pub fn reject(&mut self, line: u64, why: RecordError) {
         self.loaded.rejected += 1;
+        BULK_ROWS.rejected.add(1);
         if self.loaded.rejections.len() < LISTED {
             self.loaded.rejections.push((line, why));
         }
@@ -121,6 +124,7 @@ impl RecordLoad {
         match result {
             Ok(stored) => {
                 self.loaded.stored += 1;
+                BULK_ROWS.stored.add(u64::from(stored.created));
                 self.loaded.replaced += u64::from(!stored.created);
                 *self.loaded.distribution.entry(stored.shard.number()).or_default() += 1;
             }

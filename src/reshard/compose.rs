@@ -182,6 +182,15 @@ pub(super) fn totals(table: &MovedTable) -> String {
     )
 }
 
+/// What the rows of slots take on the disk, with their indexes, if they are as large as all others.
+pub(super) fn share_of_disk(table: &MovedTable) -> String {
+    format!(
+        "SELECT coalesce(pg_total_relation_size('{}') * sum(rows) FILTER (WHERE slot = ANY ($1)) / nullif(sum(rows), 0), 0)::bigint
+           FROM {}",
+        table.name, table.counts,
+    )
+}
+
 /// Removes the next `limit` rows behind the key `$1`; gives how many there were and the last key. By their places: nobody
 /// else changes these rows, and no plan for finding them again could be a bad one.
 pub(super) fn delete_next_rows(table: &MovedTable, mask: &[u8], limit: u32) -> String {

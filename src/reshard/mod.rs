@@ -35,7 +35,7 @@ pub use decide::{Decision, FlipFacts, decide};
 pub use driver::drive_in_background;
 pub use error::MoveError;
 pub use plan::{Load, PlanError, Strategy, Transfer, plan_drain, plan_growth, plan_rebalance, plan_strategy};
-pub use preflight::Finding;
+pub use preflight::{Disk, Finding};
 pub use requests::{MoveOptions, Planned, RequestError, Requests};
 pub use slots::{parse_slots, show_slots};
 pub use stage::Stage;

@@ -8,7 +8,7 @@ use super::side::Side;
 use super::slots::mask;
 use super::tables::TABLES;
 use super::{MoveError, compose};
-use crate::shard::Slot;
+use crate::shard::{ShardId, Slot};
 
 /// Slots that a move takes on each server: one for its stream, and for the time of the copy one for each table.
 const SLOTS_NEEDED: i64 = 3;
@@ -34,6 +34,21 @@ impl Finding {
     }
 }
 
+/// What a move takes on the target's disk, and what is free there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct Disk {
+    /// Bytes of the rows and their indexes, as they take on the source.
+    pub needed_bytes: i64,
+    /// Free bytes where the target keeps its data; null if its role may not ask.
+    pub free_bytes: Option<i64>,
+}
+
+/// What a preflight found.
+pub(super) struct Outlook {
+    pub(super) findings: Vec<Finding>,
+    pub(super) disk: Disk,
+}
+
 /// What a server says of its settings.
 #[derive(sqlx::FromRow)]
 struct ServerFacts {
@@ -53,7 +68,7 @@ struct ServerFacts {
 ///
 /// # Errors
 /// Only if a shard could not be asked.
-pub(super) async fn look(slots: &[Slot], source: &mut Side, target: &mut Side) -> Result<Vec<Finding>, MoveError> {
+pub(super) async fn look(slots: &[Slot], source: &mut Side, target: &mut Side) -> Result<Outlook, MoveError> {
     let mut findings = Vec::new();
     let facts = [server_facts(source).await?, server_facts(target).await?];
     for (side, facts) in [&*source, &*target].into_iter().zip(&facts) {
@@ -85,13 +100,72 @@ pub(super) async fn look(slots: &[Slot], source: &mut Side, target: &mut Side) -
             )));
         }
     }
+    let disk = Disk { needed_bytes: needed_bytes(slots, source).await?, free_bytes: free_bytes(target).await? };
+    findings.extend(judge_disk(target.id(), disk));
     if !findings.iter().any(|finding| finding.fatal) {
         findings.extend(try_streams(source, target).await?);
         findings.extend(try_streams(target, source).await?);
-        let disk = "free disk is not known: PostgreSQL does not tell it by SQL".to_owned();
-        findings.push(Finding::note(disk));
     }
-    Ok(findings)
+    Ok(Outlook { findings, disk })
+}
+
+/// What the rows of these slots take on the source's disk: their share of each table.
+async fn needed_bytes(slots: &[Slot], source: &mut Side) -> Result<i64, MoveError> {
+    let slots: Vec<i32> = slots.iter().map(|slot| slot.to_sql()).collect();
+    let mut sum = 0;
+    for table in TABLES {
+        let failed = source.failed();
+        let statement = sqlx::query_scalar(sqlx::AssertSqlSafe(compose::share_of_disk(table))).bind(&slots);
+        let bytes: i64 = statement.fetch_one(&mut source.db).await.map_err(failed)?;
+        sum += bytes;
+    }
+    Ok(sum)
+}
+
+/// PostgreSQL does not tell it by SQL; its machine does, to a role that may run programs there. `None` for others, and
+/// where the answer is none.
+async fn free_bytes(target: &mut Side) -> Result<Option<i64>, MoveError> {
+    let failed = target.failed();
+    let may: bool = sqlx::query_scalar(include_str!("../../sql/reshard/may_run_programs.sql"))
+        .fetch_one(&mut target.db)
+        .await
+        .map_err(&failed)?;
+    if !may {
+        return Ok(None);
+    }
+    let mut asking = target.db.begin().await.map_err(&failed)?;
+    let make = sqlx::query(include_str!("../../sql/reshard/make_disk_table.sql"));
+    make.execute(&mut *asking).await.map_err(&failed)?;
+    let answer = async {
+        sqlx::query(include_str!("../../sql/reshard/ask_disk.sql")).execute(&mut *asking).await?;
+        let read = sqlx::query_scalar(include_str!("../../sql/reshard/read_disk.sql"));
+        read.fetch_optional(&mut *asking).await.map(Option::flatten)
+    };
+    let kilobytes: Option<i64> = match answer.await {
+        Ok(answer) => answer,
+        // A server without that program, or with a folder that it does not say anything of.
+        Err(sqlx::Error::Database(_)) => None,
+        Err(error) => return Err(failed(error)),
+    };
+    asking.rollback().await.map_err(failed)?;
+    Ok(kilobytes.map(|kilobytes| kilobytes.saturating_mul(1024)))
+}
+
+/// The rows come once into the tables and once into the server's log.
+fn judge_disk(shard: ShardId, disk: Disk) -> Option<Finding> {
+    let Some(free) = disk.free_bytes else {
+        let what = "how much disk is free is not known: its role may not ask (pg_execute_server_program)";
+        return Some(Finding::note(format!("shard {shard}: {what}")));
+    };
+    let needed = disk.needed_bytes.saturating_mul(2);
+    let megabytes = |bytes: i64| bytes / 1_000_000;
+    (free < needed).then(|| {
+        Finding::fatal(format!(
+            "shard {shard}: {} MB of disk are free, {} MB are needed for the rows and the log; make room, or move less",
+            megabytes(free),
+            megabytes(needed)
+        ))
+    })
 }
 
 async fn server_facts(side: &mut Side) -> Result<ServerFacts, MoveError> {

@@ -1,12 +1,13 @@
 //! What people and programs ask for: plans, moves, and what becomes of them. Nothing here moves anything by itself.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 
 use super::plan::{Load, PlanError, Strategy, Transfer, plan_drain, plan_strategy};
-use super::preflight::{self, Finding};
+use super::preflight::{self, Finding, Outlook};
 use super::side::Side;
 use super::store::{self, Event, Move, NewMove, Wish};
 use super::tables::TABLES;
@@ -27,11 +28,13 @@ pub struct MoveOptions {
     pub keep: Duration,
     /// Do not compare the rows.
     pub skip_verify: bool,
+    /// Rows that the copy may bring in a second; `None`: as many as it can.
+    pub copy_rate: Option<NonZeroU32>,
 }
 
 impl Default for MoveOptions {
     fn default() -> Self {
-        Self { keep: Duration::from_mins(10), skip_verify: false }
+        Self { keep: Duration::from_mins(10), skip_verify: false, copy_rate: None }
     }
 }
 
@@ -222,7 +225,8 @@ impl Requests {
             };
             let findings =
                 source.while_healthy_for(Some(LOOK_LIMIT), target.while_healthy_for(Some(LOOK_LIMIT), findings));
-            for finding in Box::pin(findings).await??? {
+            let Outlook { findings, disk } = Box::pin(findings).await???;
+            for finding in findings {
                 if !planned.findings.contains(&finding) {
                     planned.findings.push(finding);
                 }
@@ -236,6 +240,7 @@ impl Requests {
                 target: transfer.target,
                 rows: sum(|load| load.rows),
                 bytes: sum(|load| load.bytes),
+                disk,
                 slots: transfer.slots,
             });
         }
@@ -257,9 +262,8 @@ impl Requests {
         if !fatal.is_empty() {
             return Err(RequestError::Conflict(fatal.join("; ")));
         }
-        let keep = i64::try_from(options.keep.as_millis()).unwrap_or(i64::MAX);
         let (mut lease, failed) = self.control().await?;
-        let made = store::create_moves(&mut lease, &planned.moves, keep, options.skip_verify).await.map_err(failed)?;
+        let made = store::create_moves(&mut lease, &planned.moves, options).await.map_err(failed)?;
         lease.give_back();
         made.map_err(|(id, slot)| {
             RequestError::Conflict(format!("slot {slot} is part of move {id}, which has not ended"))

@@ -1,28 +1,23 @@
 //! What is done in each stage of a move: one bounded step at a time, each of which can be done again.
+//!
+//! `before`: while the source owns the slots. `owner`: the change of the owner, and what is behind it.
 
 use std::time::Duration;
 
-use chrono::Utc;
 use tokio::time::Instant;
 
-use super::clean::{self, Sweep};
-use super::decide::{Decision, FlipFacts, decide};
-use super::handover::{Handover, hand_over, resume};
+use super::clean::Sweep;
 use super::lease::Lease;
 use super::side::Side;
-use super::slots::mask;
 use super::store::{Move, Wish};
 use super::stream;
-use super::verify::{self, Pass};
-use super::{MoveError, Stage, Testing, preflight};
+use super::verify::Pass;
+use super::{MoveError, Stage, Testing};
 use crate::shard::{Cluster, ShardState};
 
-/// How long writers of moving slots may wait before a try is given up: for the first tries, and the longest.
-const HOLD_LIMITS: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(1200));
-/// Tries with the first of these; then it grows by as much with each, so that a slow machine gets there as well.
-const QUICK_TRIES: i32 = 8;
-/// How long writers of before may take to end when a move begins to note changes.
-const MARK_LIMIT: Duration = Duration::from_secs(30);
+mod before;
+mod owner;
+
 /// How long a beat may take before the stream counts as late; the step is tried again.
 const BEAT_LIMIT: Duration = Duration::from_secs(2);
 /// Errors of a subscription after which the move is given up: the target refuses the rows.
@@ -71,12 +66,6 @@ pub(super) struct Work {
     /// True once this process has seen to it that the reverse stream runs.
     armed: bool,
     testing: Testing,
-}
-
-/// How long the next try may hold the slots.
-fn hold_limit(tries: i32) -> Duration {
-    let slow = u32::try_from(tries - QUICK_TRIES).unwrap_or(0);
-    (HOLD_LIMITS.0 * slow.saturating_add(1).min(8)).min(HOLD_LIMITS.1)
 }
 
 impl Work {
@@ -160,52 +149,6 @@ impl Work {
         Ok(())
     }
 
-    async fn preflight(&mut self, lease: &Lease) -> Result<Next, MoveError> {
-        let findings = preflight::look(&self.job.slots, &mut self.source, &mut self.target).await?;
-        let fatal: Vec<_> =
-            findings.iter().filter(|finding| finding.fatal).map(|finding| finding.what.as_str()).collect();
-        if !fatal.is_empty() {
-            return Err(MoveError::Refused(fatal.join("; ")));
-        }
-        self.to(lease, Stage::Copy, "the rows begin to go over").await
-    }
-
-    /// Marks, then the forward stream, then waiting until it has copied.
-    async fn copy(&mut self, lease: &Lease) -> Result<Next, MoveError> {
-        if !self.streaming {
-            self.mark().await?;
-            self.testing.step("marked");
-            stream::make_stream(lease, &self.job, &self.names.there, &mut self.source, &mut self.target, true).await?;
-            self.streaming = true;
-            self.testing.step("streaming");
-        }
-        self.check_stream(true).await?;
-        if stream::is_copied(&mut self.target, &self.names.there).await? {
-            self.job.copied_rows = self.job.total_rows;
-            lease.save_progress(&self.job).await?;
-            return self.to(lease, Stage::CatchUp, "all rows have been copied; what changed since follows").await;
-        }
-        let copied = stream::copied_rows(&mut self.target).await?;
-        self.job.copied_rows = self.job.copied_rows.max(copied.min(self.job.total_rows));
-        lease.save_progress(&self.job).await?;
-        Ok(Next::After(Duration::from_millis(100)))
-    }
-
-    /// From here on changes of the slots' rows are noted on both shards, by every writer.
-    async fn mark(&mut self) -> Result<(), MoveError> {
-        let mask = mask(&self.job.slots);
-        for side in [&mut self.source, &mut self.target] {
-            let failed = side.failed();
-            let mark = sqlx::query(include_str!("../../sql/reshard/mark_local.sql")).bind(self.job.id).bind(&mask);
-            mark.execute(&mut side.db).await.map_err(failed)?;
-        }
-        if self.source.wait_for_writers(Instant::now() + MARK_LIMIT).await? {
-            Ok(())
-        } else {
-            Err(MoveError::Late("the end of transactions that write"))
-        }
-    }
-
     /// The slot is there and keeps a bounded part of the log, and the other side refuses nothing.
     async fn check_stream(&mut self, forward: bool) -> Result<(), MoveError> {
         let name = if forward { &self.names.there } else { &self.names.back };
@@ -242,255 +185,5 @@ impl Work {
         let lag = begun.elapsed();
         self.job.lag_ms = i64::try_from(lag.as_millis()).ok();
         Ok(arrived.then_some(lag))
-    }
-
-    /// The way back is made ready, before anybody could need it.
-    async fn catch_up(&mut self, lease: &Lease) -> Result<Next, MoveError> {
-        let name = self.names.back.clone();
-        stream::make_stream(lease, &self.job, &name, &mut self.target, &mut self.source, false).await?;
-        self.testing.step("way_back");
-        stream::advance(&name, &mut self.target).await?;
-        self.check_stream(true).await?;
-        let lag = self.measure_lag(true).await?;
-        lease.save_progress(&self.job).await?;
-        match lag {
-            Some(lag) if lag < BUSY => self.to(lease, Stage::Verify, "comparing all rows").await,
-            _ => Ok(LATER),
-        }
-    }
-
-    /// All rows, then what changed meanwhile.
-    async fn verify(&mut self, lease: &Lease) -> Result<Next, MoveError> {
-        if self.job.skip_verify || self.job.verified {
-            return self.to(lease, Stage::Flip, "waiting for a good moment to change the owner").await;
-        }
-        self.check_stream(true).await?;
-        self.read_by_key(true).await?;
-        let next = self.compare_parts(lease).await?;
-        self.read_by_key(false).await?;
-        Ok(next)
-    }
-
-    async fn read_by_key(&mut self, by_key: bool) -> Result<(), MoveError> {
-        self.source.read_by_key(by_key).await?;
-        self.target.read_by_key(by_key).await
-    }
-
-    async fn compare_parts(&mut self, lease: &Lease) -> Result<Next, MoveError> {
-        let until = Instant::now() + SLICE;
-        let pass = self.pass.get_or_insert_default();
-        loop {
-            let begun = Instant::now();
-            let done = verify::next_part(pass, &self.job, &mut self.source, &mut self.target, true).await?;
-            self.job.verified_rows = pass.rows;
-            if done {
-                self.job.verified = true;
-                lease.save_progress(&self.job).await?;
-                let what = format!("{} rows of both shards are the same; what changed since is compared", pass.rows);
-                return self.to(lease, Stage::Flip, &what).await;
-            }
-            // A part that took long found a busy shard: others come first.
-            let took = begun.elapsed();
-            if took > BUSY * 4 {
-                lease.save_progress(&self.job).await?;
-                return Ok(Next::After(took));
-            }
-            if Instant::now() >= until {
-                break;
-            }
-        }
-        lease.save_progress(&self.job).await?;
-        Ok(Next::Now)
-    }
-
-    async fn flip(&mut self, lease: &Lease) -> Result<Next, MoveError> {
-        if self.last_try.is_none() {
-            // Perhaps another process was here before and came further than its row says.
-            if resume(&self.job, &mut self.source, &mut self.target).await? {
-                return self.to(lease, Stage::Watch, "the target owns the slots").await;
-            }
-        }
-        self.check_stream(true).await?;
-        stream::advance(&self.names.back, &mut self.target).await?;
-        if !self.job.skip_verify {
-            let begun = Instant::now();
-            while verify::compare_changes(&self.job, &mut self.source, &mut self.target, true, false).await? > 0
-                && begun.elapsed() < SLICE
-            {}
-        }
-        let lag = self.measure_lag(true).await?;
-        let facts = FlipFacts {
-            lag: lag.unwrap_or(Duration::MAX),
-            verified: self.job.verified || self.job.skip_verify,
-            pending: verify::pending_changes(&mut self.source, &self.job).await?,
-            healthy: self.is_healthy(),
-            since_last_try: self.last_try.map(|at| at.elapsed()),
-            tries: self.job.flips_tried,
-        };
-        if decide(facts) != Decision::Flip {
-            lease.save_progress(&self.job).await?;
-            return Ok(SHORTLY);
-        }
-        self.last_try = Some(Instant::now());
-        self.job.flips_tried += 1;
-        let tried = hand_over(
-            &self.job,
-            &mut self.source,
-            &mut self.target,
-            true,
-            hold_limit(self.job.flips_tried),
-            &self.testing,
-        )
-        .await?;
-        self.testing.step("taken");
-        self.note_try(lease, tried, Stage::Watch).await
-    }
-
-    async fn note_try(&mut self, lease: &Lease, tried: Handover, then: Stage) -> Result<Next, MoveError> {
-        match tried {
-            Handover::Done(held, parts) => {
-                self.job.hold_ms = Some(held.as_secs_f64() * 1000.0);
-                lease.save_progress(&self.job).await?;
-                let what =
-                    format!("the owner changed; writes to these slots waited for {} ms ({parts})", held.as_millis());
-                if then == Stage::CleanUp {
-                    return self.end(lease, Stage::RolledBack, &what).await;
-                }
-                self.to(lease, then, &what).await
-            }
-            Handover::Undone(reason, held) => {
-                lease.save_progress(&self.job).await?;
-                lease.note(&self.job, &format!("the owner did not change: {reason} ({} ms)", held.as_millis())).await?;
-                Ok(SHORTLY)
-            }
-        }
-    }
-
-    /// The forward stream ends, the reverse one begins, and both shards stay the same until the way back is given up.
-    async fn watch(&mut self, lease: &Lease) -> Result<Next, MoveError> {
-        if !self.armed {
-            let Names { there, back } = &self.names;
-            clean::remove_objects(lease, &self.job, &mut self.source, &mut self.target, Some(there)).await?;
-            self.testing.step("forward_gone");
-            stream::start_reverse(back, &self.job, &mut self.target, &mut self.source).await?;
-            self.armed = true;
-            self.last_try = None;
-            lease.note(&self.job, WAY_BACK_ARMED).await?;
-            self.testing.step("armed");
-        }
-        let flipped = self.job.flipped_at.unwrap_or_else(Utc::now);
-        let kept = (Utc::now() - flipped).num_milliseconds();
-        match self.job.wish {
-            Some(Wish::Finish) => {
-                lease.clear_wish(&mut self.job).await?;
-                return self.end(lease, Stage::Done, "the way back is given up, as somebody asked").await;
-            }
-            Some(Wish::RollBack) => {
-                lease.clear_wish(&mut self.job).await?;
-                self.job.flips_tried = 0;
-                return self.to(lease, Stage::Return, "going back, as somebody asked").await;
-            }
-            Some(Wish::Cancel) => lease.clear_wish(&mut self.job).await?,
-            None if kept >= self.job.keep_ms => {
-                return self.end(lease, Stage::Done, "the way back was armed for its time").await;
-            }
-            None => {}
-        }
-        self.check_stream(false).await?;
-        let lag = self.measure_lag(false).await?;
-        lease.save_progress(&self.job).await?;
-        if lag.is_some() && !self.job.skip_verify {
-            verify::compare_changes(&self.job, &mut self.target, &mut self.source, false, false).await?;
-        }
-        Ok(LATER)
-    }
-
-    async fn go_back(&mut self, lease: &Lease) -> Result<Next, MoveError> {
-        if self.last_try.is_none() && resume(&self.job, &mut self.target, &mut self.source).await? {
-            return self.end(lease, Stage::RolledBack, "the source owns the slots again").await;
-        }
-        self.check_stream(false).await?;
-        if !self.job.skip_verify {
-            let begun = Instant::now();
-            while verify::compare_changes(&self.job, &mut self.target, &mut self.source, false, false).await? > 0
-                && begun.elapsed() < SLICE
-            {}
-        }
-        let facts = FlipFacts {
-            lag: self.measure_lag(false).await?.unwrap_or(Duration::MAX),
-            verified: true,
-            pending: verify::pending_changes(&mut self.target, &self.job).await?,
-            healthy: self.is_healthy(),
-            since_last_try: self.last_try.map(|at| at.elapsed()),
-            tries: self.job.flips_tried,
-        };
-        if decide(facts) != Decision::Flip {
-            return Ok(SHORTLY);
-        }
-        self.last_try = Some(Instant::now());
-        self.job.flips_tried += 1;
-        let tried = hand_over(
-            &self.job,
-            &mut self.target,
-            &mut self.source,
-            false,
-            hold_limit(self.job.flips_tried),
-            &self.testing,
-        )
-        .await?;
-        self.testing.step("taken_back");
-        self.note_try(lease, tried, Stage::CleanUp).await
-    }
-
-    /// Streams first, so that nothing of the clean-up is sent to the owner; then marks, rows and counts.
-    async fn clean_up(&mut self, lease: &Lease) -> Result<Next, MoveError> {
-        let outcome = self.job.outcome.unwrap_or(Stage::Failed);
-        clean::remove_objects(lease, &self.job, &mut self.source, &mut self.target, None).await?;
-        self.testing.step("objects_gone");
-        let (owner, other) = if outcome == Stage::Done {
-            (&mut self.target, &mut self.source)
-        } else {
-            (&mut self.source, &mut self.target)
-        };
-        clean::unmark(self.job.id, owner).await?;
-        other.read_by_key(true).await?;
-        let until = Instant::now() + SLICE;
-        // A move that failed before its copy began has no rows of its own on the target.
-        let swept = loop {
-            let begun = Instant::now();
-            if clean::sweep(&mut self.sweep, &self.job, other).await? {
-                break true;
-            }
-            let took = begun.elapsed();
-            if took > BUSY {
-                return Ok(Next::After(took * 2));
-            }
-            if Instant::now() >= until {
-                break false;
-            }
-        };
-        if !swept {
-            return Ok(SHORTLY);
-        }
-        other.read_by_key(false).await?;
-        self.testing.step("swept");
-        clean::clear_counts(&self.job, other).await?;
-        clean::unmark(self.job.id, other).await?;
-        let what = match outcome {
-            Stage::Done => format!("shard {} owns the slots; nothing of the move is left", self.job.target),
-            _ => format!("shard {} owns the slots; nothing of the move is left", self.job.source),
-        };
-        self.to(lease, outcome, &what).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hold_is_short_at_first_and_bounded_always() {
-        let limits: Vec<_> = [0, 1, 8, 9, 10, 100, i32::MAX].map(|tries| hold_limit(tries).as_millis()).into();
-        assert_eq!(limits, [300, 300, 300, 600, 900, 1200, 1200]);
     }
 }

@@ -6,7 +6,8 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, FromRow, Row};
 use utoipa::ToSchema;
 
-use super::{MoveError, Stage};
+use super::preflight::Disk;
+use super::{MoveError, MoveOptions, Stage};
 use crate::shard::{ShardId, Slot};
 
 /// A move of slots from one shard to another.
@@ -34,6 +35,8 @@ pub struct Move {
     pub skip_verify: bool,
     /// How long the way back stays armed, in milliseconds.
     pub keep_ms: i64,
+    /// Rows that the copy may bring in a second; `None`: as many as it can.
+    pub copy_rate: Option<i32>,
     /// Rows of the slots when the move was made.
     pub total_rows: i64,
     /// Their bytes.
@@ -122,6 +125,8 @@ pub struct NewMove {
     pub rows: i64,
     /// See `rows`.
     pub bytes: i64,
+    /// What they take on the target's disk, and what is free there.
+    pub disk: Disk,
 }
 
 fn unreadable(column: &str) -> sqlx::Error {
@@ -145,6 +150,7 @@ impl FromRow<'_, PgRow> for Move {
             wish: row.try_get::<Option<&str>, _>("wish")?.and_then(Wish::parse),
             skip_verify: row.try_get("skip_verify")?,
             keep_ms: row.try_get("keep_ms")?,
+            copy_rate: row.try_get("copy_rate")?,
             total_rows: row.try_get("total_rows")?,
             total_bytes: row.try_get("total_bytes")?,
             copied_rows: row.try_get("copied_rows")?,
@@ -204,9 +210,9 @@ pub(super) async fn find_overlap(db: &mut PgConnection, slots: &[i32]) -> Result
 pub(super) async fn create_moves(
     db: &mut PgConnection,
     moves: &[NewMove],
-    keep_ms: i64,
-    skip_verify: bool,
+    options: MoveOptions,
 ) -> Result<Result<Vec<i64>, (i64, i32)>, sqlx::Error> {
+    let keep = i64::try_from(options.keep.as_millis()).unwrap_or(i64::MAX);
     let mut transaction = db.begin().await?;
     sqlx::query(include_str!("../../sql/reshard/lock_moves.sql")).execute(&mut *transaction).await?;
     let mut ids = Vec::new();
@@ -220,10 +226,11 @@ pub(super) async fn create_moves(
             .bind(new.source.to_sql())
             .bind(new.target.to_sql())
             .bind(&slots)
-            .bind(keep_ms)
-            .bind(skip_verify)
+            .bind(keep)
+            .bind(options.skip_verify)
             .bind(new.rows)
             .bind(new.bytes)
+            .bind(options.copy_rate.and_then(|rate| i32::try_from(rate.get()).ok()))
             .fetch_one(&mut *transaction)
             .await?;
         let what = format!("{} slots of shard {} are to go to shard {}", slots.len(), new.source, new.target);

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::store::{Event, Move};
-use super::{Finding, Planned, Stage, show_slots};
+use super::{Disk, Finding, Planned, Stage, show_slots};
 
 /// A move of slots.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -46,6 +46,8 @@ pub struct MoveView {
     pub lag_ms: Option<i64>,
     /// How long writes to these slots waited when the owner changed.
     pub hold_ms: Option<f64>,
+    /// Rows that the copy may bring in a second, if somebody set a limit.
+    pub copy_rate: Option<i32>,
     /// How often changing the owner was tried.
     pub flips_tried: i32,
     /// Seconds until the owner changes, as far as the rows copied so far tell.
@@ -84,6 +86,7 @@ impl MoveView {
             verified: shown.verified,
             lag_ms: shown.lag_ms,
             hold_ms: shown.hold_ms,
+            copy_rate: shown.copy_rate,
             flips_tried: shown.flips_tried,
             created_at: shown.created_at,
             flipped_at: shown.flipped_at,
@@ -152,6 +155,8 @@ pub struct PlannedMove {
     pub rows: i64,
     /// Their bytes.
     pub bytes: i64,
+    /// What they take on the target's disk, and what is free there.
+    pub disk: Disk,
 }
 
 impl PlanView {
@@ -166,6 +171,7 @@ impl PlanView {
             slot_count: new.slots.len(),
             rows: new.rows,
             bytes: new.bytes,
+            disk: new.disk,
         });
         Self {
             dry_run,

@@ -18,6 +18,7 @@ use super::health::{Watch, watch_shard};
 use super::pool::{Identity, Pool};
 use super::registry::{ListShards, RegisteredShard};
 use super::{DbFault, Shard, ShardError, ShardId, ShardLimits, ShardState, Slot, SlotMap};
+use crate::telemetry::note_place;
 
 /// How often the map is read again even if nobody was refused.
 const MAP_INTERVAL: Duration = Duration::from_secs(5);
@@ -165,6 +166,7 @@ impl Cluster {
         let mut moving = MovingSlot::new(slot, &self.limits);
         loop {
             let shard = self.owner(slot)?;
+            note_place(slot.number(), shard.id().number());
             if let Some(output) = shard.run(call).await? {
                 return Ok((shard.id(), output));
             }
@@ -310,7 +312,9 @@ impl Shard {
     /// # Errors
     /// See [`ShardError`]; never `Moving`.
     pub async fn run<C: ShardCall>(&self, call: &C) -> Result<Option<C::Output>, ShardError> {
-        self.run_on(self.pool(), call).await
+        let watched = self.watch::<C>();
+        let result = self.run_on(self.pool(), call).await;
+        watched.end(result)
     }
 
     /// As [`Shard::run`], on a connection of this pool.

@@ -54,6 +54,19 @@ pub enum ShardError {
 }
 
 impl ShardError {
+    /// Its kind in one word, for traces: no value is in it.
+    #[must_use]
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "unavailable",
+            Self::Timeout { .. } => "timeout",
+            Self::Overloaded { .. } => "overloaded",
+            Self::Moving => "moving",
+            Self::RowRefused { .. } => "row_refused",
+            Self::Unexpected { .. } => "unexpected",
+        }
+    }
+
     /// The same error for the next of several callers who share one call.
     #[must_use]
     pub(crate) fn again(&self) -> Self {

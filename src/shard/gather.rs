@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::cluster::MovingSlot;
 use super::pool::Pool;
 use super::{Cluster, Shard, ShardCall, ShardError, ShardId, Slot};
+use crate::telemetry::{SpanLink, batch_span, note_place};
 
 /// Reads of one thread that may wait for one shard; more are refused as overload.
 const QUEUE: usize = 4096;
@@ -62,6 +63,7 @@ struct Waiting<R: BatchRead> {
     /// When its caller has waited long enough.
     until: Instant,
     reply: oneshot::Sender<Reply<R>>,
+    link: Option<SpanLink>,
 }
 
 /// The number of the next `Gather`: each has its own.
@@ -127,16 +129,21 @@ impl<R: BatchRead> Gather<R> {
             let shard = self.cluster.owner(slot)?;
             shard.check()?;
             let id = shard.id();
+            note_place(slot.number(), id.number());
+            let watched = shard.watch::<R>();
             let (reply, answer) = oneshot::channel();
             let until = Instant::now() + self.cluster.limits().call_timeout;
-            self.enqueue(id, Waiting { read, until, reply })?;
+            if let Err(error) = self.enqueue(id, Waiting { read, until, reply, link: watched.span.link() }) {
+                return watched.end(Err(error));
+            }
             // The lane keeps the time, for a batch at once, and looks at the shard's health.
             match answer.await {
                 Ok(Reply::Answer(output)) => return Ok((id, output)),
                 Ok(Reply::NotOwner(back)) => read = back,
-                Ok(Reply::Failed(error)) => return Err(error),
-                Err(_) => return Err(ShardError::Unavailable { shard: id }),
+                Ok(Reply::Failed(error)) => return watched.end(Err(error)),
+                Err(_) => return watched.end(Err(ShardError::Unavailable { shard: id })),
             }
+            drop(watched);
             moving.wait_for_owner(&self.cluster, id).await?;
         }
     }
@@ -170,9 +177,13 @@ impl<R: BatchRead> ShardCall for Batch<R> {
     }
 }
 
-async fn answer_batch<R: BatchRead>(shard: &Shard, pool: &Pool, batch: Vec<Waiting<R>>) {
+async fn answer_batch<R: BatchRead>(shard: &Shard, pool: &Pool, mut batch: Vec<Waiting<R>>) {
     // The first has waited longest. Whoever came after it would wait for the same statement in vain.
     let Some(until) = batch.first().map(|waiting| waiting.until) else { return };
+    shard.counters().read_batches.observe_size(batch.len());
+    let links = batch.iter_mut().filter_map(|waiting| waiting.link.take());
+    let mut span = batch_span("GatheredRead", shard.id().number(), links);
+    span.count_rows(batch.len());
     let (reads, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.read, waiting.reply)).unzip();
     let reads = Batch(reads);
     let call = Box::pin(tokio::time::timeout_at(until, shard.run_on(pool, &reads))).await;
@@ -185,6 +196,7 @@ async fn answer_batch<R: BatchRead>(shard: &Shard, pool: &Pool, batch: Vec<Waiti
             }
         }
         Err(error) => {
+            span.fail(error.kind());
             for reply in replies {
                 let _ = reply.send(Reply::Failed(error.again()));
             }

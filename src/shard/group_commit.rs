@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::growing::PerShard;
 use super::{Cluster, DbFault, MovingSlot, Shard, ShardError, ShardId, Slot, refused_slots};
+use crate::telemetry::{SpanLink, batch_span, note_place};
 
 /// How often a batch is tried again after a broken connection or a deadlock.
 const RETRIES: u32 = 3;
@@ -82,6 +83,7 @@ enum Reply<W: BatchWrite> {
 struct Write<W: BatchWrite> {
     row: W::Row,
     reply: oneshot::Sender<Reply<W>>,
+    link: Option<SpanLink>,
 }
 
 impl<W: BatchWrite> Write<W> {
@@ -136,17 +138,25 @@ impl<W: BatchWrite> GroupCommit<W> {
             let shard = self.cluster.owner(slot)?;
             shard.check()?;
             let id = shard.id();
+            note_place(slot.number(), id.number());
+            let watched = shard.watch::<W>();
             let (reply, answer) = oneshot::channel();
-            self.lane(shard).try_send(Write { row, reply }).map_err(|error| match error {
-                TrySendError::Full(_) => ShardError::Overloaded { shard: id },
-                TrySendError::Closed(_) => ShardError::Unavailable { shard: id },
-            })?;
-            match shard.while_healthy(answer).await? {
-                Ok(Reply::Stored(row, answer)) => return Ok((id, row, answer)),
-                Ok(Reply::NotOwner(back)) => row = back,
-                Ok(Reply::Failed(error)) => return Err(error),
-                Err(_) => return Err(ShardError::Unavailable { shard: id }),
+            // Before the lane can take it out again.
+            shard.counters().commit_queue.add(1);
+            if let Err(refused) = self.lane(shard).try_send(Write { row, reply, link: watched.span.link() }) {
+                shard.counters().commit_queue.add(-1);
+                return watched.end(Err(match refused {
+                    TrySendError::Full(_) => ShardError::Overloaded { shard: id },
+                    TrySendError::Closed(_) => ShardError::Unavailable { shard: id },
+                }));
             }
+            match shard.while_healthy(answer).await {
+                Ok(Ok(Reply::Stored(row, answer))) => return Ok((id, row, answer)),
+                Ok(Ok(Reply::NotOwner(back))) => row = back,
+                Ok(Ok(Reply::Failed(error))) | Err(error) => return watched.end(Err(error)),
+                Ok(Err(_)) => return watched.end(Err(ShardError::Unavailable { shard: id })),
+            }
+            drop(watched);
             moving.wait_for_owner(&self.cluster, id).await?;
         }
     }
@@ -169,13 +179,21 @@ impl<W: BatchWrite> Lane<W> {
                 // Nothing comes in any more; what is in the queue is still taken out.
                 () = stop.cancelled(), if !queue.is_closed() => queue.close(),
             }
+            let counters = self.shard.counters();
+            counters.commit_queue.add(-i64::try_from(writes.len()).unwrap_or(0));
             writes.retain(|write| !write.reply.is_closed());
+            if !writes.is_empty() {
+                counters.commit_batches.observe_size(writes.len());
+            }
             self.store(std::mem::replace(&mut writes, Vec::with_capacity(batch))).await;
         }
     }
 
     /// Stores a batch and answers every row of it. Not cancel safe: a lane is never dropped in the middle.
     async fn store(&mut self, mut writes: Vec<Write<W>>) {
+        let links = writes.iter_mut().filter_map(|write| write.link.take());
+        let mut span = batch_span("GroupCommit", self.shard.id().number(), links);
+        span.count_rows(writes.len());
         writes.sort_by(|a, b| W::order(&a.row, &b.row));
         let mut batches = vec![writes];
         let mut tries = 0;
@@ -220,6 +238,7 @@ impl<W: BatchWrite> Lane<W> {
                 fault => {
                     self.shard.suspect();
                     let error = fault.into_error(self.shard.id(), error);
+                    span.fail(error.kind());
                     fail_all(batch, || error.again());
                 }
             }

@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 use tokio::sync::{Notify, watch};
 
 use super::health::{ShardState, until};
+use super::observe::ShardCounters;
 use super::pool::{Connector, Identity, Lease, Object, Pool, ShardOptions};
 use super::{DbFault, ShardError, ShardId};
 
@@ -69,6 +70,7 @@ pub struct Shard {
     state: watch::Sender<ShardState>,
     suspicion: Notify,
     warned: AtomicBool,
+    pub(super) counters: ShardCounters,
 }
 
 impl Shard {
@@ -84,6 +86,7 @@ impl Shard {
             state,
             suspicion: Notify::new(),
             warned: AtomicBool::new(false),
+            counters: ShardCounters::new(),
         }
     }
 
@@ -273,7 +276,7 @@ impl Shard {
     }
 
     /// The shard's pool and those of the threads.
-    fn pools(&self) -> Vec<Pool> {
+    pub(super) fn pools(&self) -> Vec<Pool> {
         let others = self.thread_pools.lock().unwrap_or_else(PoisonError::into_inner);
         std::iter::once(&self.pool).chain(others.values()).cloned().collect()
     }

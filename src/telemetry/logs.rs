@@ -93,8 +93,12 @@ fn fields(record: &Record<'_>) -> Map<String, Json> {
     let mut collect = Collect(Map::new());
     if let Some(request) = current_request() {
         collect.0.insert("request_id".into(), (*request.request_id).into());
-        if let Some(traceparent) = request.traceparent {
-            collect.0.insert("traceparent".into(), (*traceparent).into());
+        if let Some(trace) = request.trace() {
+            collect.0.insert("trace_id".into(), trace.trace_id().to_string().into());
+        }
+        if let Some(place) = request.place() {
+            collect.0.insert("slot".into(), place.slot.into());
+            collect.0.insert("shard".into(), place.shard.into());
         }
     }
     // Collecting never fails.
@@ -105,7 +109,7 @@ fn fields(record: &Record<'_>) -> Map<String, Json> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::{RequestContext, with_request};
+    use crate::telemetry::{RequestContext, TraceContext, note_place, with_request};
 
     fn line(write: fn(&mut Vec<u8>, &Record<'_>) -> io::Result<()>) -> String {
         let mut out = Vec::new();
@@ -118,8 +122,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_json_line_holds_the_fields_and_the_request() {
-        let request = RequestContext { request_id: "r-1".into(), traceparent: None };
-        let text = with_request(request, async { line(write_json) }).await;
+        let trace = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        let request = RequestContext::new("r-1".into(), trace);
+        let text = with_request(request, async {
+            note_place(42, 0);
+            line(write_json)
+        });
+        let text = text.await;
         assert_eq!(text.matches('\n').count(), 1);
         let json: Json = serde_json::from_str(&text).unwrap();
         assert_eq!(json["level"], "warn");
@@ -128,6 +137,8 @@ mod tests {
         assert_eq!(json["shard"], 1);
         assert_eq!(json["path"], "a \"b\"\n");
         assert_eq!(json["request_id"], "r-1");
+        assert_eq!(json["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(json["slot"], 42, "the line's own shard counts for more than the request's");
         assert!(json["ts"].as_str().unwrap().ends_with('Z'));
     }
 

@@ -1,7 +1,16 @@
-//! What the service says of itself to the people who run it. Knows none of the other modules.
+//! What the service says of itself to the people who run it: logs, metrics, traces. Knows none of the other modules, and
+//! all of them may know it.
 
+mod export;
 mod logs;
+pub mod metrics;
+pub mod process;
 mod request;
+mod traces;
 
+pub use export::{TraceOptions, Traces};
 pub use logs::{LogFormat, LogOptions, install};
-pub use request::{RequestContext, current_request, with_request};
+pub use request::{
+    Place, RequestContext, current_request, current_request_is_there, in_name_of, note_place, with_request,
+};
+pub use traces::{Span, SpanLink, TraceContext, batch_span, is_tracing, request_span, shard_span};

@@ -1,18 +1,52 @@
-//! Which request the current task works for, so that every log line on its way can name it.
+//! Which request the current task works for, so that every log line and span on its way can name it.
 
+use std::cell::Cell;
 use std::sync::Arc;
+
+use super::traces::TraceContext;
 
 tokio::task_local! {
     static CURRENT: RequestContext;
 }
 
 /// The names of a request.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct RequestContext {
     /// Its id, from the client or made here.
     pub request_id: Arc<str>,
-    /// The W3C trace that it belongs to, if the client named one.
-    pub traceparent: Option<Arc<str>>,
+    /// The trace that it belongs to, if there is one.
+    trace: Option<TraceContext>,
+    /// Where it went last.
+    place: Cell<Option<Place>>,
+}
+
+/// A slot and the shard that was asked for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The slot of the user or key.
+    pub slot: u16,
+    /// The shard's number.
+    pub shard: u16,
+}
+
+impl RequestContext {
+    /// A request that has gone nowhere yet.
+    #[must_use]
+    pub fn new(request_id: Arc<str>, trace: Option<TraceContext>) -> Self {
+        Self { request_id, trace, place: Cell::new(None) }
+    }
+
+    /// The trace that it belongs to.
+    #[must_use]
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.trace.as_ref()
+    }
+
+    /// Where it went last, if it went to a shard.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        self.place.get()
+    }
 }
 
 /// Runs `work` in the name of a request.
@@ -20,8 +54,32 @@ pub async fn with_request<T>(request: RequestContext, work: impl Future<Output =
     CURRENT.scope(request, work).await
 }
 
+/// Runs `work` in the name of a request, if there is one: for tasks that go on beside the request's own.
+pub async fn in_name_of<T>(request: Option<RequestContext>, work: impl Future<Output = T>) -> T {
+    match request {
+        Some(request) => with_request(request, work).await,
+        None => work.await,
+    }
+}
+
+/// True if the current task works for a request.
+#[must_use]
+pub fn current_request_is_there() -> bool {
+    CURRENT.try_with(|_| ()).is_ok()
+}
+
 /// The request that the current task works for.
 #[must_use]
 pub fn current_request() -> Option<RequestContext> {
     CURRENT.try_with(Clone::clone).ok()
+}
+
+/// Notes where the current task's request goes, for its log lines. Nothing happens outside of a request.
+pub fn note_place(slot: u16, shard: u16) {
+    let _ = CURRENT.try_with(|request| request.place.set(Some(Place { slot, shard })));
+}
+
+/// The trace of the current task's request.
+pub(super) fn current_trace<T>(read: impl FnOnce(&TraceContext) -> T) -> Option<T> {
+    CURRENT.try_with(|request| request.trace.as_ref().map(read)).ok().flatten()
 }

@@ -10,11 +10,12 @@ use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
 
 /// Every path of the API with the methods that it takes.
-const PATHS: [(&str, &[&str]); 30] = [
+const PATHS: [(&str, &[&str]); 31] = [
     ("/", &["get"]),
     ("/health", &["get"]),
     ("/health/live", &["get"]),
     ("/health/ready", &["get"]),
+    ("/metrics", &["get"]),
     ("/ingest", &["post"]),
     ("/ingest/bulk", &["post"]),
     ("/stats", &["get"]),

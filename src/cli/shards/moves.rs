@@ -4,6 +4,7 @@
 //! if there is none. So a command that is interrupted interrupts nothing.
 
 use std::io::IsTerminal;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,9 @@ pub(in crate::cli) struct HowArgs {
     /// Do not compare the rows of both shards before the slots change hands.
     #[arg(long)]
     skip_verify: bool,
+    /// Rows that the copy may bring in a second; as many as it can if this is left out.
+    #[arg(long, value_name = "ROWS")]
+    rate: Option<NonZeroU32>,
     /// Return as soon as the move is written down; an API process does the work.
     #[arg(long)]
     detach: bool,
@@ -143,7 +147,8 @@ async fn carry_out(
         let fatal = planned.findings.iter().any(|finding| finding.fatal);
         return if fatal { Err(CliError::Failed("it cannot be done as things are".to_owned())) } else { Ok(()) };
     }
-    let options = MoveOptions { keep: Duration::from_secs(how.keep), skip_verify: how.skip_verify };
+    let options =
+        MoveOptions { keep: Duration::from_secs(how.keep), skip_verify: how.skip_verify, copy_rate: how.rate };
     let ids = requests.start(planned, options).await.map_err(failed)?;
     let plan = PlanView::new(planned, ids.clone(), false);
     if !how.output.json {
@@ -217,6 +222,10 @@ async fn wait(requests: &Requests, id: i64, enough: Stage) -> Result<MoveView, C
     }
 }
 
+fn bytes(number: i64) -> HumanBytes {
+    HumanBytes(u64::try_from(number).unwrap_or(0))
+}
+
 fn show_plan(plan: &PlanView, output: OutputArgs) {
     if output.json {
         println!("{}", serde_json::json!(plan));
@@ -224,12 +233,17 @@ fn show_plan(plan: &PlanView, output: OutputArgs) {
     }
     for planned in &plan.moves {
         println!(
-            "shard {} → shard {}: {} slots, {} rows, {}",
+            "shard {} → shard {}: {} slots, {} rows of files of {}; they take {} of disk, and {} are free there",
             planned.source,
             planned.target,
             planned.slot_count,
             HumanCount(u64::try_from(planned.rows).unwrap_or(0)),
-            HumanBytes(u64::try_from(planned.bytes).unwrap_or(0)),
+            bytes(planned.bytes),
+            bytes(planned.disk.needed_bytes),
+            planned
+                .disk
+                .free_bytes
+                .map_or_else(|| "an unknown number of bytes".to_owned(), |free| bytes(free).to_string()),
         );
     }
     if plan.dry_run {

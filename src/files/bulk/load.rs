@@ -16,6 +16,8 @@ use crate::cache::Cache;
 use crate::files::service::page_key;
 use crate::files::{Files, NewFile};
 use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
+use crate::telemetry::metrics::BULK_ROWS;
+use crate::telemetry::{current_request, in_name_of};
 use crate::wire::FieldFault;
 
 /// Batches that wait for one shard.
@@ -60,6 +62,7 @@ pub struct Loaded {
 impl Loaded {
     fn reject(&mut self, rejection: Rejection) {
         self.rejected += 1;
+        BULK_ROWS.rejected.add(1);
         if self.rejections.len() < LISTED {
             self.rejections.push(rejection);
         }
@@ -181,11 +184,13 @@ impl Load {
         if let Some(shard) = self.cluster.shard(shard) {
             shard.check()?;
         }
+        BULK_ROWS.accepted.add(as_count(batch.len()));
         let queue = self.queues.entry(shard).or_insert_with(|| {
             let (sender, receiver) = mpsc::channel(QUEUE);
             let receiver = Arc::new(Mutex::new(receiver));
             for _ in 0..LANES {
                 let lane = store_batches(Arc::clone(&self.cluster), Arc::clone(&self.cache), Arc::clone(&receiver));
+                let lane = in_name_of(current_request(), lane);
                 self.tasks.spawn_on(lane, self.cluster.runtime());
             }
             sender
@@ -289,9 +294,13 @@ fn split_refused(rows: Vec<Row>, refused: &[Slot]) -> (Vec<Row>, Vec<Row>) {
     rows.into_iter().partition(|row| refused.contains(&row.file.user().slot()))
 }
 
+fn as_count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
 fn count(rows: &[Row], shard: ShardId, inserted: usize, taken: &[uuid::Uuid], loaded: &mut Loaded) {
-    let as_count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     loaded.inserted += as_count(inserted);
+    BULK_ROWS.stored.add(as_count(inserted));
     loaded.duplicates += as_count(rows.len().saturating_sub(inserted + taken.len()));
     *loaded.distribution.entry(shard.number()).or_default() += as_count(inserted);
     let taken: HashSet<_> = taken.iter().copied().collect();

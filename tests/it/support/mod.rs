@@ -2,12 +2,14 @@
 
 pub mod api;
 pub mod cache;
+pub mod collector;
 pub mod load;
 pub mod moved;
 pub mod moves;
 pub mod pack;
 pub mod poll;
 pub mod program;
+pub mod prometheus;
 pub mod proxy;
 pub mod race;
 pub mod servers;

@@ -1,0 +1,113 @@
+//! The way of spans to a collector: OTLP over HTTP, by a thread and a queue of its own.
+//!
+//! A span that finds the queue full is dropped, and a collector that does not answer holds up that thread alone.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter as Otlp, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter};
+use tokio::sync::oneshot;
+
+use super::metrics::TRACE_SPANS;
+use super::traces::TRACER;
+
+/// How long the collector may take for one batch of spans.
+const EXPORT_LIMIT: Duration = Duration::from_secs(3);
+/// How long a stop waits for the last spans to leave.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// Where traces go, and how many.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TraceOptions {
+    /// The collector, as in `http://localhost:4318`; `None`: there are no traces.
+    pub endpoint: Option<String>,
+    /// What the service is called there.
+    pub service_name: String,
+    /// The share of requests that are traced, from 0 to 1, of those whose caller did not decide it.
+    pub ratio: f64,
+}
+
+/// The traces of this process, until they are shut down.
+#[derive(Debug)]
+pub struct Traces(Option<SdkTracerProvider>);
+
+impl Traces {
+    /// Begins to trace, if there is a collector. It is not asked whether it is there: it may come later.
+    ///
+    /// # Errors
+    /// If no client for the collector can be made.
+    pub fn start(options: &TraceOptions) -> Result<Self, ExporterBuildError> {
+        let Some(endpoint) = &options.endpoint else { return Ok(Self(None)) };
+        let exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_http()
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
+            .with_timeout(EXPORT_LIMIT)
+            .build()?;
+        let resource = Resource::builder().with_service_name(options.service_name.clone()).build();
+        let provider = SdkTracerProvider::builder()
+            .with_batch_exporter(Counting { exporter, is_failing: AtomicBool::new(false) })
+            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(options.ratio))))
+            .with_resource(resource)
+            .build();
+        // The first one stays; there is one a process.
+        let _ = TRACER.set(provider.tracer("shardrive"));
+        Ok(Self(Some(provider)))
+    }
+
+    /// Sends what is left, for two seconds at most.
+    pub async fn shut_down(self) {
+        let Some(provider) = self.0 else { return };
+        let (done, ended) = oneshot::channel();
+        // A thread of its own: the end of the process waits for the runtime's threads, but not for this one.
+        let thread = std::thread::Builder::new().name("last-spans".to_owned()).spawn(move || {
+            let _ = done.send(provider.shutdown_with_timeout(STOP_LIMIT));
+        });
+        match thread {
+            Ok(_) => match tokio::time::timeout(STOP_LIMIT, ended).await {
+                Ok(Ok(Ok(()))) => {}
+                _ => log::warn!("the last spans may not have reached the collector"),
+            },
+            Err(error) => log::warn!("the last spans could not be sent: {error}"),
+        }
+    }
+}
+
+/// Counts what the collector takes, and says once when it begins to refuse and once when it takes spans again.
+#[derive(Debug)]
+struct Counting {
+    exporter: Otlp,
+    is_failing: AtomicBool,
+}
+
+impl SpanExporter for Counting {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        let result = self.exporter.export(batch).await;
+        let failed = result.is_err();
+        let counter = if failed { &TRACE_SPANS.failed } else { &TRACE_SPANS.exported };
+        counter.add(spans);
+        match (self.is_failing.swap(failed, Ordering::Relaxed), &result) {
+            (false, Err(error)) => log::warn!("the collector takes no spans: {error}"),
+            (true, Ok(())) => log::info!("the collector takes spans again"),
+            _ => {}
+        }
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}

@@ -1,0 +1,188 @@
+//! Cells: atomic numbers that many threads count in without a lock, and that are read when somebody asks.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Starts at 0.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Counts so many more.
+    pub fn add(&self, number: u64) {
+        // Relaxed, as everywhere here: a count orders nothing.
+        self.0.fetch_add(number, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that grows and shrinks by what several threads add and take.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Adds so many; negative to take them away.
+    pub fn add(&self, number: i64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
+    }
+
+    /// What it is now.
+    #[must_use]
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Upper bounds of the buckets of times, in nanoseconds: 0.5 ms to 10 s.
+const TIMES: &[u64] = &[
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    10_000_000_000,
+];
+/// Upper bounds of the buckets of batch sizes.
+const SIZES: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 1_024, 5_000];
+
+/// How many observations fell into which bucket. One of times or sizes costs two atomic additions.
+#[derive(Debug)]
+pub struct Histogram {
+    bounds: &'static [u64],
+    is_time: bool,
+    /// One for each bound, and one for what is above all of them.
+    buckets: Box<[AtomicU64]>,
+    sum: AtomicU64,
+}
+
+impl Histogram {
+    fn new(bounds: &'static [u64], is_time: bool) -> Self {
+        let buckets = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
+        Self { bounds, is_time, buckets, sum: AtomicU64::new(0) }
+    }
+
+    /// Of times, shown in seconds.
+    #[must_use]
+    pub fn of_times() -> Self {
+        Self::new(TIMES, true)
+    }
+
+    /// Of how many there were in a batch.
+    #[must_use]
+    pub fn of_sizes() -> Self {
+        Self::new(SIZES, false)
+    }
+
+    /// Notes a time.
+    pub fn observe(&self, time: Duration) {
+        self.note(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Notes a size.
+    pub fn observe_size(&self, size: usize) {
+        self.note(u64::try_from(size).unwrap_or(u64::MAX));
+    }
+
+    fn note(&self, value: u64) {
+        let index = self.bounds.partition_point(|bound| *bound < value);
+        if let Some(bucket) = self.buckets.get(index) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sum.fetch_add(value, Ordering::Relaxed);
+    }
+
+    /// The observations so far.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Each bound in the unit that is shown, with the number of observations up to it.
+    pub(super) fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
+        let counts = self.buckets.iter().scan(0, |sum, bucket| {
+            *sum += bucket.load(Ordering::Relaxed);
+            Some(*sum)
+        });
+        let bounds = self.bounds.iter().map(|bound| self.shown(*bound)).chain([f64::INFINITY]);
+        bounds.zip(counts)
+    }
+
+    /// The sum of the observations in the unit that is shown.
+    pub(super) fn sum(&self) -> f64 {
+        self.shown(self.sum.load(Ordering::Relaxed))
+    }
+
+    fn shown(&self, value: u64) -> f64 {
+        // A duration turns whole numbers into floats without a cast; sizes are taken for seconds.
+        if self.is_time { Duration::from_nanos(value).as_secs_f64() } else { Duration::from_secs(value).as_secs_f64() }
+    }
+}
+
+/// Rows of bulk loads, of files and of documents.
+#[derive(Debug)]
+pub struct BulkRows {
+    /// Read and found right, and sent to a shard.
+    pub accepted: Counter,
+    /// Not stored: the record itself is wrong.
+    pub rejected: Counter,
+    /// New rows that a shard has committed.
+    pub stored: Counter,
+}
+
+/// Rows of all bulk loads of this process.
+pub static BULK_ROWS: BulkRows =
+    BulkRows { accepted: Counter::new(), rejected: Counter::new(), stored: Counter::new() };
+
+/// Spans that left this process, or should have.
+#[derive(Debug)]
+pub struct TraceSpans {
+    /// The collector has taken them.
+    pub exported: Counter,
+    /// The collector could not be reached, or refused them.
+    pub failed: Counter,
+}
+
+/// Spans of this process.
+pub static TRACE_SPANS: TraceSpans = TraceSpans { exported: Counter::new(), failed: Counter::new() };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn observations_fall_into_their_buckets() {
+        let times = Histogram::of_times();
+        for micros in [1, 500, 501, 20_000_000] {
+            times.observe(Duration::from_micros(micros));
+        }
+        let found: Vec<_> = times.cumulative().collect();
+        assert_eq!(found[0], (0.0005, 2), "a bound belongs to its bucket");
+        assert_eq!(found[1], (0.001, 3));
+        assert_eq!(*found.last().unwrap(), (f64::INFINITY, 4));
+        assert_eq!(times.count(), 4);
+        assert!((times.sum() - 20.001_002).abs() < 1e-9);
+
+        let sizes = Histogram::of_sizes();
+        sizes.observe_size(3);
+        assert_eq!(sizes.cumulative().filter(|(_, count)| *count == 1).map(|(bound, _)| bound).next(), Some(4.0));
+    }
+}

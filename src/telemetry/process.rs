@@ -1,0 +1,62 @@
+//! What the system says of this process. Linux tells it in `/proc`; elsewhere there is less to tell.
+
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Ticks of `/proc/self/stat` in a second: fixed at 100 for programs, whatever the kernel's own clock is.
+const TICKS: u64 = 100;
+
+/// What the process has used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Usage {
+    /// When it was started, since 1970; to be precise, when [`mark_start`] was called.
+    pub started: Duration,
+    /// Time of processors, of all threads.
+    pub cpu: Option<Duration>,
+    /// Memory in use.
+    pub resident_bytes: Option<u64>,
+}
+
+static STARTED: OnceLock<Duration> = OnceLock::new();
+
+/// Takes the time; the first call counts.
+pub fn mark_start() -> Duration {
+    *STARTED.get_or_init(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// What the process has used so far.
+pub async fn usage() -> Usage {
+    let (stat, status) =
+        tokio::join!(tokio::fs::read_to_string("/proc/self/stat"), tokio::fs::read_to_string("/proc/self/status"));
+    Usage {
+        started: mark_start(),
+        cpu: stat.ok().and_then(|text| cpu(&text)),
+        resident_bytes: status.ok().and_then(|text| resident(&text)),
+    }
+}
+
+/// Fields 14 and 15 are the time in the program and in the kernel; the name before may hold anything but ends with `)`.
+fn cpu(stat: &str) -> Option<Duration> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11);
+    let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * (1000 / TICKS)))
+}
+
+fn resident(status: &str) -> Option<u64> {
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
+    Some(kib.trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_linux_says_is_read() {
+        let stat = "12 (a )b) S 1 12 12 0 -1 4194560 9 0 0 0 150 25 0 0 20 0 8 0 1 2 3";
+        assert_eq!(cpu(stat), Some(Duration::from_millis(1750)));
+        assert_eq!(resident("Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t8\n"), Some(2 << 20));
+        assert_eq!((cpu(""), resident("")), (None, None));
+    }
+}

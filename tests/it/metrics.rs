@@ -1,0 +1,158 @@
+//! `/metrics` of a running service: what promtool and a real Prometheus make of it, and what it says in trouble.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use reqwest::StatusCode;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::json;
+use shardrive::telemetry::metrics::table;
+
+use crate::support::api::Api;
+use crate::support::cache::TestCache;
+use crate::support::poll;
+use crate::support::prometheus::{Prometheus, promtool};
+use crate::support::servers::TestCluster;
+
+/// The samples by their name with labels, as they stand in the text.
+pub async fn samples(api: &Api) -> BTreeMap<String, f64> {
+    let text = text(api).await;
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    samples
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            (name.to_owned(), value.parse().unwrap_or_else(|_| panic!("{line}")))
+        })
+        .collect()
+}
+
+async fn text(api: &Api) -> String {
+    let answer = api.get("/metrics").await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()[CONTENT_TYPE], "text/plain; version=0.0.4; charset=utf-8");
+    answer.text().await.unwrap()
+}
+
+#[tokio::test]
+async fn promtool_finds_no_fault_and_the_numbers_are_those_of_the_requests() {
+    let cluster = TestCluster::migrated(2).await;
+    let cache = TestCache::start().await;
+    let api = Api::start_with(&cluster, &[("REDIS_URL", &cache.url())]).await;
+    assert_eq!(api.send("/ingest/bulk?count=10", "text/plain", "").await.status(), StatusCode::OK);
+    let lines = "{\"user_id\":1,\"file_name\":\"a\"}\n{\"user_id\":1}\n";
+    assert_eq!(api.send("/ingest/bulk", "application/x-ndjson", lines).await.status(), StatusCode::OK);
+    for user in [1, 3, 4] {
+        api.post_json("/ingest", &json!({"user_id": user, "file_name": "b"})).await;
+    }
+    let (_, stored) = api.post_json("/ingest", &json!({"user_id": 6, "file_name": "b"})).await;
+    let id = stored["data"]["file_id"].as_str().unwrap().to_owned();
+    assert_eq!(api.get(&format!("/files/{id}")).await.status(), StatusCode::OK);
+    for path in ["/query/secret-user", "/nowhere/secret-path", "/nowhere/else"] {
+        assert!(api.get(path).await.status().is_client_error());
+    }
+    api.post_json("/write", &json!({"key": "a", "value": 1})).await;
+
+    let found = poll::until("the counts of the shards", async || {
+        let (found, (_, stats)) = (samples(&api).await, api.get_json("/stats").await);
+        let held = |shard: usize| found.get(&format!("shard_distribution{{shard=\"{shard}\"}}")).copied();
+        let expected = |shard: usize| stats["shard_distribution"][format!("shard_{shard}")].as_f64();
+        let agree = stats["total_records"] == 15 && (0..2).all(|shard| held(shard) == expected(shard));
+        if agree { Ok(found) } else { Err((found, stats)) }
+    })
+    .await;
+    for (name, expected) in [
+        (r#"http_requests_total{route="/ingest",method="POST",status="2xx"}"#, 4.0),
+        (r#"http_requests_total{route="/ingest/bulk",method="POST",status="2xx"}"#, 2.0),
+        (r#"http_requests_total{route="/query/{user_id}",method="GET",status="4xx"}"#, 1.0),
+        (r#"http_requests_total{route="none",method="GET",status="4xx"}"#, 2.0),
+        (r#"http_request_duration_seconds_count{route="/ingest",method="POST"}"#, 4.0),
+        (r#"problems_total{code="unknown_path"}"#, 2.0),
+        (r#"problems_total{code="invalid_path"}"#, 1.0),
+        (r#"bulk_rows_total{result="accepted"}"#, 11.0),
+        (r#"bulk_rows_total{result="stored"}"#, 11.0),
+        (r#"bulk_rows_total{result="rejected"}"#, 1.0),
+        (r#"shard_up{shard="1"}"#, 1.0),
+        (r#"shard_slots{shard="0"}"#, 2520.0),
+        (r#"shard_failures_total{shard="0"}"#, 0.0),
+        (r#"shard_commit_queue{shard="0"}"#, 0.0),
+        ("shard_commit_queue_max", 4096.0),
+        (r#"shard_read_batch_reads_sum{shard="0"}"#, 1.0),
+        (r#"shard_pool_connections_max{shard="0"}"#, 8.0),
+        ("slot_map_epoch", 1.0),
+        ("cache_available", 1.0),
+        ("moves_known", 1.0),
+        (r#"trace_spans_total{result="failed"}"#, 0.0),
+    ] {
+        assert_eq!(found.get(name), Some(&expected), "{name} in {found:#?}");
+    }
+    let requests = |found: &BTreeMap<_, _>| found["request_count_total"];
+    let before = requests(&found);
+    let found = samples(&api).await;
+    // The scrape before, with its own `/stats`, and nothing else.
+    assert!(requests(&found) > before, "{found:#?}");
+    // Two single writes and a document at least went to one shard or the other, and loads to both.
+    for shard in 0..2 {
+        assert!(found[&format!("shard_request_count{{shard=\"{shard}\"}}")] >= 3.0, "{found:#?}");
+    }
+    let rows: f64 = (0..2).map(|shard| found[&format!("shard_commit_batch_rows_sum{{shard=\"{shard}\"}}")]).sum();
+    assert!(rows >= 5.0, "{found:#?}");
+    for some in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_start_time_seconds"] {
+        assert!(found[some] > 0.0, "{some}");
+    }
+
+    let text = text(&api).await;
+    assert!(!text.contains("secret"), "no path and no value is in it:\n{text}");
+    assert_eq!(promtool(&["check", "metrics"], Path::new("."), &text).await, "");
+    for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        assert!(table::ALL.iter().any(|metric| line == format!("{} {}", metric.name, metric.kind.as_str())), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_real_prometheus_takes_it() {
+    let cluster = TestCluster::migrated(2).await;
+    let api = Api::start(&cluster).await;
+    assert_eq!(api.send("/ingest/bulk?count=10", "text/plain", "").await.status(), StatusCode::OK);
+    let prometheus = Prometheus::start(api.base().strip_prefix("http://").unwrap());
+    let up = prometheus.query("up{job=\"shardrive\"} == 1").await;
+    assert_eq!(up.len(), 1);
+    let held = prometheus.query("shard_distribution == 5").await;
+    let shards: Vec<_> = held.iter().map(|sample| sample["metric"]["shard"].as_str().unwrap()).collect();
+    assert_eq!(shards, ["0", "1"]);
+    prometheus.query("histogram_quantile(0.99, sum by (le) (http_request_duration_seconds_bucket)) > 0").await;
+}
+
+#[tokio::test]
+async fn a_shard_that_is_away_or_frozen_does_not_hold_it_up() {
+    let mut cluster = TestCluster::migrated(2).await;
+    let api = Api::start_with(&cluster, &[("HEALTH_TIMEOUT_MS", "60000"), ("STATS_TIMEOUT_MS", "60000")]).await;
+    poll::until("both shards' rows", async || {
+        let found = samples(&api).await;
+        if found.contains_key(r#"shard_distribution{shard="1"}"#) { Ok(()) } else { Err(found) }
+    })
+    .await;
+
+    // Frozen, and nobody has noticed: whatever waits for it waits for a minute, which is longer than a test's patience.
+    cluster.server(1).pause();
+    poll::until("counts that grow old", async || {
+        let found = samples(&api).await;
+        if found["shard_distribution_age_seconds"] > 1.5 { Ok(()) } else { Err(found) }
+    })
+    .await;
+    cluster.server(1).resume();
+
+    let api = Api::start(&cluster).await;
+    cluster.server(1).stop().await;
+    poll::until("what is said of a shard that is away", async || {
+        let found = samples(&api).await;
+        let is_away = found[r#"shard_up{shard="1"}"#] == 0.0
+            && found.contains_key(r#"shard_distribution{shard="0"}"#)
+            && !found.contains_key(r#"shard_distribution{shard="1"}"#);
+        if is_away { Ok(()) } else { Err(found) }
+    })
+    .await;
+    assert_eq!(api.get("/query/1").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let found = samples(&api).await;
+    assert_eq!(found[r#"problems_total{code="shard_unavailable"}"#], 1.0);
+    assert_eq!(found[r#"http_requests_total{route="/query/{user_id}",method="GET",status="5xx"}"#], 1.0);
+}

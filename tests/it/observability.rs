@@ -1,0 +1,127 @@
+//! What operators are given: rules, a dashboard, a table of metrics. They must name what the program has.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use shardrive::telemetry::metrics::{Kind, Metric, table};
+
+use crate::support::prometheus::promtool;
+
+/// What stands in queries besides metrics: functions, words of the language, labels.
+const WORDS: &[&str] = &[
+    "by",
+    "on",
+    "group_left",
+    "sum",
+    "max",
+    "min",
+    "count",
+    "rate",
+    "histogram_quantile",
+    "min_over_time",
+    "time",
+    "instance",
+    "job",
+    "le",
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("observability")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The names under which a metric's samples are stored.
+fn sample_names(metric: &Metric) -> Vec<String> {
+    match metric.kind {
+        Kind::Histogram => ["_bucket", "_sum", "_count"].map(|end| format!("{}{end}", metric.name)).to_vec(),
+        Kind::Counter | Kind::Gauge => vec![metric.name.to_owned()],
+    }
+}
+
+/// The names in a query that are no word of the language: texts between quotes are left out.
+fn names(query: &str) -> BTreeSet<String> {
+    let bare: String = query.split('"').step_by(2).collect::<Vec<_>>().join(" ");
+    let words = bare.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with(|c: char| c.is_alphabetic())).map(str::to_owned).collect()
+}
+
+/// What is wrong with a query, if anything is.
+fn fault(query: &str) -> Option<String> {
+    let labels: BTreeSet<_> = table::ALL.iter().flat_map(|metric| metric.labels).copied().collect();
+    let metrics: BTreeSet<_> = table::ALL.iter().flat_map(sample_names).chain(["up".to_owned()]).collect();
+    let names = names(query);
+    let unknown = names
+        .iter()
+        .find(|name| !WORDS.contains(&name.as_str()) && !labels.contains(name.as_str()) && !metrics.contains(*name));
+    match unknown {
+        Some(unknown) => Some(format!("{unknown} in {query}")),
+        None if names.is_disjoint(&metrics) => Some(format!("no metric in {query}")),
+        None => None,
+    }
+}
+
+#[test]
+fn a_query_of_something_unknown_is_found() {
+    assert_eq!(fault("sum by (shard) (rate(shard_request_count[1m])) > 0"), None);
+    assert!(fault("rate(shard_request[1m])").is_some(), "a histogram has no sample of its bare name");
+    assert!(fault("shard_uq == 0").is_some());
+    assert!(fault("sum by (shard) (1)").is_some());
+}
+
+#[test]
+fn alerts_ask_for_metrics_that_there_are() {
+    let rules = read("observability/prometheus/rules.yml");
+    let queries: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
+    let alerts = rules.lines().filter(|line| line.trim().starts_with("- alert: ")).count();
+    assert_eq!(queries.len(), alerts);
+    for word in ["summary: ", "action: "] {
+        assert_eq!(rules.matches(word).count(), alerts, "each alert has its {word}");
+    }
+    let faults: Vec<_> = queries.into_iter().filter_map(fault).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn the_dashboard_shows_every_metric_and_no_other() {
+    let dashboard: Value = serde_json::from_str(&read("observability/grafana/dashboards/shardrive.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let queries: Vec<_> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
+    let faults: Vec<_> = queries.iter().filter_map(|query| fault(query)).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    let shown: BTreeSet<_> = queries.iter().flat_map(|query| names(query)).collect();
+    for metric in table::ALL {
+        assert!(sample_names(metric).iter().any(|name| shown.contains(name)), "no panel shows {}", metric.name);
+    }
+    let source = read("observability/grafana/provisioning/datasources/prometheus.yml");
+    for panel in panels.iter().filter(|panel| panel["type"] != "row") {
+        assert!(source.contains(&format!("uid: {}", panel["datasource"]["uid"].as_str().unwrap())), "{panel}");
+    }
+}
+
+#[test]
+fn the_document_and_the_code_name_the_same_metrics() {
+    let document = read("docs/observability.md");
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
+    let found: Vec<String> = rows.map(|row| format!("| `{row}")).collect();
+    let expected = table::ALL.iter().map(|metric| {
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        format!("| `{}` | {} | {} | {} |", metric.name, metric.kind.as_str(), labels.join(" "), metric.help)
+    });
+    let metrics: Vec<_> = found.into_iter().filter(|row| row.matches(" | ").count() == 3).collect();
+    assert_eq!(metrics, expected.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn promtool_takes_the_rules_and_their_tests() {
+    let folder = folder().join("prometheus");
+    promtool(&["check", "config", "prometheus.yml"], &folder, "").await;
+    let said = promtool(&["check", "rules", "rules.yml"], &folder, "").await;
+    assert!(said.contains("SUCCESS"), "{said}");
+    let said = promtool(&["test", "rules", "rules_test.yml"], &folder, "").await;
+    assert!(said.contains("SUCCESS"), "{said}");
+}

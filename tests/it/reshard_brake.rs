@@ -1,0 +1,111 @@
+//! Others come first: a copy keeps to its rate, waits when it is told to, and needs a disk that takes it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::api::Api;
+use crate::support::moved::assert_nothing_left;
+use crate::support::poll;
+use crate::support::program::{Done, shardrive};
+use crate::support::servers::{TestCluster, run};
+
+async fn shards(cluster: &TestCluster, arguments: &[&str]) -> Done {
+    let all: Vec<_> = ["shards"].iter().chain(arguments).chain(&["--json"]).copied().collect();
+    shardrive(&all, &cluster.variables()).await
+}
+
+/// Slot 2 with this many files, on shard 0.
+async fn with_rows(rows: u32) -> TestCluster {
+    let cluster = TestCluster::migrated(2).await;
+    let fill = format!(
+        "INSERT INTO file_metadata (user_id, file_name) SELECT 2 + 5040 * n, 'f' FROM generate_series(1, {rows}) AS n"
+    );
+    cluster.psql(0, &fill).await.unwrap();
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_keeps_to_its_rate() {
+    const ROWS: u32 = 12_000;
+    const RATE: u32 = 4_000;
+    let cluster = with_rows(ROWS).await;
+    let begun = Instant::now();
+    let rate = RATE.to_string();
+    let moved = shards(&cluster, &["move", "--slots", "2", "--to", "1", "--keep", "0", "--rate", &rate]).await;
+    assert_eq!(moved.code, 0, "{moved:?}");
+    assert_eq!(moved.json()[0]["copy_rate"], RATE);
+    // A row of 256 looks at the clock, which ones depends on their ids: so much less than three seconds.
+    assert!(begun.elapsed() > Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(cluster.value::<i64>(1, "SELECT count(*) FROM file_metadata").await, i64::from(ROWS));
+    assert_nothing_left(&cluster, 2).await;
+    let nonsense = shards(&cluster, &["move", "--slots", "2", "--to", "0", "--rate", "0"]).await;
+    assert!(nonsense.code == 2 && nonsense.err.contains("--rate"), "{nonsense:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_copy_of_moving_slots_waits_at_the_brake() {
+    let cluster = TestCluster::migrated(2).await;
+    let mark = "INSERT INTO shardrive.local_moves (move_id, slots, copy_paused_until)
+                VALUES (1, set_bit(decode(repeat('00', 630), 'hex'), 2, 1), 'infinity')";
+    cluster.psql(0, mark).await.unwrap();
+    let thousand = |user: u32| {
+        format!("INSERT INTO file_metadata (user_id, file_name) SELECT {user}, 'f' FROM generate_series(1, 5000)")
+    };
+    // Whoever is no replication worker does not wait, and neither does another slot's row.
+    cluster.psql(0, &thousand(2)).await.unwrap();
+    let mut worker = cluster.connect(0).await;
+    run(&mut worker, "SET session_replication_role = replica; SET statement_timeout = '5s'").await.unwrap();
+    run(&mut worker, &thousand(4)).await.unwrap();
+    let held = run(&mut worker, &thousand(2)).await;
+    assert_eq!(crate::support::servers::sqlstate(held), "57014", "the statement should have waited for ever");
+    cluster.psql(0, "UPDATE shardrive.local_moves SET copy_paused_until = now()").await.unwrap();
+    run(&mut worker, &thousand(2)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_paused_goes_on_by_itself() {
+    let cluster = with_rows(20_000).await;
+    let api = Api::start(&cluster).await;
+    let plan =
+        shards(&cluster, &["move", "--slots", "2", "--to", "1", "--keep", "0", "--rate", "5000", "--detach"]).await;
+    let id = plan.json()["ids"][0].to_string();
+    let stage = async |wanted: &str| {
+        poll::until("the move to get on", async || {
+            let (_, found) = api.get_json(&format!("/admin/moves/{id}")).await;
+            if found["stage"] == wanted { Ok(()) } else { Err(found) }
+        })
+        .await;
+    };
+    stage("copy").await;
+    // What a coordinator leaves that dies after it has paused the copy.
+    cluster
+        .psql(1, "UPDATE shardrive.local_moves SET copy_paused_until = clock_timestamp() + interval '1 s'")
+        .await
+        .unwrap();
+    stage("done").await;
+    assert_eq!(cluster.value::<i64>(1, "SELECT count(*) FROM file_metadata").await, 20_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_tells_the_disk_that_it_takes_and_that_there_is() {
+    let cluster = with_rows(10_000).await;
+    cluster
+        .psql(0, "INSERT INTO file_metadata (user_id, file_name) SELECT 4, 'f' FROM generate_series(1, 10000)")
+        .await
+        .unwrap();
+    // Counts are folded by a service.
+    let api = Api::start(&cluster).await;
+    poll::until("the counts to be folded", async || {
+        let waiting: i64 = cluster.value(0, "SELECT count(*) FROM shardrive.slot_deltas").await;
+        if waiting == 0 { Ok(()) } else { Err(json!(waiting)) }
+    })
+    .await;
+    drop(api);
+    let dry = shards(&cluster, &["move", "--slots", "2", "--to", "1", "--dry-run"]).await;
+    assert_eq!(dry.code, 0, "{dry:?}");
+    let disk: Value = dry.json()["moves"][0]["disk"].clone();
+    let all: i64 = cluster.value(0, "SELECT pg_total_relation_size('file_metadata')").await;
+    assert_eq!(disk["needed_bytes"].as_i64().unwrap(), all / 2, "half of the rows: {disk}");
+    assert!(disk["free_bytes"].as_i64().unwrap() > 1 << 20, "{disk}");
+}

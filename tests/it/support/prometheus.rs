@@ -1,0 +1,82 @@
+//! Prometheus and its tool, which scripts/setup installs for the tests.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+use shardrive::local::free_port;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+
+use super::api::client;
+use super::poll;
+
+/// Runs promtool with something to read; it must be content, and what it said is given back.
+pub async fn promtool(arguments: &[&str], folder: &Path, input: &str) -> String {
+    let mut child = Command::new("promtool")
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("promtool; run scripts/setup test");
+    let mut stdin = child.stdin.take().unwrap();
+    let write = async move {
+        // A command that reads nothing may close it first.
+        let _ = stdin.write_all(input.as_bytes()).await;
+    };
+    let ((), output) = tokio::join!(write, child.wait_with_output());
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "promtool {arguments:?}: {said}");
+    said.into_owned()
+}
+
+/// A running Prometheus server. Dropping it ends it.
+pub struct Prometheus {
+    _child: Child,
+    base: String,
+    _folder: TempDir,
+}
+
+impl Prometheus {
+    /// Starts a server that asks this `host:port` every second.
+    pub fn start(target: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = format!(
+            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: shardrive\n  static_configs: [{{targets: ['{target}']}}]\n"
+        );
+        std::fs::write(folder.path().join("prometheus.yml"), config).unwrap();
+        let address = format!("127.0.0.1:{}", free_port().unwrap());
+        let child = Command::new("prometheus")
+            .arg("--config.file=prometheus.yml")
+            .arg("--storage.tsdb.path=data")
+            .arg(format!("--web.listen-address={address}"))
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("prometheus; run scripts/setup test");
+        Self { _child: child, base: format!("http://{address}"), _folder: folder }
+    }
+
+    /// The samples that a query gives, once there are any.
+    pub async fn query(&self, query: &str) -> Vec<Value> {
+        let url = format!("{}/api/v1/query", self.base);
+        poll::until(query, async || {
+            let answer =
+                client().get(&url).query(&[("query", query)]).send().await.map_err(|error| error.to_string())?;
+            let answer: Value = answer.json().await.map_err(|error| error.to_string())?;
+            match answer["data"]["result"].as_array() {
+                Some(samples) if !samples.is_empty() => Ok(samples.clone()),
+                _ => Err(answer.to_string()),
+            }
+        })
+        .await
+    }
+}
