@@ -20,7 +20,7 @@ pub const SLOTS: u64 = 5040;
 /// How the file names of all written rows begin.
 pub const NAME: &str = "steady-";
 /// Between an acknowledgement and the next write of a probe.
-const PROBE_PAUSE: Duration = Duration::from_millis(3);
+const PROBE_PAUSE: Duration = Duration::from_millis(5);
 /// Kept texts of failures, of each connection.
 const KEPT: usize = 3;
 
@@ -38,8 +38,8 @@ pub enum Kind {
 
 /// The open loop: each kind with its share of the requests, in per cent, and its connections.
 pub const MIX: [(Kind, u32, u32); 5] = [
-    (Kind::WriteOther, 44, 12),
-    (Kind::WriteMoving, 6, 6),
+    (Kind::WriteOther, 48, 12),
+    (Kind::WriteMoving, 2, 6),
     (Kind::ReadOther, 40, 12),
     (Kind::ReadMoving, 6, 6),
     (Kind::Stats, 4, 3),

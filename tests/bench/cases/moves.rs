@@ -19,7 +19,7 @@ const PROCESSES: usize = 3;
 /// Slots of each move, all of shard 0 at first.
 const MOVED: u64 = 60;
 /// Moved slots to which somebody writes all the time.
-const PROBED: [u64; 3] = [0, 58, 118];
+const PROBED: [u64; 2] = [0, 118];
 /// Connections of the closed loop that finds the rate.
 const CONNECTIONS: u64 = 32;
 /// Milliseconds without a write to a moving slot.
@@ -91,8 +91,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
 
 /// The load, and the moves beside it: there and back, so that the cases after this one find the slots where they were.
 fn drive(bench: &Bench, plan: &Plan) -> Result<Outcome> {
-    let (rounds, moves) = bench.options.scale((3, 20), (2, 2));
-    let mut quiet_time = Duration::from_secs(bench.options.scale(30, 6));
+    let moves = bench.options.scale(4, 2);
+    let mut quiet_time = Duration::from_secs(bench.options.scale(20, 6));
     let (most, mut seen) = Load::closed(plan, CONNECTIONS, Duration::from_secs(bench.options.seconds()))?;
     let rate = most / 3.0;
     bench.shards.settle()?;
@@ -110,7 +110,7 @@ fn drive(bench: &Bench, plan: &Plan) -> Result<Outcome> {
         Window::new(begun, from, Instant::now())
     };
     let (mut done, mut moving, mut quiet) = (Vec::new(), Vec::new(), vec![pause(quiet_time)]);
-    for _ in 0..rounds {
+    for _ in 0..bench.options.rounds() {
         let from = Instant::now();
         for number in 0..moves {
             let moved = move_slots(base, &plan.moving, (number + 1) % SHARDS)?;
