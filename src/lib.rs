@@ -10,11 +10,13 @@
 //! - [`stats`]: how much is where
 //! - [`reshard`]: slots that move between shards while they serve
 //! - [`telemetry`]: logs, and which request they are about
+//! - [`auth`]: who calls: tokens, keys, scopes
 //! - [`http`]: the API
 //! - [`config`]: the settings
 //! - [`local`]: PostgreSQL servers of our own on this machine
 //! - [`cli`]: the commands, which put all of this together
 
+pub mod auth;
 pub mod cache;
 pub mod cli;
 pub mod config;

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use futures_util::{Stream, stream};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use memchr::memchr_iter;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::io::AsyncRead;
 
@@ -41,6 +42,9 @@ pub(super) struct Import {
     /// At a record that cannot be stored: go on without it, or stop.
     #[arg(long, value_enum, default_value_t = OnError::Skip)]
     on_error: OnError,
+    /// A file that holds a sign-in token for the service.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Print the service's answers as JSON.
     #[arg(long)]
     json: bool,
@@ -77,6 +81,7 @@ impl Import {
 
 async fn send_all(args: Import) -> Result<(), CliError> {
     let client = reqwest::Client::builder()
+        .default_headers(sign_in(args.token_file.as_deref()).await?)
         .connect_timeout(Duration::from_secs(5))
         .build()
         .map_err(|error| CliError::Failed(format!("no HTTP client: {error}")))?;
@@ -91,6 +96,20 @@ async fn send_all(args: Import) -> Result<(), CliError> {
         return Err(CliError::Partial(format!("{} records were rejected", HumanCount(rejected))));
     }
     Ok(())
+}
+
+/// The header that signs in, if there is a token.
+async fn sign_in(file: Option<&Path>) -> Result<HeaderMap, CliError> {
+    let mut headers = HeaderMap::new();
+    if let Some(file) = file {
+        let failed = |error| CliError::Failed(format!("{}: {error}", file.display()));
+        let token = tokio::fs::read_to_string(file).await.map_err(failed)?;
+        let mut header = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+            .map_err(|_| CliError::Usage(format!("{}: holds no token", file.display())))?;
+        header.set_sensitive(true);
+        headers.insert(AUTHORIZATION, header);
+    }
+    Ok(headers)
 }
 
 async fn send(client: &reqwest::Client, args: &Import, input: &Path) -> Result<Value, CliError> {

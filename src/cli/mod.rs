@@ -6,6 +6,7 @@ mod migrate;
 mod openapi;
 mod serve;
 mod shards;
+mod token;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ enum Command {
     Import(import::Import),
     #[command(subcommand)]
     Shards(shards::Shards),
+    Token(token::Token),
     Openapi(openapi::Openapi),
 }
 
@@ -111,6 +113,7 @@ pub async fn run() -> ExitCode {
         Command::Migrate(command) => Box::pin(command.run()).await,
         Command::Import(command) => Box::pin(command.run()).await,
         Command::Shards(command) => Box::pin(command.run()).await,
+        Command::Token(command) => command.run(),
         Command::Openapi(command) => command.run(),
     };
     match result {

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, settings};
+use crate::auth::{AuthSettings, Provider, ProviderUrl, Verifier};
 use crate::cache::Cache;
 use crate::config::Settings;
 use crate::files::Files;
@@ -52,6 +53,8 @@ pub(crate) async fn serve(
     testing: Testing,
     listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), CliError> {
+    // Before anything is opened: what it needs may be missing.
+    let sign_in = sign_in(settings.auth)?;
     process::mark_start();
     let traces = Traces::start(&settings.traces)
         .map_err(|error| CliError::Failed(format!("no client for OTEL_EXPORTER_OTLP_ENDPOINT can be made: {error}")))?;
@@ -62,6 +65,9 @@ pub(crate) async fn serve(
     declare(&records, settings.collections).await?;
     fold_in_background(&cluster);
     drive_in_background(&cluster, testing);
+    if let Some(provider) = sign_in.as_ref().and_then(|(_, provider)| provider.clone()) {
+        cluster.spawn(provider.keep(cluster.stopping().clone()));
+    }
     let state = AppState {
         cluster: Arc::clone(&cluster),
         files,
@@ -72,6 +78,7 @@ pub(crate) async fn serve(
         bulk: settings.bulk,
         bulk_permits: Semaphore::new(settings.bulk.loads),
         stats_timeout: settings.stats_timeout,
+        sign_in: sign_in.map(|(verifier, _)| Arc::new(verifier)),
         write_queue: settings.writer.queue,
         sampler: Sampler::start(&cluster, settings.stats_timeout),
         draining: CancellationToken::new(),
@@ -88,6 +95,25 @@ pub(crate) async fn serve(
     cluster.shut_down().await;
     traces.shut_down().await;
     Ok(served?)
+}
+
+/// What checks the callers, and the provider whose keys must be kept.
+type SignIn = (Verifier, Option<Arc<Provider>>);
+
+/// Sets sign-in up; says in the log how callers sign in.
+fn sign_in(settings: Option<AuthSettings>) -> Result<Option<SignIn>, CliError> {
+    let Some(settings) = settings else {
+        log::warn!("sign-in is off: whoever reaches the address may do anything (docs/security.md)");
+        return Ok(None);
+    };
+    match settings.provider() {
+        Some(url) => log::info!("callers sign in with tokens of {}", url.as_str()),
+        None => log::info!("callers sign in with tokens that AUTH_SECRET signs"),
+    }
+    if settings.provider().is_some_and(ProviderUrl::is_exposed) {
+        log::warn!("the sign-in provider's keys come over plain HTTP: only in a network where nobody can change them");
+    }
+    Verifier::new(settings).map(Some).map_err(CliError::Failed)
 }
 
 /// Declares the collections of the settings. One that a shard is away for was most likely declared at an earlier start,

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::io::Read as _;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{ALL, PREFIXES, Settings, SettingsError, SettingsFault, to_usize};
+use super::{PREFIXES, SECRETS, SettingsError, SettingsFault, all, to_usize};
 
 /// A variable and its default.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +66,7 @@ fn is_ours(name: &str) -> bool {
 }
 
 fn is_known(name: &str) -> bool {
-    ALL.iter().any(|setting| setting.name == name)
+    all().any(|setting| setting.name == name)
 }
 
 /// Variables that are still to be read, and the faults found so far.
@@ -83,7 +84,34 @@ impl Reader {
             }
         }
         ours.retain(|_, value| !value.is_empty());
-        Self { vars: ours, faults: Vec::new() }
+        let mut reader = Self { vars: ours, faults: Vec::new() };
+        reader.read_files();
+        reader
+    }
+
+    /// Puts what stands in the files of secrets in place of their names.
+    fn read_files(&mut self) {
+        let names: Vec<String> = self.vars.keys().filter(|name| secret_of(name).is_some()).cloned().collect();
+        for name in names {
+            let (Some(path), Some(secret)) = (self.vars.remove(&name), secret_of(&name)) else { continue };
+            let text = match read_file(&path) {
+                _ if self.vars.contains_key(secret) => Err(format!("is set, and so is {secret}: which one counts?")),
+                Ok(text) if text.trim().is_empty() => Err("names an empty file".to_owned()),
+                Ok(text) => Ok(text.trim().to_owned()),
+                Err(error) => Err(format!("names a file that cannot be read: {error}")),
+            };
+            match text {
+                Ok(text) => {
+                    self.vars.insert(secret.to_owned(), text);
+                }
+                Err(reason) => self.fault(&name, reason),
+            }
+        }
+    }
+
+    /// True if the variable is still to be read.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.vars.contains_key(name)
     }
 
     pub(super) fn fault(&mut self, name: &str, reason: impl Into<String>) {
@@ -92,8 +120,17 @@ impl Reader {
 
     /// The variables `SHARD_<number>_URL`, by number.
     pub(super) fn take_shard_urls(&mut self) -> BTreeMap<u32, String> {
+        self.take_numbered("_URL")
+    }
+
+    /// The variables `SHARD_<number>_REPLICA_URLS`, by number.
+    pub(super) fn take_replica_urls(&mut self) -> BTreeMap<u32, String> {
+        self.take_numbered("_REPLICA_URLS")
+    }
+
+    fn take_numbered(&mut self, ending: &str) -> BTreeMap<u32, String> {
         let mut urls = BTreeMap::new();
-        self.vars.retain(|name, value| match shard_number(name) {
+        self.vars.retain(|name, value| match shard_number(name, ending) {
             Some(number) => {
                 urls.insert(number, std::mem::take(value));
                 false
@@ -150,7 +187,7 @@ impl Reader {
     }
 
     /// The settings, unless something was wrong or is left over.
-    pub(super) fn finish(mut self, settings: Settings) -> Result<Settings, SettingsError> {
+    pub(super) fn finish<T>(mut self, settings: T) -> Result<T, SettingsError> {
         for name in std::mem::take(&mut self.vars).into_keys().filter(|name| !is_orchestrators(name)) {
             let reason = match nearest(&name) {
                 Some(known) => format!("unknown setting; did you mean {known}?"),
@@ -164,11 +201,33 @@ impl Reader {
 
 /// True for the variables that say which shards there are.
 pub(super) fn names_shards(name: &str) -> bool {
-    name == super::NUM_SHARDS || shard_number(name).is_some()
+    let name = name.strip_suffix(FILE).unwrap_or(name);
+    name == super::NUM_SHARDS || SHARD_ENDINGS.iter().any(|ending| shard_number(name, ending).is_some())
 }
 
-fn shard_number(name: &str) -> Option<u32> {
-    let number = name.strip_prefix("SHARD_")?.strip_suffix("_URL")?;
+/// How the variables of a shard end.
+const SHARD_ENDINGS: [&str; 2] = ["_URL", "_REPLICA_URLS"];
+
+/// The ending of a variable that names the file of a secret.
+pub(super) const FILE: &str = "_FILE";
+/// The longest secret in a file, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// The secret whose file a variable names.
+fn secret_of(name: &str) -> Option<&str> {
+    let secret = name.strip_suffix(FILE)?;
+    (SECRETS.contains(&secret) || SHARD_ENDINGS.iter().any(|ending| shard_number(secret, ending).is_some()))
+        .then_some(secret)
+}
+
+fn read_file(path: &str) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(MAX_FILE).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn shard_number(name: &str, ending: &str) -> Option<u32> {
+    let number = name.strip_prefix("SHARD_")?.strip_suffix(ending)?;
     let canonical = number == "0" || !number.starts_with('0');
     number.parse().ok().filter(|_| canonical && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
@@ -185,9 +244,10 @@ fn is_orchestrators(name: &str) -> bool {
 fn nearest(name: &str) -> Option<String> {
     let url = name.strip_prefix("SHARD_").map(|rest| {
         let digits: String = rest.chars().filter(char::is_ascii_digit).collect();
-        format!("SHARD_{}_URL", digits.parse::<u16>().unwrap_or_default())
+        let number = digits.parse::<u16>().unwrap_or_default();
+        [format!("SHARD_{number}_URL"), format!("SHARD_{number}_REPLICA_URLS")]
     });
-    let known = ALL.iter().map(|setting| setting.name.to_owned()).chain(url);
+    let known = all().map(|setting| setting.name.to_owned()).chain(url.into_iter().flatten());
     let (distance, best) = known.map(|known| (distance(name, &known), known)).min()?;
     (distance <= name.len() / 2).then_some(best)
 }

@@ -34,6 +34,19 @@ fn defaults() {
 }
 
 #[test]
+fn a_shard_may_have_several_hosts_and_replicas() {
+    let settings = read(&[
+        ("SHARD_0_URL", "postgres://u:secret@a,b:6543/drive_shard_0"),
+        ("SHARD_0_REPLICA_URLS", "postgres://u:secret@b:6543/drive_shard_0 , postgres://u:secret@c/drive_shard_0,"),
+    ])
+    .unwrap();
+    assert_eq!(settings.shards[0].place(), "a:5432,b:6543/drive_shard_0");
+    let replicas: Vec<_> = settings.shards[0].replicas().iter().map(ShardOptions::place).collect();
+    assert_eq!(replicas, ["b:6543/drive_shard_0", "c:5432/drive_shard_0"]);
+    assert!(settings.shards[1].replicas().is_empty());
+}
+
+#[test]
 fn given_values_are_taken_and_empty_ones_are_not() {
     let settings = read(&[
         ("NUM_SHARDS", ""),
@@ -70,6 +83,27 @@ fn each_fault_names_its_variable() {
             &[("SHARD_2_URL", "postgres://u:secret@h1:5432/drive_shard_1")],
             &["SHARD_2_URL: names the same database as SHARD_1_URL; each shard needs its own"],
         ),
+        (
+            &[("SHARD_2_URL", "postgres://u:secret@h2:1,h1:5432/drive_shard_1")],
+            &["SHARD_2_URL: names the same database as SHARD_1_URL; each shard needs its own"],
+        ),
+        (
+            &[("SHARD_1_URL", "postgres://u:secret@h1,,h2/drive_shard_1")],
+            &["SHARD_1_URL: has a comma but no host before or behind it"],
+        ),
+        (
+            &[
+                ("SHARD_0_REPLICA_URLS", "postgres://u:secret@r/d, mysql://u:secret@r2/d,postgres://u:secret@r/d"),
+                ("SHARD_5_REPLICA_URLS", "postgres://u:secret@r/d"),
+            ],
+            &[
+                "SHARD_0_REPLICA_URLS: URL 2: must start with postgres:// or postgresql://",
+                "SHARD_0_REPLICA_URLS: URL 3 names the same server as one before it",
+                "SHARD_5_REPLICA_URLS: there is no SHARD_5_URL",
+            ],
+        ),
+        (&[("DRAIN_DELAY_S", "soon")], &["DRAIN_DELAY_S: must be a whole number from 0 to 3600"]),
+        (&[("REPLICA_MAX_LAG", "1")], &["REPLICA_MAX_LAG: unknown setting; did you mean REPLICA_MAX_LAG_MS?"]),
         (&[("SHARD_1_URL", "mysql://u:secret@h/d")], &["SHARD_1_URL: must start with postgres:// or postgresql://"]),
         (&[("DB_POOL_MAX_SIZE", "0")], &["DB_POOL_MAX_SIZE: must be a whole number from 1 to 1000"]),
         (&[("DB_POOL_MIN_SIZE", "9")], &["DB_POOL_MAX_SIZE: must be at least DB_POOL_MIN_SIZE"]),
@@ -91,6 +125,29 @@ fn each_fault_names_its_variable() {
                 "CACHE_TTL: must be a whole number from 1 to 86400",
             ],
         ),
+        (
+            &[("AUTH_AUDIENCE", "drive")],
+            &["AUTH_AUDIENCE: says nothing without AUTH_ISSUER, AUTH_JWKS_URL or AUTH_SECRET; sign-in would be off"],
+        ),
+        (
+            &[("AUTH_ISSUER", "login.example.org"), ("AUTH_SECRET", "secret"), ("AUTH_CLOCK_SKEW_S", "-1")],
+            &[
+                "AUTH_ISSUER: must be a URL as in https://login.example.org/realms/main, without user, query and #",
+                "AUTH_SECRET: must have 32 bytes or more, as from: openssl rand -base64 48",
+                "AUTH_CLOCK_SKEW_S: must be a whole number from 0 to 300",
+                "AUTH_SECRET: goes with neither AUTH_ISSUER nor AUTH_JWKS_URL: tokens are signed by one or the other",
+                "AUTH_AUDIENCE: is missing: the provider's name for this service, or its tokens for other services would \
+                 count here too",
+            ],
+        ),
+        (
+            &[("AUTH_JWKS_URL", "https://user:secret@h/k"), ("AUTH_AUDIENCE", "drive"), ("AUTH_USER_CLAIM", "a b")],
+            &[
+                "AUTH_JWKS_URL: must be a URL as in https://login.example.org/realms/main, without user, query and #",
+                "AUTH_USER_CLAIM: must be the name of a claim, as in sub or realm_access.roles",
+            ],
+        ),
+        (&[("AUTH_ISUER", "https://h")], &["AUTH_ISUER: unknown setting; did you mean AUTH_ISSUER?"]),
         (&[("REDIS_URI", "x")], &["REDIS_URI: unknown setting; did you mean REDIS_URL?"]),
         (&[("SHARD_2_URI", "x")], &["SHARD_2_URI: unknown setting; did you mean SHARD_2_URL?"]),
         (&[("SHARD_02_URL", "x")], &["SHARD_02_URL: unknown setting; did you mean SHARD_2_URL?"]),
@@ -117,8 +174,55 @@ fn without_shards_there_is_one_fault() {
 
 #[test]
 fn a_secret_is_never_shown() {
-    let settings = read(&[("REDIS_URL", "redis://:secret@cache")]).unwrap();
-    assert!(!format!("{settings:?}").contains("secret"));
+    let secrets =
+        [("REDIS_URL", "redis://:secret@cache"), ("AUTH_SECRET", "secret, and long enough to be one of HS256")];
+    assert!(!format!("{:?}", read(&secrets).unwrap()).contains("secret"));
+}
+
+#[test]
+fn sign_in_is_off_without_its_settings() {
+    assert!(read(&[("AUTH_SECRET", ""), ("AUTH_ISSUER", "")]).unwrap().auth.is_none());
+    let auth = read(&[("AUTH_ISSUER", "https://h/realm"), ("AUTH_AUDIENCE", "drive")]).unwrap().auth.unwrap();
+    assert_eq!(auth.provider().unwrap().as_str(), "https://h/realm");
+    assert_eq!((auth.user_claim.as_str(), auth.scope_claim.as_str()), ("sub", "scope"));
+    for (url, exposed) in [
+        ("http://h/", true),
+        ("http://127.0.0.1.evil.example/", true),
+        ("https://h/", false),
+        ("http://localhost:80", false),
+        ("http://[::1]:80/", false),
+        ("http://127.0.0.1/", false),
+    ] {
+        assert_eq!(crate::auth::ProviderUrl::parse(url).unwrap().is_exposed(), exposed, "{url}");
+    }
+}
+
+#[test]
+fn secrets_may_stand_in_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (shard, cache) = (file("shard", "postgres://u:secret@h2/d\n"), file("cache", " redis://:secret@cache\n\n"));
+    let settings = read(&[("SHARD_2_URL_FILE", &shard), ("REDIS_URL_FILE", &cache)]).unwrap();
+    assert_eq!(settings.shards.len(), 3);
+    assert!(settings.cache.url.is_some());
+    let (empty, bytes) = (file("empty", "\n"), folder.path().join("bytes"));
+    std::fs::write(&bytes, [0xff; 40]).unwrap();
+    assert_eq!(
+        faults(&[("REDIS_URL", "redis://h"), ("REDIS_URL_FILE", &cache), ("AUTH_SECRET_FILE", &empty)]),
+        ["AUTH_SECRET_FILE: names an empty file", "REDIS_URL_FILE: is set, and so is REDIS_URL: which one counts?"]
+    );
+    for path in ["/nowhere", bytes.to_str().unwrap(), folder.path().to_str().unwrap()] {
+        let found = faults(&[("AUTH_SECRET_FILE", path)]);
+        assert!(
+            found.len() == 1 && found[0].starts_with("AUTH_SECRET_FILE: names a file that cannot be read"),
+            "{found:?}"
+        );
+    }
+    assert_eq!(faults(&[("BIND_ADDR_FILE", &cache)]), ["BIND_ADDR_FILE: unknown setting; did you mean BIND_ADDR?"]);
 }
 
 /// `# NAME=default` or `NAME=value`, once for each setting and for nothing else.
@@ -129,14 +233,14 @@ fn the_example_lists_every_setting_with_its_default() {
     let listed: Vec<(&str, &str)> = assignments
         .filter(|(name, _)| name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'))
         .collect();
-    for setting in ALL {
+    for setting in all() {
         let values: Vec<_> = listed.iter().filter(|(name, _)| *name == setting.name).map(|(_, value)| *value).collect();
         assert_eq!(values.len(), 1, "{} stands in .env.example once", setting.name);
         assert!(setting.default.is_empty() || values == [setting.default], "{}", setting.name);
     }
     let unknown: Vec<_> = listed
         .iter()
-        .filter(|(name, _)| !name.starts_with("SHARD_") && !ALL.iter().any(|setting| setting.name == *name))
+        .filter(|(name, _)| !name.starts_with("SHARD_") && !all().any(|setting| setting.name == *name))
         .collect();
     assert!(unknown.is_empty(), "{unknown:?}");
     let all = listed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

@@ -10,7 +10,7 @@ use super::store::{Delete, FindById, ListByUser, SearchById, Update};
 use super::writer::{InsertFiles, Writer, Written};
 use super::{Cursor, File, FilePatch, NewFile, Page, PageSize, UserId};
 use crate::cache::{Cache, CacheKey, Mark};
-use crate::shard::{Cluster, Coverage, Gather, IdClock, ShardError, ShardId, Slot, WriterLimits, slot_in};
+use crate::shard::{Cluster, Consistency, Coverage, Gather, IdClock, ShardError, ShardId, Slot, WriterLimits, slot_in};
 
 /// Larger pages are read alone: they would hold up the small ones of their batch.
 const SMALL_PAGE: usize = 100;
@@ -132,24 +132,50 @@ impl Files {
         self.read_page(user, from, size).await
     }
 
+    /// As [`Files::list`], if need be from a replica: the page may lack what was stored in the last moments. The cache has no part in
+    /// it, as it holds only what is up to date.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn list_eventually(
+        &self,
+        user: UserId,
+        size: PageSize,
+        after: Option<Cursor>,
+    ) -> Result<(ShardId, Page), ShardError> {
+        let from = match after.map(Cursor::next_id) {
+            None => Uuid::max(),
+            Some(Some(id)) => id,
+            Some(None) => return self.list(user, size, after).await,
+        };
+        let page = ListByUser { user, from, size };
+        let (shard, files) = self.cluster.read(Consistency::Eventual, user.slot(), &page).await?;
+        Ok((shard, cut(files, size)))
+    }
+
     async fn read_page(&self, user: UserId, from: Uuid, size: PageSize) -> Result<(ShardId, Page), ShardError> {
         // One more than the page holds, if there are more.
         let page = ListByUser { user, from, size };
-        let (shard, mut files) = match size.get() {
+        let (shard, files) = match size.get() {
             ..=SMALL_PAGE => self.pages.read(page).await?,
             _ => self.cluster.run(user.slot(), &page).await?,
         };
-        let more = files.len() > size.get();
-        files.truncate(size.get());
-        let next = files.last().filter(|_| more).map(|last| Cursor::after(last.file_id));
-        Ok((shard, Page { files, next }))
+        Ok((shard, cut(files, size)))
     }
 
-    /// A file by its id.
+    /// A file by its id; with `only`, one of another user is as one that is not there.
     ///
     /// # Errors
     /// `NotFound`; for an id that was not made here only after every shard has answered.
-    pub async fn find(&self, id: Uuid) -> Result<(ShardId, File), FileError> {
+    pub async fn find(&self, id: Uuid, only: Option<UserId>) -> Result<(ShardId, File), FileError> {
+        let (shard, file) = self.find_any(id).await?;
+        match only {
+            Some(user) if user.get() != file.user_id => Err(FileError::NotFound(id)),
+            _ => Ok((shard, file)),
+        }
+    }
+
+    async fn find_any(&self, id: Uuid) -> Result<(ShardId, File), FileError> {
         if let Some(slot) = slot_in(id) {
             let (shard, file) = self.finds.read(FindById { slot, id }).await?;
             return file.map(|file| (shard, file)).ok_or(FileError::NotFound(id));
@@ -157,35 +183,40 @@ impl Files {
         self.search_everywhere(id).await
     }
 
-    /// Changes a file. Doing it twice does the same as doing it once.
+    /// Changes a file, with `only` one of this user alone. Doing it twice does the same as doing it once.
     ///
     /// # Errors
     /// `NotFound`, or the shard's error.
-    pub async fn update(&self, id: Uuid, patch: &FilePatch) -> Result<(ShardId, File), FileError> {
-        let (slot, mark) = self.before_change(id).await?;
-        let (shard, file) = self.cluster.run(slot, &Update { slot, id, patch }).await?;
+    pub async fn update(
+        &self,
+        id: Uuid,
+        only: Option<UserId>,
+        patch: &FilePatch,
+    ) -> Result<(ShardId, File), FileError> {
+        let (slot, mark) = self.before_change(id, only).await?;
+        let (shard, file) = self.cluster.run(slot, &Update { slot, id, only, patch }).await?;
         self.after_change(mark, file.as_ref().map(|file| file.user_id)).await?;
         file.map(|file| (shard, file)).ok_or(FileError::NotFound(id))
     }
 
-    /// Deletes a file; gives where it was.
+    /// Deletes a file, with `only` one of this user alone; gives where it was.
     ///
     /// # Errors
     /// `NotFound`, or the shard's error; after `Timeout` and `Unavailable` it may be deleted all the same.
-    pub async fn delete(&self, id: Uuid) -> Result<ShardId, FileError> {
-        let (slot, mark) = self.before_change(id).await?;
-        let (shard, owner) = self.cluster.run(slot, &Delete { slot, id }).await?;
+    pub async fn delete(&self, id: Uuid, only: Option<UserId>) -> Result<ShardId, FileError> {
+        let (slot, mark) = self.before_change(id, only).await?;
+        let (shard, owner) = self.cluster.run(slot, &Delete { slot, id, only }).await?;
         self.after_change(mark, owner).await?;
         owner.map(|_| shard).ok_or(FileError::NotFound(id))
     }
 
     /// The slot of a file that is to be changed. While a cache is in use somewhere, its page is marked as well, for
     /// which the file is looked up: its id alone does not tell whose it is.
-    async fn before_change(&self, id: Uuid) -> Result<(Slot, Option<Mark>), FileError> {
+    async fn before_change(&self, id: Uuid, only: Option<UserId>) -> Result<(Slot, Option<Mark>), FileError> {
         if let Some(slot) = slot_in(id).filter(|_| !self.cache.is_in_use()) {
             return Ok((slot, None));
         }
-        let (_, file) = self.find(id).await?;
+        let (_, file) = self.find(id, only).await?;
         let Some(user) = UserId::new(file.user_id) else { return Err(FileError::NotFound(id)) };
         let mark = self.cache.before_write(vec![page_key(user)]).await;
         Ok((user.slot(), Some(mark)))
@@ -240,4 +271,12 @@ impl Files {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// A page of what was found, which is one file more than it holds if there are more.
+fn cut(mut files: Vec<File>, size: PageSize) -> Page {
+    let more = files.len() > size.get();
+    files.truncate(size.get());
+    let next = files.last().filter(|_| more).map(|last| Cursor::after(last.file_id));
+    Page { files, next }
 }

@@ -170,6 +170,8 @@ impl ShardCall for SearchById {
 pub(super) struct Update<'a> {
     pub(super) slot: Slot,
     pub(super) id: Uuid,
+    /// The only user whose file it may be.
+    pub(super) only: Option<UserId>,
     pub(super) patch: &'a FilePatch,
 }
 
@@ -194,6 +196,7 @@ impl ShardCall for Update<'_> {
             .bind(patch.size_bytes.flatten())
             .bind(patch.modified_at.is_some())
             .bind(patch.modified_at.flatten())
+            .bind(self.only.map(UserId::get))
             .fetch_optional(connection)
             .await?;
         row.map(|row| file_in(&row, 0)).transpose()
@@ -204,6 +207,8 @@ impl ShardCall for Update<'_> {
 pub(super) struct Delete {
     pub(super) slot: Slot,
     pub(super) id: Uuid,
+    /// The only user whose file it may be.
+    pub(super) only: Option<UserId>,
 }
 
 impl ShardCall for Delete {
@@ -215,6 +220,7 @@ impl ShardCall for Delete {
             .bind(self.slot.to_sql())
             .bind(shard.to_sql())
             .bind(self.id)
+            .bind(self.only.map(UserId::get))
             .fetch_optional(connection)
             .await?;
         Ok(row.map(|(user,)| user))

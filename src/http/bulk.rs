@@ -15,10 +15,12 @@ use tokio_util::io::StreamReader;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::access::Caller;
 use super::body::{encoding, header_text};
 use super::docs::{BodyProblems, RequestProblems, ShardProblems};
 use super::extract::{query, query_number};
 use super::{AppState, Code, Problem, answer};
+use crate::auth::Scope;
 use crate::files::bulk::{Format, Load, Loaded, Parsed, Records, Rejection};
 use crate::files::{NewFile, UserId};
 use crate::shard::ShardError;
@@ -175,8 +177,16 @@ enum Stop {
         RequestProblems, BodyProblems, ShardProblems,
     )
 )]
-pub(super) async fn load(state: Data<AppState>, request: HttpRequest, body: Payload) -> Result<HttpResponse, Problem> {
+pub(super) async fn load(
+    state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
     let query: BulkQuery = query(&request)?;
+    if query.count.is_some() {
+        caller.has(Scope::Admin)?;
+    }
     let on_error = match query.on_error.as_deref() {
         None | Some("skip") => OnError::Skip,
         Some("abort") => OnError::Abort,
@@ -192,10 +202,13 @@ pub(super) async fn load(state: Data<AppState>, request: HttpRequest, body: Payl
         return generate(&state, count).await;
     }
     let format = format_of(&request, &query)?;
+    if let Format::Lsjson(user) = format {
+        caller.reaches(user.get(), "user_id")?;
+    }
     let encoding = encoding(request.headers())?;
     let bytes = StreamReader::new(body.map(|chunk| chunk.map_err(io_error)));
     let mut load = Load::start(&state.files, state.bulk);
-    let stop = read(&state, Body::new(bytes, encoding), format, on_error, &mut load).await.err();
+    let stop = read(&state, Body::new(bytes, encoding), format, on_error, caller.only_user(), &mut load).await.err();
     let (loaded, stored) = load.finish().await;
     // A shard's own error says more than the full stop that it brought the reading to.
     match stored.err().map(Stop::Shard).or(stop) {
@@ -210,6 +223,7 @@ async fn read<R: tokio::io::AsyncRead + Unpin>(
     mut body: Body<R>,
     format: Format,
     on_error: OnError,
+    only: Option<UserId>,
     load: &mut Load,
 ) -> Result<(), Stop> {
     let mut records = Records::new(format, state.bulk.record_bytes);
@@ -220,7 +234,7 @@ async fn read<R: tokio::io::AsyncRead + Unpin>(
         let fault = records.feed(chunk, state.files.ids(), |line, record| parsed.push((line, record))).err();
         let at_end = chunk.is_empty();
         for (line, record) in parsed.drain(..) {
-            match record {
+            match own(record, line, only) {
                 Parsed::File(file) => load.push(line, file).await.map_err(Stop::Shard)?,
                 Parsed::Folder => load.skip_folder(),
                 Parsed::Rejected(rejection) if on_error == OnError::Abort => return Err(Stop::Record(rejection)),
@@ -232,6 +246,17 @@ async fn read<R: tokio::io::AsyncRead + Unpin>(
             None if at_end => return Ok(()),
             None => {}
         }
+    }
+}
+
+/// A record as it is; or, if it is not of the only user whose files are taken, a rejection.
+fn own(record: Parsed, line: u64, only: Option<UserId>) -> Parsed {
+    match record {
+        Parsed::File(file) if only.is_some_and(|only| only != file.user()) => {
+            let fault = FieldFault::new("user_id", "must be the token's own user");
+            Parsed::Rejected(Rejection { record: 0, line, fault })
+        }
+        other => other,
     }
 }
 

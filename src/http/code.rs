@@ -36,6 +36,30 @@ macro_rules! codes {
 }
 
 codes! {
+    /// There is no token.
+    SignInRequired = "sign_in_required", UNAUTHORIZED, "Sign in first";
+    /// The token is none.
+    TokenMalformed = "token_malformed", UNAUTHORIZED, "The token cannot be read";
+    /// The token's time is over.
+    TokenExpired = "token_expired", UNAUTHORIZED, "The token has expired";
+    /// The token's time has not come.
+    TokenNotYetValid = "token_not_yet_valid", UNAUTHORIZED, "The token is not valid yet";
+    /// The token is meant for others.
+    TokenWrongAudience = "token_wrong_audience", UNAUTHORIZED, "The token is meant for others";
+    /// The token is another provider's.
+    TokenWrongIssuer = "token_wrong_issuer", UNAUTHORIZED, "The token is from elsewhere";
+    /// The token's key is none of the provider's.
+    TokenUnknownKey = "token_unknown_key", UNAUTHORIZED, "The token's key is not known";
+    /// The token is not genuine, or lacks what it must have.
+    TokenInvalid = "token_invalid", UNAUTHORIZED, "The token is not valid";
+    /// The token is a user's and names none.
+    TokenWithoutUser = "token_without_user", UNAUTHORIZED, "The token names no user";
+    /// The token does not grant what the route needs.
+    InsufficientScope = "insufficient_scope", FORBIDDEN, "The token does not grant this";
+    /// What is asked for belongs to another user.
+    OtherUser = "other_user", FORBIDDEN, "This belongs to another user";
+    /// The provider's keys cannot be had.
+    SignInUnavailable = "sign_in_unavailable", SERVICE_UNAVAILABLE, "The sign-in provider does not answer";
     /// No route has this path.
     UnknownPath = "unknown_path", NOT_FOUND, "There is nothing at this path";
     /// The path has a route, but not with this method.

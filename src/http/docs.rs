@@ -10,8 +10,8 @@ use utoipa_swagger_ui::Config;
 
 use super::answer::JSON;
 use super::{
-    Code, Problem, ProblemBody, admin, bulk, collections, data, files, health, key_value, metrics, records, stats,
-    store,
+    Code, Problem, ProblemBody, admin, bulk, collections, data, docs_sign_in, files, health, key_value, metrics,
+    records, stats, store,
 };
 
 /// What every route may answer that looks at its request.
@@ -104,8 +104,10 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(openapi_json()))
 /// The OpenAPI document.
 #[must_use]
 pub fn openapi_json() -> String {
+    let mut document = ApiDoc::openapi();
+    docs_sign_in::describe(&mut document);
     // A document of texts and lists always becomes JSON.
-    ApiDoc::openapi().to_pretty_json().unwrap_or_default()
+    document.to_pretty_json().unwrap_or_default()
 }
 
 /// This document
@@ -153,7 +155,7 @@ mod tests {
         let routed: BTreeSet<String> = endpoints()
             .iter()
             .filter(|endpoint| !endpoint.path().starts_with("/docs"))
-            .flat_map(|endpoint| endpoint.methods().map(move |method| format!("{method} {}", endpoint.path())))
+            .flat_map(|endpoint| endpoint.methods().map(move |(method, _)| format!("{method} {}", endpoint.path())))
             .collect();
         assert_eq!(documented, routed);
     }

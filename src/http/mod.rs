@@ -1,9 +1,10 @@
 //! The API over HTTP: the only code that knows actix.
 //!
 //! ```text
-//! server → request_id (middleware) → routes → admin, files, bulk, records, …, stats, health, metrics, docs → extract, body, answer, problem
+//! server → request_id (middleware) → routes → sign_in, access (guard) → admin, files, bulk, records, …, stats, health, metrics, docs → extract, body, answer, problem
 //! ```
 
+mod access;
 mod admin;
 mod answer;
 mod body;
@@ -13,6 +14,7 @@ mod collections;
 mod counts;
 mod data;
 mod docs;
+mod docs_sign_in;
 mod extract;
 mod files;
 mod health;
@@ -26,6 +28,7 @@ mod request_id;
 mod routes;
 mod sample;
 mod server;
+mod sign_in;
 mod stats;
 mod store;
 

@@ -7,13 +7,14 @@ use std::error::Error;
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{Code, counts};
+use crate::auth::{AuthError, Scope};
 use crate::files::FileError;
 use crate::records::RecordError;
 use crate::shard::{ShardError, ShardId};
@@ -32,7 +33,7 @@ pub struct Problem {
     line: Option<u64>,
     shard: Option<ShardId>,
     progress: Option<Box<Map<String, Value>>>,
-    allow: Option<Box<HeaderValue>>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
     /// For the log.
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -89,7 +90,7 @@ impl Problem {
             line: None,
             shard: None,
             progress: None,
-            allow: None,
+            header: None,
             cause: None,
         }
     }
@@ -132,11 +133,29 @@ impl Problem {
         self
     }
 
-    /// Names the methods that would do, for the header `Allow`.
+    /// Gives the answer a header that its status calls for: `Allow`, `WWW-Authenticate`.
     #[must_use]
-    pub(super) fn allow(mut self, methods: HeaderValue) -> Self {
-        self.allow = Some(Box::new(methods));
+    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some(Box::new((name, value)));
         self
+    }
+
+    /// The token does not grant what is needed (RFC 6750, section 3.1).
+    #[must_use]
+    pub(super) fn scope(needed: Scope) -> Self {
+        let challenge = match needed {
+            Scope::User => r#"Bearer realm="shardrive", error="insufficient_scope", scope="user""#,
+            Scope::Service => r#"Bearer realm="shardrive", error="insufficient_scope", scope="service""#,
+            Scope::Admin => r#"Bearer realm="shardrive", error="insufficient_scope", scope="admin""#,
+        };
+        Self::new(Code::InsufficientScope, format!("this needs a token with the scope {needed}"))
+            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    }
+
+    /// Something that belongs to another user than the token's.
+    #[must_use]
+    pub(super) fn other_user(field: &'static str) -> Self {
+        Self::new(Code::OtherUser, format!("{field} must be the token's own user")).field(field)
     }
 
     /// A part of the path is wrong.
@@ -224,11 +243,31 @@ impl ResponseError for Problem {
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) {
             answer.insert_header((header::RETRY_AFTER, RETRY_AFTER));
         }
-        if let Some(allow) = &self.allow {
-            answer.insert_header((header::ALLOW, HeaderValue::clone(allow)));
+        if let Some(header) = &self.header {
+            answer.insert_header((header.0.clone(), header.1.clone()));
         }
         // Texts and numbers always become JSON.
         answer.body(serde_json::to_vec(&body).unwrap_or_default())
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        const WRONG_TOKEN: &str = r#"Bearer realm="shardrive", error="invalid_token""#;
+        let (code, challenge) = match error {
+            AuthError::Missing => (Code::SignInRequired, r#"Bearer realm="shardrive""#),
+            AuthError::Malformed => (Code::TokenMalformed, WRONG_TOKEN),
+            AuthError::Expired => (Code::TokenExpired, WRONG_TOKEN),
+            AuthError::NotYetValid => (Code::TokenNotYetValid, WRONG_TOKEN),
+            AuthError::WrongAudience => (Code::TokenWrongAudience, WRONG_TOKEN),
+            AuthError::WrongIssuer => (Code::TokenWrongIssuer, WRONG_TOKEN),
+            AuthError::UnknownKey => (Code::TokenUnknownKey, WRONG_TOKEN),
+            AuthError::Invalid => (Code::TokenInvalid, WRONG_TOKEN),
+            AuthError::NoUser => (Code::TokenWithoutUser, WRONG_TOKEN),
+            AuthError::NoScope => return Self::scope(Scope::User),
+            AuthError::Unavailable => return Self::new(Code::SignInUnavailable, error.to_string()),
+        };
+        Self::new(code, error.to_string()).header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }
 }
 

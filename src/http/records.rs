@@ -8,13 +8,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::access::Caller;
 use super::body::{JsonBody, MAX_DOCUMENT_BODY, header_text};
 use super::docs::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
-use super::extract::{CollectionPath, KeyPath, query, query_number};
+use super::extract::{CollectionPath, KeyPath, consistency, query, query_number};
 use super::precondition::{condition, is_known, refused, tag};
 use super::{AppState, Code, Problem, answer, records_bulk};
 use crate::records::{CollectionName, Cursor, Document, Found, Page, PageSize, Record, Stored};
-use crate::shard::ShardId;
+use crate::shard::{Consistency, ShardId};
 use crate::wire::time;
 
 /// A document's body.
@@ -96,6 +97,12 @@ struct ListQuery {
     shard_key: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
+    consistency: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct FindQuery {
+    consistency: Option<String>,
 }
 
 /// A page's size and where it starts, from the query.
@@ -127,19 +134,23 @@ pub(super) fn numbers(shards: &[ShardId]) -> Vec<u16> {
         ("shard_key" = Option<String>, Query, description = "Only the documents of this shard key"),
         ("limit" = Option<u16>, Query, description = "Documents in one page, 100 if it is left out", minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; only the documents after it are given"),
+        ("consistency" = Option<String>, Query, description = "`eventual`: of a shard key that has many documents, a replica may answer, without the writes of the last moments; `strict`, which is also what is done without it: every acknowledged write shows"),
     ),
     responses((status = 200, description = "The documents; none is no error", body = RecordListAnswer), RequestProblems, RecordProblems, ShardProblems)
 )]
 pub(super) async fn list(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let ListQuery { shard_key, limit, cursor } = query(&request)?;
+    let ListQuery { shard_key, limit, cursor, consistency: wanted } = query(&request)?;
+    let consistency = consistency(wanted.as_deref())?;
     let (size, after) = paging(limit.as_deref(), cursor.as_deref())?;
     let collection = state.records.collection(&name).await?;
+    caller.may_list(&collection, shard_key.as_deref())?;
     let Page { records, next, missing } =
-        state.records.list(&collection, shard_key.as_deref(), size, after.as_ref()).await?;
+        state.records.list(&collection, shard_key.as_deref(), size, after.as_ref(), consistency).await?;
     let bytes = records.iter().map(|record| record.document.as_str().len() + FRAME_BYTES).sum::<usize>();
     let body = RecordListAnswer {
         success: true,
@@ -176,17 +187,21 @@ pub(super) async fn list(
 )]
 pub(super) async fn create(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let collection = state.records.collection(&name).await?;
+    caller.documents_of(&collection)?;
     let kind = header_text(request.headers(), CONTENT_TYPE).split(';').next().unwrap_or_default().trim_end();
     if matches!(kind, "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines") {
-        return records_bulk::load(&state, collection, &request, body).await;
+        return records_bulk::load(&state, caller, collection, &request, body).await;
     }
     let body = DocumentBody::from_request(&request, &mut body.into_inner()).await?;
-    let stored = state.records.create(&collection, document(&body)?).await?;
+    let document = document(&body)?;
+    caller.may_create(&collection, &document)?;
+    let stored = state.records.create(&collection, document).await?;
     stored_answer(name, stored)
 }
 
@@ -197,6 +212,7 @@ pub(super) async fn create(
         ("collection" = String, Path, description = "The collection"),
         ("key" = String, Path, description = "The document's key; may hold `/`"),
         ("If-None-Match" = Option<String>, Header, description = "`ETag` of the version that the client has"),
+        ("consistency" = Option<String>, Query, description = "`eventual`: a replica may answer, without the writes of the last moments; `strict`, which is also what is done without it: every acknowledged write shows"),
     ),
     responses(
         (status = 200, description = "The document", body = RecordAnswer, headers(("ETag" = String, description = "Its version"))),
@@ -206,12 +222,19 @@ pub(super) async fn create(
 )]
 pub(super) async fn find(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     KeyPath(key): KeyPath,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let collection = state.records.collection(&name).await?;
-    let found = state.records.find(&collection, &key).await?;
+    caller.may_reach(&state, &collection, &key).await?;
+    let FindQuery { consistency: wanted } =
+        if request.query_string().is_empty() { FindQuery::default() } else { query(&request)? };
+    let found = match consistency(wanted.as_deref())? {
+        Consistency::Strict => state.records.find(&collection, &key).await?,
+        Consistency::Eventual => Box::pin(state.records.find_eventually(&collection, &key)).await?,
+    };
     if is_known(&request, found.record.version) {
         let mut response = HttpResponse::NotModified().finish();
         tag(&mut response, found.record.version);
@@ -242,6 +265,7 @@ pub(super) async fn find(
 )]
 pub(super) async fn put(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     KeyPath(key): KeyPath,
     request: HttpRequest,
@@ -249,6 +273,7 @@ pub(super) async fn put(
 ) -> Result<HttpResponse, Problem> {
     let condition = condition(&request)?;
     let collection = state.records.collection(&name).await?;
+    caller.may_reach(&state, &collection, &key).await?;
     let stored = state.records.put(&collection, &key, document(&body)?, condition).await;
     stored_answer(name, stored.map_err(|error| refused(error, condition))?)
 }
@@ -277,6 +302,7 @@ pub(super) async fn put(
 )]
 pub(super) async fn patch(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     KeyPath(key): KeyPath,
     request: HttpRequest,
@@ -284,6 +310,7 @@ pub(super) async fn patch(
 ) -> Result<HttpResponse, Problem> {
     let condition = condition(&request)?;
     let collection = state.records.collection(&name).await?;
+    caller.may_reach(&state, &collection, &key).await?;
     let found = state.records.patch(&collection, &key, &document(&body)?, condition).await;
     found_answer(name, found.map_err(|error| refused(error, condition))?)
 }
@@ -304,12 +331,14 @@ pub(super) async fn patch(
 )]
 pub(super) async fn delete(
     state: Data<AppState>,
+    caller: Caller,
     CollectionPath(name): CollectionPath,
     KeyPath(key): KeyPath,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let condition = condition(&request)?;
     let collection = state.records.collection(&name).await?;
+    caller.may_reach(&state, &collection, &key).await?;
     let deleted = state.records.delete(&collection, &key, condition).await;
     let shard = deleted.map_err(|error| refused(error, condition))?;
     let message = format!("Document deleted from shard {shard}");

@@ -11,10 +11,11 @@ use serde::Serialize;
 use tokio_util::io::StreamReader;
 use utoipa::ToSchema;
 
+use super::access::Caller;
 use super::body::encoding;
 use super::bulk::{RejectedRecord, STALL, io_error};
 use super::{AppState, Code, Problem, answer};
-use crate::records::{Collection, LoadedRecords, MAX_DOCUMENT_BYTES, RecordError, RecordLoad};
+use crate::records::{Collection, Document, LoadedRecords, MAX_DOCUMENT_BYTES, RecordError, RecordLoad};
 use crate::shard::ShardError;
 use crate::wire::{Body, BodyFault, FieldFault, LineSplitter};
 
@@ -61,17 +62,19 @@ enum Stop {
 /// Stores the documents of the body as they come. A bad one is rejected, the others are stored.
 pub(super) async fn load(
     state: &AppState,
+    caller: Caller,
     collection: Arc<Collection>,
     request: &HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
+    let only = caller.documents_of(&collection)?.map(|_| (caller, Arc::clone(&collection)));
     let _permit = state.bulk_permits.try_acquire().map_err(|_| {
         Problem::new(Code::TooManyLoads, "as many bulk loads as this process takes are running; try again")
     })?;
     let encoding = encoding(request.headers())?;
     let bytes = StreamReader::new(body.map(|chunk| chunk.map_err(io_error)));
     let mut load = RecordLoad::start(Arc::clone(&state.records), collection);
-    let stop = read(Body::new(bytes, encoding), &mut load).await.err();
+    let stop = read(Body::new(bytes, encoding), only, &mut load).await.err();
     let (loaded, stored) = load.finish().await;
     let stop = stored.err().map(Stop::Shard).or(stop);
     let LoadedRecords { stored, replaced, rejected, distribution, rejections } = loaded;
@@ -95,7 +98,16 @@ pub(super) async fn load(
     answer::json(StatusCode::OK, &body, 4096)
 }
 
-async fn read<R: tokio::io::AsyncRead + Unpin>(mut body: Body<R>, load: &mut RecordLoad) -> Result<(), Stop> {
+/// Reads the body to its end. With `only`, documents that are not the caller's are rejected.
+async fn read<R: tokio::io::AsyncRead + Unpin>(
+    mut body: Body<R>,
+    only: Option<(Caller, Arc<Collection>)>,
+    load: &mut RecordLoad,
+) -> Result<(), Stop> {
+    let is_foreign = |text: &[u8]| match (&only, Document::read(text)) {
+        (Some((caller, collection)), Ok(document)) => caller.may_create(collection, &document).is_err(),
+        _ => false, // what is no document is not stored
+    };
     let mut lines = LineSplitter::new(MAX_DOCUMENT_BYTES);
     let mut pieces: Vec<(u64, Option<Vec<u8>>)> = Vec::new();
     loop {
@@ -110,6 +122,9 @@ async fn read<R: tokio::io::AsyncRead + Unpin>(mut body: Body<R>, load: &mut Rec
             match text {
                 None => load.reject(line, RecordError::TooLarge),
                 Some(text) if text.iter().all(u8::is_ascii_whitespace) => {}
+                Some(text) if only.is_some() && is_foreign(&text) => {
+                    load.reject(line, FieldFault::new("user_id", "must be the token's own user").into());
+                }
                 Some(text) => load.push(line, &text).await.map_err(Stop::Shard)?,
             }
         }

@@ -1,67 +1,81 @@
-//! Every path of the API, what it takes, and what the others get.
+//! Every path of the API, what it takes and of whom, and what the others get.
+
+use std::rc::Rc;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::Method;
-use actix_web::http::header::HeaderValue;
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, guard, web};
 
+use super::access::Access::{self, Needs, Open, Own};
+use super::access::In;
 use super::counts::Route;
+use super::sign_in::{Guard, SignIn};
 use super::{
     Code, Problem, admin, bulk, collections, data, docs, files, health, key_value, metrics, records, stats, store,
 };
+use crate::auth::Scope::{Admin, Service};
 
-/// The one table of routes. A path that is not in it is answered 404, a method that its path does not take 405.
+/// The one table of routes, and of who may call each. A path that is not in it is answered 404, a method that its path does not take 405.
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         // Looked through from the top for each request: first what is asked for most.
-        Endpoint::at("/").get(health::service),
-        Endpoint::at("/ingest").on(Method::POST, files::ingest),
-        Endpoint::at("/query/{user_id}").get(files::list),
-        Endpoint::at("/read/{key:.*}").get(key_value::read),
-        Endpoint::at("/write").on(Method::POST, key_value::write),
+        Endpoint::at("/").get(Open, health::service),
+        Endpoint::at("/ingest").on(Own(In::Body), Method::POST, files::ingest),
+        Endpoint::at("/query/{user_id}").get(Own(In::Path("user_id")), files::list),
+        Endpoint::at("/read/{key:.*}").get(Needs(Service), key_value::read),
+        Endpoint::at("/write").on(Needs(Service), Method::POST, key_value::write),
         Endpoint::at("/files/{file_id}")
-            .get(files::find)
-            .on(Method::PATCH, files::change)
-            .on(Method::DELETE, files::delete),
-        Endpoint::at("/data/{id}").get(data::find),
+            .get(Own(In::File), files::find)
+            .on(Own(In::File), Method::PATCH, files::change)
+            .on(Own(In::File), Method::DELETE, files::delete),
+        Endpoint::at("/data/{id}").get(Needs(Service), data::find),
         Endpoint::at("/records/{collection}/{key:.*}")
-            .get(records::find)
-            .on(Method::PUT, records::put)
-            .on(Method::PATCH, records::patch)
-            .on(Method::DELETE, records::delete),
+            .get(Own(In::Documents), records::find)
+            .on(Own(In::Documents), Method::PUT, records::put)
+            .on(Own(In::Documents), Method::PATCH, records::patch)
+            .on(Own(In::Documents), Method::DELETE, records::delete),
         // The rest, by what they are about.
-        Endpoint::at("/health").get(health::health),
-        Endpoint::at("/health/live").get(health::live),
-        Endpoint::at("/health/ready").get(health::ready),
-        Endpoint::at("/metrics").get(metrics::metrics),
-        Endpoint::at("/ingest/bulk").on(Method::POST, bulk::load),
-        Endpoint::at("/stats").get(stats::stats),
-        Endpoint::at("/collections").get(collections::list),
-        Endpoint::at("/collections/{collection}").get(collections::find).on(Method::PUT, collections::declare),
-        Endpoint::at("/records/{collection}").get(records::list).on(Method::POST, records::create),
-        Endpoint::at("/store").on(Method::POST, store::put),
-        Endpoint::at("/store/{userId}").get(store::find),
-        Endpoint::at("/shards").get(store::shards),
-        Endpoint::at("/data").get(data::list).on(Method::POST, data::create),
-        Endpoint::at("/admin/shards").on(Method::POST, admin::grow),
-        Endpoint::at("/admin/moves").get(admin::list).on(Method::POST, admin::begin),
-        Endpoint::at("/admin/moves/{id}").get(admin::find),
-        Endpoint::at("/admin/moves/{id}/cancel").on(Method::POST, admin::cancel),
-        Endpoint::at("/admin/moves/{id}/rollback").on(Method::POST, admin::roll_back),
-        Endpoint::at("/admin/moves/{id}/finish").on(Method::POST, admin::finish),
-        Endpoint::at("/admin/drain").on(Method::POST, admin::drain),
-        Endpoint::at("/admin/rebalance").on(Method::POST, admin::rebalance),
-        Endpoint::at("/admin/analysis").get(admin::analysis),
-        Endpoint::at("/openapi.json").get(docs::description),
-        Endpoint::at("/docs").get(docs::page_redirect),
-        Endpoint::at("/docs/{file:.*}").get(docs::page),
+        Endpoint::at("/health").get(Open, health::health),
+        Endpoint::at("/health/live").get(Open, health::live),
+        Endpoint::at("/health/ready").get(Open, health::ready),
+        Endpoint::at("/metrics").get(Open, metrics::metrics),
+        Endpoint::at("/ingest/bulk").on(Own(In::Rows), Method::POST, bulk::load),
+        Endpoint::at("/stats").get(Needs(Service), stats::stats),
+        Endpoint::at("/collections").get(Needs(Service), collections::list),
+        Endpoint::at("/collections/{collection}").get(Needs(Service), collections::find).on(
+            Needs(Admin),
+            Method::PUT,
+            collections::declare,
+        ),
+        Endpoint::at("/records/{collection}").get(Own(In::Documents), records::list).on(
+            Own(In::Documents),
+            Method::POST,
+            records::create,
+        ),
+        Endpoint::at("/store").on(Own(In::Body), Method::POST, store::put),
+        Endpoint::at("/store/{userId}").get(Own(In::Path("userId")), store::find),
+        Endpoint::at("/shards").get(Needs(Admin), store::shards),
+        Endpoint::at("/data").get(Needs(Service), data::list).on(Needs(Service), Method::POST, data::create),
+        Endpoint::at("/admin/shards").on(Needs(Admin), Method::POST, admin::grow),
+        Endpoint::at("/admin/moves").get(Needs(Admin), admin::list).on(Needs(Admin), Method::POST, admin::begin),
+        Endpoint::at("/admin/moves/{id}").get(Needs(Admin), admin::find),
+        Endpoint::at("/admin/moves/{id}/cancel").on(Needs(Admin), Method::POST, admin::cancel),
+        Endpoint::at("/admin/moves/{id}/rollback").on(Needs(Admin), Method::POST, admin::roll_back),
+        Endpoint::at("/admin/moves/{id}/finish").on(Needs(Admin), Method::POST, admin::finish),
+        Endpoint::at("/admin/drain").on(Needs(Admin), Method::POST, admin::drain),
+        Endpoint::at("/admin/rebalance").on(Needs(Admin), Method::POST, admin::rebalance),
+        Endpoint::at("/admin/analysis").get(Needs(Admin), admin::analysis),
+        Endpoint::at("/openapi.json").get(Open, docs::description),
+        Endpoint::at("/docs").get(Open, docs::page_redirect),
+        Endpoint::at("/docs/{file:.*}").get(Open, docs::page),
     ]
 }
 
-/// Puts the table in place.
-pub(super) fn configure(config: &mut web::ServiceConfig) {
+/// Puts the table in place; with sign-in, a guard before every route that is not open.
+pub(super) fn configure(config: &mut web::ServiceConfig, sign_in: Option<&Rc<SignIn>>) {
     for (number, endpoint) in endpoints().into_iter().enumerate() {
-        config.service(endpoint.into_service(Route(number)));
+        config.service(endpoint.into_service(Route(number), sign_in));
     }
     config.default_service(web::to(unknown_path));
 }
@@ -74,36 +88,42 @@ async fn unknown_path() -> Result<HttpResponse, Problem> {
 pub(super) struct Endpoint {
     /// As it is documented: without the patterns of its parts.
     path: String,
-    methods: Vec<Method>,
+    calls: Vec<Call>,
     resource: Resource,
+}
+
+/// A method of a path.
+struct Call {
+    access: Access,
+    method: Method,
+    handler: actix_web::Route,
 }
 
 impl Endpoint {
     fn at(path: &'static str) -> Self {
-        Self { path: path.replace(":.*", ""), methods: Vec::new(), resource: web::resource(path) }
+        Self { path: path.replace(":.*", ""), calls: Vec::new(), resource: web::resource(path) }
     }
 
     /// `GET`, and `HEAD` by the same handler: the server leaves out the body.
-    fn get<H, A>(mut self, handler: H) -> Self
+    fn get<H, A>(mut self, access: Access, handler: H) -> Self
     where
         H: Handler<A>,
         A: FromRequest + 'static,
         H::Output: Responder + 'static,
     {
         let guard = guard::Any(guard::Get()).or(guard::Head());
-        self.resource = self.resource.route(web::route().guard(guard).to(handler));
-        self.methods.push(Method::GET);
+        self.calls.push(Call { access, method: Method::GET, handler: web::route().guard(guard).to(handler) });
         self
     }
 
-    fn on<H, A>(mut self, method: Method, handler: H) -> Self
+    fn on<H, A>(mut self, access: Access, method: Method, handler: H) -> Self
     where
         H: Handler<A>,
         A: FromRequest + 'static,
         H::Output: Responder + 'static,
     {
-        self.resource = self.resource.route(web::method(method.clone()).to(handler));
-        self.methods.push(method);
+        let handler = web::method(method.clone()).to(handler);
+        self.calls.push(Call { access, method, handler });
         self
     }
 
@@ -111,13 +131,13 @@ impl Endpoint {
         &self.path
     }
 
-    #[cfg(test)]
-    pub(super) fn methods(&self) -> impl Iterator<Item = &Method> {
-        self.methods.iter()
+    /// The methods that the path takes, and who may use each.
+    pub(super) fn methods(&self) -> impl Iterator<Item = (&Method, Access)> {
+        self.calls.iter().map(|call| (&call.method, call.access))
     }
 
-    fn into_service(self, route: Route) -> impl HttpServiceFactory + 'static {
-        let mut methods: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
+    fn into_service(mut self, route: Route, sign_in: Option<&Rc<SignIn>>) -> impl HttpServiceFactory + 'static {
+        let mut methods: Vec<&str> = self.calls.iter().map(|call| call.method.as_str()).collect();
         if methods.contains(&"GET") {
             methods.push("HEAD");
         }
@@ -125,8 +145,14 @@ impl Endpoint {
         let detail = format!("{} takes {text}", self.path);
         // Methods are letters, always fit for a header.
         let allow = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
+        for Call { access, handler, .. } in self.calls {
+            self.resource = self.resource.route(match (sign_in, access) {
+                (None, _) | (_, Open) => handler,
+                (Some(sign_in), access) => handler.wrap(Guard::new(Rc::clone(sign_in), access)),
+            });
+        }
         self.resource.app_data(route).default_service(web::to(move || {
-            let problem = Problem::new(Code::MethodNotAllowed, detail.clone()).allow(allow.clone());
+            let problem = Problem::new(Code::MethodNotAllowed, detail.clone()).header(ALLOW, allow.clone());
             async move { Err::<HttpResponse, _>(problem) }
         }))
     }

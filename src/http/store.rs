@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::access::Caller;
 use super::body::{JsonBody, MAX_DOCUMENT_BODY};
 use super::docs::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use super::extract::{query, query_number};
@@ -62,8 +63,13 @@ struct ShardContent {
     post, path = "/store", tag = "simple calls", request_body = UserValue,
     responses((status = 200, description = "The value is stored", body = StoreAnswer), RequestProblems, BodyProblems, ShardProblems)
 )]
-pub(super) async fn put(state: Data<AppState>, body: JsonBody<MAX_DOCUMENT_BODY>) -> Result<HttpResponse, Problem> {
+pub(super) async fn put(
+    state: Data<AppState>,
+    caller: Caller,
+    body: JsonBody<MAX_DOCUMENT_BODY>,
+) -> Result<HttpResponse, Problem> {
     let value: UserValue = body.parse()?;
+    caller.reaches(value.user_id, "userId")?;
     let key = value.user_id.to_string();
     // Written anew, so that only these two are stored, in this order.
     let text = serde_json::value::to_raw_value(&value)

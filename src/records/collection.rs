@@ -254,6 +254,15 @@ impl Collection {
         }
     }
 
+    /// The shard key that a document names in the collection's field, as it is stored; `None` if there is none.
+    ///
+    /// # Errors
+    /// If it is not what the collection's keys are.
+    pub fn shard_key_of(&self, document: &Document) -> Result<Option<Box<str>>, FieldFault> {
+        let Some(field) = &self.shard_key else { return Ok(None) };
+        Ok(self.key_in(document, field)?.map(|place| place.key))
+    }
+
     fn key_in(&self, document: &Document, field: &str) -> Result<Option<Place>, FieldFault> {
         let Some(value) = document.member(field)? else { return Ok(None) };
         let wrong = |reason: &str| FieldFault::new(field.to_owned(), reason.to_owned());

@@ -110,7 +110,7 @@ async fn files_that_are_asked_for_together_are_found_each() {
     let stored = store(&files, 0..40).await;
     // Each id twice, and between them ids that are nobody's.
     let ids: Vec<_> = stored.iter().flat_map(|&(_, id)| [id, unknown(id), id]).collect();
-    let found = join_all(ids.iter().map(|id| files.find(*id))).await;
+    let found = join_all(ids.iter().map(|id| files.find(*id, None))).await;
     for (asked, answers) in stored.iter().zip(found.chunks(3)) {
         for answer in [&answers[0], &answers[2]] {
             let (shard, file) = answer.as_ref().unwrap();
@@ -120,7 +120,7 @@ async fn files_that_are_asked_for_together_are_found_each() {
         }
         assert!(matches!(&answers[1], Err(FileError::NotFound(id)) if *id == unknown(asked.1)));
     }
-    let alone = files.find(stored[3].1).await.unwrap();
+    let alone = files.find(stored[3].1, None).await.unwrap();
     assert_eq!(alone.1, found[9].as_ref().unwrap().1, "read alone or with others");
 }
 
@@ -155,7 +155,8 @@ async fn reads_of_a_slot_on_its_way_wait_for_it_and_the_others_do_not() {
         let (files, done) = (Arc::clone(&files), Arc::clone(&done));
         async move {
             let user_id = UserId::new(user).unwrap();
-            let (found, page) = tokio::join!(files.find(id), files.list(user_id, PageSize::new(5).unwrap(), None));
+            let (found, page) =
+                tokio::join!(files.find(id, None), files.list(user_id, PageSize::new(5).unwrap(), None));
             let ((shard, file), (there, page)) = (found.unwrap(), page.unwrap());
             done.lock().unwrap().push(user);
             assert_eq!((file.user_id, &page.files[..]), (user, std::slice::from_ref(&file)));

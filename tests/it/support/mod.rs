@@ -13,3 +13,4 @@ pub mod prometheus;
 pub mod proxy;
 pub mod race;
 pub mod servers;
+pub mod tokens;

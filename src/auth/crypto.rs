@@ -1,0 +1,101 @@
+//! Signatures by ring, which TLS uses already, as the crate for JWT wants them.
+//!
+//! An algorithm is checked only with a key of its own family; all others are refused here, whatever a token says.
+
+use std::sync::Once;
+
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
+use jsonwebtoken::errors::{Error, ErrorKind};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey};
+use ring::hmac;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+};
+
+static PROVIDER: CryptoProvider = CryptoProvider {
+    signer_factory: signer,
+    verifier_factory: verifier,
+    // For making JWKs out of keys, which nobody does here.
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+/// Makes this the process's provider; once is enough.
+pub(super) fn install() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = PROVIDER.install_default(); // fails only if it is there already
+    });
+}
+
+fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
+    if key.family() != algorithm.family() {
+        return Err(ErrorKind::InvalidAlgorithm.into());
+    }
+    let check = match (algorithm, key.kind()) {
+        (Algorithm::HS256, DecodingKeyKind::SecretOrDer(secret)) => Check::Hmac(hmac_key(secret)),
+        (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
+            Check::Rsa(RsaPublicKeyComponents { n: n.clone(), e: e.clone() })
+        }
+        (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => {
+            Check::Key(UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point.clone()))
+        }
+        (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(point)) => {
+            Check::Key(UnparsedPublicKey::new(&ED25519, point.clone()))
+        }
+        _ => return Err(ErrorKind::InvalidAlgorithm.into()),
+    };
+    Ok(Box::new(Verifying { algorithm: *algorithm, check }))
+}
+
+fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
+    match (algorithm, key.family()) {
+        (Algorithm::HS256, AlgorithmFamily::Hmac) => Ok(Box::new(Signing(hmac_key(key.as_bytes())))),
+        _ => Err(ErrorKind::InvalidAlgorithm.into()),
+    }
+}
+
+fn hmac_key(secret: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, secret)
+}
+
+enum Check {
+    Hmac(hmac::Key),
+    Rsa(RsaPublicKeyComponents<Vec<u8>>),
+    Key(UnparsedPublicKey<Vec<u8>>),
+}
+
+struct Verifying {
+    algorithm: Algorithm,
+    check: Check,
+}
+
+impl signature::Verifier<Vec<u8>> for Verifying {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        let checked = match &self.check {
+            Check::Hmac(key) => hmac::verify(key, message, signature),
+            Check::Rsa(key) => key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature),
+            Check::Key(key) => key.verify(message, signature),
+        };
+        checked.map_err(|_| signature::Error::new())
+    }
+}
+
+impl JwtVerifier for Verifying {
+    fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+}
+
+struct Signing(hmac::Key);
+
+impl signature::Signer<Vec<u8>> for Signing {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(hmac::sign(&self.0, message).as_ref().to_vec())
+    }
+}
+
+impl JwtSigner for Signing {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}

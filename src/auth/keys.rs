@@ -1,0 +1,141 @@
+//! Keys that signatures are checked with. A key's type decides the algorithm; a token has no say in it.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{AuthError, Secret};
+
+/// The most keys that are taken of a provider.
+const MAX_KEYS: usize = 64;
+
+/// A key and the one algorithm that it is for.
+#[derive(Clone)]
+pub(super) struct Key {
+    id: Option<String>,
+    pub(super) algorithm: Algorithm,
+    pub(super) key: DecodingKey,
+    /// What tells it from others.
+    material: Vec<u8>,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && self.algorithm == other.algorithm && self.material == other.material
+    }
+}
+
+/// The keys in force.
+#[derive(Clone, Default, PartialEq)]
+pub(super) struct KeySet {
+    keys: Vec<Key>,
+    /// A secret has no id: what a token says about its key does not matter.
+    is_secret: bool,
+}
+
+/// A key of a JSON Web Key Set (RFC 7517), as far as it matters here.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    crv: Option<String>,
+    alg: Option<String>,
+    #[serde(rename = "use")]
+    purpose: Option<String>,
+    kid: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
+impl KeySet {
+    /// The one key that a shared secret is.
+    pub(super) fn of_secret(secret: &Secret) -> Self {
+        let key = DecodingKey::from_secret(secret.bytes());
+        let key = Key { id: None, algorithm: Algorithm::HS256, key, material: secret.bytes().to_vec() };
+        Self { keys: vec![key], is_secret: true }
+    }
+
+    /// The public keys of a provider's document that sign by an algorithm that is taken here; the others, and secrets,
+    /// are left out. `None` if none is left.
+    pub(super) fn of_document(document: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Document {
+            keys: Vec<Value>,
+        }
+        let Document { keys } = serde_json::from_slice(document).ok()?;
+        let keys = keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
+        let mut set = Self::default();
+        for key in keys.filter_map(|jwk: Jwk| jwk.key()).take(MAX_KEYS) {
+            // One that is listed twice is no choice between two.
+            if !set.keys.contains(&key) {
+                set.keys.push(key);
+            }
+        }
+        (!set.keys.is_empty()).then_some(set)
+    }
+
+    /// The key that a token's header names, or the only one of its algorithm if it names none.
+    ///
+    /// # Errors
+    /// `UnknownKey`; `Invalid` if the key is there and is for another algorithm.
+    pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<&Key, AuthError> {
+        let mut named =
+            self.keys.iter().filter(|key| self.is_secret || id.is_none() || key.id.as_deref() == id).peekable();
+        if named.peek().is_none() {
+            return Err(AuthError::UnknownKey);
+        }
+        let mut fitting = named.filter(|key| key.algorithm == algorithm);
+        match (fitting.next(), fitting.next()) {
+            (Some(key), None) => Ok(key),
+            // Without an id there must be no choice.
+            (Some(_), Some(_)) => Err(AuthError::UnknownKey),
+            (None, _) => Err(AuthError::Invalid),
+        }
+    }
+}
+
+impl Jwk {
+    fn key(self) -> Option<Key> {
+        if self.purpose.as_deref().is_some_and(|purpose| purpose != "sig") {
+            return None;
+        }
+        let (name, algorithm, key, material) = match (self.kty.as_str(), self.crv.as_deref()) {
+            ("RSA", _) => {
+                let (n, e) = (number(self.n.as_deref()?)?, number(self.e.as_deref()?)?);
+                let key = DecodingKey::from_rsa_raw_components(&n, &e);
+                ("RS256", Algorithm::RS256, key, [n, e].concat())
+            }
+            ("EC", Some("P-256")) => {
+                let (x, y) = (coordinate(self.x.as_deref()?)?, coordinate(self.y.as_deref()?)?);
+                let point = [&[4], x.as_slice(), y.as_slice()].concat();
+                ("ES256", Algorithm::ES256, DecodingKey::from_ec_der(&point), point)
+            }
+            ("OKP", Some("Ed25519")) => {
+                let point = URL_SAFE_NO_PAD.decode(self.x?).ok().filter(|point| point.len() == 32)?;
+                ("EdDSA", Algorithm::EdDSA, DecodingKey::from_ed_der(&point), point)
+            }
+            _ => return None,
+        };
+        if self.alg.as_deref().is_some_and(|alg| alg != name) {
+            return None;
+        }
+        Some(Key { id: self.kid, algorithm, key, material })
+    }
+}
+
+/// A number without zeros in front, which some providers write and ring does not take.
+fn number(text: &str) -> Option<Vec<u8>> {
+    let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()?;
+    let first = bytes.iter().position(|byte| *byte != 0)?;
+    bytes.get(first..).map(<[u8]>::to_vec)
+}
+
+/// A coordinate of P-256: 32 bytes.
+fn coordinate(text: &str) -> Option<Vec<u8>> {
+    let number = number(text)?;
+    let missing = 32_usize.checked_sub(number.len())?;
+    Some([vec![0; missing], number].concat())
+}

@@ -1,0 +1,27 @@
+//! Who calls: bearer tokens (JWT), the keys they are checked with, and what their callers may do.
+//!
+//! ```text
+//! settings → Verifier ── keys of a secret, or of a provider (fetched by one task) ── crypto (ring)
+//!               └─ claims → Principal          Remembered: what a worker has verified before
+//! ```
+//!
+//! Knows no HTTP server: which route needs what stands in `http`.
+
+mod claims;
+mod crypto;
+mod error;
+mod keys;
+mod mint;
+mod principal;
+mod provider;
+mod remembered;
+mod settings;
+mod verifier;
+
+pub use error::AuthError;
+pub use mint::mint;
+pub use principal::{Principal, Scope};
+pub use provider::Provider;
+pub use remembered::Remembered;
+pub use settings::{AuthSettings, KeySource, ProviderUrl, Secret};
+pub use verifier::{Verified, Verifier, unix_now};

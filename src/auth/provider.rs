@@ -1,0 +1,227 @@
+//! A provider's keys: fetched by one task for all who wait, and kept while the provider cannot be reached.
+//!
+//! They are fetched at the start, then every few minutes, and when a token names a key that is not known: at once for the
+//! first few such tokens, then at most once in a while, whatever tokens come in. Keys that the provider withdrew are
+//! forgotten at the next fetch, and with them the tokens that they signed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::keys::KeySet;
+use super::{AuthError, KeySource};
+
+/// One fetch, with discovery.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request waits for a fetch.
+const WAIT: Duration = Duration::from_secs(6);
+/// Between two fetches while all is well.
+const REFRESH: Duration = Duration::from_secs(300);
+/// Between two fetches after one that failed; doubled each time, up to the second.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How many fetches tokens with unknown keys can cause in a row, and after how long there is one more.
+const BURST: u32 = 4;
+const REFILL: Duration = Duration::from_secs(15);
+/// The longest document that is read, in bytes.
+const MAX_DOCUMENT: usize = 512 * 1024;
+
+/// What is known of the keys.
+#[derive(Clone, Default)]
+pub(super) struct Known {
+    pub(super) keys: Arc<KeySet>,
+    /// Changes with the keys.
+    pub(super) epoch: u64,
+    /// Fetches that have ended.
+    fetches: u64,
+    /// The last one brought nothing.
+    failed: bool,
+    /// One is under way.
+    fetching: bool,
+    /// Before then no token causes another one.
+    next: Option<Instant>,
+}
+
+/// A sign-in provider.
+pub struct Provider {
+    source: KeySource,
+    client: reqwest::Client,
+    known: watch::Sender<Known>,
+    /// That of `known`, for every request to read.
+    epoch: AtomicU64,
+    wish: Notify,
+}
+
+impl Provider {
+    pub(super) fn new(source: KeySource) -> Result<Self, String> {
+        let client = reqwest::Client::builder()
+            .timeout(FETCH_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("shardrive/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| format!("no HTTP client: {error}"))?;
+        Ok(Self {
+            source,
+            client,
+            known: watch::Sender::new(Known::default()),
+            epoch: AtomicU64::new(0),
+            wish: Notify::new(),
+        })
+    }
+
+    pub(super) fn known(&self) -> Known {
+        self.known.borrow().clone()
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The keys after another fetch, which all who ask meanwhile share.
+    ///
+    /// # Errors
+    /// `UnknownKey` if the provider was asked a moment ago; `Unavailable` if it does not answer.
+    pub(super) async fn ask_again(&self, before: &Known) -> Result<Known, AuthError> {
+        let mut news = self.known.subscribe();
+        {
+            let known = news.borrow_and_update();
+            if known.fetches > before.fetches {
+                return Ok(known.clone());
+            }
+            if !known.fetching {
+                if known.next.is_some_and(|next| Instant::now() < next) {
+                    return Err(if known.failed { AuthError::Unavailable } else { AuthError::UnknownKey });
+                }
+                self.wish.notify_one();
+            }
+        }
+        let fetched = timeout(WAIT, news.wait_for(|known| known.fetches > before.fetches)).await;
+        let known = fetched.ok().and_then(Result::ok).map(|known| known.clone()).ok_or(AuthError::Unavailable)?;
+        if known.failed { Err(AuthError::Unavailable) } else { Ok(known) }
+    }
+
+    /// Keeps the keys up to date until the service stops.
+    pub async fn keep(self: Arc<Self>, stopping: CancellationToken) {
+        stopping.run_until_cancelled(self.keep_on()).await;
+    }
+
+    async fn keep_on(&self) {
+        let mut credit = Credit { left: BURST, since: Instant::now() };
+        let mut retry = RETRY.0;
+        loop {
+            self.known.send_modify(|known| known.fetching = true);
+            let fetched = self.fetch().await;
+            let failed = fetched.is_err();
+            match &fetched {
+                Ok(_) if self.known.borrow().failed => log::info!("the sign-in provider answers again"),
+                Err(why) if !self.known.borrow().failed => {
+                    log::warn!("the sign-in provider's keys cannot be had: {why}; those known so far stay in force");
+                }
+                _ => {}
+            }
+            self.known.send_modify(|known| {
+                if let Ok(keys) = fetched
+                    && keys != *known.keys
+                {
+                    known.keys = Arc::new(keys);
+                    known.epoch += 1;
+                    self.epoch.store(known.epoch, Ordering::Release);
+                }
+                known.fetches += 1;
+                known.failed = failed;
+                known.fetching = false;
+                known.next = credit.next();
+            });
+            let pause = if failed { retry } else { REFRESH };
+            retry = if failed { (retry * 2).min(RETRY.1) } else { RETRY.0 };
+            if timeout(pause, self.wish.notified()).await.is_ok() {
+                credit.take();
+            }
+        }
+    }
+
+    async fn fetch(&self) -> Result<KeySet, String> {
+        let url = match &self.source {
+            KeySource::Secret(_) => return Err("a secret has no provider".to_owned()),
+            KeySource::Jwks(url, _) => url.url().clone(),
+            KeySource::Issuer(issuer) => self.discover(issuer.as_str()).await?,
+        };
+        let document = self.get(url).await?;
+        KeySet::of_document(&document).ok_or_else(|| "its document holds no key that can be used".to_owned())
+    }
+
+    /// The URL of the keys, by the provider's discovery document (`OpenID` Connect Discovery 1.0, section 4).
+    async fn discover(&self, issuer: &str) -> Result<reqwest::Url, String> {
+        #[derive(Deserialize)]
+        struct Document {
+            issuer: String,
+            jwks_uri: String,
+        }
+        let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        let url = url.parse::<reqwest::Url>().map_err(|_| "its issuer is no URL".to_owned())?;
+        let is_https = url.scheme() == "https";
+        let document = self.get(url).await?;
+        let document: Document = serde_json::from_slice(&document)
+            .map_err(|_| "its discovery document names no issuer and jwks_uri".to_owned())?;
+        if document.issuer != issuer {
+            return Err("its discovery document names another issuer than AUTH_ISSUER, letter by letter".to_owned());
+        }
+        let keys: reqwest::Url = document.jwks_uri.parse().map_err(|_| "its jwks_uri is no URL".to_owned())?;
+        match keys.scheme() {
+            "https" => Ok(keys),
+            "http" if !is_https => Ok(keys),
+            _ => Err("its jwks_uri must be https, as its issuer is".to_owned()),
+        }
+    }
+
+    async fn get(&self, url: reqwest::Url) -> Result<Vec<u8>, String> {
+        // Without the URL, which the settings show.
+        let failed = |error: reqwest::Error| error.without_url().to_string();
+        let mut answer = self.client.get(url).send().await.map_err(failed)?;
+        if answer.status() != reqwest::StatusCode::OK {
+            return Err(format!("it answers {}", answer.status()));
+        }
+        let mut document = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+            document.extend_from_slice(&chunk);
+            if document.len() > MAX_DOCUMENT {
+                return Err("its answer is too long".to_owned());
+            }
+        }
+        Ok(document)
+    }
+}
+
+/// How many fetches tokens may still cause.
+struct Credit {
+    left: u32,
+    /// When the last whole one was added.
+    since: Instant,
+}
+
+impl Credit {
+    fn take(&mut self) {
+        self.refill();
+        self.left = self.left.saturating_sub(1);
+    }
+
+    /// When the next one may be caused; `None` for at once.
+    fn next(&mut self) -> Option<Instant> {
+        self.refill();
+        (self.left == 0).then(|| self.since + REFILL)
+    }
+
+    fn refill(&mut self) {
+        while self.left < BURST && self.since.elapsed() >= REFILL {
+            self.left += 1;
+            self.since += REFILL;
+        }
+        if self.left == BURST {
+            self.since = Instant::now();
+        }
+    }
+}

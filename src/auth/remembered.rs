@@ -1,0 +1,104 @@
+//! Tokens that were verified before: each worker remembers its own, so that no lock is shared.
+
+use std::collections::HashMap;
+
+use ring::digest::{SHA256, digest};
+
+use super::{Principal, Verified};
+
+/// The hash of a token. A secure one, as whoever finds a second token with the hash of another is taken for its owner.
+type Hash = [u8; 32];
+
+/// Verified tokens, until they expire or the keys change. Bounded: of more, those go that were not seen for longest.
+pub struct Remembered {
+    /// Those seen since the last turn, and those seen in the turn before.
+    young: HashMap<Hash, Verified>,
+    old: HashMap<Hash, Verified>,
+    capacity: usize,
+    /// The state of the keys that they were verified with.
+    epoch: u64,
+}
+
+impl Remembered {
+    /// Room for this many tokens, and at most twice as many.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), capacity, epoch: 0 }
+    }
+
+    /// The caller behind a token that was verified before with the keys of this epoch, unless it has expired by now.
+    pub fn find(&mut self, token: &str, now: u64, epoch: u64) -> Option<Principal> {
+        self.enter(epoch);
+        let hash = hash(token);
+        if let Some(found) = self.young.get(&hash) {
+            return (now < found.until).then_some(found.principal);
+        }
+        let found = self.old.remove(&hash).filter(|found| now < found.until)?;
+        self.insert(hash, found);
+        Some(found.principal)
+    }
+
+    /// Remembers a token that was verified with the keys of this epoch.
+    pub fn keep(&mut self, token: &str, verified: Verified) {
+        if verified.epoch >= self.epoch {
+            self.enter(verified.epoch);
+            self.insert(hash(token), verified);
+        }
+    }
+
+    fn enter(&mut self, epoch: u64) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.young.clear();
+            self.old.clear();
+        }
+    }
+
+    fn insert(&mut self, hash: Hash, verified: Verified) {
+        if self.young.len() >= self.capacity {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(hash, verified);
+    }
+}
+
+fn hash(token: &str) -> Hash {
+    let mut hash = Hash::default();
+    // The digest has as many bytes.
+    hash.iter_mut().zip(digest(&SHA256, token.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verified(user: i64, until: u64, epoch: u64) -> Verified {
+        Verified { principal: Principal::User(user), until, epoch }
+    }
+
+    #[test]
+    fn tokens_are_forgotten_at_their_end_and_when_keys_change() {
+        let mut remembered = Remembered::new(10);
+        remembered.keep("a", verified(1, 100, 0));
+        assert_eq!(remembered.find("a", 99, 0), Some(Principal::User(1)));
+        assert_eq!(remembered.find("a", 100, 0), None);
+        assert_eq!(remembered.find("b", 99, 0), None);
+        assert_eq!(remembered.find("a", 99, 1), None);
+        assert_eq!(remembered.find("a", 99, 1), None);
+        remembered.keep("a", verified(1, 100, 0)); // verified before the keys changed
+        assert_eq!(remembered.find("a", 99, 1), None);
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_and_those_in_use_stay() {
+        let mut remembered = Remembered::new(10);
+        remembered.keep("in use", verified(7, 100, 0));
+        for user in 0..1000 {
+            remembered.keep(&user.to_string(), verified(user, 100, 0));
+            assert_eq!(remembered.find("in use", 1, 0), Some(Principal::User(7)));
+            assert!(remembered.young.len() + remembered.old.len() <= 20);
+        }
+        assert_eq!(remembered.find("1", 1, 0), None);
+    }
+}

@@ -1,0 +1,156 @@
+//! Checks tokens: the signature first, then for whom, from whom and when, then what is granted.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::errors::{Error, ErrorKind};
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use serde_json::Value;
+
+use super::claims::{ClaimRules, Claims};
+use super::keys::KeySet;
+use super::provider::Provider;
+use super::{AuthError, AuthSettings, KeySource, Principal, crypto};
+
+/// The longest token that is looked at, in bytes.
+const MAX_TOKEN: usize = 8 * 1024;
+
+/// A token that counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// Whose it is.
+    pub principal: Principal,
+    /// When it ends, in seconds since 1970, with the clock skew.
+    pub until: u64,
+    /// The state of the keys that it was verified with.
+    pub epoch: u64,
+}
+
+enum Keys {
+    Fixed(Arc<KeySet>),
+    Provider(Arc<Provider>),
+}
+
+/// Checks tokens with the keys that the settings name.
+pub struct Verifier {
+    keys: Keys,
+    rules: Validation,
+    claims: ClaimRules,
+}
+
+impl Verifier {
+    /// A verifier; and, if its keys are a provider's, the provider, whose [`Provider::keep`] must run for as long.
+    ///
+    /// # Errors
+    /// If there can be no HTTP client.
+    pub fn new(settings: AuthSettings) -> Result<(Self, Option<Arc<Provider>>), String> {
+        crypto::install();
+        let leeway = settings.clock_skew.as_secs();
+        let mut rules = Validation { validate_nbf: true, leeway, ..Validation::default() };
+        let mut required = vec!["exp"];
+        match &settings.audience {
+            Some(audience) => {
+                required.push("aud");
+                rules.set_audience(&[audience]);
+            }
+            None => rules.validate_aud = false,
+        }
+        let issuer = match &settings.source {
+            KeySource::Secret(_) | KeySource::Jwks(_, None) => None,
+            KeySource::Issuer(issuer) => Some(issuer.as_str().to_owned()),
+            KeySource::Jwks(_, Some(issuer)) => Some(issuer.clone()),
+        };
+        if let Some(issuer) = issuer {
+            required.push("iss");
+            rules.set_issuer(&[issuer]);
+        }
+        rules.set_required_spec_claims(&required);
+        let (keys, provider) = match settings.source {
+            KeySource::Secret(secret) => (Keys::Fixed(Arc::new(KeySet::of_secret(&secret))), None),
+            source @ (KeySource::Issuer(_) | KeySource::Jwks(..)) => {
+                let provider = Arc::new(Provider::new(source)?);
+                (Keys::Provider(Arc::clone(&provider)), Some(provider))
+            }
+        };
+        let claims = ClaimRules { user: settings.user_claim, scopes: settings.scope_claim };
+        Ok((Self { keys, rules, claims }, provider))
+    }
+
+    /// Changes whenever the keys do: what was verified before does not count any more.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        match &self.keys {
+            Keys::Fixed(_) => 0,
+            Keys::Provider(provider) => provider.epoch(),
+        }
+    }
+
+    /// Checks a token, and asks the provider for its keys if the token's is not among those that are known. Cancel safe.
+    ///
+    /// # Errors
+    /// Why the token does not count.
+    pub async fn verify(&self, token: &str) -> Result<Verified, AuthError> {
+        let header = (token.len() <= MAX_TOKEN).then(|| decode_header(token).ok()).flatten();
+        // Nobody here knows an extension that a token insists on (RFC 7515, section 4.1.11).
+        let header = header.filter(|header| header.crit.is_none()).ok_or(AuthError::Malformed)?;
+        let id = header.kid.as_deref();
+        match &self.keys {
+            Keys::Fixed(keys) => self.check(token, keys, 0, id, header.alg),
+            Keys::Provider(provider) => {
+                let known = provider.known();
+                match self.check(token, &known.keys, known.epoch, id, header.alg) {
+                    Err(AuthError::UnknownKey) => {}
+                    checked => return checked,
+                }
+                let known = provider.ask_again(&known).await?;
+                self.check(token, &known.keys, known.epoch, id, header.alg)
+            }
+        }
+    }
+
+    fn check(
+        &self,
+        token: &str,
+        keys: &KeySet,
+        epoch: u64,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<Verified, AuthError> {
+        let key = keys.find(id, algorithm)?;
+        let mut rules = self.rules.clone();
+        rules.algorithms = vec![key.algorithm];
+        let claims: Claims = decode(token, &key.key, &rules).map_err(|error| why(&error))?.claims;
+        let end = claims.get("exp").and_then(seconds).ok_or(AuthError::Invalid)?;
+        let principal = self.claims.principal(&claims)?;
+        Ok(Verified { principal, until: end.saturating_add(rules.leeway), epoch })
+    }
+}
+
+/// Now, in seconds since 1970, as tokens count.
+#[must_use]
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A time as tokens write it; also `1.7e9`, which RFC 7519 allows.
+fn seconds(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| {
+        let whole = value.as_f64().filter(|seconds| (0.0..9e15).contains(seconds))?;
+        format!("{whole:.0}").parse().ok()
+    })
+}
+
+fn why(error: &Error) -> AuthError {
+    match error.kind() {
+        ErrorKind::ExpiredSignature => AuthError::Expired,
+        ErrorKind::ImmatureSignature => AuthError::NotYetValid,
+        ErrorKind::InvalidAudience => AuthError::WrongAudience,
+        ErrorKind::InvalidIssuer => AuthError::WrongIssuer,
+        ErrorKind::MissingRequiredClaim(claim) if claim == "aud" => AuthError::WrongAudience,
+        ErrorKind::MissingRequiredClaim(claim) if claim == "iss" => AuthError::WrongIssuer,
+        ErrorKind::InvalidToken | ErrorKind::Base64(_) | ErrorKind::Json(_) | ErrorKind::Utf8(_) => {
+            AuthError::Malformed
+        }
+        _ => AuthError::Invalid,
+    }
+}

@@ -1,0 +1,187 @@
+//! What a route needs of its caller, and how handlers ask whose data a caller reaches.
+
+use actix_web::dev::Payload;
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use futures_util::future::{Ready, ready};
+
+use super::{AppState, Code, Problem};
+use crate::auth::{Principal, Scope};
+use crate::files::UserId;
+use crate::records::{Collection, Document, KeyType, RecordsPerKey};
+
+/// The field of a collection's shard key that makes its documents belong to users.
+const USER_FIELD: &str = "user_id";
+
+/// Who may call a route, once sign-in is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Access {
+    /// Anybody, also without a token.
+    Open,
+    /// Callers of the scope `user` for what is their own; others for any user.
+    Own(In),
+    /// Callers with this scope.
+    Needs(Scope),
+}
+
+/// Where a request says whose data it is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum In {
+    /// In this part of the path: the guard looks at it.
+    Path(&'static str),
+    /// In a field of the body: the handler asks [`Caller::reaches`].
+    Body,
+    /// In each row of the body, or in the query of a listing; test files need `admin`.
+    Rows,
+    /// In the file that the path names: another user's file is as one that is not there.
+    File,
+    /// In the shard key of the document, if that is the user's number; other collections need `service`.
+    Documents,
+}
+
+impl Access {
+    /// The least scope that gets to the handler; `None` if none is needed.
+    pub(super) fn scope(self) -> Option<Scope> {
+        match self {
+            Self::Open => None,
+            Self::Own(_) => Some(Scope::User),
+            Self::Needs(scope) => Some(scope),
+        }
+    }
+
+    /// Lets a caller pass, as far as the path tells.
+    ///
+    /// # Errors
+    /// 403.
+    pub(super) fn admit(self, caller: Principal, request: &HttpRequest) -> Result<(), Problem> {
+        match self {
+            Self::Open | Self::Own(In::Body | In::Rows | In::File | In::Documents) => Ok(()),
+            Self::Needs(scope) if caller.has(scope) => Ok(()),
+            Self::Needs(scope) => Err(Problem::scope(scope)),
+            Self::Own(In::Path(part)) => match caller.only_user() {
+                None => Ok(()),
+                // What is no number is no user of anybody's.
+                Some(own) if request.match_info().get(part).and_then(|text| text.parse().ok()) == Some(own) => Ok(()),
+                Some(_) => Err(Problem::other_user(part)),
+            },
+        }
+    }
+}
+
+/// The caller of a request, whom the guard has let pass; anybody may do anything while sign-in is off.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller(Principal);
+
+impl Caller {
+    pub(super) fn new(principal: Principal) -> Self {
+        Self(principal)
+    }
+
+    /// The only user whose data the caller reaches; `None` if any user's.
+    pub(super) fn only_user(self) -> Option<UserId> {
+        self.0.only_user().and_then(UserId::new)
+    }
+
+    /// Checks that the caller reaches this user, whom `field` of the request names.
+    ///
+    /// # Errors
+    /// 403.
+    pub(super) fn reaches(self, user: i64, field: &'static str) -> Result<(), Problem> {
+        match self.0.only_user() {
+            Some(own) if own != user => Err(Problem::other_user(field)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the caller has a scope.
+    ///
+    /// # Errors
+    /// 403.
+    pub(super) fn has(self, scope: Scope) -> Result<(), Problem> {
+        if self.0.has(scope) { Ok(()) } else { Err(Problem::scope(scope)) }
+    }
+
+    /// Checks that the caller reaches documents of this collection at all; gives the user whose documents they must be.
+    ///
+    /// # Errors
+    /// 403, if the collection's documents do not belong to users.
+    pub(super) fn documents_of(self, collection: &Collection) -> Result<Option<i64>, Problem> {
+        let Some(own) = self.0.only_user() else { return Ok(None) };
+        let by_user =
+            collection.shard_key.as_deref() == Some(USER_FIELD) && collection.key_type == Some(KeyType::Integer);
+        if by_user { Ok(Some(own)) } else { Err(Problem::scope(Scope::Service)) }
+    }
+
+    /// Checks that a document which is to be stored is the caller's.
+    ///
+    /// # Errors
+    /// 403; what is wrong with the field.
+    pub(super) fn may_create(self, collection: &Collection, document: &Document) -> Result<(), Problem> {
+        let Some(own) = self.documents_of(collection)? else { return Ok(()) };
+        match collection.shard_key_of(document)? {
+            Some(key) if key.parse() != Ok(own) => Err(Problem::other_user(USER_FIELD)),
+            _ => Ok(()), // without one it is not stored
+        }
+    }
+
+    /// Checks that the document under a key is the caller's. One that is not is as one that is not there.
+    ///
+    /// A key that was minted belongs to one document for ever, and a document to one shard key: whose it is does not
+    /// change between this check and what comes after.
+    ///
+    /// # Errors
+    /// 403 where the key itself is another user; 404 if the document is; the shard's error.
+    pub(super) async fn may_reach(
+        self,
+        state: &AppState,
+        collection: &std::sync::Arc<Collection>,
+        key: &str,
+    ) -> Result<(), Problem> {
+        let Some(own) = self.documents_of(collection)? else { return Ok(()) };
+        match collection.records_per_key {
+            RecordsPerKey::One if key.parse() == Ok(own) => Ok(()),
+            RecordsPerKey::One => Err(Problem::other_user("key")),
+            RecordsPerKey::Many => {
+                let found = state.records.find(collection, key).await?;
+                match collection.shard_key_of(&found.record.document)? {
+                    Some(owner) if owner.parse() == Ok(own) => Ok(()),
+                    _ => Err(crate::records::RecordError::NotFound {
+                        collection: collection.name.clone(),
+                        key: key.into(),
+                    }
+                    .into()),
+                }
+            }
+        }
+    }
+
+    /// Checks that a listing is of the caller's own documents.
+    ///
+    /// # Errors
+    /// 403.
+    pub(super) fn may_list(self, collection: &Collection, shard_key: Option<&str>) -> Result<(), Problem> {
+        match (self.documents_of(collection)?, shard_key) {
+            (None, _) => Ok(()),
+            (Some(own), Some(key)) if key.parse() == Ok(own) => Ok(()),
+            (Some(_), _) => Err(Problem::other_user("shard_key")),
+        }
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        if let Some(caller) = request.extensions().get::<Self>() {
+            return ready(Ok(*caller));
+        }
+        // A route that asks for its caller and has no guard would let everybody in: never, the table sees to it.
+        let is_off = request.app_data::<Data<AppState>>().is_some_and(|state| state.sign_in.is_none());
+        ready(if is_off {
+            Ok(Self(Principal::Admin))
+        } else {
+            Err(Problem::new(Code::Internal, "the caller of this request was not looked at"))
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! The guard before every route that is not open: whose token is it, and may they pass?
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::{Error, HttpMessage};
+use futures_util::future::{Either, LocalBoxFuture, Ready, ready};
+
+use super::Problem;
+use super::access::{Access, Caller};
+use crate::auth::{AuthError, Principal, Remembered, Verifier, unix_now};
+
+/// Tokens that a worker remembers; at most twice as many, of about 120 bytes each.
+const REMEMBERED: usize = 16_384;
+
+/// Sign-in on one worker.
+pub(super) struct SignIn {
+    verifier: Arc<Verifier>,
+    remembered: RefCell<Remembered>,
+}
+
+impl SignIn {
+    pub(super) fn new(verifier: Arc<Verifier>) -> Self {
+        Self { verifier, remembered: RefCell::new(Remembered::new(REMEMBERED)) }
+    }
+
+    fn remembered(&self, token: &str) -> Option<Principal> {
+        self.remembered.borrow_mut().find(token, unix_now(), self.verifier.epoch())
+    }
+
+    async fn verify(&self, token: &str) -> Result<Principal, AuthError> {
+        let verified = self.verifier.verify(token).await?;
+        self.remembered.borrow_mut().keep(token, verified);
+        Ok(verified.principal)
+    }
+}
+
+/// The token of a request (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
+    let mut all = headers.get_all(AUTHORIZATION);
+    let (header, None) = (all.next().ok_or(AuthError::Missing)?, all.next()) else {
+        return Err(AuthError::Malformed); // of two, which counts?
+    };
+    let text = header.to_str().map_err(|_| AuthError::Malformed)?;
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(AuthError::Missing);
+    }
+    let token = token.trim_matches(' ');
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if token.is_empty() || !token.bytes().all(is_token) {
+        return Err(AuthError::Malformed);
+    }
+    Ok(token)
+}
+
+/// Wraps a route.
+pub(super) struct Guard {
+    sign_in: Rc<SignIn>,
+    access: Access,
+}
+
+impl Guard {
+    pub(super) fn new(sign_in: Rc<SignIn>, access: Access) -> Self {
+        Self { sign_in, access }
+    }
+}
+
+impl<S> Transform<S, ServiceRequest> for Guard
+where
+    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
+{
+    type Response = ServiceResponse;
+    type Error = Error;
+    type InitError = ();
+    type Transform = Guarded<S>;
+    type Future = Ready<Result<Guarded<S>, ()>>;
+
+    fn new_transform(&self, route: S) -> Self::Future {
+        ready(Ok(Guarded { sign_in: Rc::clone(&self.sign_in), access: self.access, route: Rc::new(route) }))
+    }
+}
+
+/// A route behind the guard.
+pub(super) struct Guarded<S> {
+    sign_in: Rc<SignIn>,
+    access: Access,
+    route: Rc<S>,
+}
+
+type Answered = Result<ServiceResponse<BoxBody>, Error>;
+
+impl<S> Service<ServiceRequest> for Guarded<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
+{
+    type Response = ServiceResponse;
+    type Error = Error;
+    /// A token that is remembered costs no box.
+    type Future = Either<S::Future, Either<Ready<Answered>, LocalBoxFuture<'static, Answered>>>;
+
+    actix_web::dev::forward_ready!(route);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let token = match bearer(request.headers()) {
+            Ok(token) => token,
+            Err(error) => return Either::Right(Either::Left(ready(refuse(request, error.into())))),
+        };
+        if let Some(principal) = self.sign_in.remembered(token) {
+            return match admit(self.access, principal, &request) {
+                Ok(()) => Either::Left(self.route.call(request)),
+                Err(problem) => Either::Right(Either::Left(ready(refuse(request, problem)))),
+            };
+        }
+        let token = token.to_owned();
+        let (sign_in, access, route) = (Rc::clone(&self.sign_in), self.access, Rc::clone(&self.route));
+        Either::Right(Either::Right(Box::pin(async move {
+            let verified = sign_in.verify(&token).await.map_err(Problem::from);
+            match verified.and_then(|principal| admit(access, principal, &request)) {
+                Ok(()) => route.call(request).await,
+                Err(problem) => refuse(request, problem),
+            }
+        })))
+    }
+}
+
+fn admit(access: Access, principal: Principal, request: &ServiceRequest) -> Result<(), Problem> {
+    access.admit(principal, request.request())?;
+    request.extensions_mut().insert(Caller::new(principal));
+    Ok(())
+}
+
+fn refuse(request: ServiceRequest, problem: Problem) -> Answered {
+    Ok(request.error_response(problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_one_bearer_token_is_one() {
+        let of = |values: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
+            }
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(of(&[b"Bearer a.b-c_d.e"]), Ok("a.b-c_d.e".to_owned()));
+        assert_eq!(of(&[b"bEARER  a.b.c "]), Ok("a.b.c".to_owned()));
+        assert_eq!(of(&[]), Err(AuthError::Missing));
+        assert_eq!(of(&[b"Basic YTpi"]), Err(AuthError::Missing));
+        assert_eq!(of(&[b""]), Err(AuthError::Missing));
+        for bad in
+            [&b"Bearer"[..], b"Bearer ", b"Bearer a b", b"Bearer a,b", b"Bearer \xff", b"Bearer a\tb", b"Bearer \"a\""]
+        {
+            assert_eq!(of(&[bad]), Err(AuthError::Malformed), "{bad:?}");
+        }
+        assert_eq!(of(&[b"Bearer a.b.c", b"Bearer a.b.c"]), Err(AuthError::Malformed));
+    }
+}
