@@ -30,8 +30,10 @@ const SHARD_TIMEOUT: Number = Number::new("SHARD_TIMEOUT_MS", "5000", 1..=600_00
 const MOVE_TIMEOUT: Number = Number::new("MOVE_TIMEOUT_MS", "5000", 1..=600_000);
 const HEALTH_TIMEOUT: Number = Number::new("HEALTH_TIMEOUT_MS", "600", 1..=60_000);
 const HEALTH_INTERVAL: Number = Number::new("HEALTH_INTERVAL_MS", "100", 10..=60_000);
+const REPLICA_MAX_LAG: Number = Number::new("REPLICA_MAX_LAG_MS", "1000", 10..=600_000);
 const STATS_TIMEOUT: Number = Number::new("STATS_TIMEOUT_MS", "1000", 1..=600_000);
 const SHUTDOWN_TIMEOUT: Number = Number::new("SHUTDOWN_TIMEOUT_S", "30", 0..=3_600);
+const DRAIN_DELAY: Number = Number::new("DRAIN_DELAY_S", "0", 0..=3_600);
 const WRITE_QUEUE: Number = Number::new("WRITE_QUEUE", "4096", 1..=1_000_000);
 const WRITE_BATCH: Number = Number::new("WRITE_BATCH", "256", 1..=5_000);
 const MAX_BULK_COUNT: Number = Number::new("MAX_BULK_COUNT", "10000000", 1..=1_000_000_000);
@@ -70,6 +72,7 @@ const HERE: &[Setting] = &[
     POOL_MAX.setting,
     BIND_ADDR,
     HTTP_WORKERS.setting,
+    DRAIN_DELAY.setting,
     SHUTDOWN_TIMEOUT.setting,
     RUST_LOG,
     LOG_FORMAT.setting,
@@ -78,6 +81,7 @@ const HERE: &[Setting] = &[
     MOVE_TIMEOUT.setting,
     HEALTH_TIMEOUT.setting,
     HEALTH_INTERVAL.setting,
+    REPLICA_MAX_LAG.setting,
     STATS_TIMEOUT.setting,
     WRITE_QUEUE.setting,
     WRITE_BATCH.setting,
@@ -108,6 +112,8 @@ const PREFIXES: &[&str] = &[
     "HEALTH_INTERVAL",
     "STATS_TIMEOUT",
     "SHUTDOWN_TIMEOUT",
+    "DRAIN_DELAY",
+    "REPLICA_MAX",
     "WRITE_",
     "BULK_",
     "MAX_BULK_",
@@ -122,13 +128,13 @@ const PREFIXES: &[&str] = &[
 /// What the service is told by its environment.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `SHARD_0_URL`, `SHARD_1_URL`, … in the order of their numbers; at least one.
+    /// `SHARD_0_URL`, `SHARD_1_URL`, … in the order of their numbers; at least one. With `SHARD_0_REPLICA_URLS`, ….
     pub shards: Vec<ShardOptions>,
     /// `DB_POOL_*` and the times for a shard.
     pub shard_limits: ShardLimits,
     /// `WRITE_*`.
     pub writer: WriterLimits,
-    /// `BIND_ADDR`, `HTTP_WORKERS`, `SHUTDOWN_TIMEOUT_S`.
+    /// `BIND_ADDR`, `HTTP_WORKERS`, `DRAIN_DELAY_S`, `SHUTDOWN_TIMEOUT_S`.
     pub server: ServerOptions,
     /// `RUST_LOG`, `LOG_FORMAT`.
     pub log: LogOptions,
@@ -224,11 +230,13 @@ impl Settings {
                 move_timeout: read.millis(&MOVE_TIMEOUT),
                 health_timeout: read.millis(&HEALTH_TIMEOUT),
                 health_interval: read.millis(&HEALTH_INTERVAL),
+                replica_max_lag: read.millis(&REPLICA_MAX_LAG),
             },
             writer: WriterLimits { queue: read.size(&WRITE_QUEUE), batch: read.size(&WRITE_BATCH) },
             server: ServerOptions {
                 bind: read.parsed(&BIND_ADDR, parse_address),
                 workers: read.optional(&HTTP_WORKERS).map_or_else(cores, to_usize),
+                drain_delay: Duration::from_secs(read.number(&DRAIN_DELAY)),
                 shutdown_timeout: Duration::from_secs(read.number(&SHUTDOWN_TIMEOUT)),
             },
             log: LogOptions { filter: read.parsed(&RUST_LOG, parse_filter), format: read.choice(&LOG_FORMAT) },
@@ -258,6 +266,7 @@ impl Settings {
 /// `SHARD_0_URL`, `SHARD_1_URL`, … without a gap, each another database.
 fn read_shards(read: &mut Reader) -> Vec<ShardOptions> {
     let urls = read.take_shard_urls();
+    let mut replicas = read.take_replica_urls();
     if urls.is_empty() {
         read.fault(
             "SHARD_0_URL",
@@ -279,16 +288,19 @@ fn read_shards(read: &mut Reader) -> Vec<ShardOptions> {
         match ShardOptions::parse(url) {
             Err(reason) => read.fault(&name, reason),
             Ok(options) => {
-                let place = options.place();
-                if let Some((first, _)) = shards.iter().find(|(_, other)| other.place() == place) {
+                if let Some((first, _)) = shards.iter().find(|(_, other)| other.overlaps(&options)) {
                     read.fault(
                         &name,
                         format!("names the same database as SHARD_{first}_URL; each shard needs its own"),
                     );
                 }
-                shards.push((number, options));
+                let given = replicas.remove(&number).unwrap_or_default();
+                shards.push((number, options.with_replicas(read_replicas(read, number, &given))));
             }
         }
+    }
+    for number in replicas.into_keys().filter(|number| !urls.contains_key(number)) {
+        read.fault(&replicas_name(number), format!("there is no SHARD_{number}_URL"));
     }
     if let Some(count) = read.optional(&Number::new(NUM_SHARDS, "", 1..=u64::from(SLOT_COUNT)))
         && usize::try_from(count) != Ok(urls.len())
@@ -299,6 +311,25 @@ fn read_shards(read: &mut Reader) -> Vec<ShardOptions> {
         );
     }
     shards.into_iter().map(|(_, options)| options).collect()
+}
+
+fn replicas_name(number: u32) -> String {
+    format!("SHARD_{number}_REPLICA_URLS")
+}
+
+/// URLs with commas in between, each of one server.
+fn read_replicas(read: &mut Reader, number: u32, given: &str) -> Vec<ShardOptions> {
+    let mut replicas: Vec<ShardOptions> = Vec::new();
+    for (index, url) in given.split(',').map(str::trim).filter(|url| !url.is_empty()).enumerate() {
+        match ShardOptions::parse(url) {
+            Ok(options) if replicas.iter().any(|other| other.overlaps(&options)) => {
+                read.fault(&replicas_name(number), format!("URL {} names the same server as one before it", index + 1));
+            }
+            Ok(options) => replicas.push(options),
+            Err(reason) => read.fault(&replicas_name(number), format!("URL {}: {reason}", index + 1)),
+        }
+    }
+    replicas
 }
 
 fn parse_address(text: &str) -> Result<String, &'static str> {

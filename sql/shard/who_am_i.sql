@@ -1,5 +1,8 @@
--- Which shard of which cluster this database is, and how far it is migrated.
+-- Which shard of which cluster this database is, how far it is migrated, and, if it is no standby, which history it writes.
 SELECT cluster_id, shard_id,
-       (SELECT max(version) FROM shardrive._sqlx_migrations WHERE success) AS schema_version
+       (SELECT max(version) FROM shardrive._sqlx_migrations WHERE success)                          AS schema_version,
+       (SELECT system_identifier FROM pg_control_system())                                          AS system,
+       CASE WHEN NOT pg_is_in_recovery()
+            THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END          AS timeline
   FROM shardrive.identity
  WHERE ready

@@ -120,8 +120,17 @@ impl Reader {
 
     /// The variables `SHARD_<number>_URL`, by number.
     pub(super) fn take_shard_urls(&mut self) -> BTreeMap<u32, String> {
+        self.take_numbered("_URL")
+    }
+
+    /// The variables `SHARD_<number>_REPLICA_URLS`, by number.
+    pub(super) fn take_replica_urls(&mut self) -> BTreeMap<u32, String> {
+        self.take_numbered("_REPLICA_URLS")
+    }
+
+    fn take_numbered(&mut self, ending: &str) -> BTreeMap<u32, String> {
         let mut urls = BTreeMap::new();
-        self.vars.retain(|name, value| match shard_number(name) {
+        self.vars.retain(|name, value| match shard_number(name, ending) {
             Some(number) => {
                 urls.insert(number, std::mem::take(value));
                 false
@@ -192,7 +201,12 @@ impl Reader {
 
 /// True for the variables that say which shards there are.
 pub(super) fn names_shards(name: &str) -> bool {
-    name == super::NUM_SHARDS || shard_number(name.strip_suffix(FILE).unwrap_or(name)).is_some()
+    name == super::NUM_SHARDS || is_shard_url(name.strip_suffix(FILE).unwrap_or(name))
+}
+
+/// The variables that hold URLs of shards, and with them passwords.
+fn is_shard_url(name: &str) -> bool {
+    ["_URL", "_REPLICA_URLS"].iter().any(|ending| shard_number(name, ending).is_some())
 }
 
 /// The ending of a variable that names the file of a secret.
@@ -203,7 +217,7 @@ const MAX_FILE: u64 = 64 * 1024;
 /// The secret whose file a variable names.
 fn secret_of(name: &str) -> Option<&str> {
     let secret = name.strip_suffix(FILE)?;
-    (SECRETS.contains(&secret) || shard_number(secret).is_some()).then_some(secret)
+    (SECRETS.contains(&secret) || is_shard_url(secret)).then_some(secret)
 }
 
 fn read_file(path: &str) -> std::io::Result<String> {
@@ -212,8 +226,8 @@ fn read_file(path: &str) -> std::io::Result<String> {
     Ok(text)
 }
 
-fn shard_number(name: &str) -> Option<u32> {
-    let number = name.strip_prefix("SHARD_")?.strip_suffix("_URL")?;
+fn shard_number(name: &str, ending: &str) -> Option<u32> {
+    let number = name.strip_prefix("SHARD_")?.strip_suffix(ending)?;
     let canonical = number == "0" || !number.starts_with('0');
     number.parse().ok().filter(|_| canonical && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
@@ -230,9 +244,10 @@ fn is_orchestrators(name: &str) -> bool {
 fn nearest(name: &str) -> Option<String> {
     let url = name.strip_prefix("SHARD_").map(|rest| {
         let digits: String = rest.chars().filter(char::is_ascii_digit).collect();
-        format!("SHARD_{}_URL", digits.parse::<u16>().unwrap_or_default())
+        let number = digits.parse::<u16>().unwrap_or_default();
+        [format!("SHARD_{number}_URL"), format!("SHARD_{number}_REPLICA_URLS")]
     });
-    let known = all().map(|setting| setting.name.to_owned()).chain(url);
+    let known = all().map(|setting| setting.name.to_owned()).chain(url.into_iter().flatten());
     let (distance, best) = known.map(|known| (distance(name, &known), known)).min()?;
     (distance <= name.len() / 2).then_some(best)
 }

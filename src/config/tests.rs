@@ -34,6 +34,19 @@ fn defaults() {
 }
 
 #[test]
+fn a_shard_may_have_several_hosts_and_replicas() {
+    let settings = read(&[
+        ("SHARD_0_URL", "postgres://u:secret@a,b:6543/drive_shard_0"),
+        ("SHARD_0_REPLICA_URLS", "postgres://u:secret@b:6543/drive_shard_0 , postgres://u:secret@c/drive_shard_0,"),
+    ])
+    .unwrap();
+    assert_eq!(settings.shards[0].place(), "a:5432,b:6543/drive_shard_0");
+    let replicas: Vec<_> = settings.shards[0].replicas().iter().map(ShardOptions::place).collect();
+    assert_eq!(replicas, ["b:6543/drive_shard_0", "c:5432/drive_shard_0"]);
+    assert!(settings.shards[1].replicas().is_empty());
+}
+
+#[test]
 fn given_values_are_taken_and_empty_ones_are_not() {
     let settings = read(&[
         ("NUM_SHARDS", ""),
@@ -70,6 +83,27 @@ fn each_fault_names_its_variable() {
             &[("SHARD_2_URL", "postgres://u:secret@h1:5432/drive_shard_1")],
             &["SHARD_2_URL: names the same database as SHARD_1_URL; each shard needs its own"],
         ),
+        (
+            &[("SHARD_2_URL", "postgres://u:secret@h2:1,h1:5432/drive_shard_1")],
+            &["SHARD_2_URL: names the same database as SHARD_1_URL; each shard needs its own"],
+        ),
+        (
+            &[("SHARD_1_URL", "postgres://u:secret@h1,,h2/drive_shard_1")],
+            &["SHARD_1_URL: has a comma but no host before or behind it"],
+        ),
+        (
+            &[
+                ("SHARD_0_REPLICA_URLS", "postgres://u:secret@r/d, mysql://u:secret@r2/d,postgres://u:secret@r/d"),
+                ("SHARD_5_REPLICA_URLS", "postgres://u:secret@r/d"),
+            ],
+            &[
+                "SHARD_0_REPLICA_URLS: URL 2: must start with postgres:// or postgresql://",
+                "SHARD_0_REPLICA_URLS: URL 3 names the same server as one before it",
+                "SHARD_5_REPLICA_URLS: there is no SHARD_5_URL",
+            ],
+        ),
+        (&[("DRAIN_DELAY_S", "soon")], &["DRAIN_DELAY_S: must be a whole number from 0 to 3600"]),
+        (&[("REPLICA_MAX_LAG", "1")], &["REPLICA_MAX_LAG: unknown setting; did you mean REPLICA_MAX_LAG_MS?"]),
         (&[("SHARD_1_URL", "mysql://u:secret@h/d")], &["SHARD_1_URL: must start with postgres:// or postgresql://"]),
         (&[("DB_POOL_MAX_SIZE", "0")], &["DB_POOL_MAX_SIZE: must be a whole number from 1 to 1000"]),
         (&[("DB_POOL_MIN_SIZE", "9")], &["DB_POOL_MAX_SIZE: must be at least DB_POOL_MIN_SIZE"]),

@@ -10,7 +10,7 @@ use super::store::{Delete, FindById, ListByUser, SearchById, Update};
 use super::writer::{InsertFiles, Writer, Written};
 use super::{Cursor, File, FilePatch, NewFile, Page, PageSize, UserId};
 use crate::cache::{Cache, CacheKey, Mark};
-use crate::shard::{Cluster, Coverage, Gather, IdClock, ShardError, ShardId, Slot, WriterLimits, slot_in};
+use crate::shard::{Cluster, Consistency, Coverage, Gather, IdClock, ShardError, ShardId, Slot, WriterLimits, slot_in};
 
 /// Larger pages are read alone: they would hold up the small ones of their batch.
 const SMALL_PAGE: usize = 100;
@@ -132,17 +132,35 @@ impl Files {
         self.read_page(user, from, size).await
     }
 
+    /// As [`Files::list`], if need be from a replica: the page may lack what was stored in the last moments. The cache has no part in
+    /// it, as it holds only what is up to date.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn list_eventually(
+        &self,
+        user: UserId,
+        size: PageSize,
+        after: Option<Cursor>,
+    ) -> Result<(ShardId, Page), ShardError> {
+        let from = match after.map(Cursor::next_id) {
+            None => Uuid::max(),
+            Some(Some(id)) => id,
+            Some(None) => return self.list(user, size, after).await,
+        };
+        let page = ListByUser { user, from, size };
+        let (shard, files) = self.cluster.read(Consistency::Eventual, user.slot(), &page).await?;
+        Ok((shard, cut(files, size)))
+    }
+
     async fn read_page(&self, user: UserId, from: Uuid, size: PageSize) -> Result<(ShardId, Page), ShardError> {
         // One more than the page holds, if there are more.
         let page = ListByUser { user, from, size };
-        let (shard, mut files) = match size.get() {
+        let (shard, files) = match size.get() {
             ..=SMALL_PAGE => self.pages.read(page).await?,
             _ => self.cluster.run(user.slot(), &page).await?,
         };
-        let more = files.len() > size.get();
-        files.truncate(size.get());
-        let next = files.last().filter(|_| more).map(|last| Cursor::after(last.file_id));
-        Ok((shard, Page { files, next }))
+        Ok((shard, cut(files, size)))
     }
 
     /// A file by its id; with `only`, one of another user is as one that is not there.
@@ -253,4 +271,12 @@ impl Files {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// A page of what was found, which is one file more than it holds if there are more.
+fn cut(mut files: Vec<File>, size: PageSize) -> Page {
+    let more = files.len() > size.get();
+    files.truncate(size.get());
+    let next = files.last().filter(|_| more).map(|last| Cursor::after(last.file_id));
+    Page { files, next }
 }

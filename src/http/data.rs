@@ -14,6 +14,7 @@ use super::extract::query;
 use super::records::{numbers, paging};
 use super::{AppState, Code, Problem, answer};
 use crate::records::{BuiltIn, Document, Page, Record};
+use crate::shard::Consistency;
 use crate::wire::time;
 
 /// The id of an object that was stored.
@@ -103,7 +104,8 @@ pub(super) async fn list(state: Data<AppState>, request: HttpRequest) -> Result<
     let ListQuery { limit, cursor } = query(&request)?;
     let (size, after) = paging(limit.as_deref(), cursor.as_deref())?;
     let collection = state.records.built_in(BuiltIn::Data).await?;
-    let Page { records, next, missing } = state.records.list(&collection, None, size, after.as_ref()).await?;
+    let Page { records, next, missing } =
+        state.records.list(&collection, None, size, after.as_ref(), Consistency::Strict).await?;
     let bytes = records.iter().map(|record| record.document.as_str().len() + 192).sum::<usize>();
     let body = DataListAnswer {
         complete: missing.is_empty(),

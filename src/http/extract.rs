@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{Code, Problem};
 use crate::files::UserId;
 use crate::records::CollectionName;
+use crate::shard::Consistency;
 use crate::wire::{named_field, shorten};
 
 /// The `{user_id}` of a path.
@@ -109,6 +110,15 @@ pub(super) fn query_number<T: FromStr + PartialOrd + fmt::Display>(
     }
 }
 
+/// How old an answer may be, by the query's `consistency`.
+pub(super) fn consistency(text: Option<&str>) -> Result<Consistency, Problem> {
+    match text {
+        None | Some("strict") => Ok(Consistency::Strict),
+        Some("eventual") => Ok(Consistency::Eventual),
+        Some(_) => Err(Problem::query("consistency", "must be strict or eventual")),
+    }
+}
+
 /// Digits and nothing else: Rust's own parser also takes a `+`.
 fn parse_number<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
@@ -125,6 +135,8 @@ mod tests {
             assert_eq!(parse_number::<i64>(text), None, "{text}");
         }
         assert!(query_number("limit", Some("1001"), 1..=1000u16).is_err());
+        assert_eq!(consistency(Some("eventual")).unwrap(), Consistency::Eventual);
+        assert!(consistency(Some("Eventual")).is_err());
         assert_eq!(query_number("limit", None, 1..=1000u16).unwrap(), None);
     }
 }

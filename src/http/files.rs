@@ -16,10 +16,10 @@ use super::access::Caller;
 use super::answer::{self, NDJSON};
 use super::body::JsonBody;
 use super::docs::{BodyProblems, FileProblems, RequestProblems, ShardProblems};
-use super::extract::{FilePath, UserPath, query, query_number};
+use super::extract::{FilePath, UserPath, consistency, query, query_number};
 use super::{AppState, Problem};
 use crate::files::{Cursor, File, FileInput, Files, Page, PageSize, PatchInput, UserId};
-use crate::shard::ShardId;
+use crate::shard::{Consistency, ShardId};
 use crate::telemetry::{current_request, in_name_of};
 
 /// About as long as a file is in JSON, so that most answers are written without growing.
@@ -129,6 +129,7 @@ pub(super) async fn ingest(state: Data<AppState>, caller: Caller, body: JsonBody
 struct ListQuery {
     limit: Option<String>,
     cursor: Option<String>,
+    consistency: Option<String>,
 }
 
 /// List a user's files
@@ -141,6 +142,7 @@ struct ListQuery {
         ("user_id" = i64, Path, description = "The user", minimum = 0),
         ("limit" = Option<u16>, Query, description = "Files in one page, 1,000 if it is left out; of a stream, files fetched at once", minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; only the files after it are given"),
+        ("consistency" = Option<String>, Query, description = "`eventual`: a replica may answer, without the writes of the last moments; `strict`, which is also what is done without it: every acknowledged write shows"),
     ),
     responses(
         (status = 200, description = "The files; none is no error", content(
@@ -155,7 +157,7 @@ pub(super) async fn list(
     UserPath(user): UserPath,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let ListQuery { limit, cursor } =
+    let ListQuery { limit, cursor, consistency: wanted } =
         if request.query_string().is_empty() { ListQuery::default() } else { query(&request)? };
     let max = u16::try_from(PageSize::MAX.get()).unwrap_or(u16::MAX);
     let size = query_number("limit", limit.as_deref(), 1..=max)?.and_then(PageSize::new).unwrap_or(PageSize::MAX);
@@ -165,14 +167,18 @@ pub(super) async fn list(
         })?),
         None => None,
     };
-    let (shard, page) = state.files.list(user, size, after).await?;
+    let consistency = consistency(wanted.as_deref())?;
+    let (shard, page) = match consistency {
+        Consistency::Strict => state.files.list(user, size, after).await?,
+        Consistency::Eventual => Box::pin(state.files.list_eventually(user, size, after)).await?,
+    };
     if wants_ndjson(&request) {
         let mut response = HttpResponse::Ok();
         response.insert_header((CONTENT_TYPE, NDJSON));
         if request.method() == Method::HEAD {
             return Ok(response.finish()); // the files would be fetched for nobody
         }
-        return Ok(response.streaming(all_lines(Arc::clone(&state.files), user, size, page)));
+        return Ok(response.streaming(all_lines(Arc::clone(&state.files), user, size, page, consistency)));
     }
     let body = ListAnswer {
         success: true,
@@ -205,6 +211,7 @@ fn all_lines(
     user: UserId,
     size: PageSize,
     first: Page,
+    consistency: Consistency,
 ) -> impl Stream<Item = Result<Bytes, BrokenOff>> {
     enum Next {
         Ready(Page),
@@ -219,7 +226,7 @@ fn all_lines(
             let page = match next {
                 Next::End => return Ok(None),
                 Next::Ready(page) => page,
-                Next::Fetch(cursor) => in_name_of(context, fetch(&files, user, size, cursor)).await?,
+                Next::Fetch(cursor) => in_name_of(context, fetch(&files, user, size, cursor, consistency)).await?,
             };
             let mut lines = Vec::with_capacity(FILE_BYTES * page.files.len());
             for file in &page.files {
@@ -231,8 +238,18 @@ fn all_lines(
     })
 }
 
-async fn fetch(files: &Files, user: UserId, size: PageSize, cursor: Cursor) -> Result<Page, BrokenOff> {
-    match files.list(user, size, Some(cursor)).await {
+async fn fetch(
+    files: &Files,
+    user: UserId,
+    size: PageSize,
+    cursor: Cursor,
+    consistency: Consistency,
+) -> Result<Page, BrokenOff> {
+    let page = match consistency {
+        Consistency::Strict => files.list(user, size, Some(cursor)).await,
+        Consistency::Eventual => files.list_eventually(user, size, Some(cursor)).await,
+    };
+    match page {
         Ok((_, page)) => Ok(page),
         Err(error) => {
             log::warn!("a listing broke off: {error}");

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{AppState, Code, Problem, answer};
-use crate::shard::ShardState;
+use crate::shard::{Shard, ShardState};
 
 /// What the service is.
 #[derive(Serialize, ToSchema)]
@@ -33,6 +33,9 @@ pub(super) struct HealthAnswer {
     /// `healthy` or `unreachable`, by the shard's name.
     #[schema(value_type = BTreeMap<String, String>, example = json!({"shard_0": "healthy", "shard_1": "healthy"}))]
     shards: BTreeMap<String, &'static str>,
+    /// `closed` (requests go to the shard), `half-open` (they do, on trial) or `open` (they are refused at once), by the shard's name.
+    #[schema(value_type = BTreeMap<String, String>, example = json!({"shard_0": "closed", "shard_1": "closed"}))]
+    circuits: BTreeMap<String, &'static str>,
     /// `healthy`, `unhealthy` or, without `REDIS_URL`, `disabled`. The service is well without it, only slower.
     #[schema(value_type = String, example = "healthy")]
     cache: &'static str,
@@ -78,9 +81,12 @@ pub(super) async fn service(state: Data<AppState>) -> Result<HttpResponse, Probl
 pub(super) async fn health(state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let shards = state.cluster.shards();
     let status = judge(shards.iter().map(|shard| shard.state()));
-    let shards = shards.iter().map(|shard| (format!("shard_{}", shard.id()), shard.state().as_str())).collect();
+    let name = |shard: &Shard| format!("shard_{}", shard.id());
+    let circuits = shards.iter().map(|shard| (name(shard), shard.circuit().as_str())).collect();
+    let shards = shards.iter().map(|shard| (name(shard), shard.state().as_str())).collect();
     let code = if status == HealthStatus::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let mut response = answer::json(code, &HealthAnswer { status, shards, cache: state.cache.state().as_str() }, 256)?;
+    let mut response =
+        answer::json(code, &HealthAnswer { status, shards, circuits, cache: state.cache.state().as_str() }, 512)?;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == HealthStatus::Unhealthy {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -11,11 +11,11 @@ use utoipa::ToSchema;
 use super::access::Caller;
 use super::body::{JsonBody, MAX_DOCUMENT_BODY, header_text};
 use super::docs::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
-use super::extract::{CollectionPath, KeyPath, query, query_number};
+use super::extract::{CollectionPath, KeyPath, consistency, query, query_number};
 use super::precondition::{condition, is_known, refused, tag};
 use super::{AppState, Code, Problem, answer, records_bulk};
 use crate::records::{CollectionName, Cursor, Document, Found, Page, PageSize, Record, Stored};
-use crate::shard::ShardId;
+use crate::shard::{Consistency, ShardId};
 use crate::wire::time;
 
 /// A document's body.
@@ -97,6 +97,12 @@ struct ListQuery {
     shard_key: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
+    consistency: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct FindQuery {
+    consistency: Option<String>,
 }
 
 /// A page's size and where it starts, from the query.
@@ -128,6 +134,7 @@ pub(super) fn numbers(shards: &[ShardId]) -> Vec<u16> {
         ("shard_key" = Option<String>, Query, description = "Only the documents of this shard key"),
         ("limit" = Option<u16>, Query, description = "Documents in one page, 100 if it is left out", minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; only the documents after it are given"),
+        ("consistency" = Option<String>, Query, description = "`eventual`: of a shard key that has many documents, a replica may answer, without the writes of the last moments; `strict`, which is also what is done without it: every acknowledged write shows"),
     ),
     responses((status = 200, description = "The documents; none is no error", body = RecordListAnswer), RequestProblems, RecordProblems, ShardProblems)
 )]
@@ -137,12 +144,13 @@ pub(super) async fn list(
     CollectionPath(name): CollectionPath,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let ListQuery { shard_key, limit, cursor } = query(&request)?;
+    let ListQuery { shard_key, limit, cursor, consistency: wanted } = query(&request)?;
+    let consistency = consistency(wanted.as_deref())?;
     let (size, after) = paging(limit.as_deref(), cursor.as_deref())?;
     let collection = state.records.collection(&name).await?;
     caller.may_list(&collection, shard_key.as_deref())?;
     let Page { records, next, missing } =
-        state.records.list(&collection, shard_key.as_deref(), size, after.as_ref()).await?;
+        state.records.list(&collection, shard_key.as_deref(), size, after.as_ref(), consistency).await?;
     let bytes = records.iter().map(|record| record.document.as_str().len() + FRAME_BYTES).sum::<usize>();
     let body = RecordListAnswer {
         success: true,
@@ -204,6 +212,7 @@ pub(super) async fn create(
         ("collection" = String, Path, description = "The collection"),
         ("key" = String, Path, description = "The document's key; may hold `/`"),
         ("If-None-Match" = Option<String>, Header, description = "`ETag` of the version that the client has"),
+        ("consistency" = Option<String>, Query, description = "`eventual`: a replica may answer, without the writes of the last moments; `strict`, which is also what is done without it: every acknowledged write shows"),
     ),
     responses(
         (status = 200, description = "The document", body = RecordAnswer, headers(("ETag" = String, description = "Its version"))),
@@ -220,7 +229,12 @@ pub(super) async fn find(
 ) -> Result<HttpResponse, Problem> {
     let collection = state.records.collection(&name).await?;
     caller.may_reach(&state, &collection, &key).await?;
-    let found = state.records.find(&collection, &key).await?;
+    let FindQuery { consistency: wanted } =
+        if request.query_string().is_empty() { FindQuery::default() } else { query(&request)? };
+    let found = match consistency(wanted.as_deref())? {
+        Consistency::Strict => state.records.find(&collection, &key).await?,
+        Consistency::Eventual => Box::pin(state.records.find_eventually(&collection, &key)).await?,
+    };
     if is_known(&request, found.record.version) {
         let mut response = HttpResponse::NotModified().finish();
         tag(&mut response, found.record.version);

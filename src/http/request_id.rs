@@ -1,9 +1,11 @@
 //! Gives every request a name: in its answer, in every log line on its way, and in the line that sums it up.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Data;
 use uuid::Uuid;
@@ -17,8 +19,10 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The longest id that is taken from a client.
 const MAX_ID: usize = 128;
 
-/// The middleware: everything else about a request happens inside of it.
+/// The middleware: everything else about a request happens inside of it. While `closing`, an answer is the last one on its
+/// connection.
 pub(super) fn observe<S, B>(
+    closing: Arc<AtomicBool>,
     request: ServiceRequest,
     service: &S,
 ) -> impl Future<Output = Result<ServiceResponse<B>, actix_web::Error>> + use<S, B>
@@ -39,6 +43,9 @@ where
         headers.insert(REQUEST_ID, id_header);
         if let Some(header) = trace_header {
             headers.insert(TRACEPARENT, header);
+        }
+        if closing.load(Ordering::Relaxed) {
+            answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
         sum_up(&answer, start, span);
         Ok(answer)

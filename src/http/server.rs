@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::http::KeepAlive;
@@ -42,7 +43,9 @@ pub struct ServerOptions {
     pub bind: String,
     /// Threads that serve.
     pub workers: usize,
-    /// How long a stop waits for requests in flight.
+    /// How long a stop goes on serving, so that whoever sends requests here can notice it and send no more.
+    pub drain_delay: Duration,
+    /// How long a stop waits for requests in flight after that.
     pub shutdown_timeout: Duration,
 }
 
@@ -81,6 +84,8 @@ pub struct Server {
     server: dev::Server,
     addresses: Vec<SocketAddr>,
     draining: CancellationToken,
+    closing: Arc<AtomicBool>,
+    drain_delay: Duration,
 }
 
 impl Server {
@@ -91,10 +96,14 @@ impl Server {
     pub fn bind(options: &ServerOptions, state: AppState) -> io::Result<Self> {
         let draining = state.draining.clone();
         let (state, counts) = (Data::new(state), Data::new(RequestCounts::new()));
+        let closing = Arc::new(AtomicBool::new(false));
+        let say_goodbye = Arc::clone(&closing);
         let app = move || {
+            let say_goodbye = Arc::clone(&say_goodbye);
+            let wrap = move |request, service: &_| observe(Arc::clone(&say_goodbye), request, service);
             let sign_in = state.sign_in.clone().map(|verifier| Rc::new(SignIn::new(verifier)));
             let routes = move |config: &mut ServiceConfig| configure(config, sign_in.as_ref());
-            App::new().app_data(state.clone()).app_data(counts.clone()).wrap_fn(observe).configure(routes)
+            App::new().app_data(state.clone()).app_data(counts.clone()).wrap_fn(wrap).configure(routes)
         };
         let server = HttpServer::new(app)
             .workers(options.workers)
@@ -107,7 +116,7 @@ impl Server {
             .disable_signals()
             .bind(&options.bind)?;
         let addresses = server.addrs();
-        Ok(Self { server: server.run(), addresses, draining })
+        Ok(Self { server: server.run(), addresses, draining, closing, drain_delay: options.drain_delay })
     }
 
     /// Where it listens.
@@ -116,8 +125,9 @@ impl Server {
         &self.addresses
     }
 
-    /// Serves until `stop` ends. Then nothing new is accepted, and what is in flight is finished, for as long as the
-    /// options allow.
+    /// Serves until `stop` ends. Then `/health/ready` says so, and for the drain delay everything is still served, each answer
+    /// with `Connection: close`: a connection is closed by the one who answered on it, never under a request that is on its way.
+    /// After that nothing new is accepted, and what is in flight is finished, for as long as the options allow.
     ///
     /// # Errors
     /// If the server fails.
@@ -127,6 +137,11 @@ impl Server {
             () = stop => {}
         }
         self.draining.cancel();
+        self.closing.store(true, Ordering::Relaxed);
+        tokio::select! {
+            ended = &mut self.server => return ended,
+            () = tokio::time::sleep(self.drain_delay) => {}
+        }
         let handle = self.server.handle();
         let (ended, ()) = tokio::join!(self.server, handle.stop(true));
         ended

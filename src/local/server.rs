@@ -84,6 +84,27 @@ impl PostgresServer {
         std::fs::rename(&part, &self.folder).map_err(LocalError::at(&part))
     }
 
+    /// Makes the data folder a copy of another server's, which it will follow as a streaming standby.
+    ///
+    /// # Errors
+    /// What `pg_basebackup` says, or an input or output error.
+    pub async fn init_as_standby_of(&self, primary: &Self) -> Result<(), LocalError> {
+        let program = self.binaries.program("pg_basebackup");
+        let mut command = self.account.command(&program);
+        command.arg("-D").arg(&self.folder).arg("-d").arg(primary.url("postgres"));
+        command.args(["--write-recovery-conf", "--checkpoint=fast", "--wal-method=stream"]);
+        if self.durability == Durability::ServerOnly {
+            command.arg("--no-sync");
+        }
+        command.current_dir(self.folder.parent().unwrap_or(Path::new("/"))).stdin(Stdio::null());
+        let output = tokio::process::Command::from(command).output().await.map_err(LocalError::at(&program))?;
+        if !output.status.success() {
+            let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(LocalError::Program { program: "pg_basebackup".to_owned(), output });
+        }
+        Ok(())
+    }
+
     /// Starts the server and waits until it answers. Whatever an earlier server left in the folder is put right.
     ///
     /// # Errors
@@ -111,6 +132,8 @@ impl PostgresServer {
         }
         let open = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         let log = open.map_err(LocalError::at(&path))?;
+        // A server that makes a copy of its folder must be able to read all of it.
+        self.account.own(&path)?;
         let errors = log.try_clone().map_err(LocalError::at(&path))?;
 
         let program = self.binaries.program("postgres");

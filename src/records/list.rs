@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 use super::collection::Place;
 use super::store::record_in;
 use super::{Collection, Record, RecordsPerKey};
-use crate::shard::{Cluster, Coverage, ShardCall, ShardError, ShardId};
+use crate::shard::{Cluster, Consistency, Coverage, ShardCall, ShardError, ShardId};
 
 /// The documents of a page, in bytes; one more may be in it. A page is in memory as a whole.
 const PAGE_BYTES: usize = 2 << 20;
@@ -107,9 +107,13 @@ pub(super) struct ListOfKey<'a> {
 }
 
 impl ListOfKey<'_> {
-    /// Asks the shard that owns the key's slot.
-    pub(super) async fn page(&self, cluster: &Cluster) -> Result<(ShardId, Page), ShardError> {
-        let (shard, part) = cluster.run(self.place.slot, self).await?;
+    /// Asks the shard that owns the key's slot, or a replica of it.
+    pub(super) async fn page(
+        &self,
+        cluster: &Cluster,
+        consistency: Consistency,
+    ) -> Result<(ShardId, Page), ShardError> {
+        let (shard, part) = cluster.read(consistency, self.place.slot, self).await?;
         Ok((shard, merge(vec![part], self.size, Order::NewestFirst, Vec::new())))
     }
 }

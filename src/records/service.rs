@@ -14,7 +14,7 @@ use super::{
     RecordsPerKey, Stored,
 };
 use crate::cache::{Cache, Mark};
-use crate::shard::{Cluster, Gather, IdClock, ShardError, ShardId, WriterLimits};
+use crate::shard::{Cluster, Consistency, Gather, IdClock, ShardError, ShardId, WriterLimits};
 use crate::wire::FieldFault;
 
 /// How often a patch is tried anew after somebody else changed the document meanwhile.
@@ -80,6 +80,19 @@ impl Records {
     /// `NotFound`, or the shard's error.
     pub async fn find(&self, collection: &Arc<Collection>, key: &str) -> Result<Found, RecordError> {
         self.find_at(collection, &collection.locate(key)?).await
+    }
+
+    /// As [`Records::find`], if need be from a replica: a change of the last moments may not show. The cache has no part in it.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn find_eventually(&self, collection: &Arc<Collection>, key: &str) -> Result<Found, RecordError> {
+        let place = collection.locate(key)?;
+        let find = Find { collection: Arc::clone(collection), place: place.clone() };
+        match self.cluster.read(Consistency::Eventual, place.slot, &find).await? {
+            (shard, Looked::Found(Some(record))) => Ok(Found { record, shard, from_cache: false }),
+            _ => Err(not_found(collection, &place)),
+        }
     }
 
     async fn find_at(&self, collection: &Arc<Collection>, place: &Place) -> Result<Found, RecordError> {
@@ -251,7 +264,8 @@ impl Records {
         }
     }
 
-    /// A page of a collection: the documents of one shard key, or all.
+    /// A page of a collection: the documents of one shard key, or all. Those of a key that has many may come from a replica if
+    /// `consistency` allows it.
     ///
     /// # Errors
     /// `Field` if the shard key cannot be one; a shard's error if none answered that was asked.
@@ -261,6 +275,7 @@ impl Records {
         shard_key: Option<&str>,
         size: PageSize,
         after: Option<&Cursor>,
+        consistency: Consistency,
     ) -> Result<Page, RecordError> {
         let Some(key) = shard_key else {
             return Ok(ListAll { collection, after, size }.page(&self.cluster).await?);
@@ -268,7 +283,8 @@ impl Records {
         let place = collection.place_of(key).map_err(|fault| FieldFault::new("shard_key", fault.reason))?;
         match collection.records_per_key {
             RecordsPerKey::Many => {
-                let (_, page) = ListOfKey { collection, place: &place, after, size }.page(&self.cluster).await?;
+                let (_, page) =
+                    ListOfKey { collection, place: &place, after, size }.page(&self.cluster, consistency).await?;
                 Ok(page)
             }
             RecordsPerKey::One => {

@@ -240,7 +240,7 @@ async fn try_streams(from: &mut Side, to: &mut Side) -> Result<Vec<Finding>, Mov
         findings.push(refused(format!("shard {}: the role may not create a publication", from.shard.id()), &error));
     }
     drop(trial);
-    let url = from.shard.options().secret_url().to_owned();
+    let url = from.shard.options().secret_subscription_url();
     let mut trial = {
         let failed = to.failed();
         to.db.begin().await.map_err(failed)

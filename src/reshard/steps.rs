@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::clean::Sweep;
 use super::lease::Lease;
+use super::pressure::{Brake, Change};
 use super::side::Side;
 use super::store::{Move, Wish};
 use super::stream;
@@ -60,6 +61,7 @@ pub(super) struct Work {
     refusals: (Option<i64>, Option<i64>),
     pass: Option<Pass>,
     sweep: Sweep,
+    brake: Brake,
     last_try: Option<Instant>,
     /// True once this process has seen to it that the forward stream is there.
     streaming: bool,
@@ -84,6 +86,7 @@ impl Work {
             refusals: (None, None),
             pass: None,
             sweep: Sweep::default(),
+            brake: Brake::default(),
             last_try: None,
             streaming: false,
             armed: false,
@@ -147,6 +150,16 @@ impl Work {
             _ => self.end(lease, Stage::Failed, reason).await?,
         };
         Ok(())
+    }
+
+    /// Others first: true while the move should wait for them.
+    async fn should_wait(&mut self, lease: &Lease) -> Result<bool, MoveError> {
+        match self.brake.look(&self.source, &mut self.target).await? {
+            Some(Change::Waits(reason)) => lease.note(&self.job, &format!("waiting: {reason}")).await?,
+            Some(Change::GoesOn) => lease.note(&self.job, "going on").await?,
+            None => {}
+        }
+        Ok(self.brake.is_on())
     }
 
     /// The slot is there and keeps a bounded part of the log, and the other side refuses nothing.

@@ -87,8 +87,8 @@ pub(super) async fn make_stream(
     }
     record(lease, job, to, Kind::Subscription, name).await?;
     if !exists(to, Kind::Subscription, name).await? {
-        let url = from.shard.options().secret_url();
-        to.run(compose::create_subscription(name, url, name, forward)).await?;
+        let url = from.shard.options().secret_subscription_url();
+        to.run(compose::create_subscription(name, &url, name, forward)).await?;
     }
     Ok(())
 }

@@ -14,10 +14,11 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::growing::ShardList;
-use super::health::{Watch, watch_shard};
-use super::pool::{Identity, Pool};
+use super::health::{Watch, watch_other_hosts, watch_shard};
+use super::pool::{Identity, Pool, Role};
 use super::registry::{ListShards, RegisteredShard};
-use super::{DbFault, Shard, ShardError, ShardId, ShardLimits, ShardState, Slot, SlotMap};
+use super::replica::follow_replicas;
+use super::{Consistency, DbFault, Shard, ShardError, ShardId, ShardLimits, ShardState, Slot, SlotMap};
 use crate::telemetry::note_place;
 
 /// How often the map is read again even if nobody was refused.
@@ -62,6 +63,8 @@ pub struct Cluster {
     map: ArcSwap<SlotMap>,
     refresh: Mutex<()>,
     refreshes: AtomicU64,
+    /// How often the map has changed.
+    map_changes: AtomicU64,
     /// How many shards there are; told to whoever does something for each of them.
     grown: watch::Sender<usize>,
     schema_version: Option<i64>,
@@ -88,6 +91,7 @@ impl Cluster {
             map: ArcSwap::from_pointee(map),
             refresh: Mutex::new(()),
             refreshes: AtomicU64::new(0),
+            map_changes: AtomicU64::new(0),
             limits,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -95,6 +99,9 @@ impl Cluster {
         });
         for shard in cluster.shards() {
             cluster.watch_over(shard);
+            if !shard.replicas().is_empty() {
+                cluster.tasks.spawn(follow_replicas(Arc::clone(&cluster), Arc::clone(shard)));
+            }
             if shard.state() == ShardState::Healthy {
                 shard.warm_up().await;
             }
@@ -174,6 +181,28 @@ impl Cluster {
         }
     }
 
+    /// Runs a read. An eventual one goes to a replica of the shard that owns the slot, if there is one that is fresh;
+    /// otherwise, and if the replica does not know the slot as its shard's, it is run as [`Cluster::run`] does.
+    ///
+    /// # Errors
+    /// See [`Cluster::run`].
+    pub async fn read<C: ShardCall>(
+        &self,
+        consistency: Consistency,
+        slot: Slot,
+        call: &C,
+    ) -> Result<(ShardId, C::Output), ShardError> {
+        if consistency == Consistency::Eventual {
+            // Before the map is read: if it changes in between, no replica counts as fresh that might not know of the change.
+            let map_changes = self.map_changes();
+            let shard = self.owner(slot)?;
+            if let Some(output) = shard.replicas().read(call, shard.id(), map_changes).await {
+                return Ok((shard.id(), output));
+            }
+        }
+        self.run(slot, call).await
+    }
+
     /// Reads the map from every shard that answers and takes the newer owner of each slot. Callers that come while
     /// one is reading share its result.
     pub async fn refresh_map(&self) {
@@ -193,6 +222,8 @@ impl Cluster {
         }
         if map != **self.map.load() {
             log::info!("slot map is at epoch {}", map.epoch());
+            // Counted first: whoever sees the number asks the replicas for no less than what this map was read from.
+            self.map_changes.fetch_add(1, Ordering::SeqCst);
             self.map.store(Arc::new(map));
         }
         self.refreshes.fetch_add(1, Ordering::Release);
@@ -214,7 +245,8 @@ impl Cluster {
 
     /// Begins to use a shard. It serves as soon as its health check has found the right database.
     fn add(&self, registered: RegisteredShard) {
-        let identity = Identity { cluster_id: self.id, shard: registered.shard, schema_version: self.schema_version };
+        let (shard, schema_version) = (registered.shard, self.schema_version);
+        let identity = Identity { cluster_id: self.id, shard, schema_version, role: Role::Primary };
         let options = registered.options.with_session(self.limits.call_timeout);
         log::info!("shard {} at {} joins", registered.shard, options.place());
         let shard = self.in_runtime(|| Shard::new(options, identity, self.limits, ShardState::Healthy));
@@ -235,6 +267,15 @@ impl Cluster {
     fn watch_over(&self, shard: &Arc<Shard>) {
         let watch = Watch { interval: self.limits.health_interval, timeout: self.limits.health_timeout };
         self.tasks.spawn_on(watch_shard(Arc::clone(shard), watch, self.stop.clone()), &self.runtime);
+        if !shard.options().has_one_host() {
+            let (shard, stop) = (Arc::clone(shard), self.stop.clone());
+            self.tasks.spawn_on(watch_other_hosts(shard, watch, stop), &self.runtime);
+        }
+    }
+
+    /// How often this process has met a newer map.
+    pub(super) fn map_changes(&self) -> u64 {
+        self.map_changes.load(Ordering::SeqCst)
     }
 
     /// Reads which shards there are, now rather than at the next turn.
@@ -322,9 +363,14 @@ impl Shard {
         let mut reconnects = 0;
         loop {
             let mut lease = self.lease_from(pool).await?;
-            let error = match self.while_healthy_for(call.time_limit(), call.call(&mut lease, self.id())).await? {
+            let called = self.while_healthy_for(call.time_limit(), call.call(&mut lease, self.id())).await;
+            if matches!(called, Err(ShardError::Timeout { .. })) {
+                self.lost();
+            }
+            let error = match called? {
                 Ok(output) => {
                     lease.give_back();
+                    self.answered();
                     return Ok(output);
                 }
                 Err(error) => error,
@@ -334,9 +380,15 @@ impl Shard {
             match fault {
                 DbFault::NotOwner => return Ok(None),
                 DbFault::ConnectionLost if call.is_repeatable() && reconnects < RECONNECTS => self.forget_idle(),
+                // It has changed nothing. Perhaps another server is the primary by now; once is enough to find out.
+                DbFault::ReadOnly if reconnects == 0 => {
+                    self.suspect();
+                    self.forget_idle();
+                    reconnects = RECONNECTS;
+                }
                 DbFault::Conflict if reconnects < RECONNECTS => {}
                 DbFault::ConnectionLost | DbFault::Unavailable => {
-                    self.suspect();
+                    self.lost();
                     return Err(fault.into_error(self.id(), error));
                 }
                 _ => return Err(fault.into_error(self.id(), error)),

@@ -92,8 +92,10 @@ pub enum DbFault {
     NotOwner,
     /// The connection broke; the call may be repeated on a new one if it is idempotent.
     ConnectionLost,
-    /// The server takes no calls: it starts, stops, is read-only, or has no free connection.
+    /// The server takes no calls: it starts, stops, or has no free connection.
     Unavailable,
+    /// The server takes no writes, and this one has changed nothing: it is no primary any more, or it was told to be read-only.
+    ReadOnly,
     /// The call lost against another transaction and may be repeated as it is.
     Conflict,
     /// The server gave up after its own time limit.
@@ -122,9 +124,10 @@ impl DbFault {
     fn of_sqlstate(code: &str) -> Self {
         match code {
             NOT_OWNER => Self::NotOwner,
-            // Administrator's shutdown, crash of another backend, starting up; too many connections; read-only.
+            // Administrator's shutdown, crash of another backend; starting up, idle for too long.
             "57P01" | "57P02" => Self::ConnectionLost,
-            "57P03" | "57P05" | "25006" => Self::Unavailable,
+            "57P03" | "57P05" => Self::Unavailable,
+            "25006" => Self::ReadOnly,
             // deadlock, serialization failure, lock timeout
             "40001" | "40P01" | "55P03" => Self::Conflict,
             "57014" | "25P03" => Self::Timeout,
@@ -137,12 +140,18 @@ impl DbFault {
         }
     }
 
+    /// True if the connection is of no further use: it broke, or its server takes no calls such as this one.
+    #[must_use]
+    pub fn ends_connection(self) -> bool {
+        matches!(self, Self::ConnectionLost | Self::Unavailable | Self::ReadOnly)
+    }
+
     /// The error for a caller, of a call that will not be tried again.
     #[must_use]
     pub fn into_error(self, shard: ShardId, source: sqlx::Error) -> ShardError {
         match self {
             Self::NotOwner => ShardError::Moving,
-            Self::ConnectionLost | Self::Unavailable => ShardError::Unavailable { shard },
+            Self::ConnectionLost | Self::Unavailable | Self::ReadOnly => ShardError::Unavailable { shard },
             Self::Conflict => ShardError::Overloaded { shard },
             Self::Timeout => ShardError::Timeout { shard },
             Self::RowRefused => {
@@ -189,7 +198,8 @@ mod tests {
             ("08006", DbFault::ConnectionLost),
             ("57P03", DbFault::Unavailable),
             ("53300", DbFault::Unavailable),
-            ("25006", DbFault::Unavailable),
+            ("57P02", DbFault::ConnectionLost),
+            ("25006", DbFault::ReadOnly),
             ("40P01", DbFault::Conflict),
             ("57014", DbFault::Timeout),
             ("23514", DbFault::RowRefused),

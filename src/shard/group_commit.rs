@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::growing::PerShard;
+use super::server::Session;
 use super::{Cluster, DbFault, MovingSlot, Shard, ShardError, ShardId, Slot, refused_slots};
 use crate::telemetry::{SpanLink, batch_span, note_place};
 
@@ -120,7 +121,7 @@ impl<W: BatchWrite> GroupCommit<W> {
     fn lane(&self, shard: &Arc<Shard>) -> &mpsc::Sender<Write<W>> {
         self.lanes.get_or_make(shard.id(), || {
             let (sender, queue) = mpsc::channel(self.limits.queue);
-            let lane = Lane { shard: Arc::clone(shard), writer: (self.writer)(), connection: None };
+            let lane = Lane { shard: Arc::clone(shard), writer: (self.writer)(), session: None };
             self.cluster.spawn(lane.run(queue, self.limits.batch, self.cluster.stopping().clone()));
             sender
         })
@@ -166,7 +167,7 @@ impl<W: BatchWrite> GroupCommit<W> {
 struct Lane<W> {
     shard: Arc<Shard>,
     writer: W,
-    connection: Option<PgConnection>,
+    session: Option<Session>,
 }
 
 impl<W: BatchWrite> Lane<W> {
@@ -230,13 +231,23 @@ impl<W: BatchWrite> Lane<W> {
                     tries += 1;
                     batches.push(batch);
                 }
+                // Perhaps another server is the primary by now; once is enough to find out.
+                DbFault::ReadOnly if tries == 0 => {
+                    mark.release();
+                    tries = RETRIES;
+                    self.shard.forget_idle();
+                    batches.push(batch);
+                }
                 DbFault::RowRefused | DbFault::Unexpected if batch.len() > 1 => {
                     mark.release();
                     let second = batch.split_off(batch.len() / 2);
                     batches.extend([second, batch]);
                 }
                 fault => {
-                    self.shard.suspect();
+                    match fault {
+                        DbFault::ConnectionLost | DbFault::Unavailable => self.shard.lost(),
+                        _ => self.shard.suspect(),
+                    }
                     let error = fault.into_error(self.shard.id(), error);
                     span.fail(error.kind());
                     fail_all(batch, || error.again());
@@ -248,19 +259,22 @@ impl<W: BatchWrite> Lane<W> {
     /// One try. The connection is kept only if the server answered on it.
     async fn insert(&mut self, rows: &[&W::Row]) -> Result<Vec<W::Answer>, Refusal> {
         let shard = Arc::clone(&self.shard);
-        let taken = self.connection.take();
+        let taken = self.session.take();
         let work = async {
-            let mut connection = match taken {
-                Some(connection) => connection,
-                None => shard.connect().await?,
-            };
-            let result = W::store(&mut connection, rows).await;
-            Ok::<_, sqlx::Error>((connection, result))
+            let mut session = Session::of(&shard, taken).await?;
+            let result = W::store(&mut session.connection, rows).await;
+            Ok::<_, sqlx::Error>((session, result))
         };
-        let (connection, result) =
-            shard.while_healthy(work).await.map_err(Refusal::Shard)?.map_err(Refusal::Database)?;
-        if !matches!(result.as_ref().map_err(DbFault::of), Err(DbFault::ConnectionLost | DbFault::Unavailable)) {
-            self.connection = Some(connection);
+        let done = shard.while_healthy(work).await.map_err(|error| {
+            if matches!(error, ShardError::Timeout { .. }) {
+                shard.lost();
+            }
+            Refusal::Shard(error)
+        });
+        let (session, result) = done?.map_err(Refusal::Database)?;
+        if !result.as_ref().is_err_and(|error| DbFault::of(error).ends_connection()) {
+            shard.answered();
+            self.session = Some(session);
         }
         result.map_err(Refusal::Database)
     }

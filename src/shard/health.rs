@@ -3,18 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Shard;
+use super::circuit::{Circuit, Event};
+use super::server::Session;
 
-/// What the last look at a shard found.
+/// How often the servers of a shard that are not in use are looked at.
+const OTHER_HOSTS: Duration = Duration::from_secs(1);
+
+/// Whether a shard gets calls: what its circuit comes to for people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ShardState {
     /// It answers.
     Healthy,
-    /// It refuses connections, does not answer in time, or is not the database that it should be.
+    /// It refuses connections, does not answer in time, is not the database that it should be, or loses calls.
     Unreachable,
 }
 
@@ -30,6 +35,7 @@ impl ShardState {
 }
 
 /// How long a look at a shard may take, and how often there is one.
+#[derive(Clone, Copy)]
 pub(super) struct Watch {
     pub(super) interval: Duration,
     pub(super) timeout: Duration,
@@ -40,7 +46,7 @@ pub(super) async fn watch_shard(shard: Arc<Shard>, watch: Watch, stop: Cancellat
     let mut connection = None;
     while !stop.is_cancelled() {
         let found = match within(watch.timeout, look_at(&shard, &mut connection)).await {
-            Some(Ok(())) => Ok(()),
+            Some(Ok(writes)) => Ok(writes),
             Some(Err(error)) => Err(error.to_string()),
             None => Err(format!("no answer in {} ms", watch.timeout.as_millis())),
         };
@@ -67,33 +73,59 @@ async fn within<T>(limit: Duration, look: impl Future<Output = T>) -> Option<T> 
 }
 
 /// One look: over the connection that is there, or else over a new one, so that the end of one session by itself
-/// (an administrator's `pg_terminate_backend`) is no news.
-async fn look_at(shard: &Shard, connection: &mut Option<PgConnection>) -> Result<(), sqlx::Error> {
-    if let Some(mut open) = connection.take()
-        && open.ping().await.is_ok()
+/// (an administrator's `pg_terminate_backend`) is no news. A new one leads to whatever server is the primary now. True if it takes
+/// writes.
+async fn look_at(shard: &Shard, kept: &mut Option<Session>) -> Result<bool, sqlx::Error> {
+    if let Some(open) = kept.take()
+        // What made the circuit open may be what this session alone does not notice.
+        && shard.circuit().admits()
+        && let Ok(mut open) = Session::of(shard, Some(open)).await
+        && takes_writes(&mut open.connection).await.is_ok_and(|writes| writes)
     {
-        *connection = Some(open);
-        return Ok(());
+        *kept = Some(open);
+        return Ok(true);
     }
-    *connection = Some(shard.connect().await?);
-    Ok(())
+    let mut new = Session::of(shard, None).await?;
+    let writes = takes_writes(&mut new.connection).await?;
+    *kept = Some(new);
+    Ok(writes)
 }
 
-fn report(shard: &Shard, found: Result<(), String>) {
-    let state = if found.is_ok() { ShardState::Healthy } else { ShardState::Unreachable };
-    let changed = shard.set_state(state);
-    match found {
-        Ok(()) if changed => log::info!("shard {} at {} is healthy", shard.id(), shard.options().place()),
-        Err(reason) if changed => {
-            log::warn!("shard {} at {} is unreachable: {reason}", shard.id(), shard.options().place());
-        }
+async fn takes_writes(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(include_str!("../../sql/shard/takes_writes.sql")).fetch_one(connection).await
+}
+
+fn report(shard: &Shard, found: Result<bool, String>) {
+    let (id, place) = (shard.id(), shard.options().place());
+    let news = shard.tell(if found.is_ok() { Event::LookGood } else { Event::LookBad });
+    match (news, &found) {
+        (Some(Circuit::HalfOpen), _) => log::info!("shard {id} at {place} answers again"),
+        (Some(Circuit::Closed), _) => log::info!("shard {id} at {place} is healthy"),
+        (Some(Circuit::Open), Err(reason)) => log::warn!("shard {id} at {place} is unreachable: {reason}"),
         _ => {}
     }
+    if let Ok(writes) = found
+        && shard.set_takes_writes(writes)
+    {
+        if writes {
+            log::info!("shard {id} at {place} takes writes again");
+        } else {
+            log::warn!("shard {id} at {place} is read-only: its server refuses writes (default_transaction_read_only)");
+        }
+    }
 }
 
-/// Waits until the state is `wanted`; never ends if the sender is gone.
-pub(super) async fn until(receiver: &mut watch::Receiver<ShardState>, wanted: ShardState) {
-    if receiver.wait_for(|state| *state == wanted).await.is_err() {
+/// Looks at the servers of a shard that are not in use, until `stop` is cancelled: a primary that nobody stopped when another one
+/// was promoted in its place would keep its sessions.
+pub(super) async fn watch_other_hosts(shard: Arc<Shard>, watch: Watch, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(OTHER_HOSTS)).await.is_some() {
+        stop.run_until_cancelled(shard.options().look_around(watch.timeout)).await;
+    }
+}
+
+/// Waits until calls are refused; never ends if the sender is gone.
+pub(super) async fn until_open(receiver: &mut watch::Receiver<Circuit>) {
+    if receiver.wait_for(|circuit| !circuit.admits()).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

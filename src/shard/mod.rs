@@ -7,6 +7,7 @@
 //! [`Cluster`] is the way in: it runs a [`ShardCall`] on the shard that owns a slot, and when that shard's database
 //! says that it does not own the slot, takes a fresh map and goes to the one that does.
 
+mod circuit;
 mod cluster;
 mod columns;
 mod coverage;
@@ -19,14 +20,18 @@ mod health;
 mod id;
 mod map;
 mod observe;
+mod options;
 mod pool;
+mod primary;
 mod registry;
+mod replica;
 mod scatter;
 mod server;
 mod setup;
 mod slot;
 mod start;
 
+pub use circuit::Circuit;
 pub use cluster::{Cluster, ShardCall};
 pub(crate) use cluster::{MovingSlot, load_map};
 pub(crate) use columns::{time_at, time_in};
@@ -43,7 +48,9 @@ pub use id::IdClock;
 pub(crate) use id::{hashed_id, slot_in};
 pub use map::{Ownership, SlotMap};
 pub use observe::{PoolStatus, ShardCounters};
-pub use pool::{Lease, ShardOptions};
+pub use options::ShardOptions;
+pub use pool::Lease;
+pub use replica::{Consistency, Replicas};
 pub use scatter::Gathered;
 pub use server::{Shard, ShardLimits};
 pub use setup::{SetupError, migrate};

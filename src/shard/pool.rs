@@ -5,109 +5,16 @@
 //! connection is clean; one that is dropped on the way (a cancelled request, a deadline, an error) is closed.
 
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection};
-use std::fmt;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::ShardId;
-
-/// Where a shard's database is. Its `Debug` shows no password.
-#[derive(Clone)]
-pub struct ShardOptions {
-    options: PgConnectOptions,
-    /// As it was given. It holds the password.
-    url: Arc<str>,
-}
-
-impl ShardOptions {
-    /// Reads a `postgres://user:password@host:port/database` URL.
-    ///
-    /// # Errors
-    /// A text that says what is wrong, without the URL itself: it may hold a password.
-    pub fn parse(url: &str) -> Result<Self, String> {
-        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
-            return Err("must start with postgres:// or postgresql://".to_owned());
-        }
-        let options: PgConnectOptions = url.parse().map_err(|error: sqlx::Error| match error {
-            sqlx::Error::Configuration(reason) => format!("is not a PostgreSQL URL: {reason}"),
-            _ => "is not a PostgreSQL URL".to_owned(),
-        })?;
-        if options.get_database().is_none_or(str::is_empty) {
-            return Err("names no database: end it with /drive_shard_0 or the like".to_owned());
-        }
-        Ok(Self { options, url: url.into() })
-    }
-
-    /// Sets what each session of the service has: its name and the server's own time limits.
-    #[must_use]
-    pub fn with_session(self, statement_timeout: Duration) -> Self {
-        let millis = |time: Duration| time.as_millis().to_string();
-        Self {
-            url: self.url,
-            options: self
-                .options
-                .application_name("shardrive")
-                .options([
-                    ("statement_timeout", millis(statement_timeout)),
-                    ("lock_timeout", millis(statement_timeout)),
-                    ("idle_in_transaction_session_timeout", millis(statement_timeout * 2)),
-                    ("default_transaction_isolation", "read committed".to_owned()),
-                    // Our statements take arrays whose length would make the planner think anew at each call.
-                    ("plan_cache_mode", "force_generic_plan".to_owned()),
-                    // A statement is compiled anew at each call, for tens of milliseconds, where a large table alone makes the
-                    // planner expect much work; ours read a few rows.
-                    ("jit", "off".to_owned()),
-                ])
-                .disable_statement_logging(),
-        }
-    }
-
-    /// The URL with its password: for the shards' own list of one another, and for servers that connect to one another.
-    /// Not for logs, errors or answers.
-    #[must_use]
-    pub(crate) fn secret_url(&self) -> &str {
-        &self.url
-    }
-
-    /// The database's name.
-    #[must_use]
-    pub fn database(&self) -> &str {
-        self.options.get_database().unwrap_or_default()
-    }
-
-    /// `host:port/database`, for messages: it tells servers apart and holds no secret.
-    #[must_use]
-    pub fn place(&self) -> String {
-        let host = self
-            .options
-            .get_socket()
-            .map_or_else(|| self.options.get_host().to_owned(), |path| path.display().to_string());
-        format!("{host}:{}/{}", self.options.get_port(), self.database())
-    }
-
-    /// Opens a connection, whoever the database is.
-    ///
-    /// # Errors
-    /// The driver's error; `TimedOut` after `limit`.
-    pub async fn connect(&self, limit: Duration) -> Result<PgConnection, sqlx::Error> {
-        match tokio::time::timeout(limit, self.options.connect()).await {
-            Ok(result) => result,
-            Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
-        }
-    }
-}
-
-impl fmt::Debug for ShardOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.place())
-    }
-}
+use super::primary::Lineage;
+use super::{ShardId, ShardOptions};
 
 /// Which database a connection must lead to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,6 +23,27 @@ pub(super) struct Identity {
     pub(super) shard: ShardId,
     /// The newest migration of this program, which the database must have.
     pub(super) schema_version: Option<i64>,
+    pub(super) role: Role,
+}
+
+/// What the server must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    /// It takes writes, or would if nobody had told it not to.
+    Primary,
+    /// It follows a primary.
+    Standby,
+}
+
+/// What a database says of itself.
+#[derive(sqlx::FromRow)]
+struct Found {
+    cluster_id: Uuid,
+    shard_id: i32,
+    schema_version: Option<i64>,
+    system: i64,
+    /// None on a standby.
+    timeline: Option<i32>,
 }
 
 /// Opens connections, and refuses those that lead to another database than the shard's.
@@ -143,16 +71,26 @@ impl Connector {
 
 async fn open(options: ShardOptions, expected: Identity, limit: Duration) -> Result<PgConnection, sqlx::Error> {
     let mut connection = options.connect(limit).await?;
-    let found: Option<(Uuid, i32, Option<i64>)> =
+    let found: Option<Found> =
         sqlx::query_as(include_str!("../../sql/shard/who_am_i.sql")).fetch_optional(&mut connection).await?;
     let (place, shard) = (options.place(), expected.shard);
+    // As if nobody listened there: the primary is somewhere else, or will be in a moment.
+    let elsewhere = |text| Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::ConnectionRefused, text)));
     let refused = match found {
-        Some((cluster_id, number, version)) if (cluster_id, number) == (expected.cluster_id, shard.to_sql()) => {
-            // A newer schema is fine: migrations keep what the program before them needs.
-            if version >= expected.schema_version {
-                return Ok(connection);
+        Some(found) if (found.cluster_id, found.shard_id) == (expected.cluster_id, shard.to_sql()) => {
+            let lineage = found.timeline.map(|timeline| Lineage { system: found.system, timeline });
+            match (expected.role, lineage) {
+                // A newer schema is fine: migrations keep what the program before them needs.
+                _ if found.schema_version < expected.schema_version => {
+                    format!("{place} lacks migrations; run \"shardrive migrate\"")
+                }
+                (Role::Primary, None) => return elsewhere(format!("{place} is a standby, and no primary")),
+                (Role::Standby, Some(_)) => return elsewhere(format!("{place} is no standby any more")),
+                (Role::Primary, Some(lineage)) if !options.accept(lineage) => {
+                    return elsewhere(format!("{place} leads to a former primary, which another one has replaced"));
+                }
+                _ => return Ok(connection),
             }
-            format!("{place} lacks migrations; run \"shardrive migrate\"")
         }
         _ => format!("{place} is not the database of shard {shard}"),
     };
@@ -168,6 +106,9 @@ impl managed::Manager for Connector {
     }
 
     async fn recycle(&self, connection: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
+        if self.options.has_moved_since(metrics.created) {
+            return Err(RecycleError::message("the database has moved to another server since"));
+        }
         // A connection that was used a moment ago is trusted; one that lay idle may have been cut off unnoticed.
         if metrics.last_used() < Duration::from_secs(30) {
             return Ok(());

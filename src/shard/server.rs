@@ -1,19 +1,21 @@
 //! One shard: its state, its pool, and how a call gets a connection to it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::ThreadId;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool::managed::{PoolError, QueueMode, TimeoutType, Timeouts};
 use sqlx::PgConnection;
 use tokio::sync::{Notify, watch};
 
-use super::health::{ShardState, until};
+use super::circuit::{Circuit, Event};
+use super::health::{ShardState, until_open};
 use super::observe::ShardCounters;
-use super::pool::{Connector, Identity, Lease, Object, Pool, ShardOptions};
-use super::{DbFault, ShardError, ShardId};
+use super::pool::{Connector, Identity, Lease, Object, Pool};
+use super::replica::Replicas;
+use super::{DbFault, ShardError, ShardId, ShardOptions};
 
 /// How often opening a connection is tried again after it broke off or took too long.
 const RECONNECTS: u32 = 2;
@@ -35,10 +37,12 @@ pub struct ShardLimits {
     pub health_timeout: Duration,
     /// How often a shard is looked at.
     pub health_interval: Duration,
+    /// How much older than the primary what a replica answers may be.
+    pub replica_max_lag: Duration,
 }
 
 /// A pool on the runtime that this is called on.
-fn new_pool(options: ShardOptions, identity: Identity, limits: ShardLimits, size: usize) -> Pool {
+pub(super) fn new_pool(options: ShardOptions, identity: Identity, limits: ShardLimits, size: usize) -> Pool {
     let connector = Connector {
         options,
         identity,
@@ -61,13 +65,37 @@ fn new_pool(options: ShardOptions, identity: Identity, limits: ShardLimits, size
     pool.expect("a pool with a runtime can be built")
 }
 
+/// A connection that one task keeps for itself, outside the pool.
+pub(super) struct Session {
+    opened: Instant,
+    pub(super) connection: PgConnection,
+}
+
+impl Session {
+    /// The session that is there, unless the database has moved since; or else a new one.
+    ///
+    /// # Errors
+    /// See [`Shard::connect`].
+    pub(super) async fn of(shard: &Shard, kept: Option<Self>) -> Result<Self, sqlx::Error> {
+        match kept.filter(|kept| !shard.options().has_moved_since(kept.opened)) {
+            Some(kept) => Ok(kept),
+            None => Ok(Self { opened: Instant::now(), connection: shard.connect().await? }),
+        }
+    }
+}
+
 /// One shard of the cluster: a PostgreSQL database that knows its number.
 pub struct Shard {
     id: ShardId,
     pool: Pool,
     thread_pools: Mutex<HashMap<ThreadId, Pool>>,
     limits: ShardLimits,
-    state: watch::Sender<ShardState>,
+    circuit: watch::Sender<Circuit>,
+    /// Calls that were lost since the last one that was answered.
+    losses: AtomicU32,
+    openings: AtomicU64,
+    takes_writes: AtomicBool,
+    pub(super) replicas: Replicas,
     suspicion: Notify,
     warned: AtomicBool,
     pub(super) counters: ShardCounters,
@@ -76,14 +104,19 @@ pub struct Shard {
 impl Shard {
     /// The connections of its pool belong to the runtime that this is called on.
     pub(super) fn new(options: ShardOptions, identity: Identity, limits: ShardLimits, state: ShardState) -> Self {
+        let replicas = Replicas::new(&options, identity, limits);
         let pool = new_pool(options, identity, limits, limits.pool_max);
-        let (state, _) = watch::channel(state);
+        let circuit = if state == ShardState::Healthy { Circuit::Closed } else { Circuit::Open };
         Self {
             id: identity.shard,
             pool,
             thread_pools: Mutex::default(),
             limits,
-            state,
+            circuit: watch::channel(circuit).0,
+            losses: AtomicU32::new(0),
+            openings: AtomicU64::new(0),
+            takes_writes: AtomicBool::new(true),
+            replicas,
             suspicion: Notify::new(),
             warned: AtomicBool::new(false),
             counters: ShardCounters::new(),
@@ -102,10 +135,39 @@ impl Shard {
         &self.pool.manager().options
     }
 
-    /// What the last look at it found.
+    /// Whether it gets calls.
     #[must_use]
     pub fn state(&self) -> ShardState {
-        *self.state.borrow()
+        if self.circuit().admits() { ShardState::Healthy } else { ShardState::Unreachable }
+    }
+
+    /// Its circuit breaker.
+    #[must_use]
+    pub fn circuit(&self) -> Circuit {
+        *self.circuit.borrow()
+    }
+
+    /// How often its circuit has opened since this process began.
+    #[must_use]
+    pub fn circuit_openings(&self) -> u64 {
+        self.openings.load(Ordering::Relaxed)
+    }
+
+    /// False while its server was told to be read-only: it answers reads and refuses writes.
+    #[must_use]
+    pub fn takes_writes(&self) -> bool {
+        self.takes_writes.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the server takes writes; true if that is news.
+    pub(super) fn set_takes_writes(&self, takes_writes: bool) -> bool {
+        self.takes_writes.swap(takes_writes, Ordering::Relaxed) != takes_writes
+    }
+
+    /// The standbys for reads that may be a little old.
+    #[must_use]
+    pub fn replicas(&self) -> &Replicas {
+        &self.replicas
     }
 
     /// Connections in its pool at the moment.
@@ -182,11 +244,11 @@ impl Shard {
             Ok(object) => Ok(Lease::new(object)),
             Err(PoolError::Timeout(TimeoutType::Wait)) => Err(ShardError::Overloaded { shard }),
             Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => {
-                self.suspect();
+                self.lost();
                 Err(ShardError::Unavailable { shard })
             }
             Err(PoolError::Backend(error)) => {
-                self.suspect();
+                self.lost();
                 match DbFault::of(&error) {
                     DbFault::Unexpected => {
                         if !self.warned.swap(true, Ordering::Relaxed) {
@@ -231,11 +293,11 @@ impl Shard {
         limit: Option<Duration>,
         work: impl Future<Output = T>,
     ) -> Result<T, ShardError> {
-        let mut state = self.state.subscribe();
+        let mut circuit = self.circuit.subscribe();
         tokio::select! {
             biased;
             done = work => Ok(done),
-            () = until(&mut state, ShardState::Unreachable) => Err(ShardError::Unavailable { shard: self.id }),
+            () = until_open(&mut circuit) => Err(ShardError::Unavailable { shard: self.id }),
             () = tokio::time::sleep(limit.unwrap_or(self.limits.call_timeout)) => Err(ShardError::Timeout { shard: self.id }),
         }
     }
@@ -251,17 +313,48 @@ impl Shard {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 
-    /// Sets the state; true if it changed.
-    pub(super) fn set_state(&self, new: ShardState) -> bool {
-        let changed = self.state.send_if_modified(|state| std::mem::replace(state, new) != new);
-        if changed && new == ShardState::Unreachable {
-            // What is idle in the pool is dead or suspect; a shard that comes back gets new connections.
-            self.forget_idle();
+    /// A call was answered. Free of cost unless calls were lost before it.
+    pub fn answered(&self) {
+        if self.losses.load(Ordering::Relaxed) != 0 {
+            self.losses.store(0, Ordering::Relaxed);
+            self.tell(Event::CallAnswered);
         }
-        if changed && new == ShardState::Healthy {
-            self.warned.store(false, Ordering::Relaxed);
+    }
+
+    /// A call was lost, after whatever could be repeated was: its connection broke or could not be opened, or there was no
+    /// answer in time. Too many of them one after the other, and no further call is let through until the shard answers again.
+    pub fn lost(&self) {
+        let run = self.losses.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if self.tell(Event::CallsLost(run)) == Some(Circuit::Open) {
+            log::warn!("shard {} at {} loses calls; none is sent until it answers", self.id, self.options().place());
         }
-        changed
+        self.suspect();
+    }
+
+    /// Tells the circuit of an event; gives its new state if it changed.
+    pub(super) fn tell(&self, event: Event) -> Option<Circuit> {
+        let mut news = None;
+        self.circuit.send_if_modified(|circuit| {
+            let new = circuit.after(event);
+            news = (new != *circuit).then_some(new);
+            *circuit = new;
+            news.is_some()
+        });
+        match news {
+            Some(Circuit::Open) => {
+                self.openings.fetch_add(1, Ordering::Relaxed);
+                // What is idle in the pool is dead or suspect; a shard that comes back gets new connections.
+                self.forget_idle();
+            }
+            // On trial: an answer is worth being told, too.
+            Some(Circuit::HalfOpen) => self.losses.store(1, Ordering::Relaxed),
+            Some(Circuit::Closed) => {
+                self.losses.store(0, Ordering::Relaxed);
+                self.warned.store(false, Ordering::Relaxed);
+            }
+            None => {}
+        }
+        news
     }
 
     /// Closes the connections that lie idle: one of them broke, so the others are likely broken too.
@@ -272,6 +365,7 @@ impl Shard {
     }
 
     pub(super) fn close(&self) {
+        self.replicas.close();
         self.pools().iter().for_each(Pool::close);
     }
 

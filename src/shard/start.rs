@@ -14,7 +14,7 @@ use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
 use super::cluster::load_map;
-use super::pool::Identity;
+use super::pool::{Identity, Role};
 use super::registry::{RegisteredShard, load_registry};
 use super::setup::migrator;
 use super::{Cluster, Shard, ShardId, ShardLimits, ShardOptions, ShardState, SlotMap};
@@ -349,7 +349,7 @@ impl Cluster {
                     ShardState::Unreachable
                 }
             };
-            let identity = Identity { cluster_id, shard: shard_id(index), schema_version };
+            let identity = Identity { cluster_id, shard: shard_id(index), schema_version, role: Role::Primary };
             let options = options.with_session(limits.call_timeout);
             shards.push(Arc::new(Shard::new(options, identity, limits, state)));
         }

@@ -156,3 +156,39 @@ async fn a_shard_that_is_away_or_frozen_does_not_hold_it_up() {
     assert_eq!(found[r#"problems_total{code="shard_unavailable"}"#], 1.0);
     assert_eq!(found[r#"http_requests_total{route="/query/{user_id}",method="GET",status="5xx"}"#], 1.0);
 }
+
+#[tokio::test]
+async fn an_open_move_is_told_of_until_it_ends() {
+    let cluster = TestCluster::migrated(2).await;
+    let settings = [("HEALTH_TIMEOUT_MS", "20000"), ("CONNECT_TIMEOUT_MS", "20000"), ("STATS_TIMEOUT_MS", "30000")];
+    let api = Api::start_with(&cluster, &settings).await;
+    assert_eq!(api.send("/ingest/bulk?count=10", "text/plain", "").await.status(), StatusCode::OK);
+    let asked = json!({"slots": "0,2", "to": 1});
+    let (status, planned) = api.post_json("/admin/moves", &asked).await;
+    assert!(status.is_success(), "{planned}");
+    let id = planned["ids"][0].as_i64().unwrap();
+
+    let stage = format!(r#"move_stage{{move="{id}",source="0",target="1",stage="watch"}}"#);
+    let found = poll::until("the stage in which a move can be taken back", async || {
+        let found = samples(&api).await;
+        if found.contains_key(&stage) { Ok(found) } else { Err(found) }
+    })
+    .await;
+    for state in ["total", "copied", "verified"] {
+        assert_eq!(found[&format!(r#"move_rows{{move="{id}",state="{state}"}}"#)], 2.0, "{found:#?}");
+    }
+    poll::until("the map to be read again", async || {
+        let found = samples(&api).await;
+        let is_new = found[r#"shard_slots{shard="0"}"#] == 2518.0 && found["slot_map_epoch"] > 1.0;
+        if is_new { Ok(()) } else { Err(found) }
+    })
+    .await;
+
+    let ended = api.post_json(&format!("/admin/moves/{id}/finish"), &json!({})).await;
+    assert!(ended.0.is_success(), "{}", ended.1);
+    poll::until("no open move", async || {
+        let found = samples(&api).await;
+        if found.keys().any(|name| name.starts_with("move_stage")) { Err(found) } else { Ok(()) }
+    })
+    .await;
+}

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::api::Api;
+use crate::support::load::Load;
 use crate::support::moved::assert_nothing_left;
 use crate::support::poll;
 use crate::support::program::{Done, shardrive};
+use crate::support::proxy::{Mode, Proxy};
 use crate::support::servers::{TestCluster, run};
 
 async fn shards(cluster: &TestCluster, arguments: &[&str]) -> Done {
@@ -85,6 +87,45 @@ async fn a_copy_that_is_paused_goes_on_by_itself() {
         .unwrap();
     stage("done").await;
     assert_eq!(cluster.value::<i64>(1, "SELECT count(*) FROM file_metadata").await, 20_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_waits_while_requests_take_longer_than_usual() {
+    let cluster = with_rows(40_000).await;
+    let proxy = Proxy::start(cluster.port(0)).await;
+    let through = cluster.url(0).replace(&format!(":{}/", cluster.port(0)), &format!(":{}/", proxy.port()));
+    let settings = [("HEALTH_TIMEOUT_MS", "20000"), ("CONNECT_TIMEOUT_MS", "20000")];
+    let api = Api::start_on(&[through, cluster.url(1)], &settings).await;
+    let load = Load::start(&[api.base().to_owned()], 16, &[0, 2, 4, 6]);
+    load.progress(1000).await;
+    // For a second program the command would look after the move.
+    let order = json!({ "slots": "2", "to": 1, "keep_seconds": 0, "copy_rate": 1000 });
+    let (_, plan) = api.post_json("/admin/moves", &order).await;
+    let path = format!("/admin/moves/{}", plan["ids"][0]);
+    let noted = async |wanted: &str| {
+        poll::until("the event", async || {
+            let (_, found) = api.get_json(&path).await;
+            let events = found["events"].as_array().cloned().unwrap_or_default();
+            if events.iter().any(|event| event["what"].as_str().is_some_and(|what| what.starts_with(wanted))) {
+                Ok(())
+            } else {
+                Err(found)
+            }
+        })
+        .await;
+    };
+    noted("the rows begin to go over").await;
+    // The first look is at what is usual.
+    load.progress(500).await;
+    proxy.set(Mode::Slow(400));
+    noted("waiting: requests take longer than usual").await;
+    proxy.set(Mode::Pass);
+    noted("going on").await;
+    let (status, _) = api.post_json(&format!("{path}/cancel"), &json!({})).await;
+    assert_eq!(status, 202);
+    noted("shard 0 owns the slots; nothing of the move is left").await;
+    drop(load);
+    assert_nothing_left(&cluster, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

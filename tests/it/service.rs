@@ -54,8 +54,8 @@ async fn it_says_what_it_is_and_how_it_is() {
     let expected =
         json!({"service": "shardrive", "status": "running", "num_shards": 2, "version": env!("CARGO_PKG_VERSION")});
     assert_eq!(api.get_json("/").await, (StatusCode::OK, expected));
-    let expected =
-        json!({"status": "healthy", "shards": {"shard_0": "healthy", "shard_1": "healthy"}, "cache": "disabled"});
+    let expected = json!({"status": "healthy", "shards": {"shard_0": "healthy", "shard_1": "healthy"},
+            "circuits": {"shard_0": "closed", "shard_1": "closed"}, "cache": "disabled"});
     assert_eq!(api.get_json("/health").await, (StatusCode::OK, expected.clone()));
     assert_eq!(api.get_json("/health/live").await, (StatusCode::OK, json!({"status": "live"})));
     assert_eq!(api.get_json("/health/ready").await, (StatusCode::OK, json!({"status": "ready"})));

@@ -38,6 +38,10 @@ impl Work {
             lease.save_progress(&self.job).await?;
             return self.to(lease, Stage::CatchUp, "all rows have been copied; what changed since follows").await;
         }
+        let was_on = self.brake.is_on();
+        if self.should_wait(lease).await? || was_on {
+            self.brake.apply(&self.job, &mut self.target).await?;
+        }
         let copied = stream::copied_rows(&mut self.target).await?;
         self.job.copied_rows = self.job.copied_rows.max(copied.min(self.job.total_rows));
         lease.save_progress(&self.job).await?;
@@ -83,6 +87,9 @@ impl Work {
             return self.to(lease, Stage::Flip, "waiting for a good moment to change the owner").await;
         }
         self.check_stream(true).await?;
+        if self.should_wait(lease).await? {
+            return Ok(LATER);
+        }
         self.read_by_key(true).await?;
         let next = self.compare_parts(lease).await?;
         self.read_by_key(false).await?;

@@ -116,6 +116,30 @@ impl Histogram {
         self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }
 
+    /// The observations of each bucket so far, to be compared with a later look.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u64> {
+        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect()
+    }
+
+    /// The time that this share of the observations since a snapshot did not exceed (the bound of its bucket), and how many
+    /// there were; an empty snapshot stands for the start. `None` if there were none.
+    #[must_use]
+    pub fn time_since(&self, before: &[u64], percent: u64) -> Option<(Duration, u64)> {
+        let before = before.iter().copied().chain(std::iter::repeat(0));
+        let since: Vec<u64> =
+            self.snapshot().into_iter().zip(before).map(|(now, then)| now.saturating_sub(then)).collect();
+        let all: u64 = since.iter().sum();
+        let mut left = (all * percent).div_ceil(100);
+        let bounds = self.bounds.iter().copied().chain([u64::MAX]);
+        let bucket = since.iter().zip(bounds).find(|(count, _)| {
+            let found = **count >= left;
+            left = left.saturating_sub(**count);
+            found
+        });
+        bucket.filter(|_| all > 0).map(|(_, bound)| (Duration::from_nanos(bound), all))
+    }
+
     /// Each bound in the unit that is shown, with the number of observations up to it.
     pub(super) fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let counts = self.buckets.iter().scan(0, |sum, bucket| {
@@ -180,6 +204,17 @@ mod tests {
         assert_eq!(*found.last().unwrap(), (f64::INFINITY, 4));
         assert_eq!(times.count(), 4);
         assert!((times.sum() - 20.001_002).abs() < 1e-9);
+
+        let before = times.snapshot();
+        assert_eq!(times.time_since(&before, 99), None);
+        for _ in 0..98 {
+            times.observe(Duration::from_millis(3));
+        }
+        assert_eq!(times.time_since(&before, 99), Some((Duration::from_millis(5), 98)));
+        times.observe(Duration::from_millis(40));
+        times.observe(Duration::from_millis(40));
+        assert_eq!(times.time_since(&before, 98), Some((Duration::from_millis(5), 100)));
+        assert_eq!(times.time_since(&before, 99), Some((Duration::from_millis(50), 100)));
 
         let sizes = Histogram::of_sizes();
         sizes.observe_size(3);

@@ -20,7 +20,7 @@ pub const CONNECT: Duration = Duration::from_secs(10);
 /// Servers of one test, each with its database, not migrated yet.
 pub struct TestCluster {
     servers: Vec<PostgresServer>,
-    _home: Home,
+    home: Home,
 }
 
 impl TestCluster {
@@ -50,7 +50,7 @@ impl TestCluster {
                 server
             }
         });
-        Self { servers: join_all(servers).await, _home: home }
+        Self { servers: join_all(servers).await, home }
     }
 
     /// Starts `shards` servers and makes them a cluster.
@@ -58,6 +58,26 @@ impl TestCluster {
         let cluster = Self::start(shards).await;
         cluster.migrate().await;
         cluster
+    }
+
+    /// Starts a streaming standby of a shard's server. It goes with the cluster's folder, so drop it first.
+    pub async fn standby(&self, shard: usize) -> PostgresServer {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let (binaries, account) = (Binaries::find().unwrap(), Account::find().unwrap());
+        let folder = self.home.path.join(format!("standby_{number}"));
+        let mut server = PostgresServer::new(binaries, account, folder, free_port().unwrap(), Durability::ServerOnly);
+        server.init_as_standby_of(&self.servers[shard]).await.unwrap();
+        while let Err(error) = server.start().await {
+            assert!(matches!(error, LocalError::Ended { .. }) && taken(&error), "{error}");
+            server.set_port(free_port().unwrap());
+        }
+        server
+    }
+
+    /// From here on the shard's server is another one; gives the one before.
+    pub fn replace(&mut self, shard: usize, server: PostgresServer) -> PostgresServer {
+        std::mem::replace(&mut self.servers[shard], server)
     }
 
     pub async fn migrate(&self) {
@@ -155,6 +175,7 @@ pub fn limits() -> ShardLimits {
         move_timeout: Duration::from_secs(20),
         health_timeout: Duration::from_secs(1),
         health_interval: Duration::from_millis(200),
+        replica_max_lag: Duration::from_secs(1),
     }
 }
 
