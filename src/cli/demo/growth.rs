@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::service::{Service, number};
+use super::service::{Service, field, number};
 use super::show::Show;
 use crate::cli::CliError;
 
@@ -43,7 +43,7 @@ pub(super) async fn grow(service: &Service, show: &Show, new_shard: Option<&str>
     };
     let added = service.post("/admin/shards", &json!({"url": url})).await?;
     let shard = number(&added, "shard_id");
-    show.line(&format!("shard {shard} is at {}", added["place"].as_str().unwrap_or_default()));
+    show.line(&format!("shard {shard} is at {}", field(&added, "place").as_str().unwrap_or_default()));
     let before = counts(service).await?;
     let stop = CancellationToken::new();
     let clients = (0..CLIENTS).map(|client| tokio::spawn(work(service.clone(), client, stop.clone())));
@@ -128,7 +128,7 @@ async fn count(service: &Service, user: u64) -> Result<u64, CliError> {
     loop {
         let page = service.get(&format!("/query/{user}?limit=1000{cursor}")).await?;
         files += number(&page, "file_count");
-        match page["next_cursor"].as_str() {
+        match field(&page, "next_cursor").as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
             None => return Ok(files),
         }
@@ -159,16 +159,16 @@ async fn rebalance(service: &Service, show: &Show) -> Result<Value, CliError> {
         }
         Err(refusal) => return Err(refusal.into()),
     };
-    let ids: Vec<u64> = plan["ids"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+    let ids: Vec<u64> = field(&plan, "ids").as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
     show.line(&format!("{} slots with {} rows go over", number(&plan, "slots"), show.number(number(&plan, "rows"))));
     let mut moves = Vec::new();
     for id in ids {
         let ended = see_through(service, show, id).await?;
-        if ended["stage"] != "done" {
-            let why = ended["reason"].as_str().unwrap_or("see its events");
-            return Err(CliError::Failed(format!("move {id} ended as {}: {why}", ended["stage"])));
+        if field(&ended, "stage") != "done" {
+            let why = field(&ended, "reason").as_str().unwrap_or("see its events");
+            return Err(CliError::Failed(format!("move {id} ended as {}: {why}", field(&ended, "stage"))));
         }
-        moves.push(json!({"id": id, "slots": ended["slot_count"], "hold_ms": ended["hold_ms"]}));
+        moves.push(json!({"id": id, "slots": field(&ended, "slot_count"), "hold_ms": field(&ended, "hold_ms")}));
     }
     Ok(Value::Array(moves))
 }
@@ -178,14 +178,14 @@ async fn see_through(service: &Service, show: &Show, id: u64) -> Result<Value, C
     let mut stage = Value::Null;
     loop {
         let now = service.get(&format!("/admin/moves/{id}")).await?;
-        if now["stage"] != stage {
-            stage = now["stage"].clone();
+        if *field(&now, "stage") != stage {
+            stage = field(&now, "stage").clone();
             let (copied, total) = (number(&now, "copied_rows"), number(&now, "total_rows"));
             let word = stage.as_str().unwrap_or_default().replace('_', " ");
             let (from, to) = (number(&now, "source"), number(&now, "target"));
             show.line(&format!("move {id}: shard {from} → {to}  {word:<10} {copied} of {total} rows"));
         }
-        if !now["ended_at"].is_null() {
+        if !field(&now, "ended_at").is_null() {
             return Ok(now);
         }
         if Instant::now() > until {

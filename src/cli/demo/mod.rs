@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use self::service::{Service, number};
+use self::service::{Service, field, number};
 use self::show::Show;
 use super::CliError;
 use super::dev::Dev;
@@ -129,7 +129,7 @@ impl Demo {
         if inserted != self.records {
             return Err(CliError::Failed(format!("{inserted} of {} records were stored: {answer}", self.records)));
         }
-        Ok(json!({"records": inserted, "millis": millis, "distribution": answer["distribution"]}))
+        Ok(json!({"records": inserted, "millis": millis, "distribution": field(&answer, "distribution")}))
     }
 }
 
@@ -138,12 +138,12 @@ async fn one_by_one(service: &Service, show: &Show) -> Result<Value, CliError> {
     for user in USERS {
         let file = json!({"user_id": user, "file_name": format!("demo_{user}.txt"), "size_bytes": 1000 + user});
         let answer = service.post("/ingest", &file).await?;
-        let shard = number(&answer["data"], "shard_id");
+        let shard = number(field(&answer, "data"), "shard_id");
         show.line(&format!("Storing data for user {user} → Shard {shard}"));
         let found = service.get(&format!("/query/{user}")).await?;
         // Once more: where there is a cache, this comes from it.
         let again = service.get(&format!("/query/{user}")).await?;
-        if found["files"][0]["file_id"] != answer["data"]["file_id"] || again != found {
+        if found.pointer("/files/0/file_id") != answer.pointer("/data/file_id") || again != found {
             return Err(CliError::Failed(format!("user {user}'s newest file is not the one that was just stored")));
         }
         stored.push(json!({"user_id": user, "shard_id": shard}));
@@ -155,12 +155,17 @@ async fn one_by_one(service: &Service, show: &Show) -> Result<Value, CliError> {
 async fn distribution(service: &Service, show: &Show) -> Result<Value, CliError> {
     let stats = service.get("/stats").await?;
     let total = number(&stats, "total_records");
-    for shard in stats["shards"].as_array().into_iter().flatten() {
-        show.bar(number(shard, "shard_id"), shard["record_count"].as_u64(), total, shard["slots"].as_u64());
+    for shard in field(&stats, "shards").as_array().into_iter().flatten() {
+        show.bar(
+            number(shard, "shard_id"),
+            field(shard, "record_count").as_u64(),
+            total,
+            field(shard, "slots").as_u64(),
+        );
     }
-    let complete = stats["complete"] == true;
+    let complete = field(&stats, "complete") == true;
     show.line(&format!("{} files{}", show.number(total), if complete { "" } else { "; not every shard answered" }));
-    Ok(json!({"total_records": total, "complete": complete, "shards": stats["shard_distribution"]}))
+    Ok(json!({"total_records": total, "complete": complete, "shards": field(&stats, "shard_distribution")}))
 }
 
 async fn metrics(service: &Service, show: &Show) -> Result<Value, CliError> {

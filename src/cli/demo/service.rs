@@ -95,7 +95,8 @@ impl Service {
             return Ok(text);
         }
         let problem: Value = serde_json::from_str(&text).unwrap_or_default();
-        let reason = problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or("no reason given");
+        let reason =
+            field(&problem, "detail").as_str().or(field(&problem, "title").as_str()).unwrap_or("no reason given");
         let hint = match status.as_u16() {
             401 => "; say --token or --token-file",
             403 => "; the token needs the scope admin",
@@ -109,4 +110,9 @@ impl Service {
 /// A number in an answer; 0 if it is not there.
 pub(super) fn number(answer: &Value, name: &str) -> u64 {
     answer.get(name).and_then(Value::as_u64).unwrap_or(0)
+}
+
+/// A part of an answer; `null` if it is not there.
+pub(super) fn field<'a>(answer: &'a Value, name: &str) -> &'a Value {
+    answer.get(name).unwrap_or(&Value::Null)
 }
