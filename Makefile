@@ -89,7 +89,7 @@ chaos: ## Kill shards and services under load and count what is lost
 
 .PHONY: k8s-render
 k8s-render: ## Print what an overlay makes: make k8s-render OVERLAY=k8s/overlays/example
-	@kubectl kustomize $(OVERLAY)
+	@PATH="$${CARGO_TARGET_DIR:-target}/k8s-tools/bin:$$PATH" kubectl kustomize $(OVERLAY)
 
 .PHONY: k8s-rules
 k8s-rules: ## Copy the alerts of observability/ to where Kubernetes takes them from
