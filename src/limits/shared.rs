@@ -126,7 +126,7 @@ async fn open(url: &CacheUrl, rate: Rate) -> redis::RedisResult<MultiplexedConne
     let config = redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let mut connection = url.client()?.get_multiplexed_async_connection_with_config(&config).await?;
     // The script is known to the server from here on, and that it may be run.
-    ask(&mut connection, rate, CallerKey::program(""), 0, 0, false).await?;
+    ask(&mut connection, rate, CallerKey::program(0), 0, 0, false).await?;
     Ok(connection)
 }
 
