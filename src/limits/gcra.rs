@@ -63,6 +63,11 @@ impl Rate {
         }
     }
 
+    /// Takes `cost` units, or as many as there are.
+    pub(super) fn note(self, paid: &mut u64, now: u64, cost: u64) {
+        *paid = (now.max(*paid) + self.nanos(cost)).min(now + self.nanos(self.burst));
+    }
+
     /// Takes `cost` units, whether they are there or not; gives how long it takes until they have been.
     pub(super) fn charge(self, paid: &mut u64, now: u64, cost: u64) -> Duration {
         *paid = now.max(*paid).saturating_add(self.nanos(cost));

@@ -1,6 +1,7 @@
 //! The limit as requests meet it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,8 @@ pub struct Limiter {
     shared: Option<Arc<Shared>>,
     started: Instant,
     ahead: u64,
+    /// Requests that were decided here although the count is a shared one.
+    alone: AtomicU64,
 }
 
 impl Limiter {
@@ -60,8 +63,8 @@ impl Limiter {
             rate,
             cells: Cells::new(),
             shared: shared.map(|url| Arc::new(Shared::new(url))),
-            // A while ago, so that no moment is 0.
             started: Instant::now(),
+            alone: AtomicU64::new(0),
             ahead: (rate.per_second() / AHEAD).min(rate.burst() / PART),
         }
     }
@@ -100,6 +103,7 @@ impl Limiter {
         self.cells.with(caller, now, |cell| {
             if cell.lease >= cost && cell.lease_until > now {
                 cell.lease -= cost;
+                self.rate.note(&mut cell.paid, now, cost);
                 return Some(Take::Admitted(self.standing(cell)));
             }
             let wait = Duration::from_nanos(cell.blocked_until.checked_sub(now)?);
@@ -125,13 +129,24 @@ impl Limiter {
             }
             cell.lease += taken - cost;
             cell.lease_until = now.saturating_add(nanos(LEASE));
+            // What goes through here counts here as well: should the shared count be lost, no burst begins anew.
+            self.rate.note(&mut cell.paid, now, cost);
             Take::Admitted(self.standing(cell))
         })
+    }
+
+    /// Requests that this process decided by itself, although the count is a shared one: it did not answer in time.
+    #[must_use]
+    pub fn decided_alone(&self) -> u64 {
+        self.alone.load(Ordering::Relaxed)
     }
 
     /// Takes what a request costs from this process's own count.
     #[must_use]
     pub fn take_here(&self, caller: CallerKey, cost: u64) -> Take {
+        if self.shared.is_some() {
+            self.alone.fetch_add(1, Ordering::Relaxed);
+        }
         let now = self.now();
         match self.cells.with(caller, now, |cell| self.rate.take(&mut cell.paid, now, cost)) {
             Ok(left) => Take::Admitted(Standing { rate: self.rate, left }),

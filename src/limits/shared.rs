@@ -1,8 +1,8 @@
 //! The count that all processes share: one script on a Redis server. A server that is away or slow is not waited for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
@@ -15,8 +15,8 @@ use crate::cache::CacheUrl;
 const TAKE: &str = include_str!("take.lua");
 /// How long a request waits for the shared count at most.
 const LIMIT: Duration = Duration::from_millis(5);
-/// So many late answers in a row, and the server is not asked for a while.
-const LATE: u32 = 3;
+/// How long every answer may be late before the server is not asked for a while. A few alone may be this process's own delay.
+const LATE: Duration = Duration::from_millis(150);
 /// How long opening the connection and a first answer may take.
 const OPEN: Duration = Duration::from_secs(2);
 /// How long a server that was away or slow is left alone.
@@ -39,13 +39,15 @@ pub(super) struct Counted {
 pub(super) struct Shared {
     url: CacheUrl,
     connection: ArcSwapOption<MultiplexedConnection>,
-    late: AtomicU32,
+    started: Instant,
+    /// Milliseconds from `started` to the first answer that was late, since the last one that was not; 0: none was.
+    late_since: AtomicU64,
     lost: Notify,
 }
 
 impl Shared {
     pub(super) fn new(url: CacheUrl) -> Self {
-        Self { url, connection: ArcSwapOption::empty(), late: AtomicU32::new(0), lost: Notify::new() }
+        Self { url, connection: ArcSwapOption::empty(), started: Instant::now(), late_since: AtomicU64::new(0), lost: Notify::new() }
     }
 
     /// True if the server is worth asking.
@@ -67,8 +69,8 @@ impl Shared {
         match tokio::time::timeout(LIMIT, ask(&mut connection, rate, caller, need, want, force)).await {
             Ok(Ok(counted)) => {
                 // Relaxed: the number orders nothing.
-                if self.late.load(Ordering::Relaxed) != 0 {
-                    self.late.store(0, Ordering::Relaxed);
+                if self.late_since.load(Ordering::Relaxed) != 0 {
+                    self.late_since.store(0, Ordering::Relaxed);
                 }
                 Some(counted)
             }
@@ -77,7 +79,9 @@ impl Shared {
                 None
             }
             Err(_) => {
-                if self.late.fetch_add(1, Ordering::Relaxed) + 1 >= LATE {
+                let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+                let first = self.late_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+                if first.is_err_and(|first| Duration::from_millis(now.saturating_sub(first)) >= LATE) {
                     self.lose();
                 }
                 None
@@ -103,7 +107,7 @@ impl Shared {
                 Ok(Ok(connection)) => {
                     log::info!("the rate limit is shared through {}", self.url.place());
                     said = false;
-                    self.late.store(0, Ordering::Relaxed);
+                    self.late_since.store(0, Ordering::Relaxed);
                     self.connection.store(Some(Arc::new(connection)));
                     self.lost.notified().await;
                     log::warn!(

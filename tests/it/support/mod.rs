@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod cache;
+pub mod certificates;
 pub mod collector;
 pub mod load;
 pub mod moved;
