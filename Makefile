@@ -69,6 +69,11 @@ lint: ## Check the format, and let clippy and the documentation's build pass wit
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
+.PHONY: fuzz-api
+fuzz-api: ## Send requests made of the API's description to a real process
+	@scripts/setup test
+	tests/schemathesis/run $(if $(SHORT),--short) $(ARGS)
+
 .PHONY: bench
 bench: ## Measure against pgbench and \copy on the same shards
 	tests/bench/run $(if $(SHORT),--short) $(ARGS)

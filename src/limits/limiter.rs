@@ -194,6 +194,31 @@ mod tests {
         assert!(matches!(limiter.take(CallerKey::user(2), 3), Some(Take::Admitted(_))));
     }
 
+    /// `cargo test --lib -- --ignored --nocapture the_limit_costs`: measured, not judged.
+    #[test]
+    #[ignore = "a measurement"]
+    fn what_the_limit_costs_in_process() {
+        let limiter = Limiter::new(Rate::new(1_000_000, 100_000_000), None);
+        let work = |thread: i64| {
+            let mut times: Vec<Duration> = (0..200_000)
+                .map(|number| {
+                    let began = Instant::now();
+                    let _ = limiter.take(CallerKey::user((number + thread) % 10_000), 1);
+                    began.elapsed()
+                })
+                .collect();
+            times.sort();
+            times
+        };
+        let mut all: Vec<Duration> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|thread| scope.spawn(move || work(thread))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        all.sort();
+        let at = |part: f64| all[(all.len() as f64 * part) as usize];
+        println!("4 threads, 10,000 callers: p50 {:?}, p99 {:?}, p99.9 {:?}", at(0.5), at(0.99), at(0.999));
+    }
+
     #[tokio::test]
     async fn a_server_that_is_not_there_is_not_waited_for() {
         let url = CacheUrl::parse("redis://127.0.0.1:1").unwrap();
