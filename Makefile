@@ -9,6 +9,8 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 RELEASE ?=
 # Further words for the command: make dev ARGS="--shards 4".
 ARGS ?=
+# make k8s-render OVERLAY=…: a folder with a kustomization.
+OVERLAY ?= k8s/overlays/example
 # make bench SHORT=1, make chaos SHORT=1: a run of a minute instead of a full one.
 SHORT ?=
 
@@ -71,8 +73,13 @@ lint: ## Check the format, and let clippy and the documentation's build pass wit
 
 .PHONY: fuzz-api
 fuzz-api: ## Send requests made of the API's description to a real process
-	@scripts/setup test
+	@scripts/setup fuzz
 	tests/schemathesis/run $(if $(SHORT),--short) $(ARGS)
+
+.PHONY: lint-k8s
+lint-k8s: ## Check k8s/, the Helm chart and the workflows by their own validators and the project's rules
+	@scripts/setup k8s
+	tests/k8s/run
 
 .PHONY: bench
 bench: ## Measure against pgbench and \copy on the same shards
@@ -83,8 +90,24 @@ chaos: ## Kill shards and services under load and count what is lost
 	@scripts/setup dev
 	tests/chaos/run $(if $(SHORT),--short) $(ARGS)
 
+##@ Run in Kubernetes (docs/kubernetes.md)
+
+.PHONY: k8s-render
+k8s-render: ## Print what an overlay makes: make k8s-render OVERLAY=k8s/overlays/example
+	@PATH="$${CARGO_TARGET_DIR:-target}/k8s-tools/bin:$$PATH" kubectl kustomize $(OVERLAY)
+
+.PHONY: k8s-rules
+k8s-rules: ## Copy the alerts of observability/ to where Kubernetes takes them from
+	python3 -B tests/k8s/rules.py
+
+.PHONY: chart
+chart: ## Pack the Helm chart, target/shardrive-<version>.tgz
+	@scripts/setup k8s
+	tests/k8s/run
+	PATH="$${CARGO_TARGET_DIR:-target}/k8s-tools/bin:$$PATH" helm package charts/shardrive -d $${CARGO_TARGET_DIR:-target}
+
 .PHONY: help
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -46,7 +46,7 @@ pub(crate) use growing::PerShard;
 pub use health::ShardState;
 pub use id::IdClock;
 pub(crate) use id::{hashed_id, slot_in};
-pub use map::{Ownership, SlotMap};
+pub use map::{LOOK_LEASE, LOOK_SETTLE, Ownership, SlotMap};
 pub use observe::{PoolStatus, ShardCounters};
 pub use options::ShardOptions;
 pub use pool::Lease;
