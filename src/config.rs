@@ -257,10 +257,7 @@ impl Settings {
                 loads: read.size(&MAX_BULK_LOADS),
             },
             collections: read.parsed(&COLLECTIONS, parse_collections),
-            cache: CacheSettings {
-                url,
-                ttl: Duration::from_secs(read.number(&CACHE_TTL)),
-            },
+            cache: CacheSettings { url, ttl: Duration::from_secs(read.number(&CACHE_TTL)) },
             auth: auth::read(&mut read),
             edge,
             traces: TraceOptions {

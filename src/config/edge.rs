@@ -132,6 +132,8 @@ fn path(text: &str) -> Result<Option<PathBuf>, &'static str> {
 fn networks(text: &str) -> Result<Vec<Network>, &'static str> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     parts
-        .map(|part| part.parse().map_err(|()| "must be addresses or ranges with commas in between, as in 10.0.0.0/8,::1"))
+        .map(|part| {
+            part.parse().map_err(|()| "must be addresses or ranges with commas in between, as in 10.0.0.0/8,::1")
+        })
         .collect()
 }

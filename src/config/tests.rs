@@ -117,7 +117,10 @@ fn each_fault_names_its_variable() {
                a level is off, error, warn, info, debug or trace"],
         ),
         (&[("DB_POOL_MAXSIZE", "9")], &["DB_POOL_MAXSIZE: unknown setting; did you mean DB_POOL_MAX_SIZE?"]),
-        (&[("REDIS_URL", "localhost:6381")], &["REDIS_URL: must start with redis://, as in redis://localhost:6381, or with rediss:// for TLS"]),
+        (
+            &[("REDIS_URL", "localhost:6381")],
+            &["REDIS_URL: must start with redis://, as in redis://localhost:6381, or with rediss:// for TLS"],
+        ),
         (
             &[("REDIS_URL", "rediss://:secret@cache"), ("CACHE_TTL", "0")],
             &[

@@ -207,8 +207,7 @@ pub(super) async fn load(
     let bytes = StreamReader::new(body.map(|chunk| chunk.map_err(io_error)));
     let mut load = Load::start(&state.files, state.bulk);
     let body = Body::new(bytes, encoding);
-    let stop =
-        read(&state, &mut turn.intake, body, format, on_error, caller.only_user(), &mut load).await.err();
+    let stop = read(&state, &mut turn.intake, body, format, on_error, caller.only_user(), &mut load).await.err();
     let (loaded, stored) = load.finish().await;
     // A shard's own error says more than the full stop that it brought the reading to.
     match stored.err().map(Stop::Shard).or(stop) {

@@ -42,8 +42,11 @@ impl CorsOrigins {
         if text == "*" {
             return Ok(Self::Any);
         }
-        let origins: Vec<String> =
-            text.split(',').map(|origin| origin.trim().to_ascii_lowercase()).filter(|origin| !origin.is_empty()).collect();
+        let origins: Vec<String> = text
+            .split(',')
+            .map(|origin| origin.trim().to_ascii_lowercase())
+            .filter(|origin| !origin.is_empty())
+            .collect();
         let is_origin = |origin: &String| {
             let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
             host.is_some_and(|host| {
@@ -98,10 +101,14 @@ mod tests {
         let origins = CorsOrigins::parse("https://App.example.org, http://localhost:3000").unwrap();
         let admits = |origin: &'static str| origins.admits(&HeaderValue::from_static(origin));
         assert!(admits("https://app.example.org") && admits("http://localhost:3000"));
-        for other in ["http://app.example.org", "https://app.example.org.evil.example", "https://app.example.org:444", "null"] {
+        for other in
+            ["http://app.example.org", "https://app.example.org.evil.example", "https://app.example.org:444", "null"]
+        {
             assert!(!admits(other), "{other}");
         }
-        for bad in ["app.example.org", "https://", "https://a.example/", "https://a b", "*,https://a.example", "ftp://a"] {
+        for bad in
+            ["app.example.org", "https://", "https://a.example/", "https://a b", "*,https://a.example", "ftp://a"]
+        {
             assert!(CorsOrigins::parse(bad).is_err(), "{bad}");
         }
     }

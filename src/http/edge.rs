@@ -50,8 +50,7 @@ impl Edge {
 
     /// Completes an answer.
     pub(super) fn after(&self, before: Before, mut answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
-        let standing =
-            if self.is_limited { answer.request().extensions().get::<Standing>().copied() } else { None };
+        let standing = if self.is_limited { answer.request().extensions().get::<Standing>().copied() } else { None };
         let fields = answer.headers_mut();
         headers::protect(fields, self.over_tls);
         if let Some(standing) = standing {

@@ -116,9 +116,10 @@ impl Server {
         let (say_goodbye, cors, over_tls) = (Arc::clone(&closing), options.cors.clone(), tls.is_some());
         let app = move || {
             let proxies: Rc<[Network]> = state.proxies.as_slice().into();
-            let sign_in = state.sign_in.clone().map(|verifier| {
-                Rc::new(SignIn::new(verifier, state.limiter.clone(), Rc::clone(&proxies)))
-            });
+            let sign_in = state
+                .sign_in
+                .clone()
+                .map(|verifier| Rc::new(SignIn::new(verifier, state.limiter.clone(), Rc::clone(&proxies))));
             let guards = Guards { sign_in, limiter: state.limiter.clone().map(|limiter| (limiter, proxies)) };
             let routes = move |config: &mut ServiceConfig| configure(config, &guards);
             let edge = Rc::new(Edge {

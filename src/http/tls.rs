@@ -53,7 +53,8 @@ impl Contents {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.certificate).collect();
         let chain = chain.ok().filter(|chain| !chain.is_empty());
         let chain = chain.ok_or("TLS_CERT_FILE: holds no certificate in PEM form")?;
-        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| "TLS_KEY_FILE: holds no private key in PEM form")?;
+        let key =
+            PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| "TLS_KEY_FILE: holds no private key in PEM form")?;
         CertifiedKey::from_der(chain, key, &ring::default_provider())
             .map_err(|error| format!("TLS_CERT_FILE and TLS_KEY_FILE do not go together: {error}"))
     }

@@ -144,12 +144,19 @@ mod tests {
         };
         assert_eq!(origin("203.0.113.9", &["1.1.1.1"]), "203.0.113.9", "no proxy of ours");
         assert_eq!(origin("10.0.0.1", &[]), "10.0.0.1");
-        assert_eq!(origin("10.0.0.1", &["1.1.1.1, 203.0.113.9"]), "203.0.113.9", "the first one is the client's own tale");
+        assert_eq!(
+            origin("10.0.0.1", &["1.1.1.1, 203.0.113.9"]),
+            "203.0.113.9",
+            "the first one is the client's own tale"
+        );
         assert_eq!(origin("10.0.0.1", &["1.1.1.1", "203.0.113.9, 10.0.0.7"]), "203.0.113.9");
         assert_eq!(origin("::1", &["[2001:db8::7]:4711"]), "2001:db8::7");
         assert_eq!(origin("10.0.0.1", &["203.0.113.9:4711"]), "203.0.113.9");
         assert_eq!(origin("10.0.0.1", &["1.1.1.1, nonsense"]), "10.0.0.1");
-        assert_eq!(trusted_origin(Some("10.0.0.1".parse().unwrap()), ["1.1.1.1"].into_iter(), &[]).to_string(), "10.0.0.1");
+        assert_eq!(
+            trusted_origin(Some("10.0.0.1".parse().unwrap()), ["1.1.1.1"].into_iter(), &[]).to_string(),
+            "10.0.0.1"
+        );
     }
 
     #[test]

@@ -47,7 +47,13 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(url: CacheUrl) -> Self {
-        Self { url, connection: ArcSwapOption::empty(), started: Instant::now(), late_since: AtomicU64::new(0), lost: Notify::new() }
+        Self {
+            url,
+            connection: ArcSwapOption::empty(),
+            started: Instant::now(),
+            late_since: AtomicU64::new(0),
+            lost: Notify::new(),
+        }
     }
 
     /// True if the server is worth asking.
@@ -118,7 +124,10 @@ impl Shared {
                 _ if said => {}
                 _ => {
                     said = true;
-                    log::warn!("the rate limit cannot be shared through {}: no answer, or none that is of use", self.url.place());
+                    log::warn!(
+                        "the rate limit cannot be shared through {}: no answer, or none that is of use",
+                        self.url.place()
+                    );
                 }
             }
             tokio::time::sleep(PAUSE).await;

@@ -47,8 +47,11 @@ async fn answers_tell_browsers_what_they_may_not() {
         ("/", "default-src 'none'; frame-ancestors 'none'"),
         ("/query/1", "default-src 'none'; frame-ancestors 'none'"),
         ("/nowhere", "default-src 'none'; frame-ancestors 'none'"),
-        ("/docs/", "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; \
-                    form-action 'self'; frame-ancestors 'none'"),
+        (
+            "/docs/",
+            "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; \
+                    form-action 'self'; frame-ancestors 'none'",
+        ),
     ] {
         let answer = api.get(path).await;
         let headers = answer.headers();
@@ -136,9 +139,12 @@ async fn one_address_has_so_many_connections() {
     let mut fourth = socket(&api).await;
     let _ = fourth.write_all(ASK).await;
     assert_eq!(rest(&mut fourth).await, "");
-    poll::until("the warning", async || {
-        if api.log().contains("MAX_CONNECTIONS_PER_ADDRESS") { Ok(()) } else { Err(api.log()) }
-    })
+    poll::until(
+        "the warning",
+        async || {
+            if api.log().contains("MAX_CONNECTIONS_PER_ADDRESS") { Ok(()) } else { Err(api.log()) }
+        },
+    )
     .await;
     drop(open);
     poll::until("a place", async || {

@@ -119,17 +119,39 @@ async fn a_handshake_does_not_take_for_ever() {
     let (cluster, authority) = (TestCluster::migrated(1).await, Authority::new());
     let pair = authority.certificate(&["127.0.0.1"]);
     let (certificate, key) = (authority.write("cert.pem", &pair.certificate), authority.write("key.pem", &pair.key));
-    let api = Api::start_with(&cluster, &[("TLS_CERT_FILE", &certificate), ("TLS_KEY_FILE", &key)]).await;
+    let api = {
+        let settings = [
+            ("TLS_CERT_FILE", certificate.as_str()),
+            ("TLS_KEY_FILE", key.as_str()),
+            ("MAX_CONNECTIONS_PER_ADDRESS", "1"),
+        ];
+        Api::start_with(&cluster, &settings).await
+    };
     let mut silent = TcpStream::connect(api.base().strip_prefix("https://").unwrap()).await.unwrap();
     silent.write_all(&[22, 3, 1]).await.unwrap();
     assert_eq!(silent.read(&mut [0; 16]).await.unwrap_or(0), 0, "it is closed");
+    // Connections are counted with TLS as without.
+    let ask = async |stream: &mut TlsStream<TcpStream>| {
+        stream.write_all(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n").await?;
+        stream.read(&mut [0; 1024]).await
+    };
+    let mut first = connect(&api, &authority, &[]).await.unwrap();
+    assert!(ask(&mut first).await.unwrap() > 0);
+    let second = match connect(&api, &authority, &[]).await {
+        Ok(mut second) => ask(&mut second).await.unwrap_or(0),
+        Err(_) => 0,
+    };
+    assert_eq!(second, 0, "a second connection");
+    assert!(ask(&mut first).await.unwrap() > 0);
 }
 
 /// Gives a shard's server a certificate.
 async fn encrypt(cluster: &TestCluster, certificate: &crate::support::certificates::Certificate) {
     let folder: String = cluster.value(0, "SELECT current_setting('data_directory')").await;
     for (name, text) in [("server.crt", &certificate.certificate), ("server.key", &certificate.key)] {
-        let write = format!("COPY (SELECT unnest(string_to_array('{text}', E'\\n'))) TO PROGRAM 'umask 077; cat > {folder}/{name}'");
+        let write = format!(
+            "COPY (SELECT unnest(string_to_array('{text}', E'\\n'))) TO PROGRAM 'umask 077; cat > {folder}/{name}'"
+        );
         cluster.psql(0, &write).await.unwrap();
     }
     cluster.psql(0, "ALTER SYSTEM SET ssl = on").await.unwrap();
@@ -191,8 +213,7 @@ async fn the_cache_is_reached_by_tls() {
     let _server = TlsCache(server.current_dir(std::env::temp_dir()).stdout(Stdio::null()).spawn().unwrap());
     let url = format!("rediss://127.0.0.1:{port}");
     let authority_file = authority.file();
-    let settings =
-        [("REDIS_URL", url.as_str()), ("REDIS_CA_FILE", authority_file.as_str()), ("RATE_LIMIT", "100000")];
+    let settings = [("REDIS_URL", url.as_str()), ("REDIS_CA_FILE", authority_file.as_str()), ("RATE_LIMIT", "100000")];
     let api = Api::start_with(&cluster, &settings).await;
     until_says(&api, "healthy").await;
     until_in_use(&api, 1).await;
@@ -205,9 +226,7 @@ async fn the_cache_is_reached_by_tls() {
     let wrong = strangers.file();
     let api = Api::start_with(&cluster, &[("REDIS_URL", &url), ("REDIS_CA_FILE", &wrong)]).await;
     until_says(&api, "unhealthy").await;
-    poll::until("the reason", async || {
-        if api.log().contains("cannot be used") { Ok(()) } else { Err(api.log()) }
-    })
-    .await;
+    poll::until("the reason", async || if api.log().contains("cannot be used") { Ok(()) } else { Err(api.log()) })
+        .await;
     assert_eq!(api.get("/query/1").await.status(), StatusCode::OK);
 }
