@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(CacheUrl::parse("redis://localhost").unwrap().place(), "localhost:6379/0");
         let encrypted = CacheUrl::parse("rediss://:secret@cache.local").unwrap();
         assert_eq!(encrypted.place(), "cache.local:6379/0");
-        assert!(encrypted.is_encrypted() && encrypted.clone().with_authority(b"none".to_vec()).is_err());
+        assert!(encrypted.is_encrypted() && encrypted.with_authority(b"none".to_vec()).is_err());
         for wrong in [
             "localhost:6379",
             "rediss://:secret@localhost/#insecure",

@@ -90,7 +90,7 @@ impl Tls {
     /// # Errors
     /// Never, as long as ring does TLS 1.2 and 1.3.
     pub(super) fn server_config(self: &Arc<Self>) -> Result<ServerConfig, rustls::Error> {
-        let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(self) as _;
+        let resolver: Arc<Self> = Arc::clone(self);
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         Ok(builder.with_safe_default_protocol_versions()?.with_no_client_auth().with_cert_resolver(resolver))
     }

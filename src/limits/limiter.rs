@@ -107,7 +107,7 @@ impl Limiter {
                 return Some(Take::Admitted(self.standing(cell)));
             }
             let wait = Duration::from_nanos(cell.blocked_until.checked_sub(now)?);
-            (!wait.is_zero()).then(|| Take::Refused(Standing { rate: self.rate, left: 0 }, wait))
+            (!wait.is_zero()).then_some(Take::Refused(Standing { rate: self.rate, left: 0 }, wait))
         })
     }
 
