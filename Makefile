@@ -25,6 +25,12 @@ dev: ## Run the service with local shards of its own; does all the set-up
 	cargo build --locked $(profile)
 	exec $(program) dev $(ARGS)
 
+.PHONY: demo
+demo: ## Show what sharding does, with servers of its own; ARGS="--url http://…" on a service that runs
+	@scripts/setup dev
+	cargo build --locked $(profile)
+	exec $(program) demo $(ARGS)
+
 .PHONY: run
 run: ## Run the service on the shards named in the environment or .env
 	@scripts/setup build

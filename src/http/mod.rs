@@ -1,7 +1,7 @@
 //! The API over HTTP: the only code that knows actix.
 //!
 //! ```text
-//! connections, tls → server → request_id, edge (middleware) → routes → sign_in, access, limit (guards) → admin, files, bulk, records, …, stats, health, metrics, docs → extract, body, answer, problem
+//! connections, tls → server → request_id, edge (middleware) → routes → sign_in, access, limit (guards) → admin, files, bulk, records, …, stats, health, metrics, docs, dashboard → extract, body, answer, problem
 //! ```
 
 mod access;
@@ -14,6 +14,7 @@ mod collections;
 mod connections;
 mod cors;
 mod counts;
+mod dashboard;
 mod data;
 mod docs;
 mod docs_sign_in;

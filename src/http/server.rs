@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::connections::{ConnectionLimits, Connections};
 use super::cors::CorsOrigins;
 use super::counts::RequestCounts;
+use super::dashboard::Feed;
 use super::edge::Edge;
 use super::request_id::observe;
 use super::routes::{Guards, configure};
@@ -110,6 +111,9 @@ impl Server {
     pub fn bind(options: &ServerOptions, tls: Option<&Arc<Tls>>, state: AppState) -> io::Result<Self> {
         let draining = state.draining.clone();
         let (state, counts) = (Data::new(state), Data::new(RequestCounts::new()));
+        let feed = Data::new(Feed::new());
+        let cluster = Arc::clone(&state.cluster);
+        let looks = feed.clone().into_inner().run(state.clone().into_inner(), counts.clone().into_inner());
         let closing = Arc::new(AtomicBool::new(false));
         let connections = Connections::new(options.connections.clone(), HEAD_TIMEOUT);
         state.cluster.spawn(Arc::clone(&connections).watch(state.cluster.stopping().clone()));
@@ -129,7 +133,8 @@ impl Server {
                 is_limited: state.limiter.is_some(),
             });
             let wrap = move |request, service: &_| observe(Rc::clone(&edge), request, service);
-            App::new().app_data(state.clone()).app_data(counts.clone()).wrap_fn(wrap).configure(routes)
+            let app = App::new().app_data(state.clone()).app_data(counts.clone()).app_data(feed.clone());
+            app.wrap_fn(wrap).configure(routes)
         };
         let server = HttpServer::new(app)
             .workers(options.workers)
@@ -148,6 +153,7 @@ impl Server {
             None => server.bind(&options.bind)?,
         };
         let addresses = server.addrs();
+        cluster.spawn(looks);
         Ok(Self { server: server.run(), addresses, draining, closing, drain_delay: options.drain_delay })
     }
 
