@@ -16,6 +16,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "files",
             "http",
+            "limits",
             "local",
             "records",
             "reshard",
@@ -25,14 +26,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
-    ("config", &["auth", "cache", "files", "http", "records", "shard", "telemetry"]), // the types of the settings
-    ("http", &["auth", "cache", "files", "records", "reshard", "shard", "stats", "telemetry", "wire"]),
+    ("config", &["auth", "cache", "files", "http", "limits", "records", "shard", "telemetry"]), // the types of the settings
+    ("http", &["auth", "cache", "files", "limits", "records", "reshard", "shard", "stats", "telemetry", "wire"]),
     ("files", &["cache", "shard", "telemetry", "wire"]),
     ("records", &["cache", "shard", "telemetry", "wire"]),
     ("wire", &[]),
     ("stats", &["cache", "shard"]),
     ("reshard", &["shard"]),
     ("cache", &["shard"]),
+    ("limits", &["cache"]), // where the Redis server is
     ("shard", &["telemetry"]),
     ("auth", &[]),
     ("local", &[]),
