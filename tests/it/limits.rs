@@ -137,7 +137,7 @@ async fn one_caller_runs_so_many_loads() {
 
 /// Asks all processes as fast as they answer; gives how many requests went through, and how long it took from before
 /// the first to after the last.
-async fn flood(apis: &[Api], time: Duration) -> (u64, Duration) {
+async fn flood(apis: &[Api], time: Duration) -> (u32, Duration) {
     const CLIENTS: usize = 3;
     let began = Instant::now();
     let clients = apis.iter().flat_map(|api| std::iter::repeat_n(api, CLIENTS)).map(|api| async move {
@@ -154,7 +154,7 @@ async fn flood(apis: &[Api], time: Duration) -> (u64, Duration) {
     (join_all(clients).await.into_iter().sum(), began.elapsed())
 }
 
-async fn decided_alone(api: &Api) -> u64 {
+async fn decided_alone(api: &Api) -> u32 {
     let text = api.get("/metrics").await.text().await.unwrap();
     let line = text.lines().find(|line| line.starts_with("rate_limit_alone_total ")).unwrap();
     line.rsplit_once(' ').unwrap().1.parse().unwrap()
@@ -162,8 +162,8 @@ async fn decided_alone(api: &Api) -> u64 {
 
 #[tokio::test]
 async fn three_processes_share_one_limit() {
-    const RATE: u64 = 200;
-    const BURST: u64 = 400;
+    const RATE: u32 = 200;
+    const BURST: u32 = 400;
     let cluster = TestCluster::migrated(1).await;
     let mut cache = TestCache::start().await;
     let url = cache.url();
@@ -176,14 +176,14 @@ async fn three_processes_share_one_limit() {
         .await;
     }
     let (admitted, took) = flood(&apis, Duration::from_secs(5)).await;
-    let earned = BURST as f64 + RATE as f64 * took.as_secs_f64();
-    let error = admitted as f64 / earned - 1.0;
+    let earned = f64::from(BURST) + f64::from(RATE) * took.as_secs_f64();
+    let error = f64::from(admitted) / earned - 1.0;
     println!("three processes: {admitted} admitted of {earned:.0} in {took:?}: error {:+.2} %", error * 100.0);
     // A slow machine asks for less than there is, and is never given more: but for requests to which the shared count gave no
     // answer in time, which their process decided alone.
-    let alone: u64 = join_all(apis.iter().map(decided_alone)).await.into_iter().sum();
+    let alone: u32 = join_all(apis.iter().map(decided_alone)).await.into_iter().sum();
     println!("decided alone: {alone}");
-    assert!(admitted as f64 <= earned * 1.01 + alone as f64, "{admitted} of {earned}, {alone} alone");
+    assert!(f64::from(admitted) <= earned * 1.01 + f64::from(alone), "{admitted} of {earned}, {alone} alone");
     assert!(admitted > 0);
 
     // Without the shared count each process keeps the whole limit by itself, and nobody waits for it.
@@ -196,9 +196,9 @@ async fn three_processes_share_one_limit() {
         .await;
     }
     let (admitted, took) = flood(&apis, Duration::from_secs(1)).await;
-    let each = BURST as f64 + RATE as f64 * took.as_secs_f64() + 1.0;
+    let each = f64::from(BURST) + f64::from(RATE) * took.as_secs_f64() + 1.0;
     println!("without Redis: {admitted} admitted, {each:.0} for each process");
-    assert!(admitted > 0 && admitted as f64 <= 3.0 * each);
+    assert!(admitted > 0 && f64::from(admitted) <= 3.0 * each);
     // And shares it again once it is back.
     cache.server.start().await.unwrap();
     for api in &apis {
