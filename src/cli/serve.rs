@@ -17,7 +17,7 @@ use crate::files::Files;
 use crate::http::{AppState, Sampler, Server};
 use crate::records::{Collection, RecordError, Records};
 use crate::reshard::{Requests, Testing, drive_in_background};
-use crate::shard::{Cluster, migrate};
+use crate::shard::{AdminKeys, Cluster, expire_in_background, migrate};
 use crate::stats::fold_in_background;
 use crate::telemetry::{Traces, process};
 
@@ -64,6 +64,7 @@ pub(crate) async fn serve(
     let records = Arc::new(Records::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
     declare(&records, settings.collections).await?;
     fold_in_background(&cluster);
+    expire_in_background(&cluster);
     drive_in_background(&cluster, testing);
     if let Some(provider) = sign_in.as_ref().and_then(|(_, provider)| provider.clone()) {
         cluster.spawn(provider.keep(cluster.stopping().clone()));
@@ -74,6 +75,7 @@ pub(crate) async fn serve(
         records,
         cache,
         requests: Requests::new(Arc::clone(&cluster)),
+        admin_keys: AdminKeys::new(Arc::clone(&cluster)),
         connect_timeout: settings.shard_limits.connect_timeout,
         bulk: settings.bulk,
         bulk_permits: Semaphore::new(settings.bulk.loads),

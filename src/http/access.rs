@@ -77,6 +77,15 @@ impl Caller {
         Self(principal)
     }
 
+    /// Whose keys the caller's are: a user has their own, and so do all callers of one of the other scopes.
+    pub(super) fn name(self) -> String {
+        match self.0 {
+            Principal::User(user) => format!("user {user}"),
+            Principal::Service => Scope::Service.as_str().to_owned(),
+            Principal::Admin => Scope::Admin.as_str().to_owned(),
+        }
+    }
+
     /// The only user whose data the caller reaches; `None` if any user's.
     pub(super) fn only_user(self) -> Option<UserId> {
         self.0.only_user().and_then(UserId::new)

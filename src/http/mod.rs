@@ -18,6 +18,7 @@ mod docs_sign_in;
 mod extract;
 mod files;
 mod health;
+mod idempotency;
 mod key_value;
 mod metrics;
 mod precondition;

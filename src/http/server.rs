@@ -24,7 +24,7 @@ use crate::files::Files;
 use crate::files::bulk::BulkLimits;
 use crate::records::Records;
 use crate::reshard::Requests;
-use crate::shard::Cluster;
+use crate::shard::{AdminKeys, Cluster};
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,6 +61,8 @@ pub struct AppState {
     pub cache: Arc<Cache>,
     /// Moves of slots.
     pub requests: Requests,
+    /// What acts on the cluster were asked for with a key.
+    pub admin_keys: AdminKeys,
     /// How long a new shard may take to answer.
     pub connect_timeout: Duration,
     /// What a bulk load may ask for.

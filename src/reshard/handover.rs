@@ -20,14 +20,14 @@ use tokio::time::Instant;
 use super::side::Side;
 use super::store::Move;
 use super::stream::{await_beat, beat};
-use super::tables::{MovedTable, TABLES};
+use super::tables::{Counts, counted};
 use super::verify::compare_changes;
 use super::{MoveError, Testing, compose};
 
 const HOLD: &str = include_str!("../../sql/reshard/hold_slots.sql");
 
-/// Rows and bytes of each slot, for each table.
-type Totals = Vec<(&'static MovedTable, Vec<(i32, i64, i64)>)>;
+/// Rows and bytes of each slot, for each table that counts them.
+type Totals = Vec<(Counts, Vec<(i32, i64, i64)>)>;
 
 /// Where the time of a hold went, for the move's events.
 struct Clock {
@@ -161,7 +161,7 @@ async fn give(
 
 /// What the new owner's counts say of the slots.
 async fn set_counts(db: &mut PgConnection, totals: &Totals) -> Result<(), sqlx::Error> {
-    for (table, totals) in totals {
+    for (counts, totals) in totals {
         let mut columns: (Vec<i32>, Vec<i64>, Vec<i64>) = Default::default();
         for (slot, rows, bytes) in totals {
             columns.0.push(*slot);
@@ -169,8 +169,8 @@ async fn set_counts(db: &mut PgConnection, totals: &Totals) -> Result<(), sqlx::
             columns.2.push(*bytes);
         }
         sqlx::query(include_str!("../../sql/reshard/set_counts.sql"))
-            .bind(table.counts)
-            .bind(table.deltas)
+            .bind(counts.totals)
+            .bind(counts.deltas)
             .bind(columns.0)
             .bind(columns.1)
             .bind(columns.2)
@@ -251,10 +251,10 @@ async fn set_hold(job: &Move, from: &mut Side, held: bool) -> Result<(), MoveErr
 /// What the counts of the owner say of the slots.
 async fn read_totals(job: &Move, from: &mut Side) -> Result<Totals, MoveError> {
     let mut totals = Vec::new();
-    for table in TABLES {
+    for (_, counts) in counted() {
         let failed = from.failed();
-        let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(table))).bind(job.sql_slots());
-        totals.push((table, statement.fetch_all(&mut from.db).await.map_err(failed)?));
+        let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(counts))).bind(job.sql_slots());
+        totals.push((counts, statement.fetch_all(&mut from.db).await.map_err(failed)?));
     }
     Ok(totals)
 }

@@ -20,6 +20,7 @@ mod gathered;
 mod grow;
 mod guard;
 mod import;
+mod idempotency;
 mod ingest;
 mod listing;
 mod local;
