@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "auth",
             "cache",
             "config",
+            "events",
             "files",
             "http",
             "local",
@@ -25,10 +26,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
-    ("config", &["auth", "cache", "files", "http", "records", "shard", "telemetry"]), // the types of the settings
-    ("http", &["auth", "cache", "files", "records", "reshard", "shard", "stats", "telemetry", "wire"]),
+    ("config", &["auth", "cache", "events", "files", "http", "records", "shard", "telemetry"]), // the types of the settings
+    ("http", &["auth", "cache", "events", "files", "records", "reshard", "shard", "stats", "telemetry", "wire"]),
     ("files", &["cache", "shard", "telemetry", "wire"]),
     ("records", &["cache", "shard", "telemetry", "wire"]),
+    ("events", &["shard", "telemetry"]),
     ("wire", &[]),
     ("stats", &["cache", "shard"]),
     ("reshard", &["shard"]),

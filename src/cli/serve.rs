@@ -13,6 +13,7 @@ use super::{CliError, settings};
 use crate::auth::{AuthSettings, Provider, ProviderUrl, Verifier};
 use crate::cache::Cache;
 use crate::config::Settings;
+use crate::events::Events;
 use crate::files::Files;
 use crate::http::{AppState, Sampler, Server};
 use crate::records::{Collection, RecordError, Records};
@@ -65,6 +66,8 @@ pub(crate) async fn serve(
     declare(&records, settings.collections).await?;
     fold_in_background(&cluster);
     expire_in_background(&cluster);
+    let events = Events::start(&cluster, &settings.events)
+        .map_err(|error| CliError::Failed(format!("no client for EVENTS_URL can be made: {error}")))?;
     drive_in_background(&cluster, testing);
     if let Some(provider) = sign_in.as_ref().and_then(|(_, provider)| provider.clone()) {
         cluster.spawn(provider.keep(cluster.stopping().clone()));
@@ -81,6 +84,7 @@ pub(crate) async fn serve(
         bulk_permits: Semaphore::new(settings.bulk.loads),
         stats_timeout: settings.stats_timeout,
         sign_in: sign_in.map(|(verifier, _)| Arc::new(verifier)),
+        events,
         write_queue: settings.writer.queue,
         sampler: Sampler::start(&cluster, settings.stats_timeout),
         draining: CancellationToken::new(),

@@ -20,6 +20,7 @@ use super::sample::Sampler;
 use super::sign_in::SignIn;
 use crate::auth::Verifier;
 use crate::cache::Cache;
+use crate::events::Events;
 use crate::files::Files;
 use crate::files::bulk::BulkLimits;
 use crate::records::Records;
@@ -73,6 +74,8 @@ pub struct AppState {
     pub stats_timeout: Duration,
     /// Who may call; `None` while sign-in is off.
     pub sign_in: Option<Arc<Verifier>>,
+    /// What is told of changes.
+    pub events: Arc<Events>,
     /// How many single writes may wait for a shard.
     pub write_queue: usize,
     /// What `/metrics` tells besides counts.
