@@ -7,17 +7,10 @@
 //! something older than what a writer relied on when it acknowledged (docs/decisions/0011-cache.md has the proof).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::shard::{ShardId, Slot, SlotMap};
-
-/// How long a look is good for, from its start.
-pub(super) const LEASE: Duration = Duration::from_millis(400);
-/// How long something must have been known before anybody relies on it: more than a lease, by what two machines'
-/// clocks may differ in their speed during that time.
-pub(super) const SETTLE: Duration = Duration::from_millis(450);
+use crate::shard::{LOOK_LEASE as LEASE, LOOK_SETTLE as SETTLE, ShardId, Slot, SlotMap};
 
 /// A shard's fence, as one look found it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -120,6 +113,8 @@ impl KnownSlots {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const STEP: Duration = Duration::from_millis(50);

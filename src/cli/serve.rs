@@ -66,8 +66,7 @@ pub(crate) async fn serve(
     declare(&records, settings.collections).await?;
     fold_in_background(&cluster);
     expire_in_background(&cluster);
-    let events = Events::start(&cluster, &settings.events)
-        .map_err(|error| CliError::Failed(format!("no client for EVENTS_URL can be made: {error}")))?;
+    let events = Events::start(&cluster, &settings.events);
     drive_in_background(&cluster, testing);
     if let Some(provider) = sign_in.as_ref().and_then(|(_, provider)| provider.clone()) {
         cluster.spawn(provider.keep(cluster.stopping().clone()));

@@ -201,12 +201,13 @@ impl Reader {
 
 /// True for the variables that say which shards there are.
 pub(super) fn names_shards(name: &str) -> bool {
-    let name = name.strip_suffix(FILE).unwrap_or(name);
-    name == super::NUM_SHARDS || SHARD_ENDINGS.iter().any(|ending| shard_number(name, ending).is_some())
+    name == super::NUM_SHARDS || is_shard_url(name.strip_suffix(FILE).unwrap_or(name))
 }
 
-/// How the variables of a shard end.
-const SHARD_ENDINGS: [&str; 2] = ["_URL", "_REPLICA_URLS"];
+/// The variables that hold URLs of shards, and with them passwords.
+fn is_shard_url(name: &str) -> bool {
+    ["_URL", "_REPLICA_URLS"].iter().any(|ending| shard_number(name, ending).is_some())
+}
 
 /// The ending of a variable that names the file of a secret.
 pub(super) const FILE: &str = "_FILE";
@@ -216,8 +217,7 @@ const MAX_FILE: u64 = 64 * 1024;
 /// The secret whose file a variable names.
 fn secret_of(name: &str) -> Option<&str> {
     let secret = name.strip_suffix(FILE)?;
-    (SECRETS.contains(&secret) || SHARD_ENDINGS.iter().any(|ending| shard_number(secret, ending).is_some()))
-        .then_some(secret)
+    (SECRETS.contains(&secret) || is_shard_url(secret)).then_some(secret)
 }
 
 fn read_file(path: &str) -> std::io::Result<String> {

@@ -7,12 +7,12 @@ use std::time::Duration;
 use async_nats::jetstream::context::{Context, ContextBuilder, PublishAckFuture};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream;
+use async_nats::connection::State;
 use async_nats::{ConnectOptions, Event as Connection};
 use tokio::sync::OnceCell;
 
 use super::event::Event;
 use super::{EventSettings, EventsUrl};
-use crate::shard::Cluster;
 
 /// How long the broker may take to say that it has an event.
 const ACK_LIMIT: Duration = Duration::from_secs(2);
@@ -40,14 +40,14 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    /// Nothing is sent before the first event.
-    pub(super) fn connect(url: &EventsUrl, settings: &EventSettings, _: &Arc<Cluster>) -> Result<Self, String> {
-        Ok(Self {
+    /// Connects at the first event.
+    pub(super) fn new(url: &EventsUrl, settings: &EventSettings) -> Self {
+        Self {
             url: url.clone(),
             subject: settings.subject.clone(),
             context: OnceCell::new(),
             has_stream: Arc::default(),
-        })
+        }
     }
 
     async fn context(&self) -> Result<&Context, BrokerError> {
@@ -71,10 +71,14 @@ impl Broker {
 
     /// Sees to it that there is a stream that takes the events. One that is there is left as it is.
     pub(super) async fn ready(&self) -> Result<(), BrokerError> {
+        let context = self.context().await?;
+        // What is sent while it is away would wait in the client, once for each try.
+        if context.client().connection_state() != State::Connected {
+            return Err(BrokerError("there is no connection".to_owned()));
+        }
         if self.has_stream.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let context = self.context().await?;
         let all = format!("{}.>", self.subject);
         let there = tokio::time::timeout(ACK_LIMIT, context.stream_by_subject(all.clone())).await;
         if !matches!(there.map_err(BrokerError::of)?, Ok(_)) {

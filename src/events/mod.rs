@@ -41,13 +41,10 @@ pub struct Events {
 impl Events {
     /// Starts the background tasks, for shards that are added later as well: the bound of each outbox, and with a URL the
     /// relays. They end when the cluster shuts down.
-    ///
-    /// # Errors
-    /// What is wrong with the URL.
-    pub fn start(cluster: &Arc<Cluster>, settings: &EventSettings) -> Result<Arc<Self>, String> {
+    #[must_use]
+    pub fn start(cluster: &Arc<Cluster>, settings: &EventSettings) -> Arc<Self> {
         let events = Arc::new(Self { published: Counter::new(), outboxes: Mutex::default() });
-        let broker = settings.url.as_ref().map(|url| broker::Broker::connect(url, settings, cluster)).transpose()?;
-        let broker = broker.map(Arc::new);
+        let broker = settings.url.as_ref().map(|url| Arc::new(broker::Broker::new(url, settings)));
         let (tasks, known, max_rows) = (Arc::clone(cluster), Arc::clone(&events), settings.max_rows);
         cluster.for_each_shard(move |shard| {
             tasks.spawn(bound::keep(Arc::clone(&tasks), Arc::clone(shard), Arc::clone(&known), max_rows));
@@ -56,7 +53,7 @@ impl Events {
                 tasks.spawn(relay::keep(Arc::clone(&tasks), Arc::clone(shard), broker, Arc::clone(&known)));
             }
         });
-        Ok(events)
+        events
     }
 
     /// What waits on each shard, as it was seen last.

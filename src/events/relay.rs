@@ -23,6 +23,10 @@ const POLL: Duration = Duration::from_millis(50);
 const RETRY: Duration = Duration::from_secs(1);
 /// How often a relay says that it is at work.
 const SIGN: Duration = Duration::from_secs(2);
+/// How long a statement may take.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(5);
+/// How often what was told is removed, while more waves of a batch are to come.
+const NOTE: Duration = Duration::from_millis(100);
 /// No wave begins when the session was silent for so long: another process may relay by now.
 const STALE: Duration = Duration::from_secs(2);
 
@@ -35,6 +39,8 @@ enum RelayError {
     Broker(#[from] BrokerError),
     #[error("it was too slow, and begins anew")]
     Stale,
+    #[error("the shard did not answer in time")]
+    Late,
 }
 
 /// Relays whenever nobody else does, until the cluster shuts down.
@@ -71,11 +77,11 @@ struct Relay<'a> {
 impl Relay<'_> {
     /// Relays until something fails; at once back if another process relays.
     async fn run(&mut self) -> Result<(), RelayError> {
-        let mut db = self.shard.connect().await?;
-        if !outbox::take_lease(&mut db).await? {
+        let mut db = in_time(self.shard.connect()).await?;
+        if !in_time(outbox::take_lease(&mut db)).await? {
             return Ok(());
         }
-        outbox::switch_on(&mut db).await?;
+        in_time(outbox::switch_on(&mut db)).await?;
         log::info!("events of shard {} are relayed from here", self.shard.id());
         let mut sign: Option<Instant> = None;
         loop {
@@ -83,7 +89,7 @@ impl Relay<'_> {
                 self.tell_gap(&mut db).await?;
                 sign = Some(Instant::now());
             }
-            let changes = outbox::next(&mut db, BATCH).await?;
+            let changes = in_time(outbox::next(&mut db, BATCH)).await?;
             if changes.is_empty() {
                 tokio::time::sleep(POLL).await;
                 continue;
@@ -93,16 +99,16 @@ impl Relay<'_> {
         }
     }
 
-    /// Tells these events, wave by wave; a wave's are removed before the next one begins.
+    /// Tells these events, wave by wave, and removes them.
     async fn relay(&self, db: &mut PgConnection, mut changes: Vec<Change>) -> Result<(), RelayError> {
-        let mut spoken = Instant::now();
+        let (mut spoken, mut told) = (Instant::now(), Vec::with_capacity(changes.len()));
         while !changes.is_empty() {
             let (wave, rest) = split_wave(changes);
             changes = rest;
             if spoken.elapsed() >= STALE {
                 return Err(RelayError::Stale);
             }
-            let (mut sent, mut told) = (Vec::with_capacity(wave.len()), Vec::with_capacity(wave.len()));
+            let mut sent = Vec::with_capacity(wave.len());
             let mut outcome = Ok(());
             for change in &wave {
                 let event = Event::of_change(self.cluster.id(), self.shard.id(), change);
@@ -124,24 +130,32 @@ impl Relay<'_> {
                 }
             }
             // Also after a failure: what the broker has it need not get again.
-            outbox::told(db, &told).await?;
-            self.events.published.add(u64::try_from(told.len()).unwrap_or(u64::MAX));
-            spoken = Instant::now();
+            if outcome.is_err() || changes.is_empty() || spoken.elapsed() >= NOTE {
+                in_time(outbox::told(db, &told)).await?;
+                self.events.published.add(u64::try_from(told.len()).unwrap_or(u64::MAX));
+                told.clear();
+                spoken = Instant::now();
+            }
             outcome?;
         }
         Ok(())
     }
 
     async fn tell_gap(&self, db: &mut PgConnection) -> Result<(), RelayError> {
-        if let Some(gap) = outbox::seen(db).await? {
+        if let Some(gap) = in_time(outbox::seen(db)).await? {
             self.broker.ready().await?;
             let event = Event::of_gap(self.cluster.id(), self.shard.id(), gap);
             let sent = self.broker.send(&event).await?;
             self.broker.confirm(sent).await?;
-            outbox::gap_told(db, gap).await?;
+            in_time(outbox::gap_told(db, gap)).await?;
         }
         Ok(())
     }
+}
+
+/// A statement with a deadline: a server that says nothing is one that is away.
+async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, RelayError> {
+    Ok(tokio::time::timeout(STATEMENT_LIMIT, work).await.map_err(|_| RelayError::Late)??)
 }
 
 /// The first event of each slot, and the others, each in their order.

@@ -4,17 +4,18 @@
 //! |---|---|---|
 //! | the slots are held | owner | nobody can write to them until they are released |
 //! | the writers of before have ended; all they wrote has arrived; changes are compared | | the same |
-//! | the new owner prepares its counts | new owner, not committed | the same |
-//! | **the owner gives the slots up** | owner | **from here on it only goes forward**: nobody owns them |
-//! | the new owner takes them, with their counts | new owner | done |
+//! | **the new owner takes them**, with their counts, and holds them too | new owner | **from here on it only goes forward**: both own them, nobody can write |
+//! | the owner gives them up | owner | the new owner holds them |
+//! | they are released | new owner | done |
 //!
-//! Until the fourth step reads go on at the owner, and each fault, or too long a wait, releases the slots. Between the
-//! fourth and the fifth, two statements apart, reads of these slots wait as well. All other slots notice nothing.
+//! Until the third step each fault, or too long a wait, releases the slots. Reads go on all the time: from the third to the
+//! fourth step both shards answer, and alike, as nobody writes. All other slots notice nothing.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sqlx::{Connection, PgConnection};
+use serde_json::json;
+use sqlx::Connection;
 use tokio::time::Instant;
 
 use super::side::Side;
@@ -22,7 +23,15 @@ use super::store::Move;
 use super::stream::{await_beat, beat};
 use super::tables::{Counts, counted};
 use super::verify::compare_changes;
-use super::{MoveError, Testing, compose};
+use super::{MoveError, Testing, compose, told};
+use crate::shard::{LOOK_LEASE, LOOK_SETTLE};
+
+/// What is left of the time between the two steps for what clocks cannot tell.
+const MARGIN: Duration = Duration::from_millis(10);
+/// How long a rehearsal, or the end of another coordinator's handover, may wait for a lock.
+const REHEARSAL_LIMIT: Duration = Duration::from_secs(2);
+/// SQLSTATE.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 const HOLD: &str = include_str!("../../sql/reshard/hold_slots.sql");
 
@@ -70,7 +79,11 @@ pub(super) async fn hand_over(
     limit: Duration,
     testing: &Testing,
 ) -> Result<Handover, MoveError> {
-    rehearse(job, from, to).await?;
+    if told::are_stuck(job, from).await? {
+        return Ok(Handover::Undone("events of these slots are not told yet", Duration::ZERO));
+    }
+    let epoch = next_epoch(job, from).await?;
+    rehearse(job, from, to, epoch).await?;
     let (begun, mut clock) = (Instant::now(), Clock::new());
     set_hold(job, from, true).await?;
     clock.lap("hold");
@@ -88,12 +101,25 @@ pub(super) async fn hand_over(
             return Err(error);
         }
     };
-    let epoch = from.owners(&job.slots).await?.into_iter().map(|(_, epoch)| epoch).max().unwrap_or(0) + 1;
-    if !give(job, from, to, epoch, &totals, Some((testing, &mut clock, begun + limit))).await? {
-        set_hold(job, from, false).await?;
-        return Ok(Handover::Undone("preparing the new owner took too long", begun.elapsed()));
+    let taking_since = Instant::now();
+    match take(job, to, epoch, &totals, begun + limit).await {
+        Ok(true) => {}
+        Ok(false) => {
+            set_hold(job, from, false).await?;
+            return Ok(Handover::Undone("preparing the new owner took too long", begun.elapsed()));
+        }
+        Err(error) => return Err(error),
     }
     clock.lap("taking");
+    testing.step(if forward { "both" } else { "both_back" });
+    leave(job, from, to, epoch).await?;
+    clock.lap("leaving");
+    testing.step(if forward { "left" } else { "left_back" });
+    if taking_since.elapsed() > LOOK_SETTLE - LOOK_LEASE - MARGIN && had_cache(from).await? {
+        tokio::time::sleep(LOOK_LEASE).await;
+    }
+    set_hold(job, to, false).await?;
+    clock.lap("release");
     Ok(Handover::Done(begun.elapsed(), clock.parts))
 }
 
@@ -125,116 +151,142 @@ async fn prepare(
         }
     }
     clock.lap("comparison");
+    if !told::await_all(job, from, until).await? {
+        return Ok(Err("events of these slots are not told yet"));
+    }
+    clock.lap("events");
     if Instant::now() >= until {
         return Ok(Err("it took too long"));
     }
     Ok(Ok(totals))
 }
 
-/// The point of no return, and the step behind it. False if the time was over before the first.
-async fn give(
-    job: &Move,
-    from: &mut Side,
-    to: &mut Side,
-    epoch: i64,
-    totals: &Totals,
-    giving: Option<(&Testing, &mut Clock, Instant)>,
-) -> Result<bool, MoveError> {
-    let (on_from, on_to) = (from.failed(), to.failed());
-    let (owner, token) = (to.id().to_sql(), to.token);
-    let mut taking = to.db.begin().await.map_err(&on_to)?;
-    set_counts(&mut taking, totals).await.map_err(&on_to)?;
-    if let Some((testing, clock, until)) = giving {
-        clock.lap("counts");
-        if Instant::now() >= until {
-            taking.rollback().await.map_err(on_to)?;
-            return Ok(false);
-        }
-        leave(&mut from.db, job, owner, epoch, from.token).await.map_err(on_from)?;
-        clock.lap("leaving");
-        testing.step("left");
+/// The point of no return: the new owner takes the slots and holds them. False if it had to wait for longer than until
+/// then; nothing has changed in that case.
+async fn take(job: &Move, to: &mut Side, epoch: i64, totals: &Totals, until: Instant) -> Result<bool, MoveError> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Ok(false);
     }
-    take(&mut taking, job, owner, epoch, token).await.map_err(&on_to)?;
-    taking.commit().await.map_err(on_to)?;
-    Ok(true)
-}
-
-/// What the new owner's counts say of the slots.
-async fn set_counts(db: &mut PgConnection, totals: &Totals) -> Result<(), sqlx::Error> {
-    for (counts, totals) in totals {
-        let mut columns: (Vec<i32>, Vec<i64>, Vec<i64>) = Default::default();
-        for (slot, rows, bytes) in totals {
-            columns.0.push(*slot);
-            columns.1.push(*rows);
-            columns.2.push(*bytes);
-        }
-        sqlx::query(include_str!("../../sql/reshard/set_counts.sql"))
-            .bind(counts.totals)
-            .bind(counts.deltas)
-            .bind(columns.0)
-            .bind(columns.1)
-            .bind(columns.2)
-            .execute(&mut *db)
-            .await?;
+    let failed = to.failed();
+    match taking(job, to, epoch, totals, left).execute(&mut to.db).await {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => Ok(false),
+        Err(error) => Err(failed(error)),
     }
-    Ok(())
 }
 
-async fn leave(db: &mut PgConnection, job: &Move, owner: i32, epoch: i64, token: i64) -> Result<(), sqlx::Error> {
-    let statement = sqlx::query(include_str!("../../sql/reshard/leave_slots.sql"));
-    let statement = statement.bind(job.id).bind(job.sql_slots()).bind(owner).bind(epoch).bind(token);
-    statement.execute(db).await.map(drop)
+type Statement = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+fn taking(job: &Move, to: &Side, epoch: i64, totals: &Totals, limit: Duration) -> Statement {
+    let columns = |(counts, totals): &(Counts, Vec<(i32, i64, i64)>)| {
+        json!({
+            "counts": counts.totals,
+            "deltas": counts.deltas,
+            "slots": totals.iter().map(|(slot, ..)| *slot).collect::<Vec<_>>(),
+            "rows": totals.iter().map(|(_, rows, _)| *rows).collect::<Vec<_>>(),
+            "bytes": totals.iter().map(|(.., bytes)| *bytes).collect::<Vec<_>>(),
+        })
+    };
+    let counts: Vec<_> = totals.iter().map(columns).collect();
+    sqlx::query(include_str!("../../sql/reshard/take_slots.sql"))
+        .bind(job.id)
+        .bind(job.sql_slots())
+        .bind(to.id().to_sql())
+        .bind(epoch)
+        .bind(to.token)
+        .bind(json!(counts).to_string())
+        .bind(i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).max(1))
 }
 
-async fn take(db: &mut PgConnection, job: &Move, owner: i32, epoch: i64, token: i64) -> Result<(), sqlx::Error> {
-    let statement = sqlx::query(include_str!("../../sql/reshard/take_slots.sql"));
-    let statement = statement.bind(job.id).bind(job.sql_slots()).bind(owner).bind(epoch).bind(token);
-    statement.execute(db).await.map(drop)
+fn leaving(job: &Move, from: &Side, to: &Side, epoch: i64) -> Statement {
+    sqlx::query(include_str!("../../sql/reshard/leave_slots.sql"))
+        .bind(job.id)
+        .bind(job.sql_slots())
+        .bind(to.id().to_sql())
+        .bind(epoch)
+        .bind(from.token)
+}
+
+async fn leave(job: &Move, from: &mut Side, to: &Side, epoch: i64) -> Result<(), MoveError> {
+    let failed = from.failed();
+    leaving(job, from, to, epoch).execute(&mut from.db).await.map(drop).map_err(failed)
+}
+
+/// A process that looked at the old owner just before may rely on that for the length of a lease, and one that saw the
+/// new one first settles on it after longer than that. Only if the two steps lay further apart than the difference, the
+/// release must wait for the lease (docs/decisions/0011-cache.md).
+async fn had_cache(from: &mut Side) -> Result<bool, MoveError> {
+    let failed = from.failed();
+    let statement = sqlx::query_scalar(include_str!("../../sql/reshard/had_cache.sql"));
+    statement.fetch_one(&mut from.db).await.map_err(failed)
+}
+
+/// The epoch of the next owner.
+async fn next_epoch(job: &Move, from: &mut Side) -> Result<i64, MoveError> {
+    Ok(from.owners(&job.slots).await?.into_iter().map(|(_, epoch)| epoch).max().unwrap_or(0) + 1)
 }
 
 /// Does on both shards, and takes back, what will be done while the slots are held, so that the servers need not read
 /// and plan it for the first time while writers wait.
-async fn rehearse(job: &Move, from: &mut Side, to: &mut Side) -> Result<(), MoveError> {
+async fn rehearse(job: &Move, from: &mut Side, to: &mut Side, epoch: i64) -> Result<(), MoveError> {
     let (on_from, on_to) = (from.failed(), to.failed());
-    let owner = to.id().to_sql();
     from.wait_for_writers(Instant::now()).await?;
-    let epoch = from.owners(&job.slots).await?.into_iter().map(|(_, epoch)| epoch).max().unwrap_or(0) + 1;
     let totals = read_totals(job, from).await?;
-    let (token, own_token) = (to.token, from.token);
-    let mut taking = to.db.begin().await.map_err(&on_to)?;
-    set_counts(&mut taking, &totals).await.map_err(&on_to)?;
-    take(&mut taking, job, owner, epoch, token).await.map_err(&on_to)?;
-    taking.rollback().await.map_err(on_to)?;
-    let mut leaving = from.db.begin().await.map_err(&on_from)?;
-    let hold = sqlx::query(HOLD).bind(job.id).bind(own_token);
-    hold.execute(&mut *leaving).await.map_err(&on_from)?;
-    leave(&mut leaving, job, owner, epoch, own_token).await.map_err(&on_from)?;
-    leaving.rollback().await.map_err(on_from)
+    let statement = taking(job, to, epoch, &totals, REHEARSAL_LIMIT);
+    let mut trial = to.db.begin().await.map_err(&on_to)?;
+    statement.execute(&mut *trial).await.map_err(&on_to)?;
+    trial.rollback().await.map_err(on_to)?;
+    let (hold, leaving) = (sqlx::query(HOLD).bind(job.id).bind(from.token), leaving(job, from, to, epoch));
+    let mut trial = from.db.begin().await.map_err(&on_from)?;
+    hold.execute(&mut *trial).await.map_err(&on_from)?;
+    leaving.execute(&mut *trial).await.map_err(&on_from)?;
+    trial.rollback().await.map_err(on_from)
 }
 
-/// Where a handover stands that somebody else began, and its end: forward if the slots were given up, back otherwise.
-/// `true`: the other side owns them.
+/// Where a handover stands that somebody else taking_since, and its end: forward if the new owner has taken the slots, back
+/// otherwise. `true`: the other side owns them.
 ///
 /// # Errors
-/// `Refused` if the owner's map shows what no handover leaves; otherwise the shards' errors.
+/// `Refused` if a map shows what no handover leaves; otherwise the shards' errors.
 pub(super) async fn resume(job: &Move, from: &mut Side, to: &mut Side) -> Result<bool, MoveError> {
-    let owners = from.owners(&job.slots).await?;
-    match owners.as_slice() {
-        [(owner, _)] if *owner == from.id().to_sql() => {
+    let (here, there) = (owner(job, from).await?, owner(job, to).await?);
+    let (from_id, to_id) = (from.id().to_sql(), to.id().to_sql());
+    match (here, there) {
+        ((owner, _), (other, _)) if owner == from_id && other != to_id => {
             set_hold(job, from, false).await?;
-            Ok(false)
+            return Ok(false);
         }
-        [(owner, epoch)] if *owner == to.id().to_sql() => {
-            // Nobody could write to them since they were given up, so that the counts there are still right.
+        ((owner, _), (other, epoch)) if owner == from_id && other == to_id => {
+            leave(job, from, to, epoch).await?;
+        }
+        // The release before this one gave slots up first.
+        ((owner, epoch), (other, _)) if owner == to_id && other != to_id => {
             let totals = read_totals(job, from).await?;
-            let taken = to.owners(&job.slots).await?;
-            if !matches!(taken.as_slice(), [(there, _)] if *there == to.id().to_sql()) {
-                give(job, from, to, *epoch, &totals, None).await?;
+            if !take(job, to, epoch, &totals, Instant::now() + REHEARSAL_LIMIT).await? {
+                return Err(MoveError::Late("the new owner's counts"));
             }
-            Ok(true)
         }
-        _ => Err(MoveError::Refused(format!("shard {} names several owners for the slots of the move", from.id()))),
+        ((owner, _), _) if owner == to_id => {}
+        _ => return Err(several_owners(from)),
     }
+    if had_cache(from).await? {
+        tokio::time::sleep(LOOK_LEASE).await;
+    }
+    set_hold(job, to, false).await?;
+    Ok(true)
+}
+
+/// The one owner of the move's slots, as this shard's map says, and the newest epoch.
+async fn owner(job: &Move, side: &mut Side) -> Result<(i32, i64), MoveError> {
+    match side.owners(&job.slots).await?.as_slice() {
+        [one] => Ok(*one),
+        _ => Err(several_owners(side)),
+    }
+}
+
+fn several_owners(side: &Side) -> MoveError {
+    MoveError::Refused(format!("shard {} names owners for the slots of the move that no move leaves", side.id()))
 }
 
 async fn set_hold(job: &Move, from: &mut Side, held: bool) -> Result<(), MoveError> {

@@ -27,6 +27,7 @@ mod steps;
 mod store;
 mod stream;
 mod tables;
+mod told;
 mod testing;
 mod verify;
 mod view;

@@ -1,6 +1,15 @@
 //! The slot map: which shard owns which slot, and since when.
 
+use std::time::Duration;
+
 use super::{ShardId, Slot};
+
+/// How long what a process saw of a shard's map, and of which cache is in force, may be relied upon, from the start of the
+/// look (docs/decisions/0011-cache.md).
+pub const LOOK_LEASE: Duration = Duration::from_millis(400);
+/// How long it must have been known before anybody relies on it: more than a lease, by what two machines' clocks may
+/// differ in their speed during that time.
+pub const LOOK_SETTLE: Duration = Duration::from_millis(450);
 
 /// One slot's owner, and the epoch at which it became the owner.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! run → ratios → cases/ → rounds → { service, tools, rows } → shards
-//!                    └──→ table
+//!                  ├───→ { load, moving } → http
+//!                  └───→ table
 //! ```
 //!
 //! The figures of a machine say little about another one, so every bar is a ratio: ours and the reference in turn,
@@ -12,6 +13,9 @@
 #![expect(clippy::as_conversions, reason = "figures for people: what a float cannot hold does not matter here")]
 
 mod cases;
+mod http;
+mod load;
+mod moving;
 mod options;
 mod rounds;
 mod rows;

@@ -51,6 +51,14 @@ pub fn median(figures: &[f64]) -> f64 {
     }
 }
 
+/// The figure that 99 % of these are not above: the nearest rank.
+pub fn p99(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (sorted.len() * 99).div_ceil(100);
+    sorted.get(rank.wrapping_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
 /// Measures a run and the CPU that it took.
 pub fn measure(bench: &Bench, api: Option<u32>, run: impl FnOnce() -> Result<Run>) -> Result<(Run, PerOperation)> {
     let before = Cpu::now(api, &bench.shards.pids)?;
@@ -88,6 +96,14 @@ pub fn compare(
 pub fn judge(ours: &[(Run, PerOperation)], reference: &[(Run, PerOperation)]) -> Comparison {
     let ratios: Vec<_> = ours.iter().zip(reference).map(|(ours, other)| ours.0.figure / other.0.figure).collect();
     Comparison { ours: side(ours), reference: side(reference), ratio: median(&ratios) }
+}
+
+/// What comes out of rounds whose figures are there already, without the CPU.
+pub fn compare_figures(ours: &[f64], reference: &[f64]) -> Comparison {
+    let runs = |figures: &[f64]| -> Vec<(Run, PerOperation)> {
+        figures.iter().map(|figure| (Run { figure: *figure, operations: 0.0 }, PerOperation::default())).collect()
+    };
+    judge(&runs(ours), &runs(reference))
 }
 
 /// Runs one side alone.

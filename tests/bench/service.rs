@@ -20,6 +20,11 @@ impl Service {
         Self::start_with(bench, &[])
     }
 
+    /// The same, without a line in the log for each stage of a move.
+    pub fn start_quiet(bench: &Bench) -> Result<Self> {
+        Self::start_with(bench, &[("RUST_LOG", "warn".to_owned())])
+    }
+
     /// The same, with these settings as well.
     pub fn start_with(bench: &Bench, settings: &[(&str, String)]) -> Result<Self> {
         Self::start_on(&bench.options.program, &bench.shards, settings)

@@ -83,6 +83,20 @@ pub fn peak_memory(pid: u32) -> Result<f64> {
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }
 
+/// Seconds of CPU that this process has used itself.
+pub fn own_cpu() -> Result<f64> {
+    Ok(stat(std::process::id())?.own)
+}
+
+/// Ticks of all processors so far: those with nothing to do, and all.
+pub fn ticks() -> (f64, f64) {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let numbers = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    // user nice system idle iowait irq softirq steal; what follows is counted in these already (proc(5)).
+    let ticks: Vec<f64> = numbers.take(8).filter_map(|number| number.parse().ok()).collect();
+    (ticks.iter().skip(3).take(2).sum(), ticks.iter().sum())
+}
+
 /// How busy the machine is, from outside too: the mean number of runnable processes of the last minute.
 pub fn load_average() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();

@@ -12,6 +12,7 @@ mod cache_faults;
 mod cache_race;
 mod commands;
 mod dev;
+mod events;
 mod examples;
 mod failover;
 mod faults;

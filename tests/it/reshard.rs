@@ -9,7 +9,7 @@ use crate::support::load::Load;
 use crate::support::moved::{assert_nothing_left, hold_against};
 use crate::support::poll;
 use crate::support::program::{Done, shardrive};
-use crate::support::servers::{TestCluster, sqlstate};
+use crate::support::servers::{TestCluster, run, sqlstate};
 
 const EVEN: &str = "0,2,4,6";
 const ALL: [i32; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 100, 101];
@@ -142,9 +142,7 @@ async fn a_move_is_cancelled_before_its_flip_as_if_it_had_never_been() {
         if found["stage"] == "catch_up" || found["stage"] == "verify" { Ok(()) } else { Err(found) }
     })
     .await;
-    crate::support::servers::run(&mut writer, "BEGIN; INSERT INTO file_metadata (user_id, file_name) VALUES (4, 'x')")
-        .await
-        .unwrap();
+    run(&mut writer, "BEGIN; INSERT INTO file_metadata (user_id, file_name) VALUES (4, 'x')").await.unwrap();
     let ended = shards(&cluster, &["cancel", &id]).await;
     drop(writer);
     // It may have come to the flip before the wish; then it cannot be cancelled, and is armed.
@@ -229,6 +227,57 @@ async fn a_third_shard_fills_and_empties_again_under_load() {
     load.progress(40).await;
     hold_against(&cluster, &apis[0], load, 3).await;
     assert_nothing_left(&cluster, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_go_on_at_each_step_of_a_change_of_owners_and_writes_wait_for_its_end() {
+    let cluster = TestCluster::migrated(2).await;
+    // The lease, so that nobody else coordinates.
+    let mut lease = cluster.connect(0).await;
+    run(&mut lease, "SELECT pg_advisory_lock(5040, 5)").await.unwrap();
+    let api = Api::start_with(&cluster, &PATIENT).await;
+    let (_, stored) = api.post_json("/ingest", &json!({ "user_id": 2, "file_name": "before" })).await;
+    let id = stored["data"]["file_id"].as_str().unwrap();
+    // What a coordinator does, step by step.
+    let mask = "set_bit(decode(repeat('00', 630), 'hex'), 2, 1)";
+    for shard in [0, 1] {
+        cluster
+            .psql(shard, &format!("INSERT INTO shardrive.local_moves (move_id, slots) VALUES (1, {mask})"))
+            .await
+            .unwrap();
+    }
+    let copied = format!(
+        "SET session_replication_role = replica; INSERT INTO file_metadata (user_id, file_id, file_name) VALUES (2, '{id}', 'before')"
+    );
+    cluster.psql(1, &copied).await.unwrap();
+    let reads = async |step: &str| {
+        let (status, page) = api.get_json("/query/2").await;
+        assert_eq!((status.as_u16(), &page["files"][0]["file_name"]), (200, &json!("before")), "{step}: {page}");
+        let (status, found) = api.get_json(&format!("/files/{id}")).await;
+        assert_eq!((status.as_u16(), &found["data"]["user_id"]), (200, &json!(2)), "{step}: {found}");
+    };
+    cluster.psql(0, "UPDATE shardrive.local_moves SET held = true").await.unwrap();
+    let write = {
+        let order = api.request(reqwest::Method::POST, "/ingest");
+        tokio::spawn(order.json(&json!({ "user_id": 2, "file_name": "meanwhile" })).send())
+    };
+    reads("held").await;
+    let counts = r#"[{"counts": "shardrive.slot_counts", "deltas": "shardrive.slot_deltas", "slots": [2], "rows": [1], "bytes": [0]}]"#;
+    let taken = format!("SELECT shardrive.take_held_slots(1, '{{2}}', 1, 2, 0, '{counts}', 1000)");
+    assert_eq!(cluster.value::<i32>(1, &taken).await, 1);
+    reads("both own it").await;
+    let by_hand = "INSERT INTO file_metadata (user_id, file_name) VALUES (2, 'by hand')";
+    for shard in [0, 1] {
+        assert_eq!(sqlstate(cluster.psql(shard, by_hand).await), "SD001", "shard {shard}");
+    }
+    assert_eq!(cluster.value::<i32>(0, "SELECT shardrive.leave_slots(1, '{2}', 1, 2, 0)").await, 1);
+    reads("given up").await;
+    assert!(!write.is_finished());
+    cluster.psql(1, "UPDATE shardrive.local_moves SET held = false").await.unwrap();
+    assert_eq!(write.await.unwrap().unwrap().status(), 201);
+    let (_, stats) = api.get_json("/stats").await;
+    assert_eq!((&stats["complete"], &stats["total_records"]), (&json!(true), &json!(2)), "{stats}");
+    assert_eq!(cluster.value::<i64>(1, "SELECT count(*) FROM file_metadata").await, 2);
 }
 
 async fn until_all_ended(api: &Api, stage: &str) {

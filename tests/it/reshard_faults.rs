@@ -11,7 +11,7 @@ use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
 
 /// Every step at which a move can be cut off, in their order.
-const STEPS: [&str; 15] = [
+const STEPS: [&str; 16] = [
     "preflight",
     "copy",
     "marked",
@@ -21,6 +21,7 @@ const STEPS: [&str; 15] = [
     "verify",
     "flip",
     "held",
+    "both",
     "left",
     "taken",
     "watch",
@@ -29,7 +30,7 @@ const STEPS: [&str; 15] = [
     "swept",
 ];
 /// The same for the way back.
-const STEPS_BACK: [&str; 4] = ["armed", "return", "held_back", "taken_back"];
+const STEPS_BACK: [&str; 6] = ["armed", "return", "held_back", "both_back", "left_back", "taken_back"];
 
 const PATIENT: [(&str, &str); 4] = [
     ("HEALTH_TIMEOUT_MS", "20000"),

@@ -3,8 +3,10 @@
 mod bulk;
 mod documents;
 mod ingest;
+mod large_move;
 mod latency;
 mod memory;
+mod moves;
 mod pages;
 mod query;
 mod stats;
@@ -18,7 +20,7 @@ type Case = fn(&mut Bench) -> Result<()>;
 pub fn run(bench: &mut Bench) -> Result<()> {
     let version = bench.shards.version()?;
     bench.report.set_postgres(version);
-    let cases: [(&str, Case); 8] = [
+    let cases: [(&str, Case); 10] = [
         ("ingest", ingest::run),
         ("bulk", bulk::run),
         ("query", query::run),
@@ -27,6 +29,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         ("pages", pages::run),
         ("stats", stats::run),
         ("documents", documents::run),
+        ("moves", moves::run),
+        ("large-moves", large_move::run),
     ];
     for (name, case) in cases {
         if bench.options.wants(name) {

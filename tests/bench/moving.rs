@@ -1,0 +1,86 @@
+//! Moves of slots: asked for over the API, waited for, and read from their events.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::http::{Connection, get, post};
+
+/// Between two looks at a move.
+const POLL: Duration = Duration::from_millis(50);
+/// A move that takes longer does not end.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// A move that has ended.
+pub struct Moved {
+    /// When it was asked for, and when it was seen to have ended.
+    pub from: Instant,
+    pub to: Instant,
+    /// What `GET /admin/moves/{id}` says of it.
+    view: Value,
+}
+
+/// Moves slots to a shard, without a way back, and waits until the old rows are gone as well.
+pub fn move_slots(base: &str, slots: &[u64], to: usize) -> Result<Moved> {
+    let mut api = Connection::open(base)?;
+    let names: Vec<String> = slots.iter().map(u64::to_string).collect();
+    let asked = json!({"slots": names.join(","), "to": to, "keep_seconds": 0}).to_string();
+    let from = Instant::now();
+    let planned = api.json(&post("/admin/moves", &asked))?;
+    let id = planned.pointer("/ids/0").and_then(Value::as_i64).ok_or_else(|| format!("no move began: {planned}"))?;
+    let request = get(&format!("/admin/moves/{id}"));
+    while from.elapsed() < PATIENCE {
+        std::thread::sleep(POLL);
+        let view = api.json(&request)?;
+        match view.get("stage").and_then(Value::as_str) {
+            Some("done") => return Ok(Moved { from, to: Instant::now(), view }),
+            Some("failed" | "cancelled" | "rolled_back") => return Err(format!("the move failed: {view}").into()),
+            _ => {}
+        }
+    }
+    Err(format!("move {id} does not end: {}", api.json(&request)?).into())
+}
+
+impl Moved {
+    /// Its rows, when it was asked for.
+    pub fn rows(&self) -> f64 {
+        self.view.get("total_rows").and_then(Value::as_f64).unwrap_or(f64::NAN)
+    }
+
+    /// For how long its slots were held, in milliseconds, by the coordinator's clock.
+    pub fn hold(&self) -> f64 {
+        self.view.get("hold_ms").and_then(Value::as_f64).unwrap_or(f64::NAN)
+    }
+
+    /// Tries to change the owner that were given up.
+    pub fn given_up(&self) -> i64 {
+        self.view.get("flips_tried").and_then(Value::as_i64).unwrap_or(1) - 1
+    }
+
+    /// What the parts of the hold took, in milliseconds: the event says "… (hold 1, writers 0, …)".
+    pub fn parts(&self) -> Vec<(&str, f64)> {
+        let what = self.first("watch").and_then(|event| event.get("what")?.as_str()).unwrap_or_default();
+        let (_, parts) = what.trim_end_matches(')').rsplit_once('(').unwrap_or_default();
+        parts
+            .split(", ")
+            .filter_map(|part| part.rsplit_once(' '))
+            .filter_map(|(name, ms)| Some((name, ms.parse().ok()?)))
+            .collect()
+    }
+
+    /// Seconds from the first event of one stage to the first of another.
+    pub fn between(&self, stage: &str, next: &str) -> Result<f64> {
+        let at = |stage: &str| -> Result<DateTime<Utc>> {
+            let event = self.first(stage).ok_or_else(|| format!("no event of the stage {stage}: {}", self.view))?;
+            Ok(event.get("at").and_then(Value::as_str).ok_or("an event without a time")?.parse()?)
+        };
+        Ok((at(next)? - at(stage)?).as_seconds_f64())
+    }
+
+    fn first(&self, stage: &str) -> Option<&Value> {
+        let events = self.view.get("events")?.as_array()?;
+        events.iter().find(|event| event.get("stage").and_then(Value::as_str) == Some(stage))
+    }
+}
