@@ -1,13 +1,13 @@
-//! The broker: NATS JetStream. The only file that knows its client.
+//! The broker: NATS `JetStream`. The only file that knows its client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::jetstream::context::{Context, ContextBuilder, PublishAckFuture};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream;
-use async_nats::connection::State;
 use async_nats::{ConnectOptions, Event as Connection};
 use tokio::sync::OnceCell;
 
@@ -53,15 +53,14 @@ impl Broker {
     async fn context(&self) -> Result<&Context, BrokerError> {
         let has_stream = Arc::clone(&self.has_stream);
         let connect = async || {
-            let options = ConnectOptions::new()
-                .name("shardrive")
-                .retry_on_initial_connect()
-                .event_callback(move |event| {
+            let options =
+                ConnectOptions::new().name("shardrive").retry_on_initial_connect().event_callback(move |event| {
                     // A server that comes back may have lost its disk.
                     if matches!(event, Connection::Connected) {
                         has_stream.store(false, Ordering::Relaxed);
                     }
-                    async move { log::info!("events: {event}") }
+                    // The relays tell of a broker that is away.
+                    async move { log::debug!("events: {event}") }
                 });
             let client = options.connect(self.url.address()).await.map_err(BrokerError::of)?;
             Ok(ContextBuilder::new().timeout(ACK_LIMIT).ack_timeout(ACK_LIMIT).build(client))
@@ -81,7 +80,7 @@ impl Broker {
         }
         let all = format!("{}.>", self.subject);
         let there = tokio::time::timeout(ACK_LIMIT, context.stream_by_subject(all.clone())).await;
-        if !matches!(there.map_err(BrokerError::of)?, Ok(_)) {
+        if there.map_err(BrokerError::of)?.is_err() {
             let config = stream::Config {
                 name: self.subject.replace('.', "_"),
                 subjects: vec![all],

@@ -1,4 +1,4 @@
-//! An event as it goes out: CloudEvents 1.0, structured JSON.
+//! An event as it goes out: `CloudEvents` 1.0, structured JSON.
 //!
 //! It says what has changed and which one, and nothing that only its owner should read: neither names and paths nor
 //! documents. Who may read those asks the service.

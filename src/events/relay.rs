@@ -82,7 +82,7 @@ impl Relay<'_> {
             return Ok(());
         }
         in_time(outbox::switch_on(&mut db)).await?;
-        log::info!("events of shard {} are relayed from here", self.shard.id());
+        log::debug!("events of shard {} are relayed from here", self.shard.id());
         let mut sign: Option<Instant> = None;
         loop {
             if sign.is_none_or(|at| at.elapsed() >= SIGN) {

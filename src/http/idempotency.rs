@@ -19,7 +19,8 @@ const MAX_KEY: usize = 255;
 /// Parts of the set of requests that are worked on, each with a lock of its own.
 const PARTS: usize = 64;
 
-static RUNNING: LazyLock<[Mutex<HashSet<RequestKey>>; PARTS]> = LazyLock::new(|| std::array::from_fn(|_| Mutex::default()));
+static RUNNING: LazyLock<[Mutex<HashSet<RequestKey>>; PARTS]> =
+    LazyLock::new(|| std::array::from_fn(|_| Mutex::default()));
 
 /// A request with a key, which no other request of this process has while this one is worked on.
 pub(super) struct Keyed {
@@ -46,7 +47,8 @@ pub(super) fn keyed(request: &HttpRequest, caller: Caller, body: &[u8]) -> Resul
     let Some(text) = text(request)? else { return Ok(None) };
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let conditions = [header::IF_MATCH, header::IF_NONE_MATCH];
-    let [if_match, if_none_match] = conditions.map(|name| request.headers().get(name).map_or(&b""[..], HeaderValue::as_bytes));
+    let [if_match, if_none_match] =
+        conditions.map(|name| request.headers().get(name).map_or(&b""[..], HeaderValue::as_bytes));
     let method = request.method().as_str().as_bytes();
     let key = RequestKey {
         key: hash(&[caller.name().as_bytes(), text]),
@@ -131,7 +133,8 @@ fn text(request: &HttpRequest) -> Result<Option<&[u8]>, Problem> {
     if is_key && values.next().is_none() {
         return Ok(Some(text));
     }
-    let why = format!("Idempotency-Key must be there once and be 1 to {MAX_KEY} visible ASCII characters, as a UUID is");
+    let why =
+        format!("Idempotency-Key must be there once and be 1 to {MAX_KEY} visible ASCII characters, as a UUID is");
     Err(Problem::new(Code::InvalidHeader, why).field("Idempotency-Key"))
 }
 

@@ -240,7 +240,9 @@ impl ResponseError for Problem {
         };
         let mut answer = HttpResponse::build(status);
         answer.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) || self.code == Code::IdempotencyKeyInUse {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+            || self.code == Code::IdempotencyKeyInUse
+        {
             answer.insert_header((header::RETRY_AFTER, RETRY_AFTER));
         }
         if let Some(header) = &self.header {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Document, RecordError};
-use crate::shard::{IdClock, RequestKey, Slot, slot_in, SLOT_COUNT};
+use crate::shard::{IdClock, RequestKey, SLOT_COUNT, Slot, slot_in};
 use crate::wire::FieldFault;
 
 /// The longest key, in bytes of UTF-8: PostgreSQL indexes it.

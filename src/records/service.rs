@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cached::{RecordCodec, cache_key};
-use super::kept::{Kept, found_before, stored_before};
 use super::catalog::Catalog;
 use super::collection::Place;
+use super::kept::{Kept, found_before, stored_before};
 use super::list::{ListAll, ListOfKey};
 use super::store::{Create, Delete, Deleted, Find, Looked, Replace, Replaced, Version};
 use super::writer::{Put, PutRecords, Writer, Written};
@@ -15,9 +15,7 @@ use super::{
     RecordsPerKey, Stored,
 };
 use crate::cache::{Cache, Mark};
-use crate::shard::{
-    Cluster, Consistency, Gather, IdClock, Made, Once, RequestKey, ShardError, ShardId, WriterLimits,
-};
+use crate::shard::{Cluster, Consistency, Gather, IdClock, Made, Once, RequestKey, ShardError, ShardId, WriterLimits};
 use crate::wire::FieldFault;
 
 /// How often a patch is tried anew after somebody else changed the document meanwhile.

@@ -74,11 +74,7 @@ impl BatchWrite for PutRecords {
         self.cache.before_write(puts.iter().map(|put| cache_key(&put.collection, &put.place)).collect()).await
     }
 
-    async fn store(
-        connection: &mut PgConnection,
-        shard: ShardId,
-        puts: &[&Put],
-    ) -> Result<Vec<Written>, sqlx::Error> {
+    async fn store(connection: &mut PgConnection, shard: ShardId, puts: &[&Put]) -> Result<Vec<Written>, sqlx::Error> {
         // Writes of one key lie side by side, in the order in which they came.
         let last: Vec<&Put> = puts.chunk_by(|a, b| a.id() == b.id()).filter_map(|same| same.last().copied()).collect();
         let keyed = keyed(puts);

@@ -244,7 +244,7 @@ async fn rehearse(job: &Move, from: &mut Side, to: &mut Side, epoch: i64) -> Res
     trial.rollback().await.map_err(on_from)
 }
 
-/// Where a handover stands that somebody else taking_since, and its end: forward if the new owner has taken the slots, back
+/// Where a handover stands that somebody else began, and its end: forward if the new owner has taken the slots, back
 /// otherwise. `true`: the other side owns them.
 ///
 /// # Errors

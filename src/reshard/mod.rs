@@ -27,8 +27,8 @@ mod steps;
 mod store;
 mod stream;
 mod tables;
-mod told;
 mod testing;
+mod told;
 mod verify;
 mod view;
 

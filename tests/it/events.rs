@@ -62,7 +62,8 @@ async fn every_change_is_told_however_it_is_made() {
     assert_eq!(cluster.value::<i64>(0, "SELECT count(*) FROM shardrive.outbox").await, 0);
     let api = start(&cluster, &nats, &[]).await;
     until_on(&cluster, 2).await;
-    let (_, stored) = api.post_json("/ingest", &json!({"user_id": 1, "file_name": "secret.txt", "size_bytes": 5})).await;
+    let (_, stored) =
+        api.post_json("/ingest", &json!({"user_id": 1, "file_name": "secret.txt", "size_bytes": 5})).await;
     let id = stored["data"]["file_id"].as_str().unwrap().to_owned();
     let path = format!("/files/{id}");
     api.request(Method::PATCH, &path).json(&json!({"size_bytes": 6})).send().await.unwrap();
@@ -84,7 +85,8 @@ async fn every_change_is_told_however_it_is_made() {
     assert_eq!(of(1), expected.map(|(kind, size)| (kind.to_owned(), size)));
     assert_eq!(of(5).len(), 1);
     assert_eq!((of(7).len(), of(2).len()), (500, 0));
-    let records: Vec<&str> = told.iter().filter(|told| told.kind.starts_with("record")).map(|told| &*told.kind).collect();
+    let records: Vec<&str> =
+        told.iter().filter(|told| told.kind.starts_with("record")).map(|told| &*told.kind).collect();
     assert_eq!(records, ["record.created", "record.updated", "record.deleted"]);
     let first = told.iter().find(|told| told.event["data"]["user_id"] == 1).unwrap();
     assert_eq!(first.event["subject"], format!("users/1/files/{id}"));
@@ -135,7 +137,9 @@ impl Load {
                     let body = json!({"user_id": user, "file_name": format!("f{number}")});
                     let stored = call(Method::POST, "/ingest".to_owned(), body).await;
                     let stored: Value = stored.json().await.unwrap_or_default();
-                    if number % 3 == 0 && let Some(id) = stored["data"]["file_id"].as_str() {
+                    if number % 3 == 0
+                        && let Some(id) = stored["data"]["file_id"].as_str()
+                    {
                         call(Method::DELETE, format!("/files/{id}"), Value::Null).await;
                     }
                     done.fetch_add(1, Ordering::Relaxed);
@@ -171,7 +175,9 @@ async fn hold_against_tables(cluster: &TestCluster, told: &[Told]) {
                 assert!(before.as_ref().is_none_or(|before| before[..13] <= file[..13]), "{before:?} {file}");
                 assert!(files.insert(file), "{id} created twice");
             }
-            "file.deleted" => assert!(files.remove(data["file_id"].as_str().unwrap()), "{id} deleted before it was there"),
+            "file.deleted" => {
+                assert!(files.remove(data["file_id"].as_str().unwrap()), "{id} deleted before it was there")
+            }
             "record.created" | "record.updated" => {
                 let version = data["version"].as_i64().unwrap();
                 let before = versions.insert(data["key"].as_str().unwrap().to_owned(), version);
@@ -281,7 +287,8 @@ async fn the_outbox_is_bounded_and_what_is_dropped_is_told() {
     until_told(&cluster, 1).await;
     let gaps = async || {
         let told = nats.told().await;
-        let gaps: Vec<_> = told.iter().filter(|told| told.kind == "gap").map(|told| told.event["data"].clone()).collect();
+        let gaps: Vec<_> =
+            told.iter().filter(|told| told.kind == "gap").map(|told| told.event["data"].clone()).collect();
         (told.len() - gaps.len(), gaps)
     };
     poll::until("the gap", async || if gaps().await.1.is_empty() { Err(()) } else { Ok(()) }).await;

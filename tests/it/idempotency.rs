@@ -143,7 +143,11 @@ async fn every_call_is_made_once(settings: &[(&str, &str)]) {
         ),
     ] {
         let answer = send(api.base(), method, path, key, &body).await.unwrap();
-        assert_eq!((answer.status, answer.code()), (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"), "{path}");
+        assert_eq!(
+            (answer.status, answer.code()),
+            (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+            "{path}"
+        );
     }
     // What has changed nothing keeps nothing: the next try is a first one.
     let missing = send(api.base(), Method::PATCH, &file_path, "z", &json!({"file_name": "x"})).await.unwrap();
@@ -251,7 +255,8 @@ struct Storm {
 impl Storm {
     fn start(bases: Vec<String>) -> Self {
         let bases = Arc::new(std::sync::Mutex::new(bases));
-        let (done, stop) = (Arc::<std::sync::atomic::AtomicUsize>::default(), tokio_util::sync::CancellationToken::new());
+        let (done, stop) =
+            (Arc::<std::sync::atomic::AtomicUsize>::default(), tokio_util::sync::CancellationToken::new());
         let mut clients = JoinSet::new();
         for client in 0..8 {
             let (bases, done, stop) = (Arc::clone(&bases), Arc::clone(&done), stop.clone());

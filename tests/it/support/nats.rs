@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use async_nats::jetstream;
+use async_nats::jetstream::context::GetStreamErrorKind;
 use serde_json::Value;
 use shardrive::local::free_port;
 use tempfile::TempDir;
@@ -69,7 +70,12 @@ impl Nats {
     async fn client(&self) -> Option<jetstream::Context> {
         let connecting = tokio::time::timeout(Duration::from_secs(5), async_nats::connect(self.url())).await;
         let context = jetstream::new(connecting.ok()?.ok()?);
-        context.query_account().await.ok()?;
+        // It answers, also if it is to say that there is no such stream.
+        match context.get_stream("shardrive").await {
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(_)) => {}
+            Err(_) => return None,
+        }
         Some(context)
     }
 
