@@ -9,6 +9,8 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 RELEASE ?=
 # Further words for the command: make dev ARGS="--shards 4".
 ARGS ?=
+# make k8s-render OVERLAY=…: a folder with a kustomization.
+OVERLAY ?= k8s/overlays/example
 # make bench SHORT=1, make chaos SHORT=1: a run of a minute instead of a full one.
 SHORT ?=
 
@@ -22,6 +24,12 @@ dev: ## Run the service with local shards of its own; does all the set-up
 	@scripts/setup dev
 	cargo build --locked $(profile)
 	exec $(program) dev $(ARGS)
+
+.PHONY: demo
+demo: ## Show what sharding does, with servers of its own; ARGS="--url http://…" on a service that runs
+	@scripts/setup dev
+	cargo build --locked $(profile)
+	exec $(program) demo $(ARGS)
 
 .PHONY: run
 run: ## Run the service on the shards named in the environment or .env
@@ -69,6 +77,11 @@ lint: ## Check the format, and let clippy and the documentation's build pass wit
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
+.PHONY: lint-k8s
+lint-k8s: ## Check k8s/, the Helm chart and the workflows by their own validators and the project's rules
+	@scripts/setup k8s
+	tests/k8s/run
+
 .PHONY: bench
 bench: ## Measure against pgbench and \copy on the same shards
 	tests/bench/run $(if $(SHORT),--short) $(ARGS)
@@ -78,8 +91,24 @@ chaos: ## Kill shards and services under load and count what is lost
 	@scripts/setup dev
 	tests/chaos/run $(if $(SHORT),--short) $(ARGS)
 
+##@ Run in Kubernetes (docs/kubernetes.md)
+
+.PHONY: k8s-render
+k8s-render: ## Print what an overlay makes: make k8s-render OVERLAY=k8s/overlays/example
+	@PATH="$${CARGO_TARGET_DIR:-target}/k8s-tools/bin:$$PATH" kubectl kustomize $(OVERLAY)
+
+.PHONY: k8s-rules
+k8s-rules: ## Copy the alerts of observability/ to where Kubernetes takes them from
+	python3 -B tests/k8s/rules.py
+
+.PHONY: chart
+chart: ## Pack the Helm chart, target/shardrive-<version>.tgz
+	@scripts/setup k8s
+	tests/k8s/run
+	PATH="$${CARGO_TARGET_DIR:-target}/k8s-tools/bin:$$PATH" helm package charts/shardrive -d $${CARGO_TARGET_DIR:-target}
+
 .PHONY: help
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
-use super::serve::{serve, stop_signal};
+use super::serve::{announce, serve, stop_signal};
 use super::{CliError, start_logging};
 use crate::config::Settings;
 use crate::local::{CacheServer, LocalCluster, PASSWORD, PostgresServer, USER, database_name};
@@ -39,6 +41,48 @@ pub(super) struct Dev {
 }
 
 impl Dev {
+    /// Two shards and a spare server in a folder, for a demonstration.
+    pub(super) fn of_demo(dir: PathBuf) -> Self {
+        Self { shards: 2, spare: 1, dir, bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), no_cache: false }
+    }
+
+    /// Starts the servers and serves for as long as `work` takes, which gets the service's URL and those of the spare
+    /// servers. A signal ends it all.
+    pub(super) async fn run_while<T>(self, work: impl AsyncFnOnce(String, Vec<String>) -> T) -> Result<T, CliError> {
+        let (cluster, mut cache) = tokio::select! {
+            prepared = prepare(&self) => prepared?,
+            caught = interrupted() => return Err(caught.map_or_else(CliError::from, |()| interruption())),
+        };
+        let (tell, told) = oneshot::channel();
+        let done = CancellationToken::new();
+        let stop = {
+            let done = done.clone();
+            async move {
+                tokio::select! {
+                    () = done.cancelled() => {}
+                    _ = interrupted() => {}
+                }
+            }
+        };
+        let listening = |addresses: &[SocketAddr]| {
+            let _ = tell.send(addresses.first().copied()); // whoever waits for it is below
+        };
+        let working = async {
+            let _done = done.drop_guard_ref();
+            let address = told.await.ok().flatten()?;
+            Some(work(format!("http://{address}"), cluster.spare_urls()).await)
+        };
+        // What is shown would drown in the log of all that goes well.
+        let served = serve_cluster(&self, &cluster, cache.as_ref(), Some("error"), stop, listening);
+        let (served, worked) = tokio::join!(Box::pin(served), Box::pin(working));
+        if let Some(cache) = &mut cache {
+            cache.stop().await;
+        }
+        cluster.stop().await;
+        served?;
+        worked.ok_or_else(interruption)
+    }
+
     /// Starts the servers, sets them up and serves until a signal; then stops the servers, whatever happened.
     pub(super) async fn run(self) -> Result<(), CliError> {
         // Until the service listens for signals itself, they end the preparation; what it has started is stopped by
@@ -47,7 +91,16 @@ impl Dev {
             prepared = prepare(&self) => prepared?,
             caught = interrupted() => return Ok(caught?),
         };
-        let served = serve_cluster(&self, &cluster, cache.as_ref()).await;
+        let listening = |addresses: &[SocketAddr]| {
+            announce(addresses);
+            // Port 0 takes any free one.
+            let bind = addresses.first().copied().unwrap_or(self.bind);
+            print(&welcome(&self, bind, cluster.servers(), cache.as_ref(), &cluster.spare_urls()));
+        };
+        let served = match stop_signal() {
+            Ok(stop) => serve_cluster(&self, &cluster, cache.as_ref(), None, stop, listening).await,
+            Err(error) => Err(error.into()),
+        };
         if let Some(cache) = &mut cache {
             cache.stop().await;
         }
@@ -56,14 +109,18 @@ impl Dev {
     }
 }
 
-async fn serve_cluster(args: &Dev, cluster: &LocalCluster, cache: Option<&CacheServer>) -> Result<(), CliError> {
-    let settings = start_logging(Settings::load_for(variables(args, cluster, cache))?)?;
-    let listening = |addresses: &[SocketAddr]| {
-        // Port 0 takes any free one.
-        let bind = addresses.first().copied().unwrap_or(args.bind);
-        print(&welcome(args, bind, cluster.servers(), cache, &cluster.spare_urls()));
-    };
-    Box::pin(serve(settings, stop_signal()?, Testing::default(), listening)).await
+async fn serve_cluster(
+    args: &Dev,
+    cluster: &LocalCluster,
+    cache: Option<&CacheServer>,
+    log: Option<&str>,
+    stop: impl Future<Output = ()> + Send,
+    listening: impl FnOnce(&[SocketAddr]),
+) -> Result<(), CliError> {
+    let mut variables = variables(args, cluster, cache);
+    variables.extend(log.map(|level| ("RUST_LOG".to_owned(), level.to_owned())));
+    let settings = start_logging(Settings::load_for(variables)?)?;
+    Box::pin(serve(settings, stop, Testing::default(), listening)).await
 }
 
 async fn prepare(args: &Dev) -> Result<(LocalCluster, Option<CacheServer>), CliError> {
@@ -94,6 +151,10 @@ async fn start_cache(args: &Dev) -> Result<Option<CacheServer>, CliError> {
     };
     let folder = args.dir.canonicalize()?.join("cache"); // the cluster has made the folder
     Ok(Some(CacheServer::start_anywhere(program, folder).await?))
+}
+
+fn interruption() -> CliError {
+    CliError::Failed("interrupted".to_owned())
 }
 
 async fn interrupted() -> std::io::Result<()> {

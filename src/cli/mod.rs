@@ -1,5 +1,6 @@
 //! The command line: the composition root, one file for each command.
 
+mod demo;
 mod dev;
 mod import;
 mod migrate;
@@ -44,6 +45,7 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Dev(dev::Dev),
+    Demo(demo::Demo),
     Migrate(migrate::Migrate),
     Import(import::Import),
     #[command(subcommand)]
@@ -110,6 +112,7 @@ pub async fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(command) => Box::pin(command.run()).await,
         Command::Dev(command) => Box::pin(command.run()).await,
+        Command::Demo(command) => Box::pin(command.run()).await,
         Command::Migrate(command) => Box::pin(command.run()).await,
         Command::Import(command) => Box::pin(command.run()).await,
         Command::Shards(command) => Box::pin(command.run()).await,

@@ -39,7 +39,7 @@ impl Serve {
         if self.migrate {
             migrate(&settings.shards, settings.shard_limits.connect_timeout).await?;
         }
-        Box::pin(serve(settings, stop_signal()?, Testing::ends_at(self.end_at_step), |_| {})).await
+        Box::pin(serve(settings, stop_signal()?, Testing::ends_at(self.end_at_step), announce)).await
     }
 }
 
@@ -90,16 +90,20 @@ pub(crate) async fn serve(
     };
     let server = Server::bind(&settings.server, state)
         .map_err(|source| CliError::Listen { address: settings.server.bind.clone(), source })?;
-    for address in server.addresses() {
-        // On standard output, and at once: scripts that start the service wait for this line.
-        writeln!(std::io::stdout(), "listening on http://{address}")?;
-    }
     listening(server.addresses());
     let served = server.run(stop).await;
     log::info!("no request is in flight any more; closing the shards' connections");
     cluster.shut_down().await;
     traces.shut_down().await;
     Ok(served?)
+}
+
+/// Says where the service listens: on standard output, and at once, as scripts that start the service wait for this line.
+pub(super) fn announce(addresses: &[SocketAddr]) {
+    for address in addresses {
+        // A reader who has gone away is no reason not to serve.
+        let _ = writeln!(std::io::stdout(), "listening on http://{address}");
+    }
 }
 
 /// What checks the callers, and the provider whose keys must be kept.

@@ -122,6 +122,8 @@ codes! {
     TooManyLoads = "too_many_loads", SERVICE_UNAVAILABLE, "Too many bulk loads at once";
     /// As many large bodies as the process takes are in memory.
     TooManyLargeBodies = "too_many_large_bodies", SERVICE_UNAVAILABLE, "Too many large bodies at once";
+    /// As many people watch the dashboard as the process tells.
+    TooManyViewers = "too_many_viewers", SERVICE_UNAVAILABLE, "Too many people watch the dashboard";
     /// The shard has too much to do.
     ShardOverloaded = "shard_overloaded", SERVICE_UNAVAILABLE, "A shard has too much to do";
     /// The user's data is on its way to another shard.

@@ -67,8 +67,8 @@ fn of_shards(text: &mut Exposition, cluster: &Cluster, sample: &Sample) {
     }
     each_shard(text, &table::SHARD_FAILURES, shards, |shard| shard.counters().failures.get());
     let mut family = text.family(&table::SHARD_DISTRIBUTION);
-    for (shard, rows) in &sample.held {
-        family.sample(&[shard], rows);
+    for (shard, rows) in sample.held() {
+        family.sample(&[&shard], rows);
     }
     if let Some(at) = sample.at {
         text.single(&table::SHARD_DISTRIBUTION_AGE, at.elapsed().as_secs_f64());

@@ -1,7 +1,7 @@
 //! The API over HTTP: the only code that knows actix.
 //!
 //! ```text
-//! server → request_id (middleware) → routes → sign_in, access (guard) → admin, files, bulk, records, …, stats, health, metrics, docs → extract, body, answer, problem
+//! server → request_id (middleware) → routes → sign_in, access (guard) → admin, files, bulk, records, …, stats, health, metrics, docs, dashboard → extract, body, answer, problem
 //! ```
 
 mod access;
@@ -12,6 +12,7 @@ mod bulk;
 mod code;
 mod collections;
 mod counts;
+mod dashboard;
 mod data;
 mod docs;
 mod docs_sign_in;

@@ -12,7 +12,8 @@ use super::access::In;
 use super::counts::Route;
 use super::sign_in::{Guard, SignIn};
 use super::{
-    Code, Problem, admin, bulk, collections, data, docs, files, health, key_value, metrics, records, stats, store,
+    Code, Problem, admin, bulk, collections, dashboard, data, docs, files, health, key_value, metrics, records, stats,
+    store,
 };
 use crate::auth::Scope::{Admin, Service};
 
@@ -69,6 +70,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::at("/openapi.json").get(Open, docs::description),
         Endpoint::at("/docs").get(Open, docs::page_redirect),
         Endpoint::at("/docs/{file:.*}").get(Open, docs::page),
+        Endpoint::at("/dashboard").get(Open, dashboard::page),
+        Endpoint::at("/dashboard/events").get(Needs(Admin), dashboard::events),
+        Endpoint::at("/dashboard/{file:.*}").get(Open, dashboard::file),
     ]
 }
 

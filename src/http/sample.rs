@@ -1,4 +1,4 @@
-//! What `/metrics` tells that only the shards know: rows and open moves. One task reads it every few seconds, and soon
+//! What `/metrics` and the dashboard tell that only the shards know: rows and open moves. One task reads it every few seconds, and soon
 //! after somebody asked; whoever asks takes what was read last and hardly waits.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::reshard::{Move, Requests};
 use crate::shard::{Cluster, ShardId};
-use crate::stats::{Method, gather};
+use crate::stats::{Method, ShardStats, gather};
 
 /// How often the shards are asked.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -18,16 +18,27 @@ const FRESH: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_millis(5);
 /// The latest moves that are looked at, and the open ones of them that are told of.
 const MOVES: (i64, usize) = (200, 64);
+/// The latest moves that are kept whether they have ended or not.
+const RECENT: usize = 8;
 
 /// What was read last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
     /// When; `None` before the first time.
     pub(super) at: Option<Instant>,
-    /// Files and documents of each shard that answered.
-    pub(super) held: Vec<(ShardId, u64)>,
+    /// What each shard counted, in the order of their numbers.
+    pub(super) shards: Vec<ShardStats>,
     /// Moves that have not ended; `None` if shard 0 did not answer.
     pub(super) moves: Option<Vec<Move>>,
+    /// The latest moves, newest first.
+    pub(super) recent: Vec<Move>,
+}
+
+impl Sample {
+    /// Files and documents of each shard that answered.
+    pub(super) fn held(&self) -> impl Iterator<Item = (ShardId, u64)> {
+        self.shards.iter().filter_map(|shard| Some((shard.shard, shard.rows? + shard.documents?)))
+    }
 }
 
 /// Reads samples, one at a time.
@@ -79,12 +90,13 @@ impl Sampler {
 async fn read(cluster: &Cluster, requests: &Requests, deadline: Duration) -> Sample {
     let moves = tokio::time::timeout(deadline, requests.list(MOVES.0));
     let (stats, moves) = tokio::join!(gather(cluster, Method::Counts, deadline), moves);
-    let held = stats.shards.iter().filter_map(|shard| Some((shard.shard, shard.rows? + shard.documents?))).collect();
-    let moves = moves.ok().and_then(Result::ok).map(|mut moves| {
+    let moves = moves.ok().and_then(Result::ok);
+    let recent = moves.iter().flatten().take(RECENT).cloned().collect();
+    let moves = moves.map(|mut moves| {
         moves.retain(|open| !open.stage.is_end());
         moves.sort_by_key(|open| open.id);
         moves.truncate(MOVES.1);
         moves
     });
-    Sample { at: Some(Instant::now()), held, moves }
+    Sample { at: Some(Instant::now()), shards: stats.shards, moves, recent }
 }

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::counts::RequestCounts;
+use super::dashboard::Feed;
 use super::request_id::observe;
 use super::routes::configure;
 use super::sample::Sampler;
@@ -101,6 +102,9 @@ impl Server {
     pub fn bind(options: &ServerOptions, state: AppState) -> io::Result<Self> {
         let draining = state.draining.clone();
         let (state, counts) = (Data::new(state), Data::new(RequestCounts::new()));
+        let feed = Data::new(Feed::new());
+        let cluster = Arc::clone(&state.cluster);
+        let looks = feed.clone().into_inner().run(state.clone().into_inner(), counts.clone().into_inner());
         let closing = Arc::new(AtomicBool::new(false));
         let say_goodbye = Arc::clone(&closing);
         let app = move || {
@@ -108,7 +112,8 @@ impl Server {
             let routes = move |config: &mut ServiceConfig| configure(config, sign_in.as_ref());
             let say_goodbye = Arc::clone(&say_goodbye);
             let wrap = move |request, service: &_| observe(Arc::clone(&say_goodbye), request, service);
-            App::new().app_data(state.clone()).app_data(counts.clone()).wrap_fn(wrap).configure(routes)
+            let app = App::new().app_data(state.clone()).app_data(counts.clone()).app_data(feed.clone());
+            app.wrap_fn(wrap).configure(routes)
         };
         let server = HttpServer::new(app)
             .workers(options.workers)
@@ -121,6 +126,7 @@ impl Server {
             .disable_signals()
             .bind(&options.bind)?;
         let addresses = server.addrs();
+        cluster.spawn(looks);
         Ok(Self { server: server.run(), addresses, draining, closing, drain_delay: options.drain_delay })
     }
 

@@ -44,8 +44,8 @@ impl Gauge {
     }
 }
 
-/// Upper bounds of the buckets of times, in nanoseconds: 0.5 ms to 10 s.
-const TIMES: &[u64] = &[
+/// Upper bounds of the buckets of times, in nanoseconds: 0.5 ms to 10 s. What is longer falls into one bucket more.
+pub const TIMES: &[u64] = &[
     500_000,
     1_000_000,
     2_500_000,

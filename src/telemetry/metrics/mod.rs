@@ -7,6 +7,6 @@ mod cells;
 pub mod table;
 mod text;
 
-pub use cells::{BULK_ROWS, BulkRows, Counter, Gauge, Histogram, TRACE_SPANS, TraceSpans};
+pub use cells::{BULK_ROWS, BulkRows, Counter, Gauge, Histogram, TIMES, TRACE_SPANS, TraceSpans};
 pub use table::{Kind, Metric};
 pub use text::{CONTENT_TYPE, Exposition, Family};

@@ -1,6 +1,7 @@
 //! What the integration tests stand on: waiting, servers, the running program.
 
 pub mod api;
+pub mod browser;
 pub mod cache;
 pub mod collector;
 pub mod load;

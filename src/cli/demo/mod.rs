@@ -1,0 +1,184 @@
+//! `shardrive demo`: shows on a running service what sharding does, step by step, and checks what it says.
+
+mod growth;
+mod service;
+mod show;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use self::service::{Service, field, number};
+use self::show::Show;
+use super::CliError;
+use super::dev::Dev;
+
+/// Users whose files are stored one by one.
+const USERS: std::ops::RangeInclusive<u64> = 10..=19;
+/// Users among whom the bulk load is spread: one in each slot.
+const BULK_USERS: u64 = 5_040;
+
+const EXAMPLES: &str = "\
+Examples:
+  shardrive demo                                    with servers of its own, which are gone afterwards
+  shardrive demo --url http://127.0.0.1:8000        on a service that runs: dev, compose, Kubernetes
+  shardrive demo --url https://drive.example --token-file admin.token
+  shardrive demo --url http://127.0.0.1:8000 --new-shard postgres://shard_user:shard_pass@127.0.0.1:5434/drive_shard_2
+
+What it stores on a service that runs stays there, and so does the new shard.
+
+Exit codes: 0 everything went as it should, 1 something failed, 2 wrong usage.";
+
+/// Show on a service what sharding does: store, spread, count, grow
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Demo {
+    /// Where the service is. Without it, servers of its own are started, and removed at the end.
+    #[arg(long)]
+    url: Option<String>,
+    /// A sign-in token for the service, with the scope admin if a shard is to be added.
+    #[arg(long, conflicts_with = "token_file", requires = "url")]
+    token: Option<String>,
+    /// A file that holds such a token: others cannot see it in the list of processes.
+    #[arg(long, value_name = "FILE", requires = "url")]
+    token_file: Option<PathBuf>,
+    /// An empty database that becomes one more shard; a demo with servers of its own has one.
+    #[arg(long, value_name = "URL", requires = "url")]
+    new_shard: Option<String>,
+    /// How many records the bulk load has.
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    records: u64,
+    /// Print one JSON object at the end instead.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Demo {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        let token = self.read_token().await?;
+        let Some(url) = &self.url else { return self.run_by_itself().await };
+        let service = Service::new(url, token)?;
+        Box::pin(self.show(&service, self.new_shard.as_deref())).await
+    }
+
+    async fn read_token(&self) -> Result<Option<String>, CliError> {
+        let Some(file) = &self.token_file else { return Ok(self.token.clone()) };
+        let failed = |error| CliError::Failed(format!("{}: {error}", file.display()));
+        tokio::fs::read_to_string(file).await.map(Some).map_err(failed)
+    }
+
+    /// Everything on this machine, in a folder that is removed at the end.
+    async fn run_by_itself(&self) -> Result<(), CliError> {
+        let home = tempfile::Builder::new().prefix("shardrive-demo-").tempdir()?;
+        // The servers' own user must get through to its folders in there.
+        tokio::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).await?;
+        let dev = Dev::of_demo(home.path().join("servers"));
+        if !self.json {
+            eprintln!("Starting two PostgreSQL servers, a spare one, and the service …");
+        }
+        let shown = dev
+            .run_while(async |url: String, spare: Vec<String>| {
+                let service = Service::new(&url, None)?;
+                Box::pin(self.show(&service, spare.first().map(String::as_str))).await
+            })
+            .await;
+        shown?
+    }
+
+    async fn show(&self, service: &Service, new_shard: Option<&str>) -> Result<(), CliError> {
+        let show = Show::new(self.json);
+        let mut report = Map::new();
+        report.insert("url".to_owned(), json!(service.url()));
+        show.title("One record at a time");
+        report.insert("stored".to_owned(), one_by_one(service, &show).await?);
+        show.title("Many at once");
+        report.insert("bulk".to_owned(), self.bulk(service, &show).await?);
+        show.title("Where everything is");
+        report.insert("distribution".to_owned(), distribution(service, &show).await?);
+        show.title("One more shard, while it all serves");
+        let growth = Box::pin(growth::grow(service, &show, new_shard)).await?;
+        if !growth.is_null() {
+            show.title("Where everything is now");
+            report.insert("distribution_after".to_owned(), distribution(service, &show).await?);
+        }
+        let failed = number(&growth, "failed");
+        report.insert("growth".to_owned(), growth);
+        show.title("What the service counted");
+        report.insert("metrics".to_owned(), metrics(service, &show).await?);
+        report.insert("ok".to_owned(), json!(failed == 0));
+        show.end(&Value::Object(report), &format!("{}/dashboard", service.url()));
+        if failed == 0 { Ok(()) } else { Err(CliError::Failed(format!("{failed} requests failed during the move"))) }
+    }
+
+    async fn bulk(&self, service: &Service, show: &Show) -> Result<Value, CliError> {
+        let mut rows = String::new();
+        for record in 0..self.records {
+            let user = record % BULK_USERS;
+            rows.push_str(&format!(
+                "{{\"user_id\":{user},\"file_name\":\"bulk_{record}.bin\",\"size_bytes\":{record}}}\n"
+            ));
+        }
+        let begun = std::time::Instant::now();
+        let answer = service.post_rows("/ingest/bulk", rows).await?;
+        let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        let inserted = number(&answer, "inserted");
+        let rate = inserted * 1000 / millis;
+        show.line(&format!("{} records in {millis} ms, {} a second", show.number(inserted), show.number(rate)));
+        if inserted != self.records {
+            return Err(CliError::Failed(format!("{inserted} of {} records were stored: {answer}", self.records)));
+        }
+        Ok(json!({"records": inserted, "millis": millis, "distribution": field(&answer, "distribution")}))
+    }
+}
+
+async fn one_by_one(service: &Service, show: &Show) -> Result<Value, CliError> {
+    let mut stored = Vec::new();
+    for user in USERS {
+        let file = json!({"user_id": user, "file_name": format!("demo_{user}.txt"), "size_bytes": 1000 + user});
+        let answer = service.post("/ingest", &file).await?;
+        let shard = number(field(&answer, "data"), "shard_id");
+        show.line(&format!("Storing data for user {user} → Shard {shard}"));
+        let found = service.get(&format!("/query/{user}")).await?;
+        // Once more: where there is a cache, this comes from it.
+        let again = service.get(&format!("/query/{user}")).await?;
+        if found.pointer("/files/0/file_id") != answer.pointer("/data/file_id") || again != found {
+            return Err(CliError::Failed(format!("user {user}'s newest file is not the one that was just stored")));
+        }
+        stored.push(json!({"user_id": user, "shard_id": shard}));
+    }
+    show.line("Each was read back: a user's shard is found by user_id mod 5040, without asking anybody.");
+    Ok(Value::Array(stored))
+}
+
+async fn distribution(service: &Service, show: &Show) -> Result<Value, CliError> {
+    let stats = service.get("/stats").await?;
+    let total = number(&stats, "total_records");
+    for shard in field(&stats, "shards").as_array().into_iter().flatten() {
+        show.bar(
+            number(shard, "shard_id"),
+            field(shard, "record_count").as_u64(),
+            total,
+            field(shard, "slots").as_u64(),
+        );
+    }
+    let complete = field(&stats, "complete") == true;
+    show.line(&format!("{} files{}", show.number(total), if complete { "" } else { "; not every shard answered" }));
+    Ok(json!({"total_records": total, "complete": complete, "shards": field(&stats, "shard_distribution")}))
+}
+
+async fn metrics(service: &Service, show: &Show) -> Result<Value, CliError> {
+    let text = service.text("/metrics").await?;
+    let sum = |name: &str, label: &str| -> u64 {
+        let lines = text.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])) && line.contains(label)
+        });
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    };
+    let (answers, failed) = (sum("http_requests_total", ""), sum("http_requests_total", "\"5xx\""));
+    let (hits, misses) = (sum("cache_hits_total", ""), sum("cache_misses_total", ""));
+    show.line(&format!("{} answers of this process, {failed} of them a 5xx", show.number(answers)));
+    show.line(&format!("{} reads came from the cache, {} from a shard", show.number(hits), show.number(misses)));
+    Ok(json!({"answers": answers, "failed": failed, "cache_hits": hits, "cache_misses": misses}))
+}

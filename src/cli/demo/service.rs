@@ -1,0 +1,118 @@
+//! Calls to the service: JSON in and out, and an error that says what was asked and why it failed.
+
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Client, RequestBuilder};
+use serde_json::Value;
+
+use crate::cli::CliError;
+
+/// How long any answer may take.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A running service.
+#[derive(Clone)]
+pub(super) struct Service {
+    url: String,
+    client: Client,
+}
+
+/// What went wrong with a call.
+pub(super) struct Refusal {
+    /// 0 if there was no answer.
+    pub(super) status: u16,
+    why: String,
+}
+
+impl From<Refusal> for CliError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Failed(refusal.why)
+    }
+}
+
+impl Service {
+    pub(super) fn new(url: &str, token: Option<String>) -> Result<Self, CliError> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let header = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
+            let mut header = header.map_err(|_| CliError::Usage("the token is not one".to_owned()))?;
+            header.set_sensitive(true);
+            headers.insert(AUTHORIZATION, header);
+        }
+        let client = Client::builder().default_headers(headers).connect_timeout(Duration::from_secs(5)).timeout(LIMIT);
+        let client = client.build().map_err(|error| CliError::Failed(format!("no HTTP client: {error}")))?;
+        let parsed = reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        if parsed.is_none() {
+            return Err(CliError::Usage(format!("--url {url}: must begin with http:// or https://")));
+        }
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), client })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Refusal> {
+        self.json(path, self.client.get(self.at(path))).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Refusal> {
+        self.json(path, self.client.post(self.at(path)).json(body)).await
+    }
+
+    /// Sends one JSON object a line.
+    pub(super) async fn post_rows(&self, path: &str, rows: String) -> Result<Value, Refusal> {
+        let request = self.client.post(self.at(path)).header("Content-Type", "application/x-ndjson");
+        self.json(path, request.body(rows)).await
+    }
+
+    pub(super) async fn text(&self, path: &str) -> Result<String, Refusal> {
+        self.send(path, self.client.get(self.at(path))).await
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    async fn json(&self, path: &str, request: RequestBuilder) -> Result<Value, Refusal> {
+        let text = self.send(path, request).await?;
+        serde_json::from_str(&text).map_err(|_| Refusal {
+            status: 0,
+            why: format!("{}: answers with something else than JSON", self.at(path)),
+        })
+    }
+
+    async fn send(&self, path: &str, request: RequestBuilder) -> Result<String, Refusal> {
+        let broken = |error: reqwest::Error| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(" ({cause})")).unwrap_or_default();
+            Refusal { status: 0, why: format!("{}: no answer: {}{cause}", self.at(path), error.without_url()) }
+        };
+        let answer = request.send().await.map_err(broken)?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(broken)?;
+        if status.is_success() {
+            return Ok(text);
+        }
+        let problem: Value = serde_json::from_str(&text).unwrap_or_default();
+        let reason =
+            field(&problem, "detail").as_str().or(field(&problem, "title").as_str()).unwrap_or("no reason given");
+        let hint = match status.as_u16() {
+            401 => "; say --token or --token-file",
+            403 => "; the token needs the scope admin",
+            _ => "",
+        };
+        let why = format!("{}: {reason} (status {}){hint}", self.at(path), status.as_u16());
+        Err(Refusal { status: status.as_u16(), why })
+    }
+}
+
+/// A number in an answer; 0 if it is not there.
+pub(super) fn number(answer: &Value, name: &str) -> u64 {
+    answer.get(name).and_then(Value::as_u64).unwrap_or(0)
+}
+
+/// A part of an answer; `null` if it is not there.
+pub(super) fn field<'a>(answer: &'a Value, name: &str) -> &'a Value {
+    answer.get(name).unwrap_or(&Value::Null)
+}

@@ -1,0 +1,71 @@
+//! What the demonstration prints: text for people, with colour where a terminal shows it, or JSON for programs.
+
+use std::io::{IsTerminal, Write};
+
+use indicatif::HumanCount;
+use serde_json::Value;
+
+/// How wide the bar of a shard is that holds everything.
+const WIDTH: u64 = 40;
+
+pub(super) struct Show {
+    json: bool,
+    colour: bool,
+}
+
+impl Show {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json, colour: std::io::stdout().is_terminal() }
+    }
+
+    fn print(&self, text: &str) {
+        if !self.json {
+            // A reader who has gone away is no reason to leave a move half seen.
+            let _ = writeln!(std::io::stdout(), "{text}");
+        }
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    pub(super) fn title(&self, text: &str) {
+        self.print(&format!("\n{}", self.paint("1", text)));
+    }
+
+    pub(super) fn line(&self, text: &str) {
+        self.print(&format!("  {text}"));
+    }
+
+    /// Something that was checked and found right.
+    pub(super) fn good(&self, text: &str) {
+        self.line(&self.paint("32", text));
+    }
+
+    pub(super) fn number(&self, number: u64) -> String {
+        HumanCount(number).to_string()
+    }
+
+    /// A shard's share; `files` is `None` if it did not answer.
+    pub(super) fn bar(&self, shard: u64, files: Option<u64>, total: u64, slots: Option<u64>) {
+        let Some(files) = files else { return self.line(&format!("shard {shard}  no answer")) };
+        let share = |whole: u64| files.saturating_mul(whole) / total.max(1);
+        let length = usize::try_from(share(WIDTH)).unwrap_or(0);
+        let bar = self.paint("36", &"█".repeat(length));
+        let rest = "·".repeat(usize::try_from(WIDTH).unwrap_or(0).saturating_sub(length));
+        let slots = slots.unwrap_or(0);
+        self.line(&format!(
+            "shard {shard}  {bar}{rest}  {:>3} %  {} files, {slots} slots",
+            share(100),
+            HumanCount(files)
+        ));
+    }
+
+    pub(super) fn end(&self, report: &Value, dashboard: &str) {
+        if self.json {
+            let _ = writeln!(std::io::stdout(), "{report}");
+        } else {
+            self.print(&format!("\nThe same to look at: {dashboard}"));
+        }
+    }
+}

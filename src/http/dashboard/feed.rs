@@ -1,0 +1,162 @@
+//! One task looks every second, for everybody who watches; and the streams of those who do.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_web::web::Bytes;
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::rates::Rates;
+use super::snapshot::{Map, MapMark, State, event};
+use crate::http::AppState;
+use crate::http::counts::RequestCounts;
+
+/// Between two snapshots.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How many may watch at the same time.
+const SEATS: usize = 64;
+/// After so long a stream ends and the page comes again: its token may have expired since.
+const LONGEST: Duration = Duration::from_mins(5);
+
+/// What was seen last, as it goes out.
+#[derive(Clone, Default)]
+struct Seen {
+    state: Bytes,
+    map: Bytes,
+    /// Grows with every map.
+    map_number: u64,
+}
+
+/// What those who watch are told.
+pub(in crate::http) struct Feed {
+    seen: watch::Sender<Seen>,
+    rates: Mutex<Rates>,
+    seats: Arc<Semaphore>,
+    asked: Notify,
+}
+
+impl Feed {
+    pub(in crate::http) fn new() -> Self {
+        Self {
+            seen: watch::Sender::default(),
+            rates: Mutex::new(Rates::new()),
+            seats: Arc::new(Semaphore::new(SEATS)),
+            asked: Notify::new(),
+        }
+    }
+
+    /// Looks every second until the cluster shuts down. While nobody watches, only the rates are noted.
+    pub(in crate::http) async fn run(self: Arc<Self>, state: Arc<AppState>, counts: Arc<RequestCounts>) {
+        let stop = state.cluster.stopping().clone();
+        let turns = async {
+            let mut ticks = tokio::time::interval(PERIOD);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut mark = None;
+            loop {
+                tokio::select! {
+                    _ = ticks.tick() => self.rates().look(&counts),
+                    // Somebody came, and should not look at an empty page for a second.
+                    () = self.asked.notified() => {}
+                }
+                if self.seen.receiver_count() > 0 {
+                    self.tell(&state, &mut mark).await;
+                }
+            }
+        };
+        // Dropping it anywhere is safe: it only reads.
+        stop.run_until_cancelled(turns).await;
+    }
+
+    async fn tell(&self, state: &AppState, mark: &mut Option<MapMark>) {
+        let sample = state.sampler.latest().await;
+        let rates = self.rates().latest();
+        let now = event("state", &State::at(state, &sample, rates));
+        let fresh = Some(Map::mark(state, &sample));
+        let map = (fresh != *mark).then(|| event("map", &Map::at(state, &sample)));
+        *mark = fresh;
+        self.seen.send_modify(|seen| {
+            seen.state = now;
+            if let Some(map) = map {
+                seen.map = map;
+                seen.map_number += 1;
+            }
+        });
+    }
+
+    fn rates(&self) -> std::sync::MutexGuard<'_, Rates> {
+        // Whoever panicked while holding it left whole points behind.
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place to watch from, until `end`; `None` if all are taken.
+    pub(super) fn take_seat(feed: Arc<Self>, end: CancellationToken) -> Option<Seat> {
+        let permit = Arc::clone(&feed.seats).try_acquire_owned().ok()?;
+        let seen = feed.seen.subscribe();
+        feed.asked.notify_one();
+        Some(Seat { feed, seen, end, until: Instant::now() + LONGEST, map_number: None, _permit: permit })
+    }
+}
+
+/// Somebody who watches.
+pub(super) struct Seat {
+    feed: Arc<Feed>,
+    seen: watch::Receiver<Seen>,
+    end: CancellationToken,
+    until: Instant,
+    /// The map that was sent last; `None` before the first event.
+    map_number: Option<u64>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Seat {
+    /// The events: the last minutes first, then the state every second, with the map before it if that is a new one.
+    /// A slow reader misses some and gets the newest.
+    pub(super) fn into_events(self) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
+        unfold(self, |mut seat| async move { seat.next().await.map(|events| (Ok(events), seat)) })
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        tokio::select! {
+            () = self.end.cancelled() => return None,
+            () = tokio::time::sleep_until(self.until) => return None,
+            changed = self.seen.changed() => changed.ok()?,
+        }
+        let seen = self.seen.borrow_and_update().clone();
+        let mut events = Vec::with_capacity(seen.state.len());
+        if self.map_number.is_none() {
+            events.extend_from_slice(&event("history", &self.feed.rates().all()));
+        }
+        if self.map_number != Some(seen.map_number) {
+            events.extend_from_slice(&seen.map);
+            self.map_number = Some(seen.map_number);
+        }
+        events.extend_from_slice(&seen.state);
+        Some(Bytes::from(events))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn there_are_so_many_seats_and_they_are_given_back() {
+        let (feed, end) = (Arc::new(Feed::new()), CancellationToken::new());
+        let mut taken: Vec<_> = (0..SEATS).map_while(|_| Feed::take_seat(Arc::clone(&feed), end.clone())).collect();
+        assert_eq!(taken.len(), SEATS);
+        assert!(Feed::take_seat(Arc::clone(&feed), end.clone()).is_none());
+        let mut seat = taken.pop().unwrap();
+        feed.seen.send_modify(|seen| (seen.state, seen.map) = (Bytes::from("state;"), Bytes::from("map;")));
+        assert_eq!(seat.next().await.unwrap(), "event: history\ndata: []\n\nmap;state;");
+        feed.seen.send_modify(|seen| seen.state = Bytes::from("later;"));
+        assert_eq!(seat.next().await.unwrap(), "later;", "the map is the same");
+        end.cancel();
+        assert!(seat.next().await.is_none());
+        drop(seat);
+        assert!(Feed::take_seat(feed, end).is_some());
+    }
+}

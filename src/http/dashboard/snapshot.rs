@@ -1,0 +1,159 @@
+//! What the page shows, as JSON: the state of everything at a moment, and the slot map when it has changed.
+
+use actix_web::web::Bytes;
+use serde::Serialize;
+
+use super::rates::Point;
+use crate::http::AppState;
+use crate::http::sample::Sample;
+use crate::reshard::{Move, MoveView, show_slots};
+use crate::shard::{Shard, Slot};
+
+/// How much of a move's list of slots is shown beside it; the map shows them all.
+const SLOTS_SHOWN: usize = 60;
+
+#[derive(Serialize)]
+pub(super) struct State {
+    version: &'static str,
+    epoch: i64,
+    /// How old the counts are, in seconds; `null` before they were read for the first time.
+    counts_age: Option<u64>,
+    shards: Vec<ShardState>,
+    cache: CacheState,
+    /// The latest moves and all open ones, newest first; `null` if shard 0 does not answer.
+    moves: Option<Vec<MoveView>>,
+    rates: Option<Point>,
+}
+
+#[derive(Serialize)]
+struct ShardState {
+    id: u16,
+    /// Without its password.
+    place: String,
+    state: &'static str,
+    circuit: &'static str,
+    takes_writes: bool,
+    slots: usize,
+    /// `null` if the shard did not answer.
+    files: Option<u64>,
+    file_bytes: Option<u64>,
+    documents: Option<u64>,
+    document_bytes: Option<u64>,
+    pool: Pool,
+}
+
+#[derive(Serialize)]
+struct Pool {
+    limit: usize,
+    in_use: usize,
+    idle: usize,
+    waiting: usize,
+}
+
+#[derive(Serialize)]
+struct CacheState {
+    state: &'static str,
+    hits: u64,
+    misses: u64,
+    keys: Option<u64>,
+}
+
+impl State {
+    /// Everything as this process knows it. Waits for nobody.
+    pub(super) fn at(state: &AppState, sample: &Sample, rates: Option<Point>) -> Self {
+        let map = state.cluster.map();
+        let shards = state.cluster.shards().iter();
+        let cache = state.cache.counts();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            epoch: map.epoch(),
+            counts_age: sample.at.map(|at| at.elapsed().as_secs()),
+            shards: shards.map(|shard| ShardState::at(shard, map.count_owned_by(shard.id()), sample)).collect(),
+            cache: CacheState {
+                state: state.cache.state().as_str(),
+                hits: cache.hits,
+                misses: cache.misses,
+                keys: cache.keys,
+            },
+            moves: sample.moves.as_deref().map(|open| moves(open, &sample.recent)),
+            rates,
+        }
+    }
+}
+
+impl ShardState {
+    fn at(shard: &Shard, slots: usize, sample: &Sample) -> Self {
+        let counted = sample.shards.iter().find(|counted| counted.shard == shard.id());
+        let pool = shard.pool_status();
+        Self {
+            id: shard.id().number(),
+            place: shard.options().place(),
+            state: shard.state().as_str(),
+            circuit: shard.circuit().as_str(),
+            takes_writes: shard.takes_writes(),
+            slots,
+            files: counted.and_then(|counted| counted.rows),
+            file_bytes: counted.and_then(|counted| counted.bytes),
+            documents: counted.and_then(|counted| counted.documents),
+            document_bytes: counted.and_then(|counted| counted.document_bytes),
+            pool: Pool { limit: pool.limit, in_use: pool.in_use, idle: pool.idle, waiting: pool.waiting },
+        }
+    }
+}
+
+fn moves(open: &[Move], recent: &[Move]) -> Vec<MoveView> {
+    let older = open.iter().rev().filter(|open| recent.iter().all(|recent| recent.id != open.id));
+    let shown = recent.iter().chain(older).map(|shown| {
+        let mut view = MoveView::new(shown.clone(), Vec::new());
+        if view.slots.len() > SLOTS_SHOWN {
+            let cut = view.slots.char_indices().rfind(|(at, letter)| *at < SLOTS_SHOWN && *letter == ',');
+            view.slots.truncate(cut.map_or(SLOTS_SHOWN, |(at, _)| at));
+            view.slots.push_str(", …");
+        }
+        view
+    });
+    shown.collect()
+}
+
+/// Which shard owns each slot, and which slots are part of an open move.
+#[derive(Serialize)]
+pub(super) struct Map {
+    epoch: i64,
+    /// The owner of each slot, in the order of the slots.
+    owners: Vec<u16>,
+    moving: Vec<Moving>,
+}
+
+#[derive(Serialize)]
+struct Moving {
+    id: i64,
+    slots: String,
+}
+
+/// What a map was made of: if it is the same, so is the map.
+pub(super) type MapMark = (i64, Vec<i64>);
+
+impl Map {
+    pub(super) fn mark(state: &AppState, sample: &Sample) -> MapMark {
+        let open = sample.moves.iter().flatten();
+        (state.cluster.map().epoch(), open.map(|open| open.id).collect())
+    }
+
+    pub(super) fn at(state: &AppState, sample: &Sample) -> Self {
+        let map = state.cluster.map();
+        Self {
+            epoch: map.epoch(),
+            owners: Slot::all().map(|slot| map.owner(slot).number()).collect(),
+            moving: (sample.moves.iter().flatten())
+                .map(|open| Moving { id: open.id, slots: show_slots(&open.slots) })
+                .collect(),
+        }
+    }
+}
+
+/// A server-sent event: its kind, and JSON without line breaks.
+pub(super) fn event(kind: &str, data: &impl Serialize) -> Bytes {
+    // Numbers, texts and lists always become JSON.
+    let json = serde_json::to_string(data).unwrap_or_default();
+    Bytes::from(format!("event: {kind}\ndata: {json}\n\n"))
+}

@@ -1,0 +1,211 @@
+//! A real browser: Chromium without a window, led by chromedriver. Both are children of the test and end with it.
+
+use std::fs::Permissions;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use thirtyfour::prelude::{By, WebDriver, WebElement};
+use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, LoggingPrefsLogLevel};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::api::client;
+use super::poll;
+
+/// A folder to which [`Browser::picture`] saves what it sees; nothing is saved without it. Pictures of the page in docs/
+/// are made this way.
+const PICTURES: &str = "SHARDRIVE_TEST_PICTURES";
+
+/// One at a time: several would slow each other down until something waits in vain.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// A browser with one empty window.
+pub struct Browser {
+    page: WebDriver,
+    driver: Child,
+    home: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Browser {
+    /// Starts one; `None` where none is installed.
+    pub async fn start() -> Option<Self> {
+        let Some(program) = find("chromedriver") else {
+            eprintln!("skipped: chromedriver is not installed; scripts/setup test installs it where the system has it");
+            return None;
+        };
+        let turn = TURN.lock().await;
+        let home = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(home.path(), Permissions::from_mode(0o755)).unwrap();
+        let mut driver = Command::new(program)
+            .arg("--port=0")
+            .env("HOME", home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (port, told) = tokio::sync::oneshot::channel();
+        let out = BufReader::new(driver.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            let mut port = Some(port);
+            // Read to the end, so that it never waits for a reader.
+            for line in out.lines().map_while(Result::ok) {
+                let number = line
+                    .split_once("successfully on port ")
+                    .and_then(|(_, rest)| rest.trim_end_matches('.').parse::<u16>().ok());
+                if let (Some(number), Some(port)) = (number, port.take_if(|_| number.is_some())) {
+                    let _ = port.send(number);
+                }
+            }
+        });
+        let port = told.await.expect("chromedriver ended at its start");
+        let mut wanted = DesiredCapabilities::chrome();
+        for argument in [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--lang=en",
+            "--force-prefers-reduced-motion", // nothing glides away under a click
+            "--window-size=1200,900",
+        ] {
+            wanted.add_arg(argument).unwrap();
+        }
+        wanted.add_arg(&format!("--user-data-dir={}", home.path().join("profile").display())).unwrap();
+        wanted.set_browser_log_level(LoggingPrefsLogLevel::All).unwrap();
+        let connect = WebDriver::builder(format!("http://127.0.0.1:{port}"), wanted).client(client()).connect();
+        match connect.await {
+            Ok(page) => Some(Self { page, driver, home, _turn: turn }),
+            Err(error) => {
+                let _ = driver.kill();
+                let _ = driver.wait();
+                panic!("no browser: {error}");
+            }
+        }
+    }
+
+    pub async fn open(&self, url: &str) {
+        self.page.goto(url).await.unwrap();
+    }
+
+    pub async fn find(&self, css: &str) -> WebElement {
+        self.page.find(By::Css(css)).await.unwrap_or_else(|error| panic!("{css}: {error}"))
+    }
+
+    /// The text of an element as people see it; empty if it is not there or not to be seen.
+    pub async fn text(&self, css: &str) -> String {
+        match self.page.find(By::Css(css)).await {
+            Ok(element) => element.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    pub async fn click(&self, css: &str) {
+        let element = self.find(css).await;
+        element.scroll_into_view().await.unwrap();
+        element.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
+    }
+
+    /// Types into a field, after what stands there has been taken away.
+    pub async fn fill(&self, css: &str, text: &str) {
+        let field = self.find(css).await;
+        field.clear().await.unwrap_or_else(|error| panic!("{css}: {error}"));
+        field.send_keys(text).await.unwrap();
+    }
+
+    /// Chooses an entry of a list by its value.
+    pub async fn choose(&self, css: &str, value: &str) {
+        self.click(&format!("{css} option[value=\"{value}\"]")).await;
+    }
+
+    /// Presses a key where the focus is.
+    pub async fn press(&self, key: &str) {
+        self.page.action_chain().send_keys(key).perform().await.unwrap();
+    }
+
+    /// Says yes to the question that the page asks.
+    pub async fn accept(&self) {
+        self.page.accept_alert().await.unwrap();
+    }
+
+    /// What a script returns.
+    pub async fn run(&self, script: &str) -> Value {
+        let done = self.page.execute(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}"));
+        done.json().clone()
+    }
+
+    /// Waits until an element's text holds a part.
+    pub async fn until_text(&self, css: &str, part: &str) {
+        let what = format!("{css} to say \"{part}\"");
+        poll::until(&what, async || {
+            let text = self.text(css).await;
+            if text.contains(part) { Ok(()) } else { Err(text) }
+        })
+        .await;
+    }
+
+    /// Waits until an element is there and to be seen.
+    pub async fn until_shown(&self, css: &str, shown: bool) {
+        poll::until(&format!("{css} shown: {shown}"), async || {
+            let found = match self.page.find(By::Css(css)).await {
+                Ok(element) => element.is_displayed().await.unwrap_or(false),
+                Err(_) => false,
+            };
+            if found == shown { Ok(()) } else { Err(found) }
+        })
+        .await;
+    }
+
+    /// As wide as a phone, or whatever else.
+    pub async fn resize(&self, width: u16, height: u16) {
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500});
+        self.page.cdp().send_raw("Emulation.setDeviceMetricsOverride", metrics).await.unwrap();
+    }
+
+    /// With dark colours, or light ones.
+    pub async fn prefer(&self, scheme: &str) {
+        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.page.cdp().send_raw("Emulation.setEmulatedMedia", features).await.unwrap();
+    }
+
+    /// Errors that the browser has noted: of scripts, of files that are missing, of the page's own policy.
+    pub async fn complaints(&self) -> Vec<String> {
+        let log = self.page.browser_log().await.unwrap();
+        log.into_iter().filter(|entry| entry.level == "SEVERE").map(|entry| entry.message).collect()
+    }
+
+    /// Saves the page as it is, if somebody wants pictures.
+    pub async fn picture(&self, name: &str) {
+        if let Ok(folder) = std::env::var(PICTURES) {
+            self.page.screenshot(&PathBuf::from(folder).join(format!("{name}.png"))).await.unwrap();
+        }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+        // Chromium is the driver's child and outlives it; its folder is nobody else's.
+        let home = self.home.path().display().to_string();
+        let list = Command::new("ps").args(["-A", "-ww", "-o", "pid=,args="]).output().unwrap();
+        for line in String::from_utf8_lossy(&list.stdout).lines().filter(|line| line.contains(&home)) {
+            if let Some(pid) = line.split_whitespace().next() {
+                let _ = Command::new("kill").args(["-s", "KILL", pid]).stderr(Stdio::null()).status();
+            }
+        }
+    }
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
