@@ -130,7 +130,11 @@ fn only_some_modules_know_the_outside() {
         ("dotenvy", &["config"]),
         ("clap", &["cli"]),
         ("redis::", &["cache"]),
-        ("sqlx", &["cache", "cli", "files", "http", "local", "records", "reshard", "shard", "stats", "telemetry"]),
+        ("async_nats", &["events"]),
+        (
+            "sqlx",
+            &["cache", "cli", "events", "files", "http", "local", "records", "reshard", "shard", "stats", "telemetry"],
+        ),
         ("reqwest", &["auth", "cli"]), // of keys and of a service
         ("opentelemetry", &["telemetry"]),
     ];

@@ -172,7 +172,7 @@ async fn hold_against_tables(cluster: &TestCluster, told: &[Told]) {
                 let file = data["file_id"].as_str().unwrap().to_owned();
                 // A minted id begins with its time: those of one user come in their order.
                 let before = files_of.insert(data["user_id"].as_i64().unwrap(), file.clone());
-                assert!(before.as_ref().is_none_or(|before| before[..13] <= file[..13]), "{before:?} {file}");
+                assert!(before.as_ref().is_none_or(|before| before.get(..13) <= file.get(..13)), "{before:?} {file}");
                 assert!(files.insert(file), "{id} created twice");
             }
             "file.deleted" => {
@@ -207,16 +207,16 @@ async fn hold_against_tables(cluster: &TestCluster, told: &[Told]) {
 async fn nothing_is_missing_after_crashes_of_everything() {
     let mut cluster = TestCluster::migrated(2).await;
     let mut nats = Nats::start().await;
-    let mut apis = vec![start(&cluster, &nats, &[]).await, start(&cluster, &nats, &[]).await];
+    let mut apis = [start(&cluster, &nats, &[]).await, start(&cluster, &nats, &[]).await];
     until_on(&cluster, 2).await;
     let load = Load::start(apis.iter().map(|api| api.base().to_owned()).collect());
     load.progress(30).await;
     // The one that relays, whichever it is.
-    for number in 0..2 {
-        apis[number].kill9();
+    for (number, api) in apis.iter_mut().enumerate() {
+        api.kill9();
         load.progress(10).await;
-        apis[number] = start(&cluster, &nats, &[]).await;
-        load.bases.lock().unwrap()[number] = apis[number].base().to_owned();
+        *api = start(&cluster, &nats, &[]).await;
+        load.bases.lock().unwrap()[number] = api.base().to_owned();
         load.progress(20).await;
     }
     nats.kill();

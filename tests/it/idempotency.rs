@@ -319,9 +319,9 @@ async fn a_storm_of_retries_over_killed_processes_and_servers_has_each_effect_on
         storm.bases.lock().unwrap()[0] = api.base().to_owned();
     }
     storm.progress(40).await;
-    let answered = storm.stop().await;
+    let answered = i64::try_from(storm.stop().await).unwrap();
     let (files, _, keys) = counts(&cluster).await;
-    assert_eq!((files, keys), (answered as i64, answered as i64));
+    assert_eq!((files, keys), (answered, answered));
     for shard in 0..2 {
         let twice = "SELECT count(*) FROM (SELECT FROM file_metadata GROUP BY file_name HAVING count(*) > 1) AS t";
         assert_eq!(cluster.value::<i64>(shard, twice).await, 0);
@@ -342,14 +342,14 @@ async fn keys_move_with_their_rows() {
     let done = shardrive(&command, &cluster.variables()).await;
     assert_eq!(done.code, 0, "{done:?}");
     storm.progress(20).await;
-    let answered = storm.stop().await;
+    let answered = i64::try_from(storm.stop().await).unwrap();
     for api in &apis {
         assert_eq!(post(api, "/ingest", "before", &body).await, before);
         let again = send(api.base(), Method::PATCH, &patch_path, "patch", &json!({"size_bytes": 5})).await.unwrap();
         assert_eq!(again, patched);
     }
     let (files, _, keys) = counts(&cluster).await;
-    assert_eq!((files, keys), (answered as i64 + 1, answered as i64 + 2), "and none are left behind");
+    assert_eq!((files, keys), (answered + 1, answered + 2), "and none are left behind");
     let left = "SELECT count(*) FROM shardrive.idempotency_keys WHERE slot IN (0, 2, 4, 6)";
     assert_eq!(cluster.value::<i64>(0, left).await, 0);
     // The guard stands before the keys as before the rows.

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::poll;
 
-/// A server with JetStream on a free port of loopback. Dropping it kills it.
+/// A server with `JetStream` on a free port of loopback. Dropping it kills it.
 pub struct Nats {
     port: u16,
     child: Option<Child>,
