@@ -24,7 +24,9 @@ impl EventsUrl {
     /// A text that says what is wrong, without the URL itself: it may hold a password.
     pub fn parse(url: &str) -> Result<Self, &'static str> {
         const REASON: &str = "must be the URL of a NATS server, as in nats://localhost:4222";
-        if !url.starts_with("nats://") && !url.starts_with("tls://") {
+        let address = url.strip_prefix("nats://").or_else(|| url.strip_prefix("tls://")).unwrap_or_default();
+        let host = address.rsplit('@').next().unwrap_or_default();
+        if host.is_empty() || host.starts_with([':', '/']) {
             return Err(REASON);
         }
         url.parse().map(Self).map_err(|_| REASON)
