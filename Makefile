@@ -77,6 +77,11 @@ lint: ## Check the format, and let clippy and the documentation's build pass wit
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
+.PHONY: fuzz-api
+fuzz-api: ## Send requests made of the API's description to a real process
+	@scripts/setup fuzz
+	tests/schemathesis/run $(if $(SHORT),--short) $(ARGS)
+
 .PHONY: lint-k8s
 lint-k8s: ## Check k8s/, the Helm chart and the workflows by their own validators and the project's rules
 	@scripts/setup k8s

@@ -4,6 +4,7 @@
 //! is wrong with them at once, and never shows a value: a URL holds a password.
 
 mod auth;
+mod edge;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
+pub use edge::EdgeSettings;
 use reader::{Choice, FILE, Number, Reader, Setting};
 
 use crate::auth::AuthSettings;
@@ -67,7 +69,7 @@ const SECRETS: &[&str] = &[REDIS_URL.name, EVENTS_URL.name, auth::SECRET.name];
 
 /// Every setting but the shards' URLs, with its default; an empty default means that there is none to write down.
 fn all() -> impl Iterator<Item = &'static Setting> {
-    HERE.iter().chain(&auth::ALL)
+    HERE.iter().chain(&auth::ALL).chain(&edge::ALL)
 }
 
 /// Those that are read in this file.
@@ -143,7 +145,7 @@ pub struct Settings {
     pub shard_limits: ShardLimits,
     /// `WRITE_*`.
     pub writer: WriterLimits,
-    /// `BIND_ADDR`, `HTTP_WORKERS`, `DRAIN_DELAY_S`, `SHUTDOWN_TIMEOUT_S`.
+    /// `BIND_ADDR`, `HTTP_WORKERS`, `DRAIN_DELAY_S`, `SHUTDOWN_TIMEOUT_S`, `CORS_ORIGINS` and what is said of connections.
     pub server: ServerOptions,
     /// `RUST_LOG`, `LOG_FORMAT`.
     pub log: LogOptions,
@@ -159,6 +161,8 @@ pub struct Settings {
     pub events: EventSettings,
     /// `AUTH_*`: how callers sign in; `None` if they need not.
     pub auth: Option<AuthSettings>,
+    /// `RATE_LIMIT` and whatever else is said of callers; `TLS_*`.
+    pub edge: EdgeSettings,
     /// `OTEL_*`.
     pub traces: TraceOptions,
 }
@@ -231,6 +235,9 @@ impl Settings {
         if pool_min > pool_max {
             read.fault(POOL_MAX.setting.name, format!("must be at least {}", POOL_MIN.setting.name));
         }
+        let edge = edge::read(&mut read);
+        let url = read.parsed(&REDIS_URL, |url| CacheUrl::parse(url).map(Some));
+        let url = edge::with_authority(&mut read, url);
         let settings = Self {
             shards,
             shard_limits: ShardLimits {
@@ -249,6 +256,8 @@ impl Settings {
                 workers: read.optional(&HTTP_WORKERS).map_or_else(cores, to_usize),
                 drain_delay: Duration::from_secs(read.number(&DRAIN_DELAY)),
                 shutdown_timeout: Duration::from_secs(read.number(&SHUTDOWN_TIMEOUT)),
+                connections: edge::read_connections(&mut read, &edge.proxies),
+                cors: edge::read_cors(&mut read),
             },
             log: LogOptions { filter: read.parsed(&RUST_LOG, parse_filter), format: read.choice(&LOG_FORMAT) },
             stats_timeout: read.millis(&STATS_TIMEOUT),
@@ -259,10 +268,7 @@ impl Settings {
                 loads: read.size(&MAX_BULK_LOADS),
             },
             collections: read.parsed(&COLLECTIONS, parse_collections),
-            cache: CacheSettings {
-                url: read.parsed(&REDIS_URL, |url| CacheUrl::parse(url).map(Some)),
-                ttl: Duration::from_secs(read.number(&CACHE_TTL)),
-            },
+            cache: CacheSettings { url, ttl: Duration::from_secs(read.number(&CACHE_TTL)) },
             events: EventSettings {
                 url: read.parsed(&EVENTS_URL, |url| match url {
                     "" => Ok(None),
@@ -272,6 +278,7 @@ impl Settings {
                 max_rows: read.number(&EVENTS_MAX_ROWS),
             },
             auth: auth::read(&mut read),
+            edge,
             traces: TraceOptions {
                 endpoint: read.parsed(&OTLP_ENDPOINT, parse_collector),
                 service_name: read.parsed(&OTEL_SERVICE, |name| Ok(name.to_owned())),

@@ -11,6 +11,7 @@
 //! - [`reshard`]: slots that move between shards while they serve
 //! - [`telemetry`]: logs, and which request they are about
 //! - [`auth`]: who calls: tokens, keys, scopes
+//! - [`limits`]: how much each caller may ask for
 //! - [`http`]: the API
 //! - [`config`]: the settings
 //! - [`local`]: PostgreSQL servers of our own on this machine
@@ -23,6 +24,7 @@ pub mod config;
 pub mod events;
 pub mod files;
 pub mod http;
+pub mod limits;
 pub mod local;
 pub mod records;
 pub mod reshard;

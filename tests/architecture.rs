@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "events",
             "files",
             "http",
+            "limits",
             "local",
             "records",
             "reshard",
@@ -26,8 +27,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
-    ("config", &["auth", "cache", "events", "files", "http", "records", "shard", "telemetry"]), // the types of the settings
-    ("http", &["auth", "cache", "events", "files", "records", "reshard", "shard", "stats", "telemetry", "wire"]),
+    ("config", &["auth", "cache", "events", "files", "http", "limits", "records", "shard", "telemetry"]), // the types of the settings
+    (
+        "http",
+        &["auth", "cache", "events", "files", "limits", "records", "reshard", "shard", "stats", "telemetry", "wire"],
+    ),
     ("files", &["cache", "shard", "telemetry", "wire"]),
     ("records", &["cache", "shard", "telemetry", "wire"]),
     ("events", &["shard", "telemetry"]),
@@ -35,6 +39,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("stats", &["cache", "shard"]),
     ("reshard", &["shard"]),
     ("cache", &["shard"]),
+    ("limits", &["cache"]), // where the Redis server is
     ("shard", &["telemetry"]),
     ("auth", &[]),
     ("local", &[]),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ring::digest::{SHA256, digest};
 
-use super::{Principal, Verified};
+use super::Verified;
 
 /// The hash of a token. A secure one, as whoever finds a second token with the hash of another is taken for its owner.
 type Hash = [u8; 32];
@@ -27,15 +27,15 @@ impl Remembered {
     }
 
     /// The caller behind a token that was verified before with the keys of this epoch, unless it has expired by now.
-    pub fn find(&mut self, token: &str, now: u64, epoch: u64) -> Option<Principal> {
+    pub fn find(&mut self, token: &str, now: u64, epoch: u64) -> Option<Verified> {
         self.enter(epoch);
         let hash = hash(token);
         if let Some(found) = self.young.get(&hash) {
-            return (now < found.until).then_some(found.principal);
+            return (now < found.until).then_some(*found);
         }
         let found = self.old.remove(&hash).filter(|found| now < found.until)?;
         self.insert(hash, found);
-        Some(found.principal)
+        Some(found)
     }
 
     /// Remembers a token that was verified with the keys of this epoch.
@@ -71,17 +71,18 @@ fn hash(token: &str) -> Hash {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Principal;
     use super::*;
 
     fn verified(user: i64, until: u64, epoch: u64) -> Verified {
-        Verified { principal: Principal::User(user), until, epoch }
+        Verified { principal: Principal::User(user), subject: 0, until, epoch }
     }
 
     #[test]
     fn tokens_are_forgotten_at_their_end_and_when_keys_change() {
         let mut remembered = Remembered::new(10);
         remembered.keep("a", verified(1, 100, 0));
-        assert_eq!(remembered.find("a", 99, 0), Some(Principal::User(1)));
+        assert_eq!(remembered.find("a", 99, 0), Some(verified(1, 100, 0)));
         assert_eq!(remembered.find("a", 100, 0), None);
         assert_eq!(remembered.find("b", 99, 0), None);
         assert_eq!(remembered.find("a", 99, 1), None);
@@ -96,7 +97,7 @@ mod tests {
         remembered.keep("in use", verified(7, 100, 0));
         for user in 0..1000 {
             remembered.keep(&user.to_string(), verified(user, 100, 0));
-            assert_eq!(remembered.find("in use", 1, 0), Some(Principal::User(7)));
+            assert_eq!(remembered.find("in use", 1, 0), Some(verified(7, 100, 0)));
             assert!(remembered.young.len() + remembered.old.len() <= 20);
         }
         assert_eq!(remembered.find("1", 1, 0), None);

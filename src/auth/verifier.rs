@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 use super::claims::{ClaimRules, Claims};
@@ -20,6 +21,8 @@ const MAX_TOKEN: usize = 8 * 1024;
 pub struct Verified {
     /// Whose it is.
     pub principal: Principal,
+    /// A hash of its subject, which tells programs apart; the same in every process.
+    pub subject: u128,
     /// When it ends, in seconds since 1970, with the clock skew.
     pub until: u64,
     /// The state of the keys that it was verified with.
@@ -122,8 +125,15 @@ impl Verifier {
         let claims: Claims = decode(token, &key.key, &rules).map_err(|error| why(&error))?.claims;
         let end = claims.get("exp").and_then(seconds).ok_or(AuthError::Invalid)?;
         let principal = self.claims.principal(&claims)?;
-        Ok(Verified { principal, until: end.saturating_add(rules.leeway), epoch })
+        let subject = subject(&claims);
+        Ok(Verified { principal, subject, until: end.saturating_add(rules.leeway), epoch })
     }
+}
+
+/// A hash of whom a token names, by the first of the claims that are usual for it.
+fn subject(claims: &Claims) -> u128 {
+    let named = ["sub", "client_id", "azp"].into_iter().find_map(|name| claims.get(name)?.as_str()).unwrap_or_default();
+    digest(&SHA256, named.as_bytes()).as_ref().iter().take(16).fold(0, |hash, byte| (hash << 8) | u128::from(*byte))
 }
 
 /// Now, in seconds since 1970, as tokens count.

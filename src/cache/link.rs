@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError};
+use redis::{AsyncConnectionConfig, RedisError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -254,7 +254,7 @@ async fn within<T>(limit: Duration, asking: impl Future<Output = T>) -> Option<T
 /// A new connection, its host name looked up anew, to a server that will do.
 async fn open(url: &CacheUrl) -> Result<Link, String> {
     let said = |error: RedisError| describe(&error);
-    let client = Client::open(url.info().clone()).map_err(said)?;
+    let client = url.client().map_err(said)?;
     // Time limits are ours: some commands may take longer than others.
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await.map_err(said)?;

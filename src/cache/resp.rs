@@ -8,8 +8,11 @@ use std::io;
 use std::sync::Arc;
 
 use redis::ConnectionAddr;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::server_info::ServerInfo;
 use super::settings::CacheUrl;
@@ -32,11 +35,56 @@ pub(super) enum Answer {
     Refused(String),
 }
 
+/// What the bytes go over.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    async fn connect(url: &CacheUrl) -> io::Result<Self> {
+        let (host, port) = match url.info().addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => (host.as_str(), *port),
+            _ => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        let stream = TcpStream::connect((host, port)).await?;
+        stream.set_nodelay(true)?;
+        let Some(config) = url.tls() else { return Ok(Self::Plain(stream)) };
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
+        Ok(Self::Tls(Box::new(stream)))
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes).await,
+            Self::Tls(stream) => stream.write(bytes).await,
+        }
+    }
+
+    /// Sends what TLS has taken and not sent yet.
+    async fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()), // it keeps nothing
+            Self::Tls(stream) => stream.flush().await,
+        }
+    }
+
+    async fn read(&mut self, input: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read_buf(input).await,
+            Self::Tls(stream) => stream.read_buf(input).await,
+        }
+    }
+}
+
 /// A connection, with what is to be sent and what has come in.
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     output: Vec<u8>,
     sent: usize,
+    /// True while all of the output was written and may not have been sent.
+    is_unsent: bool,
     input: Vec<u8>,
     read: usize,
 }
@@ -45,10 +93,8 @@ impl Wire {
     /// A new connection; the server's host name is looked up anew. Gives also which server it leads to.
     pub(super) async fn open(url: &CacheUrl) -> io::Result<(Self, Arc<str>)> {
         let info = url.info();
-        let ConnectionAddr::Tcp(host, port) = info.addr() else { return Err(io::ErrorKind::Unsupported.into()) };
-        let stream = TcpStream::connect((host.as_str(), *port)).await?;
-        stream.set_nodelay(true)?;
-        let mut wire = Self { stream, output: Vec::new(), sent: 0, input: Vec::new(), read: 0 };
+        let stream = Stream::connect(url).await?;
+        let mut wire = Self { stream, output: Vec::new(), sent: 0, is_unsent: false, input: Vec::new(), read: 0 };
         let settings = info.redis_settings();
         if let Some(password) = settings.password() {
             match settings.username() {
@@ -89,10 +135,16 @@ impl Wire {
                 if self.sent == self.output.len() {
                     empty(&mut self.output);
                     self.sent = 0;
+                    self.is_unsent = matches!(self.stream, Stream::Tls(_));
                 }
                 Ok(())
             }
-            _ if self.stream.read_buf(&mut self.input).await? == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ if self.is_unsent => {
+                self.stream.flush().await?;
+                self.is_unsent = false;
+                Ok(())
+            }
+            _ if self.stream.read(&mut self.input).await? == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }
     }

@@ -1,9 +1,13 @@
 //! Where the cache is, and how long it keeps what it has.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisResult, TlsCertificates};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 
 /// Where the cache is, and how long it keeps what it has.
 #[derive(Clone, Debug)]
@@ -21,40 +25,105 @@ impl CacheSettings {
 
 /// The address of a Redis or Valkey server. Its `Debug` shows no password.
 #[derive(Clone)]
-pub struct CacheUrl(ConnectionInfo);
+pub struct CacheUrl {
+    info: ConnectionInfo,
+    /// With TLS: whom to trust, as PEM; `None`: whom the machine trusts.
+    authority: Option<Vec<u8>>,
+    /// With TLS: the same for connections of our own.
+    tls: Option<Arc<ClientConfig>>,
+}
 
 impl CacheUrl {
-    /// Reads a `redis://user:password@host:port/database` URL, of which all but the host may be left out.
+    /// Reads a `redis://user:password@host:port/database` URL, of which all but the host may be left out; `rediss://` is
+    /// the same with TLS, with the certificate authorities that the machine trusts.
     ///
     /// # Errors
     /// A text that says what is wrong, without the URL itself: it may hold a password.
     pub fn parse(url: &str) -> Result<Self, &'static str> {
-        if url.starts_with("rediss://") {
-            return Err("must start with redis://; connections with TLS (rediss://) are not supported yet");
-        }
-        if !url.starts_with("redis://") {
-            return Err("must start with redis://, as in redis://localhost:6381");
+        if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+            return Err("must start with redis://, as in redis://localhost:6381, or with rediss:// for TLS");
         }
         // The driver's own text may show what it could not read.
         let info = url.into_connection_info().map_err(|_| "is not a Redis URL, as in redis://localhost:6381/0")?;
-        if let ConnectionAddr::Tcp(host, port) = info.addr()
-            && !host.is_empty()
-            && *port != 0
-        {
-            return Ok(Self(info));
+        let (host, port, tls) = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => (host, *port, None),
+            ConnectionAddr::TcpTls { insecure: true, .. } => {
+                return Err("must not say #insecure: REDIS_CA_FILE names the authority of the server's certificate");
+            }
+            ConnectionAddr::TcpTls { host, port, .. } => (host, *port, Some(client_config(&machine_roots()))),
+            _ => return Err("names no host, as redis://localhost:6381 does"),
+        };
+        if host.is_empty() || port == 0 {
+            return Err("names no host, as redis://localhost:6381 does");
         }
-        Err("names no host, as redis://localhost:6381 does")
+        Ok(Self { info, authority: None, tls })
+    }
+
+    /// True with TLS.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The same, with TLS trusting these authorities (PEM) and no others.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn with_authority(mut self, pem: Vec<u8>) -> Result<Self, &'static str> {
+        const REASON: &str = "must hold certificates in PEM form";
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            roots.add(certificate.map_err(|_| REASON)?).map_err(|_| REASON)?;
+        }
+        if roots.is_empty() {
+            return Err(REASON);
+        }
+        self.tls = Some(client_config(&roots));
+        self.authority = Some(pem);
+        Ok(self)
+    }
+
+    /// The driver's client of the server.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) fn client(&self) -> RedisResult<Client> {
+        if self.tls.is_none() {
+            return Client::open(self.info.clone());
+        }
+        let certificates = TlsCertificates { client_tls: None, root_cert: self.authority.clone() };
+        Client::build_with_tls(self.info.clone(), certificates)
+    }
+
+    pub(super) fn tls(&self) -> Option<&Arc<ClientConfig>> {
+        self.tls.as_ref()
     }
 
     /// `host:port/database`, for messages: it tells servers apart and holds no secret.
     #[must_use]
     pub fn place(&self) -> String {
-        format!("{}/{}", self.0.addr(), self.0.redis_settings().db())
+        format!("{}/{}", self.info.addr(), self.info.redis_settings().db())
     }
 
     pub(super) fn info(&self) -> &ConnectionInfo {
-        &self.0
+        &self.info
     }
+}
+
+/// Whom the machine trusts.
+fn machine_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    // One that cannot be read is one that nobody can be trusted by.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+fn client_config(roots: &RootCertStore) -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    #[expect(clippy::expect_used, reason = "ring has what the default versions of TLS need")]
+    let builder = builder.expect("ring does TLS 1.2 and 1.3");
+    Arc::new(builder.with_root_certificates(roots.clone()).with_no_client_auth())
 }
 
 impl fmt::Debug for CacheUrl {
@@ -72,9 +141,13 @@ mod tests {
         let parsed = CacheUrl::parse("redis://name:secret@cache.local:6381/2").unwrap();
         assert_eq!(format!("{parsed:?}"), "cache.local:6381/2");
         assert_eq!(CacheUrl::parse("redis://localhost").unwrap().place(), "localhost:6379/0");
+        let encrypted = CacheUrl::parse("rediss://:secret@cache.local").unwrap();
+        assert_eq!(encrypted.place(), "cache.local:6379/0");
+        assert!(encrypted.is_encrypted() && encrypted.with_authority(b"none".to_vec()).is_err());
         for wrong in [
             "localhost:6379",
-            "rediss://:secret@localhost",
+            "rediss://:secret@localhost/#insecure",
+            "rediss://:secret@",
             "http://secret",
             "redis://:secret@",
             "redis://:secret@localhost/x",

@@ -18,6 +18,9 @@ use crate::shard::{SLOT_COUNT, ShardOptions, migrate};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What would make the service speak TLS.
+const PLAIN: [&str; 2] = ["TLS_CERT_FILE", "TLS_KEY_FILE"];
+
 /// Run everything on this machine, with PostgreSQL servers of its own
 ///
 /// The servers and their data are in a folder; a second start finds the data again.
@@ -92,7 +95,7 @@ impl Dev {
             caught = interrupted() => return Ok(caught?),
         };
         let listening = |addresses: &[SocketAddr]| {
-            announce(addresses);
+            announce(addresses, false);
             // Port 0 takes any free one.
             let bind = addresses.first().copied().unwrap_or(self.bind);
             print(&welcome(&self, bind, cluster.servers(), cache.as_ref(), &cluster.spare_urls()));
@@ -119,6 +122,8 @@ async fn serve_cluster(
 ) -> Result<(), CliError> {
     let mut variables = variables(args, cluster, cache);
     variables.extend(log.map(|level| ("RUST_LOG".to_owned(), level.to_owned())));
+    // On one machine, over loopback: what is printed for people to call is plain HTTP.
+    let variables = variables.into_iter().chain(PLAIN.map(|name| (name.to_owned(), String::new()))).collect();
     let settings = start_logging(Settings::load_for(variables)?)?;
     Box::pin(serve(settings, stop, Testing::default(), listening)).await
 }

@@ -15,7 +15,8 @@ use crate::cache::Cache;
 use crate::config::Settings;
 use crate::events::Events;
 use crate::files::Files;
-use crate::http::{AppState, Sampler, Server};
+use crate::http::{AppState, Sampler, Server, Tls};
+use crate::limits::{Limiter, Loads};
 use crate::records::{Collection, RecordError, Records};
 use crate::reshard::{Requests, Testing, drive_in_background};
 use crate::shard::{AdminKeys, Cluster, expire_in_background, migrate};
@@ -39,6 +40,8 @@ impl Serve {
         if self.migrate {
             migrate(&settings.shards, settings.shard_limits.connect_timeout).await?;
         }
+        let is_tls = settings.edge.tls.is_some();
+        let announce = move |addresses: &[SocketAddr]| announce(addresses, is_tls);
         Box::pin(serve(settings, stop_signal()?, Testing::ends_at(self.end_at_step), announce)).await
     }
 }
@@ -56,10 +59,18 @@ pub(crate) async fn serve(
 ) -> Result<(), CliError> {
     // Before anything is opened: what it needs may be missing.
     let sign_in = sign_in(settings.auth)?;
+    let tls = settings.edge.tls.map(Tls::load).transpose().map_err(CliError::Failed)?;
     process::mark_start();
     let traces = Traces::start(&settings.traces)
         .map_err(|error| CliError::Failed(format!("no client for OTEL_EXPORTER_OTLP_ENDPOINT can be made: {error}")))?;
     let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
+    let limiter = settings.edge.rate.map(|rate| Arc::new(Limiter::new(rate, settings.cache.url.clone())));
+    if let Some(limiter) = &limiter {
+        cluster.spawn(limiter.keep(cluster.stopping().clone()));
+    }
+    if let Some(tls) = &tls {
+        cluster.spawn(Arc::clone(tls).keep(cluster.stopping().clone()));
+    }
     let cache = Cache::start(Arc::clone(&cluster), settings.cache);
     let files = Arc::new(Files::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
     let records = Arc::new(Records::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
@@ -81,6 +92,9 @@ pub(crate) async fn serve(
         connect_timeout: settings.shard_limits.connect_timeout,
         bulk: settings.bulk,
         bulk_permits: Semaphore::new(settings.bulk.loads),
+        loads: Loads::new(settings.edge.loads_per_caller.unwrap_or(settings.bulk.loads)),
+        limiter,
+        proxies: settings.edge.proxies,
         stats_timeout: settings.stats_timeout,
         sign_in: sign_in.map(|(verifier, _)| Arc::new(verifier)),
         events,
@@ -88,7 +102,7 @@ pub(crate) async fn serve(
         sampler: Sampler::start(&cluster, settings.stats_timeout),
         draining: CancellationToken::new(),
     };
-    let server = Server::bind(&settings.server, state)
+    let server = Server::bind(&settings.server, tls.as_ref(), state)
         .map_err(|source| CliError::Listen { address: settings.server.bind.clone(), source })?;
     listening(server.addresses());
     let served = server.run(stop).await;
@@ -99,10 +113,11 @@ pub(crate) async fn serve(
 }
 
 /// Says where the service listens: on standard output, and at once, as scripts that start the service wait for this line.
-pub(super) fn announce(addresses: &[SocketAddr]) {
+pub(super) fn announce(addresses: &[SocketAddr], is_tls: bool) {
+    let scheme = if is_tls { "https" } else { "http" };
     for address in addresses {
         // A reader who has gone away is no reason not to serve.
-        let _ = writeln!(std::io::stdout(), "listening on http://{address}");
+        let _ = writeln!(std::io::stdout(), "listening on {scheme}://{address}");
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn environment() -> Result<Vec<(String, String)>, SettingsError> {
 }
 
 fn is_ours(name: &str) -> bool {
-    is_known(name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    is_known(name) || PREFIXES.iter().chain(&super::edge::PREFIXES).any(|prefix| name.starts_with(prefix))
 }
 
 fn is_known(name: &str) -> bool {

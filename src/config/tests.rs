@@ -77,6 +77,8 @@ fn each_fault_names_its_variable() {
             ],
         ),
         (&[("NUM_SHARDS", "3")], &["NUM_SHARDS: is 3, but 2 SHARD_*_URL are set; leave it out or correct it"]),
+        (&[("TLS_CERT_FILE", "c.pem")], &["TLS_KEY_FILE: is missing, but there is TLS_CERT_FILE"]),
+        (&[("RATE_LIMIT_BURST", "10")], &["RATE_LIMIT_BURST: says nothing without RATE_LIMIT"]),
         (&[("NUM_SHARDS", "two")], &["NUM_SHARDS: must be a whole number from 1 to 5040"]),
         (&[("SHARD_3_URL", "postgres://u@h3/d")], &["SHARD_2_URL: is missing, but there is SHARD_3_URL"]),
         (
@@ -117,11 +119,14 @@ fn each_fault_names_its_variable() {
                a level is off, error, warn, info, debug or trace"],
         ),
         (&[("DB_POOL_MAXSIZE", "9")], &["DB_POOL_MAXSIZE: unknown setting; did you mean DB_POOL_MAX_SIZE?"]),
-        (&[("REDIS_URL", "localhost:6381")], &["REDIS_URL: must start with redis://, as in redis://localhost:6381"]),
         (
-            &[("REDIS_URL", "rediss://:secret@cache"), ("CACHE_TTL", "0")],
+            &[("REDIS_URL", "localhost:6381")],
+            &["REDIS_URL: must start with redis://, as in redis://localhost:6381, or with rediss:// for TLS"],
+        ),
+        (
+            &[("REDIS_URL", "rediss://:secret@cache/#insecure"), ("CACHE_TTL", "0")],
             &[
-                "REDIS_URL: must start with redis://; connections with TLS (rediss://) are not supported yet",
+                "REDIS_URL: must not say #insecure: REDIS_CA_FILE names the authority of the server's certificate",
                 "CACHE_TTL: must be a whole number from 1 to 86400",
             ],
         ),

@@ -6,8 +6,9 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::future::{Ready, ready};
 
 use super::{AppState, Code, Problem};
-use crate::auth::{Principal, Scope};
+use crate::auth::{Principal, Scope, Verified};
 use crate::files::UserId;
+use crate::limits::CallerKey;
 use crate::records::{Collection, Document, KeyType, RecordsPerKey};
 
 /// The field of a collection's shard key that makes its documents belong to users.
@@ -70,16 +71,29 @@ impl Access {
 
 /// The caller of a request, whom the guard has let pass; anybody may do anything while sign-in is off.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Caller(Principal);
+pub(super) struct Caller {
+    principal: Principal,
+    /// By whom the request is counted; `None`: by its address.
+    key: Option<CallerKey>,
+}
 
 impl Caller {
-    pub(super) fn new(principal: Principal) -> Self {
-        Self(principal)
+    pub(super) fn new(verified: Verified) -> Self {
+        let key = match verified.principal {
+            Principal::User(user) => CallerKey::user(user),
+            Principal::Service | Principal::Admin => CallerKey::program(verified.subject),
+        };
+        Self { principal: verified.principal, key: Some(key) }
+    }
+
+    /// By whom the request is counted; `None`: by its address.
+    pub(super) fn key(&self) -> Option<CallerKey> {
+        self.key
     }
 
     /// Whose keys the caller's are: a user has their own, and so do all callers of one of the other scopes.
     pub(super) fn name(self) -> String {
-        match self.0 {
+        match self.principal {
             Principal::User(user) => format!("user {user}"),
             Principal::Service => Scope::Service.as_str().to_owned(),
             Principal::Admin => Scope::Admin.as_str().to_owned(),
@@ -88,7 +102,7 @@ impl Caller {
 
     /// The only user whose data the caller reaches; `None` if any user's.
     pub(super) fn only_user(self) -> Option<UserId> {
-        self.0.only_user().and_then(UserId::new)
+        self.principal.only_user().and_then(UserId::new)
     }
 
     /// Checks that the caller reaches this user, whom `field` of the request names.
@@ -96,7 +110,7 @@ impl Caller {
     /// # Errors
     /// 403.
     pub(super) fn reaches(self, user: i64, field: &'static str) -> Result<(), Problem> {
-        match self.0.only_user() {
+        match self.principal.only_user() {
             Some(own) if own != user => Err(Problem::other_user(field)),
             _ => Ok(()),
         }
@@ -107,7 +121,7 @@ impl Caller {
     /// # Errors
     /// 403.
     pub(super) fn has(self, scope: Scope) -> Result<(), Problem> {
-        if self.0.has(scope) { Ok(()) } else { Err(Problem::scope(scope)) }
+        if self.principal.has(scope) { Ok(()) } else { Err(Problem::scope(scope)) }
     }
 
     /// Checks that the caller reaches documents of this collection at all; gives the user whose documents they must be.
@@ -115,7 +129,7 @@ impl Caller {
     /// # Errors
     /// 403, if the collection's documents do not belong to users.
     pub(super) fn documents_of(self, collection: &Collection) -> Result<Option<i64>, Problem> {
-        let Some(own) = self.0.only_user() else { return Ok(None) };
+        let Some(own) = self.principal.only_user() else { return Ok(None) };
         let by_user =
             collection.shard_key.as_deref() == Some(USER_FIELD) && collection.key_type == Some(KeyType::Integer);
         if by_user { Ok(Some(own)) } else { Err(Problem::scope(Scope::Service)) }
@@ -188,7 +202,7 @@ impl FromRequest for Caller {
         // A route that asks for its caller and has no guard would let everybody in: never, the table sees to it.
         let is_off = request.app_data::<Data<AppState>>().is_some_and(|state| state.sign_in.is_none());
         ready(if is_off {
-            Ok(Self(Principal::Admin))
+            Ok(Self { principal: Principal::Admin, key: None })
         } else {
             Err(Problem::new(Code::Internal, "the caller of this request was not looked at"))
         })

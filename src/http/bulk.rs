@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::Duration;
 
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
+use tokio::sync::SemaphorePermit;
 use tokio_util::io::StreamReader;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -20,17 +20,17 @@ use super::body::{encoding, header_text};
 use super::docs::{BodyProblems, RequestProblems, ShardProblems};
 use super::extract::{query, query_number};
 use super::idempotency::refuse;
+use super::limit::{Intake, TooSlow, caller_key};
 use super::{AppState, Code, Problem, answer};
 use crate::auth::Scope;
 use crate::files::bulk::{Format, Load, Loaded, Parsed, Records, Rejection};
 use crate::files::{NewFile, UserId};
+use crate::limits::LoadPermit;
 use crate::shard::ShardError;
 use crate::wire::{Body, BodyFault, FieldFault};
 
 /// Test files that are listed one by one in the answer.
 const LISTED: usize = 1000;
-/// How long a body may stand still.
-pub(super) const STALL: Duration = Duration::from_secs(30);
 
 /// What a load has done.
 #[derive(Serialize, ToSchema)]
@@ -149,7 +149,7 @@ enum OnError {
 /// Why a load ended before its body.
 enum Stop {
     Body(BodyFault),
-    Stalled,
+    Slow(TooSlow),
     Record(Rejection),
     Shard(ShardError),
 }
@@ -194,14 +194,12 @@ pub(super) async fn load(
         Some("abort") => OnError::Abort,
         Some(_) => return Err(Problem::query("on_error", "must be skip or abort")),
     };
-    let _permit = state.bulk_permits.try_acquire().map_err(|_| {
-        Problem::new(Code::TooManyLoads, "as many bulk loads as this process takes are running; try again")
-    })?;
+    let mut turn = Turn::take(&state, &request)?;
     if let Some(count) = query_number("count", query.count.as_deref(), 1..=state.bulk.max_count)? {
         if query.format.is_some() || query.user_id.is_some() {
             return Err(Problem::query("count", "makes test files; format and user_id belong to a body"));
         }
-        return generate(&state, count).await;
+        return generate(&state, &mut turn.intake, count).await;
     }
     let format = format_of(&request, &query)?;
     if let Format::Lsjson(user) = format {
@@ -210,7 +208,8 @@ pub(super) async fn load(
     let encoding = encoding(request.headers())?;
     let bytes = StreamReader::new(body.map(|chunk| chunk.map_err(io_error)));
     let mut load = Load::start(&state.files, state.bulk);
-    let stop = read(&state, Body::new(bytes, encoding), format, on_error, caller.only_user(), &mut load).await.err();
+    let body = Body::new(bytes, encoding);
+    let stop = read(&state, &mut turn.intake, body, format, on_error, caller.only_user(), &mut load).await.err();
     let (loaded, stored) = load.finish().await;
     // A shard's own error says more than the full stop that it brought the reading to.
     match stored.err().map(Stop::Shard).or(stop) {
@@ -219,9 +218,33 @@ pub(super) async fn load(
     }
 }
 
+/// The right to run a load, and what it is charged.
+pub(super) struct Turn<'a> {
+    pub(super) intake: Intake,
+    _own: LoadPermit,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl<'a> Turn<'a> {
+    /// # Errors
+    /// 429 if the caller runs as many loads as one may, 503 if the process does.
+    pub(super) fn take(state: &'a Data<AppState>, request: &HttpRequest) -> Result<Self, Problem> {
+        let caller = caller_key(request, &state.proxies);
+        let own = state.loads.begin(caller).ok_or_else(|| {
+            Problem::new(Code::TooManyOwnLoads, "you run as many bulk loads as one caller may; wait for one to end")
+                .header(RETRY_AFTER, HeaderValue::from_static("1"))
+        })?;
+        let permit = state.bulk_permits.try_acquire().map_err(|_| {
+            Problem::new(Code::TooManyLoads, "as many bulk loads as this process takes are running; try again")
+        })?;
+        Ok(Self { intake: Intake::new(state, caller), _own: own, _permit: permit })
+    }
+}
+
 /// Reads the body to its end, or to what stops it.
 async fn read<R: tokio::io::AsyncRead + Unpin>(
     state: &AppState,
+    intake: &mut Intake,
     mut body: Body<R>,
     format: Format,
     on_error: OnError,
@@ -231,10 +254,10 @@ async fn read<R: tokio::io::AsyncRead + Unpin>(
     let mut records = Records::new(format, state.bulk.record_bytes);
     let mut parsed = Vec::new();
     loop {
-        let chunk = tokio::time::timeout(STALL, body.next_chunk()).await.map_err(|_| Stop::Stalled)?;
-        let chunk = chunk.map_err(Stop::Body)?;
+        let chunk = intake.wait(body.next_chunk()).await.map_err(Stop::Slow)?.map_err(Stop::Body)?;
         let fault = records.feed(chunk, state.files.ids(), |line, record| parsed.push((line, record))).err();
         let at_end = chunk.is_empty();
+        intake.count(chunk.len(), parsed.len()).await;
         for (line, record) in parsed.drain(..) {
             match own(record, line, only) {
                 Parsed::File(file) => load.push(line, file).await.map_err(Stop::Shard)?,
@@ -263,7 +286,7 @@ fn own(record: Parsed, line: u64, only: Option<UserId>) -> Parsed {
 }
 
 /// Stores the test files. They are made as they are sent, never all at once.
-async fn generate(state: &AppState, count: u64) -> Result<HttpResponse, Problem> {
+async fn generate(state: &AppState, intake: &mut Intake, count: u64) -> Result<HttpResponse, Problem> {
     let mut load = Load::start(&state.files, state.bulk);
     let mut listed = Vec::new();
     let mut failure = None;
@@ -272,6 +295,7 @@ async fn generate(state: &AppState, count: u64) -> Result<HttpResponse, Problem>
         if listed.len() < LISTED {
             listed.push((file.id(), user, file.name().to_owned()));
         }
+        intake.count_one().await;
         if let Err(error) = load.push(0, file).await {
             failure = Some(error);
             break;
@@ -307,9 +331,7 @@ fn answer(loaded: Loaded, records: Option<Vec<TestFile>>) -> Result<HttpResponse
 fn broken_off(stop: Stop, loaded: &Loaded) -> Problem {
     let problem = match stop {
         Stop::Body(fault) => fault.into(),
-        Stop::Stalled => {
-            Problem::new(Code::BodyTimeout, format!("nothing of the body came for {} seconds", STALL.as_secs()))
-        }
+        Stop::Slow(slow) => slow.into(),
         Stop::Record(rejection) => {
             let detail = format!("line {}: {}", rejection.line, rejection.fault);
             Problem::new(Code::InvalidField, detail).line(rejection.line).field(rejection.fault.field)

@@ -60,6 +60,12 @@ codes! {
     OtherUser = "other_user", FORBIDDEN, "This belongs to another user";
     /// The provider's keys cannot be had.
     SignInUnavailable = "sign_in_unavailable", SERVICE_UNAVAILABLE, "The sign-in provider does not answer";
+    /// The caller asks for more than the limit allows.
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too many requests";
+    /// The caller runs as many bulk loads as one may.
+    TooManyOwnLoads = "too_many_own_loads", TOO_MANY_REQUESTS, "Too many bulk loads of one caller";
+    /// The address is too long.
+    UrlTooLong = "url_too_long", URI_TOO_LONG, "The address is too long";
     /// No route has this path.
     UnknownPath = "unknown_path", NOT_FOUND, "There is nothing at this path";
     /// The path has a route, but not with this method.

@@ -54,6 +54,8 @@ fn restrict(operation: &mut Operation, access: Access, scope: Scope) {
         let refusal = refusal(description, "WWW-Authenticate", Type::String);
         responses.insert(status.to_owned(), refusal.into());
     }
+    let limited = refusal("More was asked for than the limit of the caller allows", "Retry-After", Type::Integer);
+    responses.insert("429".to_owned(), limited.into());
     let away = || refusal("The sign-in provider does not answer", "Retry-After", Type::Integer);
     responses.entry("503".to_owned()).or_insert_with(|| away().into());
 }

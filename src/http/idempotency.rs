@@ -154,11 +154,15 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
-    use crate::auth::Principal;
+    use crate::auth::{Principal, Verified};
+
+    fn caller(principal: Principal) -> Caller {
+        Caller::new(Verified { principal, subject: 0, until: 0, epoch: 0 })
+    }
 
     fn of(principal: Principal, path: &str, key: &str, body: &[u8]) -> Result<Option<RequestKey>, Code> {
         let request = TestRequest::post().uri(path).insert_header(("Idempotency-Key", key)).to_http_request();
-        let keyed = keyed(&request, Caller::new(principal), body).map_err(|problem| problem.code())?;
+        let keyed = keyed(&request, caller(principal), body).map_err(|problem| problem.code())?;
         Ok(key_of(keyed.as_ref()))
     }
 
@@ -177,7 +181,7 @@ mod tests {
     #[test]
     fn one_at_a_time() {
         let request = TestRequest::post().insert_header(("Idempotency-Key", "one")).to_http_request();
-        let caller = Caller::new(Principal::Admin);
+        let caller = caller(Principal::Admin);
         let first = keyed(&request, caller, b"").unwrap();
         assert_eq!(keyed(&request, caller, b"").err().map(|problem| problem.code()), Some(Code::IdempotencyKeyInUse));
         assert!(keyed(&request, caller, b"other").is_ok(), "the database tells those apart");
@@ -195,6 +199,6 @@ mod tests {
             .append_header(("Idempotency-Key", "a"))
             .append_header(("Idempotency-Key", "a"))
             .to_http_request();
-        assert!(keyed(&twice, Caller::new(Principal::Admin), b"").is_err());
+        assert!(keyed(&twice, caller(Principal::Admin), b"").is_err());
     }
 }

@@ -28,6 +28,9 @@ pub(super) async fn metrics(state: Data<AppState>, counts: Data<RequestCounts>) 
     let (sample, usage) = tokio::join!(state.sampler.latest(), process::usage());
     let mut text = Exposition::with_capacity(32 * 1024);
     of_requests(&mut text, &counts);
+    if let Some(limiter) = &state.limiter {
+        text.single(&table::LIMIT_ALONE, limiter.decided_alone());
+    }
     of_shards(&mut text, &state.cluster, &sample);
     of_pools(&mut text, state.cluster.shards(), state.write_queue);
     of_bulk_and_cache(&mut text, &state.cache);

@@ -73,9 +73,9 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u16>)]
     shard: Option<u16>,
-    /// Of a bulk load that broke off: what was done all the same.
+    /// Of a bulk load that broke off: what was done all the same, in the members that its answer would have had.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<super::bulk::BulkCounts>)]
+    #[schema(value_type = std::collections::BTreeMap<String, Value>)]
     progress: Option<&'a Map<String, Value>>,
 }
 

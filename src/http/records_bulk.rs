@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::web::Payload;
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
 use serde::Serialize;
@@ -13,8 +13,9 @@ use utoipa::ToSchema;
 
 use super::access::Caller;
 use super::body::encoding;
-use super::bulk::{RejectedRecord, STALL, io_error};
-use super::{AppState, Code, Problem, answer};
+use super::bulk::{RejectedRecord, Turn, io_error};
+use super::limit::{Intake, TooSlow};
+use super::{AppState, Problem, answer};
 use crate::records::{Collection, Document, LoadedRecords, MAX_DOCUMENT_BYTES, RecordError, RecordLoad};
 use crate::shard::ShardError;
 use crate::wire::{Body, BodyFault, FieldFault, LineSplitter};
@@ -55,26 +56,24 @@ struct RecordCounts {
 /// Why a load ended before its body.
 enum Stop {
     Body(BodyFault),
-    Stalled,
+    Slow(TooSlow),
     Shard(ShardError),
 }
 
 /// Stores the documents of the body as they come. A bad one is rejected, the others are stored.
 pub(super) async fn load(
-    state: &AppState,
+    state: &Data<AppState>,
     caller: Caller,
     collection: Arc<Collection>,
     request: &HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let only = caller.documents_of(&collection)?.map(|_| (caller, Arc::clone(&collection)));
-    let _permit = state.bulk_permits.try_acquire().map_err(|_| {
-        Problem::new(Code::TooManyLoads, "as many bulk loads as this process takes are running; try again")
-    })?;
+    let mut turn = Turn::take(state, request)?;
     let encoding = encoding(request.headers())?;
     let bytes = StreamReader::new(body.map(|chunk| chunk.map_err(io_error)));
     let mut load = RecordLoad::start(Arc::clone(&state.records), collection);
-    let stop = read(Body::new(bytes, encoding), only, &mut load).await.err();
+    let stop = read(&mut turn.intake, Body::new(bytes, encoding), only, &mut load).await.err();
     let (loaded, stored) = load.finish().await;
     let stop = stored.err().map(Stop::Shard).or(stop);
     let LoadedRecords { stored, replaced, rejected, distribution, rejections } = loaded;
@@ -83,9 +82,7 @@ pub(super) async fn load(
         let problem = match stop {
             Stop::Body(fault) => fault.into(),
             Stop::Shard(error) => error.into(),
-            Stop::Stalled => {
-                Problem::new(Code::BodyTimeout, format!("nothing of the body came for {} seconds", STALL.as_secs()))
-            }
+            Stop::Slow(slow) => slow.into(),
         };
         return Err(Problem::progress(problem, &done));
     }
@@ -100,6 +97,7 @@ pub(super) async fn load(
 
 /// Reads the body to its end. With `only`, documents that are not the caller's are rejected.
 async fn read<R: tokio::io::AsyncRead + Unpin>(
+    intake: &mut Intake,
     mut body: Body<R>,
     only: Option<(Caller, Arc<Collection>)>,
     load: &mut RecordLoad,
@@ -111,13 +109,13 @@ async fn read<R: tokio::io::AsyncRead + Unpin>(
     let mut lines = LineSplitter::new(MAX_DOCUMENT_BYTES);
     let mut pieces: Vec<(u64, Option<Vec<u8>>)> = Vec::new();
     loop {
-        let chunk = tokio::time::timeout(STALL, body.next_chunk()).await.map_err(|_| Stop::Stalled)?;
-        let chunk = chunk.map_err(Stop::Body)?;
-        let at_end = chunk.is_empty();
+        let chunk = intake.wait(body.next_chunk()).await.map_err(Stop::Slow)?.map_err(Stop::Body)?;
+        let (at_end, bytes) = (chunk.is_empty(), chunk.len());
         lines.feed(chunk, |piece| pieces.push((piece.line, piece.bytes.map(<[u8]>::to_vec))));
         if at_end {
             lines.finish(|piece| pieces.push((piece.line, piece.bytes.map(<[u8]>::to_vec))));
         }
+        intake.count(bytes, pieces.len()).await;
         for (line, text) in pieces.drain(..) {
             match text {
                 None => load.reject(line, RecordError::TooLarge),

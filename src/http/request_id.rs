@@ -1,17 +1,19 @@
 //! Gives every request a name: in its answer, in every log line on its way, and in the line that sums it up.
 
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Data;
+use futures_util::future::{Either, ready};
 use uuid::Uuid;
 
 use super::Problem;
 use super::counts::{RequestCounts, Route, method_name};
+use super::edge::Edge;
 use crate::telemetry::{RequestContext, Span, TraceContext, request_span, with_request};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -19,15 +21,14 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The longest id that is taken from a client.
 const MAX_ID: usize = 128;
 
-/// The middleware: everything else about a request happens inside of it. While `closing`, an answer is the last one on its
-/// connection.
-pub(super) fn observe<S, B>(
-    closing: Arc<AtomicBool>,
+/// The middleware: everything else about a request happens inside of it.
+pub(super) fn observe<S>(
+    edge: Rc<Edge>,
     request: ServiceRequest,
     service: &S,
-) -> impl Future<Output = Result<ServiceResponse<B>, actix_web::Error>> + use<S, B>
+) -> impl Future<Output = Result<ServiceResponse<BoxBody>, actix_web::Error>> + use<S>
 where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = actix_web::Error>,
 {
     let start = Instant::now();
     let (id, id_header) = request_id(request.headers());
@@ -36,16 +37,17 @@ where
     let trace = span.context().or(trace);
     let trace_header = trace.as_ref().and_then(|trace| HeaderValue::from_str(&trace.to_string()).ok());
     let context = RequestContext::new(id, trace);
-    let work = service.call(request);
+    let (before, early) = edge.before(&request);
+    let work = match early {
+        Some(answer) => Either::Left(ready(Ok(request.into_response(answer)))),
+        None => Either::Right(service.call(request)),
+    };
     with_request(context, async move {
-        let mut answer = work.await?;
+        let mut answer = edge.after(before, work.await?);
         let headers = answer.headers_mut();
         headers.insert(REQUEST_ID, id_header);
         if let Some(header) = trace_header {
             headers.insert(TRACEPARENT, header);
-        }
-        if closing.load(Ordering::Relaxed) {
-            answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
         sum_up(&answer, start, span);
         Ok(answer)

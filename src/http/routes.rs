@@ -1,6 +1,7 @@
 //! Every path of the API, what it takes and of whom, and what the others get.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::Method;
@@ -10,12 +11,14 @@ use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, guard, 
 use super::access::Access::{self, Needs, Open, Own};
 use super::access::In;
 use super::counts::Route;
+use super::limit::{Limit, cost};
 use super::sign_in::{Guard, SignIn};
 use super::{
     Code, Problem, admin, bulk, collections, dashboard, data, docs, files, health, key_value, metrics, records, stats,
     store,
 };
 use crate::auth::Scope::{Admin, Service};
+use crate::limits::{Limiter, Network};
 
 /// The one table of routes, and of who may call each. A path that is not in it is answered 404, a method that its path does not take 405.
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -76,10 +79,19 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// Puts the table in place; with sign-in, a guard before every route that is not open.
-pub(super) fn configure(config: &mut web::ServiceConfig, sign_in: Option<&Rc<SignIn>>) {
+/// What stands before the routes on one worker.
+#[derive(Clone, Default)]
+pub(super) struct Guards {
+    pub(super) sign_in: Option<Rc<SignIn>>,
+    /// With the proxies whose word counts.
+    pub(super) limiter: Option<(Arc<Limiter>, Rc<[Network]>)>,
+}
+
+/// Puts the table in place; with sign-in, a guard before every route that is not open, and with a limit one before every
+/// route that costs something.
+pub(super) fn configure(config: &mut web::ServiceConfig, guards: &Guards) {
     for (number, endpoint) in endpoints().into_iter().enumerate() {
-        config.service(endpoint.into_service(Route(number), sign_in));
+        config.service(endpoint.into_service(Route(number), guards));
     }
     config.default_service(web::to(unknown_path));
 }
@@ -140,7 +152,7 @@ impl Endpoint {
         self.calls.iter().map(|call| (&call.method, call.access))
     }
 
-    fn into_service(mut self, route: Route, sign_in: Option<&Rc<SignIn>>) -> impl HttpServiceFactory + 'static {
+    fn into_service(mut self, route: Route, guards: &Guards) -> impl HttpServiceFactory + 'static {
         let mut methods: Vec<&str> = self.calls.iter().map(|call| call.method.as_str()).collect();
         if methods.contains(&"GET") {
             methods.push("HEAD");
@@ -149,8 +161,14 @@ impl Endpoint {
         let detail = format!("{} takes {text}", self.path);
         // Methods are letters, always fit for a header.
         let allow = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
-        for Call { access, handler, .. } in self.calls {
-            self.resource = self.resource.route(match (sign_in, access) {
+        for Call { access, handler, method } in self.calls {
+            let handler = match (&guards.limiter, cost(&self.path, &method, access)) {
+                (Some((limiter, proxies)), Some(cost)) => {
+                    handler.wrap(Limit { limiter: Arc::clone(limiter), proxies: Rc::clone(proxies), cost })
+                }
+                _ => handler,
+            };
+            self.resource = self.resource.route(match (&guards.sign_in, access) {
                 (None, _) | (_, Open) => handler,
                 (Some(sign_in), access) => handler.wrap(Guard::new(Rc::clone(sign_in), access)),
             });

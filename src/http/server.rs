@@ -13,17 +13,22 @@ use actix_web::{App, HttpServer, dev};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::connections::{ConnectionLimits, Connections};
+use super::cors::CorsOrigins;
 use super::counts::RequestCounts;
 use super::dashboard::Feed;
+use super::edge::Edge;
 use super::request_id::observe;
-use super::routes::configure;
+use super::routes::{Guards, configure};
 use super::sample::Sampler;
 use super::sign_in::SignIn;
+use super::tls::Tls;
 use crate::auth::Verifier;
 use crate::cache::Cache;
 use crate::events::Events;
 use crate::files::Files;
 use crate::files::bulk::BulkLimits;
+use crate::limits::{Limiter, Loads, Network};
 use crate::records::Records;
 use crate::reshard::Requests;
 use crate::shard::{AdminKeys, Cluster};
@@ -32,14 +37,13 @@ use crate::shard::{AdminKeys, Cluster};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to close a connection that we close.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a connection may lie idle: longer than the load balancers in front keep theirs (60 s is usual), so that
-/// none of them sends a request into a connection that is being closed.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// Connections for each worker at most; more wait in the backlog.
-const MAX_CONNECTIONS: usize = 10_000;
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// TLS handshakes of each worker at the same time: they cost the most of what a stranger can ask for.
+const HANDSHAKES: usize = 128;
 
 /// Where to listen, and with how much.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// `host:port`; port 0 takes any free one.
     pub bind: String,
@@ -49,6 +53,10 @@ pub struct ServerOptions {
     pub drain_delay: Duration,
     /// How long a stop waits for requests in flight after that.
     pub shutdown_timeout: Duration,
+    /// How many connections there may be, and for how long without a request.
+    pub connections: ConnectionLimits,
+    /// The sites whose scripts may read answers.
+    pub cors: Option<CorsOrigins>,
 }
 
 /// What the handlers work with.
@@ -71,6 +79,12 @@ pub struct AppState {
     pub bulk: BulkLimits,
     /// One for each bulk load that may run at the same time: each holds memory.
     pub bulk_permits: Semaphore,
+    /// How many of them one caller may run.
+    pub loads: Arc<Loads>,
+    /// How much callers may ask for; `None` for as much as they like.
+    pub limiter: Option<Arc<Limiter>>,
+    /// Those whose `X-Forwarded-For` counts.
+    pub proxies: Vec<Network>,
     /// How long `/stats` waits for a shard.
     pub stats_timeout: Duration,
     /// Who may call; `None` while sign-in is off.
@@ -99,32 +113,50 @@ impl Server {
     ///
     /// # Errors
     /// If the address cannot be listened on.
-    pub fn bind(options: &ServerOptions, state: AppState) -> io::Result<Self> {
+    pub fn bind(options: &ServerOptions, tls: Option<&Arc<Tls>>, state: AppState) -> io::Result<Self> {
         let draining = state.draining.clone();
         let (state, counts) = (Data::new(state), Data::new(RequestCounts::new()));
         let feed = Data::new(Feed::new());
         let cluster = Arc::clone(&state.cluster);
         let looks = feed.clone().into_inner().run(state.clone().into_inner(), counts.clone().into_inner());
         let closing = Arc::new(AtomicBool::new(false));
-        let say_goodbye = Arc::clone(&closing);
+        let connections = Connections::new(options.connections.clone(), HEAD_TIMEOUT);
+        state.cluster.spawn(Arc::clone(&connections).watch(state.cluster.stopping().clone()));
+        let (say_goodbye, cors, over_tls) = (Arc::clone(&closing), options.cors.clone(), tls.is_some());
         let app = move || {
-            let sign_in = state.sign_in.clone().map(|verifier| Rc::new(SignIn::new(verifier)));
-            let routes = move |config: &mut ServiceConfig| configure(config, sign_in.as_ref());
-            let say_goodbye = Arc::clone(&say_goodbye);
-            let wrap = move |request, service: &_| observe(Arc::clone(&say_goodbye), request, service);
+            let proxies: Rc<[Network]> = state.proxies.as_slice().into();
+            let sign_in = state
+                .sign_in
+                .clone()
+                .map(|verifier| Rc::new(SignIn::new(verifier, state.limiter.clone(), Rc::clone(&proxies))));
+            let guards = Guards { sign_in, limiter: state.limiter.clone().map(|limiter| (limiter, proxies)) };
+            let routes = move |config: &mut ServiceConfig| configure(config, &guards);
+            let edge = Rc::new(Edge {
+                closing: Arc::clone(&say_goodbye),
+                over_tls,
+                cors: cors.clone(),
+                is_limited: state.limiter.is_some(),
+            });
+            let wrap = move |request, service: &_| observe(Rc::clone(&edge), request, service);
             let app = App::new().app_data(state.clone()).app_data(counts.clone()).app_data(feed.clone());
             app.wrap_fn(wrap).configure(routes)
         };
         let server = HttpServer::new(app)
             .workers(options.workers)
-            .max_connections(MAX_CONNECTIONS)
+            .max_connections(options.connections.total.div_ceil(options.workers).max(1))
+            .max_connection_rate(HANDSHAKES)
+            .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+            .on_connect(move |stream, data| connections.accept(stream, data))
             .client_request_timeout(HEAD_TIMEOUT)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+            .keep_alive(KeepAlive::Timeout(options.connections.keep_alive))
             .tcp_nodelay(true)
             .shutdown_timeout(options.shutdown_timeout.as_secs())
-            .disable_signals()
-            .bind(&options.bind)?;
+            .disable_signals();
+        let server = match tls {
+            Some(tls) => server.bind_rustls_0_23(&options.bind, tls.server_config().map_err(io::Error::other)?)?,
+            None => server.bind(&options.bind)?,
+        };
         let addresses = server.addrs();
         cluster.spawn(looks);
         Ok(Self { server: server.run(), addresses, draining, closing, drain_delay: options.drain_delay })

@@ -12,7 +12,9 @@ use futures_util::future::{Either, LocalBoxFuture, Ready, ready};
 
 use super::Problem;
 use super::access::{Access, Caller};
-use crate::auth::{AuthError, Principal, Remembered, Verifier, unix_now};
+use super::limit::{address_key, refusal};
+use crate::auth::{AuthError, Remembered, Verified, Verifier, unix_now};
+use crate::limits::{Limiter, Network, Take};
 
 /// Tokens that a worker remembers; at most twice as many, of about 120 bytes each.
 const REMEMBERED: usize = 16_384;
@@ -21,21 +23,33 @@ const REMEMBERED: usize = 16_384;
 pub(super) struct SignIn {
     verifier: Arc<Verifier>,
     remembered: RefCell<Remembered>,
+    limiter: Option<Arc<Limiter>>,
+    proxies: Rc<[Network]>,
 }
 
 impl SignIn {
-    pub(super) fn new(verifier: Arc<Verifier>) -> Self {
-        Self { verifier, remembered: RefCell::new(Remembered::new(REMEMBERED)) }
+    pub(super) fn new(verifier: Arc<Verifier>, limiter: Option<Arc<Limiter>>, proxies: Rc<[Network]>) -> Self {
+        Self { verifier, remembered: RefCell::new(Remembered::new(REMEMBERED)), limiter, proxies }
     }
 
-    fn remembered(&self, token: &str) -> Option<Principal> {
+    fn remembered(&self, token: &str) -> Option<Verified> {
         self.remembered.borrow_mut().find(token, unix_now(), self.verifier.epoch())
     }
 
-    async fn verify(&self, token: &str) -> Result<Principal, AuthError> {
+    async fn verify(&self, token: &str) -> Result<Verified, AuthError> {
         let verified = self.verifier.verify(token).await?;
         self.remembered.borrow_mut().keep(token, verified);
-        Ok(verified.principal)
+        Ok(verified)
+    }
+
+    /// The answer to a token that does not count. Such tokens are counted by their address, so that nobody can try many.
+    fn refuse(&self, request: &ServiceRequest, error: AuthError) -> Problem {
+        if let Some(limiter) = &self.limiter
+            && let Take::Refused(_, wait) = limiter.take_here(address_key(request.request(), &self.proxies), 1)
+        {
+            return refusal(wait);
+        }
+        error.into()
     }
 }
 
@@ -108,10 +122,13 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let token = match bearer(request.headers()) {
             Ok(token) => token,
-            Err(error) => return Either::Right(Either::Left(ready(refuse(request, error.into())))),
+            Err(error) => {
+                let problem = self.sign_in.refuse(&request, error);
+                return Either::Right(Either::Left(ready(refuse(request, problem))));
+            }
         };
-        if let Some(principal) = self.sign_in.remembered(token) {
-            return match admit(self.access, principal, &request) {
+        if let Some(verified) = self.sign_in.remembered(token) {
+            return match admit(self.access, verified, &request) {
                 Ok(()) => Either::Left(self.route.call(request)),
                 Err(problem) => Either::Right(Either::Left(ready(refuse(request, problem)))),
             };
@@ -119,8 +136,8 @@ where
         let token = token.to_owned();
         let (sign_in, access, route) = (Rc::clone(&self.sign_in), self.access, Rc::clone(&self.route));
         Either::Right(Either::Right(Box::pin(async move {
-            let verified = sign_in.verify(&token).await.map_err(Problem::from);
-            match verified.and_then(|principal| admit(access, principal, &request)) {
+            let verified = sign_in.verify(&token).await.map_err(|error| sign_in.refuse(&request, error));
+            match verified.and_then(|verified| admit(access, verified, &request)) {
                 Ok(()) => route.call(request).await,
                 Err(problem) => refuse(request, problem),
             }
@@ -128,9 +145,9 @@ where
     }
 }
 
-fn admit(access: Access, principal: Principal, request: &ServiceRequest) -> Result<(), Problem> {
-    access.admit(principal, request.request())?;
-    request.extensions_mut().insert(Caller::new(principal));
+fn admit(access: Access, verified: Verified, request: &ServiceRequest) -> Result<(), Problem> {
+    access.admit(verified.principal, request.request())?;
+    request.extensions_mut().insert(Caller::new(verified));
     Ok(())
 }
 

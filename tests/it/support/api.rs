@@ -134,6 +134,11 @@ impl Api {
         &self.base
     }
 
+    /// The same program, called by another client.
+    pub fn call_with(&mut self, client: Client) {
+        self.client = client;
+    }
+
     /// What it has written so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
@@ -193,9 +198,10 @@ pub async fn json(response: Response) -> (StatusCode, Value) {
 
 /// The address in `… listening on http://127.0.0.1:1234`.
 fn address(log: &str) -> Option<String> {
-    let (_, rest) = log.split_once("listening on http://")?;
+    let (_, rest) = log.split_once("listening on ")?;
+    let (scheme, rest) = rest.split_once("://")?;
     let (host, _) = rest.split_once(|c: char| c.is_whitespace() || c == '"' || c == '/')?;
-    Some(format!("http://{host}"))
+    Some(format!("{scheme}://{host}"))
 }
 
 fn collect(mut from: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> std::thread::JoinHandle<()> {

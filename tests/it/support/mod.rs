@@ -3,6 +3,7 @@
 pub mod api;
 pub mod browser;
 pub mod cache;
+pub mod certificates;
 pub mod collector;
 pub mod load;
 pub mod moved;

@@ -1,0 +1,139 @@
+//! The settings of the service's edge: limits, TLS, connections, other sites.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::reader::{Number, Reader, Setting};
+use super::to_usize;
+use crate::cache::CacheUrl;
+use crate::http::{ConnectionLimits, CorsOrigins, LEAST_BURST, TlsFiles};
+use crate::limits::{Network, Rate};
+
+const RATE_LIMIT: Number = Number::new("RATE_LIMIT", "", 1..=1_000_000);
+/// Its default is twice the rate.
+const RATE_LIMIT_BURST: Number = Number::new("RATE_LIMIT_BURST", "", LEAST_BURST..=100_000_000);
+/// Its default is `MAX_BULK_LOADS`.
+const LOADS_PER_CALLER: Number = Number::new("MAX_BULK_LOADS_PER_CALLER", "", 1..=1_000);
+const TRUSTED_PROXIES: Setting = Setting { name: "TRUSTED_PROXIES", default: "" };
+const TLS_CERT_FILE: Setting = Setting { name: "TLS_CERT_FILE", default: "" };
+const TLS_KEY_FILE: Setting = Setting { name: "TLS_KEY_FILE", default: "" };
+const REDIS_CA_FILE: Setting = Setting { name: "REDIS_CA_FILE", default: "" };
+const CORS_ORIGINS: Setting = Setting { name: "CORS_ORIGINS", default: "" };
+const MAX_CONNECTIONS: Number = Number::new("MAX_CONNECTIONS", "10000", 1..=1_000_000);
+const CONNECTIONS_PER_ADDRESS: Number = Number::new("MAX_CONNECTIONS_PER_ADDRESS", "1000", 1..=1_000_000);
+/// Longer than the load balancers in front keep theirs (60 s is usual), so that none of them sends a request into a
+/// connection that is being closed.
+const KEEP_ALIVE: Number = Number::new("KEEP_ALIVE_S", "75", 1..=3_600);
+
+/// Every setting of the edge.
+pub(super) const ALL: [Setting; 11] = [
+    RATE_LIMIT.setting,
+    RATE_LIMIT_BURST.setting,
+    LOADS_PER_CALLER.setting,
+    TRUSTED_PROXIES,
+    TLS_CERT_FILE,
+    TLS_KEY_FILE,
+    REDIS_CA_FILE,
+    CORS_ORIGINS,
+    MAX_CONNECTIONS.setting,
+    CONNECTIONS_PER_ADDRESS.setting,
+    KEEP_ALIVE.setting,
+];
+
+/// What a variable that begins like one of these and is none of them would leave open.
+pub(super) const PREFIXES: [&str; 7] =
+    ["RATE_LIM", "TRUSTED_PROX", "TLS_", "REDIS_CA", "CORS_", "MAX_CONN", "KEEP_ALIVE"];
+
+/// What callers may ask for.
+#[derive(Clone, Debug)]
+pub struct EdgeSettings {
+    /// `RATE_LIMIT`, `RATE_LIMIT_BURST`: how much each caller may ask for.
+    pub rate: Option<Rate>,
+    /// `MAX_BULK_LOADS_PER_CALLER`.
+    pub loads_per_caller: Option<usize>,
+    /// `TRUSTED_PROXIES`: those whose `X-Forwarded-For` counts.
+    pub proxies: Vec<Network>,
+    /// `TLS_CERT_FILE`, `TLS_KEY_FILE`.
+    pub tls: Option<TlsFiles>,
+}
+
+pub(super) fn read(read: &mut Reader) -> EdgeSettings {
+    let burst_is_given = read.has(RATE_LIMIT_BURST.setting.name);
+    let (rate, burst) = (read.optional(&RATE_LIMIT), read.optional(&RATE_LIMIT_BURST));
+    if rate.is_none() && burst_is_given {
+        read.fault(RATE_LIMIT_BURST.setting.name, "says nothing without RATE_LIMIT");
+    }
+    let rate = rate.map(|rate| Rate::new(rate, burst.unwrap_or(rate.saturating_mul(2)).max(LEAST_BURST)));
+    let certificate = read.parsed(&TLS_CERT_FILE, path);
+    let key = read.parsed(&TLS_KEY_FILE, path);
+    let tls = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) => {
+            read.fault(TLS_KEY_FILE.name, "is missing, but there is TLS_CERT_FILE");
+            None
+        }
+        (None, Some(_)) => {
+            read.fault(TLS_CERT_FILE.name, "is missing, but there is TLS_KEY_FILE");
+            None
+        }
+    };
+    EdgeSettings {
+        rate,
+        loads_per_caller: read.optional(&LOADS_PER_CALLER).map(to_usize),
+        proxies: read.parsed(&TRUSTED_PROXIES, networks),
+        tls,
+    }
+}
+
+pub(super) fn read_cors(read: &mut Reader) -> Option<CorsOrigins> {
+    read.parsed(&CORS_ORIGINS, |text| if text.is_empty() { Ok(None) } else { CorsOrigins::parse(text).map(Some) })
+}
+
+pub(super) fn read_connections(read: &mut Reader, proxies: &[Network]) -> ConnectionLimits {
+    ConnectionLimits {
+        total: read.size(&MAX_CONNECTIONS),
+        per_address: read.size(&CONNECTIONS_PER_ADDRESS),
+        proxies: proxies.to_vec(),
+        keep_alive: Duration::from_secs(read.number(&KEEP_ALIVE)),
+    }
+}
+
+/// The cache's server with the authority that its certificate is of, if the settings name one.
+pub(super) fn with_authority(read: &mut Reader, url: Option<CacheUrl>) -> Option<CacheUrl> {
+    let is_given = read.has(REDIS_CA_FILE.name);
+    let authority = read.parsed(&REDIS_CA_FILE, |file| {
+        if file.is_empty() {
+            return Ok(None);
+        }
+        std::fs::read(file).map(Some).map_err(|_| "names a file that cannot be read")
+    });
+    match (url, authority) {
+        (Some(url), Some(pem)) if url.is_encrypted() => match url.with_authority(pem) {
+            Ok(url) => Some(url),
+            Err(reason) => {
+                read.fault(REDIS_CA_FILE.name, reason);
+                None
+            }
+        },
+        (url, _) => {
+            if is_given && !url.as_ref().is_some_and(CacheUrl::is_encrypted) {
+                read.fault(REDIS_CA_FILE.name, "says nothing without a REDIS_URL that starts with rediss://");
+            }
+            url
+        }
+    }
+}
+
+fn path(text: &str) -> Result<Option<PathBuf>, &'static str> {
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+}
+
+fn networks(text: &str) -> Result<Vec<Network>, &'static str> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            part.parse().map_err(|()| "must be addresses or ranges with commas in between, as in 10.0.0.0/8,::1")
+        })
+        .collect()
+}

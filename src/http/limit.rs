@@ -1,0 +1,283 @@
+//! The rate limit before each route that costs something, and what each costs.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::http::Method;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::web::Data;
+use actix_web::{Error, HttpMessage, HttpRequest};
+use futures_util::future::{Either, LocalBoxFuture, Ready, ready};
+
+use super::access::{Access, Caller};
+use super::{AppState, Code, Problem};
+use crate::limits::{CallerKey, Limiter, Network, Standing, Take, trusted_origin};
+
+/// A read of one thing, or of a page.
+const READ: u64 = 1;
+/// A write of one thing.
+const WRITE: u64 = 2;
+/// So many rows of a bulk body cost one unit, as they are read.
+pub(super) const ROWS_PER_UNIT: u64 = 10;
+/// What costs something else, by path and method.
+const OTHERS: &[(&str, Method, u64)] = &[
+    // The rows come on top.
+    ("/ingest/bulk", Method::POST, 10),
+    // Every shard is asked.
+    ("/stats", Method::GET, 5),
+    ("/shards", Method::GET, 5),
+    ("/admin/analysis", Method::GET, 5),
+];
+
+/// The least burst with which every route can be called.
+pub const LEAST_BURST: u64 = 10;
+
+/// What a call costs; `None` if it is free: health, metrics and documentation are for those who look after the service.
+pub(super) fn cost(path: &str, method: &Method, access: Access) -> Option<u64> {
+    if access == Access::Open {
+        return None;
+    }
+    let special = OTHERS.iter().find(|(of, by, _)| *of == path && by == method);
+    Some(special.map_or(if *method == Method::GET { READ } else { WRITE }, |(_, _, cost)| *cost))
+}
+
+/// Whose request it is: the token's, else the address's.
+pub(super) fn caller_key(request: &HttpRequest, proxies: &[Network]) -> CallerKey {
+    if let Some(key) = request.extensions().get::<Caller>().and_then(|caller| caller.key()) {
+        return key;
+    }
+    address_key(request, proxies)
+}
+
+/// The address that a request came from.
+pub(super) fn address_key(request: &HttpRequest, proxies: &[Network]) -> CallerKey {
+    const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
+    let lines: Vec<&str> = if proxies.is_empty() {
+        Vec::new()
+    } else {
+        request.headers().get_all(FORWARDED).filter_map(|line| line.to_str().ok()).collect()
+    };
+    CallerKey::address(trusted_origin(request.peer_addr().map(|peer| peer.ip()), lines.into_iter(), proxies))
+}
+
+/// Wraps a route.
+pub(super) struct Limit {
+    pub(super) limiter: Arc<Limiter>,
+    pub(super) proxies: Rc<[Network]>,
+    pub(super) cost: u64,
+}
+
+impl<S> Transform<S, ServiceRequest> for Limit
+where
+    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
+{
+    type Response = ServiceResponse;
+    type Error = Error;
+    type InitError = ();
+    type Transform = Limited<S>;
+    type Future = Ready<Result<Limited<S>, ()>>;
+
+    fn new_transform(&self, route: S) -> Self::Future {
+        let (limiter, proxies) = (Arc::clone(&self.limiter), Rc::clone(&self.proxies));
+        ready(Ok(Limited { limiter, proxies, cost: self.cost, route: Rc::new(route) }))
+    }
+}
+
+/// A route behind the limit.
+pub(super) struct Limited<S> {
+    limiter: Arc<Limiter>,
+    proxies: Rc<[Network]>,
+    cost: u64,
+    route: Rc<S>,
+}
+
+type Answered = Result<ServiceResponse<BoxBody>, Error>;
+
+impl<S> Service<ServiceRequest> for Limited<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
+{
+    type Response = ServiceResponse;
+    type Error = Error;
+    /// What can be told at once costs no box.
+    type Future = Either<S::Future, Either<Ready<Answered>, LocalBoxFuture<'static, Answered>>>;
+
+    actix_web::dev::forward_ready!(route);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let caller = caller_key(request.request(), &self.proxies);
+        if let Some(take) = self.limiter.take(caller, self.cost) {
+            return match pass(&request, take) {
+                Ok(()) => Either::Left(self.route.call(request)),
+                Err(problem) => Either::Right(Either::Left(ready(Ok(request.error_response(problem))))),
+            };
+        }
+        let (limiter, cost, route) = (Arc::clone(&self.limiter), self.cost, Rc::clone(&self.route));
+        Either::Right(Either::Right(Box::pin(async move {
+            match pass(&request, limiter.ask(caller, cost).await) {
+                Ok(()) => route.call(request).await,
+                Err(problem) => Ok(request.error_response(problem)),
+            }
+        })))
+    }
+}
+
+/// Notes how the caller stands, for the answer.
+fn pass(request: &ServiceRequest, take: Take) -> Result<(), Problem> {
+    let (standing, result) = match take {
+        Take::Admitted(standing) => (standing, Ok(())),
+        Take::Refused(standing, wait) => (standing, Err(refusal(wait))),
+    };
+    request.extensions_mut().insert(standing);
+    result
+}
+
+/// The answer to whoever asks for more than there is.
+pub(super) fn refusal(wait: Duration) -> Problem {
+    let seconds = whole_seconds(wait).max(1);
+    Problem::new(Code::RateLimited, format!("more was asked for than the limit allows; try again in {seconds} s"))
+        .header(RETRY_AFTER, HeaderValue::from(seconds))
+}
+
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// Tells the caller how they stand (draft-ietf-httpapi-ratelimit-headers).
+pub(super) fn describe(standing: Standing, answer: &mut HeaderMap) {
+    const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+    const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+    let burst = standing.rate.burst();
+    let window = whole_seconds(standing.rate.time_of(burst)).max(1);
+    let policy = format!("\"caller\";q={burst};w={window}");
+    let limit = format!("\"caller\";r={};t={}", standing.left, whole_seconds(standing.full_in()));
+    // Digits, letters and signs, always fit for a header.
+    if let (Ok(policy), Ok(limit)) = (HeaderValue::from_str(&policy), HeaderValue::from_str(&limit)) {
+        answer.insert(POLICY, policy);
+        answer.insert(LIMIT, limit);
+    }
+}
+
+/// The clock and the bill of one bulk body.
+///
+/// A body may come slowly for as long as it comes: a listing that is piped in as it is made. But who sends a byte now and
+/// then keeps a place that others wait for.
+pub(super) struct Intake {
+    bill: Option<(Arc<Limiter>, CallerKey)>,
+    /// Rows that are not on the bill yet.
+    rows: u64,
+    /// Time spent waiting for the client.
+    waited: Duration,
+    bytes: u64,
+}
+
+/// How long a body may stand still.
+pub(super) const STALL: Duration = Duration::from_secs(30);
+/// The least that must come in the long run, in bytes a second.
+pub(super) const LEAST_RATE: u64 = 128;
+
+/// The body comes too slowly.
+pub(super) struct TooSlow;
+
+impl From<TooSlow> for Problem {
+    fn from(_: TooSlow) -> Self {
+        let detail = format!(
+            "the body came too slowly: it may not stand still for {} seconds, nor come at less than {LEAST_RATE} bytes \
+             a second for longer than that",
+            STALL.as_secs()
+        );
+        Self::new(Code::BodyTimeout, detail)
+    }
+}
+
+impl Intake {
+    pub(super) fn new(state: &Data<AppState>, caller: CallerKey) -> Self {
+        let bill = state.limiter.clone().map(|limiter| (limiter, caller));
+        Self { bill, rows: 0, waited: Duration::ZERO, bytes: 0 }
+    }
+
+    /// How long the client may take for what comes next.
+    fn patience(&self) -> Duration {
+        let earned = STALL.saturating_add(Duration::from_secs(self.bytes / LEAST_RATE));
+        earned.saturating_sub(self.waited).min(STALL)
+    }
+
+    /// Waits for the client to send something.
+    pub(super) async fn wait<T>(&mut self, next: impl Future<Output = T>) -> Result<T, TooSlow> {
+        let began = tokio::time::Instant::now();
+        let next = tokio::time::timeout(self.patience(), next).await.map_err(|_| TooSlow)?;
+        self.waited += began.elapsed();
+        Ok(next)
+    }
+
+    /// A row was made here. Now and then waits until the caller may have more.
+    pub(super) async fn count_one(&mut self) {
+        if self.bill.is_some() {
+            self.rows += 1;
+            if self.rows >= 100 * ROWS_PER_UNIT {
+                self.count(0, 0).await;
+            }
+        }
+    }
+
+    /// So many bytes came, and so many rows were in them. Waits until the caller may send more.
+    pub(super) async fn count(&mut self, bytes: usize, rows: usize) {
+        self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        let Some((limiter, caller)) = &self.bill else { return };
+        self.rows += u64::try_from(rows).unwrap_or(u64::MAX);
+        let units = self.rows / ROWS_PER_UNIT;
+        self.rows %= ROWS_PER_UNIT;
+        let wait = limiter.charge(*caller, units).await;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::routes::endpoints;
+    use super::*;
+    use crate::limits::Rate;
+
+    #[test]
+    fn whatever_needs_a_token_costs_something_and_can_be_afforded() {
+        let mut special = 0;
+        for endpoint in endpoints() {
+            for (method, access) in endpoint.methods() {
+                let cost = cost(endpoint.path(), method, access);
+                assert_eq!(cost.is_none(), access == Access::Open, "{method} {}", endpoint.path());
+                assert!(cost.unwrap_or(1) >= 1 && cost <= Some(LEAST_BURST), "{method} {}", endpoint.path());
+                special += usize::from(OTHERS.iter().any(|(path, by, _)| *path == endpoint.path() && by == method));
+            }
+        }
+        assert_eq!(special, OTHERS.len(), "a path of the table that there is not");
+    }
+
+    #[test]
+    fn the_fields_are_those_of_the_draft() {
+        let mut headers = HeaderMap::new();
+        describe(Standing { rate: Rate::new(10, 25), left: 5 }, &mut headers);
+        assert_eq!(headers.get("RateLimit-Policy").unwrap(), "\"caller\";q=25;w=3");
+        assert_eq!(headers.get("RateLimit").unwrap(), "\"caller\";r=5;t=2");
+    }
+
+    #[test]
+    fn a_body_that_drips_runs_out_of_time() {
+        let mut intake = Intake { bill: None, rows: 0, waited: Duration::ZERO, bytes: 0 };
+        assert_eq!(intake.patience(), STALL);
+        intake.waited = Duration::from_secs(27);
+        intake.bytes = 3;
+        assert_eq!(intake.patience(), Duration::from_secs(3));
+        intake.waited = Duration::from_secs(1000);
+        assert_eq!(intake.patience(), Duration::ZERO);
+        intake.bytes = 1000 * LEAST_RATE;
+        assert_eq!(intake.patience(), STALL, "what comes fast enough in the long run may stand still");
+        intake.bytes = u64::MAX;
+        assert_eq!(intake.patience(), STALL);
+    }
+}

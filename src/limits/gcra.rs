@@ -1,0 +1,142 @@
+//! The generic cell rate algorithm: one number for each caller says when all that was taken will have been earned.
+//!
+//! `take.lua` does the same on a Redis server.
+
+use std::time::Duration;
+
+/// How much may be taken: so many units a second, and so many at once by whoever has taken nothing for a while.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate {
+    per_second: u64,
+    burst: u64,
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+impl Rate {
+    /// So many units a second (1 to 1,000,000), so many at once (at least 1).
+    #[must_use]
+    pub fn new(per_second: u64, burst: u64) -> Self {
+        Self { per_second: per_second.clamp(1, 1_000_000), burst: burst.max(1) }
+    }
+
+    /// Units a second.
+    #[must_use]
+    pub fn per_second(self) -> u64 {
+        self.per_second
+    }
+
+    /// Units at once.
+    #[must_use]
+    pub fn burst(self) -> u64 {
+        self.burst
+    }
+
+    /// How long it takes to earn so many units.
+    #[must_use]
+    pub fn time_of(self, units: u64) -> Duration {
+        Duration::from_nanos(self.nanos(units))
+    }
+
+    fn nanos(self, units: u64) -> u64 {
+        units.saturating_mul(SECOND / self.per_second)
+    }
+
+    /// What is left at this moment, in nanoseconds' worth; `None` if more was taken than could be.
+    fn room(self, paid: u64, now: u64) -> Option<u64> {
+        (now.max(paid) - now <= self.nanos(self.burst)).then(|| now + self.nanos(self.burst) - paid.max(now))
+    }
+
+    /// Takes `cost` units at `now`, if so many are there; gives how many are left. `paid` is the moment until which
+    /// everything taken so far will have been earned, both in nanoseconds of one clock.
+    ///
+    /// # Errors
+    /// How long it takes until so many are there. Nothing was taken.
+    pub(super) fn take(self, paid: &mut u64, now: u64, cost: u64) -> Result<u64, Duration> {
+        let unit = SECOND / self.per_second;
+        match self.room(*paid, now).and_then(|room| room.checked_sub(self.nanos(cost))) {
+            Some(left) => {
+                *paid = now.max(*paid) + self.nanos(cost);
+                Ok(left / unit)
+            }
+            None => Err(self.wait(*paid, now, cost)),
+        }
+    }
+
+    /// Takes `cost` units, or as many as there are.
+    pub(super) fn note(self, paid: &mut u64, now: u64, cost: u64) {
+        *paid = (now.max(*paid) + self.nanos(cost)).min(now + self.nanos(self.burst));
+    }
+
+    /// Takes `cost` units, whether they are there or not; gives how long it takes until they have been.
+    pub(super) fn charge(self, paid: &mut u64, now: u64, cost: u64) -> Duration {
+        *paid = now.max(*paid).saturating_add(self.nanos(cost));
+        self.wait(*paid, now, 0)
+    }
+
+    /// How long it takes until `cost` units are there.
+    fn wait(self, paid: u64, now: u64, cost: u64) -> Duration {
+        let taken = (paid.max(now) - now).saturating_add(self.nanos(cost));
+        Duration::from_nanos(taken.saturating_sub(self.nanos(self.burst)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let rate = Rate::new(10, 5);
+        let (mut paid, now) = (0, 7 * SECOND);
+        for left in (0..5).rev() {
+            assert_eq!(rate.take(&mut paid, now, 1), Ok(left));
+        }
+        assert_eq!(rate.take(&mut paid, now, 1), Err(Duration::from_millis(100)));
+        assert_eq!(rate.take(&mut paid, now, 3), Err(Duration::from_millis(300)));
+        assert_eq!(rate.take(&mut paid, now + SECOND / 10, 1), Ok(0));
+        assert_eq!(rate.take(&mut paid, now + 60 * SECOND, 5), Ok(0));
+    }
+
+    #[test]
+    fn a_debt_is_earned_before_anything_else() {
+        let rate = Rate::new(10, 5);
+        let (mut paid, now) = (0, SECOND);
+        assert_eq!(rate.charge(&mut paid, now, 5), Duration::ZERO);
+        assert_eq!(rate.charge(&mut paid, now, 20), Duration::from_secs(2));
+        assert_eq!(rate.take(&mut paid, now, 1), Err(Duration::from_millis(2100)));
+        assert_eq!(rate.take(&mut paid, now + 2 * SECOND + SECOND / 10, 1), Ok(0));
+    }
+
+    proptest! {
+        /// Whatever is asked and when: never more than the burst and what was earned, and a refusal's wait is the least
+        /// that helps.
+        #[test]
+        fn never_more_than_burst_and_rate(
+            per_second in 1_u64..5000, burst in 1_u64..5000,
+            asks in prop::collection::vec((0_u64..50_000_000, 1_u64..20), 1..200),
+        ) {
+            let rate = Rate::new(per_second, burst);
+            let (mut paid, mut now, mut taken) = (0, SECOND, 0_u64);
+            for (pause, cost) in asks {
+                now += pause;
+                match rate.take(&mut paid, now, cost) {
+                    Ok(left) => {
+                        taken += cost;
+                        prop_assert!(left <= burst);
+                    }
+                    Err(wait) => {
+                        let wait = u64::try_from(wait.as_nanos()).unwrap();
+                        prop_assert!(wait > 0);
+                        prop_assert!(cost > burst || rate.take(&mut paid.clone(), now + wait, cost).is_ok());
+                        prop_assert!(rate.take(&mut paid.clone(), now + wait - 1, cost).is_err());
+                    }
+                }
+                let earned = (now - SECOND) / (SECOND / per_second);
+                prop_assert!(taken <= burst + earned + 1, "{taken} of {burst} and {earned}");
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! How many bulk loads one caller runs at the same time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::CallerKey;
+
+/// The loads that run, by caller. As many entries as loads at most, which the process bounds.
+#[derive(Debug)]
+pub struct Loads {
+    each: usize,
+    running: Mutex<HashMap<CallerKey, usize>>,
+}
+
+/// The right to run one load, until it is dropped.
+#[derive(Debug)]
+pub struct LoadPermit {
+    loads: Arc<Loads>,
+    caller: CallerKey,
+}
+
+impl Loads {
+    /// So many for each caller.
+    #[must_use]
+    pub fn new(each: usize) -> Arc<Self> {
+        Arc::new(Self { each, running: Mutex::default() })
+    }
+
+    /// The right to one more load; `None` if the caller runs as many as there may be.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>, caller: CallerKey) -> Option<LoadPermit> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = running.entry(caller).or_default();
+        if *count >= self.each {
+            return None;
+        }
+        *count += 1;
+        Some(LoadPermit { loads: Arc::clone(self), caller })
+    }
+}
+
+impl Drop for LoadPermit {
+    fn drop(&mut self) {
+        let mut running = self.loads.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = running.get_mut(&self.caller) {
+            *count -= 1;
+            if *count == 0 {
+                running.remove(&self.caller);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_caller_has_so_many() {
+        let loads = Loads::new(2);
+        let (one, other) = (CallerKey::user(1), CallerKey::user(2));
+        let held = [loads.begin(one).unwrap(), loads.begin(one).unwrap()];
+        assert!(loads.begin(one).is_none());
+        assert!(loads.begin(other).is_some());
+        drop(held);
+        assert!(loads.begin(one).is_some());
+        assert!(loads.running.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,104 @@
+//! What this process knows of its callers: one small cell each, in a bounded number of them.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{Mutex, PoisonError};
+
+use super::CallerKey;
+
+/// Parts of the table, each with a lock of its own, which is held for some tens of nanoseconds.
+const PARTS: usize = 64;
+/// Callers in one part. Together 65,536, of about 100 bytes each.
+const CELLS: usize = 1024;
+/// A full part is cleared of those who have nothing to remember, at most this often, in nanoseconds.
+const SWEEP: u64 = 100_000_000;
+
+/// One caller. Moments are nanoseconds of the limiter's clock.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Cell {
+    /// Until when what was taken here will have been earned: this process's own count.
+    pub(super) paid: u64,
+    /// Units taken from the shared count and not used yet, and until when they are good.
+    pub(super) lease: u64,
+    pub(super) lease_until: u64,
+    /// The shared count has nothing before this.
+    pub(super) blocked_until: u64,
+    /// What the shared count had left when it was asked last.
+    pub(super) shared_left: u64,
+}
+
+impl Cell {
+    /// True if a new cell would say the same.
+    fn is_blank(&self, now: u64) -> bool {
+        self.paid <= now && self.blocked_until <= now && (self.lease == 0 || self.lease_until <= now)
+    }
+}
+
+#[derive(Default)]
+struct Part {
+    cells: HashMap<CallerKey, Cell>,
+    /// Of all for whom there is no room: they share one limit until there is.
+    crowd: Cell,
+    swept: u64,
+}
+
+/// The cells.
+pub(super) struct Cells {
+    parts: Box<[Mutex<Part>]>,
+    /// Seeded, so that nobody can choose addresses that all fall into one part.
+    hasher: RandomState,
+}
+
+impl Cells {
+    pub(super) fn new() -> Self {
+        Self { parts: (0..PARTS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+    }
+
+    /// Does something with a caller's cell.
+    pub(super) fn with<T>(&self, caller: CallerKey, now: u64, work: impl FnOnce(&mut Cell) -> T) -> T {
+        let index = usize::try_from(self.hasher.hash_one(caller) % 64).unwrap_or_default();
+        let Some(part) = self.parts.get(index) else { return work(&mut Cell::default()) };
+        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+        let Part { cells, crowd, swept } = &mut *part;
+        if let Some(cell) = cells.get_mut(&caller) {
+            return work(cell);
+        }
+        if cells.len() >= CELLS && now >= swept.saturating_add(SWEEP) {
+            *swept = now;
+            cells.retain(|_, cell| !cell.is_blank(now));
+        }
+        if cells.len() >= CELLS {
+            return work(crowd);
+        }
+        work(cells.entry(caller).or_default())
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.lock().unwrap().cells.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_bounded_and_idle_callers_make_room() {
+        let cells = Cells::new();
+        for user in 0..200_000 {
+            cells.with(CallerKey::user(user), 1, |cell| cell.paid = 1_000_000_000);
+        }
+        assert!(cells.len() <= PARTS * CELLS);
+        let kept = cells.with(CallerKey::user(0), 1, |cell| cell.paid);
+        assert_eq!(kept, 1_000_000_000, "whoever has a cell keeps it");
+        let crowded = cells.with(CallerKey::user(199_999), 1, |cell| cell.paid);
+        assert_eq!(crowded, 1_000_000_000, "the crowd shares one");
+        let later = 2_000_000_000;
+        let fresh = cells.with(CallerKey::user(199_999), later, |cell| cell.paid);
+        assert_eq!(fresh, 0, "there is room again");
+        cells.with(CallerKey::user(199_999), later, |cell| cell.paid = 7);
+        assert_eq!(cells.with(CallerKey::user(199_999), later, |cell| cell.paid), 7);
+    }
+}

@@ -1,0 +1,21 @@
+//! How much each caller may ask for: a rate and a burst for each, kept by this process, or by all through Redis.
+//!
+//! ```text
+//! Limiter ── local (cells in memory, bounded) ── gcra (the arithmetic)
+//!    └────── shared (one script on the Redis server, by its clock)
+//! caller: who is counted        loads: how many bulk loads each runs at a time
+//! ```
+//!
+//! The rules and why: docs/decisions/0021-rate-limits.md.
+
+mod caller;
+mod gcra;
+mod limiter;
+mod loads;
+mod local;
+mod shared;
+
+pub use caller::{CallerKey, Network, trusted_origin};
+pub use gcra::Rate;
+pub use limiter::{Limiter, Standing, Take};
+pub use loads::{LoadPermit, Loads};

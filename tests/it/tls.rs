@@ -1,0 +1,232 @@
+//! TLS: on the service's own address, to PostgreSQL and to the cache.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use reqwest::{Certificate, Client, StatusCode};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use shardrive::local::{CacheServer, free_port};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::support::api::{Api, client};
+use crate::support::cache::{until_in_use, until_says};
+use crate::support::certificates::Authority;
+use crate::support::poll;
+use crate::support::servers::TestCluster;
+
+/// A client that trusts this authority alone.
+fn client_of(authority: &Authority) -> Client {
+    let _ = client(); // sees to the provider
+    let root = Certificate::from_pem(authority.pem.as_bytes()).unwrap();
+    Client::builder().no_proxy().tls_certs_only([root]).build().unwrap()
+}
+
+/// A connection of its own, by these protocols.
+async fn connect(api: &Api, authority: &Authority, alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    let address = api.base().strip_prefix("https://").unwrap();
+    let stream = TcpStream::connect(address).await?;
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await
+}
+
+async fn served_certificate(api: &Api, authority: &Authority) -> Vec<u8> {
+    let stream = connect(api, authority, &[]).await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+fn der(pem: &str) -> Vec<u8> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec()
+}
+
+#[tokio::test]
+async fn the_address_speaks_tls_and_takes_new_certificates() {
+    let (cluster, authority) = (TestCluster::migrated(1).await, Authority::new());
+    let first = authority.certificate(&["127.0.0.1", "localhost"]);
+    let (certificate, key) = (authority.write("cert.pem", &first.certificate), authority.write("key.pem", &first.key));
+    let settings = [("TLS_CERT_FILE", certificate.as_str()), ("TLS_KEY_FILE", key.as_str())];
+    let mut api = Api::start_with(&cluster, &settings).await;
+    assert!(api.base().starts_with("https://"));
+    api.call_with(client_of(&authority));
+    let answer = api.get("/health").await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
+    // Both protocols, as the client likes; and no answer without TLS.
+    for protocol in [&b"h2"[..], b"http/1.1"] {
+        let stream = connect(&api, &authority, &[protocol]).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol));
+    }
+    let mut h2 = connect(&api, &authority, &[b"h2"]).await.unwrap();
+    h2.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00").await.unwrap();
+    let mut frame = [0; 9];
+    h2.read_exact(&mut frame).await.unwrap();
+    assert_eq!(frame[3], 4, "the server's settings");
+    let mut plain = TcpStream::connect(api.base().strip_prefix("https://").unwrap()).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut text = Vec::new();
+    let _ = plain.read_to_end(&mut text).await;
+    assert!(!text.starts_with(b"HTTP/"), "{text:?}");
+
+    assert_eq!(served_certificate(&api, &authority).await, der(&first.certificate));
+    // A key that is not the certificate's: nothing changes, and it is said once.
+    let second = authority.certificate(&["127.0.0.1"]);
+    authority.write("cert.pem", &second.certificate);
+    poll::until("the warning", async || {
+        if api.log().contains("the certificate stays as it is") { Ok(()) } else { Err(api.log()) }
+    })
+    .await;
+    assert_eq!(served_certificate(&api, &authority).await, der(&first.certificate));
+    authority.write("key.pem", &second.key);
+    poll::until("the new certificate", async || {
+        let served = served_certificate(&api, &authority).await;
+        if served == der(&second.certificate) { Ok(()) } else { Err("the old one") }
+    })
+    .await;
+    assert_eq!(api.log().matches("the certificate stays as it is").count(), 1, "{}", api.log());
+    assert_eq!(api.get("/health").await.status(), StatusCode::OK, "connections go on");
+}
+
+#[tokio::test]
+async fn wrong_certificates_are_refused_at_the_start() {
+    let (cluster, authority) = (TestCluster::migrated(1).await, Authority::new());
+    let (one, other) = (authority.certificate(&["127.0.0.1"]), authority.certificate(&["127.0.0.1"]));
+    let certificate = authority.write("cert.pem", &one.certificate);
+    for (key, reason) in [
+        (authority.write("other.pem", &other.key), "do not go together"),
+        (authority.write("none.pem", "no key"), "TLS_KEY_FILE: holds no private key"),
+        ("/nowhere/key.pem".to_owned(), "TLS_KEY_FILE: /nowhere/key.pem: "),
+        (String::new(), "TLS_KEY_FILE: is missing"),
+    ] {
+        let mut variables = cluster.variables();
+        variables.push(("TLS_CERT_FILE".to_owned(), certificate.clone()));
+        variables.push(("TLS_KEY_FILE".to_owned(), key));
+        let log = Api::try_start(&variables).await.err().expect("was started");
+        assert!(log.contains(reason) && !log.contains("PRIVATE"), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_does_not_take_for_ever() {
+    let (cluster, authority) = (TestCluster::migrated(1).await, Authority::new());
+    let pair = authority.certificate(&["127.0.0.1"]);
+    let (certificate, key) = (authority.write("cert.pem", &pair.certificate), authority.write("key.pem", &pair.key));
+    let api = {
+        let settings = [
+            ("TLS_CERT_FILE", certificate.as_str()),
+            ("TLS_KEY_FILE", key.as_str()),
+            ("MAX_CONNECTIONS_PER_ADDRESS", "1"),
+        ];
+        Api::start_with(&cluster, &settings).await
+    };
+    let mut silent = TcpStream::connect(api.base().strip_prefix("https://").unwrap()).await.unwrap();
+    silent.write_all(&[22, 3, 1]).await.unwrap();
+    assert_eq!(silent.read(&mut [0; 16]).await.unwrap_or(0), 0, "it is closed");
+    // Connections are counted with TLS as without.
+    let ask = async |stream: &mut TlsStream<TcpStream>| {
+        stream.write_all(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n").await?;
+        stream.read(&mut [0; 1024]).await
+    };
+    let mut first = connect(&api, &authority, &[]).await.unwrap();
+    assert!(ask(&mut first).await.unwrap() > 0);
+    let second = match connect(&api, &authority, &[]).await {
+        Ok(mut second) => ask(&mut second).await.unwrap_or(0),
+        Err(_) => 0,
+    };
+    assert_eq!(second, 0, "a second connection");
+    assert!(ask(&mut first).await.unwrap() > 0);
+}
+
+/// Gives a shard's server a certificate.
+async fn encrypt(cluster: &TestCluster, certificate: &crate::support::certificates::Certificate) {
+    let folder: String = cluster.value(0, "SELECT current_setting('data_directory')").await;
+    for (name, text) in [("server.crt", &certificate.certificate), ("server.key", &certificate.key)] {
+        let write = format!(
+            "COPY (SELECT unnest(string_to_array('{text}', E'\\n'))) TO PROGRAM 'umask 077; cat > {folder}/{name}'"
+        );
+        cluster.psql(0, &write).await.unwrap();
+    }
+    cluster.psql(0, "ALTER SYSTEM SET ssl = on").await.unwrap();
+    cluster.psql(0, "SELECT pg_reload_conf()").await.unwrap();
+    poll::until("the server to take TLS", async || {
+        let on: String = cluster.value(0, "SELECT current_setting('ssl')").await;
+        if on == "on" { Ok(()) } else { Err(on) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_shard_is_reached_by_tls_and_only_if_it_is_the_right_one() {
+    let (cluster, authority, strangers) = (TestCluster::migrated(1).await, Authority::new(), Authority::new());
+    encrypt(&cluster, &authority.certificate(&["127.0.0.1", "localhost"])).await;
+    let url = |root: &str| format!("{}?sslmode=verify-full&sslrootcert={root}", cluster.url(0));
+    let api = Api::start_on(&[url(&authority.file())], &[]).await;
+    assert_eq!(api.get("/query/1").await.status(), StatusCode::OK);
+    let plain: i64 = cluster
+        .value(
+            0,
+            "SELECT count(*) FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) \
+             WHERE application_name = 'shardrive' AND NOT ssl",
+        )
+        .await;
+    assert_eq!(plain, 0, "every connection of the service");
+    drop(api);
+    let start = async |url: String| {
+        let mut variables = cluster.variables();
+        variables[0].1 = url;
+        Api::try_start(&variables).await.err().expect("was started")
+    };
+    let log = start(url(&strangers.write("strangers.pem", &strangers.pem))).await;
+    assert!(log.contains("SHARD_0_URL") && log.contains("certificate"), "{log}");
+    encrypt(&cluster, &authority.certificate(&["elsewhere.example"])).await;
+    let log = start(url(&authority.file())).await;
+    assert!(log.contains("SHARD_0_URL") && log.contains("certificate") && log.contains("name"), "{log}");
+}
+
+/// A cache server that speaks TLS alone.
+struct TlsCache(Child);
+
+impl Drop for TlsCache {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn the_cache_is_reached_by_tls() {
+    let (cluster, authority, strangers) = (TestCluster::migrated(1).await, Authority::new(), Authority::new());
+    let pair = authority.certificate(&["127.0.0.1"]);
+    let (certificate, key) = (authority.write("cert.pem", &pair.certificate), authority.write("key.pem", &pair.key));
+    let port = free_port().unwrap();
+    let mut server = Command::new(CacheServer::program().unwrap());
+    server.args(["--port", "0", "--tls-port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+    server.args(["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-auth-clients", "no"]);
+    let _server = TlsCache(server.current_dir(std::env::temp_dir()).stdout(Stdio::null()).spawn().unwrap());
+    let url = format!("rediss://127.0.0.1:{port}");
+    let authority_file = authority.file();
+    let settings = [("REDIS_URL", url.as_str()), ("REDIS_CA_FILE", authority_file.as_str()), ("RATE_LIMIT", "100000")];
+    let api = Api::start_with(&cluster, &settings).await;
+    until_says(&api, "healthy").await;
+    until_in_use(&api, 1).await;
+    poll::until("the limit to be shared", async || {
+        if api.log().contains("the rate limit is shared") { Ok(()) } else { Err(api.log()) }
+    })
+    .await;
+    assert!(!api.log().contains("no answer in time"), "{}", api.log());
+    drop(api);
+    let wrong = strangers.file();
+    let api = Api::start_with(&cluster, &[("REDIS_URL", &url), ("REDIS_CA_FILE", &wrong)]).await;
+    until_says(&api, "unhealthy").await;
+    poll::until("the reason", async || if api.log().contains("cannot be used") { Ok(()) } else { Err(api.log()) })
+        .await;
+    assert_eq!(api.get("/query/1").await.status(), StatusCode::OK);
+}
