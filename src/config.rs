@@ -17,6 +17,7 @@ use reader::{Choice, FILE, Number, Reader, Setting};
 
 use crate::auth::AuthSettings;
 use crate::cache::{CacheSettings, CacheUrl};
+use crate::events::{EventSettings, EventsUrl};
 use crate::files::bulk::BulkLimits;
 use crate::http::ServerOptions;
 use crate::records::Collection;
@@ -55,12 +56,16 @@ const LOG_FORMAT: Choice<LogFormat> = Choice {
 const REDIS_URL: Setting = Setting { name: "REDIS_URL", default: "" };
 const CACHE_TTL: Number = Number::new("CACHE_TTL", "300", 1..=86_400);
 
+const EVENTS_URL: Setting = Setting { name: "EVENTS_URL", default: "" };
+const EVENTS_SUBJECT: Setting = Setting { name: "EVENTS_SUBJECT", default: "shardrive" };
+const EVENTS_MAX_ROWS: Number = Number::new("EVENTS_MAX_ROWS", "1000000", 1_000..=1_000_000_000);
+
 const OTLP_ENDPOINT: Setting = Setting { name: "OTEL_EXPORTER_OTLP_ENDPOINT", default: "" };
 const OTEL_SERVICE: Setting = Setting { name: "OTEL_SERVICE_NAME", default: "shardrive" };
 const OTEL_RATIO: Setting = Setting { name: "OTEL_TRACES_SAMPLER_ARG", default: "1" };
 
 /// Those that hold secrets, besides the shards' URLs: the value may stand in a file, which `<name>_FILE` names.
-const SECRETS: &[&str] = &[REDIS_URL.name, auth::SECRET.name];
+const SECRETS: &[&str] = &[REDIS_URL.name, EVENTS_URL.name, auth::SECRET.name];
 
 /// Every setting but the shards' URLs, with its default; an empty default means that there is none to write down.
 fn all() -> impl Iterator<Item = &'static Setting> {
@@ -94,6 +99,9 @@ const HERE: &[Setting] = &[
     COLLECTIONS,
     REDIS_URL,
     CACHE_TTL.setting,
+    EVENTS_URL,
+    EVENTS_SUBJECT,
+    EVENTS_MAX_ROWS.setting,
     OTLP_ENDPOINT,
     OTEL_SERVICE,
     OTEL_RATIO,
@@ -123,6 +131,7 @@ const PREFIXES: &[&str] = &[
     // Not all of REDIS_: orchestrators tell every container about a service of that name.
     "REDIS_UR",
     "CACHE_TT",
+    "EVENTS_",
     // A slip here would leave the service open.
     "AUTH_",
 ];
@@ -148,6 +157,8 @@ pub struct Settings {
     pub collections: Vec<Collection>,
     /// `REDIS_URL`, `CACHE_TTL`.
     pub cache: CacheSettings,
+    /// `EVENTS_*`.
+    pub events: EventSettings,
     /// `AUTH_*`: how callers sign in; `None` if they need not.
     pub auth: Option<AuthSettings>,
     /// `RATE_LIMIT` and whatever else is said of callers; `TLS_*`.
@@ -258,6 +269,14 @@ impl Settings {
             },
             collections: read.parsed(&COLLECTIONS, parse_collections),
             cache: CacheSettings { url, ttl: Duration::from_secs(read.number(&CACHE_TTL)) },
+            events: EventSettings {
+                url: read.parsed(&EVENTS_URL, |url| match url {
+                    "" => Ok(None),
+                    url => EventsUrl::parse(url).map(Some),
+                }),
+                subject: read.parsed(&EVENTS_SUBJECT, EventSettings::parse_subject),
+                max_rows: read.number(&EVENTS_MAX_ROWS),
+            },
             auth: auth::read(&mut read),
             edge,
             traces: TraceOptions {

@@ -21,6 +21,7 @@ pub mod auth;
 pub mod cache;
 pub mod cli;
 pub mod config;
+pub mod events;
 pub mod files;
 pub mod http;
 pub mod limits;

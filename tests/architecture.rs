@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "auth",
             "cache",
             "config",
+            "events",
             "files",
             "http",
             "limits",
@@ -26,10 +27,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
-    ("config", &["auth", "cache", "files", "http", "limits", "records", "shard", "telemetry"]), // the types of the settings
-    ("http", &["auth", "cache", "files", "limits", "records", "reshard", "shard", "stats", "telemetry", "wire"]),
+    ("config", &["auth", "cache", "events", "files", "http", "limits", "records", "shard", "telemetry"]), // the types of the settings
+    (
+        "http",
+        &["auth", "cache", "events", "files", "limits", "records", "reshard", "shard", "stats", "telemetry", "wire"],
+    ),
     ("files", &["cache", "shard", "telemetry", "wire"]),
     ("records", &["cache", "shard", "telemetry", "wire"]),
+    ("events", &["shard", "telemetry"]),
     ("wire", &[]),
     ("stats", &["cache", "shard"]),
     ("reshard", &["shard"]),
@@ -130,7 +135,11 @@ fn only_some_modules_know_the_outside() {
         ("dotenvy", &["config"]),
         ("clap", &["cli"]),
         ("redis::", &["cache"]),
-        ("sqlx", &["cache", "cli", "files", "http", "local", "records", "reshard", "shard", "stats", "telemetry"]),
+        ("async_nats", &["events"]),
+        (
+            "sqlx",
+            &["cache", "cli", "events", "files", "http", "local", "records", "reshard", "shard", "stats", "telemetry"],
+        ),
         ("reqwest", &["auth", "cli"]), // of keys and of a service
         ("opentelemetry", &["telemetry"]),
     ];

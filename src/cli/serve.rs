@@ -13,12 +13,13 @@ use super::{CliError, settings};
 use crate::auth::{AuthSettings, Provider, ProviderUrl, Verifier};
 use crate::cache::Cache;
 use crate::config::Settings;
+use crate::events::Events;
 use crate::files::Files;
 use crate::http::{AppState, Sampler, Server, Tls};
 use crate::limits::{Limiter, Loads};
 use crate::records::{Collection, RecordError, Records};
 use crate::reshard::{Requests, Testing, drive_in_background};
-use crate::shard::{Cluster, migrate};
+use crate::shard::{AdminKeys, Cluster, expire_in_background, migrate};
 use crate::stats::fold_in_background;
 use crate::telemetry::{Traces, process};
 
@@ -75,6 +76,8 @@ pub(crate) async fn serve(
     let records = Arc::new(Records::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
     declare(&records, settings.collections).await?;
     fold_in_background(&cluster);
+    expire_in_background(&cluster);
+    let events = Events::start(&cluster, &settings.events);
     drive_in_background(&cluster, testing);
     if let Some(provider) = sign_in.as_ref().and_then(|(_, provider)| provider.clone()) {
         cluster.spawn(provider.keep(cluster.stopping().clone()));
@@ -85,6 +88,7 @@ pub(crate) async fn serve(
         records,
         cache,
         requests: Requests::new(Arc::clone(&cluster)),
+        admin_keys: AdminKeys::new(Arc::clone(&cluster)),
         connect_timeout: settings.shard_limits.connect_timeout,
         bulk: settings.bulk,
         bulk_permits: Semaphore::new(settings.bulk.loads),
@@ -93,6 +97,7 @@ pub(crate) async fn serve(
         proxies: settings.edge.proxies,
         stats_timeout: settings.stats_timeout,
         sign_in: sign_in.map(|(verifier, _)| Arc::new(verifier)),
+        events,
         write_queue: settings.writer.queue,
         sampler: Sampler::start(&cluster, settings.stats_timeout),
         draining: CancellationToken::new(),

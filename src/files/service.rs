@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::page_bytes::PageCodec;
 use super::store::{Delete, FindById, ListByUser, SearchById, Update};
-use super::writer::{InsertFiles, Writer, Written};
+use super::writer::{Insert, InsertFiles, Writer, Written};
 use super::{Cursor, File, FilePatch, NewFile, Page, PageSize, UserId};
 use crate::cache::{Cache, CacheKey, Mark};
-use crate::shard::{Cluster, Consistency, Coverage, Gather, IdClock, ShardError, ShardId, Slot, WriterLimits, slot_in};
+use crate::shard::{
+    Cluster, Consistency, Coverage, Gather, IdClock, Known, Made, Once, RequestKey, ShardError, ShardId, Slot,
+    WriterLimits, slot_in,
+};
 
 /// Larger pages are read alone: they would hold up the small ones of their batch.
 const SMALL_PAGE: usize = 100;
@@ -38,6 +42,14 @@ pub struct Ingested {
     pub shard: ShardId,
     /// True if it was stored by an earlier request; this one changed nothing.
     pub duplicate: bool,
+}
+
+/// What is kept of a file that was stored for a key: the rest stands in the request.
+#[derive(Deserialize)]
+struct KeptInsert {
+    file_id: Uuid,
+    /// Microseconds since 1970.
+    created_at: i64,
 }
 
 /// The first page of a user's listing, in the cache.
@@ -83,15 +95,24 @@ impl Files {
         &self.cluster
     }
 
-    /// Stores a file once. Returns after the shard's commit.
+    /// Stores a file once. Returns after the shard's commit. A second one with the same key is answered as the first was.
     ///
     /// # Errors
     /// `IdTaken`, or the shard's error; after `Timeout` and `Unavailable` it may be stored all the same.
-    pub async fn ingest(&self, mut new: NewFile) -> Result<Ingested, FileError> {
+    pub async fn ingest(&self, mut new: NewFile, key: Option<RequestKey>) -> Result<Ingested, FileError> {
         loop {
-            let (shard, mut file, written) = self.writer.write(new).await?;
-            if let Written::Inserted(at) = written {
-                return Ok(Ingested { file: file.stored(at), shard, duplicate: false });
+            let (shard, Insert { mut file, .. }, made) = self.writer.write(Insert { file: new, key }).await?;
+            let known = match (made, &key) {
+                (Made::Now(Written::Inserted(at)), _) => {
+                    return Ok(Ingested { file: file.stored(at), shard, duplicate: false });
+                }
+                (Made::Before(known), _) => Some(known),
+                // Perhaps by an earlier request with this key.
+                (Made::Now(Written::Exists), Some(key)) => self.cluster.find_key(file.user.slot(), key).await?,
+                (Made::Now(Written::Exists), None) => None,
+            };
+            if let (Some(known), Some(key)) = (known, &key) {
+                return Ok(ingested_before(file, &known, key)?);
             }
             let (shard, stored) = self.search(file.user.slot(), file.id).await?;
             // A minted id is there already if its first try lost the connection after the commit.
@@ -183,7 +204,8 @@ impl Files {
         self.search_everywhere(id).await
     }
 
-    /// Changes a file, with `only` one of this user alone. Doing it twice does the same as doing it once.
+    /// Changes a file, with `only` one of this user alone. Doing it twice does the same as doing it once; with a key the
+    /// second one changes nothing, and is answered as the first was.
     ///
     /// # Errors
     /// `NotFound`, or the shard's error.
@@ -192,9 +214,40 @@ impl Files {
         id: Uuid,
         only: Option<UserId>,
         patch: &FilePatch,
+        key: Option<RequestKey>,
     ) -> Result<(ShardId, File), FileError> {
+        if let Some(key) = &key {
+            return Box::pin(self.update_once(id, only, patch, key)).await;
+        }
         let (slot, mark) = self.before_change(id, only).await?;
         let (shard, file) = self.cluster.run(slot, &Update { slot, id, only, patch }).await?;
+        self.after_change(mark, file.as_ref().map(|file| file.user_id)).await?;
+        file.map(|file| (shard, file)).ok_or(FileError::NotFound(id))
+    }
+
+    async fn update_once(
+        &self,
+        id: Uuid,
+        only: Option<UserId>,
+        patch: &FilePatch,
+        key: &RequestKey,
+    ) -> Result<(ShardId, File), FileError> {
+        // Before the file is looked for: it may be gone since.
+        if let Some(slot) = slot_in(id)
+            && let Some(known) = self.cluster.find_key(slot, key).await?
+        {
+            let file: File = known.outcome_of(key)?;
+            self.after_change(None, Some(file.user_id)).await?;
+            return Ok((known.shard, file));
+        }
+        let (slot, mark) = self.before_change(id, only).await?;
+        let call = Update { slot, id, only, patch };
+        let seal = |file: &Option<File>| file.as_ref().and_then(|file| serde_json::to_string(file).ok());
+        let (shard, made) = self.cluster.run(slot, &Once { call: &call, slot, key, seal }).await?;
+        let (shard, file) = match made {
+            Made::Now(file) => (shard, file),
+            Made::Before(known) => (known.shard, Some(known.outcome_of::<File>(key)?)),
+        };
         self.after_change(mark, file.as_ref().map(|file| file.user_id)).await?;
         file.map(|file| (shard, file)).ok_or(FileError::NotFound(id))
     }
@@ -271,6 +324,14 @@ impl Files {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// The answer to a request that was answered before: the file as it was stored then.
+fn ingested_before(mut file: NewFile, known: &Known, key: &RequestKey) -> Result<Ingested, ShardError> {
+    let KeptInsert { file_id, created_at } = known.outcome_of(key)?;
+    file.id = file_id;
+    let at = chrono::DateTime::from_timestamp_micros(created_at).unwrap_or_default();
+    Ok(Ingested { file: file.stored(at), shard: known.shard, duplicate: false })
 }
 
 /// A page of what was found, which is one file more than it holds if there are more.

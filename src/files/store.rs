@@ -5,7 +5,8 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 use uuid::Uuid;
 
-use super::{File, FilePatch, NewFile, PageSize, UserId};
+use super::writer::Insert;
+use super::{File, FilePatch, PageSize, UserId};
 use crate::shard::{BatchRead, Coverage, ShardCall, ShardId, Slot, time_at, time_in};
 
 /// Binds a batch's rows as one array a column, in the order of the insert statements.
@@ -31,10 +32,32 @@ pub(super) use bind_columns;
 /// Cancel safe: one statement, one transaction.
 pub(super) async fn insert_batch(
     connection: &mut PgConnection,
-    files: &[&NewFile],
+    inserts: &[&Insert],
 ) -> Result<Vec<(Uuid, DateTime<Utc>)>, sqlx::Error> {
     let statement = sqlx::query_as(include_str!("../../sql/files/insert_batch.sql"));
-    bind_columns!(statement, files.iter()).fetch_all(connection).await
+    bind_columns!(statement, inserts.iter().map(|insert| &insert.file)).fetch_all(connection).await
+}
+
+/// As [`insert_batch`], and keeps for each key what was done. The rows are in order.
+pub(super) async fn insert_batch_keyed(
+    connection: &mut PgConnection,
+    shard: ShardId,
+    inserts: &[&Insert],
+) -> Result<Vec<(Uuid, DateTime<Utc>)>, sqlx::Error> {
+    // Of rows with one id the first is stored; the others change nothing, and nothing is kept of them.
+    let same = inserts.chunk_by(|a, b| (a.file.user, a.file.id) == (b.file.user, b.file.id));
+    let mut keys = Vec::with_capacity(inserts.len());
+    for same in same {
+        keys.extend(same.first().map(|insert| insert.key));
+        keys.extend(same.iter().skip(1).map(|_| None));
+    }
+    let statement = sqlx::query_as(include_str!("../../sql/files/insert_batch_keyed.sql"));
+    bind_columns!(statement, inserts.iter().map(|insert| &insert.file))
+        .bind(keys.iter().map(|key| key.map(|key| key.key)).bind_iter())
+        .bind(keys.iter().map(|key| key.map(|key| key.request)).bind_iter())
+        .bind(shard.to_sql())
+        .fetch_all(connection)
+        .await
 }
 
 /// A page of a user's files, from an id on, newest first; one file more than the page holds tells that there are more.

@@ -12,12 +12,18 @@ use uuid::Uuid;
 
 use super::NewFile;
 use super::service::page_key;
-use super::store::insert_batch;
+use super::store::{insert_batch, insert_batch_keyed};
 use crate::cache::{Cache, Mark};
-use crate::shard::{BatchWrite, GroupCommit, Slot};
+use crate::shard::{BatchWrite, GroupCommit, RequestKey, ShardId, Slot};
 
 /// The lanes of all shards.
 pub(super) type Writer = GroupCommit<InsertFiles>;
+
+/// A file, and the key of the request that brought it.
+pub(super) struct Insert {
+    pub(super) file: NewFile,
+    pub(super) key: Option<RequestKey>,
+}
 
 /// What became of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,27 +48,40 @@ impl InsertFiles {
 }
 
 impl BatchWrite for InsertFiles {
-    type Row = NewFile;
+    type Row = Insert;
     type Answer = Written;
     type Mark = Mark;
 
-    fn slot(file: &NewFile) -> Slot {
-        file.user.slot()
+    fn slot(insert: &Insert) -> Slot {
+        insert.file.user.slot()
     }
 
-    fn order(a: &NewFile, b: &NewFile) -> Ordering {
-        (a.user, a.id).cmp(&(b.user, b.id))
+    fn key(insert: &Insert) -> Option<&RequestKey> {
+        insert.key.as_ref()
     }
 
-    async fn before(&self, files: &[&NewFile]) -> Mark {
-        let users = files.chunk_by(|a, b| a.user == b.user).flat_map(<[_]>::first);
-        self.cache.before_write(users.map(|file| page_key(file.user)).collect()).await
+    fn order(a: &Insert, b: &Insert) -> Ordering {
+        (a.file.user, a.file.id).cmp(&(b.file.user, b.file.id))
     }
 
-    async fn store(connection: &mut PgConnection, files: &[&NewFile]) -> Result<Vec<Written>, sqlx::Error> {
-        let mut inserted: HashMap<Uuid, _> = insert_batch(connection, files).await?.into_iter().collect();
+    async fn before(&self, inserts: &[&Insert]) -> Mark {
+        let users = inserts.chunk_by(|a, b| a.file.user == b.file.user).flat_map(<[_]>::first);
+        self.cache.before_write(users.map(|insert| page_key(insert.file.user)).collect()).await
+    }
+
+    async fn store(
+        connection: &mut PgConnection,
+        shard: ShardId,
+        inserts: &[&Insert],
+    ) -> Result<Vec<Written>, sqlx::Error> {
+        let stored = if inserts.iter().any(|insert| insert.key.is_some()) {
+            insert_batch_keyed(connection, shard, inserts).await?
+        } else {
+            insert_batch(connection, inserts).await?
+        };
+        let mut inserted: HashMap<Uuid, _> = stored.into_iter().collect();
         // Of two rows with one id the first was stored, the second finds it there.
-        let written = |file: &&NewFile| inserted.remove(&file.id).map_or(Written::Exists, Written::Inserted);
-        Ok(files.iter().map(written).collect())
+        let written = |insert: &&Insert| inserted.remove(&insert.file.id).map_or(Written::Exists, Written::Inserted);
+        Ok(inserts.iter().map(written).collect())
     }
 }

@@ -91,6 +91,15 @@ impl Caller {
         self.key
     }
 
+    /// Whose keys the caller's are: a user has their own, and so do all callers of one of the other scopes.
+    pub(super) fn name(self) -> String {
+        match self.principal {
+            Principal::User(user) => format!("user {user}"),
+            Principal::Service => Scope::Service.as_str().to_owned(),
+            Principal::Admin => Scope::Admin.as_str().to_owned(),
+        }
+    }
+
     /// The only user whose data the caller reaches; `None` if any user's.
     pub(super) fn only_user(self) -> Option<UserId> {
         self.principal.only_user().and_then(UserId::new)

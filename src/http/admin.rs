@@ -9,9 +9,11 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
+use super::access::Caller;
 use super::body::JsonBody;
 use super::docs::{BodyProblems, RequestProblems, ShardProblems};
 use super::extract::{query, query_number};
+use super::idempotency::once;
 use super::{AppState, Code, Problem, ProblemBody, answer};
 use crate::reshard::{Analysis, MoveOptions, MoveView, PlanView, Planned, RequestError, Strategy, Wish, parse_slots};
 use crate::shard::{GrowError, ShardId, ShardOptions, add_shard};
@@ -170,7 +172,16 @@ struct AnalysisQuery {
     post, path = "/admin/shards", tag = "admin", request_body = NewShard,
     responses((status = 200, description = "It is a shard, or could be one", body = ShardAdded), RequestProblems, BodyProblems, MoveProblems, ShardProblems)
 )]
-pub(super) async fn grow(state: Data<AppState>, body: JsonBody) -> Result<HttpResponse, Problem> {
+pub(super) async fn grow(
+    state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    body: JsonBody,
+) -> Result<HttpResponse, Problem> {
+    once(&state, &request, caller, body.bytes(), grow_now(&state, &body)).await
+}
+
+async fn grow_now(state: &AppState, body: &JsonBody) -> Result<HttpResponse, Problem> {
     let new: NewShard = body.parse()?;
     let options = ShardOptions::parse(&new.url)
         .map_err(|why| Problem::new(Code::InvalidField, format!("url {why}")).field("url"))?;
@@ -191,12 +202,21 @@ pub(super) async fn grow(state: Data<AppState>, body: JsonBody) -> Result<HttpRe
     post, path = "/admin/moves", tag = "admin", request_body = NewMoves,
     responses((status = 200, description = "The plan, and the moves that were started", body = PlanView), RequestProblems, BodyProblems, MoveProblems, ShardProblems)
 )]
-pub(super) async fn begin(state: Data<AppState>, body: JsonBody) -> Result<HttpResponse, Problem> {
+pub(super) async fn begin(
+    state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    body: JsonBody,
+) -> Result<HttpResponse, Problem> {
+    once(&state, &request, caller, body.bytes(), begin_now(&state, &body)).await
+}
+
+async fn begin_now(state: &AppState, body: &JsonBody) -> Result<HttpResponse, Problem> {
     let new: NewMoves = body.parse()?;
     let slots = parse_slots(&new.slots)
         .map_err(|why| Problem::new(Code::InvalidField, format!("slots: {why}")).field("slots"))?;
     let planned = Box::pin(state.requests.plan_move(&slots, ShardId::new(new.to))).await?;
-    start(&state, &planned, new.dry_run, options(new.keep_seconds, new.skip_verify, new.copy_rate)).await
+    start(state, &planned, new.dry_run, options(new.keep_seconds, new.skip_verify, new.copy_rate)).await
 }
 
 /// Empty a shard
@@ -204,10 +224,19 @@ pub(super) async fn begin(state: Data<AppState>, body: JsonBody) -> Result<HttpR
     post, path = "/admin/drain", tag = "admin", request_body = NewDrain,
     responses((status = 200, description = "The plan, and the moves that were started", body = PlanView), RequestProblems, BodyProblems, MoveProblems, ShardProblems)
 )]
-pub(super) async fn drain(state: Data<AppState>, body: JsonBody) -> Result<HttpResponse, Problem> {
+pub(super) async fn drain(
+    state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    body: JsonBody,
+) -> Result<HttpResponse, Problem> {
+    once(&state, &request, caller, body.bytes(), drain_now(&state, &body)).await
+}
+
+async fn drain_now(state: &AppState, body: &JsonBody) -> Result<HttpResponse, Problem> {
     let new: NewDrain = body.parse()?;
     let planned = Box::pin(state.requests.plan_drain(ShardId::new(new.shard))).await?;
-    start(&state, &planned, new.dry_run, options(new.keep_seconds, new.skip_verify, new.copy_rate)).await
+    start(state, &planned, new.dry_run, options(new.keep_seconds, new.skip_verify, new.copy_rate)).await
 }
 
 /// Deal the slots anew
@@ -217,7 +246,16 @@ pub(super) async fn drain(state: Data<AppState>, body: JsonBody) -> Result<HttpR
     post, path = "/admin/rebalance", tag = "admin", request_body = NewRebalance,
     responses((status = 200, description = "The plan, and the moves that were started", body = PlanView), RequestProblems, BodyProblems, MoveProblems, ShardProblems)
 )]
-pub(super) async fn rebalance(state: Data<AppState>, body: JsonBody) -> Result<HttpResponse, Problem> {
+pub(super) async fn rebalance(
+    state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    body: JsonBody,
+) -> Result<HttpResponse, Problem> {
+    once(&state, &request, caller, body.bytes(), rebalance_now(&state, &body)).await
+}
+
+async fn rebalance_now(state: &AppState, body: &JsonBody) -> Result<HttpResponse, Problem> {
     let new: NewRebalance = body.parse()?;
     let strategy = match new.strategy {
         Dealing::Load => Strategy::Load,
@@ -225,7 +263,7 @@ pub(super) async fn rebalance(state: Data<AppState>, body: JsonBody) -> Result<H
         Dealing::Modulo => Strategy::Modulo,
     };
     let planned = Box::pin(state.requests.plan_rebalance(strategy)).await?;
-    start(&state, &planned, new.dry_run, options(new.keep_seconds, new.skip_verify, new.copy_rate)).await
+    start(state, &planned, new.dry_run, options(new.keep_seconds, new.skip_verify, new.copy_rate)).await
 }
 
 async fn start(
@@ -263,8 +301,13 @@ pub(super) async fn find(state: Data<AppState>, id: Path<String>) -> Result<Http
     post, path = "/admin/moves/{id}/cancel", tag = "admin", params(("id" = i64, Path, description = "Its number")),
     responses((status = 202, description = "It will end soon", body = MoveView), RequestProblems, MissingMove, MoveProblems, ShardProblems)
 )]
-pub(super) async fn cancel(state: Data<AppState>, id: Path<String>) -> Result<HttpResponse, Problem> {
-    wish(&state, &id, Wish::Cancel).await
+pub(super) async fn cancel(
+    state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    once(&state, &request, caller, b"", wish(&state, &id, Wish::Cancel)).await
 }
 
 /// Give the slots of a move back to the shard that they came from
@@ -272,8 +315,13 @@ pub(super) async fn cancel(state: Data<AppState>, id: Path<String>) -> Result<Ht
     post, path = "/admin/moves/{id}/rollback", tag = "admin", params(("id" = i64, Path, description = "Its number")),
     responses((status = 202, description = "They will go back soon", body = MoveView), RequestProblems, MissingMove, MoveProblems, ShardProblems)
 )]
-pub(super) async fn roll_back(state: Data<AppState>, id: Path<String>) -> Result<HttpResponse, Problem> {
-    wish(&state, &id, Wish::RollBack).await
+pub(super) async fn roll_back(
+    state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    once(&state, &request, caller, b"", wish(&state, &id, Wish::RollBack)).await
 }
 
 /// Give up the way back of a move, and clean up
@@ -281,8 +329,13 @@ pub(super) async fn roll_back(state: Data<AppState>, id: Path<String>) -> Result
     post, path = "/admin/moves/{id}/finish", tag = "admin", params(("id" = i64, Path, description = "Its number")),
     responses((status = 202, description = "It will end soon", body = MoveView), RequestProblems, MissingMove, MoveProblems, ShardProblems)
 )]
-pub(super) async fn finish(state: Data<AppState>, id: Path<String>) -> Result<HttpResponse, Problem> {
-    wish(&state, &id, Wish::Finish).await
+pub(super) async fn finish(
+    state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    once(&state, &request, caller, b"", wish(&state, &id, Wish::Finish)).await
 }
 
 async fn wish(state: &AppState, id: &str, wish: Wish) -> Result<HttpResponse, Problem> {

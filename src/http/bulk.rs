@@ -19,6 +19,7 @@ use super::access::Caller;
 use super::body::{encoding, header_text};
 use super::docs::{BodyProblems, RequestProblems, ShardProblems};
 use super::extract::{query, query_number};
+use super::idempotency::refuse;
 use super::limit::{Intake, TooSlow, caller_key};
 use super::{AppState, Code, Problem, answer};
 use crate::auth::Scope;
@@ -183,6 +184,7 @@ pub(super) async fn load(
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
+    refuse(&request)?;
     let query: BulkQuery = query(&request)?;
     if query.count.is_some() {
         caller.has(Scope::Admin)?;

@@ -76,6 +76,12 @@ codes! {
     InvalidQuery = "invalid_query", BAD_REQUEST, "A query parameter is wrong";
     /// A header is wrong.
     InvalidHeader = "invalid_header", BAD_REQUEST, "A header is wrong";
+    /// The request's key has come with another request.
+    IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The key belongs to another request";
+    /// The request with this key is being worked on.
+    IdempotencyKeyInUse = "idempotency_key_in_use", CONFLICT, "The same request is being worked on";
+    /// Streams take no key.
+    IdempotencyKeyNotTaken = "idempotency_key_not_taken", BAD_REQUEST, "This request takes no key";
     /// The body cannot be read as what it should be.
     InvalidBody = "invalid_body", BAD_REQUEST, "The body cannot be read";
     /// A field of the body is wrong.

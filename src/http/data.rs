@@ -8,9 +8,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::access::Caller;
 use super::body::{JsonBody, MAX_DOCUMENT_BODY};
 use super::docs::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use super::extract::query;
+use super::idempotency::{key_of, keyed};
 use super::records::{numbers, paging};
 use super::{AppState, Code, Problem, answer};
 use crate::records::{BuiltIn, Document, Page, Record};
@@ -77,9 +79,16 @@ struct ListQuery {
         RequestProblems, BodyProblems, ShardProblems,
     )
 )]
-pub(super) async fn create(state: Data<AppState>, body: JsonBody<MAX_DOCUMENT_BODY>) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(
+    state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    body: JsonBody<MAX_DOCUMENT_BODY>,
+) -> Result<HttpResponse, Problem> {
+    let keyed = keyed(&request, caller, body.bytes())?;
     let document = Document::new(body.parse()?)?;
-    let stored = state.records.create(&state.records.built_in(BuiltIn::Data).await?, document).await?;
+    let collection = state.records.built_in(BuiltIn::Data).await?;
+    let stored = state.records.create(&collection, document, key_of(keyed.as_ref())).await?;
     let location = HeaderValue::from_str(&format!("/data/{}", stored.key));
     let mut response = answer::json(StatusCode::CREATED, &DataStoredAnswer { id: stored.key }, 64)?;
     if let Ok(location) = location {

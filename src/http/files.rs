@@ -17,6 +17,7 @@ use super::answer::{self, NDJSON};
 use super::body::JsonBody;
 use super::docs::{BodyProblems, FileProblems, RequestProblems, ShardProblems};
 use super::extract::{FilePath, UserPath, consistency, query, query_number};
+use super::idempotency::{key_of, keyed};
 use super::{AppState, Problem};
 use crate::files::{Cursor, File, FileInput, Files, Page, PageSize, PatchInput, UserId};
 use crate::shard::{Consistency, ShardId};
@@ -104,11 +105,17 @@ pub(super) struct DeleteAnswer {
         RequestProblems, BodyProblems, ShardProblems,
     )
 )]
-pub(super) async fn ingest(state: Data<AppState>, caller: Caller, body: JsonBody) -> Result<HttpResponse, Problem> {
+pub(super) async fn ingest(
+    state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    body: JsonBody,
+) -> Result<HttpResponse, Problem> {
     let files = &state.files;
+    let keyed = keyed(&request, caller, body.bytes())?;
     let new = body.parse::<FileInput<'_>>()?.check(files.ids())?;
     caller.reaches(new.user().get(), "user_id")?;
-    let stored = files.ingest(new).await?;
+    let stored = files.ingest(new, key_of(keyed.as_ref())).await?;
     let (status, message) = if stored.duplicate {
         (StatusCode::OK, format!("File already in shard {}", stored.shard))
     } else {
@@ -289,10 +296,12 @@ pub(super) async fn change(
     state: Data<AppState>,
     caller: Caller,
     FilePath(id): FilePath,
+    request: HttpRequest,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
+    let keyed = keyed(&request, caller, body.bytes())?;
     let patch = body.parse::<PatchInput<'_>>()?.check()?;
-    let (shard, file) = state.files.update(id, caller.only_user(), &patch).await?;
+    let (shard, file) = state.files.update(id, caller.only_user(), &patch, key_of(keyed.as_ref())).await?;
     answer::ok(&FileAnswer { success: true, data: StoredFile::new(file, shard) })
 }
 

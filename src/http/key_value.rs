@@ -1,16 +1,18 @@
 //! `/write` and `/read`: keys and values.
 
-use actix_web::HttpResponse;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Serializer;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::access::Caller;
 use super::body::{JsonBody, MAX_DOCUMENT_BODY};
 use super::docs::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use super::extract::KeyPath;
+use super::idempotency::{key_of, keyed};
 use super::{AppState, Problem, answer};
 use crate::records::{BuiltIn, Condition, Document};
 use crate::wire::time;
@@ -93,10 +95,17 @@ impl ReadAnswer {
     post, path = "/write", tag = "simple calls", request_body = KeyValue,
     responses((status = 200, description = "The value is stored", body = WriteAnswer), RequestProblems, BodyProblems, ShardProblems)
 )]
-pub(super) async fn write(state: Data<AppState>, body: JsonBody<MAX_DOCUMENT_BODY>) -> Result<HttpResponse, Problem> {
+pub(super) async fn write(
+    state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    body: JsonBody<MAX_DOCUMENT_BODY>,
+) -> Result<HttpResponse, Problem> {
+    let keyed = keyed(&request, caller, body.bytes())?;
     let KeyValue { key, value } = body.parse()?;
     let collection = state.records.built_in(BuiltIn::KeyValue).await?;
-    let stored = state.records.put(&collection, &key, Document::new(value)?, Condition::Any).await?;
+    let (document, request_key) = (Document::new(value)?, key_of(keyed.as_ref()));
+    let stored = state.records.put(&collection, &key, document, Condition::Any, request_key).await?;
     let shard_id = stored.shard.number();
     let message = format!("Data written successfully to shard {shard_id}");
     answer::ok(&WriteAnswer { success: true, key, shard_id, message })

@@ -11,6 +11,7 @@ use super::counts::{RequestCounts, problems};
 use super::sample::Sample;
 use super::{AppState, Problem};
 use crate::cache::{Cache, CacheState};
+use crate::events::Events;
 use crate::shard::{Cluster, PoolStatus, Shard, ShardState};
 use crate::telemetry::metrics::{self, BULK_ROWS, Exposition, TRACE_SPANS, table};
 use crate::telemetry::process;
@@ -33,6 +34,7 @@ pub(super) async fn metrics(state: Data<AppState>, counts: Data<RequestCounts>) 
     of_shards(&mut text, &state.cluster, &sample);
     of_pools(&mut text, state.cluster.shards(), state.write_queue);
     of_bulk_and_cache(&mut text, &state.cache);
+    of_events(&mut text, &state.events);
     of_moves(&mut text, &sample);
     of_process(&mut text, usage);
     Ok(HttpResponse::Ok()
@@ -146,6 +148,23 @@ fn of_bulk_and_cache(text: &mut Exposition, cache: &Cache) {
     text.single(&table::CACHE_MISSES, counts.misses);
     if let Some(keys) = counts.keys {
         text.single(&table::CACHE_KEYS, keys);
+    }
+}
+
+fn of_events(text: &mut Exposition, events: &Events) {
+    text.single(&table::EVENTS_PUBLISHED, events.published.get());
+    let outboxes = events.outboxes();
+    let mut family = text.family(&table::EVENTS_WAITING);
+    for (shard, outbox) in &outboxes {
+        family.sample(&[shard], outbox.rows);
+    }
+    let mut family = text.family(&table::EVENTS_LAG);
+    for (shard, outbox) in &outboxes {
+        family.sample(&[shard], outbox.lag_seconds);
+    }
+    let mut family = text.family(&table::EVENTS_DROPPED);
+    for (shard, outbox) in &outboxes {
+        family.sample(&[shard], outbox.dropped);
     }
 }
 

@@ -23,6 +23,7 @@ mod extract;
 mod files;
 mod headers;
 mod health;
+mod idempotency;
 mod key_value;
 mod limit;
 mod metrics;

@@ -240,7 +240,9 @@ impl ResponseError for Problem {
         };
         let mut answer = HttpResponse::build(status);
         answer.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+            || self.code == Code::IdempotencyKeyInUse
+        {
             answer.insert_header((header::RETRY_AFTER, RETRY_AFTER));
         }
         if let Some(header) = &self.header {
@@ -319,6 +321,11 @@ impl From<ShardError> for Problem {
             ShardError::Moving => {
                 Self::new(Code::SlotMoving, "the user's data is on its way to another shard; try again")
             }
+            ShardError::KeyReused => Self::new(
+                Code::IdempotencyKeyReused,
+                "another request has come with this Idempotency-Key; each needs a key of its own",
+            )
+            .field("Idempotency-Key"),
             // The constraint's name is the table's business.
             ShardError::RowRefused { shard, .. } => {
                 Self::new(Code::RowRefused, "a value is one that the database cannot hold").shard(shard).cause(error)

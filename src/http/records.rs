@@ -12,6 +12,7 @@ use super::access::Caller;
 use super::body::{JsonBody, MAX_DOCUMENT_BODY, header_text};
 use super::docs::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use super::extract::{CollectionPath, KeyPath, consistency, query, query_number};
+use super::idempotency::{key_of, keyed, refuse};
 use super::precondition::{condition, is_known, refused, tag};
 use super::{AppState, Code, Problem, answer, records_bulk};
 use crate::records::{CollectionName, Cursor, Document, Found, Page, PageSize, Record, Stored};
@@ -196,12 +197,14 @@ pub(super) async fn create(
     caller.documents_of(&collection)?;
     let kind = header_text(request.headers(), CONTENT_TYPE).split(';').next().unwrap_or_default().trim_end();
     if matches!(kind, "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines") {
+        refuse(&request)?;
         return records_bulk::load(&state, caller, collection, &request, body).await;
     }
     let body = DocumentBody::from_request(&request, &mut body.into_inner()).await?;
+    let keyed = keyed(&request, caller, body.bytes())?;
     let document = document(&body)?;
     caller.may_create(&collection, &document)?;
-    let stored = state.records.create(&collection, document).await?;
+    let stored = state.records.create(&collection, document, key_of(keyed.as_ref())).await?;
     stored_answer(name, stored)
 }
 
@@ -274,7 +277,7 @@ pub(super) async fn put(
     let condition = condition(&request)?;
     let collection = state.records.collection(&name).await?;
     caller.may_reach(&state, &collection, &key).await?;
-    let stored = state.records.put(&collection, &key, document(&body)?, condition).await;
+    let stored = state.records.put(&collection, &key, document(&body)?, condition, None).await;
     stored_answer(name, stored.map_err(|error| refused(error, condition))?)
 }
 
@@ -311,7 +314,9 @@ pub(super) async fn patch(
     let condition = condition(&request)?;
     let collection = state.records.collection(&name).await?;
     caller.may_reach(&state, &collection, &key).await?;
-    let found = state.records.patch(&collection, &key, &document(&body)?, condition).await;
+    let keyed = keyed(&request, caller, body.bytes())?;
+    let (patch, request_key) = (document(&body)?, key_of(keyed.as_ref()));
+    let found = state.records.patch(&collection, &key, &patch, condition, request_key).await;
     found_answer(name, found.map_err(|error| refused(error, condition))?)
 }
 

@@ -25,12 +25,13 @@ use super::sign_in::SignIn;
 use super::tls::Tls;
 use crate::auth::Verifier;
 use crate::cache::Cache;
+use crate::events::Events;
 use crate::files::Files;
 use crate::files::bulk::BulkLimits;
 use crate::limits::{Limiter, Loads, Network};
 use crate::records::Records;
 use crate::reshard::Requests;
-use crate::shard::Cluster;
+use crate::shard::{AdminKeys, Cluster};
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,6 +71,8 @@ pub struct AppState {
     pub cache: Arc<Cache>,
     /// Moves of slots.
     pub requests: Requests,
+    /// What acts on the cluster were asked for with a key.
+    pub admin_keys: AdminKeys,
     /// How long a new shard may take to answer.
     pub connect_timeout: Duration,
     /// What a bulk load may ask for.
@@ -86,6 +89,8 @@ pub struct AppState {
     pub stats_timeout: Duration,
     /// Who may call; `None` while sign-in is off.
     pub sign_in: Option<Arc<Verifier>>,
+    /// What is told of changes.
+    pub events: Arc<Events>,
     /// How many single writes may wait for a shard.
     pub write_queue: usize,
     /// What `/metrics` tells besides counts.

@@ -10,6 +10,7 @@ use super::access::Caller;
 use super::body::{JsonBody, MAX_DOCUMENT_BODY};
 use super::docs::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use super::extract::{query, query_number};
+use super::idempotency::{key_of, keyed};
 use super::{AppState, Code, Problem, answer};
 use crate::records::{BuiltIn, Condition, Document, PageSize};
 use crate::wire::FieldFault;
@@ -66,8 +67,10 @@ struct ShardContent {
 pub(super) async fn put(
     state: Data<AppState>,
     caller: Caller,
+    request: HttpRequest,
     body: JsonBody<MAX_DOCUMENT_BODY>,
 ) -> Result<HttpResponse, Problem> {
+    let keyed = keyed(&request, caller, body.bytes())?;
     let value: UserValue = body.parse()?;
     caller.reaches(value.user_id, "userId")?;
     let key = value.user_id.to_string();
@@ -75,8 +78,8 @@ pub(super) async fn put(
     let text = serde_json::value::to_raw_value(&value)
         .map_err(|error| Problem::new(Code::Internal, "the value could not be written").cause(error))?;
     let document = Document::new(text)?;
-    let stored =
-        state.records.put(&state.records.built_in(BuiltIn::Store).await?, &key, document, Condition::Any).await?;
+    let collection = state.records.built_in(BuiltIn::Store).await?;
+    let stored = state.records.put(&collection, &key, document, Condition::Any, key_of(keyed.as_ref())).await?;
     answer::ok(&StoreAnswer { message: format!("Data stored in shard {}", stored.shard) })
 }
 

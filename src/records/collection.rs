@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Document, RecordError};
-use crate::shard::{IdClock, SLOT_COUNT, Slot, slot_in};
+use crate::shard::{IdClock, RequestKey, SLOT_COUNT, Slot, slot_in};
 use crate::wire::FieldFault;
 
 /// The longest key, in bytes of UTF-8: PostgreSQL indexes it.
@@ -206,17 +206,23 @@ impl Collection {
         }
     }
 
-    /// The place of a new document, by its own field.
+    /// The place of a new document, by its own field; of one that may be anywhere, by the request's key if it has one.
     ///
     /// # Errors
     /// If the field is missing, or not what the collection's keys are.
-    pub(super) fn place_new(&self, document: &Document, ids: &IdClock) -> Result<Place, FieldFault> {
+    pub(super) fn place_new(
+        &self,
+        document: &Document,
+        ids: &IdClock,
+        key: Option<&RequestKey>,
+    ) -> Result<Place, FieldFault> {
         let Some(field) = &self.shard_key else {
             if self.key_type.is_some() {
                 let why = format!("documents of {} do not hold their key; use PUT with the key in the path", self.name);
                 return Err(FieldFault::new("", why));
             }
-            let slot = Slot::new(rand::random_range(0..SLOT_COUNT)).unwrap_or(Slot::of_user(0));
+            let slot = key.map(RequestKey::slot).or_else(|| Slot::new(rand::random_range(0..SLOT_COUNT)));
+            let slot = slot.unwrap_or(Slot::of_user(0));
             return Ok(Place { key: ids.mint(slot).to_string().into(), slot, shard_key: None });
         };
         let place = self.key_in(document, field)?.ok_or_else(|| {
@@ -379,18 +385,18 @@ mod tests {
     fn a_documents_own_field_says_where_it_goes() {
         let ids = IdClock::default();
         let profiles = collection("profiles:user_id:integer");
-        let place = profiles.place_new(&document(r#"{"user_id":5041,"x":1}"#), &ids).unwrap();
+        let place = profiles.place_new(&document(r#"{"user_id":5041,"x":1}"#), &ids, None).unwrap();
         assert_eq!((&*place.key, place.slot.number(), place.shard_key), ("5041", 1, None));
 
         let orders = collection("orders:user_id:integer:many");
-        let place = orders.place_new(&document(r#"{"user_id":-1}"#), &ids).unwrap();
+        let place = orders.place_new(&document(r#"{"user_id":-1}"#), &ids, None).unwrap();
         assert_eq!((place.slot.number(), place.shard_key.as_deref()), (5039, Some("-1")));
         let found = orders.locate(&place.key).unwrap();
         assert_eq!((found.key, found.slot), (place.key, place.slot));
         assert!(matches!(orders.locate("7"), Err(RecordError::NotFound { .. })));
 
         let words = collection("words:word:string");
-        let place = words.place_new(&document(r#"{"word":"user:\u0031"}"#), &ids).unwrap();
+        let place = words.place_new(&document(r#"{"word":"user:\u0031"}"#), &ids, None).unwrap();
         assert_eq!((&*place.key, place.slot), ("user:1", Slot::of_key("user:1")));
 
         for (collection, text) in [
@@ -405,7 +411,7 @@ mod tests {
             (&words, r#"{"word":""}"#),
             (&words, r#"{"word":"a\u0000b"}"#),
         ] {
-            assert!(collection.place_new(&document(text), &ids).is_err(), "{text}");
+            assert!(collection.place_new(&document(text), &ids, None).is_err(), "{text}");
         }
     }
 

@@ -87,7 +87,7 @@ impl RecordLoad {
                 BULK_ROWS.accepted.add(1);
                 self.keys.insert(key.clone());
                 self.writes.push(Box::pin(async move {
-                    let result = records.put_at(&collection, place, document, Condition::Any).await;
+                    let result = records.put_at(&collection, place, document, Condition::Any, None).await;
                     Write { line, bytes, key, result }
                 }));
             }

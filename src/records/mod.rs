@@ -13,6 +13,7 @@ mod catalog;
 mod collection;
 mod document;
 mod error;
+mod kept;
 mod list;
 mod load;
 mod model;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::cached::{RecordCodec, cache_key};
 use super::catalog::Catalog;
 use super::collection::Place;
+use super::kept::{Kept, found_before, stored_before};
 use super::list::{ListAll, ListOfKey};
 use super::store::{Create, Delete, Deleted, Find, Looked, Replace, Replaced, Version};
 use super::writer::{Put, PutRecords, Writer, Written};
@@ -14,7 +15,7 @@ use super::{
     RecordsPerKey, Stored,
 };
 use crate::cache::{Cache, Mark};
-use crate::shard::{Cluster, Consistency, Gather, IdClock, ShardError, ShardId, WriterLimits};
+use crate::shard::{Cluster, Consistency, Gather, IdClock, Made, Once, RequestKey, ShardError, ShardId, WriterLimits};
 use crate::wire::FieldFault;
 
 /// How often a patch is tried anew after somebody else changed the document meanwhile.
@@ -121,12 +122,17 @@ impl Records {
     /// # Errors
     /// `Exists` if its key is taken, `Field` if the field is wrong; otherwise the shard's error, after which it may be
     /// stored all the same.
-    pub async fn create(&self, collection: &Arc<Collection>, document: Document) -> Result<Stored, RecordError> {
-        let place = collection.place_new(&document, &self.ids)?;
+    pub async fn create(
+        &self,
+        collection: &Arc<Collection>,
+        document: Document,
+        key: Option<RequestKey>,
+    ) -> Result<Stored, RecordError> {
+        let place = collection.place_new(&document, &self.ids, key.as_ref())?;
         match collection.records_per_key {
-            RecordsPerKey::One => self.put_at(collection, place, document, Condition::Absent).await,
+            RecordsPerKey::One => self.put_at(collection, place, document, Condition::Absent, key).await,
             // Nobody else has its key.
-            RecordsPerKey::Many => self.put_at(collection, place, document, Condition::Any).await,
+            RecordsPerKey::Many => self.put_at(collection, place, document, Condition::Any, key).await,
         }
     }
 
@@ -142,6 +148,7 @@ impl Records {
         key: &str,
         document: Document,
         condition: Condition,
+        request: Option<RequestKey>,
     ) -> Result<Stored, RecordError> {
         let mut place = collection.locate(key)?;
         collection.settle(&mut place, &document)?;
@@ -153,7 +160,7 @@ impl Records {
             }
             (_, condition) => condition,
         };
-        self.put_at(collection, place, document, condition).await
+        self.put_at(collection, place, document, condition, request).await
     }
 
     pub(super) async fn put_at(
@@ -162,25 +169,44 @@ impl Records {
         place: Place,
         document: Document,
         condition: Condition,
+        key: Option<RequestKey>,
     ) -> Result<Stored, RecordError> {
         match condition {
             Condition::Any => {
-                let put = Put { collection: Arc::clone(collection), place, document };
-                let (shard, put, Written { state, created }) = self.writer.write(put).await?;
-                Ok(stored(put.place, shard, state, created))
+                let put = Put { collection: Arc::clone(collection), place, document, key };
+                match self.writer.write(put).await? {
+                    (shard, put, Made::Now(Written { state, created })) => Ok(stored(put.place, shard, state, created)),
+                    (_, put, Made::Before(known)) => stored_before(&known, put.key.as_ref()),
+                }
             }
             Condition::Absent => {
                 let call = Create { collection: &collection.name, place: &place, document: &document };
                 let mark = self.cache.before_write(vec![cache_key(collection, &place)]).await;
-                let (shard, state) = self.cluster.run(place.slot, &call).await?;
+                let (shard, state) = match &key {
+                    None => self.cluster.run(place.slot, &call).await?,
+                    Some(key) => {
+                        let seal = |state: &Option<Version>| Kept::of(&place.key, (*state)?, true, None).to_text();
+                        let once = Once { call: &call, slot: place.slot, key, seal };
+                        match Box::pin(self.cluster.run(place.slot, &once)).await? {
+                            (shard, Made::Now(state)) => (shard, state),
+                            (_, Made::Before(known)) => {
+                                mark.settle().await?;
+                                return stored_before(&known, Some(key));
+                            }
+                        }
+                    }
+                };
                 after(mark, state.is_some()).await?;
                 let taken = || RecordError::Exists { collection: collection.name.clone(), key: place.key.clone() };
                 let state = state.ok_or_else(taken)?;
                 Ok(stored(place, shard, state, true))
             }
             Condition::Present | Condition::Version(_) => {
-                let (shard, state) = self.replace(collection, &place, &document, condition).await?;
-                Ok(stored(place, shard, state, false))
+                let replaced = self.replace(collection, &place, &document, condition, key.as_ref()).await?;
+                match replaced {
+                    (shard, Made::Now(state)) => Ok(stored(place, shard, state, false)),
+                    (_, Made::Before(known)) => stored_before(&known, key.as_ref()),
+                }
             }
         }
     }
@@ -191,13 +217,30 @@ impl Records {
         place: &Place,
         document: &Document,
         condition: Condition,
-    ) -> Result<(ShardId, Version), RecordError> {
+        key: Option<&RequestKey>,
+    ) -> Result<(ShardId, Made<Version>), RecordError> {
         let call = Replace { collection: &collection.name, place, document, expected: condition.version() };
         let mark = self.cache.before_write(vec![cache_key(collection, place)]).await;
-        let (shard, outcome) = self.cluster.run(place.slot, &call).await?;
+        let (shard, outcome) = match key {
+            None => self.cluster.run(place.slot, &call).await?,
+            Some(key) => {
+                let seal = |outcome: &Replaced| match outcome {
+                    Replaced::Done(state) => Kept::of(&place.key, *state, false, Some(document)).to_text(),
+                    Replaced::Missing | Replaced::Changed(_) | Replaced::OtherKey => None,
+                };
+                let once = Once { call: &call, slot: place.slot, key, seal };
+                match Box::pin(self.cluster.run(place.slot, &once)).await? {
+                    (shard, Made::Now(outcome)) => (shard, outcome),
+                    (shard, Made::Before(known)) => {
+                        mark.settle().await?;
+                        return Ok((shard, Made::Before(known)));
+                    }
+                }
+            }
+        };
         after(mark, matches!(outcome, Replaced::Done(_))).await?;
         match (shard, outcome) {
-            (shard, Replaced::Done(state)) => Ok((shard, state)),
+            (shard, Replaced::Done(state)) => Ok((shard, Made::Now(state))),
             (_, Replaced::Changed(found)) => Err(RecordError::Changed { found: Some(found) }),
             (_, Replaced::OtherKey) => Err(RecordError::KeyFixed),
             (_, Replaced::Missing) if condition == Condition::Present => Err(not_found(collection, place)),
@@ -216,8 +259,15 @@ impl Records {
         key: &str,
         patch: &Document,
         condition: Condition,
+        request: Option<RequestKey>,
     ) -> Result<Found, RecordError> {
         let mut place = collection.locate(key)?;
+        if let Some(request) = &request
+            && let Some(known) = self.cluster.find_key(place.slot, request).await?
+        {
+            self.cache.mark(vec![cache_key(collection, &place)]).settle().await?;
+            return found_before(&known, request);
+        }
         for _ in 0..PATCH_TRIES {
             // From the shard: a cached one may be about to change.
             let (_, record) = self.load(collection, &place).await?;
@@ -227,8 +277,13 @@ impl Records {
             }
             let document = record.document.merged(patch)?;
             collection.settle(&mut place, &document)?;
-            match self.replace(collection, &place, &document, Condition::Version(record.version)).await {
-                Ok((shard, state)) => {
+            let version = Condition::Version(record.version);
+            match self.replace(collection, &place, &document, version, request.as_ref()).await {
+                Ok((_, Made::Before(known))) => match &request {
+                    Some(request) => return found_before(&known, request),
+                    None => return Err(RecordError::Contended), // never: without a key nothing is known
+                },
+                Ok((shard, Made::Now(state))) => {
                     record.document = document;
                     record.version = state.version;
                     record.updated_at = state.updated_at;
@@ -309,7 +364,7 @@ impl Records {
 
     /// Where a new document would go, for a load.
     pub(super) fn place_new(&self, collection: &Collection, document: &Document) -> Result<Place, FieldFault> {
-        collection.place_new(document, &self.ids)
+        collection.place_new(document, &self.ids, None)
     }
 }
 

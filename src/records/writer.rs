@@ -13,7 +13,7 @@ use super::collection::Place;
 use super::store::Version;
 use super::{Collection, Document};
 use crate::cache::{Cache, Mark};
-use crate::shard::{BatchWrite, GroupCommit, Slot};
+use crate::shard::{BatchWrite, GroupCommit, RequestKey, ShardId, Slot};
 
 /// The lanes of all shards.
 pub(super) type Writer = GroupCommit<PutRecords>;
@@ -23,6 +23,8 @@ pub(super) struct Put {
     pub(super) collection: Arc<Collection>,
     pub(super) place: Place,
     pub(super) document: Document,
+    /// Of the request that brought it.
+    pub(super) key: Option<RequestKey>,
 }
 
 impl Put {
@@ -60,6 +62,10 @@ impl BatchWrite for PutRecords {
         put.place.slot
     }
 
+    fn key(put: &Put) -> Option<&RequestKey> {
+        put.key.as_ref()
+    }
+
     fn order(a: &Put, b: &Put) -> Ordering {
         a.id().cmp(&b.id())
     }
@@ -68,17 +74,31 @@ impl BatchWrite for PutRecords {
         self.cache.before_write(puts.iter().map(|put| cache_key(&put.collection, &put.place)).collect()).await
     }
 
-    async fn store(connection: &mut PgConnection, puts: &[&Put]) -> Result<Vec<Written>, sqlx::Error> {
+    async fn store(connection: &mut PgConnection, shard: ShardId, puts: &[&Put]) -> Result<Vec<Written>, sqlx::Error> {
         // Writes of one key lie side by side, in the order in which they came.
         let last: Vec<&Put> = puts.chunk_by(|a, b| a.id() == b.id()).filter_map(|same| same.last().copied()).collect();
-        let rows = sqlx::query(include_str!("../../sql/records/put_batch.sql"))
+        let keyed = keyed(puts);
+        let statement = match keyed.is_empty() {
+            true => include_str!("../../sql/records/put_batch.sql"),
+            false => include_str!("../../sql/records/put_batch_keyed.sql"),
+        };
+        let mut statement = sqlx::query(statement)
             .bind(last.iter().map(|put| put.collection.name.as_str()).bind_iter())
             .bind(last.iter().map(|put| &*put.place.key).bind_iter())
             .bind(last.iter().map(|put| put.place.slot.to_sql()).bind_iter())
             .bind(last.iter().map(|put| put.place.shard_key.as_deref()).bind_iter())
-            .bind(last.iter().map(|put| put.document.as_str()).bind_iter())
-            .fetch_all(connection)
-            .await?;
+            .bind(last.iter().map(|put| put.document.as_str()).bind_iter());
+        if !keyed.is_empty() {
+            statement = statement
+                .bind(keyed.iter().map(|keyed| keyed.put.id().0).bind_iter())
+                .bind(keyed.iter().map(|keyed| keyed.put.id().1).bind_iter())
+                .bind(keyed.iter().map(|keyed| keyed.key.key).bind_iter())
+                .bind(keyed.iter().map(|keyed| keyed.key.request).bind_iter())
+                .bind(keyed.iter().map(|keyed| i32::from(!keyed.is_last)).bind_iter())
+                .bind(keyed.iter().map(|keyed| keyed.is_first).bind_iter())
+                .bind(shard.to_sql());
+        }
+        let rows = statement.fetch_all(connection).await?;
         let mut written: HashMap<(&str, &str), Written> = HashMap::with_capacity(rows.len());
         for row in &rows {
             let (state, created) = (Version::in_row(row, 2)?, row.try_get(5)?);
@@ -90,6 +110,26 @@ impl BatchWrite for PutRecords {
         });
         Ok(answers.flatten().collect())
     }
+}
+
+/// A write whose outcome is to be kept.
+struct Keyed<'a> {
+    put: &'a Put,
+    key: RequestKey,
+    is_first: bool,
+    is_last: bool,
+}
+
+/// Those of a batch that have a key. Nothing is allocated if there are none.
+fn keyed<'a>(puts: &[&'a Put]) -> Vec<Keyed<'a>> {
+    let same = puts.chunk_by(|a, b| a.id() == b.id());
+    let keyed = same.flat_map(|same| {
+        (0..).zip(same).filter_map(|(place, put)| {
+            let (is_first, is_last) = (place == 0, place + 1 == same.len());
+            Some(Keyed { put, key: put.key?, is_first, is_last })
+        })
+    });
+    keyed.collect()
 }
 
 /// The answer to one of several writes of a key that were made at once. All but the last were overwritten as soon as they

@@ -12,7 +12,7 @@ use super::side::Side;
 use super::slots::mask;
 use super::store::Move;
 use super::stream::{self, Kind, remove};
-use super::tables::TABLES;
+use super::tables::{TABLES, counted};
 use super::{MoveError, compose};
 use crate::reshard::lease::Lease;
 use crate::shard::ShardId;
@@ -110,11 +110,11 @@ pub(super) async fn sweep(sweep: &mut Sweep, job: &Move, side: &mut Side) -> Res
 pub(super) async fn clear_counts(job: &Move, side: &mut Side) -> Result<(), MoveError> {
     let failed = side.failed();
     let slots = job.sql_slots();
-    for table in TABLES {
+    for (_, counts) in counted() {
         let zero = vec![0_i64; slots.len()];
         sqlx::query(include_str!("../../sql/reshard/clear_counts.sql"))
-            .bind(table.counts)
-            .bind(table.deltas)
+            .bind(counts.totals)
+            .bind(counts.deltas)
             .bind(&slots)
             .bind(&zero)
             .execute(&mut side.db)

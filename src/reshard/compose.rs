@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::tables::{MovedTable, TABLES};
+use super::tables::{Counts, MovedTable, TABLES};
 
 /// A name as PostgreSQL takes it.
 fn ident(name: &str) -> String {
@@ -168,7 +168,7 @@ pub(super) fn list_keys(table: &MovedTable) -> String {
 }
 
 /// Rows and bytes of the slots `$1`, by slot.
-pub(super) fn totals(table: &MovedTable) -> String {
+pub(super) fn totals(counts: Counts) -> String {
     format!(
         "SELECT c.slot, (c.rows + coalesce(d.rows, 0))::bigint, (c.bytes + coalesce(d.bytes, 0))::bigint
            FROM {} AS c
@@ -178,16 +178,21 @@ pub(super) fn totals(table: &MovedTable) -> String {
                   GROUP BY delta.slot
                 ) AS d USING (slot)
           WHERE c.slot = ANY ($1)",
-        table.counts, table.deltas,
+        counts.totals, counts.deltas,
     )
 }
 
 /// What the rows of slots take on the disk, with their indexes, if they are as large as all others.
 pub(super) fn share_of_disk(table: &MovedTable) -> String {
+    let Some(counts) = table.counts else {
+        // Not counted: as much for each slot.
+        let (name, slots) = (table.name, crate::shard::SLOT_COUNT);
+        return format!("SELECT (pg_total_relation_size('{name}') * cardinality($1::int[]) / {slots})::bigint");
+    };
     format!(
         "SELECT coalesce(pg_total_relation_size('{}') * sum(rows) FILTER (WHERE slot = ANY ($1)) / nullif(sum(rows), 0), 0)::bigint
            FROM {}",
-        table.name, table.counts,
+        table.name, counts.totals,
     )
 }
 

@@ -21,9 +21,9 @@ use tokio::time::Instant;
 use super::side::Side;
 use super::store::Move;
 use super::stream::{await_beat, beat};
-use super::tables::{MovedTable, TABLES};
+use super::tables::{Counts, counted};
 use super::verify::compare_changes;
-use super::{MoveError, Testing, compose};
+use super::{MoveError, Testing, compose, told};
 use crate::shard::{LOOK_LEASE, LOOK_SETTLE};
 
 /// What is left of the time between the two steps for what clocks cannot tell.
@@ -35,8 +35,8 @@ const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 const HOLD: &str = include_str!("../../sql/reshard/hold_slots.sql");
 
-/// Rows and bytes of each slot, for each table.
-type Totals = Vec<(&'static MovedTable, Vec<(i32, i64, i64)>)>;
+/// Rows and bytes of each slot, for each table that counts them.
+type Totals = Vec<(Counts, Vec<(i32, i64, i64)>)>;
 
 /// Where the time of a hold went, for the move's events.
 struct Clock {
@@ -79,6 +79,9 @@ pub(super) async fn hand_over(
     limit: Duration,
     testing: &Testing,
 ) -> Result<Handover, MoveError> {
+    if told::are_stuck(job, from).await? {
+        return Ok(Handover::Undone("events of these slots are not told yet", Duration::ZERO));
+    }
     let epoch = next_epoch(job, from).await?;
     rehearse(job, from, to, epoch).await?;
     let (begun, mut clock) = (Instant::now(), Clock::new());
@@ -148,6 +151,10 @@ async fn prepare(
         }
     }
     clock.lap("comparison");
+    if !told::await_all(job, from, until).await? {
+        return Ok(Err("events of these slots are not told yet"));
+    }
+    clock.lap("events");
     if Instant::now() >= until {
         return Ok(Err("it took too long"));
     }
@@ -172,10 +179,10 @@ async fn take(job: &Move, to: &mut Side, epoch: i64, totals: &Totals, until: Ins
 type Statement = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 fn taking(job: &Move, to: &Side, epoch: i64, totals: &Totals, limit: Duration) -> Statement {
-    let columns = |(table, totals): &(&'static MovedTable, Vec<(i32, i64, i64)>)| {
+    let columns = |(counts, totals): &(Counts, Vec<(i32, i64, i64)>)| {
         json!({
-            "counts": table.counts,
-            "deltas": table.deltas,
+            "counts": counts.totals,
+            "deltas": counts.deltas,
             "slots": totals.iter().map(|(slot, ..)| *slot).collect::<Vec<_>>(),
             "rows": totals.iter().map(|(_, rows, _)| *rows).collect::<Vec<_>>(),
             "bytes": totals.iter().map(|(.., bytes)| *bytes).collect::<Vec<_>>(),
@@ -296,10 +303,10 @@ async fn set_hold(job: &Move, from: &mut Side, held: bool) -> Result<(), MoveErr
 /// What the counts of the owner say of the slots.
 async fn read_totals(job: &Move, from: &mut Side) -> Result<Totals, MoveError> {
     let mut totals = Vec::new();
-    for table in TABLES {
+    for (_, counts) in counted() {
         let failed = from.failed();
-        let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(table))).bind(job.sql_slots());
-        totals.push((table, statement.fetch_all(&mut from.db).await.map_err(failed)?));
+        let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(counts))).bind(job.sql_slots());
+        totals.push((counts, statement.fetch_all(&mut from.db).await.map_err(failed)?));
     }
     Ok(totals)
 }

@@ -28,6 +28,7 @@ mod store;
 mod stream;
 mod tables;
 mod testing;
+mod told;
 mod verify;
 mod view;
 

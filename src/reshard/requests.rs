@@ -10,7 +10,7 @@ use super::plan::{Load, PlanError, Strategy, Transfer, plan_drain, plan_strategy
 use super::preflight::{self, Finding, Outlook};
 use super::side::Side;
 use super::store::{self, Event, Move, NewMove, Wish};
-use super::tables::TABLES;
+use super::tables::counted;
 use super::{Analysis, MoveError, Stage, analyse, compose};
 use crate::shard::{Cluster, Lease, ShardCall, ShardError, ShardId, Slot, SlotMap};
 
@@ -335,8 +335,8 @@ impl ShardCall for SlotTotals {
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
         let slots: Vec<i32> = Slot::all().map(Slot::to_sql).collect();
         let mut all = Vec::new();
-        for table in TABLES {
-            let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(table))).bind(&slots);
+        for (_, counts) in counted() {
+            let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(counts))).bind(&slots);
             let rows: Vec<(i32, i64, i64)> = statement.fetch_all(&mut *connection).await?;
             all.extend(rows);
         }

@@ -175,6 +175,10 @@ fn judge(table: &MovedTable, differ: Vec<Key>, changed: &HashSet<(String, Key)>)
 
 /// The keys that were changed, besides these changes.
 async fn other_changes(from: &mut Side, job: &Move, ids: &[i64]) -> Result<HashSet<(String, Key)>, MoveError> {
+    // Replication may bring a transaction to the other side a moment before its own server shows it to others.
+    if !from.wait_for_writers(Instant::now() + ARRIVAL).await? {
+        return Err(MoveError::Late("the end of transactions that write"));
+    }
     let failed = from.failed();
     let rows: Vec<(String, Key)> = sqlx::query_as(include_str!("../../sql/reshard/list_other_changes.sql"))
         .bind(job.id)

@@ -34,6 +34,9 @@ pub enum ShardError {
     /// A slot is changing hands and nobody owned it until the deadline.
     #[error("a slot is on its way to another shard")]
     Moving,
+    /// The request's `Idempotency-Key` has been used for another request.
+    #[error("the key has been used for another request")]
+    KeyReused,
     /// PostgreSQL refused the row: a constraint of the table, or a value that it cannot hold.
     #[error("shard {shard} refused the row")]
     RowRefused {
@@ -62,6 +65,7 @@ impl ShardError {
             Self::Timeout { .. } => "timeout",
             Self::Overloaded { .. } => "overloaded",
             Self::Moving => "moving",
+            Self::KeyReused => "key_reused",
             Self::RowRefused { .. } => "row_refused",
             Self::Unexpected { .. } => "unexpected",
         }
@@ -75,6 +79,7 @@ impl ShardError {
             Self::Timeout { shard } => Self::Timeout { shard: *shard },
             Self::Overloaded { shard } => Self::Overloaded { shard: *shard },
             Self::Moving => Self::Moving,
+            Self::KeyReused => Self::KeyReused,
             Self::RowRefused { shard, constraint } => {
                 Self::RowRefused { shard: *shard, constraint: constraint.clone() }
             }

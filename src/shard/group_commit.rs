@@ -6,22 +6,25 @@
 //! - the rows of slots that the guard refuses go back to their callers, who send them to the right shard;
 //!   the other rows of the batch are stored without them;
 //! - a row that PostgreSQL refuses is found by halving the batch, and fails alone;
+//! - a row whose `Idempotency-Key` the shard has already is answered with what is kept for it, and not stored;
 //! - a batch whose connection broke is sent again on a new one: storing a row twice does what storing it once does.
 //!
 //! A caller that goes away takes its row out of the queue, unless it is in a batch already.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sqlx::PgConnection;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::growing::PerShard;
+use super::idempotency::{Known, Made, find_refused, is_key_there};
 use super::server::Session;
-use super::{Cluster, DbFault, MovingSlot, Shard, ShardError, ShardId, Slot, refused_slots};
+use super::{Cluster, DbFault, MovingSlot, RequestKey, Shard, ShardError, ShardId, Slot, refused_slots};
 use crate::telemetry::{SpanLink, batch_span, note_place};
 
 /// How often a batch is tried again after a broken connection or a deadlock.
@@ -48,6 +51,9 @@ pub(crate) trait BatchWrite: Send + Sync + 'static {
     /// The slot that the row is in.
     fn slot(row: &Self::Row) -> Slot;
 
+    /// The key under which what becomes of the row is kept. Rows with one are stored by a statement that keeps it.
+    fn key(row: &Self::Row) -> Option<&RequestKey>;
+
     /// The order of the table's primary key: two lanes that write in it can never wait for each other. Rows that are
     /// equal stay in the order in which they came.
     fn order(a: &Self::Row, b: &Self::Row) -> Ordering;
@@ -56,11 +62,13 @@ pub(crate) trait BatchWrite: Send + Sync + 'static {
     fn before(&self, rows: &[&Self::Row]) -> impl Future<Output = Self::Mark> + Send;
 
     /// Stores the rows, which are in order, in one transaction; gives the answer to each, in their order. The guard
-    /// refuses foreign slots with an error.
+    /// refuses foreign slots with an error, and so does the table of keys a key that is there. No two of the rows have the
+    /// same key.
     ///
     /// The future may be dropped at any await; its connection is closed then.
     fn store(
         connection: &mut PgConnection,
+        shard: ShardId,
         rows: &[&Self::Row],
     ) -> impl Future<Output = Result<Vec<Self::Answer>, sqlx::Error>> + Send;
 }
@@ -76,6 +84,8 @@ pub(crate) trait WriteMark: Send {
 
 enum Reply<W: BatchWrite> {
     Stored(W::Row, W::Answer),
+    /// An earlier request with the row's key was stored.
+    Known(W::Row, Known),
     /// The shard does not own the row's slot.
     NotOwner(W::Row),
     Failed(ShardError),
@@ -95,6 +105,10 @@ impl<W: BatchWrite> Write<W> {
 
     fn slot(&self) -> Slot {
         W::slot(&self.row)
+    }
+
+    fn key(&self) -> Option<(Slot, Uuid)> {
+        W::key(&self.row).map(|key| (self.slot(), key.key))
     }
 }
 
@@ -132,7 +146,7 @@ impl<W: BatchWrite> GroupCommit<W> {
     /// # Errors
     /// `Overloaded` if the queue is full; otherwise see [`ShardError`]. After `Unavailable` and `Timeout` the row may
     /// be stored all the same.
-    pub(crate) async fn write(&self, mut row: W::Row) -> Result<(ShardId, W::Row, W::Answer), ShardError> {
+    pub(crate) async fn write(&self, mut row: W::Row) -> Result<(ShardId, W::Row, Made<W::Answer>), ShardError> {
         let slot = W::slot(&row);
         let mut moving = MovingSlot::new(slot, self.cluster.limits());
         loop {
@@ -152,7 +166,8 @@ impl<W: BatchWrite> GroupCommit<W> {
                 }));
             }
             match shard.while_healthy(answer).await {
-                Ok(Ok(Reply::Stored(row, answer))) => return Ok((id, row, answer)),
+                Ok(Ok(Reply::Stored(row, answer))) => return Ok((id, row, Made::Now(answer))),
+                Ok(Ok(Reply::Known(row, known))) => return Ok((id, row, Made::Before(known))),
                 Ok(Ok(Reply::NotOwner(back))) => row = back,
                 Ok(Ok(Reply::Failed(error))) | Err(error) => return watched.end(Err(error)),
                 Ok(Err(_)) => return watched.end(Err(ShardError::Unavailable { shard: id })),
@@ -197,10 +212,15 @@ impl<W: BatchWrite> Lane<W> {
         span.count_rows(writes.len());
         writes.sort_by(|a, b| W::order(&a.row, &b.row));
         let mut batches = vec![writes];
-        let mut tries = 0;
+        let (mut tries, mut key_tries) = (0, 0);
         while let Some(mut batch) = batches.pop() {
             if batch.is_empty() {
                 continue;
+            }
+            // Of two with one key the second comes after the first is stored, and finds its key.
+            let twice = split_repeated(&mut batch);
+            if !twice.is_empty() {
+                batches.push(twice);
             }
             let rows: Vec<_> = batch.iter().map(|write| &write.row).collect();
             let mark = self.writer.before(&rows).await;
@@ -218,6 +238,22 @@ impl<W: BatchWrite> Lane<W> {
                 }
                 Err(Refusal::Database(error)) => error,
             };
+            if is_key_there(&error) && key_tries < RETRIES {
+                key_tries += 1;
+                // Whoever stored it may have died before the cache knew: it is told before the client is.
+                if let Err(error) = mark.settle().await {
+                    fail_all(batch, || error.again());
+                    continue;
+                }
+                match self.known(&batch).await {
+                    Ok(known) => {
+                        key_tries = if known.is_empty() { key_tries } else { 0 };
+                        batches.push(answer_known(batch, known));
+                    }
+                    Err(error) => fail_all(batch, || error.again()),
+                }
+                continue;
+            }
             match DbFault::of(&error) {
                 DbFault::NotOwner => {
                     mark.release();
@@ -256,13 +292,34 @@ impl<W: BatchWrite> Lane<W> {
         }
     }
 
-    /// One try. The connection is kept only if the server answered on it.
+    /// What is kept for the keys of a batch, one of which is there already.
+    async fn known(&mut self, batch: &[Write<W>]) -> Result<HashMap<(Slot, Uuid), Known>, ShardError> {
+        let keys: Vec<_> = batch.iter().filter_map(Write::key).collect();
+        let id = self.shard.id();
+        let found = self.on_connection(async |connection| find_refused(connection, id, &keys).await).await;
+        match found {
+            Ok(found) => Ok(found.into_iter().map(|(slot, key, known)| ((slot, key), known)).collect()),
+            Err(Refusal::Shard(error)) => Err(error),
+            Err(Refusal::Database(error)) => Err(DbFault::of(&error).into_error(id, error)),
+        }
+    }
+
+    /// One try.
     async fn insert(&mut self, rows: &[&W::Row]) -> Result<Vec<W::Answer>, Refusal> {
+        let id = self.shard.id();
+        self.on_connection(async |connection| W::store(connection, id, rows).await).await
+    }
+
+    /// Works on the lane's connection, which is kept only if the server answered on it.
+    async fn on_connection<T>(
+        &mut self,
+        run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, Refusal> {
         let shard = Arc::clone(&self.shard);
         let taken = self.session.take();
         let work = async {
             let mut session = Session::of(&shard, taken).await?;
-            let result = W::store(&mut session.connection, rows).await;
+            let result = run(&mut session.connection).await;
             Ok::<_, sqlx::Error>((session, result))
         };
         let done = shard.while_healthy(work).await.map_err(|error| {
@@ -283,6 +340,36 @@ impl<W: BatchWrite> Lane<W> {
 enum Refusal {
     Shard(ShardError),
     Database(sqlx::Error),
+}
+
+/// Takes out of a batch the rows whose key an earlier row has.
+fn split_repeated<W: BatchWrite>(batch: &mut Vec<Write<W>>) -> Vec<Write<W>> {
+    let mut keys = HashSet::new();
+    let is_repeated = |write: &Write<W>| write.key().is_some_and(|key| !keys.insert(key));
+    // Without keys, as most batches are, nothing is allocated.
+    let repeated: Vec<bool> = if batch.iter().any(|write| write.key().is_some()) {
+        batch.iter().map(is_repeated).collect()
+    } else {
+        return Vec::new();
+    };
+    let (mut first, mut twice) = (Vec::with_capacity(batch.len()), Vec::new());
+    for (write, repeated) in batch.drain(..).zip(repeated) {
+        if repeated { twice.push(write) } else { first.push(write) }
+    }
+    *batch = first;
+    twice
+}
+
+/// Answers the rows whose keys are known; gives the others.
+fn answer_known<W: BatchWrite>(batch: Vec<Write<W>>, mut known: HashMap<(Slot, Uuid), Known>) -> Vec<Write<W>> {
+    let mut others = Vec::with_capacity(batch.len());
+    for write in batch {
+        match write.key().and_then(|key| known.remove(&key)) {
+            Some(known) => write.answer(|row| Reply::Known(row, known)),
+            None => others.push(write),
+        }
+    }
+    others
 }
 
 fn answer_all<W: BatchWrite>(batch: Vec<Write<W>>, answers: Vec<W::Answer>) {

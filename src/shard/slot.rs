@@ -23,7 +23,13 @@ impl Slot {
     #[must_use]
     pub fn of_key(key: &str) -> Self {
         let digest: [u8; 16] = Md5::digest(key).into();
-        let slot = u128::from_be_bytes(digest) % u128::from(SLOT_COUNT);
+        Self::of_hash(u128::from_be_bytes(digest))
+    }
+
+    /// The slot of something that is spread evenly by a hash.
+    #[must_use]
+    pub fn of_hash(hash: u128) -> Self {
+        let slot = hash % u128::from(SLOT_COUNT);
         Self(u16::try_from(slot).unwrap_or_default()) // always below 5,040
     }
 

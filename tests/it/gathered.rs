@@ -93,7 +93,7 @@ async fn store(files: &Files, users: impl Iterator<Item = i64>) -> Vec<(i64, Uui
     for user in users {
         let text = format!(r#"{{"user_id": {user}, "file_name": "{user}.txt", "path": "of/{user}.txt"}}"#);
         let input: FileInput<'_> = serde_json::from_str(&text).unwrap();
-        stored.push((user, files.ingest(input.check(files.ids()).unwrap()).await.unwrap().file.file_id));
+        stored.push((user, files.ingest(input.check(files.ids()).unwrap(), None).await.unwrap().file.file_id));
     }
     stored
 }

@@ -67,7 +67,7 @@ async fn keep_storing(files: Arc<Files>, task: usize, stop: Arc<AtomicBool>, see
         let name = format!("{task}-{number}");
         let input = format!(r#"{{"user_id": {}, "file_name": "{name}", "size_bytes": 1}}"#, (task + number) % USERS);
         let input: FileInput<'_> = serde_json::from_str(&input).unwrap();
-        match files.ingest(input.check(files.ids()).unwrap()).await {
+        match files.ingest(input.check(files.ids()).unwrap(), None).await {
             Ok(stored) => {
                 assert!(!stored.duplicate, "{name} is new");
                 let answer = (stored.file.file_id, stored.shard.number());
@@ -180,7 +180,7 @@ async fn clients_that_go_away_take_nothing_with_them() {
         let input: FileInput<'_> = serde_json::from_str(&input).unwrap();
         let file = input.check(files.ids()).unwrap();
         // Dropped at different points: before it waits, in the queue, in the batch, after the commit.
-        let asking = tokio::time::timeout(std::time::Duration::from_micros(round * 20), files.ingest(file));
+        let asking = tokio::time::timeout(std::time::Duration::from_micros(round * 20), files.ingest(file, None));
         gone += usize::from(asking.await.is_err());
     }
     assert!(gone > 0, "nobody went away");
@@ -228,7 +228,7 @@ async fn a_row_that_the_database_refuses_fails_alone() {
         asking.spawn(async move {
             let input = format!(r#"{{"user_id": 1, "file_name": "n{number}"}}"#);
             let input: FileInput<'_> = serde_json::from_str(&input).unwrap();
-            (number, files.ingest(input.check(files.ids()).unwrap()).await)
+            (number, files.ingest(input.check(files.ids()).unwrap(), None).await)
         });
     }
     let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";

@@ -80,6 +80,11 @@ metrics! {
     CACHE_MISSES = Counter "cache_misses_total" [] "Reads that a shard had to answer although there is a cache.";
     CACHE_KEYS = Gauge "cache_keys" [] "Keys on the server of the cache; none while it is away.";
 
+    EVENTS_PUBLISHED = Counter "events_published_total" [] "Events that this process has relayed to the broker.";
+    EVENTS_WAITING = Gauge "events_outbox_rows" ["shard"] "Events that wait on the shard, at most.";
+    EVENTS_LAG = Gauge "events_outbox_lag_seconds" ["shard"] "How long the oldest event of the shard has waited.";
+    EVENTS_DROPPED = Counter "events_dropped_total" ["shard"] "Events that were dropped, as more than EVENTS_MAX_ROWS waited or no relay came for a day.";
+
     MOVES_KNOWN = Gauge "moves_known" [] "1 if the open moves could be read from shard 0, else 0.";
     MOVE_STAGE = Gauge "move_stage" ["move" "source" "target" "stage"] "1 for the stage that an open move is in.";
     MOVE_ROWS = Gauge "move_rows" ["move" "state"] "Rows of an open move: total, copied, verified.";

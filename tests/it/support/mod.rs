@@ -8,6 +8,7 @@ pub mod collector;
 pub mod load;
 pub mod moved;
 pub mod moves;
+pub mod nats;
 pub mod pack;
 pub mod poll;
 pub mod program;

@@ -1,0 +1,78 @@
+-- What requests with an Idempotency-Key have done, kept for a day, so that one that comes again is answered as the first was
+-- (docs/decisions/0023-idempotency.md). Everything is added; programs of the release before go on working beside it.
+
+CREATE TABLE shardrive.idempotency_keys (
+    -- Where the change was made: the record moves with it.
+    slot       int         NOT NULL CHECK (slot BETWEEN 0 AND 5039),
+    -- Hashes: of the caller and the key; of method, path and body.
+    key        uuid        NOT NULL,
+    request    uuid        NOT NULL,
+    -- The shard that answered.
+    shard_id   int         NOT NULL,
+    -- What the answer is made of, besides the request; JSON.
+    outcome    text        NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+
+    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (slot, key),
+    -- As on the other tables that move (migrations/0007_copy_brake.sql).
+    CONSTRAINT idempotency_keys_copy_brake CHECK (uuid_hash(key) & 255 <> 0 OR shardrive.brake_copy(slot, 256))
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON TABLE shardrive.idempotency_keys IS 'Requests with an Idempotency-Key of the last 24 hours, and their outcome.';
+
+-- Rows come in the order of their times and go in it; a few pages instead of an index that every insert would pay for.
+CREATE INDEX idempotency_keys_created_at ON shardrive.idempotency_keys USING brin (created_at) WITH (pages_per_range = 16);
+
+-- The guard, as for the rows that the records tell of; no counts.
+CREATE FUNCTION shardrive.idempotency_keys_changed() RETURNS trigger
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    changed_slots int[];
+BEGIN
+    PERFORM shardrive.enter_write();
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(DISTINCT slot) INTO changed_slots FROM new_rows;
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT array_agg(DISTINCT slot) INTO changed_slots FROM old_rows;
+    ELSE
+        SELECT array_agg(DISTINCT slot) INTO changed_slots
+          FROM (SELECT slot FROM old_rows UNION ALL SELECT slot FROM new_rows) AS both_sides;
+    END IF;
+    IF changed_slots IS NOT NULL AND shardrive.guard_slots(changed_slots, TG_OP = 'DELETE') THEN
+        IF TG_OP <> 'DELETE' THEN
+            INSERT INTO shardrive.changed_keys (move_id, table_name, key)
+            SELECT l.move_id, TG_TABLE_NAME, ARRAY[n.slot::text, n.key::text]
+              FROM new_rows AS n
+              JOIN shardrive.local_moves AS l ON get_bit(l.slots, n.slot) = 1;
+        END IF;
+        IF TG_OP <> 'INSERT' THEN
+            INSERT INTO shardrive.changed_keys (move_id, table_name, key)
+            SELECT l.move_id, TG_TABLE_NAME, ARRAY[o.slot::text, o.key::text]
+              FROM old_rows AS o
+              JOIN shardrive.local_moves AS l ON get_bit(l.slots, o.slot) = 1;
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER idempotency_keys_inserted AFTER INSERT ON shardrive.idempotency_keys
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.idempotency_keys_changed();
+CREATE TRIGGER idempotency_keys_updated AFTER UPDATE ON shardrive.idempotency_keys
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.idempotency_keys_changed();
+CREATE TRIGGER idempotency_keys_deleted AFTER DELETE ON shardrive.idempotency_keys
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.idempotency_keys_changed();
+
+-- The same for /admin: acts on the cluster rather than on a slot. Those of shard 0 are used.
+CREATE TABLE shardrive.admin_keys (
+    key           uuid        PRIMARY KEY,
+    request       uuid        NOT NULL,
+    -- NULL: it is being done.
+    status        int,
+    body          text,
+    -- After that whoever does it is taken for dead, and it may be done again: each act finds what is done already.
+    running_until timestamptz NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT now()
+);

@@ -1,0 +1,156 @@
+-- Events: what happens to files and documents, told in the order in which it happened (docs/decisions/0024-events.md).
+--
+-- Everything is added, and nothing fires until shardrive.switch_events(true): a disabled trigger costs nothing.
+
+-- What is still to be told. The transaction that changes a row adds to it; a relay takes from it.
+CREATE TABLE shardrive.outbox (
+    -- In the order of the changes of one row, and of changes of which one was made after the other was acknowledged.
+    id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    slot       int         NOT NULL,
+    kind       text        NOT NULL,
+    -- Of a file.
+    user_id    bigint,
+    file_id    uuid,
+    size_bytes bigint,
+    -- Of a document.
+    collection text,
+    key        text,
+    shard_key  text,
+    version    bigint,
+    at         timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+
+-- What the relays of this shard know of one another, and what was dropped because nobody took it for too long.
+CREATE TABLE shardrive.relay (
+    singleton    boolean     PRIMARY KEY DEFAULT true CHECK (singleton),
+    seen_at      timestamptz,
+    dropped      bigint      NOT NULL DEFAULT 0,
+    dropped_from timestamptz,
+    dropped_to   timestamptz,
+    -- Since the beginning; for the metric.
+    dropped_ever bigint      NOT NULL DEFAULT 0
+);
+INSERT INTO shardrive.relay DEFAULT VALUES;
+
+-- A clean-up of a move removes rows that live on elsewhere: nothing happened to them.
+CREATE FUNCTION shardrive.tell_files() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO shardrive.outbox (slot, kind, user_id, file_id, size_bytes)
+        SELECT shardrive.slot_of(user_id), 'file.created', user_id, file_id, size_bytes FROM new_rows;
+    ELSIF TG_OP = 'UPDATE' THEN
+        -- A row that was given to another user is gone for the one before.
+        INSERT INTO shardrive.outbox (slot, kind, user_id, file_id)
+        SELECT shardrive.slot_of(gone.user_id), 'file.deleted', gone.user_id, gone.file_id
+          FROM (SELECT user_id, file_id FROM old_rows EXCEPT SELECT user_id, file_id FROM new_rows) AS gone;
+        INSERT INTO shardrive.outbox (slot, kind, user_id, file_id, size_bytes)
+        SELECT shardrive.slot_of(user_id), 'file.updated', user_id, file_id, size_bytes FROM new_rows;
+    ELSIF current_setting('shardrive.clean_up', true) IS DISTINCT FROM 'on' THEN
+        INSERT INTO shardrive.outbox (slot, kind, user_id, file_id, size_bytes)
+        SELECT shardrive.slot_of(user_id), 'file.deleted', user_id, file_id, size_bytes FROM old_rows;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION shardrive.tell_records() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO shardrive.outbox (slot, kind, collection, key, shard_key, version)
+        SELECT slot, 'record.created', collection, key, shard_key, version FROM new_rows;
+    ELSIF TG_OP = 'UPDATE' THEN
+        INSERT INTO shardrive.outbox (slot, kind, collection, key, shard_key)
+        SELECT gone.slot, 'record.deleted', gone.collection, gone.key, NULL
+          FROM (SELECT collection, key, slot FROM old_rows EXCEPT SELECT collection, key, slot FROM new_rows) AS gone;
+        INSERT INTO shardrive.outbox (slot, kind, collection, key, shard_key, version)
+        SELECT slot, 'record.updated', collection, key, shard_key, version FROM new_rows;
+    ELSIF current_setting('shardrive.clean_up', true) IS DISTINCT FROM 'on' THEN
+        INSERT INTO shardrive.outbox (slot, kind, collection, key, shard_key, version)
+        SELECT slot, 'record.deleted', collection, key, shard_key, version FROM old_rows;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER file_metadata_told_inserts AFTER INSERT ON public.file_metadata
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_files();
+CREATE TRIGGER file_metadata_told_updates AFTER UPDATE ON public.file_metadata
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_files();
+CREATE TRIGGER file_metadata_told_deletes AFTER DELETE ON public.file_metadata
+    REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_files();
+CREATE TRIGGER records_told_inserts AFTER INSERT ON public.records
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_records();
+CREATE TRIGGER records_told_updates AFTER UPDATE ON public.records
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_records();
+CREATE TRIGGER records_told_deletes AFTER DELETE ON public.records
+    REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_records();
+
+-- True if changes are told.
+CREATE FUNCTION shardrive.tells_events() RETURNS boolean
+LANGUAGE sql STABLE
+RETURN EXISTS (SELECT FROM pg_trigger
+                WHERE tgrelid = 'public.file_metadata'::regclass AND tgname = 'file_metadata_told_inserts' AND tgenabled = 'O');
+
+-- Begins or ends it. Waits for the writers of the moment, and they for it; not longer than a second.
+CREATE FUNCTION shardrive.switch_events(told boolean) RETURNS void
+LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
+DECLARE
+    one record;
+BEGIN
+    PERFORM pg_advisory_xact_lock(5040, 7);
+    IF shardrive.tells_events() = told THEN
+        RETURN;
+    END IF;
+    FOR one IN SELECT tgrelid::regclass AS owner, tgname FROM pg_trigger WHERE tgname ~ '^(file_metadata|records)_told_(inserts|updates|deletes)$'
+                ORDER BY tgrelid::regclass::text, tgname LOOP
+        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', one.owner, CASE WHEN told THEN 'ENABLE' ELSE 'DISABLE' END, one.tgname);
+    END LOOP;
+    UPDATE shardrive.relay SET seen_at = now();
+END
+$$;
+
+ALTER TABLE public.file_metadata DISABLE TRIGGER file_metadata_told_inserts;
+ALTER TABLE public.file_metadata DISABLE TRIGGER file_metadata_told_updates;
+ALTER TABLE public.file_metadata DISABLE TRIGGER file_metadata_told_deletes;
+ALTER TABLE public.records DISABLE TRIGGER records_told_inserts;
+ALTER TABLE public.records DISABLE TRIGGER records_told_updates;
+ALTER TABLE public.records DISABLE TRIGGER records_told_deletes;
+
+-- Keeps the outbox within its bound: of more than `most` the oldest are dropped, some at a time, and counted, so that the
+-- next relay tells of the gap. Nobody has taken anything for as long as `patience`: nothing more is told until a relay comes.
+CREATE FUNCTION shardrive.bound_outbox(most bigint, patience interval) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    newest bigint;
+    gone   bigint;
+    first  timestamptz;
+    last   timestamptz;
+    given_up boolean;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(5040, 8) THEN
+        RETURN 0;
+    END IF;
+    given_up := (SELECT seen_at < now() - patience FROM shardrive.relay) AND shardrive.tells_events();
+    IF given_up THEN
+        PERFORM shardrive.switch_events(false);
+    END IF;
+    IF NOT shardrive.tells_events() THEN
+        most := 0;
+    END IF;
+    SELECT max(id) INTO newest FROM shardrive.outbox;
+    WITH old AS (
+        DELETE FROM shardrive.outbox
+         WHERE id IN (SELECT id FROM shardrive.outbox WHERE id <= newest - most ORDER BY id LIMIT 20000)
+        RETURNING at
+    )
+    SELECT count(*), min(at), max(at) INTO gone, first, last FROM old;
+    IF gone > 0 THEN
+        UPDATE shardrive.relay
+           SET dropped = dropped + gone, dropped_ever = dropped_ever + gone,
+               dropped_from = coalesce(dropped_from, first), dropped_to = last;
+    END IF;
+    RETURN gone;
+END
+$$;

@@ -1,0 +1,5 @@
+-- The gap was told; what was dropped since is another one.
+UPDATE shardrive.relay
+   SET dropped = dropped - $1,
+       dropped_from = CASE WHEN dropped > $1 THEN dropped_to END,
+       dropped_to   = CASE WHEN dropped > $1 THEN dropped_to END

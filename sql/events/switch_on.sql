@@ -1,0 +1,2 @@
+-- From here on changes are told.
+SELECT shardrive.switch_events(true)

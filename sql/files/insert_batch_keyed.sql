@@ -1,0 +1,22 @@
+-- As insert_batch, of requests some of which have an Idempotency-Key ($9; null: none) and the hash of what they ask for ($10):
+-- what is kept for a key is kept with the file. A file that is there already is no change, and nothing is kept of it.
+WITH batch AS MATERIALIZED (
+    SELECT *
+      FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[],
+                  $9::uuid[], $10::uuid[])
+        AS b (user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at, key, request)
+), inserted AS (
+    INSERT INTO file_metadata (user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at)
+    SELECT user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at FROM batch
+    ON CONFLICT DO NOTHING
+    RETURNING user_id, file_id, created_at
+), kept AS (
+    INSERT INTO shardrive.idempotency_keys (slot, key, request, shard_id, outcome)
+    SELECT shardrive.slot_of(i.user_id), b.key, b.request, $11,
+           json_build_object('file_id', i.file_id, 'created_at', (extract(epoch FROM i.created_at) * 1000000)::bigint)
+      FROM inserted AS i
+      JOIN batch AS b USING (user_id, file_id)
+     WHERE b.key IS NOT NULL
+     ORDER BY 1, 2
+)
+SELECT file_id, created_at FROM inserted

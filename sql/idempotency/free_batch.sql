@@ -1,0 +1,4 @@
+-- Removes those of these keys that are too old to count, so that they can be used again before their turn comes.
+DELETE FROM shardrive.idempotency_keys AS k
+ USING unnest($1::int[], $2::uuid[]) AS wanted (slot, key)
+ WHERE k.slot = wanted.slot AND k.key = wanted.key AND k.created_at <= now() - interval '24 hours'

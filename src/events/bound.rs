@@ -1,0 +1,52 @@
+//! The outbox stays within its bound, also while no relay takes anything; and `/metrics` learns what waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+use super::{Events, Outbox};
+use crate::shard::{Cluster, Shard, ShardCall, ShardError, ShardId};
+
+const INTERVAL: Duration = Duration::from_secs(2);
+/// After so long without any relay nothing is told any more.
+const PATIENCE_SECONDS: i32 = 24 * 3600;
+
+pub(super) async fn keep(cluster: Arc<Cluster>, shard: Arc<Shard>, events: Arc<Events>, max_rows: u64) {
+    let bound = Bound(i64::try_from(max_rows).unwrap_or(i64::MAX));
+    while cluster.stopping().run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
+        if shard.check().is_err() {
+            continue;
+        }
+        match shard.run(&bound).await {
+            Ok(Some((dropped, outbox))) => {
+                if dropped > 0 {
+                    log::error!("shard {}: {dropped} events were dropped, as nobody took them", shard.id());
+                }
+                events.note(shard.id(), outbox);
+            }
+            // The next round tries again; the health check tells of a shard that is away.
+            Ok(None) | Err(ShardError::Unavailable { .. }) => {}
+            Err(error) => log::warn!("bounding the outbox of shard {} failed: {error}", shard.id()),
+        }
+    }
+}
+
+struct Bound(i64);
+
+impl ShardCall for Bound {
+    /// How many were dropped, and what waits.
+    type Output = (i64, Outbox);
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
+        let (rows, lag_seconds, dropped): (i64, f64, i64) =
+            sqlx::query_as(include_str!("../../sql/events/look.sql")).fetch_one(&mut *connection).await?;
+        let now: i64 = sqlx::query_scalar(include_str!("../../sql/events/bound.sql"))
+            .bind(self.0)
+            .bind(PATIENCE_SECONDS)
+            .fetch_one(connection)
+            .await?;
+        let positive = |number: i64| u64::try_from(number).unwrap_or_default();
+        Ok(Some((now, Outbox { rows: positive(rows), lag_seconds, dropped: positive(dropped + now) })))
+    }
+}

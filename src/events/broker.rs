@@ -1,0 +1,118 @@
+//! The broker: NATS `JetStream`. The only file that knows its client.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::jetstream::context::{Context, ContextBuilder, PublishAckFuture};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream;
+use async_nats::{ConnectOptions, Event as Connection};
+use tokio::sync::OnceCell;
+
+use super::event::Event;
+use super::{EventSettings, EventsUrl};
+
+/// How long the broker may take to say that it has an event.
+const ACK_LIMIT: Duration = Duration::from_secs(2);
+/// For how long the broker knows the ids of events, and drops one that comes again.
+const DUPLICATES: Duration = Duration::from_secs(120);
+
+/// Why an event is not told yet.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct BrokerError(String);
+
+impl BrokerError {
+    fn of(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The broker, of which there is one for all shards.
+pub(super) struct Broker {
+    url: EventsUrl,
+    subject: String,
+    /// Made at the first use: it connects by itself from then on, and again.
+    context: OnceCell<Context>,
+    has_stream: Arc<AtomicBool>,
+}
+
+impl Broker {
+    /// Connects at the first event.
+    pub(super) fn new(url: &EventsUrl, settings: &EventSettings) -> Self {
+        Self {
+            url: url.clone(),
+            subject: settings.subject.clone(),
+            context: OnceCell::new(),
+            has_stream: Arc::default(),
+        }
+    }
+
+    async fn context(&self) -> Result<&Context, BrokerError> {
+        let has_stream = Arc::clone(&self.has_stream);
+        let connect = async || {
+            let options =
+                ConnectOptions::new().name("shardrive").retry_on_initial_connect().event_callback(move |event| {
+                    // A server that comes back may have lost its disk.
+                    if matches!(event, Connection::Connected) {
+                        has_stream.store(false, Ordering::Relaxed);
+                    }
+                    // The relays tell of a broker that is away.
+                    async move { log::debug!("events: {event}") }
+                });
+            let client = options.connect(self.url.address()).await.map_err(BrokerError::of)?;
+            Ok(ContextBuilder::new().timeout(ACK_LIMIT).ack_timeout(ACK_LIMIT).build(client))
+        };
+        self.context.get_or_try_init(connect).await
+    }
+
+    /// Sees to it that there is a stream that takes the events. One that is there is left as it is.
+    pub(super) async fn ready(&self) -> Result<(), BrokerError> {
+        let context = self.context().await?;
+        // What is sent while it is away would wait in the client, once for each try.
+        if context.client().connection_state() != State::Connected {
+            return Err(BrokerError("there is no connection".to_owned()));
+        }
+        if self.has_stream.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let all = format!("{}.>", self.subject);
+        let there = tokio::time::timeout(ACK_LIMIT, context.stream_by_subject(all.clone())).await;
+        if there.map_err(BrokerError::of)?.is_err() {
+            let config = stream::Config {
+                name: self.subject.replace('.', "_"),
+                subjects: vec![all],
+                duplicate_window: DUPLICATES,
+                ..stream::Config::default()
+            };
+            let made = tokio::time::timeout(ACK_LIMIT, context.get_or_create_stream(config)).await;
+            made.map_err(BrokerError::of)?.map_err(BrokerError::of)?;
+        }
+        self.has_stream.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Sends an event; the future that is given tells that the broker has it on its disk.
+    pub(super) async fn send(&self, event: &Event) -> Result<PublishAckFuture, BrokerError> {
+        let payload = serde_json::to_vec(event).map_err(BrokerError::of)?;
+        let message = PublishMessage::build()
+            .message_id(&event.id)
+            .header("Content-Type", "application/cloudevents+json")
+            .payload(payload.into());
+        let subject = format!("{}.{}", self.subject, event.topic());
+        let sending = self.context().await?.send_publish(subject, message);
+        tokio::time::timeout(ACK_LIMIT, sending).await.map_err(BrokerError::of)?.map_err(BrokerError::of)
+    }
+
+    /// Waits until the broker has it.
+    pub(super) async fn confirm(&self, sent: PublishAckFuture) -> Result<(), BrokerError> {
+        let acknowledged = tokio::time::timeout(ACK_LIMIT, sent).await.map_err(BrokerError::of)?;
+        acknowledged.map(drop).map_err(|error| {
+            // Perhaps somebody has removed the stream.
+            self.has_stream.store(false, Ordering::Relaxed);
+            BrokerError::of(error)
+        })
+    }
+}

@@ -1,0 +1,68 @@
+//! Events: each change of a file or a document, told to NATS `JetStream` at least once and in order (docs/events.md).
+//!
+//! ```text
+//! triggers → shardrive.outbox → outbox (statements) → relay (one a shard) → broker → JetStream
+//!                             → bound (background): never too many, and how many there are
+//! ```
+
+mod bound;
+mod broker;
+mod event;
+mod outbox;
+mod relay;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::shard::{Cluster, ShardId};
+use crate::telemetry::metrics::Counter;
+
+pub use settings::{EventSettings, EventsUrl};
+
+/// What waits in the outbox of a shard.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Outbox {
+    /// Events, at most.
+    pub rows: u64,
+    /// How long the oldest has waited, in seconds.
+    pub lag_seconds: f64,
+    /// Events that were dropped since the shard was set up.
+    pub dropped: u64,
+}
+
+/// What is known of the events of all shards.
+pub struct Events {
+    /// Events that this process has told.
+    pub published: Counter,
+    outboxes: Mutex<BTreeMap<ShardId, Outbox>>,
+}
+
+impl Events {
+    /// Starts the background tasks, for shards that are added later as well: the bound of each outbox, and with a URL the
+    /// relays. They end when the cluster shuts down.
+    #[must_use]
+    pub fn start(cluster: &Arc<Cluster>, settings: &EventSettings) -> Arc<Self> {
+        let events = Arc::new(Self { published: Counter::new(), outboxes: Mutex::default() });
+        let broker = settings.url.as_ref().map(|url| Arc::new(broker::Broker::new(url, settings)));
+        let (tasks, known, max_rows) = (Arc::clone(cluster), Arc::clone(&events), settings.max_rows);
+        cluster.for_each_shard(move |shard| {
+            tasks.spawn(bound::keep(Arc::clone(&tasks), Arc::clone(shard), Arc::clone(&known), max_rows));
+            if let Some(broker) = &broker {
+                let broker = Arc::clone(broker);
+                tasks.spawn(relay::keep(Arc::clone(&tasks), Arc::clone(shard), broker, Arc::clone(&known)));
+            }
+        });
+        events
+    }
+
+    /// What waits on each shard, as it was seen last.
+    #[must_use]
+    pub fn outboxes(&self) -> BTreeMap<ShardId, Outbox> {
+        self.outboxes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, shard: ShardId, outbox: Outbox) {
+        self.outboxes.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, outbox);
+    }
+}

@@ -1,0 +1,41 @@
+//! The statements on the outbox, on the relay's own session.
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnection;
+
+use super::event::{Change, Gap};
+
+/// How long the session of a relay may be silent, as PostgreSQL takes it; then another one takes over.
+const SILENCE: &str = "5s";
+
+/// True if the session may relay from here on, until it ends.
+pub(super) async fn take_lease(db: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(include_str!("../../sql/events/take_lease.sql")).bind(SILENCE).fetch_one(db).await
+}
+
+/// From here on changes are told.
+pub(super) async fn switch_on(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("../../sql/events/switch_on.sql")).execute(db).await.map(drop)
+}
+
+/// The next events, in their order.
+pub(super) async fn next(db: &mut PgConnection, limit: i64) -> Result<Vec<Change>, sqlx::Error> {
+    sqlx::query_as(include_str!("../../sql/events/next.sql")).bind(limit).fetch_all(db).await
+}
+
+/// Removes events that were told.
+pub(super) async fn told(db: &mut PgConnection, ids: &[i64]) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("../../sql/events/told.sql")).bind(ids).execute(db).await.map(drop)
+}
+
+/// Says that a relay is at work; gives the gap that is to be told.
+pub(super) async fn seen(db: &mut PgConnection) -> Result<Option<Gap>, sqlx::Error> {
+    let (events, from, to): (i64, Option<DateTime<Utc>>, Option<DateTime<Utc>>) =
+        sqlx::query_as(include_str!("../../sql/events/seen.sql")).fetch_one(db).await?;
+    Ok(from.zip(to).filter(|_| events > 0).map(|(from, to)| Gap { events, from, to }))
+}
+
+/// The gap was told.
+pub(super) async fn gap_told(db: &mut PgConnection, gap: Gap) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("../../sql/events/gap_told.sql")).bind(gap.events).execute(db).await.map(drop)
+}

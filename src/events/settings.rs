@@ -1,0 +1,79 @@
+//! Where events go, and how many may wait.
+
+use std::fmt;
+
+/// Where events go, and how many may wait.
+#[derive(Clone, Debug)]
+pub struct EventSettings {
+    /// The server; `None`: this process tells nothing.
+    pub url: Option<EventsUrl>,
+    /// What all subjects begin with.
+    pub subject: String,
+    /// Events that may wait on a shard.
+    pub max_rows: u64,
+}
+
+/// The address of a NATS server. Its `Debug` shows no password.
+#[derive(Clone)]
+pub struct EventsUrl(async_nats::ServerAddr);
+
+impl EventsUrl {
+    /// Reads a `nats://user:password@host:port` URL, of which all but the host may be left out; `tls://` is taken as well.
+    ///
+    /// # Errors
+    /// A text that says what is wrong, without the URL itself: it may hold a password.
+    pub fn parse(url: &str) -> Result<Self, &'static str> {
+        const REASON: &str = "must be the URL of a NATS server, as in nats://localhost:4222";
+        let address = url.strip_prefix("nats://").or_else(|| url.strip_prefix("tls://")).unwrap_or_default();
+        let host = address.rsplit('@').next().unwrap_or_default();
+        if host.is_empty() || host.starts_with([':', '/']) {
+            return Err(REASON);
+        }
+        url.parse().map(Self).map_err(|_| REASON)
+    }
+
+    pub(super) fn address(&self) -> async_nats::ServerAddr {
+        self.0.clone()
+    }
+}
+
+impl fmt::Debug for EventsUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "nats://{}:{}", self.0.host(), self.0.port())
+    }
+}
+
+impl EventSettings {
+    /// Reads what subjects begin with: words of letters, digits, `-` and `_` with dots in between.
+    ///
+    /// # Errors
+    /// A text that says what is wrong.
+    pub fn parse_subject(text: &str) -> Result<String, &'static str> {
+        let is_word = |word: &str| {
+            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        };
+        if text.len() <= 128 && text.split('.').all(is_word) {
+            Ok(text.to_owned())
+        } else {
+            Err("must be words of letters, digits, - and _ with dots in between, as in shardrive.events")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_and_subjects() {
+        let url = EventsUrl::parse("nats://user:secret@host:4333").unwrap();
+        assert_eq!(format!("{url:?}"), "nats://host:4333");
+        for bad in ["", "host", "http://host", "nats://", "nats://host:port"] {
+            assert!(EventsUrl::parse(bad).is_err(), "{bad}");
+        }
+        assert!(EventSettings::parse_subject("a.b-c_9").is_ok());
+        for bad in ["", ".", "a.", "a b", "a.*", "a.>", "ä"] {
+            assert!(EventSettings::parse_subject(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What is kept of a document's change for an `Idempotency-Key`: what the answer is made of.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::store::Version;
+use super::{Document, Found, Record, RecordError, Stored};
+use crate::shard::{Known, RequestKey, ShardError};
+
+/// As `sql/records/put_batch_keyed.sql` writes it as well; times are microseconds since 1970.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Kept {
+    key: Box<str>,
+    created: bool,
+    version: i64,
+    created_at: i64,
+    updated_at: i64,
+    /// Where the answer holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    document: Option<String>,
+}
+
+impl Kept {
+    pub(super) fn of(key: &str, state: Version, created: bool, document: Option<&Document>) -> Self {
+        Self {
+            key: key.into(),
+            created,
+            version: state.version,
+            created_at: state.created_at.timestamp_micros(),
+            updated_at: state.updated_at.timestamp_micros(),
+            document: document.map(|document| document.as_str().to_owned()),
+        }
+    }
+
+    /// `None` never: texts and numbers always become JSON.
+    pub(super) fn to_text(&self) -> Option<String> {
+        serde_json::to_string(self).ok()
+    }
+}
+
+/// The answer to a request that stored a document before.
+pub(super) fn stored_before(known: &Known, key: Option<&RequestKey>) -> Result<Stored, RecordError> {
+    let kept: Kept = known.outcome_of(key.ok_or(ShardError::KeyReused)?)?;
+    Ok(Stored {
+        key: kept.key,
+        shard: known.shard,
+        created: kept.created,
+        version: kept.version,
+        created_at: at(kept.created_at),
+        updated_at: at(kept.updated_at),
+    })
+}
+
+/// The answer to a request that changed a document before: the document as it was then.
+pub(super) fn found_before(known: &Known, key: &RequestKey) -> Result<Found, RecordError> {
+    let kept: Kept = known.outcome_of(key)?;
+    let record = Record {
+        key: kept.key,
+        document: Document::stored(kept.document.unwrap_or_default()),
+        version: kept.version,
+        created_at: at(kept.created_at),
+        updated_at: at(kept.updated_at),
+    };
+    Ok(Found { record, shard: known.shard, from_cache: false })
+}
+
+fn at(micros: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(micros).unwrap_or_default()
+}

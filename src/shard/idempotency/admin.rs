@@ -1,0 +1,115 @@
+//! Keys of acts on the cluster, which are many transactions on several servers: begun, and ended with their answer.
+//!
+//! An act whose process died is done again by the next try; each finds what the first has done (a shard that was added, a
+//! move that is on its way) and does no second one.
+
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::RequestKey;
+use crate::shard::{Cluster, ShardCall, ShardError, ShardId};
+
+/// The keys, on shard 0.
+#[derive(Clone)]
+pub struct AdminKeys(Arc<Cluster>);
+
+/// What a key says of an act.
+#[derive(Debug)]
+pub enum AdminClaim {
+    /// It is to be done.
+    Yours,
+    /// Somebody is at it.
+    Running,
+    /// It was done, with this status and body.
+    Done(u16, String),
+}
+
+impl AdminKeys {
+    /// Those of a cluster.
+    #[must_use]
+    pub fn new(cluster: Arc<Cluster>) -> Self {
+        Self(cluster)
+    }
+
+    /// Begins an act. After `Yours` the caller does it, and then calls [`AdminKeys::end`].
+    ///
+    /// # Errors
+    /// `KeyReused`, or the shard's.
+    pub async fn begin(&self, key: RequestKey) -> Result<AdminClaim, ShardError> {
+        match self.run(&Begin(key)).await? {
+            None => Ok(AdminClaim::Yours),
+            Some((request, _, _)) if request != key.request => Err(ShardError::KeyReused),
+            Some((_, Some(status), body)) => {
+                Ok(AdminClaim::Done(u16::try_from(status).unwrap_or(200), body.unwrap_or_default()))
+            }
+            Some((_, None, _)) => Ok(AdminClaim::Running),
+        }
+    }
+
+    /// Keeps the answer, or with `None` frees the key: nothing was done.
+    ///
+    /// # Errors
+    /// The shard's.
+    pub async fn end(&self, key: RequestKey, answer: Option<(u16, &str)>) -> Result<(), ShardError> {
+        self.run(&End { key: key.key, answer }).await
+    }
+
+    async fn run<C: ShardCall>(&self, call: &C) -> Result<C::Output, ShardError> {
+        let first = self.0.shard(ShardId::new(0)).ok_or(ShardError::Moving)?;
+        first.run(call).await?.ok_or(ShardError::Moving)
+    }
+}
+
+struct Begin(RequestKey);
+
+type Kept = (Uuid, Option<i32>, Option<String>);
+
+impl ShardCall for Begin {
+    /// `None`: it is begun now.
+    type Output = Option<Kept>;
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Option<Kept>>, sqlx::Error> {
+        let claimed: Option<Uuid> = sqlx::query_scalar(include_str!("../../../sql/idempotency/claim_admin.sql"))
+            .bind(self.0.key)
+            .bind(self.0.request)
+            .fetch_optional(&mut *connection)
+            .await?;
+        if claimed.is_some() {
+            return Ok(Some(None));
+        }
+        let kept = sqlx::query_as(include_str!("../../../sql/idempotency/find_admin.sql"))
+            .bind(self.0.key)
+            .fetch_optional(connection)
+            .await?;
+        // Gone in between: it was refused. The client is told to try again.
+        Ok(Some(Some(kept.unwrap_or((self.0.request, None, None)))))
+    }
+
+    /// The second try would find the first one running.
+    fn is_repeatable(&self) -> bool {
+        false
+    }
+}
+
+struct End<'a> {
+    key: Uuid,
+    answer: Option<(u16, &'a str)>,
+}
+
+impl ShardCall for End<'_> {
+    type Output = ();
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<()>, sqlx::Error> {
+        let statement = match self.answer {
+            Some((status, body)) => sqlx::query(include_str!("../../../sql/idempotency/end_admin.sql"))
+                .bind(self.key)
+                .bind(i32::from(status))
+                .bind(body),
+            None => sqlx::query(include_str!("../../../sql/idempotency/release_admin.sql")).bind(self.key),
+        };
+        statement.execute(connection).await?;
+        Ok(Some(()))
+    }
+}

@@ -1,0 +1,74 @@
+//! A call that is made once for its key: the change and the record of it are one transaction.
+
+use sqlx::{Connection, PgConnection};
+
+use super::{FindKey, Made, RequestKey, find_refused, is_key_there};
+use crate::shard::{ShardCall, ShardId, Slot};
+
+/// Makes `call` unless an earlier one with the key was made. `seal` tells what to keep of its output; `None` if it has
+/// changed nothing, and another try may be made.
+pub(crate) struct Once<'a, C, S> {
+    pub(crate) call: &'a C,
+    pub(crate) slot: Slot,
+    pub(crate) key: &'a RequestKey,
+    pub(crate) seal: S,
+}
+
+impl<C: ShardCall, S: Fn(&C::Output) -> Option<String> + Sync> ShardCall for Once<'_, C, S> {
+    type Output = Made<C::Output>;
+
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
+        match (FindKey { slot: self.slot, key: self.key.key }).call(connection, shard).await? {
+            None => return Ok(None),
+            Some(Some(known)) => return Ok(Some(Made::Before(known))),
+            Some(None) => {}
+        }
+        match self.make(connection, shard).await {
+            Err(error) if is_key_there(&error) => {
+                // Another request with the key was faster, or the record is too old: then the next try is the first.
+                match find_refused(connection, shard, &[(self.slot, self.key.key)]).await?.into_iter().next() {
+                    Some((_, _, known)) => Ok(Some(Made::Before(known))),
+                    None => Ok(self.make(connection, shard).await?.map(Made::Now)),
+                }
+            }
+            made => Ok(made?.map(Made::Now)),
+        }
+    }
+
+    /// Whatever the call is: a second try finds the key of the first.
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+}
+
+impl<C: ShardCall, S: Fn(&C::Output) -> Option<String> + Sync> Once<'_, C, S> {
+    async fn make(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<C::Output>, sqlx::Error> {
+        let mut transaction = connection.begin().await?;
+        let made = match self.call.call(&mut transaction, shard).await {
+            Ok(Some(output)) => match (self.seal)(&output) {
+                None => Ok(Some(output)),
+                Some(outcome) => {
+                    let keep = sqlx::query(include_str!("../../../sql/idempotency/keep.sql"))
+                        .bind(self.slot.to_sql())
+                        .bind(self.key.key)
+                        .bind(self.key.request)
+                        .bind(shard.to_sql())
+                        .bind(outcome);
+                    keep.execute(&mut *transaction).await.map(|_| Some(output))
+                }
+            },
+            other => other,
+        };
+        match made {
+            Ok(Some(output)) => {
+                transaction.commit().await?;
+                Ok(Some(output))
+            }
+            // What the statement met matters, not what the end of its transaction does.
+            other => {
+                let _ = transaction.rollback().await;
+                other
+            }
+        }
+    }
+}
