@@ -134,7 +134,7 @@ fn only_some_modules_know_the_outside() {
         ("env::var", &["config"]),
         ("dotenvy", &["config"]),
         ("clap", &["cli"]),
-        ("redis::", &["cache"]),
+        ("redis::", &["cache", "limits"]),
         ("async_nats", &["events"]),
         (
             "sqlx",
@@ -243,7 +243,8 @@ fn tests_wait_for_conditions_only() {
     let mut faults = Vec::new();
     let sleep = concat!("sl", "eep("); // not this line
     // In a chaos run the faults last for a time, and between two measurements the machine comes to rest.
-    let may_sleep = ["tests/it/support/poll.rs", "tests/chaos/", "tests/bench/"];
+    // A slow client, and one that asks all the time, keep times of their own.
+    let may_sleep = ["tests/it/support/poll.rs", "tests/it/support/pace.rs", "tests/chaos/", "tests/bench/"];
     let must_wait = |path: &str| !may_sleep.iter().any(|may| path.starts_with(may));
     for (path, text) in files("tests", "rs").into_iter().filter(|(path, _)| must_wait(path)) {
         for (number, line) in

@@ -147,22 +147,29 @@ async fn explain(
     judge(table, differ, &changed)
 }
 
-fn differences(here: &Rows, there: &Rows) -> Vec<Key> {
-    let missing = here.iter().filter(|(key, hash)| there.get(*key) != Some(*hash));
-    let surplus = there.iter().filter(|(key, _)| !here.contains_key(*key));
-    let mut keys: Vec<Key> = missing.chain(surplus).map(|(key, _)| key.clone()).collect();
-    keys.sort_unstable();
-    keys
+/// A key that differs, and how the other side does.
+type Difference = (Key, &'static str);
+
+fn differences(here: &Rows, there: &Rows) -> Vec<Difference> {
+    let other = here.iter().filter_map(|(key, hash)| match there.get(key) {
+        Some(found) if found == hash => None,
+        Some(_) => Some((key.clone(), "other values")),
+        None => Some((key.clone(), "missing")),
+    });
+    let surplus = there.keys().filter(|key| !here.contains_key(*key)).map(|key| (key.clone(), "too much"));
+    let mut all: Vec<Difference> = other.chain(surplus).collect();
+    all.sort_unstable();
+    all
 }
 
-fn judge(table: &MovedTable, differ: Vec<Key>, changed: &HashSet<(String, Key)>) -> Result<(), MoveError> {
-    let wrong: Vec<Key> =
-        differ.into_iter().filter(|key| !changed.contains(&(table.short.to_owned(), key.clone()))).collect();
+fn judge(table: &MovedTable, differ: Vec<Difference>, changed: &HashSet<(String, Key)>) -> Result<(), MoveError> {
+    let wrong: Vec<Difference> =
+        differ.into_iter().filter(|(key, _)| !changed.contains(&(table.short.to_owned(), key.clone()))).collect();
     if wrong.is_empty() {
         return Ok(());
     }
     let columns: Vec<_> = table.key.iter().map(|(name, _)| *name).collect();
-    let named: Vec<_> = wrong.iter().take(NAMED).map(|key| key.join(" ")).collect();
+    let named: Vec<_> = wrong.iter().take(NAMED).map(|(key, how)| format!("{} ({how})", key.join(" "))).collect();
     Err(MoveError::Refused(format!(
         "{} rows of {} differ between the shards; {}: {}{}",
         wrong.len(),
@@ -263,11 +270,15 @@ mod tests {
     #[test]
     fn what_is_missing_other_or_too_much_differs() {
         let differ = differences(&rows(&[("a", 1), ("b", 2), ("c", 3)]), &rows(&[("a", 1), ("b", 9), ("d", 4)]));
-        assert_eq!(differ, [["b"], ["c"], ["d"]]);
+        let how: Vec<_> = differ.iter().map(|(key, how)| (key[0].as_str(), *how)).collect();
+        assert_eq!(how, [("b", "other values"), ("c", "missing"), ("d", "too much")]);
         let table = &TABLES[0];
         let noted = |keys: &[&str]| keys.iter().map(|key| (table.short.to_owned(), vec![(*key).to_owned()])).collect();
         assert!(judge(table, differ.clone(), &noted(&["b", "c", "d", "x"])).is_ok());
         let wrong = judge(table, differ, &noted(&["c"])).unwrap_err().to_string();
-        assert_eq!(wrong, "2 rows of file_metadata differ between the shards; user_id file_id: b, d");
+        assert_eq!(
+            wrong,
+            "2 rows of file_metadata differ between the shards; user_id file_id: b (other values), d (too much)"
+        );
     }
 }

@@ -1,13 +1,12 @@
 //! What stands at the service's edge: headers, other sites, and clients that keep their place and send nothing.
 
-use std::time::Duration;
-
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::api::{Api, json as body_of};
+use crate::support::pace::between_bytes;
 use crate::support::poll;
 use crate::support::servers::TestCluster;
 
@@ -34,7 +33,7 @@ async fn drip(stream: TcpStream, seconds: u32) -> (bool, String) {
         if answer.is_finished() || writer.write_all(b"x").await.is_err() {
             return (true, answer.await.unwrap());
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        between_bytes().await;
     }
     (false, String::new())
 }

@@ -232,3 +232,24 @@ async fn values_that_make_no_sense_are_refused() {
     }
     run(&mut db, "INSERT INTO file_metadata (user_id, file_name, path) VALUES (1, 'x', 'a/x')").await.unwrap();
 }
+
+#[tokio::test]
+async fn every_kind_of_change_in_a_moving_slot_is_noted() {
+    let cluster = TestCluster::migrated(1).await;
+    let mark = "INSERT INTO shardrive.local_moves (move_id, slots) VALUES (1, set_bit(decode(repeat('00', 630), 'hex'), 2, 1))";
+    cluster.psql(0, mark).await.unwrap();
+    let changes = [
+        "INSERT INTO file_metadata (user_id, file_name) VALUES (2, 'a'), (3, 'b')",
+        "UPDATE file_metadata SET file_name = 'c'",
+        "DELETE FROM file_metadata",
+        "INSERT INTO records (collection, key, slot, document) VALUES ('store', '2', 2, '1'), ('store', '3', 3, '1')",
+        "UPDATE records SET document = '2'",
+        "DELETE FROM records",
+    ];
+    for change in changes {
+        cluster.psql(0, "DELETE FROM shardrive.changed_keys").await.unwrap();
+        cluster.psql(0, change).await.unwrap();
+        let noted: i64 = cluster.value(0, "SELECT count(DISTINCT key) FROM shardrive.changed_keys").await;
+        assert_eq!(noted, 1, "{change}");
+    }
+}

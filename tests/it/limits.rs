@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::support::api::{Api, json};
 use crate::support::cache::TestCache;
+use crate::support::pace::between_refusals;
 use crate::support::poll;
 use crate::support::servers::TestCluster;
 use crate::support::tokens::{Key, now};
@@ -145,7 +146,7 @@ async fn flood(apis: &[Api], time: Duration) -> (u32, Duration) {
         while began.elapsed() < time {
             match api.get("/query/1").await.status() {
                 StatusCode::OK => admitted += 1,
-                StatusCode::TOO_MANY_REQUESTS => tokio::time::sleep(Duration::from_millis(2)).await,
+                StatusCode::TOO_MANY_REQUESTS => between_refusals().await,
                 other => panic!("{other}"),
             }
         }

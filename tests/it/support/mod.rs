@@ -9,6 +9,7 @@ pub mod load;
 pub mod moved;
 pub mod moves;
 pub mod nats;
+pub mod pace;
 pub mod pack;
 pub mod poll;
 pub mod program;
