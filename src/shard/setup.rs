@@ -38,6 +38,8 @@ pub enum SetupError {
 pub(super) fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!("./migrations");
     migrator.create_schema("shardrive");
+    // Those of a newer release, in the middle of an update.
+    migrator.set_ignore_missing(true);
     migrator.dangerous_set_table_name("shardrive._sqlx_migrations");
     migrator
 }

@@ -42,6 +42,17 @@ pub(super) struct AppliedMigration {
     pub(super) version: i64,
     pub(super) checksum: Vec<u8>,
     pub(super) success: bool,
+    /// From the file's name.
+    pub(super) description: String,
+}
+
+impl AppliedMigration {
+    /// What a program must know to work on the schema after it. A migration that only adds asks for nothing; one that takes
+    /// away what the release before last needed is named `NNNN_contract_MMMM_….sql`, and asks for migration MMMM.
+    fn needs(&self) -> i64 {
+        let words = self.description.strip_prefix("contract ").unwrap_or_default();
+        words.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
 }
 
 #[derive(Clone, Copy, Debug, sqlx::FromRow)]
@@ -70,7 +81,7 @@ pub enum StartFault {
     Standby(ShardId),
     /// Migrations are missing; their versions.
     MissingMigrations(ShardId, Vec<i64>),
-    /// The database has migrations that this program does not know; their versions.
+    /// The database has migrations that took away what this program needs; their versions.
     NewerMigrations(ShardId, Vec<i64>),
     /// A migration was changed after it was applied, or broke off.
     BrokenMigrations(ShardId, Vec<i64>),
@@ -107,7 +118,10 @@ impl fmt::Display for StartFault {
                 write!(f, "SHARD_{shard}_URL: lacks the migrations {versions:?}; run \"shardrive migrate\"")
             }
             Self::NewerMigrations(shard, versions) => {
-                write!(f, "SHARD_{shard}_URL: has the migrations {versions:?} of a newer Shardrive; start that version")
+                write!(
+                    f,
+                    "SHARD_{shard}_URL: has the migrations {versions:?} of a newer Shardrive, which this one is too old for; start a newer one"
+                )
             }
             Self::BrokenMigrations(shard, versions) => write!(
                 f,
@@ -276,8 +290,14 @@ fn faults(probes: &[Probe], migrator: &Migrator) -> Vec<StartFault> {
         let applied = |version: i64| facts.migrations.iter().any(|applied| applied.version == version);
 
         let missing: Vec<_> = migrator.iter().map(|m| m.version).filter(|version| !applied(*version)).collect();
-        let newer: Vec<_> =
-            facts.migrations.iter().map(|m| m.version).filter(|version| known(*version).is_none()).collect();
+        // In the middle of an update programs of the release before go on, and start anew, on the new schema.
+        let newest = migrator.iter().map(|m| m.version).max().unwrap_or(0);
+        let newer: Vec<_> = facts
+            .migrations
+            .iter()
+            .filter(|m| known(m.version).is_none() && m.needs() > newest)
+            .map(|m| m.version)
+            .collect();
         let broken: Vec<_> = facts
             .migrations
             .iter()

@@ -122,13 +122,26 @@ async fn every_fault_is_named_at_once() {
     let cluster = TestCluster::migrated(3).await;
     cluster.psql(0, "DELETE FROM shardrive._sqlx_migrations WHERE version = 3").await.unwrap();
     let newer = "INSERT INTO shardrive._sqlx_migrations (version, description, success, checksum, execution_time)
-                 VALUES (9999, 'later', true, '', 0)";
+                 VALUES (9998, 'later', true, '', 0), (9999, 'contract 9998 something', true, '', 0)";
     cluster.psql(1, newer).await.unwrap();
     cluster.psql(2, "UPDATE shardrive._sqlx_migrations SET checksum = '' WHERE version = 2").await.unwrap();
     let message = refusal(cluster.options()).await;
     assert!(message.contains("SHARD_0_URL: lacks the migrations [3]"), "{message}");
-    assert!(message.contains("SHARD_1_URL: has the migrations [9999] of a newer Shardrive"), "{message}");
+    assert!(
+        message.contains("SHARD_1_URL: has the migrations [9999] of a newer Shardrive, which this one is too old for"),
+        "{message}"
+    );
     assert!(message.contains("SHARD_2_URL: the migrations [2] differ"), "{message}");
+}
+
+#[tokio::test]
+async fn a_program_starts_on_the_schema_of_the_next_release() {
+    let cluster = TestCluster::migrated(1).await;
+    let newer = "INSERT INTO shardrive._sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (9998, 'later', true, '', 0)";
+    cluster.psql(0, newer).await.unwrap();
+    cluster.migrate().await;
+    cluster.open().await.shut_down().await;
 }
 
 #[tokio::test]

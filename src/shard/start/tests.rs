@@ -7,7 +7,12 @@ const CLUSTER: Uuid = Uuid::from_u128(1);
 fn good(shard: i32, count: i32) -> Facts {
     let migrations = migrator()
         .iter()
-        .map(|m| AppliedMigration { version: m.version, checksum: m.checksum.to_vec(), success: true })
+        .map(|m| AppliedMigration {
+            version: m.version,
+            checksum: m.checksum.to_vec(),
+            success: true,
+            description: m.description.to_string(),
+        })
         .collect();
     Facts {
         database_key: format!("key {shard}"),
@@ -93,7 +98,16 @@ fn each_fault_is_named() {
             vec![
                 Ok(good(0, 2)),
                 changed(1, |facts| {
-                    facts.migrations.push(AppliedMigration { version: 9999, checksum: vec![], success: true });
+                    for (version, description) in [(9997, "more"), (9998, "contract 0001 x"), (9999, "contract 9997 y")]
+                    {
+                        let description = description.to_owned();
+                        facts.migrations.push(AppliedMigration {
+                            version,
+                            checksum: vec![],
+                            success: true,
+                            description,
+                        });
+                    }
                 }),
             ],
             vec![StartFault::NewerMigrations(one, vec![9999])],
