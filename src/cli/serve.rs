@@ -92,7 +92,7 @@ pub(crate) async fn serve(
         connect_timeout: settings.shard_limits.connect_timeout,
         bulk: settings.bulk,
         bulk_permits: Semaphore::new(settings.bulk.loads),
-        loads: Loads::new(settings.edge.loads_per_caller.unwrap_or(settings.bulk.loads)),
+        loads: Loads::new(settings.edge.loads_per_caller.unwrap_or(usize::MAX)),
         limiter,
         proxies: settings.edge.proxies,
         stats_timeout: settings.stats_timeout,

@@ -12,7 +12,7 @@ use crate::limits::{Network, Rate};
 const RATE_LIMIT: Number = Number::new("RATE_LIMIT", "", 1..=1_000_000);
 /// Its default is twice the rate.
 const RATE_LIMIT_BURST: Number = Number::new("RATE_LIMIT_BURST", "", LEAST_BURST..=100_000_000);
-/// Its default is `MAX_BULK_LOADS`.
+/// Without it a caller may run as many as there may be in all.
 const LOADS_PER_CALLER: Number = Number::new("MAX_BULK_LOADS_PER_CALLER", "", 1..=1_000);
 const TRUSTED_PROXIES: Setting = Setting { name: "TRUSTED_PROXIES", default: "" };
 const TLS_CERT_FILE: Setting = Setting { name: "TLS_CERT_FILE", default: "" };
@@ -49,7 +49,7 @@ pub(super) const PREFIXES: [&str; 7] =
 pub struct EdgeSettings {
     /// `RATE_LIMIT`, `RATE_LIMIT_BURST`: how much each caller may ask for.
     pub rate: Option<Rate>,
-    /// `MAX_BULK_LOADS_PER_CALLER`.
+    /// `MAX_BULK_LOADS_PER_CALLER`; `None`: no bound besides `MAX_BULK_LOADS`, which is everybody's.
     pub loads_per_caller: Option<usize>,
     /// `TRUSTED_PROXIES`: those whose `X-Forwarded-For` counts.
     pub proxies: Vec<Network>,

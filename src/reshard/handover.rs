@@ -250,25 +250,25 @@ async fn rehearse(job: &Move, from: &mut Side, to: &mut Side, epoch: i64) -> Res
 /// # Errors
 /// `Refused` if a map shows what no handover leaves; otherwise the shards' errors.
 pub(super) async fn resume(job: &Move, from: &mut Side, to: &mut Side) -> Result<bool, MoveError> {
-    let (here, there) = (owner(job, from).await?, owner(job, to).await?);
-    let (from_id, to_id) = (from.id().to_sql(), to.id().to_sql());
-    match (here, there) {
-        ((owner, _), (other, _)) if owner == from_id && other != to_id => {
+    let gives = sole_owner(job, from).await?.ok_or_else(|| several_owners(from))?;
+    // What the other side says of slots that it does not own may be old, and of several owners.
+    let taken = sole_owner(job, to).await?.filter(|(owner, _)| *owner == to.id().to_sql());
+    let has_left = gives.0 == to.id().to_sql();
+    match taken {
+        _ if !has_left && gives.0 != from.id().to_sql() => return Err(several_owners(from)),
+        None if !has_left => {
             set_hold(job, from, false).await?;
             return Ok(false);
         }
-        ((owner, _), (other, epoch)) if owner == from_id && other == to_id => {
-            leave(job, from, to, epoch).await?;
-        }
+        Some((_, epoch)) if !has_left => leave(job, from, to, epoch).await?,
+        Some(_) => {}
         // The release before this one gave slots up first.
-        ((owner, epoch), (other, _)) if owner == to_id && other != to_id => {
+        None => {
             let totals = read_totals(job, from).await?;
-            if !take(job, to, epoch, &totals, Instant::now() + REHEARSAL_LIMIT).await? {
+            if !take(job, to, gives.1, &totals, Instant::now() + REHEARSAL_LIMIT).await? {
                 return Err(MoveError::Late("the new owner's counts"));
             }
         }
-        ((owner, _), _) if owner == to_id => {}
-        _ => return Err(several_owners(from)),
     }
     if had_cache(from).await? {
         tokio::time::sleep(LOOK_LEASE).await;
@@ -277,11 +277,11 @@ pub(super) async fn resume(job: &Move, from: &mut Side, to: &mut Side) -> Result
     Ok(true)
 }
 
-/// The one owner of the move's slots, as this shard's map says, and the newest epoch.
-async fn owner(job: &Move, side: &mut Side) -> Result<(i32, i64), MoveError> {
+/// The owner of all of the move's slots, as this shard's map says, and the newest epoch; `None`: there are several.
+async fn sole_owner(job: &Move, side: &mut Side) -> Result<Option<(i32, i64)>, MoveError> {
     match side.owners(&job.slots).await?.as_slice() {
-        [one] => Ok(*one),
-        _ => Err(several_owners(side)),
+        [one] => Ok(Some(*one)),
+        _ => Ok(None),
     }
 }
 

@@ -151,7 +151,8 @@ async fn paths_and_methods() {
             cases.push(case(method, format!("/files/{id}"), 400, "invalid_path"));
         }
     }
-    cases.push(case("GET", format!("/files/{}", "x".repeat(10_000)), 400, "invalid_path"));
+    cases.push(case("GET", format!("/files/{}", "x".repeat(8_000)), 400, "invalid_path"));
+    cases.push(case("GET", format!("/files/{}", "x".repeat(10_000)), 414, "url_too_long"));
     for method in ["GET", "DELETE"] {
         for id in [
             "00000000-0000-0000-0000-000000000000",
@@ -205,7 +206,8 @@ async fn queries() {
     ] {
         cases.push(case("GET", format!("/query/1?{query}"), 400, "invalid_query"));
     }
-    cases.push(case("GET", format!("/query/1?cursor={}", "A".repeat(20_000)), 400, "invalid_query"));
+    cases.push(case("GET", format!("/query/1?cursor={}", "A".repeat(8_000)), 400, "invalid_query"));
+    cases.push(case("GET", format!("/query/1?cursor={}", "A".repeat(20_000)), 414, "url_too_long"));
     for query in ["exact=maybe", "exact=", "exact=true", "fast=1", "exact=scan&exact=scan"] {
         cases.push(case("GET", format!("/stats?{query}"), 400, "invalid_query"));
     }

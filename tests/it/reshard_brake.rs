@@ -147,6 +147,8 @@ async fn a_dry_run_tells_the_disk_that_it_takes_and_that_there_is() {
     assert_eq!(dry.code, 0, "{dry:?}");
     let disk: Value = dry.json()["moves"][0]["disk"].clone();
     let all: i64 = cluster.value(0, "SELECT pg_total_relation_size('file_metadata')").await;
-    assert_eq!(disk["needed_bytes"].as_i64().unwrap(), all / 2, "half of the rows: {disk}");
+    let needed = disk["needed_bytes"].as_i64().unwrap();
+    // Half of the rows, and a share of what empty tables take.
+    assert!((all / 2..all / 2 + 100_000).contains(&needed), "{all}: {disk}");
     assert!(disk["free_bytes"].as_i64().unwrap() > 1 << 20, "{disk}");
 }
