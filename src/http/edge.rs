@@ -7,7 +7,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderValue, ORIGIN};
-use actix_web::{HttpMessage, HttpResponse, ResponseError};
+use actix_web::{HttpMessage, HttpResponse};
 
 use super::connections::{Connection, InUse};
 use super::cors::CorsOrigins;
@@ -33,17 +33,15 @@ pub(super) struct Before {
 }
 
 impl Edge {
-    /// Looks at a request; gives also an answer to it, if it needs no route.
-    pub(super) fn before(&self, request: &ServiceRequest) -> (Before, Option<HttpResponse>) {
+    /// Looks at a request; gives also an answer to it, or what is wrong with it, if it needs no route.
+    pub(super) fn before(&self, request: &ServiceRequest) -> (Before, Option<Result<HttpResponse, Problem>>) {
         let origin = self.cors.as_ref().and_then(|_| request.headers().get(ORIGIN).cloned());
         let in_use = request.request().conn_data::<Arc<Connection>>().map(InUse::of);
         let length = request.uri().path_and_query().map_or(0, |text| text.as_str().len());
         let answer = if length > MAX_URL {
-            let problem = Problem::new(Code::UrlTooLong, format!("path and query may have {MAX_URL} bytes"));
-            problem.log();
-            Some(problem.error_response())
+            Some(Err(Problem::new(Code::UrlTooLong, format!("path and query may have {MAX_URL} bytes"))))
         } else {
-            self.cors.as_ref().and_then(|cors| cors.preflight(request.method(), request.headers()))
+            self.cors.as_ref().and_then(|cors| cors.preflight(request.method(), request.headers())).map(Ok)
         };
         (Before { origin, in_use }, answer)
     }

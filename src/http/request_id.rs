@@ -4,11 +4,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use actix_web::ResponseError;
 use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Data;
-use futures_util::future::{Either, ready};
+use futures_util::future::{Either, lazy};
 use uuid::Uuid;
 
 use super::Problem;
@@ -39,7 +40,14 @@ where
     let context = RequestContext::new(id, trace);
     let (before, early) = edge.before(&request);
     let work = match early {
-        Some(answer) => Either::Left(ready(Ok(request.into_response(answer)))),
+        // Within the request's context, which a problem names.
+        Some(answer) => Either::Left(lazy(move |_| {
+            let answer = answer.unwrap_or_else(|problem| {
+                problem.log();
+                problem.error_response()
+            });
+            Ok(request.into_response(answer))
+        })),
         None => Either::Right(service.call(request)),
     };
     with_request(context, async move {
