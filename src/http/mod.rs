@@ -24,6 +24,7 @@ mod files;
 mod headers;
 mod health;
 mod idempotency;
+mod intake;
 mod key_value;
 mod limit;
 mod metrics;

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::access::Caller;
 use super::body::encoding;
 use super::bulk::{RejectedRecord, Turn, io_error};
-use super::limit::{Intake, TooSlow};
+use super::intake::{Intake, TooSlow};
 use super::{AppState, Problem, answer};
 use crate::records::{Collection, Document, LoadedRecords, MAX_DOCUMENT_BYTES, RecordError, RecordLoad};
 use crate::shard::ShardError;

@@ -192,6 +192,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
+        // Else the session's own drop waits a minute for an answer of the driver that is killed here.
+        let _ = self.page.clone().leak();
         let _ = self.driver.kill();
         let _ = self.driver.wait();
         // Chromium is the driver's child and outlives it; its folder is nobody else's.
