@@ -21,7 +21,7 @@ Exit codes: 0 it says yes, 1 it says no or nothing, 2 wrong usage or settings.";
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Health {
-    /// Where the service is. Without it: on this machine, where BIND_ADDR and TLS_CERT_FILE say.
+    /// Where the service is. Without it: on this machine, as the settings of the service say.
     #[arg(long)]
     url: Option<String>,
     /// Whether it is ready for requests, and not only alive.

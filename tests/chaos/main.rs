@@ -272,6 +272,12 @@ async fn run(seed: u64, time: Duration) -> bool {
     failed == 0
 }
 
+/// A program's path from the root: it is started in another folder.
+fn found(path: &str) -> String {
+    let path = std::fs::canonicalize(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    path.to_str().unwrap().to_owned()
+}
+
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     if words.next().as_deref() != Some("run") {
@@ -293,7 +299,7 @@ fn main() -> ExitCode {
             "--only-cache" => parts = vec![Part::Cache],
             "--only-rolling" => parts = vec![Part::Rolling],
             "--only-red" => parts = vec![Part::Red],
-            "--measure" => measured = words.next().expect("a program"),
+            "--measure" => measured = found(&words.next().expect("a program")),
             "--seed" => seed = number(words.next()),
             _ => panic!("{word}: not known; see tests/chaos/run"),
         }

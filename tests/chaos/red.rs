@@ -28,39 +28,42 @@ type Seen = [Option<Duration>; NAMES.len()];
 struct Run {
     cluster: TestCluster,
     api: Api,
+    /// Opened before anything happens: whoever comes anew is told at once.
+    events: Events,
     browser: Option<Browser>,
 }
 
 impl Run {
     /// Waits until everybody sees shard 1 so.
-    async fn seen(&self, healthy: bool, since: Instant) -> Seen {
+    async fn seen(&mut self, healthy: bool, since: Instant) -> Seen {
         let word = if healthy { "healthy" } else { "unreachable" };
+        let Self { api, events, browser, .. } = self;
         let health = async {
-            poll::until_true("/health", async || self.api.get_json("/health").await.1["shards"]["shard_1"] == word)
-                .await;
+            poll::until_true("/health", async || api.get_json("/health").await.1["shards"]["shard_1"] == word).await;
             Some(since.elapsed())
         };
         let metric = async {
             let line = format!("shard_up{{shard=\"1\"}} {}\n", u8::from(healthy));
-            poll::until_true("shard_up", async || self.api.get("/metrics").await.text().await.unwrap().contains(&line))
+            poll::until_true("shard_up", async || api.get("/metrics").await.text().await.unwrap().contains(&line))
                 .await;
             Some(since.elapsed())
         };
-        let events = async {
-            let mut events = Events::of(self.api.get("/dashboard/events").await);
+        let told = async {
             events.until("state", |state| (state["shards"][1]["state"] == word).then_some(())).await;
             Some(since.elapsed())
         };
-        let browser = async {
-            let shown = format!("#shards > :nth-child(2)[data-state={}]", if healthy { "good" } else { "bad" });
-            self.browser.as_ref()?.until_shown(&shown, true).await;
+        let shown = async {
+            let css = format!("#shards > :nth-child(2)[data-state={}]", if healthy { "good" } else { "bad" });
+            browser.as_ref()?.until_shown(&css, true).await;
             Some(since.elapsed())
         };
-        let (health, metric, events, browser) = tokio::join!(health, metric, events, browser);
-        [health, metric, events, browser]
+        let (health, metric, told, shown) = tokio::join!(health, metric, told, shown);
+        [health, metric, told, shown]
     }
 
     async fn round(&mut self, fault: Fault) -> (Seen, Seen) {
+        // At any moment between two looks and two events.
+        poll::delay(Duration::from_millis(rand::random_range(0..1000))).await;
         let begun = Instant::now();
         match fault {
             Fault::Kill => self.cluster.server(1).kill().await,
@@ -86,7 +89,8 @@ pub async fn run(program: &str, rounds: usize) -> bool {
         browser.open(&format!("{}/dashboard", api.base())).await;
         browser.until_text("#link", "live").await;
     }
-    let mut run = Run { cluster, api, browser };
+    let events = Events::of(api.get("/dashboard/events").await);
+    let mut run = Run { cluster, api, events, browser };
     run.seen(true, Instant::now()).await;
     println!("a shard that goes and comes back, {rounds} times each; seconds until it is seen: median (longest)");
     let mut good = true;

@@ -16,7 +16,7 @@ use crate::support::servers::TestCluster;
 async fn a_rolling_restart_fails_no_request() {
     let probe = Probe { period: Duration::from_millis(100), failures: 2 };
     let rolled = replace_all_under_load(PROGRAM, 300, 1, probe, "1").await;
-    assert_eq!(rolled.failed, BTreeMap::new(), "{rolled}");
+    assert_eq!(rolled.failed, BTreeMap::new(), "{rolled}; {:?}", rolled.warnings);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@
 //! by asking now and then, over connections of its own; so many failures in a row take a process out, one success puts it in.
 //! Requests begin at their times whether or not those before them have been answered, and none is sent twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -12,11 +12,15 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Client, StatusCode};
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::api::{AS_SHIPPED, Api, client};
 use super::poll;
 use super::servers::TestCluster;
+
+/// Connections to all processes together; a request that finds none free waits, and its time counts.
+const CONNECTIONS: usize = 400;
 
 /// How readiness is found.
 #[derive(Clone, Copy)]
@@ -39,6 +43,8 @@ pub struct Balancer {
     backends: RwLock<Vec<Arc<Backend>>>,
     next: AtomicUsize,
     client: Client,
+    prober: Client,
+    connections: Semaphore,
     done: AtomicU64,
     failures: Mutex<BTreeMap<String, u64>>,
     /// From the time at which a request should have begun to the end of its answer.
@@ -53,6 +59,8 @@ impl Balancer {
             backends: RwLock::default(),
             next: AtomicUsize::new(0),
             client: client(),
+            prober: client(),
+            connections: Semaphore::new(CONNECTIONS),
             done: AtomicU64::new(0),
             failures: Mutex::default(),
             latencies: Mutex::default(),
@@ -67,11 +75,10 @@ impl Balancer {
         self.backends.write().unwrap().push(Arc::clone(&backend));
         let (all, found) = (Arc::clone(self), Arc::clone(&backend));
         tokio::spawn(async move {
-            let prober = client();
             let url = format!("{}/health/ready", found.base);
             let mut failures = 0;
             while !all.stop.load(Ordering::Relaxed) && !found.gone.load(Ordering::Relaxed) {
-                let answer = prober.get(&url).send().await;
+                let answer = all.prober.get(&url).send().await;
                 let is_ready = answer.is_ok_and(|answer| answer.status() == StatusCode::OK);
                 failures = if is_ready { 0 } else { failures + 1 };
                 if is_ready || failures >= all.probe.failures {
@@ -110,17 +117,18 @@ impl Balancer {
     }
 
     async fn ask(&self, number: u64) -> Result<(), String> {
+        let _one = self.connections.acquire().await.unwrap();
         let base = self.pick().ok_or("no process is ready")?;
         let user = number % 1000;
         let request = match number % 3 {
             0 => self.client.post(format!("{base}/ingest")).json(&json!({"user_id": user, "file_name": "f"})),
             _ => self.client.get(format!("{base}/query/{user}?limit=5")),
         };
-        let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
+        let answer = request.send().await.map_err(|error| format!("{:?}", error.without_url()))?;
         if !answer.status().is_success() {
             return Err(answer.status().to_string());
         }
-        answer.bytes().await.map_err(|error| format!("{error:?}"))?;
+        answer.bytes().await.map_err(|error| format!("{:?}", error.without_url()))?;
         Ok(())
     }
 
@@ -149,6 +157,8 @@ pub struct Rolled {
     pub failed: BTreeMap<String, u64>,
     replaced: usize,
     took: Duration,
+    /// What the processes that were replaced have warned of.
+    pub warnings: BTreeSet<String>,
     /// In order.
     latencies: Vec<Duration>,
 }
@@ -183,7 +193,8 @@ impl fmt::Display for Rolled {
 /// old one is told to go, as `maxSurge: 1` and `maxUnavailable: 0` have it. `drain` is in seconds.
 pub async fn replace_all_under_load(program: &str, rate: u64, rounds: usize, probe: Probe, drain: &str) -> Rolled {
     let cluster = TestCluster::migrated(2).await;
-    let settings = [AS_SHIPPED.as_slice(), &[("DRAIN_DELAY_S", drain)]].concat();
+    // The balancer is a proxy: all connections come from its address.
+    let settings = [AS_SHIPPED.as_slice(), &[("DRAIN_DELAY_S", drain), ("TRUSTED_PROXIES", "127.0.0.1")]].concat();
     let balancer = Balancer::new(probe);
     let mut apis = Vec::new();
     for _ in 0..3 {
@@ -191,6 +202,7 @@ pub async fn replace_all_under_load(program: &str, rate: u64, rounds: usize, pro
         balancer.add(api.base()).await;
         apis.push(api);
     }
+    let mut warnings = BTreeSet::new();
     let load = tokio::spawn(Arc::clone(&balancer).run(rate));
     let begun = Instant::now();
     let progress = async |more| {
@@ -204,6 +216,12 @@ pub async fn replace_all_under_load(program: &str, rate: u64, rounds: usize, pro
         let mut old = std::mem::replace(&mut apis[turn % 3], new);
         old.sigterm();
         assert!(old.ended().await, "{}", old.log());
+        let said = old.log();
+        let warned =
+            |line: &&str| (line.contains(" WARN ") || line.contains(" ERROR ")) && !line.contains("code=not_ready");
+        warnings.extend(
+            said.lines().filter(warned).filter_map(|line| line.split_once(' ')).map(|(_, what)| what.to_owned()),
+        );
         balancer.remove(old.base());
         progress(rate / 2).await;
     }
@@ -213,5 +231,5 @@ pub async fn replace_all_under_load(program: &str, rate: u64, rounds: usize, pro
     let mut latencies = std::mem::take(&mut *balancer.latencies.lock().unwrap());
     latencies.sort_unstable();
     let failed = balancer.failures.lock().unwrap().clone();
-    Rolled { requests: balancer.done.load(Ordering::Relaxed), failed, replaced: 3 * rounds, took, latencies }
+    Rolled { requests: balancer.done.load(Ordering::Relaxed), failed, replaced: 3 * rounds, took, warnings, latencies }
 }
