@@ -6,9 +6,9 @@ use crate::support::balancer::{Probe, replace_all_under_load};
 
 /// Requests a second.
 const RATE: u64 = 2000;
-/// As the manifests have it, and four times as fast. The drain is longer than the balancer needs to notice.
+/// As the manifests have it, and with faster probes. The drain is longer than the balancer needs to notice.
 const AS_SHIPPED: (Probe, &str) = (Probe { period: Duration::from_secs(2), failures: 2 }, "10");
-const QUICK: (Probe, &str) = (Probe { period: Duration::from_millis(500), failures: 2 }, "2");
+const QUICK: (Probe, &str) = (Probe { period: Duration::from_millis(500), failures: 2 }, "4");
 
 /// One quick round, or several of the times that are shipped; true if no request failed.
 pub async fn run(program: &str, short: bool) -> bool {
