@@ -2,13 +2,18 @@
 
 mod bulk;
 mod documents;
+mod events;
 mod ingest;
+mod keys;
 mod large_move;
 mod latency;
+mod limits;
 mod memory;
 mod moves;
 mod pages;
 mod query;
+mod scrape;
+mod sign_in;
 mod stats;
 
 use crate::{Bench, Result};
@@ -20,8 +25,13 @@ type Case = fn(&mut Bench) -> Result<()>;
 pub fn run(bench: &mut Bench) -> Result<()> {
     let version = bench.shards.version()?;
     bench.report.set_postgres(version);
-    let cases: [(&str, Case); 10] = [
+    let cases: [(&str, Case); 15] = [
         ("ingest", ingest::run),
+        ("keys", keys::run),
+        ("events", events::run),
+        ("limits", limits::run),
+        ("scrape", scrape::run),
+        ("sign-in", sign_in::run),
         ("bulk", bulk::run),
         ("query", query::run),
         ("latency", latency::run),
