@@ -1,6 +1,7 @@
 //! What is measured, in an order in which each case finds what it needs: one file each.
 
 mod bulk;
+mod counts;
 mod documents;
 mod events;
 mod ingest;
@@ -25,11 +26,12 @@ type Case = fn(&mut Bench) -> Result<()>;
 pub fn run(bench: &mut Bench) -> Result<()> {
     let version = bench.shards.version()?;
     bench.report.set_postgres(version);
-    let cases: [(&str, Case); 15] = [
+    let cases: [(&str, Case); 16] = [
         ("ingest", ingest::run),
         ("keys", keys::run),
         ("events", events::run),
         ("limits", limits::run),
+        ("counts", counts::run),
         ("scrape", scrape::run),
         ("sign-in", sign_in::run),
         ("bulk", bulk::run),
