@@ -223,6 +223,28 @@ impl Settings {
         read.finish(settings)
     }
 
+    /// Where a service with the settings of this environment is reached on its own machine, as in `http://127.0.0.1:8000`; for
+    /// commands that need nothing else.
+    ///
+    /// # Errors
+    /// Everything that is wrong with `BIND_ADDR` and `TLS_*`.
+    pub fn load_own_url() -> Result<String, SettingsError> {
+        Self::own_url(reader::environment()?)
+    }
+
+    fn own_url(vars: impl IntoIterator<Item = (String, String)>) -> Result<String, SettingsError> {
+        let vars = vars.into_iter().filter(|(name, _)| name == BIND_ADDR.name || name.starts_with("TLS_"));
+        let mut read = Reader::new(vars);
+        let (bind, tls) = (read.parsed(&BIND_ADDR, parse_address), edge::read_tls(&mut read));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let own = match bind.rsplit_once(':') {
+            Some(("0.0.0.0", port)) => format!("127.0.0.1:{port}"),
+            Some(("[::]", port)) => format!("[::1]:{port}"),
+            _ => bind,
+        };
+        read.finish(format!("{scheme}://{own}"))
+    }
+
     /// Reads settings from variables. Of two with one name the last counts; an empty one counts as not set.
     ///
     /// # Errors
@@ -321,7 +343,7 @@ fn read_shards(read: &mut Reader) -> Vec<ShardOptions> {
                     );
                 }
                 let given = replicas.remove(&number).unwrap_or_default();
-                shards.push((number, options.with_replicas(read_replicas(read, number, &given))));
+                shards.push((number, options.with_replicas(read_replicas(read, number, url, &given))));
             }
         }
     }
@@ -343,11 +365,12 @@ fn replicas_name(number: u32) -> String {
     format!("SHARD_{number}_REPLICA_URLS")
 }
 
-/// URLs with commas in between, each of one server.
-fn read_replicas(read: &mut Reader, number: u32, given: &str) -> Vec<ShardOptions> {
+/// URLs with commas in between, each of one server. One that names no user takes user and password of the shard's URL, so that
+/// they need stand nowhere else.
+fn read_replicas(read: &mut Reader, number: u32, shard: &str, given: &str) -> Vec<ShardOptions> {
     let mut replicas: Vec<ShardOptions> = Vec::new();
     for (index, url) in given.split(',').map(str::trim).filter(|url| !url.is_empty()).enumerate() {
-        match ShardOptions::parse(url) {
+        match ShardOptions::parse(&with_user_of(shard, url)) {
             Ok(options) if replicas.iter().any(|other| other.overlaps(&options)) => {
                 read.fault(&replicas_name(number), format!("URL {} names the same server as one before it", index + 1));
             }
@@ -356,6 +379,19 @@ fn read_replicas(read: &mut Reader, number: u32, given: &str) -> Vec<ShardOption
         }
     }
     replicas
+}
+
+/// The URL, with user and password of the other one if it has none itself.
+fn with_user_of(other: &str, url: &str) -> String {
+    let user = |url: &str| {
+        let (_, rest) = url.split_once("://")?;
+        let (user, _) = rest.split(['/', '?']).next()?.rsplit_once('@')?;
+        Some(user.to_owned())
+    };
+    match (user(url), user(other), url.split_once("://")) {
+        (None, Some(user), Some((scheme, rest))) => format!("{scheme}://{user}@{rest}"),
+        _ => url.to_owned(),
+    }
 }
 
 fn parse_address(text: &str) -> Result<String, &'static str> {

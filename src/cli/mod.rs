@@ -2,6 +2,7 @@
 
 mod demo;
 mod dev;
+mod health;
 mod import;
 mod migrate;
 mod openapi;
@@ -48,6 +49,7 @@ enum Command {
     Demo(demo::Demo),
     Migrate(migrate::Migrate),
     Import(import::Import),
+    Health(health::Health),
     #[command(subcommand)]
     Shards(shards::Shards),
     Token(token::Token),
@@ -115,6 +117,7 @@ pub async fn run() -> ExitCode {
         Command::Demo(command) => Box::pin(command.run()).await,
         Command::Migrate(command) => Box::pin(command.run()).await,
         Command::Import(command) => Box::pin(command.run()).await,
+        Command::Health(command) => Box::pin(command.run()).await,
         Command::Shards(command) => Box::pin(command.run()).await,
         Command::Token(command) => command.run(),
         Command::Openapi(command) => command.run(),

@@ -64,9 +64,20 @@ pub(super) fn read(read: &mut Reader) -> EdgeSettings {
         read.fault(RATE_LIMIT_BURST.setting.name, "says nothing without RATE_LIMIT");
     }
     let rate = rate.map(|rate| Rate::new(rate, burst.unwrap_or(rate.saturating_mul(2)).max(LEAST_BURST)));
+    let tls = read_tls(read);
+    EdgeSettings {
+        rate,
+        loads_per_caller: read.optional(&LOADS_PER_CALLER).map(to_usize),
+        proxies: read.parsed(&TRUSTED_PROXIES, networks),
+        tls,
+    }
+}
+
+/// The certificate's files; `None` if the address speaks no TLS.
+pub(super) fn read_tls(read: &mut Reader) -> Option<TlsFiles> {
     let certificate = read.parsed(&TLS_CERT_FILE, path);
     let key = read.parsed(&TLS_KEY_FILE, path);
-    let tls = match (certificate, key) {
+    match (certificate, key) {
         (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
         (None, None) => None,
         (Some(_), None) => {
@@ -77,12 +88,6 @@ pub(super) fn read(read: &mut Reader) -> EdgeSettings {
             read.fault(TLS_CERT_FILE.name, "is missing, but there is TLS_KEY_FILE");
             None
         }
-    };
-    EdgeSettings {
-        rate,
-        loads_per_caller: read.optional(&LOADS_PER_CALLER).map(to_usize),
-        proxies: read.parsed(&TRUSTED_PROXIES, networks),
-        tls,
     }
 }
 

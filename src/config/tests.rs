@@ -203,6 +203,38 @@ fn sign_in_is_off_without_its_settings() {
 }
 
 #[test]
+fn a_service_is_found_on_its_own_machine() {
+    let tls = [("TLS_CERT_FILE", "c.pem"), ("TLS_KEY_FILE", "k.pem")];
+    for (bind, tls, url) in [
+        ("", &tls[..0], "http://127.0.0.1:8000"),
+        ("0.0.0.0:9000", &tls[..], "https://127.0.0.1:9000"),
+        ("[::]:80", &tls[..0], "http://[::1]:80"),
+        ("10.0.0.7:80", &tls[..0], "http://10.0.0.7:80"),
+    ] {
+        let vars = [("BIND_ADDR", bind), ("SHARD_0_URL", "not looked at")];
+        let vars = vars.iter().chain(tls).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        assert_eq!(Settings::own_url(vars).unwrap(), url);
+    }
+    let error = Settings::own_url([("BIND_ADDR".to_owned(), "8000".to_owned())]).unwrap_err();
+    assert!(error.to_string().starts_with("the settings are wrong:\n- BIND_ADDR: "), "{error}");
+}
+
+#[test]
+fn a_replica_without_a_user_takes_the_shards() {
+    let settings = read(&[
+        ("SHARD_0_URL", "postgres://me:a%40b@h0,h9/drive_shard_0"),
+        (
+            "SHARD_0_REPLICA_URLS",
+            "postgres://r1:5433/drive_shard_0?sslmode=disable, postgres://other:pw@r2/drive_shard_0",
+        ),
+    ])
+    .unwrap();
+    let urls: Vec<_> = settings.shards[0].replicas().iter().map(ShardOptions::secret_url).collect();
+    let wanted = ["postgres://me:a%40b@r1:5433/drive_shard_0?sslmode=disable", "postgres://other:pw@r2/drive_shard_0"];
+    assert_eq!(urls, wanted);
+}
+
+#[test]
 fn secrets_may_stand_in_files() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {

@@ -1,32 +1,26 @@
 //! All shards and the slot map: a call for a slot goes to the shard that owns it, also while that changes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use sqlx::PgConnection;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, watch};
-use tokio::time::Instant;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::growing::ShardList;
 use super::health::{Watch, watch_other_hosts, watch_shard};
+use super::known_map::{KnownMap, MovingSlot, keep_map_fresh};
 use super::pool::{Identity, Pool, Role};
 use super::registry::{ListShards, RegisteredShard};
 use super::replica::follow_replicas;
 use super::{Consistency, DbFault, Shard, ShardError, ShardId, ShardLimits, ShardState, Slot, SlotMap};
 use crate::telemetry::note_place;
 
-/// How often the map is read again even if nobody was refused.
-const MAP_INTERVAL: Duration = Duration::from_secs(5);
-/// How long reading the map may take on any one shard.
-const MAP_DEADLINE: Duration = Duration::from_secs(1);
-/// Between two tries for a slot that nobody owns at the moment: starts here and doubles up to the longest.
-const MOVE_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(25));
+/// How long the list of shards may take on any one of them.
+const LIST_DEADLINE: Duration = Duration::from_secs(1);
 /// How often a call is repeated on a new connection after its connection broke.
 const RECONNECTS: u32 = 2;
 
@@ -60,11 +54,7 @@ pub trait ShardCall: Sync {
 pub struct Cluster {
     id: Uuid,
     shards: ShardList,
-    map: ArcSwap<SlotMap>,
-    refresh: Mutex<()>,
-    refreshes: AtomicU64,
-    /// How often the map has changed.
-    map_changes: AtomicU64,
+    map: KnownMap,
     /// How many shards there are; told to whoever does something for each of them.
     grown: watch::Sender<usize>,
     schema_version: Option<i64>,
@@ -88,10 +78,7 @@ impl Cluster {
             grown: watch::channel(shards.len()).0,
             schema_version,
             shards: ShardList::new(shards),
-            map: ArcSwap::from_pointee(map),
-            refresh: Mutex::new(()),
-            refreshes: AtomicU64::new(0),
-            map_changes: AtomicU64::new(0),
+            map: KnownMap::new(map),
             limits,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -145,7 +132,7 @@ impl Cluster {
     /// The map as this process knows it. A shard may know a newer one.
     #[must_use]
     pub fn map(&self) -> Arc<SlotMap> {
-        self.map.load_full()
+        Arc::clone(&self.map.load())
     }
 
     /// The shard that owns a slot, as far as this process knows.
@@ -203,36 +190,10 @@ impl Cluster {
         self.run(slot, call).await
     }
 
-    /// Reads the map from every shard that answers and takes the newer owner of each slot. Callers that come while
-    /// one is reading share its result.
-    pub async fn refresh_map(&self) {
-        let seen = self.refreshes.load(Ordering::Acquire);
-        let _guard = self.refresh.lock().await;
-        // Whoever finished while we waited began after we asked only if two have finished since.
-        if self.refreshes.load(Ordering::Acquire) >= seen + 2 {
-            return;
-        }
-        let mut map = SlotMap::clone(&self.map.load());
-        for copy in self.scatter(&LoadMap, MAP_DEADLINE).await.into_answers().flatten() {
-            map.merge(&copy);
-        }
-        // A shard is known before the map that names it, or its users would meet "no such shard".
-        if map.highest_owner().index() >= self.shards().len() {
-            self.learn_shards().await;
-        }
-        if map != **self.map.load() {
-            log::info!("slot map is at epoch {}", map.epoch());
-            // Counted first: whoever sees the number asks the replicas for no less than what this map was read from.
-            self.map_changes.fetch_add(1, Ordering::SeqCst);
-            self.map.store(Arc::new(map));
-        }
-        self.refreshes.fetch_add(1, Ordering::Release);
-    }
-
     /// Reads from every shard that answers which shards there are, and begins to use those that this process does not
-    /// know yet. Callers hold `refresh`, so that one at a time adds.
-    async fn learn_shards(&self) {
-        let gathered = self.scatter(&ListShards, MAP_DEADLINE).await;
+    /// know yet. Callers hold the map's turn, so that one at a time adds.
+    pub(super) async fn learn_shards(&self) {
+        let gathered = self.scatter(&ListShards, LIST_DEADLINE).await;
         let mut found: Vec<RegisteredShard> = gathered.into_answers().flatten().flatten().collect();
         found.sort_by_key(|registered| registered.shard);
         for registered in found {
@@ -273,14 +234,19 @@ impl Cluster {
         }
     }
 
+    /// The map, and what it was read from.
+    pub(super) fn known_map(&self) -> &KnownMap {
+        &self.map
+    }
+
     /// How often this process has met a newer map.
     pub(super) fn map_changes(&self) -> u64 {
-        self.map_changes.load(Ordering::SeqCst)
+        self.map.changes()
     }
 
     /// Reads which shards there are, now rather than at the next turn.
     pub async fn refresh_shards(&self) {
-        let _guard = self.refresh.lock().await;
+        let _turn = self.map.turn().await;
         self.learn_shards().await;
     }
 
@@ -317,33 +283,6 @@ impl Cluster {
     /// How long calls keep trying for a slot that changes hands.
     pub(crate) fn limits(&self) -> &ShardLimits {
         &self.limits
-    }
-}
-
-/// The wait of one call for a slot whose owner is changing.
-pub(crate) struct MovingSlot {
-    slot: Slot,
-    until: Instant,
-    pause: Duration,
-}
-
-impl MovingSlot {
-    pub(crate) fn new(slot: Slot, limits: &ShardLimits) -> Self {
-        Self { slot, until: Instant::now() + limits.move_timeout, pause: MOVE_PAUSE.0 }
-    }
-
-    /// After `refused` said that it does not own the slot: returns when it is worth trying again.
-    pub(crate) async fn wait_for_owner(&mut self, cluster: &Cluster, refused: ShardId) -> Result<(), ShardError> {
-        if Instant::now() >= self.until {
-            return Err(ShardError::Moving);
-        }
-        // Boxed: rare, and large enough to slow down every request that might need it.
-        Box::pin(cluster.refresh_map()).await;
-        if cluster.map().owner(self.slot) == refused {
-            tokio::time::sleep(self.pause).await;
-            self.pause = (self.pause * 2).min(MOVE_PAUSE.1);
-        }
-        Ok(())
     }
 }
 
@@ -395,34 +334,5 @@ impl Shard {
             }
             reconnects += 1;
         }
-    }
-}
-
-/// A shard's copy of the map.
-struct LoadMap;
-
-impl ShardCall for LoadMap {
-    type Output = SlotMap;
-
-    async fn call(&self, connection: &mut PgConnection, _shard: ShardId) -> Result<Option<SlotMap>, sqlx::Error> {
-        load_map(connection).await
-    }
-}
-
-/// The copy of the map in the database that `connection` leads to, if it is whole.
-pub(crate) async fn load_map(connection: &mut PgConnection) -> Result<Option<SlotMap>, sqlx::Error> {
-    let (owners, epochs): (Option<Vec<i32>>, Option<Vec<i64>>) =
-        sqlx::query_as(include_str!("../../sql/shard/load_map.sql")).fetch_one(connection).await?;
-    Ok(owners.zip(epochs).and_then(|(owners, epochs)| SlotMap::from_columns(&owners, &epochs)))
-}
-
-async fn keep_map_fresh(cluster: Arc<Cluster>) {
-    while cluster.stop.run_until_cancelled(tokio::time::sleep(MAP_INTERVAL)).await.is_some() {
-        // Dropping the reading at the stop is safe: it changes nothing before its end.
-        let reading = async {
-            cluster.refresh_shards().await;
-            cluster.refresh_map().await;
-        };
-        cluster.stop.run_until_cancelled(reading).await;
     }
 }

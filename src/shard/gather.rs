@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::cluster::MovingSlot;
+use super::known_map::MovingSlot;
 use super::pool::Pool;
 use super::{Cluster, Shard, ShardCall, ShardError, ShardId, Slot};
 use crate::telemetry::{SpanLink, batch_span, note_place};

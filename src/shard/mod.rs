@@ -19,6 +19,7 @@ mod growing;
 mod health;
 mod id;
 mod idempotency;
+mod known_map;
 mod map;
 mod observe;
 mod options;
@@ -34,7 +35,7 @@ mod start;
 
 pub use circuit::Circuit;
 pub use cluster::{Cluster, ShardCall};
-pub(crate) use cluster::{MovingSlot, load_map};
+
 pub(crate) use columns::{time_at, time_in};
 pub use coverage::Coverage;
 pub use error::{DbFault, ShardError};
@@ -49,6 +50,7 @@ pub use id::IdClock;
 pub(crate) use id::{hashed_id, slot_in};
 pub use idempotency::{AdminClaim, AdminKeys, RequestKey, expire_in_background};
 pub(crate) use idempotency::{Known, Made, Once};
+pub(crate) use known_map::{MovingSlot, load_map};
 pub use map::{LOOK_LEASE, LOOK_SETTLE, Ownership, SlotMap};
 pub use observe::{PoolStatus, ShardCounters};
 pub use options::ShardOptions;

@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
-use super::cluster::load_map;
+use super::known_map::load_map;
 use super::pool::{Identity, Role};
 use super::registry::{RegisteredShard, load_registry};
 use super::setup::migrator;

@@ -9,6 +9,8 @@
 
 mod cache;
 mod moves;
+mod red;
+mod rolling;
 #[path = "../it/support/mod.rs"]
 mod support;
 
@@ -21,7 +23,7 @@ use rand::{Rng, SeedableRng};
 use reqwest::Client;
 use serde_json::Value;
 use shardrive::local::{Durability, free_port};
-use support::api::{Api, client};
+use support::api::{Api, PROGRAM, client};
 use support::load::Load;
 use support::moves::Move;
 use support::poll;
@@ -270,23 +272,34 @@ async fn run(seed: u64, time: Duration) -> bool {
     failed == 0
 }
 
+/// A program's path from the root: it is started in another folder.
+fn found(path: &str) -> String {
+    let path = std::fs::canonicalize(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    path.to_str().unwrap().to_owned()
+}
+
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     if words.next().as_deref() != Some("run") {
         println!("tests/chaos/run starts this");
         return ExitCode::SUCCESS;
     }
-    let mut moves = None;
+    let (mut moves, mut short) = (None, false);
+    // What gives figures measures the release build; what breaks things may be slower, and checks more.
+    let mut measured = PROGRAM.to_owned();
+    let mut parts = vec![Part::Shards, Part::Cache, Part::Rolling, Part::Red];
     let (mut seed, mut seconds) = (rand::random_range(0..1_000_000), 900);
-    let (mut shards, mut with_cache) = (true, true);
     let number = |word: Option<String>| word.and_then(|word| word.parse().ok()).expect("a number");
     while let Some(word) = words.next() {
         match word.as_str() {
-            "--short" => seconds = 60,
+            "--short" => (seconds, short) = (60, true),
             "--moves" => moves = Some(20),
             "--seconds" => seconds = number(words.next()),
-            "--only-shards" => with_cache = false,
-            "--only-cache" => shards = false,
+            "--only-shards" => parts = vec![Part::Shards],
+            "--only-cache" => parts = vec![Part::Cache],
+            "--only-rolling" => parts = vec![Part::Rolling],
+            "--only-red" => parts = vec![Part::Red],
+            "--measure" => measured = found(&words.next().expect("a program")),
             "--seed" => seed = number(words.next()),
             _ => panic!("{word}: not known; see tests/chaos/run"),
         }
@@ -296,7 +309,25 @@ fn main() -> ExitCode {
     if let Some(moves) = moves {
         return if runtime.block_on(moves::run(moves)) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    let good = !shards || runtime.block_on(run(seed, time));
-    let fresh = !with_cache || runtime.block_on(cache::run(seed, time));
-    if good && fresh { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let mut good = true;
+    for part in parts {
+        good &= runtime.block_on(async {
+            match part {
+                Part::Shards => run(seed, time).await,
+                Part::Cache => cache::run(seed, time).await,
+                Part::Rolling => rolling::run(&measured, short).await,
+                Part::Red => red::run(&measured, if short { 3 } else { 11 }).await,
+            }
+        });
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What a run consists of.
+#[derive(Clone, Copy)]
+enum Part {
+    Shards,
+    Cache,
+    Rolling,
+    Red,
 }

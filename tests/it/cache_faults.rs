@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::support::api::Api;
 use crate::support::cache::{TestCache, until_in_use, until_says, url_of};
 use crate::support::poll;
+use crate::support::proxy::{Mode, Proxy};
 use crate::support::race::Race;
 use crate::support::servers::TestCluster;
 
@@ -69,6 +70,36 @@ async fn a_server_that_dies_hangs_or_forgets_costs_no_request() {
     seen.assert_no_failure();
     for api in &apis {
         assert!(!api.log().contains("panicked"), "{}", api.log());
+    }
+}
+
+/// Also at the start, and with a rate limit that all processes share.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_cable_to_the_server_slows_nobody() {
+    let (cluster, cache) = (TestCluster::migrated(1).await, TestCache::start().await);
+    let proxy = Proxy::start(cache.server.port()).await;
+    proxy.set(Mode::BlackHole);
+    let url = url_of(proxy.port());
+    let api = Api::start_with(&cluster, &[("REDIS_URL", &url), ("RATE_LIMIT", "100000")]).await;
+    let requests = async || {
+        let begun = Instant::now();
+        for user in 0..50 {
+            store(&api, user).await;
+            assert_eq!(api.get(&format!("/query/{user}")).await.status(), StatusCode::OK);
+        }
+        // A wait for the server by each of them would be far longer.
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    };
+    requests().await;
+    proxy.set(Mode::Pass);
+    until_in_use(&api, 5).await;
+    for mode in [Mode::BlackHole, Mode::Refuse] {
+        proxy.set(mode);
+        requests().await;
+        until_says(&api, "unhealthy").await;
+        requests().await;
+        proxy.set(Mode::Pass);
+        until_in_use(&api, 5).await;
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::support::api::Api;
+use crate::support::poll;
 use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
 
@@ -42,6 +44,27 @@ async fn status_names_a_shard_that_is_away() {
     assert_eq!(pick(&shards[0]), json!([0, "healthy", 2520, 1, 7]));
     assert_eq!(pick(&shards[1]), json!([1, "unreachable", null, null, null]));
     assert!(!done.out.contains("shard_pass"), "{done:?}");
+}
+
+#[tokio::test]
+async fn health_asks_the_service_of_the_settings_or_another() {
+    let cluster = TestCluster::migrated(1).await;
+    let mut api = Api::start_with(&cluster, &[("DRAIN_DELAY_S", "3600")]).await;
+    let bind = api.base().strip_prefix("http://").unwrap().to_owned();
+    let own = [("BIND_ADDR".to_owned(), bind)];
+    assert_eq!(shardrive(&["health"], &own).await.code, 0);
+    assert_eq!(shardrive(&["health", "--ready"], &own).await.code, 0);
+    api.sigterm();
+    poll::until("a process that drains is alive and not ready", async || {
+        let (alive, ready) = (shardrive(&["health"], &own).await, shardrive(&["health", "--ready"], &own).await);
+        if (alive.code, ready.code) == (0, 1) && ready.err.contains("503") { Ok(()) } else { Err((alive, ready)) }
+    })
+    .await;
+    api.kill9();
+    let url = format!("{}/", api.base());
+    let gone = shardrive(&["health", "--url", &url], &[]).await;
+    assert_eq!(gone.code, 1, "{gone:?}");
+    assert_eq!(shardrive(&["health"], &[("BIND_ADDR".to_owned(), "x".to_owned())]).await.code, 2);
 }
 
 #[tokio::test]

@@ -2,61 +2,16 @@
 
 use std::time::Duration;
 
-use reqwest::{Response, StatusCode};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::api::Api;
+use crate::support::feed::Events;
 use crate::support::poll;
 use crate::support::servers::TestCluster;
 use crate::support::tokens::{Key, now};
 
 const SECRET: &str = "a secret of the test, long enough for HS256";
-
-/// A stream of events that is read as it comes.
-struct Events {
-    response: Response,
-    text: String,
-}
-
-impl Events {
-    fn of(response: Response) -> Self {
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-        assert_eq!(response.headers()["content-encoding"], "identity");
-        assert_eq!(response.headers()["cache-control"], "no-store");
-        Self { response, text: String::new() }
-    }
-
-    /// The next event; `None` at the end of the stream.
-    async fn next(&mut self) -> Option<(String, Value)> {
-        loop {
-            if let Some((event, rest)) = self.text.split_once("\n\n") {
-                let (kind, data) = event.split_once('\n').unwrap();
-                let data = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
-                let found = (kind.strip_prefix("event: ").unwrap().to_owned(), data);
-                self.text = rest.to_owned();
-                return Some(found);
-            }
-            let chunk = self.response.chunk().await.unwrap()?;
-            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
-        }
-    }
-
-    /// The next event of this kind for which `judge` gives something.
-    async fn until<T>(&mut self, kind: &str, judge: impl Fn(&Value) -> Option<T>) -> T {
-        let look = async {
-            loop {
-                let (found, data) = self.next().await.expect("the stream ended");
-                if found == kind
-                    && let Some(right) = judge(&data)
-                {
-                    return right;
-                }
-            }
-        };
-        tokio::time::timeout(poll::LIMIT, look).await.unwrap_or_else(|_| panic!("waited in vain for {kind}"))
-    }
-}
 
 #[tokio::test]
 async fn the_page_comes_with_a_strict_policy() {

@@ -1,5 +1,7 @@
 //! The dashboard in a real browser: what people see and do there, by mouse, by keyboard and on a phone.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -84,14 +86,21 @@ async fn a_shard_that_is_killed_turns_red_and_heals() {
     api.post("/ingest/bulk?count=100", &json!({})).await;
     let Some(browser) = open(&api).await else { return };
     browser.until_shown(&format!("{}[data-state=good]", shard(1)), true).await;
+    let killed = Instant::now();
     cluster.server(1).kill().await;
     browser.until_shown(&format!("{}[data-state=bad]", shard(1)), true).await;
+    let red = killed.elapsed();
+    eprintln!("a killed shard was red after {red:?}");
+    // How soon it is on a quiet machine, tests/chaos/run measures.
+    assert!(red < Duration::from_secs(10), "{red:?}");
     browser.until_text(&shard(1), "unreachable").await;
     browser.until_shown(&format!("{}[data-state=good]", shard(0)), true).await;
     assert_eq!(browser.run("return document.getElementById('news').textContent").await, "Shard 1 is unreachable.");
     browser.picture("shard-away").await;
     cluster.server(1).start().await.unwrap();
+    let back = Instant::now();
     browser.until_shown(&format!("{}[data-state=good]", shard(1)), true).await;
+    eprintln!("when it was back it was well again after {:?}", back.elapsed());
 
     // So does the page itself when the service comes back.
     let address = api.base().strip_prefix("http://").unwrap().to_owned();

@@ -15,6 +15,7 @@ mod dashboard;
 mod dashboard_browser;
 mod demo;
 mod dev;
+mod dns;
 mod edge;
 mod events;
 mod examples;

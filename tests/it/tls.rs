@@ -17,6 +17,7 @@ use crate::support::api::{Api, client};
 use crate::support::cache::{until_in_use, until_says};
 use crate::support::certificates::Authority;
 use crate::support::poll;
+use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
 
 /// A client that trusts this authority alone.
@@ -60,6 +61,9 @@ async fn the_address_speaks_tls_and_takes_new_certificates() {
     let answer = api.get("/health").await;
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
+    let own = [("BIND_ADDR", api.base().strip_prefix("https://").unwrap()), settings[0], settings[1]];
+    let asked = shardrive(&["health", "--ready"], &own.map(|(name, value)| (name.to_owned(), value.to_owned()))).await;
+    assert_eq!(asked.code, 0, "{asked:?}");
     // Both protocols, as the client likes; and no answer without TLS.
     for protocol in [&b"h2"[..], b"http/1.1"] {
         let stream = connect(&api, &authority, &[protocol]).await.unwrap();

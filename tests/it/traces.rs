@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -14,6 +15,9 @@ use crate::support::servers::TestCluster;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
+
+/// Two spans each: more than the queue of 2,048 takes.
+const READS: u32 = 1500;
 
 fn traceparent(flags: &str) -> String {
     format!("00-{TRACE}-{CALLER}-{flags}")
@@ -126,6 +130,11 @@ async fn a_dead_collector_is_noticed_by_the_log_alone() {
             assert_eq!(answer.status(), StatusCode::CREATED);
         }
         assert!(begun.elapsed() < poll::LIMIT / 2, "fifty requests took {:?}", begun.elapsed());
+        // More spans than the queue takes: those that find it full are dropped, and nobody waits for room.
+        let read = async |user: u32| api.get(&format!("/query/{user}?limit=1")).await.status();
+        let statuses: Vec<_> = stream::iter(0..READS).map(read).buffer_unordered(32).collect().await;
+        assert!(statuses.iter().all(|status| *status == StatusCode::OK));
+        assert!(begun.elapsed() < poll::LIMIT / 2, "with a full queue it took {:?}", begun.elapsed());
         poll::until("the line of the log", async || {
             let log = api.log();
             if log.contains("the collector takes no spans") { Ok(()) } else { Err(log) }

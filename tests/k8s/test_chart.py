@@ -39,11 +39,16 @@ class Chart(unittest.TestCase):
     def test_each_standby_has_a_name_of_its_own(self):
         objects = made({"shards": [{"readStandbys": [2, 4]}]})
         urls = env(objects)["SHARD_0_REPLICA_URLS"].split(",")
-        hosts = [url.split("@")[1].split(":")[0] for url in urls]
+        hosts = [url.removeprefix("postgres://").split(":")[0] for url in urls]
         self.assertEqual(hosts, ["drive-shardrive-shard-0-i2", "drive-shardrive-shard-0-i4"])
         for host in hosts:
             service = next(found for found in objects if found["kind"] == "Service" and found["metadata"]["name"] == host)
             self.assertIn("cnpg.io/instanceName", service["spec"]["selector"])
+
+    def test_a_cache_that_is_named_takes_the_place_of_the_releases_own(self):
+        objects = made({"settings": {"REDIS_URL": "redis://mine:6379"}})
+        settings = next(found for found in objects if found["kind"] == "ConfigMap")["data"]
+        self.assertEqual(settings["REDIS_URL"], "redis://mine:6379")
 
     def test_one_server_alone_waits_for_no_standby(self):
         cluster = next(found for found in made({"cluster": {"instances": 1}}) if found["kind"] == "Cluster")
@@ -72,6 +77,9 @@ class Chart(unittest.TestCase):
             "no shard": {"shards": []},
             "a secret among the settings": {"settings": {"AUTH_SECRET": "x"}},
             "a shard's URL among the settings": {"settings": {"SHARD_0_URL": "postgres://u:p@h/d"}},
+            "a password among the settings": {"settings": {"EVENTS_URL": "nats://me:secret@host"}},
+            "a file that nobody mounts": {"settings": {"TLS_CERT_FILE": "/cert.pem"}},
+            "standbys of a cluster by a Secret": {"shards": [{"replicasSecret": {"name": "urls", "key": "zero"}}]},
             "a drain that is set twice": {"settings": {"DRAIN_DELAY_S": "1"}},
             "a number as a setting": {"settings": {"HTTP_WORKERS": 2}},
             "no log for moves": {"cluster": {"parameters": {"wal_level": "replica"}}},

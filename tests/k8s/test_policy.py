@@ -13,17 +13,19 @@ VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
 # Every setting, as .env.example tells; a unit test of src/config holds that file against the program.
 EXAMPLE = (ROOT / ".env.example").read_text()
 SETTINGS = set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", EXAMPLE, re.M))
-SECRETS = {"REDIS_URL", "AUTH_SECRET"}
+# Those whose value may stand in a file: the last part of .env.example names them.
+SECRETS = set(re.findall(r"\b([A-Z][A-Z_]+)_FILE\b", EXAMPLE.rsplit("# --- ", 1)[1]))
 
 
 def is_setting(name: str) -> bool:
-    if re.fullmatch(r"SHARD_(0|[1-9]\d*)_(URL|URL_FILE|REPLICA_URLS)", name):
+    if re.fullmatch(r"SHARD_(0|[1-9]\d*)_(URL|REPLICA_URLS)(_FILE)?", name):
         return True
     return name in SETTINGS or (name.endswith("_FILE") and name.removesuffix("_FILE") in SECRETS)
 
 
 def is_secret(name: str) -> bool:
-    return name in SECRETS - {"REDIS_URL"} or re.fullmatch(r"SHARD_\d+_.*URLS?", name) is not None
+    # URLs of a cache and of standbys may stand open where they hold no password.
+    return name in SECRETS - {"REDIS_URL", "EVENTS_URL"} or re.fullmatch(r"SHARD_\d+_URL", name) is not None
 
 
 def api():
@@ -99,6 +101,40 @@ class Service(unittest.TestCase):
             with self.subTest(where):
                 self.assertEqual({name: container[name]["httpGet"]["path"] for name in wanted}, wanted)
 
+    def test_what_speaks_tls_is_asked_by_tls_and_by_nothing_else(self):
+        spoken = set()
+        for where, objects in renderings().items():
+            deployment = next(found for name, found in api() if name.startswith(f"{where}:"))
+            container = deployment["spec"]["template"]["spec"]["containers"][0]
+            with self.subTest(where):
+                given = settings_of(objects, container)
+                scheme = "HTTPS" if "TLS_CERT_FILE" in given else "HTTP"
+                spoken.add(scheme)
+                self.assertEqual("TLS_KEY_FILE" in given, scheme == "HTTPS")
+                port = scheme.lower()
+                self.assertEqual([one["name"] for one in container["ports"]], [port])
+                for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+                    probe = container[name]["httpGet"]
+                    self.assertEqual((probe.get("scheme", "HTTP"), probe["port"]), (scheme, port))
+                name = deployment["metadata"]["name"]
+                named = {(one["kind"], one["metadata"]["name"]): one for one in objects}
+                service = named["Service", name]["spec"]["ports"]
+                self.assertEqual([(one["name"], one["targetPort"], one["appProtocol"]) for one in service], [(port,) * 3])
+                if policy := named.get(("NetworkPolicy", name)):
+                    self.assertEqual(policy["spec"]["ingress"][0]["ports"], [{"port": port}])
+                if monitor := named.get(("ServiceMonitor", name)):
+                    end = monitor["spec"]["endpoints"][0]
+                    self.assertEqual((end["port"], end.get("scheme", "http")), (port, port))
+                if ingress := named.get(("Ingress", name)):
+                    word = ingress["metadata"]["annotations"].get("nginx.ingress.kubernetes.io/backend-protocol", "HTTP")
+                    self.assertEqual(word, scheme)
+                    for rule in ingress["spec"]["rules"]:
+                        self.assertEqual({one["backend"]["service"]["port"]["name"] for one in rule["http"]["paths"]}, {port})
+                if asked := named.get(("Pod", f"{name}-test")):
+                    url = asked["spec"]["containers"][0]["args"][-1]
+                    self.assertTrue(url.startswith(f"{port}://{name}:"), url)
+        self.assertEqual(spoken, {"HTTP", "HTTPS"})
+
     def test_a_rolling_restart_fails_no_request(self):
         for where, objects in renderings().items():
             for _, found in [one for one in api() if one[0].startswith(f"{where}:")]:
@@ -119,8 +155,7 @@ class Service(unittest.TestCase):
                     continue
                 for name in settings_of(objects, spec["containers"][0]):
                     with self.subTest(where, name=name):
-                        # Parts of the standbys' URLs, which the program does not read itself.
-                        self.assertTrue(is_setting(name) or re.fullmatch(r"PG_\d+_(USERNAME|PASSWORD)", name))
+                        self.assertTrue(is_setting(name))
 
     def test_files_that_are_named_are_mounted(self):
         for where, _, spec in pods():
@@ -138,9 +173,10 @@ class Service(unittest.TestCase):
                         self.assertIn(one["value"], paths)
 
     def keys(self, where: str, source: dict) -> list[str]:
-        """The keys of a whole Secret that is mounted: of the form that stands in the overlay for it."""
-        form = yaml.safe_load((ROOT / "k8s/overlays/external-databases/secret.yaml").read_text())
-        self.assertEqual(source["secret"]["name"], form["metadata"]["name"], where)
+        """The keys of a whole Secret that is mounted: of the form that stands in an overlay for it."""
+        forms = [yaml.safe_load(path.read_text()) for path in (ROOT / "k8s/overlays").glob("*/secret.yaml")]
+        form = next((form for form in forms if form["metadata"]["name"] == source["secret"]["name"]), None)
+        self.assertIsNotNone(form, where)
         return list(form["stringData"])
 
     def test_no_secret_is_written_down(self):
@@ -156,9 +192,11 @@ class Service(unittest.TestCase):
             self.assertNotIn("data", found, where)
         for where, _, spec in pods():
             for one in spec["containers"][0].get("env", []):
-                if is_secret(one["name"]):
-                    with self.subTest(where, name=one["name"]):
-                        self.assertNotRegex(one.get("value", ""), r"://[^$]")
+                with self.subTest(where, name=one["name"]):
+                    # By files alone: an environment is seen by every child, and in dumps.
+                    self.assertNotIn("valueFrom", one)
+                    self.assertFalse(is_secret(one["name"]))
+                    self.assertNotRegex(one.get("value", ""), r"://[^/]*@")
 
     def test_connections_fit(self):
         """The most processes there may be, times what each opens, stay below what a shard's server takes."""

@@ -53,14 +53,37 @@ capabilities:
 {{ include "shardrive.name" .root }}-shard-{{ .number }}
 {{- end }}
 
-{{/* True if a value of the settings or a Secret names a cache. */}}
+{{/* What the service speaks, in capitals as probes have it; in small letters it is the name of its port. */}}
+{{- define "shardrive.scheme" -}}
+{{- if .Values.tls.secretName }}HTTPS{{ else }}HTTP{{ end -}}
+{{- end }}
+
+{{- define "shardrive.port" -}}
+{{- include "shardrive.scheme" . | lower -}}
+{{- end }}
+
+{{/* What every probe of the service has besides its path. */}}
+{{- define "shardrive.probePort" -}}
+port: {{ include "shardrive.port" . }}
+scheme: {{ include "shardrive.scheme" . }}
+{{- end }}
+
+{{/* Secrets of the API besides the shards', each by the file that it is mounted as and the variable that names the file. */}}
+{{- define "shardrive.secretFiles" -}}
+authSecret: {file: auth-secret, variable: AUTH_SECRET_FILE}
+redisUrl: {file: redis-url, variable: REDIS_URL_FILE}
+redisCa: {file: redis-ca.pem, variable: REDIS_CA_FILE}
+eventsUrl: {file: events-url, variable: EVENTS_URL_FILE}
+{{- end }}
+
+{{/* The URL of the release's own cache, if it has one. */}}
 {{- define "shardrive.cacheUrl" -}}
 {{- if .Values.cache.enabled -}}
 redis://{{ include "shardrive.name" . }}-cache:6379
 {{- end -}}
 {{- end }}
 
-{{/* Where secrets come from: the shards' URLs, and what else there is, as files. */}}
+{{/* Where the shards' URLs come from, as files: all that a migration needs. */}}
 {{- define "shardrive.volumes" -}}
 - name: secrets
   projected:
@@ -78,19 +101,33 @@ redis://{{ include "shardrive.name" . }}-cache:6379
           items:
             - {key: uri, path: shard-{{ $number }}-url}
           {{- end }}
-      {{- end }}
-      {{- end }}
-      {{- with .Values.secrets.authSecret }}
+      {{- with $shard.replicasSecret }}
       - secret:
           name: {{ .name }}
           items:
-            - {key: {{ .key }}, path: auth-secret}
+            - {key: {{ .key }}, path: shard-{{ $number }}-replica-urls}
       {{- end }}
-      {{- with .Values.secrets.redisUrl }}
+      {{- end }}
+      {{- end }}
+{{- end }}
+
+{{/* The same and what the API needs besides: further entries of the projected volume above. */}}
+{{- define "shardrive.apiVolumes" -}}
+{{ include "shardrive.volumes" . | trim }}
+      {{- range $value, $its := include "shardrive.secretFiles" . | fromYaml }}
+      {{- with index $.Values.secrets $value }}
       - secret:
           name: {{ .name }}
           items:
-            - {key: {{ .key }}, path: redis-url}
+            - {key: {{ .key }}, path: {{ $its.file }}}
+      {{- end }}
+      {{- end }}
+      {{- with .Values.tls.secretName }}
+      - secret:
+          name: {{ . }}
+          items:
+            - {key: tls.crt, path: tls.crt}
+            - {key: tls.key, path: tls.key}
       {{- end }}
 {{- end }}
 
@@ -100,30 +137,37 @@ redis://{{ include "shardrive.name" . }}-cache:6379
 {{- if ne $shard.join false }}
 - name: SHARD_{{ $number }}_URL_FILE
   value: /run/secrets/shardrive/shard-{{ $number }}-url
-{{- if $shard.readStandbys }}
-{{- $cluster := include "shardrive.cluster" (dict "root" $ "number" $number) }}
-{{- range $part := list "username" "password" }}
-- name: PG_{{ $number }}_{{ upper $part }}
-  valueFrom:
-    secretKeyRef:
-      name: {{ $cluster }}-app
-      key: {{ $part }}
+{{- if $shard.replicasSecret }}
+- name: SHARD_{{ $number }}_REPLICA_URLS_FILE
+  value: /run/secrets/shardrive/shard-{{ $number }}-replica-urls
 {{- end }}
+{{- /* Without a user, as each takes the user and the password of the shard's own URL. */}}
+{{- with $shard.readStandbys }}
+{{- $cluster := include "shardrive.cluster" (dict "root" $ "number" $number) }}
 {{- $urls := list }}
-{{- range $serial := $shard.readStandbys }}
-{{- $urls = append $urls (printf "postgres://$(PG_%d_USERNAME):$(PG_%d_PASSWORD)@%s-i%d:5432/drive_shard_%d" (int $number) (int $number) $cluster (int $serial) (int $number)) }}
+{{- range $serial := . }}
+{{- $urls = append $urls (printf "postgres://%s-i%d:5432/drive_shard_%d" $cluster (int $serial) (int $number)) }}
 {{- end }}
 - name: SHARD_{{ $number }}_REPLICA_URLS
   value: {{ join "," $urls | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if .Values.secrets.authSecret }}
-- name: AUTH_SECRET_FILE
-  value: /run/secrets/shardrive/auth-secret
 {{- end }}
-{{- if .Values.secrets.redisUrl }}
-- name: REDIS_URL_FILE
-  value: /run/secrets/shardrive/redis-url
+
+{{/* The same and those of the API. */}}
+{{- define "shardrive.apiEnv" -}}
+{{ include "shardrive.env" . | trim }}
+{{- range $value, $its := include "shardrive.secretFiles" . | fromYaml }}
+{{- if index $.Values.secrets $value }}
+- name: {{ $its.variable }}
+  value: /run/secrets/shardrive/{{ $its.file }}
+{{- end }}
+{{- end }}
+{{- if .Values.tls.secretName }}
+- name: TLS_CERT_FILE
+  value: /run/secrets/shardrive/tls.crt
+- name: TLS_KEY_FILE
+  value: /run/secrets/shardrive/tls.key
 {{- end }}
 {{- end }}

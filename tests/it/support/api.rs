@@ -47,6 +47,14 @@ impl Api {
         Self::start_on(&cluster.urls(), settings).await
     }
 
+    /// The same, with another build of the program.
+    pub async fn start_build(program: &str, cluster: &TestCluster, settings: &[(&str, &str)]) -> Self {
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables: Vec<_> = cluster.variables().into_iter().chain(settings).collect();
+        let started = Self::try_build(program, &["serve"], &variables).await;
+        started.unwrap_or_else(|log| panic!("the program ended at its start:\n{log}"))
+    }
+
     /// The same, on shards with these URLs.
     pub async fn start_on(urls: &[String], settings: &[(&str, &str)]) -> Self {
         let mut variables: Vec<_> =
@@ -68,8 +76,16 @@ impl Api {
     /// # Errors
     /// What it wrote, if it ended.
     pub async fn try_command(arguments: &[&str], variables: &[(String, String)]) -> Result<Self, String> {
+        Self::try_build(PROGRAM, arguments, variables).await
+    }
+
+    /// The same, by another program: another build, or one that starts ours.
+    ///
+    /// # Errors
+    /// What it wrote, if it ended.
+    pub async fn try_build(program: &str, arguments: &[&str], variables: &[(String, String)]) -> Result<Self, String> {
         let folder = std::env::temp_dir(); // no .env there
-        let mut child = Command::new(PROGRAM)
+        let mut child = Command::new(program)
             .args(arguments)
             .env_clear()
             .envs(DEFAULTS)

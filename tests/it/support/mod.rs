@@ -1,10 +1,12 @@
 //! What the integration tests stand on: waiting, servers, the running program.
 
 pub mod api;
+pub mod balancer;
 pub mod browser;
 pub mod cache;
 pub mod certificates;
 pub mod collector;
+pub mod feed;
 pub mod load;
 pub mod moved;
 pub mod moves;

@@ -34,7 +34,12 @@ pub struct Proxy {
 impl Proxy {
     /// Starts a proxy in front of a port of 127.0.0.1.
     pub async fn start(target: u16) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), target).await
+    }
+
+    /// The same, at this address.
+    pub async fn at(address: SocketAddr, target: u16) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (mode, seen) = watch::channel(Mode::Pass);
         let task = tokio::spawn(async move {

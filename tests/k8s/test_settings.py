@@ -1,0 +1,100 @@
+"""Every setting of the program can be made by the chart, by the manifests and by docker-compose.yml; or there is a reason why not."""
+
+import re
+import unittest
+
+import yaml
+
+from render import ROOT, renderings
+from test_chart import made
+from test_policy import EXAMPLE, SECRETS, SETTINGS, api, settings_of
+
+NAMES = {name for name in SETTINGS if not re.match(r"SHARD_\d", name)}
+SHARD = {"SHARD_0_URL_FILE", "SHARD_0_REPLICA_URLS_FILE"}
+ANYTHING = {"name": "some-secret", "key": "some-key"}
+
+# Settings that the chart's `settings` refuses: the values that make them, and the variable that comes of it.
+CHART_VALUES = {
+    "DRAIN_DELAY_S": ({"drainDelaySeconds": 7}, "DRAIN_DELAY_S"),
+    "SHUTDOWN_TIMEOUT_S": ({"shutdownTimeoutSeconds": 7}, "SHUTDOWN_TIMEOUT_S"),
+    "AUTH_SECRET": ({"secrets": {"authSecret": ANYTHING}}, "AUTH_SECRET_FILE"),
+    "REDIS_CA_FILE": ({"secrets": {"redisCa": ANYTHING}}, "REDIS_CA_FILE"),
+    "TLS_CERT_FILE": ({"tls": {"secretName": "some-secret"}}, "TLS_CERT_FILE"),
+    "TLS_KEY_FILE": ({"tls": {"secretName": "some-secret"}}, "TLS_KEY_FILE"),
+}
+# Those that may stand in `settings` and, where they hold a password, in a file.
+CHART_SECRETS = {"REDIS_URL": "redisUrl", "EVENTS_URL": "eventsUrl"}
+CHART_NEVER = {
+    "BIND_ADDR": "the pod's port is the chart's own matter",
+    "NUM_SHARDS": "`shards` is the list that it would be held against",
+}
+COMPOSE_NEVER = {
+    "NUM_SHARDS": "there are two shards in the file",
+    "TLS_CERT_FILE": "needs a volume: an override file",
+    "TLS_KEY_FILE": "needs a volume: an override file",
+    "REDIS_CA_FILE": "needs a volume: an override file",
+}
+COMPOSE_OWN = {"BIND_ADDR", "REDIS_URL"}
+
+
+def given(values: dict) -> dict[str, str]:
+    """What the chart's API is given by these values."""
+    objects = made(values)
+    deployment = next(found for found in objects if found["kind"] == "Deployment"
+                      and found["metadata"]["labels"]["app.kubernetes.io/component"] == "api")
+    return settings_of(objects, deployment["spec"]["template"]["spec"]["containers"][0])
+
+
+class Settings(unittest.TestCase):
+    def test_the_lists_are_of_settings_that_there_are(self):
+        self.assertGreater(len(NAMES), 40)
+        for name in {*CHART_VALUES, *CHART_SECRETS, *CHART_NEVER, *COMPOSE_NEVER, *COMPOSE_OWN}:
+            self.assertIn(name, NAMES)
+        self.assertEqual(SECRETS, {*CHART_SECRETS, "AUTH_SECRET"}, "a new secret needs its value in the chart")
+
+    def test_the_chart_makes_every_setting(self):
+        plain = {name: "some" for name in NAMES - set(CHART_VALUES) - set(CHART_NEVER)}
+        found = given({"settings": plain})
+        self.assertEqual(plain, {name: found.get(name) for name in plain})
+        for name, (values, variable) in CHART_VALUES.items():
+            with self.subTest(name):
+                self.assertIn(variable, given(values))
+        for name, value in CHART_SECRETS.items():
+            with self.subTest(name):
+                found = given({"secrets": {value: ANYTHING}})
+                self.assertIn(f"{name}_FILE", found)
+                self.assertNotIn(name, found)
+        shard = {"existingSecret": ANYTHING, "replicasSecret": ANYTHING}
+        self.assertLessEqual(SHARD, set(given({"shards": [shard]})))
+
+    def test_the_chart_refuses_what_other_values_make(self):
+        for name in [*CHART_VALUES, *CHART_NEVER]:
+            with self.subTest(name), self.assertRaisesRegex(AssertionError, "values don't meet the specifications"):
+                made({"settings": {name: "some"}})
+
+    def test_the_manifests_show_how_each_secret_and_file_goes_in(self):
+        # All others stand in the ConfigMap, which takes whatever there is.
+        shown = set()
+        for where, objects in renderings().items():
+            if where.startswith("k8s/"):
+                deployment = next(found for name, found in api() if name.startswith(f"{where}:"))
+                shown |= set(settings_of(objects, deployment["spec"]["template"]["spec"]["containers"][0]))
+        files = {name for name in NAMES if name.endswith("_FILE")} | {f"{name}_FILE" for name in SECRETS}
+        self.assertLessEqual(files, shown)
+
+    def test_docker_compose_hands_on_every_setting(self):
+        services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+        environment = services["api"]["environment"]
+        for name in sorted(NAMES - set(COMPOSE_NEVER)):
+            with self.subTest(name):
+                self.assertIn(name, environment)
+                # Of whoever runs it, and not of the file: at the program's own default unless it is set.
+                default = dict(re.findall(r"^# ([A-Z_]+)=(.*)$", EXAMPLE, re.M)).get(name, "")
+                wanted = rf"\$\{{{name}:-({re.escape(default)})?\}}"
+                if name not in COMPOSE_OWN:
+                    self.assertRegex(environment[name], f"^{wanted}$")
+        self.assertLessEqual({name for name in environment if not re.match(r"SHARD_\d", name)}, NAMES)
+
+
+if __name__ == "__main__":
+    unittest.main()
