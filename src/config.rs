@@ -60,6 +60,9 @@ const EVENTS_URL: Setting = Setting { name: "EVENTS_URL", default: "" };
 const EVENTS_SUBJECT: Setting = Setting { name: "EVENTS_SUBJECT", default: "shardrive" };
 const EVENTS_MAX_ROWS: Number = Number::new("EVENTS_MAX_ROWS", "1000000", 1_000..=1_000_000_000);
 
+/// Longer than a year, so that the year's audit finds the year's acts.
+const AUDIT_KEEP: Number = Number::new("AUDIT_KEEP_DAYS", "400", 1..=3_650);
+
 const OTLP_ENDPOINT: Setting = Setting { name: "OTEL_EXPORTER_OTLP_ENDPOINT", default: "" };
 const OTEL_SERVICE: Setting = Setting { name: "OTEL_SERVICE_NAME", default: "shardrive" };
 const OTEL_RATIO: Setting = Setting { name: "OTEL_TRACES_SAMPLER_ARG", default: "1" };
@@ -102,6 +105,7 @@ const HERE: &[Setting] = &[
     EVENTS_URL,
     EVENTS_SUBJECT,
     EVENTS_MAX_ROWS.setting,
+    AUDIT_KEEP.setting,
     OTLP_ENDPOINT,
     OTEL_SERVICE,
     OTEL_RATIO,
@@ -132,6 +136,7 @@ const PREFIXES: &[&str] = &[
     "REDIS_UR",
     "CACHE_TT",
     "EVENTS_",
+    "AUDIT_",
     // A slip here would leave the service open.
     "AUTH_",
 ];
@@ -159,6 +164,8 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// `EVENTS_*`.
     pub events: EventSettings,
+    /// `AUDIT_KEEP_DAYS`: how long entries of the audit log are kept from now on.
+    pub audit_keep_days: u16,
     /// `AUTH_*`: how callers sign in; `None` if they need not.
     pub auth: Option<AuthSettings>,
     /// `RATE_LIMIT` and whatever else is said of callers; `TLS_*`.
@@ -299,6 +306,7 @@ impl Settings {
                 subject: read.parsed(&EVENTS_SUBJECT, EventSettings::parse_subject),
                 max_rows: read.number(&EVENTS_MAX_ROWS),
             },
+            audit_keep_days: u16::try_from(read.number(&AUDIT_KEEP)).unwrap_or(u16::MAX),
             auth: auth::read(&mut read),
             edge,
             traces: TraceOptions {

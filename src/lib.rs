@@ -9,6 +9,7 @@
 //! - [`records`]: keyed documents in collections
 //! - [`stats`]: how much is where
 //! - [`reshard`]: slots that move between shards while they serve
+//! - [`audit`]: who did what to the cluster
 //! - [`telemetry`]: logs, and which request they are about
 //! - [`auth`]: who calls: tokens, keys, scopes
 //! - [`limits`]: how much each caller may ask for
@@ -17,6 +18,7 @@
 //! - [`local`]: PostgreSQL servers of our own on this machine
 //! - [`cli`]: the commands, which put all of this together
 
+pub mod audit;
 pub mod auth;
 pub mod cache;
 pub mod cli;

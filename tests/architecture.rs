@@ -11,6 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "audit",
             "auth",
             "cache",
             "config",
@@ -30,10 +31,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &["auth", "cache", "events", "files", "http", "limits", "records", "shard", "telemetry"]), // the types of the settings
     (
         "http",
-        &["auth", "cache", "events", "files", "limits", "records", "reshard", "shard", "stats", "telemetry", "wire"],
+        &[
+            "audit",
+            "auth",
+            "cache",
+            "events",
+            "files",
+            "limits",
+            "records",
+            "reshard",
+            "shard",
+            "stats",
+            "telemetry",
+            "wire",
+        ],
     ),
     ("files", &["cache", "shard", "telemetry", "wire"]),
     ("records", &["cache", "shard", "telemetry", "wire"]),
+    ("audit", &["shard", "wire"]),
     ("events", &["shard", "telemetry"]),
     ("wire", &[]),
     ("stats", &["cache", "shard"]),
@@ -138,7 +153,20 @@ fn only_some_modules_know_the_outside() {
         ("async_nats", &["events"]),
         (
             "sqlx",
-            &["cache", "cli", "events", "files", "http", "local", "records", "reshard", "shard", "stats", "telemetry"],
+            &[
+                "audit",
+                "cache",
+                "cli",
+                "events",
+                "files",
+                "http",
+                "local",
+                "records",
+                "reshard",
+                "shard",
+                "stats",
+                "telemetry",
+            ],
         ),
         ("reqwest", &["auth", "cli"]), // of keys and of a service
         ("opentelemetry", &["telemetry"]),

@@ -24,4 +24,4 @@ pub use principal::{Principal, Scope};
 pub use provider::Provider;
 pub use remembered::Remembered;
 pub use settings::{AuthSettings, KeySource, ProviderUrl, Secret};
-pub use verifier::{Verified, Verifier, unix_now};
+pub use verifier::{Verified, Verifier, subject_of_verified, unix_now};

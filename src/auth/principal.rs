@@ -52,15 +52,20 @@ pub enum Principal {
 }
 
 impl Principal {
-    /// True if the caller has this scope, or one that includes it.
+    /// The widest of its scopes.
     #[must_use]
-    pub fn has(self, scope: Scope) -> bool {
-        let own = match self {
+    pub fn scope(self) -> Scope {
+        match self {
             Self::User(_) => Scope::User,
             Self::Service => Scope::Service,
             Self::Admin => Scope::Admin,
-        };
-        own >= scope
+        }
+    }
+
+    /// True if the caller has this scope, or one that includes it.
+    #[must_use]
+    pub fn has(self, scope: Scope) -> bool {
+        self.scope() >= scope
     }
 
     /// The only user whose data the caller reaches; `None` if any user's.

@@ -82,6 +82,9 @@ pub(crate) enum CliError {
     /// The command was given too little, or something that does not fit.
     #[error("{0}")]
     Usage(String),
+    /// Nothing was done, as something is in the way.
+    #[error("{0}")]
+    Refused(String),
     /// The work failed; the text says at what.
     #[error("{0}")]
     Failed(String),
@@ -102,6 +105,7 @@ impl CliError {
             | Self::Setup(_)
             | Self::Listen { .. }
             | Self::Local(_)
+            | Self::Refused(_)
             | Self::Failed(_)
             | Self::System(_) => 1,
         }

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, settings};
+use crate::audit::Audit;
 use crate::auth::{AuthSettings, Provider, ProviderUrl, Verifier};
 use crate::cache::Cache;
 use crate::config::Settings;
@@ -82,6 +83,8 @@ pub(crate) async fn serve(
     if let Some(provider) = sign_in.as_ref().and_then(|(_, provider)| provider.clone()) {
         cluster.spawn(provider.keep(cluster.stopping().clone()));
     }
+    let audit = Audit::new(Arc::clone(&cluster), settings.audit_keep_days);
+    audit.expire_in_background();
     let state = AppState {
         cluster: Arc::clone(&cluster),
         files,
@@ -89,6 +92,7 @@ pub(crate) async fn serve(
         cache,
         requests: Requests::new(Arc::clone(&cluster)),
         admin_keys: AdminKeys::new(Arc::clone(&cluster)),
+        audit,
         connect_timeout: settings.shard_limits.connect_timeout,
         bulk: settings.bulk,
         bulk_permits: Semaphore::new(settings.bulk.loads),

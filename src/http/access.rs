@@ -1,11 +1,12 @@
 //! What a route needs of its caller, and how handlers ask whose data a caller reaches.
 
 use actix_web::dev::Payload;
-use actix_web::web::Data;
+use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::future::{Ready, ready};
 
 use super::{AppState, Code, Problem};
+use crate::audit::Act;
 use crate::auth::{Principal, Scope, Verified};
 use crate::files::UserId;
 use crate::limits::CallerKey;
@@ -21,8 +22,10 @@ pub(super) enum Access {
     Open,
     /// Callers of the scope `user` for what is their own; others for any user.
     Own(In),
-    /// Callers with this scope.
+    /// Callers with this scope. What changes something for operators is [`Access::Does`] instead.
     Needs(Scope),
+    /// Callers with the scope `admin`; each time is noted in the audit log before it is done.
+    Does(Act),
 }
 
 /// Where a request says whose data it is about.
@@ -47,6 +50,22 @@ impl Access {
             Self::Open => None,
             Self::Own(_) => Some(Scope::User),
             Self::Needs(scope) => Some(scope),
+            Self::Does(_) => Some(Scope::Admin),
+        }
+    }
+
+    /// True if requests to the route may be acts, which are noted before they are done.
+    pub(super) fn has_acts(self) -> bool {
+        matches!(self, Self::Does(_) | Self::Own(In::Rows))
+    }
+
+    /// What the request would do that is for operators alone.
+    pub(super) fn act(self, request: &HttpRequest) -> Option<Act> {
+        match self {
+            Self::Does(act) => Some(act),
+            Self::Needs(Scope::Admin) => Some(Act::Look),
+            Self::Own(In::Rows) if makes_test_files(request) => Some(Act::MakeTestFiles),
+            Self::Open | Self::Own(_) | Self::Needs(_) => None,
         }
     }
 
@@ -56,7 +75,9 @@ impl Access {
     /// 403.
     pub(super) fn admit(self, caller: Principal, request: &HttpRequest) -> Result<(), Problem> {
         match self {
+            Self::Own(In::Rows) if makes_test_files(request) => Self::Needs(Scope::Admin).admit(caller, request),
             Self::Open | Self::Own(In::Body | In::Rows | In::File | In::Documents) => Ok(()),
+            Self::Does(_) => Self::Needs(Scope::Admin).admit(caller, request),
             Self::Needs(scope) if caller.has(scope) => Ok(()),
             Self::Needs(scope) => Err(Problem::scope(scope)),
             Self::Own(In::Path(part)) => match caller.only_user() {
@@ -67,6 +88,12 @@ impl Access {
             },
         }
     }
+}
+
+/// True for a bulk load that asks for test files.
+fn makes_test_files(request: &HttpRequest) -> bool {
+    Query::<Vec<(String, String)>>::from_query(request.query_string())
+        .is_ok_and(|query| query.iter().any(|(name, _)| name == "count"))
 }
 
 /// The caller of a request, whom the guard has let pass; anybody may do anything while sign-in is off.
@@ -100,6 +127,11 @@ impl Caller {
         }
     }
 
+    /// The widest of their scopes.
+    pub(super) fn scope(self) -> Scope {
+        self.principal.scope()
+    }
+
     /// The only user whose data the caller reaches; `None` if any user's.
     pub(super) fn only_user(self) -> Option<UserId> {
         self.principal.only_user().and_then(UserId::new)
@@ -114,14 +146,6 @@ impl Caller {
             Some(own) if own != user => Err(Problem::other_user(field)),
             _ => Ok(()),
         }
-    }
-
-    /// Checks that the caller has a scope.
-    ///
-    /// # Errors
-    /// 403.
-    pub(super) fn has(self, scope: Scope) -> Result<(), Problem> {
-        if self.principal.has(scope) { Ok(()) } else { Err(Problem::scope(scope)) }
     }
 
     /// Checks that the caller reaches documents of this collection at all; gives the user whose documents they must be.

@@ -83,6 +83,11 @@ impl<const LIMIT: usize> JsonBody<LIMIT> {
         &self.bytes
     }
 
+    /// The same, without a copy.
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
     /// Reads the body as a JSON object. What it makes may borrow from the body.
     pub(super) fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, Problem> {
         // serde would take an array for a struct, field by field.

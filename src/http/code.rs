@@ -124,6 +124,8 @@ codes! {
     ShardRefused = "shard_refused", CONFLICT, "The database cannot become a shard";
     /// The shard is away.
     ShardUnavailable = "shard_unavailable", SERVICE_UNAVAILABLE, "A shard is not available";
+    /// The act could not be noted in the audit log, and was not done.
+    AuditUnavailable = "audit_unavailable", SERVICE_UNAVAILABLE, "The act cannot be noted";
     /// As many bulk loads as the process takes are running.
     TooManyLoads = "too_many_loads", SERVICE_UNAVAILABLE, "Too many bulk loads at once";
     /// As many large bodies as the process takes are in memory.

@@ -5,12 +5,13 @@ use std::sync::{Arc, LazyLock};
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
 use actix_web::web::{Bytes, Path};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{IntoResponses, OpenApi};
 use utoipa_swagger_ui::Config;
 
 use super::answer::JSON;
 use super::{
-    Code, Problem, ProblemBody, admin, bulk, collections, data, docs_sign_in, files, health, key_value, metrics,
+    Code, Problem, ProblemBody, admin, audit, bulk, collections, data, docs_sign_in, files, health, key_value, metrics,
     records, stats, store,
 };
 
@@ -86,7 +87,7 @@ pub(super) enum ShardProblems {
         store::put, store::find, store::shards, key_value::write, key_value::read, data::list, data::create, data::find,
         stats::stats, metrics::metrics, description,
         admin::grow, admin::begin, admin::list, admin::find, admin::cancel, admin::roll_back, admin::finish,
-        admin::drain, admin::rebalance, admin::analysis,
+        admin::drain, admin::rebalance, admin::analysis, audit::list,
     ),
     tags(
         (name = "files", description = "What a drive knows about its users' files"),
@@ -106,8 +107,22 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(openapi_json()))
 pub fn openapi_json() -> String {
     let mut document = ApiDoc::openapi();
     docs_sign_in::describe(&mut document);
+    describe_long_addresses(&mut document);
     // A document of texts and lists always becomes JSON.
     document.to_pretty_json().unwrap_or_default()
+}
+
+/// An address that is too long is refused before anybody looks for its route.
+fn describe_long_addresses(document: &mut utoipa::openapi::OpenApi) {
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let response = ResponseBuilder::new().description("Path and query are too long");
+    let response = response.content("application/problem+json", problem).build();
+    for path in document.paths.paths.values_mut() {
+        let operations = [&mut path.get, &mut path.post, &mut path.put, &mut path.patch, &mut path.delete];
+        for operation in operations.into_iter().flatten() {
+            operation.responses.responses.insert("414".to_owned(), response.clone().into());
+        }
+    }
 }
 
 /// This document
@@ -168,11 +183,12 @@ mod tests {
             for (method, operation) in operations.as_object().unwrap() {
                 for (status, response) in operation["responses"].as_object().unwrap() {
                     let is_problem = response["content"]["application/problem+json"].is_object();
-                    let is_error = status.starts_with(['4', '5']) && path != "/health";
+                    let is_error = status.starts_with('4') || (status.starts_with('5') && path != "/health");
                     assert_eq!(is_problem, is_error, "{method} {path} {status}");
                     let waits = response["headers"]["Retry-After"].is_object();
                     assert_eq!(waits, ["429", "503", "504"].contains(&status.as_str()), "{method} {path} {status}");
                 }
+                assert!(operation["responses"]["414"].is_object(), "{method} {path}");
             }
         }
     }

@@ -64,6 +64,7 @@ fn sentence(access: Access) -> String {
     match access {
         Access::Open => String::new(),
         Access::Needs(scope) => format!("Needs the scope `{scope}`."),
+        Access::Does(_) => "Needs the scope `admin`. Noted in the audit log; what cannot be noted is not done (503).".to_owned(),
         Access::Own(In::Path(part)) => format!("With the scope `user` only for the token's own `{part}`."),
         Access::Own(In::Body) => "With the scope `user` only for the token's own user.".to_owned(),
         Access::Own(In::Rows) => {

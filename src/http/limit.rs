@@ -1,17 +1,17 @@
 //! The rate limit before each route that costs something, and what each costs.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body::BoxBody;
-use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use actix_web::{Error, HttpMessage, HttpRequest};
-use futures_util::future::{Either, LocalBoxFuture, Ready, ready};
+use actix_web::{HttpMessage, HttpRequest};
 
 use super::access::{Access, Caller};
+use super::gate::Gate;
 use super::{Code, Problem};
 use crate::limits::{CallerKey, Limiter, Network, Standing, Take, trusted_origin};
 
@@ -51,76 +51,38 @@ pub(super) fn caller_key(request: &HttpRequest, proxies: &[Network]) -> CallerKe
     address_key(request, proxies)
 }
 
-/// The address that a request came from.
+/// Whose request it is by its address.
 pub(super) fn address_key(request: &HttpRequest, proxies: &[Network]) -> CallerKey {
+    CallerKey::address(origin(request, proxies))
+}
+
+/// The address that a request came from.
+pub(super) fn origin(request: &HttpRequest, proxies: &[Network]) -> IpAddr {
     const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
     let lines: Vec<&str> = if proxies.is_empty() {
         Vec::new()
     } else {
         request.headers().get_all(FORWARDED).filter_map(|line| line.to_str().ok()).collect()
     };
-    CallerKey::address(trusted_origin(request.peer_addr().map(|peer| peer.ip()), lines.into_iter(), proxies))
+    trusted_origin(request.peer_addr().map(|peer| peer.ip()), lines.into_iter(), proxies)
 }
 
-/// Wraps a route.
+/// Stands before a route.
 pub(super) struct Limit {
     pub(super) limiter: Arc<Limiter>,
     pub(super) proxies: Rc<[Network]>,
     pub(super) cost: u64,
 }
 
-impl<S> Transform<S, ServiceRequest> for Limit
-where
-    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
-{
-    type Response = ServiceResponse;
-    type Error = Error;
-    type InitError = ();
-    type Transform = Limited<S>;
-    type Future = Ready<Result<Limited<S>, ()>>;
-
-    fn new_transform(&self, route: S) -> Self::Future {
-        let (limiter, proxies) = (Arc::clone(&self.limiter), Rc::clone(&self.proxies));
-        ready(Ok(Limited { limiter, proxies, cost: self.cost, route: Rc::new(route) }))
-    }
-}
-
-/// A route behind the limit.
-pub(super) struct Limited<S> {
-    limiter: Arc<Limiter>,
-    proxies: Rc<[Network]>,
-    cost: u64,
-    route: Rc<S>,
-}
-
-type Answered = Result<ServiceResponse<BoxBody>, Error>;
-
-impl<S> Service<ServiceRequest> for Limited<S>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
-{
-    type Response = ServiceResponse;
-    type Error = Error;
-    /// What can be told at once costs no box.
-    type Future = Either<S::Future, Either<Ready<Answered>, LocalBoxFuture<'static, Answered>>>;
-
-    actix_web::dev::forward_ready!(route);
-
-    fn call(&self, request: ServiceRequest) -> Self::Future {
+impl Gate for Limit {
+    fn look(&self, request: &ServiceRequest) -> Option<Result<(), Problem>> {
         let caller = caller_key(request.request(), &self.proxies);
-        if let Some(take) = self.limiter.take(caller, self.cost) {
-            return match pass(&request, take) {
-                Ok(()) => Either::Left(self.route.call(request)),
-                Err(problem) => Either::Right(Either::Left(ready(Ok(request.error_response(problem))))),
-            };
-        }
-        let (limiter, cost, route) = (Arc::clone(&self.limiter), self.cost, Rc::clone(&self.route));
-        Either::Right(Either::Right(Box::pin(async move {
-            match pass(&request, limiter.ask(caller, cost).await) {
-                Ok(()) => route.call(request).await,
-                Err(problem) => Ok(request.error_response(problem)),
-            }
-        })))
+        self.limiter.take(caller, self.cost).map(|take| pass(request, take))
+    }
+
+    async fn ask(&self, request: &ServiceRequest) -> Result<(), Problem> {
+        let caller = caller_key(request.request(), &self.proxies);
+        pass(request, self.limiter.ask(caller, self.cost).await)
     }
 }
 

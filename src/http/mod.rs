@@ -1,12 +1,14 @@
 //! The API over HTTP: the only code that knows actix.
 //!
 //! ```text
-//! connections, tls → server → request_id, edge (middleware) → routes → sign_in, access, limit (guards) → admin, files, bulk, records, …, stats, health, metrics, docs, dashboard → extract, body, answer, problem
+//! connections, tls → server → request_id, edge (middleware) → routes → sign_in, access, limit (gates), acts → admin, files, bulk, records, …, stats, health, metrics, docs, dashboard → extract, body, answer, problem
 //! ```
 
 mod access;
+mod acts;
 mod admin;
 mod answer;
+mod audit;
 mod body;
 mod bulk;
 mod code;
@@ -21,6 +23,7 @@ mod docs_sign_in;
 mod edge;
 mod extract;
 mod files;
+mod gate;
 mod headers;
 mod health;
 mod idempotency;

@@ -6,17 +6,21 @@ use std::sync::Arc;
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::middleware::from_fn;
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, guard, web};
 
-use super::access::Access::{self, Needs, Open, Own};
+use super::access::Access::{self, Does, Needs, Open, Own};
 use super::access::In;
+use super::acts::noted;
 use super::counts::Route;
+use super::gate::Before;
 use super::limit::{Limit, cost};
 use super::sign_in::{Guard, SignIn};
 use super::{
-    Code, Problem, admin, bulk, collections, dashboard, data, docs, files, health, key_value, metrics, records, stats,
-    store,
+    Code, Problem, admin, audit, bulk, collections, dashboard, data, docs, files, health, key_value, metrics, records,
+    stats, store,
 };
+use crate::audit::Act;
 use crate::auth::Scope::{Admin, Service};
 use crate::limits::{Limiter, Network};
 
@@ -48,7 +52,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::at("/stats").get(Needs(Service), stats::stats),
         Endpoint::at("/collections").get(Needs(Service), collections::list),
         Endpoint::at("/collections/{collection}").get(Needs(Service), collections::find).on(
-            Needs(Admin),
+            Does(Act::DeclareCollection),
             Method::PUT,
             collections::declare,
         ),
@@ -61,15 +65,20 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::at("/store/{userId}").get(Own(In::Path("userId")), store::find),
         Endpoint::at("/shards").get(Needs(Admin), store::shards),
         Endpoint::at("/data").get(Needs(Service), data::list).on(Needs(Service), Method::POST, data::create),
-        Endpoint::at("/admin/shards").on(Needs(Admin), Method::POST, admin::grow),
-        Endpoint::at("/admin/moves").get(Needs(Admin), admin::list).on(Needs(Admin), Method::POST, admin::begin),
+        Endpoint::at("/admin/shards").on(Does(Act::AddShard), Method::POST, admin::grow),
+        Endpoint::at("/admin/moves").get(Needs(Admin), admin::list).on(
+            Does(Act::MoveSlots),
+            Method::POST,
+            admin::begin,
+        ),
         Endpoint::at("/admin/moves/{id}").get(Needs(Admin), admin::find),
-        Endpoint::at("/admin/moves/{id}/cancel").on(Needs(Admin), Method::POST, admin::cancel),
-        Endpoint::at("/admin/moves/{id}/rollback").on(Needs(Admin), Method::POST, admin::roll_back),
-        Endpoint::at("/admin/moves/{id}/finish").on(Needs(Admin), Method::POST, admin::finish),
-        Endpoint::at("/admin/drain").on(Needs(Admin), Method::POST, admin::drain),
-        Endpoint::at("/admin/rebalance").on(Needs(Admin), Method::POST, admin::rebalance),
+        Endpoint::at("/admin/moves/{id}/cancel").on(Does(Act::Cancel), Method::POST, admin::cancel),
+        Endpoint::at("/admin/moves/{id}/rollback").on(Does(Act::RollBack), Method::POST, admin::roll_back),
+        Endpoint::at("/admin/moves/{id}/finish").on(Does(Act::Finish), Method::POST, admin::finish),
+        Endpoint::at("/admin/drain").on(Does(Act::Drain), Method::POST, admin::drain),
+        Endpoint::at("/admin/rebalance").on(Does(Act::Rebalance), Method::POST, admin::rebalance),
         Endpoint::at("/admin/analysis").get(Needs(Admin), admin::analysis),
+        Endpoint::at("/admin/audit").get(Needs(Admin), audit::list),
         Endpoint::at("/openapi.json").get(Open, docs::description),
         Endpoint::at("/docs").get(Open, docs::page_redirect),
         Endpoint::at("/docs/{file:.*}").get(Open, docs::page),
@@ -87,7 +96,7 @@ pub(super) struct Guards {
     pub(super) limiter: Option<(Arc<Limiter>, Rc<[Network]>)>,
 }
 
-/// Puts the table in place; with sign-in, a guard before every route that is not open, and with a limit one before every
+/// Puts the table in place; before each route that may be an act the audit log, with sign-in a guard before every route that is not open, and with a limit one before every
 /// route that costs something.
 pub(super) fn configure(config: &mut web::ServiceConfig, guards: &Guards) {
     for (number, endpoint) in endpoints().into_iter().enumerate() {
@@ -162,20 +171,51 @@ impl Endpoint {
         // Methods are letters, always fit for a header.
         let allow = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
         for Call { access, handler, method } in self.calls {
+            let handler = if access.has_acts() {
+                handler.wrap(from_fn(move |request, next| noted(access, request, next)))
+            } else {
+                handler
+            };
             let handler = match (&guards.limiter, cost(&self.path, &method, access)) {
-                (Some((limiter, proxies)), Some(cost)) => {
-                    handler.wrap(Limit { limiter: Arc::clone(limiter), proxies: Rc::clone(proxies), cost })
-                }
+                (Some((limiter, proxies)), Some(cost)) => handler.wrap(Before(Rc::new(Limit {
+                    limiter: Arc::clone(limiter),
+                    proxies: Rc::clone(proxies),
+                    cost,
+                }))),
                 _ => handler,
             };
             self.resource = self.resource.route(match (&guards.sign_in, access) {
                 (None, _) | (_, Open) => handler,
-                (Some(sign_in), access) => handler.wrap(Guard::new(Rc::clone(sign_in), access)),
+                (Some(sign_in), access) => handler.wrap(Before(Rc::new(Guard::new(Rc::clone(sign_in), access)))),
             });
         }
         self.resource.app_data(route).default_service(web::to(move || {
             let problem = Problem::new(Code::MethodNotAllowed, detail.clone()).header(ALLOW, allow.clone());
             async move { Err::<HttpResponse, _>(problem) }
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_changes_something_for_operators_is_noted() {
+        let mut acts = vec![Act::Look, Act::MakeTestFiles];
+        for endpoint in endpoints() {
+            for (method, access) in endpoint.methods() {
+                let is_act = matches!(access, Does(_));
+                let is_operators = access.scope() == Some(Admin) || endpoint.path().starts_with("/admin");
+                assert_eq!(is_act, is_operators && *method != Method::GET, "{method} {}", endpoint.path());
+                assert!(!is_act || access.has_acts(), "{method} {}", endpoint.path());
+                if let Does(act) = access {
+                    assert!(!acts.contains(&act), "{act:?} is done by two routes");
+                    acts.push(act);
+                }
+            }
+        }
+        assert_eq!(acts.len(), Act::ALL.len(), "an act that no route does");
+        assert!(Own(In::Rows).has_acts());
     }
 }

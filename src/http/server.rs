@@ -23,6 +23,7 @@ use super::routes::{Guards, configure};
 use super::sample::Sampler;
 use super::sign_in::SignIn;
 use super::tls::Tls;
+use crate::audit::Audit;
 use crate::auth::Verifier;
 use crate::cache::Cache;
 use crate::events::Events;
@@ -73,6 +74,8 @@ pub struct AppState {
     pub requests: Requests,
     /// What acts on the cluster were asked for with a key.
     pub admin_keys: AdminKeys,
+    /// Where acts of operators are noted before they are done.
+    pub audit: Audit,
     /// How long a new shard may take to answer.
     pub connect_timeout: Duration,
     /// What a bulk load may ask for.

@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix_web::body::BoxBody;
-use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::HttpMessage;
+use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
-use actix_web::{Error, HttpMessage};
-use futures_util::future::{Either, LocalBoxFuture, Ready, ready};
 
 use super::Problem;
 use super::access::{Access, Caller};
+use super::acts::note_try;
+use super::gate::Gate;
 use super::limit::{address_key, refusal};
 use crate::auth::{AuthError, Remembered, Verified, Verifier, unix_now};
 use crate::limits::{Limiter, Network, Take};
@@ -54,7 +54,7 @@ impl SignIn {
 }
 
 /// The token of a request (RFC 6750, section 2.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
     let mut all = headers.get_all(AUTHORIZATION);
     let (header, None) = (all.next().ok_or(AuthError::Missing)?, all.next()) else {
         return Err(AuthError::Malformed); // of two, which counts?
@@ -72,7 +72,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
     Ok(token)
 }
 
-/// Wraps a route.
+/// Stands before a route.
 pub(super) struct Guard {
     sign_in: Rc<SignIn>,
     access: Access,
@@ -82,77 +82,39 @@ impl Guard {
     pub(super) fn new(sign_in: Rc<SignIn>, access: Access) -> Self {
         Self { sign_in, access }
     }
-}
 
-impl<S> Transform<S, ServiceRequest> for Guard
-where
-    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
-{
-    type Response = ServiceResponse;
-    type Error = Error;
-    type InitError = ();
-    type Transform = Guarded<S>;
-    type Future = Ready<Result<Guarded<S>, ()>>;
-
-    fn new_transform(&self, route: S) -> Self::Future {
-        ready(Ok(Guarded { sign_in: Rc::clone(&self.sign_in), access: self.access, route: Rc::new(route) }))
+    fn admit(&self, verified: Verified, request: &ServiceRequest) -> Result<(), Problem> {
+        let admitted = self.access.admit(verified.principal, request.request());
+        request.extensions_mut().insert(Caller::new(verified));
+        admitted
     }
 }
 
-/// A route behind the guard.
-pub(super) struct Guarded<S> {
-    sign_in: Rc<SignIn>,
-    access: Access,
-    route: Rc<S>,
-}
-
-type Answered = Result<ServiceResponse<BoxBody>, Error>;
-
-impl<S> Service<ServiceRequest> for Guarded<S>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error> + 'static,
-{
-    type Response = ServiceResponse;
-    type Error = Error;
-    /// A token that is remembered costs no box.
-    type Future = Either<S::Future, Either<Ready<Answered>, LocalBoxFuture<'static, Answered>>>;
-
-    actix_web::dev::forward_ready!(route);
-
-    fn call(&self, request: ServiceRequest) -> Self::Future {
+impl Gate for Guard {
+    fn look(&self, request: &ServiceRequest) -> Option<Result<(), Problem>> {
         let token = match bearer(request.headers()) {
             Ok(token) => token,
-            Err(error) => {
-                let problem = self.sign_in.refuse(&request, error);
-                return Either::Right(Either::Left(ready(refuse(request, problem))));
-            }
+            Err(error) => return Some(Err(self.sign_in.refuse(request, error))),
         };
-        if let Some(verified) = self.sign_in.remembered(token) {
-            return match admit(self.access, verified, &request) {
-                Ok(()) => Either::Left(self.route.call(request)),
-                Err(problem) => Either::Right(Either::Left(ready(refuse(request, problem)))),
-            };
-        }
-        let token = token.to_owned();
-        let (sign_in, access, route) = (Rc::clone(&self.sign_in), self.access, Rc::clone(&self.route));
-        Either::Right(Either::Right(Box::pin(async move {
-            let verified = sign_in.verify(&token).await.map_err(|error| sign_in.refuse(&request, error));
-            match verified.and_then(|verified| admit(access, verified, &request)) {
-                Ok(()) => route.call(request).await,
-                Err(problem) => refuse(request, problem),
-            }
-        })))
+        let admitted = self.admit(self.sign_in.remembered(token)?, request);
+        // A try at what is the operators' takes its time: it is noted.
+        Some(admitted).filter(|admitted| admitted.is_ok() || self.access.act(request.request()).is_none())
     }
-}
 
-fn admit(access: Access, verified: Verified, request: &ServiceRequest) -> Result<(), Problem> {
-    access.admit(verified.principal, request.request())?;
-    request.extensions_mut().insert(Caller::new(verified));
-    Ok(())
-}
-
-fn refuse(request: ServiceRequest, problem: Problem) -> Answered {
-    Ok(request.error_response(problem))
+    async fn ask(&self, request: &ServiceRequest) -> Result<(), Problem> {
+        let verified = match bearer(request.headers()) {
+            Ok(token) => match self.sign_in.remembered(token) {
+                Some(verified) => Ok(verified),
+                None => self.sign_in.verify(token).await,
+            },
+            Err(error) => Err(error),
+        };
+        let admitted = self.admit(verified.map_err(|error| self.sign_in.refuse(request, error))?, request);
+        if let (Err(problem), Some(act)) = (&admitted, self.access.act(request.request())) {
+            note_try(act, request.request(), problem.code()).await;
+        }
+        admitted
+    }
 }
 
 #[cfg(test)]

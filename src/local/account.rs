@@ -84,6 +84,14 @@ impl Account {
     }
 }
 
+/// Whoever runs this process, as `user@host`; `unknown` for what the machine does not tell. Asks the shell.
+#[must_use]
+pub fn operator() -> String {
+    let ask = |command| shell(command).unwrap_or_else(|| "unknown".to_owned());
+    // A user without a name, as in a container, has a number.
+    format!("{}@{}", ask("id -un 2>/dev/null || id -u"), ask("uname -n"))
+}
+
 /// True if this process is root's.
 pub(super) fn is_root() -> bool {
     shell("id -u").as_deref() == Some("0")

@@ -17,7 +17,7 @@ mod port;
 mod process;
 mod server;
 
-pub use account::Account;
+pub use account::{Account, operator};
 pub use binaries::Binaries;
 pub use cache_server::CacheServer;
 pub use cluster::LocalCluster;

@@ -382,6 +382,9 @@ async fn a_key_is_free_again_after_a_day() {
     .await;
 }
 
+/// The slot is on its way, or has come to the shard already.
+const IN_THE_WAY: [&str; 2] = ["move_conflict", "invalid_field"];
+
 #[tokio::test]
 async fn acts_on_the_cluster_are_done_once() {
     let cluster = TestCluster::migrated(2).await;
@@ -395,11 +398,12 @@ async fn acts_on_the_cluster_are_done_once() {
     assert_eq!(other.code(), "idempotency_key_reused");
     // A refusal keeps nothing.
     let refused = post(&api, "/admin/moves", "n", &body).await;
-    assert_eq!(refused.code(), "move_conflict");
+    assert!(IN_THE_WAY.contains(&refused.code()), "{refused:?}");
     assert_eq!(cluster.value::<i64>(0, "SELECT count(*) FROM shardrive.admin_keys").await, 1);
     // Whoever began it has died: not before its time is over.
     cluster.psql(0, "UPDATE shardrive.admin_keys SET status = NULL, body = NULL").await.unwrap();
     assert_eq!(post(&api, "/admin/moves", "m", &body).await.code(), "idempotency_key_in_use");
     cluster.psql(0, "UPDATE shardrive.admin_keys SET running_until = now() - interval '1 s'").await.unwrap();
-    assert_eq!(post(&api, "/admin/moves", "m", &body).await.code(), "move_conflict", "the first has done it");
+    let again = post(&api, "/admin/moves", "m", &body).await;
+    assert!(IN_THE_WAY.contains(&again.code()), "the first has done it: {again:?}");
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 mod api;
+mod audit;
 mod bad_input;
 mod bulk;
 mod bulk_faults;

@@ -10,7 +10,7 @@ use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
 
 /// Every path of the API with the methods that it takes.
-const PATHS: [(&str, &[&str]); 31] = [
+const PATHS: [(&str, &[&str]); 32] = [
     ("/", &["get"]),
     ("/health", &["get"]),
     ("/health/live", &["get"]),
@@ -41,6 +41,7 @@ const PATHS: [(&str, &[&str]); 31] = [
     ("/admin/drain", &["post"]),
     ("/admin/rebalance", &["post"]),
     ("/admin/analysis", &["get"]),
+    ("/admin/audit", &["get"]),
     ("/openapi.json", &["get"]),
 ];
 

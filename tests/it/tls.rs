@@ -3,10 +3,12 @@
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use actix_web::web::Bytes;
 use reqwest::{Certificate, Client, StatusCode};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Value, json};
 use shardrive::local::{CacheServer, free_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -97,6 +99,69 @@ async fn the_address_speaks_tls_and_takes_new_certificates() {
     .await;
     assert_eq!(api.log().matches("the certificate stays as it is").count(), 1, "{}", api.log());
     assert_eq!(api.get("/health").await.status(), StatusCode::OK, "connections go on");
+}
+
+/// A request over HTTP/2 with this body, and its whole answer.
+async fn ask_by_h2(
+    client: &h2::client::SendRequest<Bytes>,
+    method: &str,
+    path: &str,
+    content_type: &str,
+    body: Vec<u8>,
+) -> (http::response::Parts, Value) {
+    let mut client = client.clone().ready().await.unwrap();
+    let request = http::Request::builder().method(method).uri(format!("https://127.0.0.1{path}"));
+    let request = request.header("content-type", content_type).header("x-request-id", "by-h2").body(()).unwrap();
+    let (answer, mut sending) = client.send_request(request, body.is_empty()).unwrap();
+    let (mut parts, count) = (body.chunks(10_000), body.len().div_ceil(10_000));
+    for number in 1..=count {
+        sending.send_data(Bytes::copy_from_slice(parts.next().unwrap()), number == count).unwrap();
+    }
+    let (head, mut stream) = answer.await.unwrap().into_parts();
+    let mut bytes = Vec::new();
+    while let Some(part) = stream.data().await {
+        let part = part.unwrap();
+        stream.flow_control().release_capacity(part.len()).unwrap();
+        bytes.extend_from_slice(&part);
+    }
+    let value = serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{path}: {error}: {} bytes", bytes.len()));
+    (head, value)
+}
+
+#[tokio::test]
+async fn whole_requests_go_over_one_http2_connection() {
+    let (cluster, authority) = (TestCluster::migrated(2).await, Authority::new());
+    let pair = authority.certificate(&["127.0.0.1"]);
+    let (certificate, key) = (authority.write("cert.pem", &pair.certificate), authority.write("key.pem", &pair.key));
+    let settings = [("TLS_CERT_FILE", certificate.as_str()), ("TLS_KEY_FILE", key.as_str())];
+    let api = Api::start_with(&cluster, &settings).await;
+    let stream = connect(&api, &authority, &[b"h2"]).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+
+    let file = json!({"user_id": 7, "file_name": "a.txt"}).to_string().into_bytes();
+    let (head, stored) = ask_by_h2(&client, "POST", "/ingest", "application/json", file).await;
+    assert_eq!((head.status.as_u16(), &stored["data"]["shard_id"]), (201, &json!(1)), "{stored}");
+    assert_eq!(head.headers["x-request-id"], "by-h2");
+    assert_eq!(head.headers["strict-transport-security"], "max-age=31536000");
+    // Longer than the window of a stream, to and fro.
+    let rows: String = (0..3_000).map(|n| format!("{{\"user_id\":7,\"file_name\":\"file number {n}\"}}\n")).collect();
+    assert!(rows.len() > 65_535);
+    let (head, loaded) = ask_by_h2(&client, "POST", "/ingest/bulk", "application/x-ndjson", rows.into_bytes()).await;
+    assert_eq!((head.status.as_u16(), &loaded["inserted"]), (200, &json!(3_000)), "{loaded}");
+    let none = Vec::new;
+    let (_, page) = ask_by_h2(&client, "GET", "/query/7?limit=1000", "application/json", none()).await;
+    assert_eq!(page["file_count"], 1_000);
+    // Several at the same time, of which some are refused.
+    let get = |path: &'static str| ask_by_h2(&client, "GET", path, "application/json", none());
+    let ((first, _), (missing, problem), (wrong, _), (last, noted)) =
+        tokio::join!(get("/query/7"), get("/nowhere"), get("/query/x"), get("/admin/audit"));
+    let statuses = [first, missing, wrong, last].map(|head| head.status.as_u16());
+    assert_eq!(statuses, [200, 404, 400, 200]);
+    assert_eq!(json!([problem["code"], problem["request_id"]]), json!(["unknown_path", "by-h2"]));
+    assert_eq!(noted["entries"], json!([]));
+    drop(client);
+    connection.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::OutputArgs;
 use crate::cli::CliError;
-use crate::shard::{Cluster, ShardOptions, add_shard};
+use crate::shard::{Cluster, GrowError, ShardOptions, add_shard};
 
 const EXAMPLES: &str = "\
 Example:
@@ -29,10 +29,20 @@ pub(in crate::cli) struct AddArgs {
     output: OutputArgs,
 }
 
+impl AddArgs {
+    /// What the audit log may take of it: the password stays out of it there.
+    pub(super) fn told(&self) -> Value {
+        json!({"url": self.url, "dry_run": self.dry_run})
+    }
+}
+
 pub(super) async fn add(cluster: &Cluster, args: AddArgs, connect_timeout: Duration) -> Result<(), CliError> {
     let options = ShardOptions::parse(&args.url).map_err(|reason| CliError::Usage(format!("the URL {reason}")))?;
     let joined = Box::pin(add_shard(cluster, &options, connect_timeout, args.dry_run)).await;
-    let joined = joined.map_err(|error| CliError::Failed(error.to_string()))?;
+    let joined = joined.map_err(|error| match error {
+        GrowError::Refused(reason) => CliError::Refused(reason),
+        other => CliError::Failed(other.to_string()),
+    })?;
     let place = options.place();
     if args.output.json {
         println!(

@@ -1,14 +1,20 @@
 //! `shardrive shards …`: the shards themselves, past any API process: looking at them, adding one, moving slots.
 
+mod audit;
 mod grow;
 mod look;
 mod moves;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use audit::note;
 use clap::{Args, Subcommand};
+use moves::Started;
+use serde_json::Value;
 
 use super::{CliError, settings};
+use crate::audit::{Act, Audit};
 use crate::reshard::Wish;
 use crate::shard::Cluster;
 
@@ -19,6 +25,8 @@ pub(super) enum Shards {
     Status(OutputArgs),
     /// Read every row of every shard: each on its owner, counts equal to /stats, ids unique.
     Verify(OutputArgs),
+    /// Show who did what to the cluster, by the API or by these commands; newest first.
+    Audit(audit::AuditArgs),
     /// Make a database the cluster's next shard; it owns nothing until slots are moved to it.
     Add(grow::AddArgs),
     /// Move slots to a shard while it all serves.
@@ -46,21 +54,57 @@ pub(super) struct OutputArgs {
 impl Shards {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let settings = settings()?;
-        let connect_timeout = settings.shard_limits.connect_timeout;
         let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
-        let moves = Arc::clone(&cluster);
-        let done = match self {
-            Self::Status(output) => look::status(&cluster, settings.stats_timeout, output).await,
-            Self::Verify(output) => look::verify(&cluster, output).await,
-            Self::Add(args) => grow::add(&cluster, args, connect_timeout).await,
+        let audit = Audit::new(Arc::clone(&cluster), settings.audit_keep_days);
+        let times = Times { connect: settings.shard_limits.connect_timeout, stats: settings.stats_timeout };
+        let act = self.act();
+        let work = self.work(&cluster, &audit, times);
+        let done = match act {
+            Some((act, told)) => note(&audit, act, &told, work).await,
+            None => Box::pin(work).await,
+        };
+        let done = match done {
+            Ok(Some(started)) => Box::pin(started.wait()).await,
+            done => done.map(drop),
+        };
+        cluster.shut_down().await;
+        done
+    }
+
+    /// What the command does, if it changes something, and what the audit log is told of it.
+    fn act(&self) -> Option<(Act, Value)> {
+        match self {
+            Self::Status(_) | Self::Verify(_) | Self::Audit(_) => None,
+            Self::Add(args) => Some((Act::AddShard, args.told())),
+            Self::Move(args) => Some((Act::MoveSlots, args.told())),
+            Self::Drain(args) => Some((Act::Drain, args.told())),
+            Self::Rebalance(args) => Some((Act::Rebalance, args.told())),
+            Self::Cancel(args) => Some((Act::Cancel, args.told())),
+            Self::Rollback(args) => Some((Act::RollBack, args.told())),
+            Self::Finish(args) => Some((Act::Finish, args.told())),
+        }
+    }
+
+    /// Does it; gives the moves that were started and are to be waited for.
+    async fn work(self, cluster: &Arc<Cluster>, audit: &Audit, times: Times) -> Result<Option<Started>, CliError> {
+        let moves = Arc::clone(cluster);
+        match self {
+            Self::Status(output) => look::status(cluster, times.stats, output).await.map(|()| None),
+            Self::Verify(output) => look::verify(cluster, output).await.map(|()| None),
+            Self::Audit(args) => audit::list(audit, args).await.map(|()| None),
+            Self::Add(args) => grow::add(cluster, args, times.connect).await.map(|()| None),
             Self::Move(args) => Box::pin(moves::move_slots(moves, args)).await,
             Self::Drain(args) => Box::pin(moves::drain(moves, args)).await,
             Self::Rebalance(args) => Box::pin(moves::rebalance(moves, args)).await,
             Self::Cancel(args) => Box::pin(moves::wish(moves, args, Wish::Cancel)).await,
             Self::Rollback(args) => Box::pin(moves::wish(moves, args, Wish::RollBack)).await,
             Self::Finish(args) => Box::pin(moves::wish(moves, args, Wish::Finish)).await,
-        };
-        cluster.shut_down().await;
-        done
+        }
     }
+}
+
+/// How long shards may take.
+struct Times {
+    connect: Duration,
+    stats: Duration,
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
 
 use super::OutputArgs;
 use crate::cli::CliError;
@@ -105,27 +106,87 @@ pub(in crate::cli) struct WishArgs {
     output: OutputArgs,
 }
 
+impl HowArgs {
+    /// What the audit log takes of it, after what is moved.
+    fn told(&self, mut what: Value) -> Value {
+        let how = json!({
+            "dry_run": self.dry_run, "keep_seconds": self.keep, "skip_verify": self.skip_verify, "copy_rate": self.rate,
+        });
+        if let (Value::Object(what), Value::Object(how)) = (&mut what, how) {
+            what.extend(how);
+        }
+        what
+    }
+}
+
+impl MoveArgs {
+    pub(super) fn told(&self) -> Value {
+        self.how.told(json!({"slots": self.slots, "to": self.to}))
+    }
+}
+
+impl DrainArgs {
+    pub(super) fn told(&self) -> Value {
+        self.how.told(json!({"shard": self.shard}))
+    }
+}
+
+impl RebalanceArgs {
+    pub(super) fn told(&self) -> Value {
+        let strategy = self.strategy.to_possible_value();
+        self.how.told(json!({"strategy": strategy.as_ref().map(clap::builder::PossibleValue::get_name)}))
+    }
+}
+
+impl WishArgs {
+    pub(super) fn told(&self) -> Value {
+        json!({"id": self.id})
+    }
+}
+
+/// Moves that were written down, to be waited for: from here on they go on without us.
+pub(super) struct Started {
+    cluster: Arc<Cluster>,
+    ids: Vec<i64>,
+    enough: Stage,
+    output: OutputArgs,
+}
+
+impl Started {
+    /// Waits until all are where somebody waits for them, and tells it.
+    pub(super) async fn wait(self) -> Result<(), CliError> {
+        drive_in_background(&self.cluster, Testing::default());
+        let requests = Requests::new(self.cluster);
+        let mut ended = Vec::new();
+        for id in self.ids {
+            ended.push(wait(&requests, id, self.enough).await?);
+        }
+        report(&ended, self.output)
+    }
+}
+
 fn failed(error: RequestError) -> CliError {
     match error {
         RequestError::Invalid(reason) => CliError::Usage(reason),
+        RequestError::Conflict(_) | RequestError::NotFound(_) => CliError::Refused(error.to_string()),
         other => CliError::Failed(other.to_string()),
     }
 }
 
-pub(super) async fn move_slots(cluster: Arc<Cluster>, args: MoveArgs) -> Result<(), CliError> {
+pub(super) async fn move_slots(cluster: Arc<Cluster>, args: MoveArgs) -> Result<Option<Started>, CliError> {
     let slots = parse_slots(&args.slots).map_err(|reason| CliError::Usage(format!("--slots: {reason}")))?;
     let requests = Requests::new(Arc::clone(&cluster));
     let planned = Box::pin(requests.plan_move(&slots, ShardId::new(args.to))).await.map_err(failed)?;
-    carry_out(&cluster, &requests, &planned, &args.how).await
+    carry_out(cluster, &requests, &planned, &args.how).await
 }
 
-pub(super) async fn drain(cluster: Arc<Cluster>, args: DrainArgs) -> Result<(), CliError> {
+pub(super) async fn drain(cluster: Arc<Cluster>, args: DrainArgs) -> Result<Option<Started>, CliError> {
     let requests = Requests::new(Arc::clone(&cluster));
     let planned = Box::pin(requests.plan_drain(ShardId::new(args.shard))).await.map_err(failed)?;
-    carry_out(&cluster, &requests, &planned, &args.how).await
+    carry_out(cluster, &requests, &planned, &args.how).await
 }
 
-pub(super) async fn rebalance(cluster: Arc<Cluster>, args: RebalanceArgs) -> Result<(), CliError> {
+pub(super) async fn rebalance(cluster: Arc<Cluster>, args: RebalanceArgs) -> Result<Option<Started>, CliError> {
     let strategy = match args.strategy {
         Dealing::Load => Strategy::Load,
         Dealing::Slots => Strategy::Slots,
@@ -133,19 +194,19 @@ pub(super) async fn rebalance(cluster: Arc<Cluster>, args: RebalanceArgs) -> Res
     };
     let requests = Requests::new(Arc::clone(&cluster));
     let planned = Box::pin(requests.plan_rebalance(strategy)).await.map_err(failed)?;
-    carry_out(&cluster, &requests, &planned, &args.how).await
+    carry_out(cluster, &requests, &planned, &args.how).await
 }
 
 async fn carry_out(
-    cluster: &Arc<Cluster>,
+    cluster: Arc<Cluster>,
     requests: &Requests,
     planned: &Planned,
     how: &HowArgs,
-) -> Result<(), CliError> {
+) -> Result<Option<Started>, CliError> {
     if how.dry_run {
         show_plan(&PlanView::new(planned, Vec::new(), true), how.output);
         let fatal = planned.findings.iter().any(|finding| finding.fatal);
-        return if fatal { Err(CliError::Failed("it cannot be done as things are".to_owned())) } else { Ok(()) };
+        return if fatal { Err(CliError::Refused("it cannot be done as things are".to_owned())) } else { Ok(None) };
     }
     let options =
         MoveOptions { keep: Duration::from_secs(how.keep), skip_verify: how.skip_verify, copy_rate: how.rate };
@@ -158,24 +219,16 @@ async fn carry_out(
         if how.output.json {
             show_plan(&plan, how.output);
         }
-        return Ok(());
+        return Ok(None);
     }
-    drive_in_background(cluster, Testing::default());
     // With no way back the move is waited for to its end.
     let enough = if how.keep == 0 { Stage::Done } else { Stage::Watch };
-    let mut ended = Vec::new();
-    for id in ids {
-        ended.push(wait(requests, id, enough).await?);
-    }
-    report(&ended, how.output)
+    Ok(Some(Started { cluster, ids, enough, output: how.output }))
 }
 
-pub(super) async fn wish(cluster: Arc<Cluster>, args: WishArgs, wish: Wish) -> Result<(), CliError> {
-    let requests = Requests::new(Arc::clone(&cluster));
-    requests.wish(args.id, wish).await.map_err(failed)?;
-    drive_in_background(&cluster, Testing::default());
-    let ended = wait(&requests, args.id, Stage::Done).await?;
-    report(&[ended], args.output)
+pub(super) async fn wish(cluster: Arc<Cluster>, args: WishArgs, wish: Wish) -> Result<Option<Started>, CliError> {
+    Requests::new(Arc::clone(&cluster)).wish(args.id, wish).await.map_err(failed)?;
+    Ok(Some(Started { cluster, ids: vec![args.id], enough: Stage::Done, output: args.output }))
 }
 
 /// Is the move where somebody waits for it? At the watch only once the way back is armed, and if it failed only when

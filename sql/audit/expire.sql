@@ -1,0 +1,7 @@
+-- Removes acts whose time is over, some at a time. Those that another process is about to remove are passed over.
+DELETE FROM shardrive.audit_log
+ WHERE id IN (SELECT id FROM shardrive.audit_log
+               WHERE keep_until <= clock_timestamp()
+               ORDER BY keep_until
+               LIMIT $1
+                 FOR UPDATE SKIP LOCKED)

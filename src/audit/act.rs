@@ -1,0 +1,110 @@
+//! The words of the audit log: what can be done, and what can become of it.
+
+macro_rules! acts {
+    ($($(#[$doc:meta])+ $name:ident = $text:literal, [$($field:literal),*];)+) => {
+        /// What is done to the cluster. Kept by its word; words are added, never renamed.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Act {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl Act {
+            /// Every act.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// Its word in the database, in answers and on the command line.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// What of the request is noted; what is not named here never is.
+            #[must_use]
+            pub fn fields(self) -> &'static [&'static str] {
+                match self { $(Self::$name => &[$($field),*],)+ }
+            }
+        }
+    };
+}
+
+acts! {
+    /// A database becomes a shard.
+    AddShard = "add_shard", ["url", "dry_run"];
+    /// Slots move to a shard.
+    MoveSlots = "move", ["slots", "to", "dry_run", "keep_seconds", "skip_verify", "copy_rate"];
+    /// A shard is emptied.
+    Drain = "drain", ["shard", "dry_run", "keep_seconds", "skip_verify", "copy_rate"];
+    /// The slots are dealt anew.
+    Rebalance = "rebalance", ["strategy", "dry_run", "keep_seconds", "skip_verify", "copy_rate"];
+    /// A move is ended before its slots change hands.
+    Cancel = "cancel", [];
+    /// A move is taken back.
+    RollBack = "rollback", [];
+    /// The way back of a move is given up.
+    Finish = "finish", [];
+    /// A collection is declared.
+    DeclareCollection = "declare_collection", ["shard_key", "key_type", "records_per_key"];
+    /// Test files are made.
+    MakeTestFiles = "make_test_files", [];
+    /// Something of the operators' is looked at. Noted only of those who may not.
+    Look = "look", [];
+}
+
+impl Act {
+    /// The act of this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|act| act.as_str() == word)
+    }
+
+    /// All words, for messages.
+    #[must_use]
+    pub fn words() -> String {
+        Self::ALL.iter().map(|act| act.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// What became of an act.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It was done, or written down for the coordinator to do.
+    Accepted,
+    /// It was not done, for a reason of the request's or the cluster's state: a problem's code.
+    Refused(&'static str),
+    /// It broke off; part of it may have been done. A problem's code.
+    Failed(&'static str),
+}
+
+impl Outcome {
+    /// Its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused(_) => "refused",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Accepted => None,
+            Self::Refused(code) | Self::Failed(code) => Some(code),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_act_is_found_by_its_word() {
+        for act in Act::ALL {
+            assert_eq!(Act::named(act.as_str()), Some(*act));
+        }
+        assert_eq!(Act::named("fly"), None);
+    }
+}

@@ -1,0 +1,38 @@
+//! Acts whose time is over go, a few at a time. Every API process tries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::table::Expire;
+use crate::shard::{Cluster, ShardError, ShardId};
+
+/// Their time is counted in days.
+const INTERVAL: Duration = Duration::from_mins(1);
+/// Rows in one transaction.
+const BATCH: i64 = 1_000;
+/// Between two batches while there are more.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Runs until the cluster shuts down.
+pub(super) async fn expire(cluster: Arc<Cluster>) {
+    loop {
+        let pause = if expire_some(&cluster).await { PAUSE } else { INTERVAL };
+        if cluster.stopping().run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// True if there may be more.
+async fn expire_some(cluster: &Cluster) -> bool {
+    let Some(first) = cluster.shard(ShardId::default()) else { return false };
+    match first.run(&Expire { batch: BATCH }).await {
+        Ok(gone) => gone.and_then(|gone| i64::try_from(gone).ok()) == Some(BATCH),
+        // The next round tries again; the health check tells of a shard that is away.
+        Err(ShardError::Unavailable { .. }) => false,
+        Err(error) => {
+            log::warn!("removing old entries of the audit log failed: {error}");
+            false
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Who did what to the cluster, when and from where: the audit log, kept on shard 0.
+//!
+//! ```text
+//! Audit (begin, end, tried, list) → act, entry → table → shardrive.audit_log
+//!   └── tries (how many refused tries are noted)      expire (background)
+//! ```
+//!
+//! The rule: an act that cannot be noted is not done. Why it is kept where it is: docs/decisions/0025-audit.md.
+
+mod act;
+mod entry;
+mod expire;
+mod service;
+mod table;
+mod tries;
+
+pub use act::{Act, Outcome};
+pub use entry::{Actor, Cursor, Details, Entry, Filter, NewEntry};
+pub use service::{Audit, Begun};

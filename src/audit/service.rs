@@ -1,0 +1,109 @@
+//! The way in: an act is noted, done, and its outcome noted.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use super::expire::expire;
+use super::table::{Add, End, List};
+use super::tries::Tries;
+use super::{Cursor, Entry, Filter, NewEntry, Outcome};
+use crate::shard::{Cluster, ShardCall, ShardError, ShardId};
+
+/// The audit log of a cluster.
+pub struct Audit {
+    cluster: Arc<Cluster>,
+    keep_days: u16,
+    tries: Tries,
+}
+
+/// An act that was noted and is being done. Its outcome is to be told to [`Audit::end`].
+#[must_use = "an act that has ended has an outcome"]
+#[derive(Debug)]
+pub struct Begun {
+    id: Uuid,
+    entry: NewEntry,
+}
+
+impl Audit {
+    /// The log of this cluster, whose new entries are kept for so many days.
+    #[must_use]
+    pub fn new(cluster: Arc<Cluster>, keep_days: u16) -> Self {
+        Self { cluster, keep_days, tries: Tries::new() }
+    }
+
+    /// Removes entries whose time is over, until the cluster shuts down.
+    pub fn expire_in_background(&self) {
+        self.cluster.spawn(expire(Arc::clone(&self.cluster)));
+    }
+
+    /// Notes that an act is about to begin. Whoever gets an error must not do it.
+    ///
+    /// Dropped before it is done it may have noted the act, which then stays "begun".
+    ///
+    /// # Errors
+    /// The first shard's.
+    pub async fn begin(&self, entry: NewEntry) -> Result<Begun, ShardError> {
+        let begun = Begun { id: Uuid::new_v4(), entry };
+        let add = Add { id: begun.id, entry: &begun.entry, outcome: None, keep_days: self.keep_days };
+        match self.run(&add).await {
+            Ok(()) => Ok(begun),
+            Err(error) => {
+                tell(&begun.entry, "not done", Some("audit_unavailable"));
+                Err(error)
+            }
+        }
+    }
+
+    /// Notes how an act ended. If that fails it is done all the same, and its entry says "begun" for ever.
+    pub async fn end(&self, begun: Begun, outcome: Outcome) {
+        tell(&begun.entry, outcome.as_str(), outcome.code());
+        if let Err(error) = self.run(&End { id: begun.id, outcome }).await {
+            log::warn!("the outcome of an act could not be noted, its entry stays begun: {error}");
+        }
+    }
+
+    /// Notes the try of somebody who may not, unless there were too many of late. It is refused whether noted or not.
+    pub async fn tried(&self, mut entry: NewEntry, code: &'static str) {
+        let Some(passed_over) = self.tries.take(Instant::now()) else { return };
+        if passed_over > 0 {
+            entry.details.put("tries_not_noted", &passed_over.into());
+        }
+        let outcome = Outcome::Refused(code);
+        tell(&entry, outcome.as_str(), outcome.code());
+        let add = Add { id: Uuid::new_v4(), entry: &entry, outcome: Some(outcome), keep_days: self.keep_days };
+        if let Err(error) = self.run(&add).await {
+            log::warn!("a refused try could not be noted: {error}");
+        }
+    }
+
+    /// A page of at most `limit` entries, the newest first, and where the next one begins, if there is one.
+    ///
+    /// # Errors
+    /// The first shard's.
+    pub async fn list(&self, filter: &Filter, limit: u16) -> Result<(Vec<Entry>, Option<Cursor>), ShardError> {
+        let mut entries = self.run(&List { filter, limit: i64::from(limit) + 1 }).await?;
+        let has_more = entries.len() > usize::from(limit);
+        entries.truncate(limit.into());
+        let next = entries.last().filter(|_| has_more).map(Entry::cursor);
+        Ok((entries, next))
+    }
+
+    async fn run<C: ShardCall>(&self, call: &C) -> Result<C::Output, ShardError> {
+        let first = self.cluster.shard(ShardId::default()).ok_or(ShardError::Moving)?;
+        first.run(call).await?.ok_or(ShardError::Moving)
+    }
+}
+
+/// One line in the log for each act.
+fn tell(entry: &NewEntry, outcome: &str, code: Option<&str>) {
+    let NewEntry { act, actor, source, details, .. } = entry;
+    let source = source.map_or_else(|| "-".to_owned(), |source| source.to_string());
+    log::info!(
+        target: "audit",
+        act = act.as_str(), actor = actor.name.as_str(), scope = actor.scope, source = source.as_str(), details:serde = details.0,
+        outcome, code = code.unwrap_or("-");
+        "{} by {}: {outcome}", act.as_str(), actor.name
+    );
+}

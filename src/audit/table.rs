@@ -1,0 +1,108 @@
+//! The table: adding a row, saying how it ended, reading, removing what is too old.
+
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{Entry, Filter, NewEntry, Outcome};
+use crate::shard::{ShardCall, ShardId};
+
+/// Adds a row; without an outcome the act is about to begin.
+pub(super) struct Add<'a> {
+    pub(super) id: Uuid,
+    pub(super) entry: &'a NewEntry,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) keep_days: u16,
+}
+
+impl ShardCall for Add<'_> {
+    type Output = ();
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<()>, sqlx::Error> {
+        let statement = sqlx::query(include_str!("../../sql/audit/add.sql"))
+            .bind(self.id)
+            .bind(&self.entry.actor.name)
+            .bind(self.entry.actor.scope)
+            .bind(self.entry.source.map(|address| address.to_string()))
+            .bind(self.entry.request_id.as_deref())
+            .bind(self.entry.act.as_str())
+            .bind(Json(&self.entry.details.0))
+            .bind(self.outcome.map_or("begun", Outcome::as_str))
+            .bind(self.outcome.and_then(Outcome::code))
+            .bind(i32::from(self.keep_days));
+        statement.execute(connection).await?;
+        Ok(Some(()))
+    }
+}
+
+/// Says how an act ended.
+pub(super) struct End {
+    pub(super) id: Uuid,
+    pub(super) outcome: Outcome,
+}
+
+impl ShardCall for End {
+    type Output = ();
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<()>, sqlx::Error> {
+        let statement = sqlx::query(include_str!("../../sql/audit/end.sql"))
+            .bind(self.id)
+            .bind(self.outcome.as_str())
+            .bind(self.outcome.code());
+        statement.execute(connection).await?;
+        Ok(Some(()))
+    }
+}
+
+/// Reads a page.
+pub(super) struct List<'a> {
+    pub(super) filter: &'a Filter,
+    pub(super) limit: i64,
+}
+
+impl ShardCall for List<'_> {
+    type Output = Vec<Entry>;
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Vec<Entry>>, sqlx::Error> {
+        let Filter { before, since, act, actor } = self.filter;
+        let rows = sqlx::query_as(include_str!("../../sql/audit/list.sql"))
+            .bind(before.map(|cursor| cursor.at))
+            .bind(before.map(|cursor| cursor.id))
+            .bind(*since)
+            .bind(act.map(|act| act.as_str()))
+            .bind(actor.as_deref())
+            .bind(self.limit)
+            .fetch_all(connection)
+            .await?;
+        let entries = rows.into_iter().map(
+            |(id, at, actor, scope, source, request_id, act, details, outcome, code, ended_at)| Entry {
+                id,
+                at,
+                actor,
+                scope,
+                source,
+                request_id,
+                act,
+                details,
+                outcome,
+                code,
+                ended_at,
+            },
+        );
+        Ok(Some(entries.collect()))
+    }
+}
+
+/// Removes rows whose time is over; gives how many.
+pub(super) struct Expire {
+    pub(super) batch: i64,
+}
+
+impl ShardCall for Expire {
+    type Output = u64;
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<u64>, sqlx::Error> {
+        let statement = sqlx::query(include_str!("../../sql/audit/expire.sql")).bind(self.batch);
+        Ok(Some(statement.execute(connection).await?.rows_affected()))
+    }
+}

@@ -1,0 +1,51 @@
+//! How many refused tries are noted: whoever has a token without the scope could fill the disk otherwise.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Refused tries that a process notes in an hour; about 300 MB if it were so for 400 days.
+const MOST: u32 = 100;
+const HOUR: Duration = Duration::from_hours(1);
+
+/// What a process has noted in the hour, and what not.
+pub(super) struct Tries(Mutex<Hour>);
+
+struct Hour {
+    since: Instant,
+    noted: u32,
+    passed_over: u64,
+}
+
+impl Tries {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(Hour { since: Instant::now(), noted: 0, passed_over: 0 }))
+    }
+
+    /// True if this one is to be noted, with the number of those before it that were not.
+    pub(super) fn take(&self, now: Instant) -> Option<u64> {
+        let mut hour = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_duration_since(hour.since) >= HOUR {
+            (hour.since, hour.noted) = (now, 0);
+        }
+        if hour.noted >= MOST {
+            hour.passed_over += 1;
+            return None;
+        }
+        hour.noted += 1;
+        Some(std::mem::take(&mut hour.passed_over))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_an_hour_and_the_rest_is_counted() {
+        let (tries, now) = (Tries::new(), Instant::now());
+        let noted = (0..1000).filter(|_| tries.take(now).is_some()).count();
+        assert_eq!(noted, 100);
+        assert_eq!(tries.take(now + HOUR * 2), Some(900));
+        assert_eq!(tries.take(now + HOUR * 2), Some(0));
+    }
+}

@@ -1,0 +1,120 @@
+//! The audit log at the command line: noting what a command does, and `shardrive shards audit`, which shows what was noted.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::OutputArgs;
+use crate::audit::{Act, Actor, Audit, Details, Entry, Filter, NewEntry, Outcome};
+use crate::cli::CliError;
+use crate::local::operator;
+
+const EXAMPLES: &str = "\
+Examples:
+  shardrive shards audit                                    the last 50 acts
+  shardrive shards audit --act move --since 2026-01-31T00:00:00Z
+  shardrive shards audit --actor alice --limit 1000 --json  a JSON object a line, for scripts
+
+Acts: add_shard, move, drain, rebalance, cancel, rollback, finish, declare_collection, make_test_files; and look, for those who
+tried to look at what is the operators' and may not.
+Outcomes: accepted (done, or written down to be done), refused (nothing was done), failed (it broke off), begun (it is being
+done, or its process did not live to say how it ended).";
+
+/// Entries that are read at a time.
+const PAGE: u16 = 1_000;
+
+/// Which acts to show.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct AuditArgs {
+    /// Only this act.
+    #[arg(long, value_parser = act)]
+    act: Option<Act>,
+    /// Only what this one did: whom the token names, or user@host for commands.
+    #[arg(long, value_parser = actor)]
+    actor: Option<String>,
+    /// Only what began at this time or later, as in 2026-01-31T00:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<DateTime<Utc>>,
+    /// How many at most.
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+fn act(word: &str) -> Result<Act, String> {
+    Act::named(word).ok_or_else(|| format!("must be one of {}", Act::words()))
+}
+
+fn actor(name: &str) -> Result<String, &'static str> {
+    if Filter::is_actor(name) { Ok(name.to_owned()) } else { Err("must be 1 to 200 characters on one line") }
+}
+
+fn since(text: &str) -> Result<DateTime<Utc>, &'static str> {
+    DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).map_err(|_| "must be a time as in 2026-01-31T00:00:00Z")
+}
+
+/// Does what a command is to do, if it can be noted, and notes how it ended.
+pub(super) async fn note<T>(
+    audit: &Audit,
+    act: Act,
+    told: &Value,
+    work: impl Future<Output = Result<T, CliError>>,
+) -> Result<T, CliError> {
+    let mut details = Details::default();
+    for (name, value) in told.as_object().into_iter().flatten() {
+        details.put(name, value);
+    }
+    let actor = Actor::at_command_line(&operator());
+    let entry = NewEntry { act, actor, source: None, request_id: None, details };
+    let begun = audit.begin(entry).await.map_err(|error| {
+        CliError::Failed(format!(
+            "nothing was done: {error}, and shard 0 keeps the audit log, where each act is noted first"
+        ))
+    })?;
+    let done = Box::pin(work).await;
+    let outcome = match &done {
+        Ok(_) => Outcome::Accepted,
+        Err(CliError::Usage(_)) => Outcome::Refused("wrong_usage"),
+        Err(CliError::Refused(_)) => Outcome::Refused("in_the_way"),
+        Err(_) => Outcome::Failed("failed"),
+    };
+    audit.end(begun, outcome).await;
+    done
+}
+
+pub(super) async fn list(audit: &Audit, args: AuditArgs) -> Result<(), CliError> {
+    let mut filter = Filter { before: None, since: args.since, act: args.act, actor: args.actor };
+    let mut left = args.limit;
+    if !args.output.json {
+        println!(
+            "{:<20} {:<18} {:<9} {:<28} {:<15} {:<15} details",
+            "time", "act", "outcome", "actor", "scope", "source"
+        );
+    }
+    while left > 0 {
+        let size = u16::try_from(left).unwrap_or(PAGE).min(PAGE);
+        let page = audit.list(&filter, size).await;
+        let (entries, next) = page.map_err(|error| CliError::Failed(format!("{error}; it keeps the audit log")))?;
+        for entry in &entries {
+            if args.output.json { println!("{}", json!(entry)) } else { show(entry) }
+        }
+        left -= u32::from(size).min(left);
+        match next {
+            Some(next) => filter.before = Some(next),
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+fn show(entry: &Entry) {
+    let Entry { at, act, outcome, actor, scope, source, details, code, .. } = entry;
+    let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let details: Vec<_> =
+        details.as_object().into_iter().flatten().map(|(name, value)| format!("{name}={value}")).collect();
+    let code = code.as_ref().map_or(String::new(), |code| format!("({code}) "));
+    let source = source.as_deref().unwrap_or("-");
+    println!("{at:<20} {act:<18} {outcome:<9} {actor:<28} {scope:<15} {source:<15} {code}{}", details.join(" "));
+}
