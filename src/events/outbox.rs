@@ -18,9 +18,18 @@ pub(super) async fn switch_on(db: &mut PgConnection) -> Result<(), sqlx::Error> 
     sqlx::query(include_str!("../../sql/events/switch_on.sql")).execute(db).await.map(drop)
 }
 
+/// What the session commits from here on may be lost in a crash of the server. Nobody waits for its disk, least of all the
+/// writers who share it.
+pub(super) async fn commit_lazily(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("../../sql/events/commit_lazily.sql")).execute(db).await.map(drop)
+}
+
 /// The next events, in their order.
-pub(super) async fn next(db: &mut PgConnection, limit: i64) -> Result<Vec<Change>, sqlx::Error> {
-    sqlx::query_as(include_str!("../../sql/events/next.sql")).bind(limit).fetch_all(db).await
+pub(super) async fn next(db: &mut PgConnection, limit: usize) -> Result<Vec<Change>, sqlx::Error> {
+    sqlx::query_as(include_str!("../../sql/events/next.sql"))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(db)
+        .await
 }
 
 /// Removes events that were told.

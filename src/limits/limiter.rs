@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::late::Late;
 use super::local::{Cell, Cells};
-use super::shared::{Counted, Shared};
+use super::shared::{Answer, Asked, Counted, Shared};
 use super::{CallerKey, Rate};
 use crate::cache::CacheUrl;
 
@@ -47,8 +48,9 @@ pub enum Take {
 /// The limit of all callers.
 pub struct Limiter {
     rate: Rate,
-    cells: Cells,
+    cells: Arc<Cells>,
     shared: Option<Arc<Shared>>,
+    late: Late,
     started: Instant,
     ahead: u64,
     /// Requests that were decided here although the count is a shared one.
@@ -61,7 +63,8 @@ impl Limiter {
     pub fn new(rate: Rate, shared: Option<CacheUrl>) -> Self {
         Self {
             rate,
-            cells: Cells::new(),
+            cells: Arc::new(Cells::new()),
+            late: Late::new(),
             shared: shared.map(|url| Arc::new(Shared::new(url))),
             started: Instant::now(),
             alone: AtomicU64::new(0),
@@ -69,12 +72,14 @@ impl Limiter {
         }
     }
 
-    /// Keeps the connection to the server until `stop` is cancelled.
+    /// Keeps the connection to the server until `stop` is cancelled; ends after the last answer that is waited for.
     pub fn keep(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
-        let (shared, rate) = (self.shared.clone(), self.rate);
+        let (shared, rate, late) = (self.shared.clone(), self.rate, self.late.tasks());
         async move {
             if let Some(shared) = shared {
                 shared.keep(rate, stop).await;
+                late.close();
+                late.wait().await;
             }
         }
     }
@@ -86,7 +91,7 @@ impl Limiter {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        nanos(self.started.elapsed())
     }
 
     fn up(&self) -> Option<&Arc<Shared>> {
@@ -115,8 +120,17 @@ impl Limiter {
     /// milliseconds at most.
     pub async fn ask(&self, caller: CallerKey, cost: u64) -> Take {
         let Some(shared) = self.up() else { return self.take_here(caller, cost) };
-        let counted = shared.take(self.rate, caller, cost, cost + self.ahead, false).await;
-        let Some(Counted { taken, left, wait, wait_one }) = counted else { return self.take_here(caller, cost) };
+        let Counted { taken, left, wait, wait_one } =
+            match shared.take(self.rate, caller, cost, cost + self.ahead, false).await {
+                Answer::Counted(counted) => counted,
+                Answer::Away => return self.take_here(caller, cost),
+                Answer::Late(asked) => {
+                    let take = self.take_here(caller, cost);
+                    let used = if matches!(take, Take::Admitted(_)) { cost } else { 0 };
+                    self.put_right(Arc::clone(shared), asked, caller, used);
+                    return take;
+                }
+            };
         let now = self.now();
         self.cells.with(caller, now, |cell| {
             cell.shared_left = left;
@@ -124,15 +138,38 @@ impl Limiter {
                 cell.blocked_until = now.saturating_add(nanos(wait_one));
                 return Take::Refused(self.standing(cell), wait.max(Duration::from_micros(1)));
             }
-            if cell.lease_until <= now {
-                cell.lease = 0;
-            }
-            cell.lease += taken - cost;
-            cell.lease_until = now.saturating_add(nanos(LEASE));
+            cell.give(now, taken - cost, now.saturating_add(nanos(LEASE)));
             // What goes through here counts here as well: should the shared count be lost, no burst begins anew.
             self.rate.note(&mut cell.paid, now, cost);
             Take::Admitted(self.standing(cell))
         })
+    }
+
+    /// Sees to it that the shared count knows of the units that a request has used before its answer came, and that none
+    /// are lost that were taken for it and not used.
+    fn put_right(&self, shared: Arc<Shared>, asked: Asked, caller: CallerKey, used: u64) {
+        let (cells, rate, started) = (Arc::clone(&self.cells), self.rate, self.started);
+        self.late.see_to(async move {
+            let Ok(mut counted) = asked.await else { return };
+            let unused = counted.taken.checked_sub(used);
+            if unused.is_none() {
+                counted = match shared.take(rate, caller, used, used, true).await {
+                    Answer::Counted(counted) => counted,
+                    Answer::Late(asked) => match asked.await {
+                        Ok(counted) => counted,
+                        Err(_) => return,
+                    },
+                    Answer::Away => return,
+                };
+            }
+            let now = nanos(started.elapsed());
+            cells.with(caller, now, |cell| match unused {
+                Some(units) if units > 0 => cell.give(now, units, now.saturating_add(nanos(LEASE))),
+                Some(_) => {}
+                // Until the debt is paid nothing is there.
+                None => cell.blocked_until = now.saturating_add(nanos(counted.wait_one)),
+            });
+        });
     }
 
     /// Requests that this process decided by itself, although the count is a shared one: it did not answer in time.
@@ -159,10 +196,13 @@ impl Limiter {
         if cost == 0 {
             return Duration::ZERO;
         }
-        if let Some(shared) = self.up()
-            && let Some(counted) = shared.take(self.rate, caller, cost, cost, true).await
-        {
-            return counted.wait;
+        if let Some(shared) = self.up() {
+            match shared.take(self.rate, caller, cost, cost, true).await {
+                Answer::Counted(counted) => return counted.wait,
+                // It counts there all the same.
+                Answer::Late(asked) => self.put_right(Arc::clone(shared), asked, caller, cost),
+                Answer::Away => {}
+            }
         }
         let now = self.now();
         self.cells.with(caller, now, |cell| self.rate.charge(&mut cell.paid, now, cost))

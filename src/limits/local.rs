@@ -29,6 +29,15 @@ pub(super) struct Cell {
 }
 
 impl Cell {
+    /// Adds units that were taken from the shared count and are good until then.
+    pub(super) fn give(&mut self, now: u64, units: u64, until: u64) {
+        if self.lease_until <= now {
+            self.lease = 0;
+        }
+        self.lease += units;
+        self.lease_until = until;
+    }
+
     /// True if a new cell would say the same.
     fn is_blank(&self, now: u64) -> bool {
         self.paid <= now && self.blocked_until <= now && (self.lease == 0 || self.lease_until <= now)

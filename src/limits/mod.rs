@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Limiter ── local (cells in memory, bounded) ── gcra (the arithmetic)
-//!    └────── shared (one script on the Redis server, by its clock)
+//!    ├────── shared (one script on the Redis server, by its clock)
+//!    └────── late (answers of it that no request waits for any more)
 //! caller: who is counted        loads: how many bulk loads each runs at a time
 //! ```
 //!
@@ -10,6 +11,7 @@
 
 mod caller;
 mod gcra;
+mod late;
 mod limiter;
 mod loads;
 mod local;

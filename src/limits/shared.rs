@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use futures_util::future::BoxFuture;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ const TAKE: &str = include_str!("take.lua");
 /// How long a request waits for the shared count at most.
 const LIMIT: Duration = Duration::from_millis(5);
 /// How long every answer may be late before the server is not asked for a while. A few alone may be this process's own delay.
-const LATE: Duration = Duration::from_millis(150);
+const LATE: Duration = Duration::from_secs(1);
 /// How long opening the connection and a first answer may take.
 const OPEN: Duration = Duration::from_secs(2);
 /// How long a server that was away or slow is left alone.
@@ -34,6 +35,19 @@ pub(super) struct Counted {
     /// Until there is one unit.
     pub(super) wait_one: Duration,
 }
+
+/// What came of a question in time.
+pub(super) enum Answer {
+    /// The answer.
+    Counted(Counted),
+    /// None yet. The question has been put, and its answer may still come.
+    Late(Asked),
+    /// None, and none will come.
+    Away,
+}
+
+/// A question to the shared count.
+pub(super) type Asked = BoxFuture<'static, redis::RedisResult<Counted>>;
 
 /// The way to the shared count.
 pub(super) struct Shared {
@@ -61,28 +75,21 @@ impl Shared {
         self.connection.load().is_some()
     }
 
-    /// Takes `need` units, or up to `want` if there are more; with `force` also if they are not there. `None`: there was
-    /// no answer in time.
-    pub(super) async fn take(
-        &self,
-        rate: Rate,
-        caller: CallerKey,
-        need: u64,
-        want: u64,
-        force: bool,
-    ) -> Option<Counted> {
-        let mut connection = self.connection.load().as_deref()?.clone();
-        match tokio::time::timeout(LIMIT, ask(&mut connection, rate, caller, need, want, force)).await {
+    /// Takes `need` units, or up to `want` if there are more; with `force` also if they are not there.
+    pub(super) async fn take(&self, rate: Rate, caller: CallerKey, need: u64, want: u64, force: bool) -> Answer {
+        let Some(connection) = self.connection.load().as_deref().cloned() else { return Answer::Away };
+        let mut asked: Asked = Box::pin(ask(connection, rate, caller, need, want, force));
+        match tokio::time::timeout(LIMIT, &mut asked).await {
             Ok(Ok(counted)) => {
                 // Relaxed: the number orders nothing.
                 if self.late_since.load(Ordering::Relaxed) != 0 {
                     self.late_since.store(0, Ordering::Relaxed);
                 }
-                Some(counted)
+                Answer::Counted(counted)
             }
             Ok(Err(_)) => {
                 self.lose();
-                None
+                Answer::Away
             }
             Err(_) => {
                 let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
@@ -90,7 +97,7 @@ impl Shared {
                 if first.is_err_and(|first| Duration::from_millis(now.saturating_sub(first)) >= LATE) {
                     self.lose();
                 }
-                None
+                Answer::Late(asked)
             }
         }
     }
@@ -137,14 +144,14 @@ impl Shared {
 
 async fn open(url: &CacheUrl, rate: Rate) -> redis::RedisResult<MultiplexedConnection> {
     let config = redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    let mut connection = url.client()?.get_multiplexed_async_connection_with_config(&config).await?;
+    let connection = url.client()?.get_multiplexed_async_connection_with_config(&config).await?;
     // The script is known to the server from here on, and that it may be run.
-    ask(&mut connection, rate, CallerKey::program(0), 0, 0, false).await?;
+    ask(connection.clone(), rate, CallerKey::program(0), 0, 0, false).await?;
     Ok(connection)
 }
 
 async fn ask(
-    connection: &mut MultiplexedConnection,
+    mut connection: MultiplexedConnection,
     rate: Rate,
     caller: CallerKey,
     need: u64,
@@ -155,6 +162,6 @@ async fn ask(
     let mut command = redis::cmd("EVAL");
     command.arg(TAKE).arg(1).arg(format!("shardrive:limit:{caller}"));
     command.arg(unit).arg(rate.burst()).arg(need).arg(want).arg(u8::from(force));
-    let (taken, left, wait, wait_one): (u64, u64, u64, u64) = command.query_async(connection).await?;
+    let (taken, left, wait, wait_one): (u64, u64, u64, u64) = command.query_async(&mut connection).await?;
     Ok(Counted { taken, left, wait: Duration::from_micros(wait), wait_one: Duration::from_micros(wait_one) })
 }

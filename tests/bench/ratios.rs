@@ -16,6 +16,7 @@ mod cases;
 mod http;
 mod load;
 mod moving;
+mod nats;
 mod options;
 mod rounds;
 mod rows;

@@ -4,7 +4,6 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::shards::Shards;
 use crate::{Bench, Result};
 
 /// A running service. Dropping it stops it.
@@ -27,11 +26,12 @@ impl Service {
 
     /// The same, with these settings as well.
     pub fn start_with(bench: &Bench, settings: &[(&str, String)]) -> Result<Self> {
-        Self::start_on(&bench.options.program, &bench.shards, settings)
+        Self::start_on(&bench.options.program, &bench.shards.urls, settings)
     }
 
-    fn start_on(program: &Path, shards: &Shards, settings: &[(&str, String)]) -> Result<Self> {
-        let urls = shards.urls.iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url));
+    /// Starts it on the shards of these URLs.
+    pub fn start_on(program: &Path, urls: &[String], settings: &[(&str, String)]) -> Result<Self> {
+        let urls = urls.iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url));
         let mut child = Command::new(program)
             .arg("serve")
             .env_clear()

@@ -65,7 +65,7 @@ impl Shards {
 
     /// Empties the tables, and writes out what the case before left to write: each load starts from the same state.
     pub fn clear(&self) -> Result<()> {
-        self.everywhere("TRUNCATE file_metadata, records")?;
+        self.everywhere("TRUNCATE file_metadata, records, shardrive.idempotency_keys, shardrive.outbox")?;
         self.everywhere("CHECKPOINT")
     }
 

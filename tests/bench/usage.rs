@@ -88,6 +88,11 @@ pub fn own_cpu() -> Result<f64> {
     Ok(stat(std::process::id())?.own)
 }
 
+/// Seconds of CPU that another process has used itself.
+pub fn cpu_of(pid: u32) -> Result<f64> {
+    Ok(stat(pid)?.own)
+}
+
 /// Ticks of all processors so far: those with nothing to do, and all.
 pub fn ticks() -> (f64, f64) {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();

@@ -1,14 +1,20 @@
 //! What is measured, in an order in which each case finds what it needs: one file each.
 
 mod bulk;
+mod counts;
 mod documents;
+mod events;
 mod ingest;
+mod keys;
 mod large_move;
 mod latency;
+mod limits;
 mod memory;
 mod moves;
 mod pages;
 mod query;
+mod scrape;
+mod sign_in;
 mod stats;
 
 use crate::{Bench, Result};
@@ -20,8 +26,14 @@ type Case = fn(&mut Bench) -> Result<()>;
 pub fn run(bench: &mut Bench) -> Result<()> {
     let version = bench.shards.version()?;
     bench.report.set_postgres(version);
-    let cases: [(&str, Case); 10] = [
+    let cases: [(&str, Case); 16] = [
         ("ingest", ingest::run),
+        ("keys", keys::run),
+        ("events", events::run),
+        ("limits", limits::run),
+        ("counts", counts::run),
+        ("scrape", scrape::run),
+        ("sign-in", sign_in::run),
         ("bulk", bulk::run),
         ("query", query::run),
         ("latency", latency::run),

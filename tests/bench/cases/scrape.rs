@@ -1,0 +1,83 @@
+//! `/metrics` of a cluster of a hundred shards: a hundred databases of ten servers, each of which has answered requests.
+
+use std::time::{Duration, Instant};
+
+use shardrive::local::LocalCluster;
+use shardrive::shard::{ShardOptions, migrate};
+use tokio::runtime::Handle;
+
+use crate::http::{Connection, get, post};
+use crate::rounds::{PerOperation, Run, Side, measure, median, p99};
+use crate::service::Service;
+use crate::table::Bar;
+use crate::{Bench, Result};
+
+const SHARDS: usize = 100;
+const SERVERS: usize = 10;
+const SCRAPES: usize = 100;
+const CONNECT: Duration = Duration::from_secs(30);
+/// Milliseconds.
+const LIMIT: f64 = 10.0;
+
+pub fn run(bench: &mut Bench) -> Result<()> {
+    let folder = bench.options.folder.join("hundred");
+    std::fs::create_dir_all(&folder)?;
+    let cluster = Handle::current().block_on(LocalCluster::start(&folder, SERVERS, 0))?;
+    let done = measured(bench, &cluster);
+    Handle::current().block_on(cluster.stop());
+    done?;
+    Ok(std::fs::remove_dir_all(&folder)?)
+}
+
+fn measured(bench: &mut Bench, cluster: &LocalCluster) -> Result<()> {
+    let urls = Handle::current().block_on(databases(cluster))?;
+    let options: std::result::Result<Vec<_>, _> = urls.iter().map(|url| ShardOptions::parse(url)).collect();
+    Handle::current().block_on(migrate(&options?, CONNECT))?;
+    // With each server's hundred connections.
+    let settings = [("DB_POOL_MIN_SIZE", "0"), ("DB_POOL_MAX_SIZE", "3"), ("HTTP_WORKERS", "2")];
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let service = Service::start_on(&bench.options.program, &urls, &settings)?;
+    let mut api = Connection::open(&service.base)?;
+    // Writes and reads of each shard: its histograms have something in them.
+    for user in 0..10 * SHARDS {
+        api.json(&post("/ingest", &format!("{{\"user_id\":{user},\"file_name\":\"a\"}}")))?;
+        api.json(&get(&format!("/query/{user}")))?;
+    }
+    let mut bytes = 0;
+    let mut times = Vec::new();
+    let (_, cpu) = measure(bench, Some(service.pid()), || {
+        for _ in 0..SCRAPES {
+            let begun = Instant::now();
+            let (status, body) = api.ask(&get("/metrics"))?;
+            times.push(begun.elapsed().as_secs_f64() * 1e3);
+            bytes = body.len();
+            if status != 200 || !String::from_utf8_lossy(body).contains("shard_up{shard=\"99\"} 1") {
+                return Err("there are not 100 shards in /metrics".into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(Run { figure: 0.0, operations: SCRAPES as f64 })
+    })?;
+    let tail = p99(&times);
+    let note = format!(
+        "{bytes} bytes; p50 {:.2} ms; {:.0} µs of CPU, with what the service does besides",
+        median(&times),
+        cpu.api
+    );
+    let side = Side { median: tail, rounds: times, cpu: PerOperation::default() };
+    bench.alone("GET /metrics of 100 shards, p99", "ms", side, Bar::new("≤ 10 ms", tail <= LIMIT), &note);
+    Ok(())
+}
+
+/// A database for each shard.
+async fn databases(cluster: &LocalCluster) -> Result<Vec<String>> {
+    let mut urls = Vec::with_capacity(SHARDS);
+    for number in 0..SHARDS / SERVERS {
+        for server in cluster.servers() {
+            let name = format!("hundred_{number}");
+            server.create_database(&name).await?;
+            urls.push(server.url(&name));
+        }
+    }
+    Ok(urls)
+}
