@@ -6,6 +6,7 @@
 mod auth;
 mod edge;
 mod reader;
+mod shards;
 #[cfg(test)]
 mod tests;
 
@@ -21,10 +22,8 @@ use crate::events::{EventSettings, EventsUrl};
 use crate::files::bulk::BulkLimits;
 use crate::http::ServerOptions;
 use crate::records::Collection;
-use crate::shard::{SLOT_COUNT, ShardLimits, ShardOptions, WriterLimits};
+use crate::shard::{ShardLimits, ShardOptions, WriterLimits};
 use crate::telemetry::{LogFormat, LogOptions, TraceOptions};
-
-const NUM_SHARDS: &str = "NUM_SHARDS";
 
 const POOL_MIN: Number = Number::new("DB_POOL_MIN_SIZE", "2", 0..=1_000);
 const POOL_MAX: Number = Number::new("DB_POOL_MAX_SIZE", "8", 1..=1_000);
@@ -77,7 +76,7 @@ fn all() -> impl Iterator<Item = &'static Setting> {
 
 /// Those that are read in this file.
 const HERE: &[Setting] = &[
-    Setting { name: NUM_SHARDS, default: "" },
+    shards::COUNT,
     POOL_MIN.setting,
     POOL_MAX.setting,
     BIND_ADDR,
@@ -258,7 +257,7 @@ impl Settings {
     /// Everything that is wrong.
     pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
         let mut read = Reader::new(vars);
-        let shards = read_shards(&mut read);
+        let shards = shards::read(&mut read);
         let pool_min = read.number(&POOL_MIN);
         let pool_max = read.number(&POOL_MAX);
         if pool_min > pool_max {
@@ -316,89 +315,6 @@ impl Settings {
             },
         };
         read.finish(settings)
-    }
-}
-
-/// `SHARD_0_URL`, `SHARD_1_URL`, … without a gap, each another database.
-fn read_shards(read: &mut Reader) -> Vec<ShardOptions> {
-    let urls = read.take_shard_urls();
-    let mut replicas = read.take_replica_urls();
-    if urls.is_empty() {
-        read.fault(
-            "SHARD_0_URL",
-            "is missing: name the first shard's database, postgres://user:password@host/database",
-        );
-    }
-    if urls.len() > usize::from(SLOT_COUNT) {
-        read.fault("SHARD_*_URL", format!("there may be {SLOT_COUNT} shards at most"));
-        return Vec::new();
-    }
-    let mut expected = 0;
-    let mut shards: Vec<(u32, ShardOptions)> = Vec::new();
-    for (&number, url) in &urls {
-        if number != expected {
-            read.fault(&format!("SHARD_{expected}_URL"), format!("is missing, but there is SHARD_{number}_URL"));
-        }
-        expected = number.saturating_add(1);
-        let name = format!("SHARD_{number}_URL");
-        match ShardOptions::parse(url) {
-            Err(reason) => read.fault(&name, reason),
-            Ok(options) => {
-                if let Some((first, _)) = shards.iter().find(|(_, other)| other.overlaps(&options)) {
-                    read.fault(
-                        &name,
-                        format!("names the same database as SHARD_{first}_URL; each shard needs its own"),
-                    );
-                }
-                let given = replicas.remove(&number).unwrap_or_default();
-                shards.push((number, options.with_replicas(read_replicas(read, number, url, &given))));
-            }
-        }
-    }
-    for number in replicas.into_keys().filter(|number| !urls.contains_key(number)) {
-        read.fault(&replicas_name(number), format!("there is no SHARD_{number}_URL"));
-    }
-    if let Some(count) = read.optional(&Number::new(NUM_SHARDS, "", 1..=u64::from(SLOT_COUNT)))
-        && usize::try_from(count) != Ok(urls.len())
-    {
-        read.fault(
-            NUM_SHARDS,
-            format!("is {count}, but {} SHARD_*_URL are set; leave it out or correct it", urls.len()),
-        );
-    }
-    shards.into_iter().map(|(_, options)| options).collect()
-}
-
-fn replicas_name(number: u32) -> String {
-    format!("SHARD_{number}_REPLICA_URLS")
-}
-
-/// URLs with commas in between, each of one server. One that names no user takes user and password of the shard's URL, so that
-/// they need stand nowhere else.
-fn read_replicas(read: &mut Reader, number: u32, shard: &str, given: &str) -> Vec<ShardOptions> {
-    let mut replicas: Vec<ShardOptions> = Vec::new();
-    for (index, url) in given.split(',').map(str::trim).filter(|url| !url.is_empty()).enumerate() {
-        match ShardOptions::parse(&with_user_of(shard, url)) {
-            Ok(options) if replicas.iter().any(|other| other.overlaps(&options)) => {
-                read.fault(&replicas_name(number), format!("URL {} names the same server as one before it", index + 1));
-            }
-            Ok(options) => replicas.push(options),
-            Err(reason) => read.fault(&replicas_name(number), format!("URL {}: {reason}", index + 1)),
-        }
-    }
-    replicas
-}
-
-/// The URL, with user and password of the other one if it has none itself.
-fn with_user_of(other: &str, url: &str) -> String {
-    let user = |url: &str| {
-        let (_, rest) = url.split_once("://")?;
-        let (user, _) = rest.split(['/', '?']).next()?.rsplit_once('@')?;
-        Some(user.to_owned())
-    };
-    match (user(url), user(other), url.split_once("://")) {
-        (None, Some(user), Some((scheme, rest))) => format!("{scheme}://{user}@{rest}"),
-        _ => url.to_owned(),
     }
 }
 

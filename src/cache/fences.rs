@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fence::{Fence, KnownSlots, View};
 use super::link::LinkState;
-use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, load_map};
+use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, load_map, ticks};
 
 /// How often a fence is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -152,13 +152,14 @@ struct Watcher {
 
 impl Watcher {
     async fn run(mut self, end: CancellationToken) {
+        let mut ticks = ticks(self.shard.id(), INTERVAL);
         // Dropping a turn at the end is safe: it is one look and at most one statement.
         while let Some(again) = end.run_until_cancelled(self.turn()).await {
             if again {
                 continue;
             }
             tokio::select! {
-                () = tokio::time::sleep(INTERVAL) => {}
+                _ = ticks.tick() => {}
                 Ok(()) = self.link.changed() => {}
                 () = end.cancelled() => return,
             }

@@ -201,7 +201,7 @@ impl Reader {
 
 /// True for the variables that say which shards there are.
 pub(super) fn names_shards(name: &str) -> bool {
-    name == super::NUM_SHARDS || is_shard_url(name.strip_suffix(FILE).unwrap_or(name))
+    name == super::shards::COUNT.name || is_shard_url(name.strip_suffix(FILE).unwrap_or(name))
 }
 
 /// The variables that hold URLs of shards, and with them passwords.

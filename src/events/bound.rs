@@ -6,29 +6,30 @@ use std::time::Duration;
 use sqlx::PgConnection;
 
 use super::{Events, Outbox};
-use crate::shard::{Cluster, Shard, ShardCall, ShardError, ShardId};
+use crate::shard::{Chore, Left, Shard, ShardCall, ShardError, ShardId};
 
-const INTERVAL: Duration = Duration::from_secs(2);
 /// After so long without any relay nothing is told any more.
 const PATIENCE_SECONDS: i32 = 24 * 3600;
 
-pub(super) async fn keep(cluster: Arc<Cluster>, shard: Arc<Shard>, events: Arc<Events>, max_rows: u64) {
-    let bound = Bound(i64::try_from(max_rows).unwrap_or(i64::MAX));
-    while cluster.stopping().run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
-        if shard.check().is_err() {
-            continue;
-        }
-        match shard.run(&bound).await {
-            Ok(Some((dropped, outbox))) => {
-                if dropped > 0 {
-                    log::error!("shard {}: {dropped} events were dropped, as nobody took them", shard.id());
-                }
-                events.note(shard.id(), outbox);
+pub(super) struct Keep {
+    pub(super) events: Arc<Events>,
+    /// Events that one shard's outbox may hold.
+    pub(super) max_rows: u64,
+}
+
+impl Chore for Keep {
+    const INTERVAL: Duration = Duration::from_secs(2);
+    const WHAT: &'static str = "bounding the outbox of";
+
+    async fn turn(&mut self, shard: &Shard) -> Result<Left, ShardError> {
+        let bound = Bound(i64::try_from(self.max_rows).unwrap_or(i64::MAX));
+        if let Some((dropped, outbox)) = shard.run(&bound).await? {
+            if dropped > 0 {
+                log::error!("shard {}: {dropped} events were dropped, as nobody took them", shard.id());
             }
-            // The next round tries again; the health check tells of a shard that is away.
-            Ok(None) | Err(ShardError::Unavailable { .. }) => {}
-            Err(error) => log::warn!("bounding the outbox of shard {} failed: {error}", shard.id()),
+            self.events.note(shard.id(), outbox);
         }
+        Ok(Left::Nothing)
     }
 }
 

@@ -44,15 +44,16 @@ impl Events {
     #[must_use]
     pub fn start(cluster: &Arc<Cluster>, settings: &EventSettings) -> Arc<Self> {
         let events = Arc::new(Self { published: Counter::new(), outboxes: Mutex::default() });
-        let broker = settings.url.as_ref().map(|url| Arc::new(broker::Broker::new(url, settings)));
-        let (tasks, known, max_rows) = (Arc::clone(cluster), Arc::clone(&events), settings.max_rows);
-        cluster.for_each_shard(move |shard| {
-            tasks.spawn(bound::keep(Arc::clone(&tasks), Arc::clone(shard), Arc::clone(&known), max_rows));
-            if let Some(broker) = &broker {
-                let broker = Arc::clone(broker);
-                tasks.spawn(relay::keep(Arc::clone(&tasks), Arc::clone(shard), broker, Arc::clone(&known)));
-            }
-        });
+        let (bounded, max_rows) = (Arc::clone(&events), settings.max_rows);
+        cluster.keep_doing(move |_| bound::Keep { events: Arc::clone(&bounded), max_rows });
+        if let Some(url) = &settings.url {
+            let broker = Arc::new(broker::Broker::new(url, settings));
+            let (tasks, told) = (Arc::clone(cluster), Arc::clone(&events));
+            cluster.for_each_shard(move |shard| {
+                let (broker, told) = (Arc::clone(&broker), Arc::clone(&told));
+                tasks.spawn(relay::keep(Arc::clone(&tasks), Arc::clone(shard), broker, told));
+            });
+        }
         events
     }
 

@@ -96,8 +96,8 @@ pub(super) struct Guards {
     pub(super) limiter: Option<(Arc<Limiter>, Rc<[Network]>)>,
 }
 
-/// Puts the table in place; before each route that may be an act the audit log, with sign-in a guard before every route that is not open, and with a limit one before every
-/// route that costs something.
+/// Puts the table in place. Before each route that may be an act stands the audit log; with sign-in, a guard before every
+/// route that is not open; with a limit, one before every route that costs something.
 pub(super) fn configure(config: &mut web::ServiceConfig, guards: &Guards) {
     for (number, endpoint) in endpoints().into_iter().enumerate() {
         config.service(endpoint.into_service(Route(number), guards));

@@ -21,6 +21,8 @@ use crate::telemetry::note_place;
 
 /// How long the list of shards may take on any one of them.
 const LIST_DEADLINE: Duration = Duration::from_secs(1);
+/// How long the end of the background tasks is waited for: longer than what they wait for themselves.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// How often a call is repeated on a new connection after its connection broke.
 const RECONNECTS: u32 = 2;
 
@@ -254,7 +256,9 @@ impl Cluster {
     pub async fn shut_down(&self) {
         self.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        if tokio::time::timeout(STOP_LIMIT, self.tasks.wait()).await.is_err() {
+            log::error!("{} background tasks did not end in {} s and are left", self.tasks.len(), STOP_LIMIT.as_secs());
+        }
         self.shards().iter().for_each(|shard| shard.close());
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Shard;
+use super::chore::ticks;
 use super::circuit::{Circuit, Event};
 use super::server::Session;
 
@@ -43,7 +44,7 @@ pub(super) struct Watch {
 
 /// Looks at a shard until `stop` is cancelled, and tells what it finds by the shard's state.
 pub(super) async fn watch_shard(shard: Arc<Shard>, watch: Watch, stop: CancellationToken) {
-    let mut connection = None;
+    let (mut connection, mut ticks) = (None, ticks(shard.id(), watch.interval));
     while !stop.is_cancelled() {
         let found = match within(watch.timeout, look_at(&shard, &mut connection)).await {
             Some(Ok(writes)) => Ok(writes),
@@ -55,7 +56,7 @@ pub(super) async fn watch_shard(shard: Arc<Shard>, watch: Watch, stop: Cancellat
         }
         report(&shard, found);
         tokio::select! {
-            () = tokio::time::sleep(watch.interval) => {}
+            _ = ticks.tick() => {}
             () = shard.suspected() => {}
             () = stop.cancelled() => {}
         }

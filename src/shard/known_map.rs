@@ -157,8 +157,8 @@ pub(super) async fn keep_map_fresh(cluster: Arc<Cluster>) {
     while stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
         // Dropping the reading at the stop is safe: it changes nothing before its end.
         let reading = async {
+            cluster.refresh_shards().await;
             let mut versions = cluster.known_map().turn().await;
-            cluster.learn_shards().await;
             // A standby that lags may have been promoted, and be at a version by another way than the one before it.
             versions.clear();
             cluster.read_map(&mut versions).await;

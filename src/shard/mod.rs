@@ -7,6 +7,7 @@
 //! [`Cluster`] is the way in: it runs a [`ShardCall`] on the shard that owns a slot, and when that shard's database
 //! says that it does not own the slot, takes a fresh map and goes to the one that does.
 
+mod chore;
 mod circuit;
 mod cluster;
 mod columns;
@@ -33,9 +34,9 @@ mod setup;
 mod slot;
 mod start;
 
+pub(crate) use chore::{Chore, Left, ticks};
 pub use circuit::Circuit;
 pub use cluster::{Cluster, ShardCall};
-
 pub(crate) use columns::{time_at, time_in};
 pub use coverage::Coverage;
 pub use error::{DbFault, ShardError};

@@ -8,42 +8,35 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use crate::shard::{Cluster, Shard, ShardCall, ShardError, ShardId};
+use crate::shard::{Chore, Cluster, Left, Shard, ShardCall, ShardError, ShardId};
 
-const INTERVAL: Duration = Duration::from_secs(1);
 /// Folded deltas after which their room is freed, rather than waiting for autovacuum's next round.
 const VACUUM_AFTER: u64 = 1000;
 
-/// Starts a task for each shard, also for those that are added later, which ends when the cluster shuts down.
+/// Folds on each shard, also on those that are added later, until the cluster shuts down.
 pub fn fold_in_background(cluster: &Arc<Cluster>) {
-    let folding = Arc::clone(cluster);
-    cluster.for_each_shard(move |shard| folding.spawn(fold_shard(Arc::clone(&folding), Arc::clone(shard))));
+    cluster.keep_doing(|_| Fold { folded: 0 });
 }
 
-async fn fold_shard(cluster: Arc<Cluster>, shard: Arc<Shard>) {
-    let mut folded = 0;
-    while cluster.stopping().run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
-        if shard.check().is_err() {
-            continue;
-        }
-        match fold(&shard, &mut folded).await {
-            Ok(()) => {}
-            // The next round tries again; the health check tells of a shard that is away.
-            Err(ShardError::Unavailable { .. }) => {}
-            Err(error) => log::warn!("folding the counts of shard {} failed: {error}", shard.id()),
-        }
-    }
+struct Fold {
+    /// Since their room was freed.
+    folded: u64,
 }
 
-async fn fold(shard: &Shard, folded: &mut u64) -> Result<(), ShardError> {
-    for kind in [FoldDeltas::OfFiles, FoldDeltas::OfDocuments] {
-        *folded += shard.run(&kind).await?.unwrap_or(0);
+impl Chore for Fold {
+    const INTERVAL: Duration = Duration::from_secs(1);
+    const WHAT: &'static str = "folding the counts of";
+
+    async fn turn(&mut self, shard: &Shard) -> Result<Left, ShardError> {
+        for kind in [FoldDeltas::OfFiles, FoldDeltas::OfDocuments] {
+            self.folded += shard.run(&kind).await?.unwrap_or(0);
+        }
+        if self.folded >= VACUUM_AFTER {
+            shard.run(&VacuumDeltas).await?;
+            self.folded = 0;
+        }
+        Ok(Left::Nothing)
     }
-    if *folded >= VACUUM_AFTER {
-        shard.run(&VacuumDeltas).await?;
-        *folded = 0;
-    }
-    Ok(())
 }
 
 enum FoldDeltas {

@@ -128,6 +128,7 @@ impl Load {
                     {
                         return answer;
                     }
+                    poll::breathe().await;
                 };
                 for number in 0_u64.. {
                     if stop.is_cancelled() {

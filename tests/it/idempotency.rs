@@ -277,8 +277,9 @@ impl Storm {
                                 answer.status.is_server_error() || answer.status == StatusCode::CONFLICT,
                                 "{answer:?}"
                             ),
-                            Err(_) => tokio::task::yield_now().await,
+                            Err(_) => {}
                         }
+                        poll::breathe().await;
                     }
                     number += 1;
                     done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -76,7 +76,7 @@ async fn keep_storing(files: Arc<Files>, task: usize, stop: Arc<AtomicBool>, see
             }
             Err(FileError::Shard(error)) => {
                 seen.failures.lock().unwrap().push(error);
-                tokio::task::yield_now().await;
+                poll::breathe().await;
             }
             Err(error) => panic!("{name}: {error}"),
         }

@@ -7,33 +7,22 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use crate::shard::{Cluster, Shard, ShardCall, ShardError, ShardId};
+use crate::shard::{Chore, Cluster, Left, Shard, ShardCall, ShardError, ShardId};
 
-const INTERVAL: Duration = Duration::from_secs(10);
 /// Rows in one transaction.
 const BATCH: i64 = 1_000;
-/// Between two batches while there are more.
-const PAUSE: Duration = Duration::from_millis(50);
 
-/// Starts a task for each shard, also for those that are added later, which ends when the cluster shuts down.
+/// Removes on each shard, also on those that are added later, until the cluster shuts down.
 pub fn expire_in_background(cluster: &Arc<Cluster>) {
-    let expiring = Arc::clone(cluster);
-    cluster.for_each_shard(move |shard| expiring.spawn(expire_of(Arc::clone(&expiring), Arc::clone(shard))));
+    cluster.keep_doing(|_| Expire);
 }
 
-async fn expire_of(cluster: Arc<Cluster>, shard: Arc<Shard>) {
-    let mut pause = INTERVAL;
-    while cluster.stopping().run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-        pause = INTERVAL;
-        if shard.check().is_err() {
-            continue;
-        }
-        match shard.run(&Expire).await {
-            Ok(Some(true)) => pause = PAUSE,
-            // The next round tries again; the health check tells of a shard that is away.
-            Ok(_) | Err(ShardError::Unavailable { .. }) => {}
-            Err(error) => log::warn!("removing old idempotency keys of shard {} failed: {error}", shard.id()),
-        }
+impl Chore for Expire {
+    const INTERVAL: Duration = Duration::from_secs(10);
+    const WHAT: &'static str = "removing old idempotency keys of";
+
+    async fn turn(&mut self, shard: &Shard) -> Result<Left, ShardError> {
+        Ok(if shard.run(&*self).await? == Some(true) { Left::More } else { Left::Nothing })
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::poll;
 use super::servers::TestCluster;
+use super::watchdog::Watch;
 
 /// The program that is tested.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_shardrive");
@@ -34,6 +35,7 @@ pub struct Api {
     base: String,
     log: Arc<Mutex<String>>,
     client: Client,
+    _watch: Watch,
 }
 
 impl Api {
@@ -112,7 +114,7 @@ impl Api {
         })
         .await;
         match base {
-            Ok(base) => Ok(Self { child, base, log, client: client() }),
+            Ok(base) => Ok(Self { child, base, log, client: client(), _watch: Watch::begin() }),
             Err(log) => Err(log),
         }
     }

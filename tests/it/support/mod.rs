@@ -20,3 +20,4 @@ pub mod proxy;
 pub mod race;
 pub mod servers;
 pub mod tokens;
+pub mod watchdog;

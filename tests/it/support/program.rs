@@ -1,11 +1,15 @@
 //! Commands of the program that run to their end.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::api::PROGRAM;
+
+/// Far more than any command takes.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// What a command left behind.
 #[derive(Debug)]
@@ -45,8 +49,9 @@ pub async fn shardrive_reading(arguments: &[&str], variables: &[(String, String)
         // A command that reads nothing may close it first.
         let _ = stdin.write_all(&input).await;
     };
-    let ((), output) = tokio::join!(write, child.wait_with_output());
-    let output = output.unwrap();
+    let ended = async { tokio::join!(write, child.wait_with_output()).1 };
+    let output =
+        tokio::time::timeout(LIMIT, ended).await.unwrap_or_else(|_| panic!("{arguments:?} does not end")).unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Done { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }

@@ -15,6 +15,8 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Decode, Postgres, Type};
 use std::sync::Arc;
 
+use super::watchdog::Watch;
+
 pub const CONNECT: Duration = Duration::from_secs(10);
 
 /// Servers of one test, each with its database, not migrated yet.
@@ -170,10 +172,10 @@ pub fn limits() -> ShardLimits {
     ShardLimits {
         pool_min: 1,
         pool_max: 8,
-        connect_timeout: Duration::from_secs(2),
+        connect_timeout: Duration::from_secs(10),
         call_timeout: Duration::from_secs(5),
         move_timeout: Duration::from_secs(20),
-        health_timeout: Duration::from_secs(1),
+        health_timeout: Duration::from_secs(5),
         health_interval: Duration::from_millis(200),
         replica_max_lag: Duration::from_secs(1),
     }
@@ -193,6 +195,7 @@ fn taken(error: &LocalError) -> bool {
 struct Home {
     path: PathBuf,
     _lock: File,
+    _watch: Watch,
 }
 
 impl Home {
@@ -207,7 +210,7 @@ impl Home {
         }
         account.make_folder(&path).unwrap();
         let _lock = lock(&path.join("lock"));
-        Self { path, _lock }
+        Self { path, _lock, _watch: Watch::begin() }
     }
 }
 

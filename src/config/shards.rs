@@ -1,0 +1,90 @@
+//! Where the shards are: `SHARD_<n>_URL`, `SHARD_<n>_REPLICA_URLS` and `NUM_SHARDS`.
+
+use super::reader::{Number, Reader, Setting};
+use crate::shard::{SLOT_COUNT, ShardOptions};
+
+/// How many there must be, if said.
+pub(super) const COUNT: Setting = Setting { name: "NUM_SHARDS", default: "" };
+
+/// `SHARD_0_URL`, `SHARD_1_URL`, … without a gap, each another database.
+pub(super) fn read(read: &mut Reader) -> Vec<ShardOptions> {
+    let urls = read.take_shard_urls();
+    let mut replicas = read.take_replica_urls();
+    if urls.is_empty() {
+        read.fault(
+            "SHARD_0_URL",
+            "is missing: name the first shard's database, postgres://user:password@host/database",
+        );
+    }
+    if urls.len() > usize::from(SLOT_COUNT) {
+        read.fault("SHARD_*_URL", format!("there may be {SLOT_COUNT} shards at most"));
+        return Vec::new();
+    }
+    let mut expected = 0;
+    let mut shards: Vec<(u32, ShardOptions)> = Vec::new();
+    for (&number, url) in &urls {
+        if number != expected {
+            read.fault(&format!("SHARD_{expected}_URL"), format!("is missing, but there is SHARD_{number}_URL"));
+        }
+        expected = number.saturating_add(1);
+        let name = format!("SHARD_{number}_URL");
+        match ShardOptions::parse(url) {
+            Err(reason) => read.fault(&name, reason),
+            Ok(options) => {
+                if let Some((first, _)) = shards.iter().find(|(_, other)| other.overlaps(&options)) {
+                    read.fault(
+                        &name,
+                        format!("names the same database as SHARD_{first}_URL; each shard needs its own"),
+                    );
+                }
+                let given = replicas.remove(&number).unwrap_or_default();
+                shards.push((number, options.with_replicas(read_replicas(read, number, url, &given))));
+            }
+        }
+    }
+    for number in replicas.into_keys().filter(|number| !urls.contains_key(number)) {
+        read.fault(&replicas_name(number), format!("there is no SHARD_{number}_URL"));
+    }
+    if let Some(count) = read.optional(&Number::new(COUNT.name, COUNT.default, 1..=u64::from(SLOT_COUNT)))
+        && usize::try_from(count) != Ok(urls.len())
+    {
+        read.fault(
+            COUNT.name,
+            format!("is {count}, but {} SHARD_*_URL are set; leave it out or correct it", urls.len()),
+        );
+    }
+    shards.into_iter().map(|(_, options)| options).collect()
+}
+
+fn replicas_name(number: u32) -> String {
+    format!("SHARD_{number}_REPLICA_URLS")
+}
+
+/// URLs with commas in between, each of one server. One that names no user takes user and password of the shard's URL, so that
+/// they need stand nowhere else.
+fn read_replicas(read: &mut Reader, number: u32, shard: &str, given: &str) -> Vec<ShardOptions> {
+    let mut replicas: Vec<ShardOptions> = Vec::new();
+    for (index, url) in given.split(',').map(str::trim).filter(|url| !url.is_empty()).enumerate() {
+        match ShardOptions::parse(&with_user_of(shard, url)) {
+            Ok(options) if replicas.iter().any(|other| other.overlaps(&options)) => {
+                read.fault(&replicas_name(number), format!("URL {} names the same server as one before it", index + 1));
+            }
+            Ok(options) => replicas.push(options),
+            Err(reason) => read.fault(&replicas_name(number), format!("URL {}: {reason}", index + 1)),
+        }
+    }
+    replicas
+}
+
+/// The URL, with user and password of the other one if it has none itself.
+fn with_user_of(other: &str, url: &str) -> String {
+    let user = |url: &str| {
+        let (_, rest) = url.split_once("://")?;
+        let (user, _) = rest.split(['/', '?']).next()?.rsplit_once('@')?;
+        Some(user.to_owned())
+    };
+    match (user(url), user(other), url.split_once("://")) {
+        (None, Some(user), Some((scheme, rest))) => format!("{scheme}://{user}@{rest}"),
+        _ => url.to_owned(),
+    }
+}
