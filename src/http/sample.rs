@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 use crate::reshard::{Move, Requests};
-use crate::shard::{Cluster, ShardId};
+use crate::shard::{Breadth, Cluster, ShardId};
 use crate::stats::{Method, ShardStats, gather};
 
 /// How often the shards are asked.
@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// What was read so short a time ago is not read again.
 const FRESH: Duration = Duration::from_secs(1);
 /// How long a caller waits for what is being read.
-const PATIENCE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_millis(2);
 /// The latest moves that are looked at, and the open ones of them that are told of.
 const MOVES: (i64, usize) = (200, 64);
 /// The latest moves that are kept whether they have ended or not.
@@ -89,7 +89,7 @@ impl Sampler {
 
 async fn read(cluster: &Cluster, requests: &Requests, deadline: Duration) -> Sample {
     let moves = tokio::time::timeout(deadline, requests.list(MOVES.0));
-    let (stats, moves) = tokio::join!(gather(cluster, Method::Counts, deadline), moves);
+    let (stats, moves) = tokio::join!(gather(cluster, Method::Counts, Breadth::Few, deadline), moves);
     let moves = moves.ok().and_then(Result::ok);
     let recent = moves.iter().flatten().take(RECENT).cloned().collect();
     let moves = moves.map(|mut moves| {

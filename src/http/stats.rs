@@ -12,7 +12,7 @@ use super::docs::RequestProblems;
 use super::extract::query;
 use super::{AppState, Problem, answer};
 use crate::cache::CacheState;
-use crate::shard::Shard;
+use crate::shard::{Breadth, Shard};
 use crate::stats::{Method, ShardStats, Status, gather};
 
 /// How much is where.
@@ -116,7 +116,7 @@ pub(super) async fn stats(state: Data<AppState>, request: HttpRequest) -> Result
         Method::Counts => state.stats_timeout,
         Method::Scan => Method::SCAN_LIMIT,
     };
-    let stats = gather(&state.cluster, method, deadline).await;
+    let stats = gather(&state.cluster, method, Breadth::All, deadline).await;
     let total = stats.total_rows();
     let cache = state.cache.counts();
     let open = |shard: &Arc<Shard>| (format!("shard_{}", shard.id()), shard.pool_size());

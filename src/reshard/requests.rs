@@ -12,7 +12,7 @@ use super::side::Side;
 use super::store::{self, Event, Move, NewMove, Wish};
 use super::tables::counted;
 use super::{Analysis, MoveError, Stage, analyse, compose};
-use crate::shard::{Cluster, Lease, ShardCall, ShardError, ShardId, Slot, SlotMap};
+use crate::shard::{Breadth, Cluster, Lease, ShardCall, ShardError, ShardId, Slot, SlotMap};
 
 /// Users that an analysis shows.
 const SAMPLE: i64 = 20;
@@ -113,7 +113,7 @@ impl Requests {
     /// `Invalid` if there is no such shard, or it owns one of the slots already; `Conflict` if a slot is in another move;
     /// otherwise the shards' errors.
     pub async fn plan_move(&self, slots: &[Slot], target: ShardId) -> Result<Planned, RequestError> {
-        self.cluster.refresh_shards().await;
+        self.cluster.refresh_shards(Breadth::All).await;
         self.cluster.refresh_map().await;
         if self.cluster.shard(target).is_none() {
             let last = self.cluster.shards().len().saturating_sub(1);
@@ -190,7 +190,7 @@ impl Requests {
 
     /// The map, and what is in each slot, as the slots' owners count it.
     async fn loads(&self) -> Result<(Arc<SlotMap>, Vec<Load>), RequestError> {
-        self.cluster.refresh_shards().await;
+        self.cluster.refresh_shards(Breadth::All).await;
         self.cluster.refresh_map().await;
         let map = self.cluster.map();
         let mut loads = vec![Load::default(); Slot::all().count()];

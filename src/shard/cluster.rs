@@ -16,7 +16,7 @@ use super::known_map::{KnownMap, MovingSlot, keep_map_fresh};
 use super::pool::{Identity, Pool, Role};
 use super::registry::{ListShards, RegisteredShard};
 use super::replica::follow_replicas;
-use super::{Consistency, DbFault, Shard, ShardError, ShardId, ShardLimits, ShardState, Slot, SlotMap};
+use super::{Breadth, Consistency, DbFault, Shard, ShardError, ShardId, ShardLimits, ShardState, Slot, SlotMap};
 use crate::telemetry::note_place;
 
 /// How long the list of shards may take on any one of them.
@@ -194,8 +194,8 @@ impl Cluster {
 
     /// Reads from every shard that answers which shards there are, and begins to use those that this process does not
     /// know yet. Callers hold the map's turn, so that one at a time adds.
-    pub(super) async fn learn_shards(&self) {
-        let gathered = self.scatter(&ListShards, LIST_DEADLINE).await;
+    pub(super) async fn learn_shards(&self, breadth: Breadth) {
+        let gathered = self.scatter_by(breadth, &ListShards, LIST_DEADLINE).await;
         let mut found: Vec<RegisteredShard> = gathered.into_answers().flatten().flatten().collect();
         found.sort_by_key(|registered| registered.shard);
         for registered in found {
@@ -247,9 +247,9 @@ impl Cluster {
     }
 
     /// Reads which shards there are, now rather than at the next turn.
-    pub async fn refresh_shards(&self) {
+    pub async fn refresh_shards(&self, breadth: Breadth) {
         let _turn = self.map.turn().await;
-        self.learn_shards().await;
+        self.learn_shards(breadth).await;
     }
 
     /// Ends the tasks and closes the pools. Calls in progress end with an error; stop serving first.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::registry::{load_registry, save_registry, save_shard};
 use super::setup::{insert_identity, lock_setup, migrator, set_ready};
 use super::start::{load_identity, probe_all};
-use super::{Cluster, ShardId, ShardOptions, SlotMap};
+use super::{Breadth, Cluster, ShardId, ShardOptions, SlotMap};
 
 /// Why a shard was not added. Adding it again goes on where it stopped.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +103,7 @@ pub async fn add_shard(
     cluster.refresh_map().await;
     prepare(options, connect_timeout, cluster.id(), shard, &all, &cluster.map()).await?;
     tell_all(&mut shards, shard, options).await?;
-    cluster.refresh_shards().await;
+    cluster.refresh_shards(Breadth::All).await;
     log::info!("shard {shard} at {} was added", options.place());
     Ok(Joined { shard, was_there })
 }

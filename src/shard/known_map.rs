@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::{Cluster, ShardCall, ShardError, ShardId, ShardLimits, Slot, SlotMap};
+use super::{Breadth, Cluster, ShardCall, ShardError, ShardId, ShardLimits, Slot, SlotMap};
 
 /// How often the map is read again, whole, even if nobody was refused.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -65,15 +65,15 @@ impl Cluster {
         let mut versions = known.turn().await;
         // Whoever finished while we waited began after we asked only if two have finished since.
         if known.readings.load(Ordering::Acquire) < seen + 2 {
-            self.read_map(&mut versions).await;
+            self.read_map(Breadth::All, &mut versions).await;
         }
     }
 
     /// Reads the copies whose version is not known.
-    async fn read_map(&self, versions: &mut Versions) {
+    async fn read_map(&self, breadth: Breadth, versions: &mut Versions) {
         let known = self.known_map();
         let mut map = SlotMap::clone(&known.load());
-        let gathered = self.scatter(&LoadNewMap { known: versions }, DEADLINE).await;
+        let gathered = self.scatter_by(breadth, &LoadNewMap { known: versions }, DEADLINE).await;
         let answers = gathered.answers.into_iter().filter_map(|(shard, answer)| Some((shard, answer.ok()??)));
         let mut read = Vec::new();
         for (shard, (version, copy)) in answers {
@@ -84,7 +84,7 @@ impl Cluster {
         }
         // A shard is known before the map that names it, or its users would meet "no such shard".
         if map.highest_owner().index() >= self.shards().len() {
-            self.learn_shards().await;
+            self.learn_shards(breadth).await;
         }
         if map != **known.load() {
             log::info!("slot map is at epoch {}", map.epoch());
@@ -157,11 +157,11 @@ pub(super) async fn keep_map_fresh(cluster: Arc<Cluster>) {
     while stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
         // Dropping the reading at the stop is safe: it changes nothing before its end.
         let reading = async {
-            cluster.refresh_shards().await;
+            cluster.refresh_shards(Breadth::Few).await;
             let mut versions = cluster.known_map().turn().await;
             // A standby that lags may have been promoted, and be at a version by another way than the one before it.
             versions.clear();
-            cluster.read_map(&mut versions).await;
+            cluster.read_map(Breadth::Few, &mut versions).await;
         };
         stop.run_until_cancelled(reading).await;
     }

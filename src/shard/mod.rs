@@ -57,7 +57,7 @@ pub use observe::{PoolStatus, ShardCounters};
 pub use options::ShardOptions;
 pub use pool::Lease;
 pub use replica::{Consistency, Replicas};
-pub use scatter::Gathered;
+pub use scatter::{Breadth, Gathered};
 pub use server::{Shard, ShardLimits};
 pub use setup::{SetupError, migrate};
 pub use slot::{SLOT_COUNT, ShardId, Slot};

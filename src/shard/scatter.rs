@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::{Cluster, ShardCall, ShardError, ShardId};
 
@@ -26,14 +28,49 @@ impl<T> Gathered<T> {
     }
 }
 
+/// How many shards are asked at the same time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Breadth {
+    /// All of them: somebody waits for the answer.
+    All,
+    /// A few: it is work in the background, and a hundred sessions that became busy at once would take the processor from
+    /// requests.
+    Few,
+}
+
+impl Breadth {
+    fn of(self, shards: usize) -> usize {
+        match self {
+            Self::All => shards.max(1),
+            Self::Few => shards.div_ceil(64).max(2),
+        }
+    }
+}
+
 impl Cluster {
     /// Runs a call on every shard at the same time. A shard that has not answered at the deadline counts as
     /// [`ShardError::Timeout`], one that is known to be away as [`ShardError::Unavailable`] at once.
     ///
     /// Calls that answer `None` are those of a shard that has nothing to say; they count as answered.
     pub async fn scatter<C: ShardCall>(&self, call: &C, deadline: Duration) -> Gathered<Option<C::Output>> {
-        let asks = self.shards().iter().map(|shard| async move {
-            let answer = tokio::time::timeout(deadline, shard.run(call)).await;
+        self.scatter_by(Breadth::All, call, deadline).await
+    }
+
+    /// As [`Cluster::scatter`], so many at the same time; all of them share the deadline.
+    pub async fn scatter_by<C: ShardCall>(
+        &self,
+        breadth: Breadth,
+        call: &C,
+        deadline: Duration,
+    ) -> Gathered<Option<C::Output>> {
+        let (shards, until) = (self.shards(), Instant::now() + deadline);
+        let turns = &Semaphore::new(breadth.of(shards.len()));
+        let asks = shards.iter().map(|shard| async move {
+            let ask = async {
+                let _turn = turns.acquire().await;
+                shard.run(call).await
+            };
+            let answer = tokio::time::timeout_at(until, ask).await;
             (shard.id(), answer.unwrap_or(Err(ShardError::Timeout { shard: shard.id() })))
         });
         Gathered { answers: join_all(asks).await }

@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::shard::{Cluster, Coverage, Shard, ShardCall, ShardError, ShardId, ShardState};
+use crate::shard::{Breadth, Cluster, Coverage, Shard, ShardCall, ShardError, ShardId, ShardState};
 
 /// Where the numbers come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,14 +88,14 @@ impl Stats {
 /// Between two tries while a slot changes hands.
 const MOVE_PAUSE: Duration = Duration::from_millis(2);
 
-/// Asks every shard, for `deadline` at most. While a slot changes hands, asks again until each slot is counted once.
-pub async fn gather(cluster: &Cluster, method: Method, deadline: Duration) -> Stats {
+/// Asks every shard, so many at once, for `deadline` at most. While a slot changes hands, asks again until each slot is counted once.
+pub async fn gather(cluster: &Cluster, method: Method, breadth: Breadth, deadline: Duration) -> Stats {
     let until = Instant::now() + deadline;
     let mut refreshed = false;
     loop {
         let begun = Instant::now();
         let left = until.saturating_duration_since(begun);
-        let gathered = cluster.scatter(&Count(method), left).await;
+        let gathered = cluster.scatter_by(breadth, &Count(method), left).await;
         let all_answered = gathered.is_complete();
         let answers: Vec<_> = gathered.answers.into_iter().map(|(_, answer)| answer).collect();
         let covered = answers.iter().filter_map(|answer| Some(answer.as_ref().ok()?.as_ref()?.coverage));

@@ -10,11 +10,11 @@ use serde_json::json;
 use super::OutputArgs;
 use crate::cli::CliError;
 use crate::reshard::{MoveView, Requests};
-use crate::shard::{Cluster, ShardId};
+use crate::shard::{Breadth, Cluster, ShardId};
 use crate::stats::{Audit, Method, Status, audit, gather};
 
 pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: OutputArgs) -> Result<(), CliError> {
-    let stats = gather(cluster, Method::Counts, deadline).await;
+    let stats = gather(cluster, Method::Counts, Breadth::All, deadline).await;
     // While shard 0 is away, nobody knows the moves; the shards are shown all the same.
     let moves = Requests::new(Arc::clone(cluster)).list(100).await.unwrap_or_default();
     let moves: Vec<_> =
@@ -77,7 +77,7 @@ pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: O
 }
 
 pub(super) async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), CliError> {
-    let total = gather(cluster, Method::Counts, Duration::from_secs(5)).await.total_rows();
+    let total = gather(cluster, Method::Counts, Breadth::All, Duration::from_secs(5)).await.total_rows();
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent}%  {human_pos} of {human_len} rows  {eta} left")
     {
