@@ -5,6 +5,7 @@
 
 mod auth;
 mod edge;
+mod events;
 mod reader;
 mod shards;
 #[cfg(test)]
@@ -18,7 +19,7 @@ use reader::{Choice, FILE, Number, Reader, Setting};
 
 use crate::auth::AuthSettings;
 use crate::cache::{CacheSettings, CacheUrl};
-use crate::events::{EventSettings, EventsUrl};
+use crate::events::EventSettings;
 use crate::files::bulk::BulkLimits;
 use crate::http::ServerOptions;
 use crate::records::Collection;
@@ -55,10 +56,6 @@ const LOG_FORMAT: Choice<LogFormat> = Choice {
 const REDIS_URL: Setting = Setting { name: "REDIS_URL", default: "" };
 const CACHE_TTL: Number = Number::new("CACHE_TTL", "300", 1..=86_400);
 
-const EVENTS_URL: Setting = Setting { name: "EVENTS_URL", default: "" };
-const EVENTS_SUBJECT: Setting = Setting { name: "EVENTS_SUBJECT", default: "shardrive" };
-const EVENTS_MAX_ROWS: Number = Number::new("EVENTS_MAX_ROWS", "1000000", 1_000..=1_000_000_000);
-
 /// Longer than a year, so that the year's audit finds the year's acts.
 const AUDIT_KEEP: Number = Number::new("AUDIT_KEEP_DAYS", "400", 1..=3_650);
 
@@ -67,11 +64,11 @@ const OTEL_SERVICE: Setting = Setting { name: "OTEL_SERVICE_NAME", default: "sha
 const OTEL_RATIO: Setting = Setting { name: "OTEL_TRACES_SAMPLER_ARG", default: "1" };
 
 /// Those that hold secrets, besides the shards' URLs: the value may stand in a file, which `<name>_FILE` names.
-const SECRETS: &[&str] = &[REDIS_URL.name, EVENTS_URL.name, auth::SECRET.name];
+const SECRETS: &[&str] = &[REDIS_URL.name, events::URL.name, auth::SECRET.name];
 
 /// Every setting but the shards' URLs, with its default; an empty default means that there is none to write down.
 fn all() -> impl Iterator<Item = &'static Setting> {
-    HERE.iter().chain(&auth::ALL).chain(&edge::ALL)
+    HERE.iter().chain(&auth::ALL).chain(&edge::ALL).chain(&events::ALL)
 }
 
 /// Those that are read in this file.
@@ -101,9 +98,6 @@ const HERE: &[Setting] = &[
     COLLECTIONS,
     REDIS_URL,
     CACHE_TTL.setting,
-    EVENTS_URL,
-    EVENTS_SUBJECT,
-    EVENTS_MAX_ROWS.setting,
     AUDIT_KEEP.setting,
     OTLP_ENDPOINT,
     OTEL_SERVICE,
@@ -297,14 +291,7 @@ impl Settings {
             },
             collections: read.parsed(&COLLECTIONS, parse_collections),
             cache: CacheSettings { url, ttl: Duration::from_secs(read.number(&CACHE_TTL)) },
-            events: EventSettings {
-                url: read.parsed(&EVENTS_URL, |url| match url {
-                    "" => Ok(None),
-                    url => EventsUrl::parse(url).map(Some),
-                }),
-                subject: read.parsed(&EVENTS_SUBJECT, EventSettings::parse_subject),
-                max_rows: read.number(&EVENTS_MAX_ROWS),
-            },
+            events: events::read(&mut read),
             audit_keep_days: u16::try_from(read.number(&AUDIT_KEEP)).unwrap_or(u16::MAX),
             auth: auth::read(&mut read),
             edge,

@@ -1,9 +1,11 @@
 //! The broker: NATS `JetStream`. The only file that knows its client.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use async_nats::connection::State;
 use async_nats::jetstream::context::{Context, ContextBuilder, PublishAckFuture};
 use async_nats::jetstream::message::PublishMessage;
@@ -33,39 +35,54 @@ impl BrokerError {
 /// The broker, of which there is one for all shards.
 pub(super) struct Broker {
     url: EventsUrl,
+    authority: Option<PathBuf>,
     subject: String,
     /// Made at the first use: it connects by itself from then on, and again.
     context: OnceCell<Context>,
     has_stream: Arc<AtomicBool>,
+    /// Why there was no connection last.
+    refusal: Arc<ArcSwapOption<String>>,
 }
 
 impl Broker {
-    /// Connects at the first event.
+    /// Connects at the first event, and from then on again by itself.
     pub(super) fn new(url: &EventsUrl, settings: &EventSettings) -> Self {
         Self {
             url: url.clone(),
+            authority: settings.authority.clone(),
             subject: settings.subject.clone(),
             context: OnceCell::new(),
             has_stream: Arc::default(),
+            refusal: Arc::default(),
         }
     }
 
     async fn context(&self) -> Result<&Context, BrokerError> {
-        let has_stream = Arc::clone(&self.has_stream);
         let connect = async || {
-            let options =
-                ConnectOptions::new().name("shardrive").retry_on_initial_connect().event_callback(move |event| {
-                    // A server that comes back may have lost its disk.
-                    if matches!(event, Connection::Connected) {
-                        has_stream.store(false, Ordering::Relaxed);
-                    }
-                    // The relays tell of a broker that is away.
-                    async move { log::debug!("events: {event}") }
-                });
-            let client = options.connect(self.url.address()).await.map_err(BrokerError::of)?;
+            let client = self.options().connect(self.url.address()).await.map_err(BrokerError::of)?;
             Ok(ContextBuilder::new().timeout(ACK_LIMIT).ack_timeout(ACK_LIMIT).build(client))
         };
-        self.context.get_or_try_init(connect).await
+        tokio::time::timeout(ACK_LIMIT, self.context.get_or_try_init(connect)).await.map_err(BrokerError::of)?
+    }
+
+    fn options(&self) -> ConnectOptions {
+        let (has_stream, refusal) = (Arc::clone(&self.has_stream), Arc::clone(&self.refusal));
+        let options = ConnectOptions::new().name("shardrive").event_callback(move |event| {
+            match &event {
+                // A server that comes back may have lost its disk.
+                Connection::Connected => has_stream.store(false, Ordering::Relaxed),
+                Connection::ClientError(error) => refusal.store(Some(Arc::new(error.to_string()))),
+                Connection::ServerError(error) => refusal.store(Some(Arc::new(error.to_string()))),
+                _ => {}
+            }
+            // The relays tell of a broker that is away.
+            async move { log::debug!("events: {event}") }
+        });
+        let options = self.url.sign_in(options);
+        match &self.authority {
+            Some(file) => options.add_root_certificates(file.clone()),
+            None => options,
+        }
     }
 
     /// Sees to it that there is a stream that takes the events. One that is there is left as it is.
@@ -73,7 +90,8 @@ impl Broker {
         let context = self.context().await?;
         // What is sent while it is away would wait in the client, once for each try.
         if context.client().connection_state() != State::Connected {
-            return Err(BrokerError("there is no connection".to_owned()));
+            let why = self.refusal.load().as_ref().map(|why| format!(": {why}"));
+            return Err(BrokerError(format!("there is no connection{}", why.unwrap_or_default())));
         }
         if self.has_stream.load(Ordering::Relaxed) {
             return Ok(());

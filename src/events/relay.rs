@@ -48,17 +48,18 @@ enum RelayError {
 /// Relays whenever nobody else does, until the cluster shuts down.
 pub(super) async fn keep(cluster: Arc<Cluster>, shard: Arc<Shard>, broker: Arc<Broker>, events: Arc<Events>) {
     let work = async {
-        let mut failing = false;
+        let mut said = String::new();
         loop {
             if shard.check().is_ok() {
                 let mut relay = Relay { cluster: &cluster, shard: &shard, broker: &broker, events: &events };
                 match relay.run().await {
-                    Ok(()) => {}
+                    Ok(()) => said.clear(),
                     Err(error) => {
                         // Once: it may last for hours.
-                        let level = if failing { log::Level::Debug } else { log::Level::Warn };
-                        log::log!(level, "events of shard {} wait: {error}", shard.id());
-                        failing = !matches!(error, RelayError::Stale);
+                        let reason = error.to_string();
+                        let level = if reason == said { log::Level::Debug } else { log::Level::Warn };
+                        log::log!(level, "events of shard {} wait: {reason}", shard.id());
+                        said = reason;
                     }
                 }
             }

@@ -1,12 +1,18 @@
 //! Where events go, and how many may wait.
 
 use std::fmt;
+use std::path::PathBuf;
+
+use async_nats::ConnectOptions;
+use percent_encoding::percent_decode_str;
 
 /// Where events go, and how many may wait.
 #[derive(Clone, Debug)]
 pub struct EventSettings {
     /// The server; `None`: this process tells nothing.
     pub url: Option<EventsUrl>,
+    /// The authority of a `tls://` server's certificate (PEM), in place of those that the machine trusts.
+    pub authority: Option<PathBuf>,
     /// What all subjects begin with.
     pub subject: String,
     /// Events that may wait on a shard.
@@ -18,7 +24,8 @@ pub struct EventSettings {
 pub struct EventsUrl(async_nats::ServerAddr);
 
 impl EventsUrl {
-    /// Reads a `nats://user:password@host:port` URL, of which all but the host may be left out; `tls://` is taken as well.
+    /// Reads a `nats://user:password@host:port` URL, of which all but the host may be left out; `tls://` is taken as well. A
+    /// user without a password is a token.
     ///
     /// # Errors
     /// A text that says what is wrong, without the URL itself: it may hold a password.
@@ -30,6 +37,22 @@ impl EventsUrl {
             return Err(REASON);
         }
         url.parse().map(Self).map_err(|_| REASON)
+    }
+
+    /// True if the way there is encrypted: `tls://`.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.0.tls_required()
+    }
+
+    /// The client's options, with whatever the URL says of who signs in: the client itself does not read that.
+    pub(super) fn sign_in(&self, options: ConnectOptions) -> ConnectOptions {
+        let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
+        match (self.0.username().map(decode), self.0.password().map(decode)) {
+            (Some(user), Some(password)) => options.user_and_password(user, password),
+            (Some(token), None) => options.token(token),
+            (None, _) => options,
+        }
     }
 
     pub(super) fn address(&self) -> async_nats::ServerAddr {
@@ -67,7 +90,8 @@ mod tests {
     #[test]
     fn urls_and_subjects() {
         let url = EventsUrl::parse("nats://user:secret@host:4333").unwrap();
-        assert_eq!(format!("{url:?}"), "nats://host:4333");
+        assert_eq!((format!("{url:?}"), url.is_encrypted()), ("nats://host:4333".to_owned(), false));
+        assert!(EventsUrl::parse("tls://host").unwrap().is_encrypted());
         for bad in ["", "host", "http://host", "nats://", "nats://host:port"] {
             assert!(EventsUrl::parse(bad).is_err(), "{bad}");
         }

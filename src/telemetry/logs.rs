@@ -30,10 +30,11 @@ pub struct LogOptions {
 
 /// What others say on levels that are too loud for it; the filter may ask for it all the same. `actix_http` calls an
 /// error what is a client's nonsense, and the starting and stopping of threads is nobody's news, nor is a notice such
-/// as "schema already exists, skipping".
+/// as "schema already exists, skipping"; `async_nats` tells of each try, and the relays tell of a broker that is away.
 const QUIET: &[(&str, LevelFilter)] = &[
     ("actix_http", LevelFilter::Off),
     ("actix_server", LevelFilter::Warn),
+    ("async_nats", LevelFilter::Warn),
     ("sqlx::postgres::notice", LevelFilter::Error),
 ];
 

@@ -19,6 +19,7 @@ CHART_VALUES = {
     "SHUTDOWN_TIMEOUT_S": ({"shutdownTimeoutSeconds": 7}, "SHUTDOWN_TIMEOUT_S"),
     "AUTH_SECRET": ({"secrets": {"authSecret": ANYTHING}}, "AUTH_SECRET_FILE"),
     "REDIS_CA_FILE": ({"secrets": {"redisCa": ANYTHING}}, "REDIS_CA_FILE"),
+    "EVENTS_CA_FILE": ({"secrets": {"eventsCa": ANYTHING}}, "EVENTS_CA_FILE"),
     "TLS_CERT_FILE": ({"tls": {"secretName": "some-secret"}}, "TLS_CERT_FILE"),
     "TLS_KEY_FILE": ({"tls": {"secretName": "some-secret"}}, "TLS_KEY_FILE"),
 }
@@ -33,6 +34,7 @@ COMPOSE_NEVER = {
     "TLS_CERT_FILE": "needs a volume: an override file",
     "TLS_KEY_FILE": "needs a volume: an override file",
     "REDIS_CA_FILE": "needs a volume: an override file",
+    "EVENTS_CA_FILE": "needs a volume: an override file",
 }
 COMPOSE_OWN = {"BIND_ADDR", "REDIS_URL"}
 

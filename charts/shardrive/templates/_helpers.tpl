@@ -74,6 +74,7 @@ authSecret: {file: auth-secret, variable: AUTH_SECRET_FILE}
 redisUrl: {file: redis-url, variable: REDIS_URL_FILE}
 redisCa: {file: redis-ca.pem, variable: REDIS_CA_FILE}
 eventsUrl: {file: events-url, variable: EVENTS_URL_FILE}
+eventsCa: {file: events-ca.pem, variable: EVENTS_CA_FILE}
 {{- end }}
 
 {{/* The URL of the release's own cache, if it has one. */}}

@@ -11,13 +11,20 @@ use serde_json::Value;
 use shardrive::local::free_port;
 use tempfile::TempDir;
 
+use super::api::client;
+use super::certificates::Authority;
 use super::poll;
+
+/// As it is, and as a URL has it.
+const PASSWORD: (&str, &str) = ("s3cret/of@the:broker", "s3cret%2Fof%40the%3Abroker");
 
 /// A server with `JetStream` on a free port of loopback. Dropping it kills it.
 pub struct Nats {
     port: u16,
     child: Option<Child>,
     folder: TempDir,
+    /// The authority of its certificate, and the rest of its arguments, if it is one for those who sign in over TLS.
+    encrypted: Option<(String, [String; 7])>,
 }
 
 /// An event as the broker keeps it.
@@ -31,14 +38,27 @@ pub struct Told {
 impl Nats {
     /// Starts a server. A machine that runs the tests has the program: scripts/setup sees to it.
     pub async fn start() -> Self {
-        let mut nats = Self { port: free_port().unwrap(), child: None, folder: tempfile::tempdir().unwrap() };
+        let mut nats = Self::away();
+        nats.run().await;
+        nats
+    }
+
+    /// Starts a server that speaks TLS, with a certificate by this authority, and asks for a password.
+    pub async fn start_encrypted(authority: &Authority) -> Self {
+        let pair = authority.certificate(&["127.0.0.1"]);
+        let (certificate, key) =
+            (authority.write("nats.pem", &pair.certificate), authority.write("nats-key.pem", &pair.key));
+        let arguments =
+            ["--tls", "--tlscert", &certificate, "--tlskey", &key, "--user=service", &format!("--pass={}", PASSWORD.0)];
+        let mut nats = Self::away();
+        nats.encrypted = Some((authority.file(), arguments.map(str::to_owned)));
         nats.run().await;
         nats
     }
 
     /// A server that is not running yet.
     pub fn away() -> Self {
-        Self { port: free_port().unwrap(), child: None, folder: tempfile::tempdir().unwrap() }
+        Self { port: free_port().unwrap(), child: None, folder: tempfile::tempdir().unwrap(), encrypted: None }
     }
 
     /// Starts it, or starts it again with what it has on its disk.
@@ -47,13 +67,14 @@ impl Nats {
         let child = Command::new(program())
             .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"])
             .arg(self.folder.path())
+            .args(self.encrypted.iter().flat_map(|(_, arguments)| arguments))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
         self.child = Some(child);
-        poll::until("the NATS server", async || self.client().await.map(drop).ok_or(())).await;
+        poll::until("the NATS server", async || self.client().await.map(drop)).await;
     }
 
     pub fn kill(&mut self) {
@@ -64,19 +85,29 @@ impl Nats {
     }
 
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        match self.encrypted {
+            Some(_) => format!("tls://service:{}@127.0.0.1:{}", PASSWORD.1, self.port),
+            None => format!("nats://127.0.0.1:{}", self.port),
+        }
     }
 
-    async fn client(&self) -> Option<jetstream::Context> {
-        let connecting = tokio::time::timeout(Duration::from_secs(5), async_nats::connect(self.url())).await;
-        let context = jetstream::new(connecting.ok()?.ok()?);
+    async fn client(&self) -> Result<jetstream::Context, String> {
+        let _ = client(); // sees to the provider of TLS
+        let options = async_nats::ConnectOptions::new();
+        let options = match &self.encrypted {
+            Some((authority, _)) => options
+                .add_root_certificates(authority.into())
+                .user_and_password("service".to_owned(), PASSWORD.0.to_owned()),
+            None => options,
+        };
+        let connecting = tokio::time::timeout(Duration::from_secs(5), options.connect(self.url())).await;
+        let context = jetstream::new(connecting.map_err(|_| "no answer")?.map_err(|error| format!("{error:?}"))?);
         // It answers, also if it is to say that there is no such stream.
         match context.get_stream("shardrive").await {
-            Ok(_) => {}
-            Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(_)) => {}
-            Err(_) => return None,
+            Ok(_) => Ok(context),
+            Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(_)) => Ok(context),
+            Err(error) => Err(error.to_string()),
         }
-        Some(context)
     }
 
     /// Everything that was told so far, in its order; what was told twice, once, where it came first.

@@ -1,0 +1,35 @@
+//! `EVENTS_*`: where changes are told.
+
+use std::path::PathBuf;
+
+use super::reader::{Number, Reader, Setting};
+use crate::events::{EventSettings, EventsUrl};
+
+pub(super) const URL: Setting = Setting { name: "EVENTS_URL", default: "" };
+const CA_FILE: Setting = Setting { name: "EVENTS_CA_FILE", default: "" };
+const SUBJECT: Setting = Setting { name: "EVENTS_SUBJECT", default: "shardrive" };
+const MAX_ROWS: Number = Number::new("EVENTS_MAX_ROWS", "1000000", 1_000..=1_000_000_000);
+
+/// Every setting of events.
+pub(super) const ALL: [Setting; 4] = [URL, CA_FILE, SUBJECT, MAX_ROWS.setting];
+
+pub(super) fn read(read: &mut Reader) -> EventSettings {
+    let url = read.parsed(&URL, |url| match url {
+        "" => Ok(None),
+        url => EventsUrl::parse(url).map(Some),
+    });
+    let authority = read.parsed(&CA_FILE, |file| match file {
+        "" => Ok(None),
+        file if std::fs::File::open(file).is_ok() => Ok(Some(PathBuf::from(file))),
+        _ => Err("names a file that cannot be read"),
+    });
+    if authority.is_some() && !url.as_ref().is_some_and(EventsUrl::is_encrypted) {
+        read.fault(CA_FILE.name, "says nothing without an EVENTS_URL that starts with tls://");
+    }
+    EventSettings {
+        url,
+        authority,
+        subject: read.parsed(&SUBJECT, EventSettings::parse_subject),
+        max_rows: read.number(&MAX_ROWS),
+    }
+}
