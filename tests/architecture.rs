@@ -150,7 +150,7 @@ fn only_some_modules_know_the_outside() {
         ("dotenvy", &["config"]),
         ("clap", &["cli"]),
         ("redis::", &["cache", "limits"]),
-        ("async_nats", &["events"]),
+        ("async_nats", &["events", "telemetry"]), // as actix_http
         (
             "sqlx",
             &[
