@@ -68,7 +68,7 @@ pub fn analyse(
     // A shard that owns nothing yet would not be on the ring.
     let owning = Slot::all().map(|slot| map.owner(slot)).collect::<BTreeSet<_>>().len();
     let now = u16::try_from(owning).unwrap_or(u16::MAX);
-    let even = placed(map, &plan_growth(map, shards_then));
+    let even = placed(map, &plan_growth(map, loads, shards_then));
     let modulo = placed(map, &plan_strategy(map, loads, shards_then, Strategy::Modulo).unwrap_or_default());
     let (ring_now, ring_then) = (ring(now), ring(shards_then));
     let ways: [(&'static str, Vec<ShardId>, Vec<ShardId>); 3] = [

@@ -8,6 +8,8 @@ use crate::shard::{ShardId, Slot, SlotMap};
 const BAND: f64 = 0.10;
 /// A plan that takes less than this part off the heaviest shard is not worth its copying.
 const LEAST_GAIN: f64 = 0.05;
+/// About what a row takes without the bytes that it tells of.
+const BYTES_OF_A_ROW: f64 = 256.0;
 
 /// What is in a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -65,10 +67,11 @@ fn transfers(moves: impl IntoIterator<Item = (Slot, ShardId, ShardId)>) -> Vec<T
 }
 
 /// All shards get as many slots as the others, or one more. Only surplus slots move: when one shard of `shards` is new
-/// and the others were even, a `shards`-th of the slots does, and all of it goes to the new one.
+/// and the others were even, a `shards`-th of the slots does, and all of it goes to the new one. Which ones is up to their
+/// `loads`: a shard gives as large a part of its weight as of its slots.
 #[must_use]
-pub fn plan_growth(map: &SlotMap, shards: u16) -> Vec<Transfer> {
-    let shards = shards.max(1);
+pub fn plan_growth(map: &SlotMap, loads: &[Load], shards: u16) -> Vec<Transfer> {
+    let (shards, weights) = (shards.max(1), weights(loads));
     let owned: Vec<Vec<Slot>> = (0..shards).map(|shard| map.owned_by(ShardId::new(shard)).collect()).collect();
     let all: usize = owned.iter().map(Vec::len).sum();
     let (share, rest) = (all / usize::from(shards), all % usize::from(shards));
@@ -81,32 +84,54 @@ pub fn plan_growth(map: &SlotMap, shards: u16) -> Vec<Transfer> {
             *wanted += 1;
         }
     }
-    let mut surplus = Vec::new();
-    for ((shard, slots), wanted) in (0..).zip(&owned).zip(&wanted) {
-        let keep = slots.len().min(*wanted);
-        // The last slots go: any choice is as good.
-        surplus.extend(slots.iter().skip(keep).map(|slot| (*slot, ShardId::new(shard))));
+    let (mut surplus, mut lacking) = (Vec::new(), Vec::new());
+    for ((shard, slots), wanted) in (0..).zip(owned).zip(wanted) {
+        let (id, given, taken) =
+            (ShardId::new(shard), slots.len().saturating_sub(wanted), wanted.saturating_sub(slots.len()));
+        surplus.extend(cross_section(slots, given, &weights).map(|slot| (slot, id)));
+        if taken > 0 {
+            lacking.push((id, taken, taken));
+        }
     }
-    let mut surplus = surplus.into_iter();
-    let mut moves = Vec::new();
-    for ((shard, slots), wanted) in (0..).zip(&owned).zip(&wanted) {
-        let lacking = wanted.saturating_sub(slots.len());
-        moves.extend(surplus.by_ref().take(lacking).map(|(slot, source)| (slot, source, ShardId::new(shard))));
+    surplus.sort_by(|(a, _), (b, _)| heavier_first(&weights, *a, *b));
+    let mut moves = Vec::with_capacity(surplus.len());
+    for (slot, source) in surplus {
+        // To the one that has got the least of its share: each gets some of every weight.
+        let least = lacking.iter_mut().max_by(|(a, left_a, all_a), (b, left_b, all_b)| {
+            (*left_a * *all_b).cmp(&(*left_b * *all_a)).then(b.cmp(a))
+        });
+        if let Some((target, left, _)) = least.filter(|(_, left, _)| *left > 0) {
+            *left -= 1;
+            moves.push((slot, source, *target));
+        }
     }
     transfers(moves)
 }
 
-/// The weight of each slot: its parts of all rows and all bytes, and a little for being there.
+/// So many of these slots, in which each weight is as frequent as among all of them: of the slots in the order of their weights
+/// those at even distances.
+fn cross_section(mut slots: Vec<Slot>, count: usize, weights: &[f64]) -> impl Iterator<Item = Slot> {
+    slots.sort_by(|a, b| heavier_first(weights, *a, *b));
+    (0..count).filter_map(move |taken| slots.get((2 * taken + 1) * slots.len() / (2 * count)).copied())
+}
+
+fn heavier_first(weights: &[f64], a: Slot, b: Slot) -> std::cmp::Ordering {
+    weight_of(weights, b).total_cmp(&weight_of(weights, a)).then(a.cmp(&b))
+}
+
+/// The weight of each slot: its parts of all rows and all bytes, and a little for being there. Bytes weigh as much as rows where
+/// there are [`BYTES_OF_A_ROW`] of them for each; fewer weigh less, so that a lone small document is not half of everything.
 fn weights(loads: &[Load]) -> Vec<f64> {
     #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a weight need not be exact")]
     let float = |number: i64| number.max(0) as f64;
     let (rows, bytes) =
         loads.iter().fold((0.0, 0.0), |(rows, bytes), load| (rows + float(load.rows), bytes + float(load.bytes)));
     let part = |number: i64, all: f64| if all > 0.0 { float(number) / all } else { 0.0 };
+    let weight_of_bytes = if rows > 0.0 { (bytes / (rows * BYTES_OF_A_ROW)).min(1.0) } else { 1.0 };
     Slot::all()
         .map(|slot| {
             let load = loads.get(slot.index()).copied().unwrap_or_default();
-            (part(load.rows, rows) + part(load.bytes, bytes)) / 2.0 + 1e-9
+            (part(load.rows, rows) + part(load.bytes, bytes) * weight_of_bytes) / (1.0 + weight_of_bytes) + 1e-9
         })
         .collect()
 }
@@ -130,7 +155,7 @@ fn lightest(totals: &[f64], among: impl Iterator<Item = u16>) -> Option<u16> {
 /// `NotWorthIt` if all are within the band, or little would be gained.
 pub fn plan_rebalance(map: &SlotMap, loads: &[Load], shards: u16) -> Result<Vec<Transfer>, PlanError> {
     if (0..shards).any(|shard| map.owned_by(ShardId::new(shard)).next().is_none()) {
-        return Ok(plan_growth(map, shards));
+        return Ok(plan_growth(map, loads, shards));
     }
     let weights = weights(loads);
     let mut totals: Vec<f64> = (0..shards)
@@ -145,7 +170,7 @@ pub fn plan_rebalance(map: &SlotMap, loads: &[Load], shards: u16) -> Result<Vec<
     }
     let mut slots: Vec<(Slot, u16)> = Slot::all().map(|slot| (slot, map.owner(slot).number())).collect();
     // The heaviest first: few slots make the difference.
-    slots.sort_by(|(a, _), (b, _)| weight_of(&weights, *b).total_cmp(&weight_of(&weights, *a)).then(a.cmp(b)));
+    slots.sort_by(|(a, _), (b, _)| heavier_first(&weights, *a, *b));
     let mut moves = Vec::new();
     for (slot, owner) in slots {
         let weight = weight_of(&weights, slot);
@@ -194,7 +219,7 @@ pub fn plan_drain(map: &SlotMap, loads: &[Load], shards: u16, drained: ShardId) 
     if slots.is_empty() {
         return Err(PlanError::NotWorthIt(format!("shard {drained} owns no slot")));
     }
-    slots.sort_by(|a, b| weight_of(&weights, *b).total_cmp(&weight_of(&weights, *a)).then(a.cmp(b)));
+    slots.sort_by(|a, b| heavier_first(&weights, *a, *b));
     let mut moves = Vec::new();
     for slot in slots {
         let Some(target) = lightest(&totals, (0..shards).filter(|shard| *shard != drained.number())) else { continue };
@@ -218,7 +243,7 @@ pub fn plan_strategy(
 ) -> Result<Vec<Transfer>, PlanError> {
     let plan = match strategy {
         Strategy::Load => return plan_rebalance(map, loads, shards),
-        Strategy::Slots => plan_growth(map, shards),
+        Strategy::Slots => plan_growth(map, loads, shards),
         Strategy::Modulo => {
             let modulo = SlotMap::initial(shards);
             let moved = Slot::all().map(|slot| (slot, map.owner(slot), modulo.owner(slot)));
@@ -265,12 +290,35 @@ mod tests {
     fn one_more_shard_takes_its_share_and_nothing_else_moves() {
         for before in 1..=60 {
             let map = SlotMap::initial(before);
-            let plan = plan_growth(&map, before + 1);
+            let plan = plan_growth(&map, &[], before + 1);
             let share = 5040 / usize::from(before + 1);
             assert!((share..=share + 1).contains(&count(&plan)), "{before}: {}", count(&plan));
             assert!(plan.iter().all(|transfer| transfer.target == ShardId::new(before)), "{before}");
-            assert_eq!(plan_growth(&applied(&map, &plan), before + 1), []);
+            assert_eq!(plan_growth(&applied(&map, &plan), &[], before + 1), []);
         }
+    }
+
+    /// The first users are all in the first slots, as in a tour.
+    #[test]
+    fn new_shards_take_their_share_of_the_rows_as_well() {
+        let few: Vec<Load> = (0..5040).map(|slot| Load { rows: if slot < 200 { 30 } else { 0 }, bytes: 0 }).collect();
+        for (before, after) in [(2, 3), (2, 5), (3, 4)] {
+            let map = applied(&SlotMap::initial(before), &plan_growth(&SlotMap::initial(before), &few, after));
+            for shard in (0..after).map(ShardId::new) {
+                let (rows, share) =
+                    (map.owned_by(shard).map(|slot| few[slot.index()].rows).sum::<i64>(), 6000 / i64::from(after));
+                assert!((rows - share).abs() <= 90, "{before} to {after}: {rows} of {share} rows on shard {shard}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lone_document_is_not_half_of_everything() {
+        let mut loads: Vec<Load> = (0..5040).map(|_| Load { rows: 10, bytes: 0 }).collect();
+        loads[7] = Load { rows: 11, bytes: 50 };
+        assert!(matches!(plan_rebalance(&SlotMap::initial(3), &loads, 3), Err(PlanError::NotWorthIt(_))));
+        loads[7].bytes = 100 << 20;
+        assert!(plan_rebalance(&SlotMap::initial(3), &loads, 3).is_ok_and(|plan| count(&plan) > 0), "a large one is");
     }
 
     #[test]
@@ -285,7 +333,7 @@ mod tests {
 
         #[test]
         fn even_shares_from_any_map_with_the_least_movement(map in any_map(5)) {
-            let plan = plan_growth(&map, 5);
+            let plan = plan_growth(&map, &[], 5);
             let after = applied(&map, &plan);
             for shard in (0..5).map(ShardId::new) {
                 prop_assert_eq!(after.count_owned_by(shard), 1008);

@@ -7,13 +7,16 @@ use sqlx::PgConnection;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Shard;
 use super::chore::ticks;
 use super::circuit::{Circuit, Event};
 use super::server::Session;
+use super::{DbFault, Shard};
 
 /// How often the servers of a shard that are not in use are looked at.
 const OTHER_HOSTS: Duration = Duration::from_secs(1);
+
+/// New sessions that may be ended in one look before that is taken for the server's fault.
+const NEW_SESSIONS: u32 = 3;
 
 /// Whether a shard gets calls: what its circuit comes to for people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,8 +77,8 @@ async fn within<T>(limit: Duration, look: impl Future<Output = T>) -> Option<T> 
 }
 
 /// One look: over the connection that is there, or else over a new one, so that the end of one session by itself
-/// (an administrator's `pg_terminate_backend`) is no news. A new one leads to whatever server is the primary now. True if it takes
-/// writes.
+/// (an administrator's `pg_terminate_backend`) is no news, nor is that of the new one. A new one leads to whatever server is the
+/// primary now. True if it takes writes.
 async fn look_at(shard: &Shard, kept: &mut Option<Session>) -> Result<bool, sqlx::Error> {
     if let Some(open) = kept.take()
         // What made the circuit open may be what this session alone does not notice.
@@ -86,10 +89,25 @@ async fn look_at(shard: &Shard, kept: &mut Option<Session>) -> Result<bool, sqlx
         *kept = Some(open);
         return Ok(true);
     }
+    let mut left = NEW_SESSIONS;
+    loop {
+        left -= 1;
+        match look_anew(shard).await {
+            Ok((new, writes)) => {
+                *kept = Some(new);
+                return Ok(writes);
+            }
+            // A server that is gone, or stops or starts, refuses the next one in another way.
+            Err(error) if left > 0 && DbFault::of(&error) == DbFault::ConnectionLost => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn look_anew(shard: &Shard) -> Result<(Session, bool), sqlx::Error> {
     let mut new = Session::of(shard, None).await?;
     let writes = takes_writes(&mut new.connection).await?;
-    *kept = Some(new);
-    Ok(writes)
+    Ok((new, writes))
 }
 
 async fn takes_writes(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {

@@ -18,6 +18,8 @@ pub struct Moved {
     /// When it was asked for, and when it was seen to have ended.
     pub from: Instant,
     pub to: Instant,
+    /// The first of these by the clock that events go by.
+    asked: DateTime<Utc>,
     /// What `GET /admin/moves/{id}` says of it.
     view: Value,
 }
@@ -27,7 +29,7 @@ pub fn move_slots(base: &str, slots: &[u64], to: usize) -> Result<Moved> {
     let mut api = Connection::open(base)?;
     let names: Vec<String> = slots.iter().map(u64::to_string).collect();
     let asked = json!({"slots": names.join(","), "to": to, "keep_seconds": 0}).to_string();
-    let from = Instant::now();
+    let (from, clock) = (Instant::now(), Utc::now());
     let planned = api.json(&post("/admin/moves", &asked))?;
     let id = planned.pointer("/ids/0").and_then(Value::as_i64).ok_or_else(|| format!("no move began: {planned}"))?;
     let request = get(&format!("/admin/moves/{id}"));
@@ -35,7 +37,7 @@ pub fn move_slots(base: &str, slots: &[u64], to: usize) -> Result<Moved> {
         std::thread::sleep(POLL);
         let view = api.json(&request)?;
         match view.get("stage").and_then(Value::as_str) {
-            Some("done") => return Ok(Moved { from, to: Instant::now(), view }),
+            Some("done") => return Ok(Moved { from, to: Instant::now(), asked: clock, view }),
             Some("failed" | "cancelled" | "rolled_back") => return Err(format!("the move failed: {view}").into()),
             _ => {}
         }
@@ -77,6 +79,22 @@ impl Moved {
             Ok(event.get("at").and_then(Value::as_str).ok_or("an event without a time")?.parse()?)
         };
         Ok((at(next)? - at(stage)?).as_seconds_f64())
+    }
+
+    /// Its stages in their order, and from when to when it was in each of them.
+    pub fn stages(&self) -> Vec<(&str, Instant, Instant)> {
+        let mut begins: Vec<(&str, Instant)> = Vec::new();
+        for event in self.view.get("events").and_then(Value::as_array).into_iter().flatten() {
+            let text = |name: &str| event.get(name).and_then(Value::as_str);
+            let at = text("at").and_then(|at| at.parse::<DateTime<Utc>>().ok());
+            if let (Some(stage), Some(at)) = (text("stage"), at)
+                && begins.last().is_none_or(|(last, _)| *last != stage)
+            {
+                begins.push((stage, self.from + (at - self.asked).to_std().unwrap_or_default()));
+            }
+        }
+        let ends: Vec<Instant> = begins.iter().skip(1).map(|(_, at)| *at).chain([self.to]).collect();
+        begins.into_iter().zip(ends).map(|((stage, begin), end)| (stage, begin, end.max(begin))).collect()
     }
 
     fn first(&self, stage: &str) -> Option<&Value> {

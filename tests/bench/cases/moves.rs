@@ -54,6 +54,7 @@ impl Window {
 
 /// What a run gave.
 struct Outcome {
+    begun: Instant,
     seen: Vec<Seen>,
     moves: Vec<(Window, Moved)>,
     /// Each round's moves, and the quiet times before the first and after each.
@@ -122,7 +123,7 @@ fn drive(bench: &Bench, plan: &Plan) -> Result<Outcome> {
     }
     let generator = own_cpu()? - generator;
     seen.extend(load.stop()?);
-    Ok(Outcome { seen, generator, moves: done, moving, quiet, rate, idle: idle / all })
+    Ok(Outcome { begun, seen, generator, moves: done, moving, quiet, rate, idle: idle / all })
 }
 
 /// Failures, and what the shards hold in the end against what was acknowledged; `before` rows were there at first.
@@ -243,10 +244,13 @@ fn others(bench: &mut Bench, outcome: &Outcome) {
         let during: Vec<f64> = outcome.moving.iter().map(|window| p99(&of(&[*window], took))).collect();
         let usual: Vec<f64> = outcome.quiet.windows(2).map(|around| p99(&of(around, took))).collect();
         let found = compare_figures(&during, &usual);
+        let stages: Vec<_> =
+            stages(outcome).into_iter().map(|(stage, windows)| (stage, p99(&of(&windows, took)))).collect();
         let note = format!(
-            "p50 {:.2}, without moves {:.2} ms; generator late by {:.2} and {:.2} ms (p99)",
+            "p50 {:.2}, without moves {:.2} ms; p99 in each stage: {}; generator late by {:.2} and {:.2} ms (p99)",
             median(&of(&outcome.moving, took)),
             median(&of(&outcome.quiet, took)),
+            show(&stages),
             p99(&of(&outcome.moving, late)),
             p99(&of(&outcome.quiet, late))
         );
@@ -260,4 +264,17 @@ fn others(bench: &mut Bench, outcome: &Outcome) {
         let bar = judged.then(|| Bar::new(format!("≤ {SLOWER} ×"), found.ratio <= SLOWER)).flatten();
         bench.compared(&format!("{name}, p99 while slots move"), "ms", found, bar, &note);
     }
+}
+
+/// When any of the moves was in each stage, in the order of the stages.
+fn stages(outcome: &Outcome) -> Vec<(&str, Vec<Window>)> {
+    let mut stages: Vec<(&str, Vec<Window>)> = Vec::new();
+    for (stage, begin, end) in outcome.moves.iter().flat_map(|(_, moved)| moved.stages()) {
+        let window = Window::new(outcome.begun, begin, end);
+        match stages.iter_mut().find(|(known, _)| *known == stage) {
+            Some((_, windows)) => windows.push(window),
+            None => stages.push((stage, vec![window])),
+        }
+    }
+    stages
 }
