@@ -66,6 +66,11 @@ test: ## Run all tests; does all the set-up
 	@scripts/setup test
 	cargo test --locked $(ARGS)
 
+.PHONY: test-postgres
+test-postgres: ## Run the tests on PostgreSQL 16, 17 or 18: make test-postgres VERSION=18 (needs npm)
+	@scripts/setup test
+	tests/postgres/run $(VERSION) $(ARGS)
+
 .PHONY: test-compose
 test-compose: ## Try the containers from build to clean-up; skips where there is no engine
 	tests/compose/run
