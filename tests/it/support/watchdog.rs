@@ -1,5 +1,6 @@
 //! Names a test that hangs, and ends the run: it would otherwise go on until somebody ends it, and nobody would know why.
 
+use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ impl Watch {
         std::thread::spawn(move || {
             if end.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
                 eprintln!("test {test} has not ended in {LIMIT:?}: it hangs, and the run ends here");
+                // Nobody drops anything any more: the servers and programs of all tests go with them.
+                let _ = Command::new("pkill").args(["-KILL", "-P", &std::process::id().to_string()]).status();
                 std::process::exit(102);
             }
         });
