@@ -70,7 +70,10 @@ impl Broker {
         let options = ConnectOptions::new().name("shardrive").event_callback(move |event| {
             match &event {
                 // A server that comes back may have lost its disk.
-                Connection::Connected => has_stream.store(false, Ordering::Relaxed),
+                Connection::Connected => {
+                    has_stream.store(false, Ordering::Relaxed);
+                    refusal.store(None);
+                }
                 Connection::ClientError(error) => refusal.store(Some(Arc::new(error.to_string()))),
                 Connection::ServerError(error) => refusal.store(Some(Arc::new(error.to_string()))),
                 _ => {}

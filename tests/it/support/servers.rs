@@ -172,10 +172,10 @@ pub fn limits() -> ShardLimits {
     ShardLimits {
         pool_min: 1,
         pool_max: 8,
-        connect_timeout: Duration::from_secs(10),
+        connect_timeout: Duration::from_secs(2),
         call_timeout: Duration::from_secs(5),
         move_timeout: Duration::from_secs(20),
-        health_timeout: Duration::from_secs(5),
+        health_timeout: Duration::from_secs(1),
         health_interval: Duration::from_millis(200),
         replica_max_lag: Duration::from_secs(1),
     }
