@@ -1,3 +1,2 @@
--- In this transaction only rows of slots that the shard does not own may be deleted; in the order of their keys, all of
--- one batch by the index.
+-- In this transaction only rows of slots that the shard does not own may be deleted.
 SELECT set_config('shardrive.clean_up', 'on', true)

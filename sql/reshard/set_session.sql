@@ -1,5 +1,5 @@
 -- What a coordinator's session has: time for long comparisons, one way of writing values as text, and no statement that is
--- compiled first: the costs that follow from set_key_order are no reason for that.
+-- compiled first: the costs that follow from set_index_order are no reason for that.
 SELECT set_config('statement_timeout', '60s', false),
        set_config('lock_timeout', '5s', false),
        set_config('idle_in_transaction_session_timeout', '10s', false),

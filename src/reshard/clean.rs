@@ -9,7 +9,6 @@ use sqlx::Connection;
 use tokio::time::Instant;
 
 use super::side::Side;
-use super::slots::mask;
 use super::store::Move;
 use super::stream::{self, Kind, remove};
 use super::tables::{TABLES, counted};
@@ -27,7 +26,8 @@ const WRITERS_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Default, Debug)]
 pub(super) struct Sweep {
     table: usize,
-    behind: Option<Vec<String>>,
+    /// The slot that it has come to.
+    slot: Option<i64>,
     /// Rows that are gone.
     pub(super) rows: i64,
 }
@@ -91,16 +91,16 @@ pub(super) async fn sweep(sweep: &mut Sweep, job: &Move, side: &mut Side) -> Res
         .execute(&mut *transaction)
         .await
         .map_err(&failed)?;
-    let sql = compose::delete_next_rows(table, &mask(&job.slots), BATCH);
-    let statement = sqlx::query_as(sqlx::AssertSqlSafe(sql)).persistent(false).bind(sweep.behind.clone());
-    let (rows, last): (i64, Option<Vec<String>>) = statement.fetch_one(&mut *transaction).await.map_err(&failed)?;
+    let sql = compose::delete_next_rows(table, &job.slots, BATCH);
+    let statement = sqlx::query_as(sqlx::AssertSqlSafe(sql)).persistent(false).bind(sweep.slot);
+    let (rows, last): (i64, Option<i64>) = statement.fetch_one(&mut *transaction).await.map_err(&failed)?;
     transaction.commit().await.map_err(&failed)?;
     sweep.rows += rows;
     match last {
-        Some(last) => sweep.behind = Some(last),
+        Some(last) => sweep.slot = Some(last),
         None => {
             sweep.table += 1;
-            sweep.behind = None;
+            sweep.slot = None;
         }
     }
     Ok(sweep.table == TABLES.len())

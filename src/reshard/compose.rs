@@ -4,7 +4,9 @@
 
 use std::fmt::Write as _;
 
-use super::tables::{Counts, MovedTable, TABLES};
+use super::slots::mask;
+use super::tables::{Counts, MovedTable, Order, TABLES};
+use crate::shard::Slot;
 
 /// A name as PostgreSQL takes it.
 fn ident(name: &str) -> String {
@@ -16,17 +18,75 @@ fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// True for the rows of the mask's slots.
-fn filter(table: &MovedTable, mask: &[u8]) -> String {
+/// A move of no more slots than this has its rows found by the index; more are most of the table.
+const FEW_SLOTS: usize = 504;
+
+/// Which rows of a table are read, and in which order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading<'a> {
+    pub(super) table: &'static MovedTable,
+    pub(super) order: Order,
+    pub(super) slots: &'a [Slot],
+}
+
+impl Reading<'_> {
+    fn columns(&self) -> &'static [(&'static str, &'static str)] {
+        match self.order {
+            Order::BySlot => self.table.by_slot,
+            Order::ByKey => self.table.key,
+        }
+    }
+
+    /// Only one of the two can be answered by the index of slots, so that the planner takes the one that is meant.
+    fn filter(&self) -> String {
+        match self.order {
+            Order::BySlot => is_one_of(self.table, self.slots),
+            Order::ByKey => is_in_mask(self.table, self.slots),
+        }
+    }
+
+    /// The columns that make the order, behind a prefix and before a suffix each.
+    fn list(&self, show: impl Fn(usize, &str, &str) -> String) -> String {
+        let columns = (1..).zip(self.columns()).map(|(number, (name, kind))| show(number, name, kind));
+        columns.collect::<Vec<_>>().join(", ")
+    }
+
+    fn names(&self) -> String {
+        self.list(|_, name, _| name.to_owned())
+    }
+
+    /// The place in the order that the parameter `parameter` holds as an array of texts.
+    fn parameter(&self, parameter: usize) -> String {
+        self.list(|part, _, kind| format!("(${parameter}::text[])[{part}]::{kind}"))
+    }
+}
+
+/// True for the rows of these slots, one bit a slot. The planner takes it as true for all rows.
+fn is_in_mask(table: &MovedTable, slots: &[Slot]) -> String {
+    let mask = mask(slots);
     let mut hex = String::with_capacity(mask.len() * 2);
     for byte in mask {
         let _ = write!(hex, "{byte:02x}"); // writing to a String does not fail
     }
-    format!("get_bit(decode('{hex}', 'hex'), {}) = 1", table.slot)
+    format!("get_bit(decode('{hex}', 'hex'), {}) <> 0", table.slot.0)
 }
 
-fn key_list(table: &MovedTable, prefix: &str) -> String {
-    table.key.iter().map(|(name, _)| format!("{prefix}{name}")).collect::<Vec<_>>().join(", ")
+/// The same as a list of slots, for the index.
+fn is_one_of(table: &MovedTable, slots: &[Slot]) -> String {
+    let list: Vec<_> = slots.iter().map(ToString::to_string).collect();
+    let (slot, kind) = table.slot;
+    format!("{slot} = ANY ('{{{}}}'::{kind}[])", list.join(","))
+}
+
+/// The same for a publication, which asks it of each row that is written: the mask first, as it costs the same for any
+/// number of slots; the list for the copy.
+fn is_published(table: &MovedTable, slots: &[Slot]) -> String {
+    let in_mask = is_in_mask(table, slots);
+    if slots.len() > FEW_SLOTS { in_mask } else { format!("{in_mask} AND {}", is_one_of(table, slots)) }
+}
+
+fn key_list(table: &MovedTable) -> String {
+    table.key.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
 fn key_texts(table: &MovedTable, prefix: &str) -> String {
@@ -34,16 +94,11 @@ fn key_texts(table: &MovedTable, prefix: &str) -> String {
     format!("ARRAY[{}]", texts.join(", "))
 }
 
-/// The key that the parameter `number` holds as an array of texts.
-fn key_parameter(table: &MovedTable, number: usize) -> String {
-    let parts = (1..).zip(table.key).map(|(part, (_, kind))| format!("(${number}::text[])[{part}]::{kind}"));
-    parts.collect::<Vec<_>>().join(", ")
-}
-
 /// Every table of the registry with the rows of these slots, and the beats of this move and direction.
-pub(super) fn create_publication(name: &str, move_id: i64, forward: bool, mask: &[u8]) -> String {
+pub(super) fn create_publication(name: &str, move_id: i64, forward: bool, slots: &[Slot]) -> String {
     let direction = if forward { "forward" } else { "NOT forward" };
-    let tables: Vec<_> = TABLES.iter().map(|table| format!("{} WHERE ({})", table.name, filter(table, mask))).collect();
+    let tables: Vec<_> =
+        TABLES.iter().map(|table| format!("{} WHERE ({})", table.name, is_published(table, slots))).collect();
     format!(
         "CREATE PUBLICATION {} FOR TABLE {}, shardrive.beats WHERE (move_id = {move_id} AND {direction}) \
          WITH (publish = 'insert, update, delete')",
@@ -93,58 +148,59 @@ pub(super) fn drop_subscription(name: &str) -> [String; 3] {
 }
 
 /// Are there rows of these slots?
-pub(super) fn has_rows(table: &MovedTable, mask: &[u8]) -> String {
-    format!("SELECT EXISTS (SELECT FROM {} AS t WHERE {})", table.name, filter(table, mask))
+pub(super) fn has_rows(table: &MovedTable, slots: &[Slot]) -> String {
+    format!("SELECT EXISTS (SELECT FROM {} WHERE {})", table.name, is_one_of(table, slots))
 }
 
-/// Count, hash and last key of the next `limit` rows behind the key `$1`, or of the first if it is null.
-pub(super) fn sum_next_rows(table: &MovedTable, mask: &[u8], limit: u32) -> String {
+/// Count, hash and last place of the next `limit` rows behind the place `$1`, or of the first if it is null.
+pub(super) fn sum_next_rows(reading: Reading<'_>, limit: u32) -> String {
     format!(
         "WITH part AS MATERIALIZED (
-             SELECT {keys}, hashtextextended(t::text, 0)::numeric AS hash
-               FROM {name} AS t
-              WHERE {filter} AND ($1::text[] IS NULL OR ({keys}) > ({lower}))
-              ORDER BY {keys} LIMIT {limit}
+             SELECT {named}, hashtextextended(t::text, 0)::numeric AS hash
+               FROM {table} AS t
+              WHERE {filter} AND ($1::text[] IS NULL OR ({names}) > ({lower}))
+              ORDER BY {names} LIMIT {limit}
          )
          SELECT count(*), coalesce(sum(hash), 0)::text,
-                (SELECT {texts} FROM (SELECT * FROM part ORDER BY {descending} LIMIT 1) AS last)
+                (SELECT ARRAY[{texts}] FROM (SELECT * FROM part ORDER BY {descending} LIMIT 1) AS last)
            FROM part",
-        keys = key_list(table, ""),
-        name = table.name,
-        filter = filter(table, mask),
-        lower = key_parameter(table, 1),
-        texts = key_texts(table, ""),
-        descending = table.key.iter().map(|(name, _)| format!("{name} DESC")).collect::<Vec<_>>().join(", "),
+        named = reading.list(|number, name, _| format!("{name} AS k{number}")),
+        table = reading.table.name,
+        filter = reading.filter(),
+        names = reading.names(),
+        lower = reading.parameter(1),
+        texts = reading.list(|number, _, _| format!("k{number}::text")),
+        descending = reading.list(|number, _, _| format!("k{number} DESC")),
     )
 }
 
-/// The condition on keys behind `$1` and up to `$2`, each of them open if it is null.
-fn range(table: &MovedTable, mask: &[u8]) -> String {
+/// The condition on places behind `$1` and up to `$2`, each of them open if it is null.
+fn range(reading: Reading<'_>) -> String {
     format!(
-        "{filter} AND ($1::text[] IS NULL OR ({keys}) > ({lower})) AND ($2::text[] IS NULL OR ({keys}) <= ({upper}))",
-        filter = filter(table, mask),
-        keys = key_list(table, ""),
-        lower = key_parameter(table, 1),
-        upper = key_parameter(table, 2),
+        "{filter} AND ($1::text[] IS NULL OR ({names}) > ({lower})) AND ($2::text[] IS NULL OR ({names}) <= ({upper}))",
+        filter = reading.filter(),
+        names = reading.names(),
+        lower = reading.parameter(1),
+        upper = reading.parameter(2),
     )
 }
 
 /// Count and hash of the rows of a range.
-pub(super) fn sum_range(table: &MovedTable, mask: &[u8]) -> String {
+pub(super) fn sum_range(reading: Reading<'_>) -> String {
     format!(
         "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text FROM {} AS t WHERE {}",
-        table.name,
-        range(table, mask),
+        reading.table.name,
+        range(reading),
     )
 }
 
 /// Key and hash of each row of a range.
-pub(super) fn list_range(table: &MovedTable, mask: &[u8]) -> String {
+pub(super) fn list_range(reading: Reading<'_>) -> String {
     format!(
         "SELECT {}, hashtextextended(t::text, 0) FROM {} AS t WHERE {}",
-        key_texts(table, "t."),
-        table.name,
-        range(table, mask),
+        key_texts(reading.table, "t."),
+        reading.table.name,
+        range(reading),
     )
 }
 
@@ -163,7 +219,7 @@ pub(super) fn list_keys(table: &MovedTable) -> String {
         table.name,
         equal.join(" AND "),
         names = names.join(", "),
-        keys = key_list(table, ""),
+        keys = key_list(table),
     )
 }
 
@@ -182,6 +238,23 @@ pub(super) fn totals(counts: Counts) -> String {
     )
 }
 
+/// The rows of each of the slots `$1`, and of the whole table, as they are counted.
+pub(super) fn row_counts(counts: Counts) -> String {
+    format!(
+        "SELECT coalesce(array_agg(rows) FILTER (WHERE slot = ANY ($1)), '{{}}'), coalesce(sum(rows), 0)::bigint
+           FROM (
+                 SELECT slot, sum(rows)::bigint AS rows
+                   FROM (
+                         SELECT slot, rows FROM {}
+                         UNION ALL
+                         SELECT delta.* FROM {} AS d, unnest(d.slots, d.rows) AS delta (slot, rows)
+                        ) AS parts
+                  GROUP BY slot
+                ) AS counted",
+        counts.totals, counts.deltas,
+    )
+}
+
 /// What the rows of slots take on the disk, with their indexes, if they are as large as all others.
 pub(super) fn share_of_disk(table: &MovedTable) -> String {
     let Some(counts) = table.counts else {
@@ -196,25 +269,22 @@ pub(super) fn share_of_disk(table: &MovedTable) -> String {
     )
 }
 
-/// Removes the next `limit` rows behind the key `$1`; gives how many there were and the last key. By their places: nobody
-/// else changes these rows, and no plan for finding them again could be a bad one.
-pub(super) fn delete_next_rows(table: &MovedTable, mask: &[u8], limit: u32) -> String {
+/// Removes the next `limit` rows of these slots from the slot `$1` on, or from the first if it is null; gives how many there
+/// were and the last one's slot. By their places: nobody else changes these rows, and no plan for finding them again could be a
+/// bad one.
+pub(super) fn delete_next_rows(table: &MovedTable, slots: &[Slot], limit: u32) -> String {
     format!(
         "WITH part AS MATERIALIZED (
-             SELECT ctid AS place, {keys} FROM {name} AS t
-              WHERE {filter} AND ($1::text[] IS NULL OR ({keys}) > ({lower}))
-              ORDER BY {keys} LIMIT {limit}
+             SELECT ctid AS place, {slot} AS slot FROM {name}
+              WHERE {filter} AND ($1::bigint IS NULL OR {slot} >= $1::bigint)
+              ORDER BY {slot} LIMIT {limit}
          ), gone AS (
              DELETE FROM {name} AS t WHERE t.ctid = ANY (ARRAY(SELECT place FROM part)) RETURNING 1
          )
-         SELECT (SELECT count(*) FROM gone),
-                (SELECT {texts} FROM (SELECT * FROM part ORDER BY {descending} LIMIT 1) AS last)",
-        keys = key_list(table, ""),
+         SELECT (SELECT count(*) FROM gone), (SELECT max(slot)::bigint FROM part)",
+        slot = table.slot.0,
         name = table.name,
-        filter = filter(table, mask),
-        lower = key_parameter(table, 1),
-        texts = key_texts(table, ""),
-        descending = table.key.iter().map(|(name, _)| format!("{name} DESC")).collect::<Vec<_>>().join(", "),
+        filter = is_one_of(table, slots),
     )
 }
 

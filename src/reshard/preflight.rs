@@ -5,7 +5,6 @@ use sqlx::Connection;
 use utoipa::ToSchema;
 
 use super::side::Side;
-use super::slots::mask;
 use super::tables::TABLES;
 use super::{MoveError, compose};
 use crate::shard::{ShardId, Slot};
@@ -91,7 +90,7 @@ pub(super) async fn look(slots: &[Slot], source: &mut Side, target: &mut Side) -
         findings.push(Finding::fatal("the tables of the shards differ; run \"shardrive migrate\"".to_owned()));
     }
     for table in TABLES {
-        let (found,): (bool,) = target.one(compose::has_rows(table, &mask(slots)), &[]).await?;
+        let (found,): (bool,) = target.one(compose::has_rows(table, slots), &[]).await?;
         if found {
             findings.push(Finding::fatal(format!(
                 "shard {} holds rows of these slots in {}, which it does not own; remove them first",
@@ -235,7 +234,7 @@ async fn try_streams(from: &mut Side, to: &mut Side) -> Result<Vec<Finding>, Mov
         let failed = from.failed();
         from.db.begin().await.map_err(failed)
     }?;
-    let sql = compose::create_publication(name, 0, true, &[0; 630]);
+    let sql = compose::create_publication(name, 0, true, &[]);
     if let Err(error) = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *trial).await {
         findings.push(refused(format!("shard {}: the role may not create a publication", from.shard.id()), &error));
     }

@@ -54,11 +54,11 @@ impl Side {
         MoveError::on(self.shard.id())
     }
 
-    /// Reads tables in the order of their keys from here on, or as the planner thinks best.
-    pub(super) async fn read_by_key(&mut self, by_key: bool) -> Result<(), MoveError> {
+    /// Reads tables by an index in the order that is asked for from here on, or as the planner thinks best.
+    pub(super) async fn read_in_order(&mut self, in_order: bool) -> Result<(), MoveError> {
         let failed = self.failed();
-        let statement = sqlx::query(include_str!("../../sql/reshard/set_key_order.sql"));
-        let statement = statement.bind(if by_key { "off" } else { "on" });
+        let statement = sqlx::query(include_str!("../../sql/reshard/set_index_order.sql"));
+        let statement = statement.bind(if in_order { "off" } else { "on" });
         statement.execute(&mut self.db).await.map(drop).map_err(failed)
     }
 

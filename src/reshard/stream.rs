@@ -10,7 +10,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::side::{SOON, Side};
-use super::slots::mask;
 use super::store::Move;
 use super::tables::TABLES;
 use super::{MoveError, compose};
@@ -77,7 +76,7 @@ pub(super) async fn make_stream(
 ) -> Result<(), MoveError> {
     record(lease, job, from, Kind::Publication, name).await?;
     if !exists(from, Kind::Publication, name).await? {
-        from.run(compose::create_publication(name, job.id, forward, &mask(&job.slots))).await?;
+        from.run(compose::create_publication(name, job.id, forward, &job.slots)).await?;
     }
     record(lease, job, from, Kind::Slot, name).await?;
     if !exists(from, Kind::Slot, name).await? {

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::compose::Reading;
 use super::side::Side;
-use super::slots::mask;
 use super::store::Move;
 use super::stream::{await_beat, beat};
-use super::tables::{MovedTable, TABLES};
+use super::tables::{MovedTable, Order, TABLES};
 use super::{MoveError, compose};
 
 /// Rows of a part.
@@ -31,7 +31,7 @@ const NAMED: usize = 5;
 type Key = Vec<String>;
 /// What is on one side: the hash of each row.
 type Rows = HashMap<Key, i64>;
-/// A part: how many rows, the sum of their hashes, the last key.
+/// A part: how many rows, the sum of their hashes, the last place.
 type Part = (i64, String, Option<Key>);
 /// Keys, one array a column.
 type Columns = Vec<Option<Vec<String>>>;
@@ -51,6 +51,7 @@ pub(super) struct Pass {
 #[derive(Debug)]
 struct ReadPart {
     table: usize,
+    order: Order,
     lower: Option<Key>,
     /// Open in the last part of a table: what the other side has behind the owner's last row must be seen.
     upper: Option<Key>,
@@ -73,45 +74,78 @@ pub(super) async fn next_part(
 ) -> Result<bool, MoveError> {
     let part = match pass.ahead.take() {
         Some(part) => part,
-        None => match read_part(job, from, forward, 0, None).await? {
+        None => match read_first_part(job, from, forward, 0).await? {
             Some(part) => part,
             None => return Ok(true),
         },
     };
-    let (table, lower) = if part.upper.is_some() { (part.table, part.upper.clone()) } else { (part.table + 1, None) };
-    let (next, same) = tokio::join!(read_part(job, from, forward, table, lower), is_same(&part, job, to, forward));
+    let Some(table) = TABLES.get(part.table) else { return Ok(true) };
+    let reading = Reading { table, order: part.order, slots: &job.slots };
+    let next = async {
+        match &part.upper {
+            Some(place) => read_part(job, from, forward, part.table, part.order, Some(place.clone())).await,
+            None => read_first_part(job, from, forward, part.table + 1).await,
+        }
+    };
+    let (next, same) = tokio::join!(next, is_same(&part, reading, job, to, forward));
     pass.ahead = next?;
-    if !same? && let Some(table) = TABLES.get(part.table) {
-        explain(table, job, from, to, forward, [part.lower.as_deref(), part.upper.as_deref()]).await?;
+    if !same? {
+        explain(reading, job, from, to, forward, [part.lower.as_deref(), part.upper.as_deref()]).await?;
     }
     pass.rows += part.rows;
     Ok(pass.ahead.is_none())
 }
 
-/// The owner's next part of a table. `None`: there is no such table.
+/// The owner's first part of a table. `None`: there is no such table.
+async fn read_first_part(
+    job: &Move,
+    from: &mut Side,
+    forward: bool,
+    number: usize,
+) -> Result<Option<ReadPart>, MoveError> {
+    let Some(table) = TABLES.get(number) else { return Ok(None) };
+    let order = match table.counts {
+        Some(counts) => {
+            let failed = from.failed();
+            let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::row_counts(counts))).bind(job.sql_slots());
+            let (rows, all): (Vec<i64>, i64) = statement.fetch_one(&mut from.db).await.map_err(failed)?;
+            Order::cheaper(&rows, all, PART)
+        }
+        // Its primary key begins with the slot.
+        None => Order::BySlot,
+    };
+    read_part(job, from, forward, number, order, None).await
+}
+
 async fn read_part(
     job: &Move,
     from: &mut Side,
     forward: bool,
     number: usize,
+    order: Order,
     lower: Option<Key>,
 ) -> Result<Option<ReadPart>, MoveError> {
     let Some(table) = TABLES.get(number) else { return Ok(None) };
-    let sql = compose::sum_next_rows(table, &mask(&job.slots), PART);
+    let sql = compose::sum_next_rows(Reading { table, order, slots: &job.slots }, PART);
     let (rows, hash, last): Part = from.one(sql, &[lower.as_deref()]).await?;
     let upper = if rows < i64::from(PART) { None } else { last };
     let beat = beat(from, job, forward).await?;
-    Ok(Some(ReadPart { table: number, lower, upper, rows, hash, beat }))
+    Ok(Some(ReadPart { table: number, order, lower, upper, rows, hash, beat }))
 }
 
 /// True if the other side has the same in this part, once everything of the owner's snapshot has arrived.
-async fn is_same(part: &ReadPart, job: &Move, to: &mut Side, forward: bool) -> Result<bool, MoveError> {
-    let Some(table) = TABLES.get(part.table) else { return Ok(true) };
+async fn is_same(
+    part: &ReadPart,
+    reading: Reading<'_>,
+    job: &Move,
+    to: &mut Side,
+    forward: bool,
+) -> Result<bool, MoveError> {
     if !await_beat(to, job, forward, part.beat, Instant::now() + ARRIVAL).await? {
         return Err(MoveError::Late("a row's way to the other shard"));
     }
-    let sql = compose::sum_range(table, &mask(&job.slots));
-    let there: (i64, String) = to.one(sql, &[part.lower.as_deref(), part.upper.as_deref()]).await?;
+    let there: (i64, String) =
+        to.one(compose::sum_range(reading), &[part.lower.as_deref(), part.upper.as_deref()]).await?;
     Ok(there.0 == part.rows && there.1 == part.hash)
 }
 
@@ -127,24 +161,23 @@ async fn settle(job: &Move, from: &mut Side, to: &mut Side, forward: bool) -> Re
 
 /// A part differs: every key that does must have been changed meanwhile, and so be compared again later.
 async fn explain(
-    table: &MovedTable,
+    reading: Reading<'_>,
     job: &Move,
     from: &mut Side,
     to: &mut Side,
     forward: bool,
     range: [Option<&[String]>; 2],
 ) -> Result<(), MoveError> {
-    let mask = mask(&job.slots);
     let bounds = range.map(|key| key.map(<[String]>::to_vec));
-    let here: Rows = from.list(compose::list_range(table, &mask), &bounds).await?.into_iter().collect();
+    let here: Rows = from.list(compose::list_range(reading), &bounds).await?.into_iter().collect();
     settle(job, from, to, forward).await?;
-    let there: Rows = to.list(compose::list_range(table, &mask), &bounds).await?.into_iter().collect();
+    let there: Rows = to.list(compose::list_range(reading), &bounds).await?.into_iter().collect();
     let differ = differences(&here, &there);
     if differ.is_empty() {
         return Ok(());
     }
     let changed = other_changes(from, job, &[]).await?;
-    judge(table, differ, &changed)
+    judge(reading.table, differ, &changed)
 }
 
 /// A key that differs, and how the other side does.

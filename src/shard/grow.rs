@@ -13,9 +13,12 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::registry::{load_registry, save_registry, save_shard};
-use super::setup::{insert_identity, lock_setup, migrator, set_ready};
+use super::setup::{apply_migrations, insert_identity, lock_setup, migrator, set_ready};
 use super::start::{load_identity, probe_all};
 use super::{Breadth, Cluster, ShardId, ShardOptions, SlotMap};
+
+/// How long somebody else's set-up may take while this one waits.
+const TURN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why a shard was not added. Adding it again goes on where it stopped.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +84,9 @@ pub async fn add_shard(
     };
     let on_first = |step| move |source| GrowError::Step { step, place: "shard 0".to_owned(), source };
     // Until the end of this function, by its connection.
-    lock_setup(first).await.map_err(on_first("waiting for another set-up"))?;
+    let turn = tokio::time::timeout(TURN_LIMIT, lock_setup(first)).await;
+    let turn = turn.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
+    turn.map_err(on_first("waiting for another set-up"))?;
     let registered = load_registry(first).await.map_err(on_first("reading the list of shards"))?;
     let number = judge(cluster, options, connect_timeout, &registered).await?;
     let (shard, was_there) = match number {
@@ -184,7 +189,7 @@ async fn prepare(
         move |source| GrowError::Step { step, place, source }
     };
     let mut connection = options.connect(connect_timeout).await.map_err(failed("connecting"))?;
-    let migrated = migrator().run(&mut connection).await;
+    let migrated = apply_migrations(&mut connection).await;
     migrated.map_err(|source| GrowError::Migration { place: place.clone(), source })?;
     let shards = shard.to_sql() + 1;
     let mut transaction = connection.begin().await.map_err(failed("setting the identity"))?;

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
 use super::registry::save_registry;
 use super::start::{FoundIdentity, Probe, StartFault, identity_faults, load_identity, probe_with_registered, shard_id};
 use super::{ShardId, ShardOptions, StartError};
+
+/// Between two looks whether it is one's turn.
+const TURN_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the databases were not set up. Running it again continues where it stopped.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,17 @@ pub(super) fn migrator() -> Migrator {
     migrator
 }
 
+/// Brings a database to this program's schema. What broke off is begun anew.
+pub(super) async fn apply_migrations(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    sqlx::query(include_str!("../../sql/shard/limit_lock_waits.sql")).execute(&mut *connection).await?;
+    let statements: Vec<String> =
+        sqlx::query_scalar(include_str!("../../sql/shard/drop_broken_indexes.sql")).fetch_all(&mut *connection).await?;
+    for statement in statements {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await?;
+    }
+    migrator().run(connection).await
+}
+
 /// Brings every database to this program's schema and, if they are new, makes them the shards of a new cluster:
 /// identities first, then, once all have theirs, ready to serve. A set-up that broke off is completed.
 ///
@@ -69,7 +83,7 @@ pub async fn migrate(urls: &[ShardOptions], connect_timeout: Duration) -> Result
         let shard = shard_id(index);
         let on_shard = |source| SetupError::Statement { shard, source };
         let mut connection = options.connect(connect_timeout).await.map_err(on_shard)?;
-        migrator().run(&mut connection).await.map_err(|source| SetupError::Migration { shard, source })?;
+        apply_migrations(&mut connection).await.map_err(|source| SetupError::Migration { shard, source })?;
         let found = set_identity(&mut connection, cluster_id, shard, urls.len()).await.map_err(on_shard)?;
         // Somebody else who sets up, with the URLs in another order, holds the lock on another shard.
         if found.is_none_or(|found| (found.cluster_id, found.shard_id) != (cluster_id, shard.to_sql())) {
@@ -91,9 +105,12 @@ pub(super) async fn set_ready(connection: &mut PgConnection) -> Result<(), sqlx:
     sqlx::query(include_str!("../../sql/shard/set_ready.sql")).execute(connection).await.map(drop)
 }
 
-/// Waits for its turn: one set-up at a time; until the connection ends.
+/// Waits for its turn, for as long as that takes: one set-up at a time; until the connection ends.
 pub(super) async fn lock_setup(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query(include_str!("../../sql/shard/lock_setup.sql")).execute(connection).await.map(drop)
+    while !sqlx::query_scalar(include_str!("../../sql/shard/lock_setup.sql")).fetch_one(&mut *connection).await? {
+        tokio::time::sleep(TURN_PAUSE).await;
+    }
+    Ok(())
 }
 
 fn refuse_faults(probes: &[Probe]) -> Result<(), StartError> {

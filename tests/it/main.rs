@@ -42,6 +42,7 @@ mod records_cache;
 mod replicas;
 mod reshard;
 mod reshard_brake;
+mod reshard_cost;
 mod reshard_faults;
 mod rolling;
 mod service;

@@ -98,11 +98,21 @@ async fn a_move_can_be_taken_back_with_all_that_was_written_since() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_differs_stops_the_move_and_is_named() {
+    a_spoiled_row_is_found(3_000).await;
+}
+
+/// So large that it is compared in the order of its keys, and in more than one part.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_differs_in_a_huge_slot_is_found_as_well() {
+    a_spoiled_row_is_found(70_000).await;
+}
+
+async fn a_spoiled_row_is_found(rows: u32) {
     let cluster = TestCluster::migrated(2).await;
-    cluster
-        .psql(0, "INSERT INTO file_metadata (user_id, file_name) SELECT 2 + 5040 * n, 'f' FROM generate_series(1, 3000) AS n")
-        .await
-        .unwrap();
+    let fill = format!(
+        "INSERT INTO file_metadata (user_id, file_name) SELECT 2 + 5040 * n, 'f' FROM generate_series(1, {rows}) AS n"
+    );
+    cluster.psql(0, &fill).await.unwrap();
     let (apis, _) = start(&cluster, 1).await;
     // A row that the target changes as it arrives, as a fault of the disk or a foreign trigger might.
     cluster
@@ -119,7 +129,7 @@ async fn a_row_that_differs_stops_the_move_and_is_named() {
     assert_eq!(stopped.code, 1, "{stopped:?}");
     assert!(stopped.err.contains("1 rows of file_metadata differ") && stopped.err.contains("5042 "), "{stopped:?}");
     let (_, stats) = apis[0].get_json("/stats").await;
-    assert_eq!((&stats["total_records"], &stats["shards"][0]["slots"]), (&json!(3000), &json!(2520)), "{stats}");
+    assert_eq!((&stats["total_records"], &stats["shards"][0]["slots"]), (&json!(rows), &json!(2520)), "{stats}");
     assert_nothing_left(&cluster, 2).await;
     let audit = shardrive(&["shards", "verify"], &cluster.variables()).await;
     assert_eq!(audit.code, 0, "{audit:?}");

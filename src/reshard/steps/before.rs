@@ -90,15 +90,15 @@ impl Work {
         if self.should_wait(lease).await? {
             return Ok(LATER);
         }
-        self.read_by_key(true).await?;
+        self.read_in_order(true).await?;
         let next = self.compare_parts(lease).await?;
-        self.read_by_key(false).await?;
+        self.read_in_order(false).await?;
         Ok(next)
     }
 
-    pub(super) async fn read_by_key(&mut self, by_key: bool) -> Result<(), MoveError> {
-        self.source.read_by_key(by_key).await?;
-        self.target.read_by_key(by_key).await
+    pub(super) async fn read_in_order(&mut self, in_order: bool) -> Result<(), MoveError> {
+        self.source.read_in_order(in_order).await?;
+        self.target.read_in_order(in_order).await
     }
 
     pub(super) async fn compare_parts(&mut self, lease: &Lease) -> Result<Next, MoveError> {

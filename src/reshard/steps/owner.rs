@@ -173,7 +173,7 @@ impl Work {
             (&mut self.source, &mut self.target)
         };
         clean::unmark(self.job.id, owner).await?;
-        other.read_by_key(true).await?;
+        other.read_in_order(true).await?;
         let until = Instant::now() + SLICE;
         // A move that failed before its copy began has no rows of its own on the target.
         let swept = loop {
@@ -192,7 +192,7 @@ impl Work {
         if !swept {
             return Ok(SHORTLY);
         }
-        other.read_by_key(false).await?;
+        other.read_in_order(false).await?;
         self.testing.step("swept");
         clean::clear_counts(&self.job, other).await?;
         clean::unmark(self.job.id, other).await?;
