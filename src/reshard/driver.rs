@@ -29,6 +29,8 @@ const STEP_LIMIT: Duration = Duration::from_secs(90);
 const MOST_REFUSALS: u32 = 5;
 /// The pause after an error grows up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// After a step the coordinator rests for as long as the step took, up to this: others come first.
+const LONGEST_REST: Duration = Duration::from_millis(100);
 /// How often what no move owns is looked for.
 const REAP_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -112,6 +114,7 @@ async fn advance(
     held: &mut Held,
 ) -> Result<(), LeaseEnds> {
     let changes_owner = matches!(open.stage, Stage::Flip | Stage::Return);
+    let begun = Instant::now();
     let step = async {
         if held.work.is_none() {
             held.work = Some(Work::open(cluster, lease, open.clone(), testing.clone()).await?);
@@ -142,10 +145,11 @@ async fn advance(
     let error = match result {
         Ok(next) => {
             (held.refusals, held.failures) = (0, 0);
-            held.due = match next {
-                Next::Now => None,
-                Next::After(pause) => Some(Instant::now() + pause),
+            let pause = match next {
+                Next::Now => begun.elapsed().min(LONGEST_REST),
+                Next::After(pause) => pause,
             };
+            held.due = Some(Instant::now() + pause);
             return Ok(());
         }
         Err(MoveError::Overtaken) => return Err(LeaseEnds),

@@ -277,6 +277,17 @@ pub(super) async fn resume(job: &Move, from: &mut Side, to: &mut Side) -> Result
     Ok(true)
 }
 
+/// Releases slots whose owner is beyond doubt: the release of before did not wait for the owner's disk, so that a crash of its
+/// server may have brought the hold back.
+pub(super) async fn release_again(job: &Move, owner: &mut Side, other: &mut Side) -> Result<(), MoveError> {
+    let itself = owner.id().to_sql();
+    let is_owner = |found: Option<(i32, i64)>| found.is_some_and(|(owner, _)| owner == itself);
+    if is_owner(sole_owner(job, owner).await?) && is_owner(sole_owner(job, other).await?) {
+        set_hold(job, owner, false).await?;
+    }
+    Ok(())
+}
+
 /// The owner of all of the move's slots, as this shard's map says, and the newest epoch; `None`: there are several.
 async fn sole_owner(job: &Move, side: &mut Side) -> Result<Option<(i32, i64)>, MoveError> {
     match side.owners(&job.slots).await?.as_slice() {

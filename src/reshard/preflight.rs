@@ -63,7 +63,21 @@ struct ServerFacts {
     is_standby: bool,
 }
 
-/// Everything that speaks against moving these slots, and what people should know.
+/// Everything that speaks against moving these slots, and what people should know; also whether the servers reach one
+/// another, and let streams be made.
+///
+/// # Errors
+/// Only if a shard could not be asked.
+pub(super) async fn look_and_try(slots: &[Slot], source: &mut Side, target: &mut Side) -> Result<Outlook, MoveError> {
+    let mut found = look(slots, source, target).await?;
+    if !found.findings.iter().any(|finding| finding.fatal) {
+        found.findings.extend(try_streams(source, target).await?);
+        found.findings.extend(try_streams(target, source).await?);
+    }
+    Ok(found)
+}
+
+/// The same without trying: the move tries it by doing it, and has touched nothing by then that people see.
 ///
 /// # Errors
 /// Only if a shard could not be asked.
@@ -89,6 +103,8 @@ pub(super) async fn look(slots: &[Slot], source: &mut Side, target: &mut Side) -
     if shape(source).await? != shape(target).await? {
         findings.push(Finding::fatal("the tables of the shards differ; run \"shardrive migrate\"".to_owned()));
     }
+    // The planner expects to meet one of so many rows soon, and reads the whole table, as there is none.
+    target.read_in_order(true).await?;
     for table in TABLES {
         let (found,): (bool,) = target.one(compose::has_rows(table, slots), &[]).await?;
         if found {
@@ -99,12 +115,9 @@ pub(super) async fn look(slots: &[Slot], source: &mut Side, target: &mut Side) -
             )));
         }
     }
+    target.read_in_order(false).await?;
     let disk = Disk { needed_bytes: needed_bytes(slots, source).await?, free_bytes: free_bytes(target).await? };
     findings.extend(judge_disk(target.id(), disk));
-    if !findings.iter().any(|finding| finding.fatal) {
-        findings.extend(try_streams(source, target).await?);
-        findings.extend(try_streams(target, source).await?);
-    }
     Ok(Outlook { findings, disk })
 }
 

@@ -221,7 +221,7 @@ impl Requests {
             let (source, target) = (self.shard(transfer.source)?, self.shard(transfer.target)?);
             let findings = async {
                 let (mut source, mut target) = (Side::open_to_look(source).await?, Side::open_to_look(target).await?);
-                preflight::look(&transfer.slots, &mut source, &mut target).await
+                preflight::look_and_try(&transfer.slots, &mut source, &mut target).await
             };
             let findings =
                 source.while_healthy_for(Some(LOOK_LIMIT), target.while_healthy_for(Some(LOOK_LIMIT), findings));

@@ -96,6 +96,26 @@ async fn a_move_can_be_taken_back_with_all_that_was_written_since() {
     assert_nothing_left(&cluster, 2).await;
 }
 
+/// The release does not wait for the disk, so that a server may come back with the hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_that_a_crash_holds_again_are_released_again() {
+    let cluster = TestCluster::migrated(2).await;
+    let (mut apis, _) = start(&cluster, 1).await;
+    moved(&cluster, &["move", "--slots", EVEN, "--to", "1"]).await;
+    let write = json!({"user_id": 2, "file_name": "f"});
+    cluster.psql(1, "UPDATE shardrive.local_moves SET held = true").await.unwrap();
+    let refused = cluster.psql(1, "INSERT INTO file_metadata (user_id, file_name) VALUES (2, 'f')").await;
+    assert_eq!(sqlstate(refused), "SD001");
+    // A crash of the server ends the coordinator's sessions; so does the end of the coordinator.
+    apis.clear();
+    let (apis, _) = start(&cluster, 1).await;
+    poll::until("the slots to be released", async || {
+        let (status, answer) = apis[0].post_json("/ingest", &write).await;
+        if status == 201 { Ok(()) } else { Err((status, answer)) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_differs_stops_the_move_and_is_named() {
     a_spoiled_row_is_found(3_000).await;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{BUSY, LATER, Names, Next, SHORTLY, SLICE, WAY_BACK_ARMED, Work};
 use crate::reshard::decide::{Decision, FlipFacts, decide};
-use crate::reshard::handover::{Handover, hand_over, resume};
+use crate::reshard::handover::{Handover, hand_over, release_again, resume};
 use crate::reshard::lease::Lease;
 use crate::reshard::store::Wish;
 use crate::reshard::{MoveError, Stage, clean, stream, verify};
@@ -89,6 +89,7 @@ impl Work {
     /// The forward stream ends, the reverse one begins, and both shards stay the same until the way back is given up.
     pub(super) async fn watch(&mut self, lease: &Lease) -> Result<Next, MoveError> {
         if !self.armed {
+            release_again(&self.job, &mut self.target, &mut self.source).await?;
             let Names { there, back } = &self.names;
             clean::remove_objects(lease, &self.job, &mut self.source, &mut self.target, Some(there)).await?;
             self.testing.step("forward_gone");
