@@ -74,19 +74,33 @@ impl View {
     }
 }
 
-/// Who owns a slot, and since when this process knows.
+/// Who owns a slot, under which epoch, and since when this process knows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct KnownSlot {
+pub(super) struct Tenure {
     pub(super) owner: ShardId,
     pub(super) epoch: i64,
     since: Instant,
 }
 
-impl KnownSlot {
+impl Tenure {
     /// True if it has been known for long enough to be relied on; whether it still holds says the owner's [`View`].
     pub(super) fn is_settled(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= SETTLE
     }
+}
+
+/// A slot's owner, and the one before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KnownSlot {
+    pub(super) now: Tenure,
+    /// `None` if this process did not know of it, or there may have been another one between the two.
+    pub(super) before: Option<Tenure>,
+}
+
+/// A shard's copy of the map, and the epoch that each slot had before, where that is known.
+pub(super) struct MapCopy {
+    pub(super) map: SlotMap,
+    pub(super) previous: Vec<Option<i64>>,
 }
 
 /// Every slot, merged from the shards' copies of the map.
@@ -95,12 +109,16 @@ pub(super) struct KnownSlots(Vec<KnownSlot>);
 
 impl KnownSlots {
     /// Takes what is newer in a shard's copy of the map, read before `now`.
-    pub(super) fn learn(&self, copy: &SlotMap, now: Instant) -> Self {
+    pub(super) fn learn(&self, copy: &MapCopy, now: Instant) -> Self {
         let newer = |slot: Slot| {
-            let theirs = copy.ownership(slot);
+            let theirs = copy.map.ownership(slot);
+            let previous = copy.previous.get(slot.index()).copied().flatten();
             match self.get(slot) {
-                Some(mine) if mine.epoch >= theirs.epoch => mine,
-                _ => KnownSlot { owner: theirs.owner, epoch: theirs.epoch, since: now },
+                Some(mine) if mine.now.epoch >= theirs.epoch => mine,
+                mine => KnownSlot {
+                    now: Tenure { owner: theirs.owner, epoch: theirs.epoch, since: now },
+                    before: mine.map(|mine| mine.now).filter(|mine| previous == Some(mine.epoch)),
+                },
             }
         };
         Self(Slot::all().map(newer).collect())
@@ -173,19 +191,39 @@ mod tests {
         assert!(!view.is_settled(start + LEASE));
     }
 
+    /// A map of two shards in which the slot 7 has this epoch, and had that one before.
+    fn copy(epoch: i64, previous: Option<i64>) -> MapCopy {
+        let (owners, mut epochs) = SlotMap::initial(2).columns();
+        epochs[7] = epoch;
+        let mut all = vec![None; owners.len()];
+        all[7] = previous;
+        MapCopy { map: SlotMap::from_columns(&owners, &epochs).unwrap(), previous: all }
+    }
+
     #[test]
     fn a_slot_that_changed_hands_has_to_settle_alone() {
         let (start, slot) = (Instant::now(), Slot::of_user(7));
-        let map = SlotMap::initial(2);
-        let known = KnownSlots::default().learn(&map, start);
-        let (owners, mut epochs) = map.columns();
-        epochs[7] = 2;
-        let moved = SlotMap::from_columns(&owners, &epochs).unwrap();
+        let known = KnownSlots::default().learn(&copy(1, None), start);
         let later = start + SETTLE;
-        let known = known.learn(&moved, later).learn(&map, later);
-        assert_eq!(known.get(slot).unwrap().epoch, 2);
-        assert!(!known.get(slot).unwrap().is_settled(later));
-        assert!(known.get(slot).unwrap().is_settled(later + SETTLE));
-        assert!(known.get(Slot::of_user(8)).unwrap().is_settled(later));
+        let known = known.learn(&copy(2, Some(1)), later).learn(&copy(1, None), later);
+        assert_eq!(known.get(slot).unwrap().now.epoch, 2);
+        assert!(!known.get(slot).unwrap().now.is_settled(later));
+        assert!(known.get(slot).unwrap().now.is_settled(later + SETTLE));
+        assert!(known.get(Slot::of_user(8)).unwrap().now.is_settled(later));
+    }
+
+    #[test]
+    fn the_owner_before_counts_only_if_there_was_none_between() {
+        let (start, slot) = (Instant::now(), Slot::of_user(7));
+        let known = KnownSlots::default().learn(&copy(3, Some(2)), start);
+        assert!(known.get(slot).unwrap().before.is_none(), "this process did not know of it");
+        let later = start + SETTLE;
+        for (epoch, previous, expected) in
+            [(4, Some(3), Some(3)), (9, Some(3), Some(3)), (5, Some(4), None), (4, None, None)]
+        {
+            let before = known.learn(&copy(epoch, previous), later).get(slot).unwrap().before;
+            assert_eq!(before.map(|before| before.epoch), expected, "{epoch} after {previous:?}");
+            assert!(before.is_none_or(|before| before.is_settled(later)), "known for long");
+        }
     }
 }

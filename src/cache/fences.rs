@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::fence::{Fence, KnownSlots, View};
+use super::fence::{Fence, KnownSlots, MapCopy, Tenure, View};
 use super::link::LinkState;
-use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, load_map, ticks};
+use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, SlotMap, ticks};
 
 /// How often a fence is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -92,15 +92,32 @@ impl Fences {
     /// What is settled about a slot, if it is.
     pub(super) fn settled(&self, slot: Slot) -> Option<Place> {
         let now = Instant::now();
-        let known = self.slots.load().get(slot).filter(|known| known.is_settled(now))?;
-        let view = self.view(known.owner)?;
-        view.is_settled(now).then_some(Place { owner: known.owner, epoch: known.epoch, view })
+        let known = self.slots.load().get(slot).filter(|known| known.now.is_settled(now))?;
+        self.settled_place(known.now, now)
+    }
+
+    /// Every place in which some process may look for values of a slot, if that is settled: that of its owner and, for as long as
+    /// a change of hands has not settled, that of the owner before.
+    pub(super) fn relied_on(&self, slot: Slot) -> Option<(Place, Option<Place>)> {
+        let now = Instant::now();
+        let known = self.slots.load().get(slot)?;
+        let place = self.settled_place(known.now, now)?;
+        if known.now.is_settled(now) {
+            return Some((place, None));
+        }
+        let before = known.before.filter(|before| before.is_settled(now))?;
+        Some((place, Some(self.settled_place(before, now)?)))
+    }
+
+    fn settled_place(&self, tenure: Tenure, now: Instant) -> Option<Place> {
+        let view = self.view(tenure.owner)?;
+        view.is_settled(now).then_some(Place { owner: tenure.owner, epoch: tenure.epoch, view })
     }
 
     /// What this process last heard about a slot, settled or not.
     pub(super) fn latest(&self, slot: Slot) -> Option<Place> {
-        let known = self.slots.load().get(slot)?;
-        Some(Place { owner: known.owner, epoch: known.epoch, view: self.view(known.owner)? })
+        let Tenure { owner, epoch, .. } = self.slots.load().get(slot)?.now;
+        Some(Place { owner, epoch, view: self.view(owner)? })
     }
 
     /// Changes with every look at a fence.
@@ -175,7 +192,7 @@ impl Watcher {
         let work = async {
             let looked = Instant::now();
             let look = look(&mut connection).await?;
-            let map = if version == Some(look.map_version) { None } else { load_map(&mut connection).await? };
+            let map = if version == Some(look.map_version) { None } else { load_slots(&mut connection).await? };
             Ok::<_, sqlx::Error>((connection, looked, look, map))
         };
         let (mut connection, looked, look, map) = match within(&shard, work).await {
@@ -281,6 +298,14 @@ async fn look(connection: &mut PgConnection) -> Result<Look, sqlx::Error> {
         sqlx::query_as(include_str!("../../sql/cache/look.sql")).fetch_one(connection).await?;
     let fence = Fence { generation, server: server.map(Into::into), started };
     Ok(Look { fence, map_version, is_held, is_fading })
+}
+
+/// The shard's copy of the map, if it is whole.
+async fn load_slots(connection: &mut PgConnection) -> Result<Option<MapCopy>, sqlx::Error> {
+    let (owners, epochs, previous): (Option<Vec<i32>>, Option<Vec<i64>>, Option<Vec<Option<i64>>>) =
+        sqlx::query_as(include_str!("../../sql/cache/load_slots.sql")).fetch_one(connection).await?;
+    let map = owners.zip(epochs).and_then(|(owners, epochs)| SlotMap::from_columns(&owners, &epochs));
+    Ok(map.zip(previous).map(|(map, previous)| MapCopy { map, previous }))
 }
 
 /// True if the fence was still as it was seen.

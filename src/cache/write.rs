@@ -84,12 +84,14 @@ impl Cache {
         let link = self.connector.link();
         let mut names = Vec::with_capacity(keys.len());
         for key in keys {
-            let Some(place) = self.fences.settled(key.slot()) else { return false };
-            let Some(server) = place.server() else { continue };
-            if link.as_ref().is_none_or(|link| link.server != *server) {
-                return false;
+            let Some((place, before)) = self.fences.relied_on(key.slot()) else { return false };
+            for place in [Some(place), before].into_iter().flatten() {
+                let Some(server) = place.server() else { continue };
+                if link.as_ref().is_none_or(|link| link.server != *server) {
+                    return false;
+                }
+                names.push(key.under(&place.view.prefix, place.epoch));
             }
-            names.push(key.under(&place.view.prefix, place.epoch));
         }
         match link.filter(|_| !names.is_empty()) {
             Some(link) => link.remove(&names).await.is_some(),

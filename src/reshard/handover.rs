@@ -38,6 +38,14 @@ const HOLD: &str = include_str!("../../sql/reshard/hold_slots.sql");
 /// Rows and bytes of each slot, for each table that counts them.
 type Totals = Vec<(Counts, Vec<(i32, i64, i64)>)>;
 
+/// The epochs under which the slots change hands.
+struct Epochs {
+    /// That of each slot at its old owner, in the order of the slots; `None`: not known.
+    before: Option<Vec<i64>>,
+    /// That of all of them at the new one.
+    next: i64,
+}
+
 /// Where the time of a hold went, for the move's events.
 struct Clock {
     last: Instant,
@@ -82,8 +90,8 @@ pub(super) async fn hand_over(
     if told::are_stuck(job, from).await? {
         return Ok(Handover::Undone("events of these slots are not told yet", Duration::ZERO));
     }
-    let epoch = next_epoch(job, from).await?;
-    rehearse(job, from, to, epoch).await?;
+    let epochs = next_epochs(job, from).await?;
+    rehearse(job, from, to, &epochs).await?;
     let (begun, mut clock) = (Instant::now(), Clock::new());
     set_hold(job, from, true).await?;
     clock.lap("hold");
@@ -102,7 +110,7 @@ pub(super) async fn hand_over(
         }
     };
     let taking_since = Instant::now();
-    match take(job, to, epoch, &totals, begun + limit).await {
+    match take(job, to, &epochs, &totals, begun + limit).await {
         Ok(true) => {}
         Ok(false) => {
             set_hold(job, from, false).await?;
@@ -112,7 +120,7 @@ pub(super) async fn hand_over(
     }
     clock.lap("taking");
     testing.step(if forward { "both" } else { "both_back" });
-    leave(job, from, to, epoch).await?;
+    leave(job, from, to, epochs.next).await?;
     clock.lap("leaving");
     testing.step(if forward { "left" } else { "left_back" });
     if taking_since.elapsed() > LOOK_SETTLE - LOOK_LEASE - MARGIN && had_cache(from).await? {
@@ -163,13 +171,13 @@ async fn prepare(
 
 /// The point of no return: the new owner takes the slots and holds them. False if it had to wait for longer than until
 /// then; nothing has changed in that case.
-async fn take(job: &Move, to: &mut Side, epoch: i64, totals: &Totals, until: Instant) -> Result<bool, MoveError> {
+async fn take(job: &Move, to: &mut Side, epochs: &Epochs, totals: &Totals, until: Instant) -> Result<bool, MoveError> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Ok(false);
     }
     let failed = to.failed();
-    match taking(job, to, epoch, totals, left).execute(&mut to.db).await {
+    match taking(job, to, epochs, totals, left).execute(&mut to.db).await {
         Ok(_) => Ok(true),
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => Ok(false),
         Err(error) => Err(failed(error)),
@@ -178,7 +186,7 @@ async fn take(job: &Move, to: &mut Side, epoch: i64, totals: &Totals, until: Ins
 
 type Statement = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
-fn taking(job: &Move, to: &Side, epoch: i64, totals: &Totals, limit: Duration) -> Statement {
+fn taking(job: &Move, to: &Side, epochs: &Epochs, totals: &Totals, limit: Duration) -> Statement {
     let columns = |(counts, totals): &(Counts, Vec<(i32, i64, i64)>)| {
         json!({
             "counts": counts.totals,
@@ -192,8 +200,9 @@ fn taking(job: &Move, to: &Side, epoch: i64, totals: &Totals, limit: Duration) -
     sqlx::query(include_str!("../../sql/reshard/take_slots.sql"))
         .bind(job.id)
         .bind(job.sql_slots())
+        .bind(epochs.before.clone())
         .bind(to.id().to_sql())
-        .bind(epoch)
+        .bind(epochs.next)
         .bind(to.token)
         .bind(json!(counts).to_string())
         .bind(i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).max(1))
@@ -222,22 +231,26 @@ async fn had_cache(from: &mut Side) -> Result<bool, MoveError> {
     statement.fetch_one(&mut from.db).await.map_err(failed)
 }
 
-/// The epoch of the next owner.
-async fn next_epoch(job: &Move, from: &mut Side) -> Result<i64, MoveError> {
-    Ok(from.owners(&job.slots).await?.into_iter().map(|(_, epoch)| epoch).max().unwrap_or(0) + 1)
+/// The epochs of the slots, and the one that the next owner will have them under.
+async fn next_epochs(job: &Move, from: &mut Side) -> Result<Epochs, MoveError> {
+    let failed = from.failed();
+    let statement = sqlx::query_scalar(include_str!("../../sql/reshard/list_epochs.sql")).bind(job.sql_slots());
+    let before: Vec<i64> = statement.fetch_all(&mut from.db).await.map_err(failed)?;
+    let next = before.iter().max().copied().unwrap_or(0) + 1;
+    Ok(Epochs { before: Some(before), next })
 }
 
 /// Does on both shards, and takes back, what will be done while the slots are held, so that the servers need not read
 /// and plan it for the first time while writers wait.
-async fn rehearse(job: &Move, from: &mut Side, to: &mut Side, epoch: i64) -> Result<(), MoveError> {
+async fn rehearse(job: &Move, from: &mut Side, to: &mut Side, epochs: &Epochs) -> Result<(), MoveError> {
     let (on_from, on_to) = (from.failed(), to.failed());
     from.wait_for_writers(Instant::now()).await?;
     let totals = read_totals(job, from).await?;
-    let statement = taking(job, to, epoch, &totals, REHEARSAL_LIMIT);
+    let statement = taking(job, to, epochs, &totals, REHEARSAL_LIMIT);
     let mut trial = to.db.begin().await.map_err(&on_to)?;
     statement.execute(&mut *trial).await.map_err(&on_to)?;
     trial.rollback().await.map_err(on_to)?;
-    let (hold, leaving) = (sqlx::query(HOLD).bind(job.id).bind(from.token), leaving(job, from, to, epoch));
+    let (hold, leaving) = (sqlx::query(HOLD).bind(job.id).bind(from.token), leaving(job, from, to, epochs.next));
     let mut trial = from.db.begin().await.map_err(&on_from)?;
     hold.execute(&mut *trial).await.map_err(&on_from)?;
     leaving.execute(&mut *trial).await.map_err(&on_from)?;
@@ -265,7 +278,8 @@ pub(super) async fn resume(job: &Move, from: &mut Side, to: &mut Side) -> Result
         // The release before this one gave slots up first.
         None => {
             let totals = read_totals(job, from).await?;
-            if !take(job, to, gives.1, &totals, Instant::now() + REHEARSAL_LIMIT).await? {
+            let epochs = Epochs { before: None, next: gives.1 };
+            if !take(job, to, &epochs, &totals, Instant::now() + REHEARSAL_LIMIT).await? {
                 return Err(MoveError::Late("the new owner's counts"));
             }
         }

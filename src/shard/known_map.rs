@@ -142,7 +142,7 @@ impl ShardCall for LoadNewMap<'_> {
 }
 
 /// The copy of the map in the database that `connection` leads to, if it is whole.
-pub(crate) async fn load_map(connection: &mut PgConnection) -> Result<Option<SlotMap>, sqlx::Error> {
+pub(super) async fn load_map(connection: &mut PgConnection) -> Result<Option<SlotMap>, sqlx::Error> {
     let (owners, epochs) = sqlx::query_as(include_str!("../../sql/shard/load_map.sql")).fetch_one(connection).await?;
     Ok(whole_map(owners, epochs))
 }

@@ -51,7 +51,7 @@ pub use id::IdClock;
 pub(crate) use id::{hashed_id, slot_in};
 pub use idempotency::{AdminClaim, AdminKeys, RequestKey, expire_in_background};
 pub(crate) use idempotency::{Known, Made, Once};
-pub(crate) use known_map::{MovingSlot, load_map};
+pub(crate) use known_map::MovingSlot;
 pub use map::{LOOK_LEASE, LOOK_SETTLE, Ownership, SlotMap};
 pub use observe::{PoolStatus, ShardCounters};
 pub use options::ShardOptions;

@@ -88,9 +88,13 @@ impl Stats {
 /// Between two tries while a slot changes hands.
 const MOVE_PAUSE: Duration = Duration::from_millis(2);
 
+/// Two shards own a slot for less than this, mostly.
+const CHANGE_OF_HANDS: Duration = Duration::from_millis(50);
+
 /// Asks every shard, so many at once, for `deadline` at most. While a slot changes hands, asks again until each slot is counted once.
 pub async fn gather(cluster: &Cluster, method: Method, breadth: Breadth, deadline: Duration) -> Stats {
-    let until = Instant::now() + deadline;
+    let first = Instant::now();
+    let until = first + deadline;
     let mut refreshed = false;
     loop {
         let begun = Instant::now();
@@ -104,7 +108,7 @@ pub async fn gather(cluster: &Cluster, method: Method, breadth: Breadth, deadlin
         // Another try must have the time that this one took, or it would find the shards late that answered now.
         let took = begun.elapsed() * 2;
         let mut is_over = complete || !all_answered || Instant::now() + MOVE_PAUSE + took >= until;
-        if !is_over && !refreshed {
+        if !is_over && !refreshed && first.elapsed() > CHANGE_OF_HANDS {
             // Perhaps the owner of the missing slots is a shard that this process does not know yet.
             refreshed = tokio::time::timeout_at(until, cluster.refresh_map()).await.is_ok();
             is_over = Instant::now() + MOVE_PAUSE + took >= until;
