@@ -14,6 +14,7 @@ use crate::support::api::{Api, json as read};
 use crate::support::cache::{TestCache, hits, misses, until_in_use, until_says};
 use crate::support::moves::Move;
 use crate::support::poll;
+use crate::support::proxy::{Mode, Proxy};
 use crate::support::servers::TestCluster;
 
 async fn store(api: &Api, user: i64, name: &str) -> String {
@@ -173,6 +174,46 @@ async fn a_slot_that_changes_hands_takes_nothing_along() {
             let found = page(reader, "/query/7").await;
             assert_eq!(found["files"][0]["size_bytes"], size, "{found}");
         }
+    }
+}
+
+/// It relies on what it saw of the old owner for the length of a lease, while the other one's writes wait for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_not_heard_of_a_change_of_hands_shows_nothing_old() {
+    let (cluster, cache) = (TestCluster::migrated(2).await, TestCache::start().await);
+    let proxies = [Proxy::start(cluster.port(0)).await, Proxy::start(cluster.port(1)).await];
+    let urls = [0, 1].map(|shard| {
+        cluster.url(shard).replace(&format!(":{}/", cluster.port(shard)), &format!(":{}/", proxies[shard].port()))
+    });
+    let url = cache.url();
+    let writer = Api::start_with(&cluster, &[("REDIS_URL", &url)]).await;
+    let reader =
+        Api::start_with(&cluster, &[("REDIS_URL", &url), ("SHARD_0_URL", &urls[0]), ("SHARD_1_URL", &urls[1])]).await;
+    let id = store(&writer, 7, "first").await;
+    for round in 1..=6 {
+        let (from, to) = if round % 2 == 1 { (1, 0) } else { (0, 1) };
+        for api in [&writer, &reader] {
+            until_in_use(api, 7).await;
+        }
+        page(&reader, "/query/7").await;
+        let mut change = Move::new(&cluster, &[7], from, to).await;
+        change.copy().await;
+        for proxy in &proxies {
+            proxy.set(Mode::BlackHole);
+        }
+        change.hand_over().await;
+        assert_eq!(self::change(&writer, Method::PATCH, &id, json!({"size_bytes": round})).await, StatusCode::OK);
+        // It may know no better than to ask the shard, which it cannot reach; it must not answer what was.
+        let asked = tokio::time::timeout(Duration::from_millis(200), page(&reader, "/query/7")).await;
+        for proxy in &proxies {
+            proxy.set(Mode::Pass);
+        }
+        let found = match asked {
+            Ok(found) => found,
+            Err(_) => page(&reader, "/query/7").await,
+        };
+        assert_eq!(found["files"][0]["size_bytes"], round, "{found}");
+        change.clean().await;
     }
 }
 

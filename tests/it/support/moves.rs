@@ -77,6 +77,25 @@ impl Move {
         value::<i32>(&mut self.target, &sql).await;
     }
 
+    /// The new owner takes the slots before the old one leaves them, as the service does it; both tell the epoch before.
+    pub async fn hand_over(&mut self) {
+        let Self { source, target, slots, to, epoch } = self;
+        let before: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+            "SELECT epoch FROM shardrive.slot_map WHERE slot = ANY ({slots}) ORDER BY slot"
+        )))
+        .fetch_all(&mut *source)
+        .await
+        .unwrap();
+        let before = before.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let set = format!(
+            "UPDATE shardrive.slot_map AS m SET owner = {to}, epoch = {epoch}, previous_epoch = t.before
+               FROM unnest((SELECT array_agg(s ORDER BY s) FROM unnest({slots}) AS s), '{{{before}}}'::bigint[]) AS t (slot, before)
+              WHERE m.slot = t.slot"
+        );
+        run(target, &set).await.unwrap();
+        run(source, &set).await.unwrap();
+    }
+
     /// The rows that the old owner still holds, and their counts, go.
     pub async fn clean(&mut self) {
         let slots = &self.slots;
