@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::collection::Place;
+use super::place::Place;
 use super::{Collection, Document, Record};
 use crate::cache::{CacheKey, Codec};
 

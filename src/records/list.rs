@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use tokio::time::{Duration, Instant};
 
-use super::collection::Place;
+use super::place::Place;
 use super::store::record_in;
 use super::{Collection, Record, RecordsPerKey};
 use crate::shard::{Cluster, Consistency, Coverage, ShardCall, ShardError, ShardId};

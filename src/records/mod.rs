@@ -17,6 +17,7 @@ mod kept;
 mod list;
 mod load;
 mod model;
+mod place;
 mod service;
 mod store;
 mod writer;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::cached::{RecordCodec, cache_key};
 use super::catalog::Catalog;
-use super::collection::Place;
 use super::kept::{Kept, found_before, stored_before};
 use super::list::{ListAll, ListOfKey};
+use super::place::Place;
 use super::store::{Create, Delete, Deleted, Find, Looked, Replace, Replaced, Version};
 use super::writer::{Put, PutRecords, Writer, Written};
 use super::{

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 
-use super::collection::Place;
+use super::place::Place;
 use super::{Collection, CollectionName, Document, Record};
 use crate::shard::{BatchRead, ShardCall, ShardId, Slot, time_at};
 

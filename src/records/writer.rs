@@ -9,7 +9,7 @@ use sqlx::postgres::{PgBindIterExt, PgConnection};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::cached::cache_key;
-use super::collection::Place;
+use super::place::Place;
 use super::store::Version;
 use super::{Collection, Document};
 use crate::cache::{Cache, Mark};
