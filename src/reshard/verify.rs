@@ -17,9 +17,11 @@ use super::store::Move;
 use super::stream::{await_beat, beat};
 use super::tables::{MovedTable, Order, TABLES};
 use super::{MoveError, compose};
+use crate::shard::Slot;
 
-/// Rows of a part.
-const PART: u32 = 30_000;
+/// Rows of a part. While others write, the two sides of a part are read at two moments, and one that was written to between them is
+/// read row by row: the smaller, the rarer that is, and the cheaper; but each part takes two statements and a beat.
+const PART: u32 = 8_000;
 /// Changes that are compared at once.
 const CHANGES: i64 = 5_000;
 /// How long a beat may take in a comparison.
@@ -80,7 +82,8 @@ pub(super) async fn next_part(
         },
     };
     let Some(table) = TABLES.get(part.table) else { return Ok(true) };
-    let reading = Reading { table, order: part.order, slots: &job.slots };
+    let slots = within(&job.slots, part.order, part.lower.as_deref(), part.upper.as_deref());
+    let reading = Reading { table, order: part.order, slots };
     let next = async {
         match &part.upper {
             Some(place) => read_part(job, from, forward, part.table, part.order, Some(place.clone())).await,
@@ -94,6 +97,18 @@ pub(super) async fn next_part(
     }
     pass.rows += part.rows;
     Ok(pass.ahead.is_none())
+}
+
+/// Those of the slots, which are in order, that may have rows behind one place and up to another, so that the database is not asked
+/// for others.
+fn within<'a>(slots: &'a [Slot], order: Order, lower: Option<&[String]>, upper: Option<&[String]>) -> &'a [Slot] {
+    let slot_of = |place: &[String]| place.first().and_then(|slot| slot.parse::<u16>().ok());
+    if order == Order::ByKey {
+        return slots;
+    }
+    let from = lower.and_then(slot_of).map_or(0, |lower| slots.partition_point(|slot| slot.number() < lower));
+    let to = upper.and_then(slot_of).map_or(slots.len(), |upper| slots.partition_point(|slot| slot.number() <= upper));
+    slots.get(from..to).unwrap_or(slots)
 }
 
 /// The owner's first part of a table. `None`: there is no such table.
@@ -126,7 +141,8 @@ async fn read_part(
     lower: Option<Key>,
 ) -> Result<Option<ReadPart>, MoveError> {
     let Some(table) = TABLES.get(number) else { return Ok(None) };
-    let sql = compose::sum_next_rows(Reading { table, order, slots: &job.slots }, PART);
+    let slots = within(&job.slots, order, lower.as_deref(), None);
+    let sql = compose::sum_next_rows(Reading { table, order, slots }, PART);
     let (rows, hash, last): Part = from.one(sql, &[lower.as_deref()]).await?;
     let upper = if rows < i64::from(PART) { None } else { last };
     let beat = beat(from, job, forward).await?;
@@ -298,6 +314,24 @@ mod tests {
 
     fn rows(list: &[(&str, i64)]) -> Rows {
         list.iter().map(|(key, hash)| (vec![(*key).to_owned()], *hash)).collect()
+    }
+
+    #[test]
+    fn a_part_asks_for_the_slots_it_may_have_rows_of() {
+        let slots: Vec<Slot> = [2, 4, 6, 8].into_iter().filter_map(Slot::new).collect();
+        let place = |slot: &str| vec![slot.to_owned(), "42".to_owned()];
+        let of = |order, lower: Option<&str>, upper: Option<&str>| {
+            let (lower, upper) = (lower.map(place), upper.map(place));
+            within(&slots, order, lower.as_deref(), upper.as_deref())
+                .iter()
+                .map(|slot| slot.number())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of(Order::BySlot, None, None), [2, 4, 6, 8]);
+        assert_eq!(of(Order::BySlot, Some("4"), None), [4, 6, 8], "the rest of its last slot");
+        assert_eq!(of(Order::BySlot, Some("4"), Some("4")), [4]);
+        assert_eq!(of(Order::BySlot, None, Some("6")), [2, 4, 6]);
+        assert_eq!(of(Order::ByKey, Some("4"), Some("4")), [2, 4, 6, 8]);
     }
 
     #[test]

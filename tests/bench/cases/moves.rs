@@ -213,7 +213,17 @@ fn waits(bench: &mut Bench, outcome: &Outcome) {
     let note = format!("longest {most:.0} ms, {given_up} tries given up; medians of the parts: {typical}");
     bench.alone("slots held", "ms", Side { median: median(&holds), rounds: holds, ..Side::default() }, None, &note);
     let seconds: Vec<f64> = windows.iter().map(|window| f64::from(window.to - window.from) / 1e6).collect();
-    let note = format!("of {MOVED} slots, from the request to the end of the clean-up");
+    let stages: Vec<_> = stages(outcome)
+        .into_iter()
+        .map(|(stage, windows)| {
+            let ms: Vec<f64> = windows.iter().map(|window| f64::from(window.to - window.from) / 1e3).collect();
+            (stage, median(&ms))
+        })
+        .collect();
+    let note = format!(
+        "of {MOVED} slots, from the request to the end of the clean-up; medians of the stages, ms: {}",
+        show(&stages)
+    );
     bench.alone("a move", "s", Side { median: median(&seconds), rounds: seconds, ..Side::default() }, None, &note);
 }
 
