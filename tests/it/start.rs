@@ -51,6 +51,23 @@ async fn a_set_up_that_broke_off_is_completed() {
 }
 
 #[tokio::test]
+async fn an_index_whose_making_broke_off_is_made_anew() {
+    let cluster = TestCluster::migrated(1).await;
+    // As a set-up leaves it that was killed, or gave up waiting for a transaction, while it made the index.
+    let broken = "DELETE FROM shardrive._sqlx_migrations WHERE version = 14;
+                  UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'file_metadata_slot_idx'::regclass";
+    cluster.psql(0, broken).await.unwrap();
+    let index = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'file_metadata_slot_idx'::regclass";
+    assert!(!cluster.value::<bool>(0, index).await);
+    assert!(refusal(cluster.options()).await.contains("migrat"), "a start refuses");
+    // Another set-up that waits for its turn does not keep the index from being finished.
+    let options = cluster.options();
+    let (one, other) = tokio::join!(migrate(&options, CONNECT), migrate(&options, CONNECT));
+    assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
+    assert!(cluster.value::<bool>(0, index).await);
+}
+
+#[tokio::test]
 async fn urls_that_lead_to_the_wrong_database_are_refused() {
     let cluster = TestCluster::migrated(2).await;
     let parse = |url: &str| ShardOptions::parse(url).unwrap();
