@@ -300,9 +300,12 @@ async fn look(connection: &mut PgConnection) -> Result<Look, sqlx::Error> {
     Ok(Look { fence, map_version, is_held, is_fading })
 }
 
+/// Owners, epochs and the epochs before, in the order of the slots; null if there are no slots.
+type Columns = (Option<Vec<i32>>, Option<Vec<i64>>, Option<Vec<Option<i64>>>);
+
 /// The shard's copy of the map, if it is whole.
 async fn load_slots(connection: &mut PgConnection) -> Result<Option<MapCopy>, sqlx::Error> {
-    let (owners, epochs, previous): (Option<Vec<i32>>, Option<Vec<i64>>, Option<Vec<Option<i64>>>) =
+    let (owners, epochs, previous): Columns =
         sqlx::query_as(include_str!("../../sql/cache/load_slots.sql")).fetch_one(connection).await?;
     let map = owners.zip(epochs).and_then(|(owners, epochs)| SlotMap::from_columns(&owners, &epochs));
     Ok(map.zip(previous).map(|(map, previous)| MapCopy { map, previous }))
