@@ -188,23 +188,25 @@ async fn it_fits_a_phone_and_needs_no_mouse() {
     browser.picture("phone").await;
 
     // Everything that can be used has its turn, shows that it has it, and has a name.
-    let usable = "return [...document.querySelectorAll('a, button, input, select, summary, [tabindex=\"0\"]')]
-        .filter((element) => element.checkVisibility() && !element.disabled)
-        .map((element, number) => { element.dataset.number = number; return number; })";
-    let usable = browser.run(usable).await.as_array().unwrap().len();
+    // By their places: the page may put a new element in the place of an old one at any time.
+    let all = "[...document.querySelectorAll('a, button, input, select, summary, [tabindex=\"0\"]')]
+        .filter((element) => element.checkVisibility() && !element.disabled)";
+    let usable = browser.run(&format!("return {all}.length")).await.as_u64().unwrap();
+    let focused = format!(
+        "const on = document.activeElement;
+         return [{all}.indexOf(on), getComputedStyle(on).outlineStyle, on.outerHTML.slice(0, 80)]"
+    );
     let mut reached = std::collections::BTreeSet::new();
     // Where the turns begin is wherever the last click was.
     for _ in 0..usable + 3 {
         browser.press("\u{e004}").await; // Tab
-        let focus = browser
-            .run("const on = document.activeElement; return [on.dataset.number ?? '', getComputedStyle(on).outlineStyle, on.outerHTML.slice(0, 80)]")
-            .await;
-        if focus[0] != "" {
+        let focus = browser.run(&focused).await;
+        if let Some(place) = focus[0].as_u64() {
             assert_ne!(focus[1], "none", "{focus}");
-            reached.insert(focus[0].as_str().unwrap().to_owned());
+            reached.insert(place);
         }
     }
-    assert_eq!(reached.len(), usable, "{reached:?}");
+    assert_eq!(reached, (0..usable).collect(), "each once");
     let nameless = "return [...document.querySelectorAll('button, input, select')]
         .filter((element) => !(element.textContent.trim() || element.ariaLabel || element.labels?.length)).length";
     assert_eq!(browser.run(nameless).await, 0);
