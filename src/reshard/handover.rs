@@ -123,7 +123,7 @@ pub(super) async fn hand_over(
     leave(job, from, to, epochs.next).await?;
     clock.lap("leaving");
     testing.step(if forward { "left" } else { "left_back" });
-    if taking_since.elapsed() > LOOK_SETTLE - LOOK_LEASE - MARGIN && had_cache(from).await? {
+    if taking_since.elapsed() > LOOK_SETTLE - LOOK_LEASE - MARGIN && cache_in_use(from).await? {
         tokio::time::sleep(LOOK_LEASE).await;
     }
     set_hold(job, to, false).await?;
@@ -224,10 +224,10 @@ async fn leave(job: &Move, from: &mut Side, to: &Side, epoch: i64) -> Result<(),
 
 /// A process that looked at the old owner just before may rely on that for the length of a lease, and one that saw the
 /// new one first settles on it after longer than that. Only if the two steps lay further apart than the difference, the
-/// release must wait for the lease (docs/decisions/0011-cache.md).
-async fn had_cache(from: &mut Side) -> Result<bool, MoveError> {
+/// release must wait for the lease (docs/decisions/0011-cache.md), and only where a cache is in use.
+async fn cache_in_use(from: &mut Side) -> Result<bool, MoveError> {
     let failed = from.failed();
-    let statement = sqlx::query_scalar(include_str!("../../sql/reshard/had_cache.sql"));
+    let statement = sqlx::query_scalar(include_str!("../../sql/reshard/cache_in_use.sql"));
     statement.fetch_one(&mut from.db).await.map_err(failed)
 }
 
@@ -284,7 +284,7 @@ pub(super) async fn resume(job: &Move, from: &mut Side, to: &mut Side) -> Result
             }
         }
     }
-    if had_cache(from).await? {
+    if cache_in_use(from).await? {
         tokio::time::sleep(LOOK_LEASE).await;
     }
     set_hold(job, to, false).await?;
