@@ -54,6 +54,9 @@ async fn a_set_up_that_broke_off_is_completed() {
 async fn an_index_whose_making_broke_off_is_made_anew() {
     let cluster = TestCluster::migrated(1).await;
     // As a set-up leaves it that was killed, or gave up waiting for a transaction, while it made the index.
+    // Somebody else's index is none of ours.
+    cluster.psql(0, "CREATE INDEX theirs ON file_metadata (checksum)").await.unwrap();
+    cluster.psql(0, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'theirs'::regclass").await.unwrap();
     let broken = "DELETE FROM shardrive._sqlx_migrations WHERE version = 14;
                   UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'file_metadata_slot_idx'::regclass";
     cluster.psql(0, broken).await.unwrap();
@@ -65,6 +68,7 @@ async fn an_index_whose_making_broke_off_is_made_anew() {
     let (one, other) = tokio::join!(migrate(&options, CONNECT), migrate(&options, CONNECT));
     assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
     assert!(cluster.value::<bool>(0, index).await);
+    assert!(cluster.value::<bool>(0, "SELECT to_regclass('theirs') IS NOT NULL").await);
 }
 
 #[tokio::test]
