@@ -137,6 +137,11 @@ impl FromRow<'_, PgRow> for Move {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let shard = |column| ShardId::from_sql(row.try_get(column)?).ok_or_else(|| unreadable(column));
         let slots: Option<Vec<Slot>> = row.try_get::<Vec<i32>, _>("slots")?.into_iter().map(Slot::from_sql).collect();
+        // The comparison of rows relies on their order.
+        let slots = slots.map(|mut slots| {
+            slots.sort_unstable();
+            slots
+        });
         let stage = Stage::parse(row.try_get("stage")?).ok_or_else(|| unreadable("stage"))?;
         Ok(Self {
             id: row.try_get("id")?,
