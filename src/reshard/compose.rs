@@ -18,7 +18,7 @@ fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// A move of no more slots than this has its rows found by the index; more are most of the table.
+/// A move of no more slots than this has its rows found by the index; those of more lie on nearly all pages.
 const FEW_SLOTS: usize = 504;
 
 /// Which rows of a table are read, and in which order.
