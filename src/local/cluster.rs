@@ -1,11 +1,11 @@
 //! Several local servers in one folder, one for each shard, found again at the next start.
 
-use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use futures_util::future::{join_all, try_join_all};
 
 use super::ending::remove_stale_server;
+use super::lock::FileLock;
 use super::port::next_free_port;
 use super::{Account, Binaries, Durability, LocalError, PostgresServer, database_name, is_free};
 
@@ -20,7 +20,7 @@ pub struct LocalCluster {
     servers: Vec<PostgresServer>,
     shards: usize,
     /// Held until the end: one program at a time uses a folder.
-    _lock: File,
+    _lock: FileLock,
 }
 
 impl LocalCluster {
@@ -32,7 +32,7 @@ impl LocalCluster {
     pub async fn start(folder: &Path, shards: usize, spare: usize) -> Result<Self, LocalError> {
         std::fs::create_dir_all(folder).map_err(LocalError::at(folder))?;
         let folder = folder.canonicalize().map_err(LocalError::at(folder))?;
-        let lock = try_lock(&folder.join("lock"))?.ok_or_else(|| LocalError::InUse(folder.clone()))?;
+        let lock = FileLock::try_acquire(&folder.join("lock"))?.ok_or_else(|| LocalError::InUse(folder.clone()))?;
         check_count(&folder, shards)?;
 
         let account = Account::find()?;
@@ -128,15 +128,5 @@ async fn start_on_free_port(server: &mut PostgresServer, taken: &[u16]) -> Resul
             }
             result => return result,
         }
-    }
-}
-
-/// Locks a file for this process, for as long as the answer lives. `None`: another process holds it.
-fn try_lock(path: &Path) -> Result<Option<File>, LocalError> {
-    let file = OpenOptions::new().create(true).append(true).open(path).map_err(LocalError::at(path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(error)) => Err(LocalError::at(path)(error)),
     }
 }

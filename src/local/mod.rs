@@ -1,7 +1,7 @@
 //! PostgreSQL servers, and a cache server, of our own on this machine: for `shardrive dev`, for the tests and for the benchmarks.
 //!
 //! ```text
-//! LocalCluster → PostgresServer → Binaries, Account, ports, processes → the operating system
+//! LocalCluster → PostgresServer → Binaries, Account, locks, ports, processes → the operating system
 //!                CacheServer ────┘
 //! ```
 //!
@@ -13,6 +13,7 @@ mod cache_server;
 mod cluster;
 mod ending;
 mod error;
+mod lock;
 mod port;
 mod process;
 mod server;
@@ -23,6 +24,7 @@ pub use cache_server::CacheServer;
 pub use cluster::LocalCluster;
 pub use ending::remove_stale_server;
 pub use error::LocalError;
+pub use lock::FileLock;
 pub use port::{free_port, is_free};
 pub use server::{Durability, PostgresServer};
 
