@@ -59,6 +59,6 @@ pub use pool::Lease;
 pub use replica::{Consistency, Replicas};
 pub use scatter::{Breadth, Gathered};
 pub use server::{Shard, ShardLimits};
-pub use setup::{SetupError, migrate};
+pub use setup::{SetupError, apply_migrations, migrate};
 pub use slot::{SLOT_COUNT, ShardId, Slot};
 pub use start::{StartError, StartFault};

@@ -48,7 +48,10 @@ pub(super) fn migrator() -> Migrator {
 }
 
 /// Brings a database to this program's schema. What broke off is begun anew.
-pub(super) async fn apply_migrations(connection: &mut PgConnection) -> Result<(), MigrateError> {
+///
+/// # Errors
+/// The migrator's error, after which the database is as before the migration that failed.
+pub async fn apply_migrations(connection: &mut PgConnection) -> Result<(), MigrateError> {
     sqlx::query(include_str!("../../sql/shard/limit_lock_waits.sql")).execute(&mut *connection).await?;
     let statements: Vec<String> =
         sqlx::query_scalar(include_str!("../../sql/shard/drop_broken_indexes.sql")).fetch_all(&mut *connection).await?;

@@ -4,6 +4,7 @@ use serde_json::json;
 use shardrive::shard::migrate;
 
 use crate::support::api::Api;
+use crate::support::folders::scratch_folder;
 use crate::support::program::shardrive;
 use crate::support::servers::{CONNECT, TestCluster};
 use crate::support::tokens::{Key, now};
@@ -46,8 +47,7 @@ async fn a_service_that_runs_is_filled_and_grows_without_a_failed_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_itself_it_brings_all_that_it_needs_and_leaves_nothing() {
-    let home = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(home.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let home = scratch_folder().await;
     let place = ("TMPDIR".to_owned(), home.path().display().to_string());
     let path = ("PATH".to_owned(), std::env::var("PATH").unwrap());
     let done = shardrive(&["demo", "--records", "500"], &[place, path]).await;

@@ -1,7 +1,5 @@
 //! The command `dev` from end to end: servers of its own, found again at every later start.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -10,6 +8,7 @@ use serde_json::json;
 
 use crate::support::api::Api;
 use crate::support::cache::until_says;
+use crate::support::folders::scratch_folder;
 use crate::support::poll;
 
 /// A folder for the servers, which their user can reach. Dropping it stops servers that are still there.
@@ -18,9 +17,8 @@ struct Home {
 }
 
 impl Home {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    async fn new() -> Self {
+        let folder = scratch_folder().await;
         Self { folder }
     }
 
@@ -54,7 +52,7 @@ async fn total(api: &Api) -> serde_json::Value {
 
 #[tokio::test]
 async fn everything_starts_stops_and_is_found_again() {
-    let home = Home::new();
+    let home = Home::new().await;
     let mut api = home.dev("2").await.unwrap();
     let welcome = format!("  API      {}\n", api.base());
     poll::until("the welcome with the real address", async || {
@@ -93,7 +91,7 @@ async fn everything_starts_stops_and_is_found_again() {
 
 #[tokio::test]
 async fn an_address_that_is_taken_stops_the_servers_again() {
-    let home = Home::new();
+    let home = Home::new().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let data = home.folder.path().join("data");

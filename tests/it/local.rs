@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use shardrive::local::{LocalCluster, LocalError, remove_stale_server};
 
+use crate::support::folders::scratch_folder;
 use crate::support::poll;
 use crate::support::servers::{TestCluster, run};
 
@@ -108,9 +109,7 @@ async fn two_clusters_live_side_by_side() {
 
 #[tokio::test]
 async fn a_folder_of_servers_is_found_again() {
-    let home = tempfile::tempdir().unwrap();
-    // As root, the servers' user must get there.
-    std::fs::set_permissions(home.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let home = scratch_folder().await;
     let folder = home.path().join("deep/.shardrive");
 
     let cluster = LocalCluster::start(&folder, 2, 0).await.unwrap();

@@ -1,8 +1,6 @@
 //! A real browser: Chromium without a window, led by chromedriver. Both are children of the test and end with it.
 
-use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -12,6 +10,7 @@ use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, LoggingPrefsLogL
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::api::client;
+use super::folders::scratch_folder;
 use super::poll;
 
 /// A folder to which [`Browser::picture`] saves what it sees; nothing is saved without it. Pictures of the page in docs/
@@ -37,11 +36,11 @@ impl Browser {
             return None;
         };
         let turn = TURN.lock().await;
-        let home = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(home.path(), Permissions::from_mode(0o755)).unwrap();
+        let home = scratch_folder().await;
         let mut driver = Command::new(program)
             .arg("--port=0")
             .env("HOME", home.path())
+            .env("TMPDIR", home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

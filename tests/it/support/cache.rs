@@ -5,6 +5,7 @@ use shardrive::local::{CacheServer, free_port};
 use tempfile::TempDir;
 
 use super::api::Api;
+use super::folders::scratch_folder;
 use super::poll;
 
 /// A Redis or Valkey server on a free port.
@@ -17,7 +18,7 @@ impl TestCache {
     /// Starts a server. A machine that runs the tests has one: scripts/setup sees to it.
     pub async fn start() -> Self {
         let program = CacheServer::program().expect("redis-server or valkey-server; run scripts/setup test");
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch_folder().await;
         let path = folder.path().canonicalize().unwrap();
         let mut server = CacheServer::new(program, path, free_port().unwrap());
         // Between the look for a free port and the start another test may take it.

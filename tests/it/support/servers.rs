@@ -1,8 +1,5 @@
 //! PostgreSQL servers of a test's own: copied from a template, on free ports, removed at the end.
 
-use std::fs::{File, OpenOptions};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -13,16 +10,17 @@ use shardrive::local::{Account, Binaries, Durability, LocalError, PostgresServer
 use shardrive::shard::{Cluster, ShardLimits, ShardOptions, StartError, WriterLimits, migrate};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Decode, Postgres, Type};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use super::watchdog::Watch;
+use super::folders::TestFolder;
+use super::templates::{Content, copy, template};
 
 pub const CONNECT: Duration = Duration::from_secs(10);
 
 /// Servers of one test, each with its database, not migrated yet.
 pub struct TestCluster {
     servers: Vec<PostgresServer>,
-    home: Home,
+    home: TestFolder,
 }
 
 impl TestCluster {
@@ -33,47 +31,45 @@ impl TestCluster {
 
     /// Starts `shards` servers that are as durable as said.
     pub async fn start_with(shards: usize, durability: Durability) -> Self {
-        let binaries = Binaries::find().unwrap();
-        let account = Account::find().unwrap();
-        let template = template(&binaries, account).await;
-        let home = Home::new(account).await;
+        Self::start_of(shards, durability, Content::Nothing).await
+    }
+
+    /// Starts `shards` servers and makes them a cluster.
+    pub async fn migrated(shards: usize) -> Self {
+        let cluster = Self::start_of(shards, Durability::ServerOnly, Content::Schema).await;
+        cluster.migrate().await;
+        cluster
+    }
+
+    async fn start_of(shards: usize, durability: Durability, content: Content) -> Self {
+        let (binaries, account) = programs();
+        let template = template(&binaries, account, content).await;
+        let home = TestFolder::new(account, durability).await;
         let servers = (0..shards).map(|shard| {
             let (folder, template, binaries) = (home.path.join(format!("shard_{shard}")), &template, binaries.clone());
             async move {
                 copy(template, &folder);
-                let port = free_port().unwrap();
-                let mut server = PostgresServer::new(binaries, account, folder, port, durability);
-                // Between the look for a free port and the start another test may take it.
-                while let Err(error) = server.start().await {
-                    assert!(matches!(error, LocalError::Ended { .. }) && taken(&error), "{error}");
-                    server.set_port(free_port().unwrap());
+                let mut server = PostgresServer::new(binaries, account, folder, free_port().unwrap(), durability);
+                start_somewhere(&mut server).await;
+                if shard > 0 {
+                    let rename = format!("ALTER DATABASE {} RENAME TO {}", database_name(0), database_name(shard));
+                    run(&mut server.connect("postgres").await.unwrap(), &rename).await.unwrap();
                 }
-                server.create_database(&database_name(shard)).await.unwrap();
                 server
             }
         });
         Self { servers: join_all(servers).await, home }
     }
 
-    /// Starts `shards` servers and makes them a cluster.
-    pub async fn migrated(shards: usize) -> Self {
-        let cluster = Self::start(shards).await;
-        cluster.migrate().await;
-        cluster
-    }
-
     /// Starts a streaming standby of a shard's server. It goes with the cluster's folder, so drop it first.
     pub async fn standby(&self, shard: usize) -> PostgresServer {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let (binaries, account) = (Binaries::find().unwrap(), Account::find().unwrap());
+        let (binaries, account) = programs();
         let folder = self.home.path.join(format!("standby_{number}"));
         let mut server = PostgresServer::new(binaries, account, folder, free_port().unwrap(), Durability::ServerOnly);
         server.init_as_standby_of(&self.servers[shard]).await.unwrap();
-        while let Err(error) = server.start().await {
-            assert!(matches!(error, LocalError::Ended { .. }) && taken(&error), "{error}");
-            server.set_port(free_port().unwrap());
-        }
+        start_somewhere(&mut server).await;
         server
     }
 
@@ -187,78 +183,18 @@ pub async fn refusal(options: Vec<ShardOptions>) -> String {
     opened.map(|_| ()).expect_err("was opened").to_string()
 }
 
-fn taken(error: &LocalError) -> bool {
-    error.to_string().contains("could not bind")
-}
-
-/// The folder of one test, locked while it is in use.
-struct Home {
-    path: PathBuf,
-    _lock: File,
-    _watch: Watch,
-}
-
-impl Home {
-    async fn new(account: Account) -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = base().join(format!("test-{}-{number}", std::process::id()));
-        // One at a time: nobody takes the folder of another test for a left-over before its lock is there.
-        let _turn = lock(&base().join("lock"));
-        if number == 0 {
-            remove_leftovers().await;
-        }
-        account.make_folder(&path).unwrap();
-        let _lock = lock(&path.join("lock"));
-        Self { path, _lock, _watch: Watch::begin() }
+/// Starts a server on a free port: between the look for its port and the start another test may take it.
+pub async fn start_somewhere(server: &mut PostgresServer) {
+    while let Err(error) = server.start().await {
+        let is_taken = error.to_string().contains("could not bind");
+        assert!(matches!(error, LocalError::Ended { .. }) && is_taken, "{error}");
+        server.set_port(free_port().unwrap());
     }
 }
 
-impl Drop for Home {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
-    }
-}
-
-/// Where all tests keep their servers.
-fn base() -> PathBuf {
-    let base = std::env::temp_dir().canonicalize().unwrap().join("shardrive-tests");
-    std::fs::create_dir_all(&base).unwrap();
-    base
-}
-
-fn lock(path: &Path) -> File {
-    let file = OpenOptions::new().create(true).append(true).open(path).unwrap();
-    file.lock().unwrap();
-    file
-}
-
-/// Removes what tests left behind that were killed: their locks are free.
-async fn remove_leftovers() {
-    for entry in std::fs::read_dir(base()).unwrap().flatten() {
-        let path = entry.path();
-        let is_test = entry.file_name().to_string_lossy().starts_with("test-");
-        let Ok(lock) = OpenOptions::new().append(true).open(path.join("lock")) else { continue };
-        if is_test && lock.try_lock().is_ok() {
-            for data in std::fs::read_dir(&path).unwrap().flatten() {
-                let _ = shardrive::local::remove_stale_server(&data.path()).await;
-            }
-            let _ = std::fs::remove_dir_all(&path);
-        }
-    }
-}
-
-/// A data folder to copy: `initdb` takes longer than a copy of what it makes. One for each PostgreSQL version.
-async fn template(binaries: &Binaries, account: Account) -> PathBuf {
-    let home = base().join(format!("template-{}-small", binaries.version()));
-    let _turn = lock(&base().join("template.lock"));
-    let folder = home.join("data");
-    let server = PostgresServer::new(binaries.clone(), account, folder.clone(), 0, Durability::ServerOnly);
-    server.init().await.unwrap();
-    folder
-}
-
-fn copy(from: &Path, to: &Path) {
-    let done = Command::new("cp").arg("-Rp").args([from, to]).status().unwrap();
-    assert!(done.success(), "could not copy {}", from.display());
+/// The programs of PostgreSQL and who runs them. To find them takes some processes: once is enough.
+fn programs() -> (Binaries, Account) {
+    static PROGRAMS: LazyLock<(Binaries, Account)> =
+        LazyLock::new(|| (Binaries::find().unwrap(), Account::find().unwrap()));
+    PROGRAMS.clone()
 }

@@ -1,0 +1,87 @@
+//! Data folders that are copied for each test: to copy takes less time than `initdb`, `CREATE DATABASE` and the migrations.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use shardrive::local::{Account, Binaries, Durability, PostgresServer, database_name, free_port};
+use shardrive::shard::apply_migrations;
+
+use super::folders::{RunFolder, entries, lock};
+use super::servers::start_somewhere;
+
+/// Templates that nobody has used for so long are of another schema, or of a PostgreSQL that is gone.
+const UNUSED: Duration = Duration::from_secs(3600);
+
+/// What the database of a template holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Content {
+    Nothing,
+    /// This program's schema, without an identity: it is not yet a shard.
+    Schema,
+}
+
+/// A data folder to copy. It has the first shard's database.
+pub async fn template(binaries: &Binaries, account: Account, content: Content) -> PathBuf {
+    let shared = RunFolder::usual().await.shared();
+    let home = shared.join(format!("template-{}-{:016x}", binaries.version(), schema_key()));
+    // Its drop releases the lock: the next one finds the template whole.
+    let _turn = lock(&shared.join("template.lock")).await;
+    for other in entries(shared).iter().filter(|other| **other != home && is_unused(other)) {
+        let _ = std::fs::remove_dir_all(other);
+    }
+    let folder = home.join("schema");
+    if !folder.exists() {
+        make(binaries, account, &home).await;
+    }
+    std::fs::write(home.join("used"), "").unwrap();
+    match content {
+        Content::Nothing => home.join("empty"),
+        Content::Schema => folder,
+    }
+}
+
+/// Copies a data folder to a place that does not exist.
+pub fn copy(from: &Path, to: &Path) {
+    let done = Command::new("cp").arg("-Rp").args([from, to]).status().unwrap();
+    assert!(done.success(), "could not copy {}", from.display());
+}
+
+async fn make(binaries: &Binaries, account: Account, home: &Path) {
+    let _ = std::fs::remove_dir_all(home); // a part of one
+    let (empty, part) = (home.join("empty"), home.join("schema.part"));
+    let server = |folder: &Path| {
+        PostgresServer::new(binaries.clone(), account, folder.to_owned(), free_port().unwrap(), Durability::ServerOnly)
+    };
+    let mut first = server(&empty);
+    first.init().await.unwrap();
+    start_somewhere(&mut first).await;
+    first.create_database(&database_name(0)).await.unwrap();
+    first.stop().await;
+
+    copy(&empty, &part);
+    let mut second = server(&part);
+    start_somewhere(&mut second).await;
+    let mut connection = second.connect(&database_name(0)).await.unwrap();
+    apply_migrations(&mut connection).await.unwrap();
+    drop(connection);
+    second.stop().await;
+    // Under its right name it is whole.
+    std::fs::rename(part, home.join("schema")).unwrap();
+}
+
+/// Tells one schema from another.
+fn schema_key() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for migration in sqlx::migrate!("./migrations").iter() {
+        (migration.version, &migration.checksum).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+fn is_unused(folder: &Path) -> bool {
+    let is_template = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("template-"));
+    let used = std::fs::metadata(folder.join("used")).and_then(|found| found.modified());
+    is_template && used.is_ok_and(|used| SystemTime::now().duration_since(used).is_ok_and(|age| age > UNUSED))
+}
