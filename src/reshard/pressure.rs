@@ -1,6 +1,6 @@
 //! Others first: when the copy of a move waits, and for how long.
 //!
-//! The copy is made by PostgreSQL alone; what holds it up is the brake that its rows pass (`migrations/0007_copy_brake.sql`).
+//! The copy is made by PostgreSQL alone; what holds it up is the brake that its rows pass (`migrations/0002_ownership.sql`).
 //! A pause has an end of its own there, so that a coordinator that goes away stops nothing for long.
 
 use std::time::Duration;

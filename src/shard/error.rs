@@ -4,7 +4,7 @@
 
 use super::{ShardId, Slot};
 
-/// The guard refused a write for slots that the shard does not own (see `migrations/0001_cluster.sql`).
+/// The guard refused a write for slots that the shard does not own (see `migrations/0002_ownership.sql`).
 const NOT_OWNER: &str = "SD001";
 
 /// A later coordinator of moves has raised the shard's fence (see `migrations/0006_moves.sql`).

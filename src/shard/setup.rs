@@ -47,18 +47,25 @@ pub(super) fn migrator() -> Migrator {
     migrator
 }
 
-/// Brings a database to this program's schema. What broke off is begun anew.
+/// Brings a database to this program's schema.
+///
+/// A `CREATE INDEX CONCURRENTLY` that broke off leaves an index that costs writers and serves nobody. The set-up rebuilds it
+/// first, so that `IF NOT EXISTS` in its migration finds a good one.
 ///
 /// # Errors
 /// The migrator's error, after which the database is as before the migration that failed.
 pub async fn apply_migrations(connection: &mut PgConnection) -> Result<(), MigrateError> {
     sqlx::query(include_str!("../../sql/shard/limit_lock_waits.sql")).execute(&mut *connection).await?;
-    let statements: Vec<String> =
-        sqlx::query_scalar(include_str!("../../sql/shard/drop_broken_indexes.sql")).fetch_all(&mut *connection).await?;
+    let migrator = migrator();
+    let schema: Vec<&str> = migrator.iter().map(|migration| migration.sql.as_str()).collect();
+    let statements: Vec<String> = sqlx::query_scalar(include_str!("../../sql/shard/rebuild_broken_indexes.sql"))
+        .bind(schema.concat())
+        .fetch_all(&mut *connection)
+        .await?;
     for statement in statements {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await?;
     }
-    migrator().run(connection).await
+    migrator.run(connection).await
 }
 
 /// Brings every database to this program's schema and, if they are new, makes them the shards of a new cluster:

@@ -21,7 +21,7 @@ pub use admin::{AdminClaim, AdminKeys};
 pub use expire::expire_in_background;
 pub(crate) use once::Once;
 
-/// The constraint that refuses a key for the second time (`migrations/0009_idempotency.sql`).
+/// The constraint that refuses a key for the second time (`migrations/0007_idempotency.sql`).
 const PRIMARY_KEY: &str = "idempotency_keys_pkey";
 
 /// What the `Idempotency-Key` of a request comes to.

@@ -1,7 +1,7 @@
 -- What a drive knows about its users' files.
 
--- The id of a row that was inserted without one, as by hand in psql: a UUIDv7 (RFC 9562, section 5.7), so that
--- ids sort by their time. The ids that the service mints carry the slot as well; see docs/decisions/.
+-- The id of a row that was inserted without an id, as by hand in psql: a UUIDv7 (RFC 9562, section 5.7), so that
+-- ids sort by their time. The ids that the service mints carry the slot as well (docs/decisions/0003-file-ids.md).
 CREATE FUNCTION shardrive.new_file_id() RETURNS uuid
 LANGUAGE sql VOLATILE PARALLEL SAFE
 RETURN encode(
@@ -39,12 +39,18 @@ CREATE TABLE public.file_metadata (
     CONSTRAINT file_metadata_size_bytes_check CHECK (size_bytes >= 0),
     CONSTRAINT file_metadata_path_check CHECK (
         path IS NULL OR path = file_name OR right(path, length(file_name) + 1) = '/' || file_name
+    ),
+    CONSTRAINT file_metadata_copy_brake CHECK (
+        uuid_hash(file_id) & 255 <> 0 OR shardrive.brake_copy((user_id % 5040)::int, 256)
     )
 );
 COMMENT ON TABLE  public.file_metadata IS 'One row for each file of the users whose slots this shard owns.';
 COMMENT ON COLUMN public.file_metadata.path IS 'The whole path in the user''s drive, ending in file_name. NULL: the name is the path.';
 COMMENT ON COLUMN public.file_metadata.size_bytes IS 'NULL: unknown.';
 COMMENT ON COLUMN public.file_metadata.modified_at IS 'When the content last changed, as the client tells it.';
+
+-- A move reads the rows of its slots alone (docs/decisions/0026-slot-index.md).
+CREATE INDEX file_metadata_slot_idx ON public.file_metadata ((user_id % 5040));
 
 CREATE FUNCTION shardrive.touch_updated_at() RETURNS trigger
 LANGUAGE plpgsql AS $$

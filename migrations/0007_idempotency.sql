@@ -1,11 +1,12 @@
--- What requests with an Idempotency-Key have done, kept for a day, so that one that comes again is answered as the first was
--- (docs/decisions/0023-idempotency.md). Everything is added; programs of the release before go on working beside it.
+-- What requests with an Idempotency-Key have done, kept for a day: a repeated request gets the first one's answer
+-- (docs/decisions/0023-idempotency.md).
 
 CREATE TABLE shardrive.idempotency_keys (
-    -- Where the change was made: the record moves with it.
+    -- Where the change was made: the record moves with its slot.
     slot       int         NOT NULL CHECK (slot BETWEEN 0 AND 5039),
-    -- Hashes: of the caller and the key; of method, path and body.
+    -- A hash of the caller and the key.
     key        uuid        NOT NULL,
+    -- A hash of method, path and body.
     request    uuid        NOT NULL,
     -- The shard that answered.
     shard_id   int         NOT NULL,
@@ -14,15 +15,14 @@ CREATE TABLE shardrive.idempotency_keys (
     created_at timestamptz NOT NULL DEFAULT now(),
 
     CONSTRAINT idempotency_keys_pkey PRIMARY KEY (slot, key),
-    -- As on the other tables that move (migrations/0007_copy_brake.sql).
     CONSTRAINT idempotency_keys_copy_brake CHECK (uuid_hash(key) & 255 <> 0 OR shardrive.brake_copy(slot, 256))
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE shardrive.idempotency_keys IS 'Requests with an Idempotency-Key of the last 24 hours, and their outcome.';
 
--- Rows come in the order of their times and go in it; a few pages instead of an index that every insert would pay for.
+-- Rows come and go in the order of their times: a few pages do, where a btree would cost every insert.
 CREATE INDEX idempotency_keys_created_at ON shardrive.idempotency_keys USING brin (created_at) WITH (pages_per_range = 16);
 
--- The guard, as for the rows that the records tell of; no counts.
+-- The guard, as for files and documents; without counts.
 CREATE FUNCTION shardrive.idempotency_keys_changed() RETURNS trigger
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -65,14 +65,14 @@ CREATE TRIGGER idempotency_keys_deleted AFTER DELETE ON shardrive.idempotency_ke
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION shardrive.idempotency_keys_changed();
 
--- The same for /admin: acts on the cluster rather than on a slot. Those of shard 0 are used.
+-- The same for /admin, whose actions concern the cluster rather than a slot. Shard 0 uses this table.
 CREATE TABLE shardrive.admin_keys (
     key           uuid        PRIMARY KEY,
     request       uuid        NOT NULL,
-    -- NULL: it is being done.
+    -- NULL: in progress.
     status        int,
     body          text,
-    -- After that whoever does it is taken for dead, and it may be done again: each act finds what is done already.
+    -- After this time the process is taken for dead, and the action may run again: each action finds what is done already.
     running_until timestamptz NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT now()
 );

@@ -1,7 +1,6 @@
--- The audit log: who did what to the cluster, when and from where (docs/decisions/0025-audit.md). Everything is added;
--- programs of the release before go on working beside it, and note nothing.
+-- The audit log: who did what to the cluster, when and from where (docs/decisions/0025-audit.md).
 
--- Acts on the cluster as a whole. Like the moves (0006_moves.sql) they are kept on shard 0; on the others this stays empty.
+-- Actions on the cluster as a whole. Shard 0 keeps them, like the moves; on the other shards this table stays empty.
 CREATE TABLE shardrive.audit_log (
     id         uuid        PRIMARY KEY,
     at         timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -13,12 +12,12 @@ CREATE TABLE shardrive.audit_log (
     request_id text,
     act        text        NOT NULL,
     details    jsonb       NOT NULL,
-    -- 'begun' until it has ended; for ever, if its process did not live to say how.
+    -- 'begun' until the action ends; for ever, if its process did not live to note the end.
     outcome    text        NOT NULL DEFAULT 'begun' CHECK (outcome IN ('begun', 'accepted', 'refused', 'failed')),
-    -- Why it was refused, or failed.
+    -- Why the action was refused, or failed.
     code       text,
     ended_at   timestamptz,
-    -- Set by whoever adds the row, by AUDIT_KEEP_DAYS of that time.
+    -- Set with the row, from AUDIT_KEEP_DAYS of that time.
     keep_until timestamptz NOT NULL
 );
 REVOKE ALL ON shardrive.audit_log FROM PUBLIC;
@@ -26,7 +25,7 @@ COMMENT ON TABLE shardrive.audit_log IS 'Acts of operators; rows are added, get 
 CREATE INDEX audit_log_at ON shardrive.audit_log (at, id);
 CREATE INDEX audit_log_keep_until ON shardrive.audit_log (keep_until);
 
--- Against slips and against a service that was taken over by others; whoever owns the table can switch it off.
+-- Guards against slips, and against a service that others have taken over; the table's owner can switch it off.
 CREATE FUNCTION shardrive.audit_log_guard() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,10 +1,10 @@
--- Events: what happens to files and documents, told in the order in which it happened (docs/decisions/0024-events.md).
+-- Events: changes of files and documents, published in the order in which they happened (docs/decisions/0024-events.md).
 --
--- Everything is added, and nothing fires until shardrive.switch_events(true): a disabled trigger costs nothing.
+-- No trigger fires until shardrive.switch_events(true): a disabled trigger costs nothing.
 
--- What is still to be told. The transaction that changes a row adds to it; a relay takes from it.
+-- What is not published yet. The transaction that changes a row adds to the outbox; a relay takes from it.
 CREATE TABLE shardrive.outbox (
-    -- In the order of the changes of one row, and of changes of which one was made after the other was acknowledged.
+    -- In the order of the changes of one row. Across rows: a change that was acknowledged before another began comes first.
     id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     slot       int         NOT NULL,
     kind       text        NOT NULL,
@@ -20,7 +20,7 @@ CREATE TABLE shardrive.outbox (
     at         timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
--- What the relays of this shard know of one another, and what was dropped because nobody took it for too long.
+-- What the relays of this shard know of one another, and which events were dropped because no relay took them in time.
 CREATE TABLE shardrive.relay (
     singleton    boolean     PRIMARY KEY DEFAULT true CHECK (singleton),
     seen_at      timestamptz,
@@ -32,7 +32,7 @@ CREATE TABLE shardrive.relay (
 );
 INSERT INTO shardrive.relay DEFAULT VALUES;
 
--- A clean-up of a move removes rows that live on elsewhere: nothing happened to them.
+-- A clean-up of a move is no event: the rows that it removes live on another shard.
 CREATE FUNCTION shardrive.tell_files() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -40,7 +40,7 @@ BEGIN
         INSERT INTO shardrive.outbox (slot, kind, user_id, file_id, size_bytes)
         SELECT shardrive.slot_of(user_id), 'file.created', user_id, file_id, size_bytes FROM new_rows;
     ELSIF TG_OP = 'UPDATE' THEN
-        -- A row that was given to another user is gone for the one before.
+        -- A row that was given to another user is gone for the user before.
         INSERT INTO shardrive.outbox (slot, kind, user_id, file_id)
         SELECT shardrive.slot_of(gone.user_id), 'file.deleted', gone.user_id, gone.file_id
           FROM (SELECT user_id, file_id FROM old_rows EXCEPT SELECT user_id, file_id FROM new_rows) AS gone;
@@ -87,13 +87,20 @@ CREATE TRIGGER records_told_updates AFTER UPDATE ON public.records
 CREATE TRIGGER records_told_deletes AFTER DELETE ON public.records
     REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_records();
 
--- True if changes are told.
+ALTER TABLE public.file_metadata DISABLE TRIGGER file_metadata_told_inserts;
+ALTER TABLE public.file_metadata DISABLE TRIGGER file_metadata_told_updates;
+ALTER TABLE public.file_metadata DISABLE TRIGGER file_metadata_told_deletes;
+ALTER TABLE public.records DISABLE TRIGGER records_told_inserts;
+ALTER TABLE public.records DISABLE TRIGGER records_told_updates;
+ALTER TABLE public.records DISABLE TRIGGER records_told_deletes;
+
+-- True if changes go to the outbox.
 CREATE FUNCTION shardrive.tells_events() RETURNS boolean
 LANGUAGE sql STABLE
 RETURN EXISTS (SELECT FROM pg_trigger
                 WHERE tgrelid = 'public.file_metadata'::regclass AND tgname = 'file_metadata_told_inserts' AND tgenabled = 'O');
 
--- Begins or ends it. Waits for the writers of the moment, and they for it; not longer than a second.
+-- Switches the triggers of events. It waits for the writers of the moment, and they for it; not longer than a second.
 CREATE FUNCTION shardrive.switch_events(told boolean) RETURNS void
 LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
 DECLARE
@@ -111,15 +118,8 @@ BEGIN
 END
 $$;
 
-ALTER TABLE public.file_metadata DISABLE TRIGGER file_metadata_told_inserts;
-ALTER TABLE public.file_metadata DISABLE TRIGGER file_metadata_told_updates;
-ALTER TABLE public.file_metadata DISABLE TRIGGER file_metadata_told_deletes;
-ALTER TABLE public.records DISABLE TRIGGER records_told_inserts;
-ALTER TABLE public.records DISABLE TRIGGER records_told_updates;
-ALTER TABLE public.records DISABLE TRIGGER records_told_deletes;
-
--- Keeps the outbox within its bound: of more than `most` the oldest are dropped, some at a time, and counted, so that the
--- next relay tells of the gap. Nobody has taken anything for as long as `patience`: nothing more is told until a relay comes.
+-- Keeps the outbox within `most` events: drops the oldest, some at a time, and counts them, so that the next relay
+-- publishes the gap. If no relay has taken an event for `patience`, events are switched off until a relay comes.
 CREATE FUNCTION shardrive.bound_outbox(most bigint, patience interval) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,19 +1,15 @@
--- The fence of the cache: which cache server is in force for this shard's rows, if any. Every process looks at it several
--- times a second; docs/decisions/0011-cache.md says which rules make of it that no acknowledged write is ever hidden
--- by an old value.
---
--- Only an addition: a program that does not know of caches goes on as before. Such a program also does not
--- invalidate, so a cache must be configured only once none of them is left.
+-- The cache's fence: which cache server is in force for this shard's rows, if any. Every process reads it several times
+-- a second. docs/decisions/0011-cache.md proves that no old value ever hides an acknowledged write.
 
 CREATE TABLE shardrive.cache_fence (
     singleton    boolean     PRIMARY KEY DEFAULT true CHECK (singleton),
     -- Grows with every opening and closing. 0: there has never been a cache.
     generation   bigint      NOT NULL DEFAULT 0 CHECK (generation >= 0),
-    -- The identity of the cache server in force; null: nobody may use a cache.
+    -- The identity of the cache server in force; NULL: nobody may use a cache.
     server       text,
     -- Nobody opens the fence before this time.
     closed_until timestamptz NOT NULL DEFAULT '-infinity',
-    -- Grows with every change of the slot map, so that a look at the fence tells whether the map is to be read again.
+    -- Grows with every change of the slot map, so that a look at the fence tells whether to read the map again.
     map_version  bigint      NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE shardrive.cache_fence IS 'One row: which cache server may be used for this shard''s rows, if any.';

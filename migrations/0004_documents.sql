@@ -1,0 +1,97 @@
+-- Documents: named collections, each spread over the shards by a key that the collection declares.
+
+-- Every shard lists every collection.
+CREATE TABLE shardrive.collections (
+    name            text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[a-z][a-z0-9_-]{0,62}$'),
+    -- The document's field that holds the shard key. NULL: the key stands in the request alone, or there is no shard key.
+    shard_key       text,
+    -- NULL: documents have no shard key, and spread over all slots.
+    key_type        text CHECK (key_type IN ('integer', 'string')),
+    -- 'one': a document's key is its shard key. 'many': the service mints the key, and many documents share a shard key.
+    records_per_key text NOT NULL CHECK (records_per_key IN ('one', 'many')),
+    created_at      timestamptz NOT NULL DEFAULT now(),
+
+    CONSTRAINT collections_shard_key_check CHECK (shard_key IS NULL OR key_type IS NOT NULL),
+    CONSTRAINT collections_many_check CHECK (records_per_key = 'one' OR key_type IS NULL OR shard_key IS NOT NULL),
+    CONSTRAINT collections_one_check CHECK (records_per_key = 'many' OR key_type IS NOT NULL)
+);
+COMMENT ON TABLE shardrive.collections IS 'What collections there are, and by what each is spread over the shards.';
+
+-- The routes /store, /write and /read, and /data use these collections.
+INSERT INTO shardrive.collections (name, shard_key, key_type, records_per_key) VALUES
+    ('store', 'userId', 'integer', 'one'),
+    ('kv',    NULL,     'string',  'one'),
+    ('data',  NULL,     NULL,      'many');
+
+-- Microseconds since 1970: versions grow also when a document was deleted and came back.
+CREATE FUNCTION shardrive.clock_micros() RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL SAFE
+RETURN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+
+CREATE TABLE public.records (
+    collection text COLLATE "C" NOT NULL,
+    key        text COLLATE "C" NOT NULL,
+    slot       int         NOT NULL,
+    shard_key  text COLLATE "C",
+    -- json, not jsonb: a document comes back as it was written, numbers and order of fields included.
+    document   json        NOT NULL,
+    version    bigint      NOT NULL DEFAULT shardrive.clock_micros(),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+
+    -- The slot is part of the key, so that a move's row filter finds it in the replica identity. It comes last, so
+    -- that a collection is listed in the order of its keys.
+    CONSTRAINT records_pkey PRIMARY KEY (collection, key, slot),
+    CONSTRAINT records_slot_check CHECK (slot BETWEEN 0 AND 5039),
+    CONSTRAINT records_key_check CHECK (key <> '' AND octet_length(key) <= 1024),
+    CONSTRAINT records_copy_brake CHECK (hashtext(key) & 15 <> 0 OR shardrive.brake_copy(slot, 16))
+);
+COMMENT ON TABLE  public.records IS 'One row for each document of the slots that this shard owns.';
+COMMENT ON COLUMN public.records.slot IS 'Of the shard key: shardrive.slot_of(number) or shardrive.slot_of(text).';
+COMMENT ON COLUMN public.records.shard_key IS 'In collections with many documents for a key: the key that this one belongs to.';
+COMMENT ON COLUMN public.records.version IS 'Another one after each change; the ETag.';
+
+CREATE INDEX records_shard_key_idx ON public.records (collection, shard_key, key) WHERE shard_key IS NOT NULL;
+-- A move reads the rows of its slots alone (docs/decisions/0026-slot-index.md).
+CREATE INDEX records_slot_idx ON public.records (slot);
+
+-- Finds the slot for people who type INSERT INTO records (collection, key, document).
+CREATE FUNCTION shardrive.place_record() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    declared shardrive.collections;
+BEGIN
+    SELECT * INTO declared FROM shardrive.collections WHERE name = NEW.collection;
+    IF declared IS NULL THEN
+        RAISE EXCEPTION 'there is no collection %', NEW.collection
+            USING ERRCODE = 'foreign_key_violation', HINT = 'SELECT * FROM shardrive.collections';
+    END IF;
+    IF declared.records_per_key = 'many' AND NEW.shard_key IS NULL THEN
+        RAISE EXCEPTION 'a document of % needs a slot', NEW.collection
+            USING ERRCODE = 'not_null_violation', HINT = 'Store it through the service, which mints its key.';
+    END IF;
+    IF declared.key_type = 'integer' THEN
+        NEW.slot := shardrive.slot_of(coalesce(NEW.shard_key, NEW.key)::bigint);
+    ELSE
+        NEW.slot := shardrive.slot_of(coalesce(NEW.shard_key, NEW.key));
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER records_place BEFORE INSERT ON public.records
+    FOR EACH ROW WHEN (NEW.slot IS NULL)
+    EXECUTE FUNCTION shardrive.place_record();
+
+CREATE FUNCTION shardrive.touch_record() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.version := greatest(OLD.version + 1, shardrive.clock_micros());
+    NEW.updated_at := now();
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER records_touch BEFORE UPDATE ON public.records
+    FOR EACH ROW WHEN (NEW.version = OLD.version)
+    EXECUTE FUNCTION shardrive.touch_record();

@@ -1,0 +1,315 @@
+-- Exact counts of rows and bytes for each slot, and the triggers that keep them: the guard runs in the same triggers
+-- (docs/decisions/0002-guard.md, docs/decisions/0006-exact-counts.md).
+--
+-- The triggers fire for statements, not rows: a batch pays once. They do not fire for rows that logical replication
+-- applies (session_replication_role = replica), so that rows may arrive before their slot's ownership does.
+
+-- A slot's count is the sum of slot_counts and slot_deltas. A transaction appends its change to slot_deltas, so that
+-- writers never wait for one another; a periodic task folds the deltas into slot_counts.
+CREATE TABLE shardrive.slot_counts (
+    slot  int     PRIMARY KEY CHECK (slot BETWEEN 0 AND 5039),
+    -- A copy of what slot_map says, so that the rows that count are summed without a join.
+    owned boolean NOT NULL DEFAULT false,
+    rows  bigint  NOT NULL DEFAULT 0,
+    bytes bigint  NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+
+-- With a hundred shards each owns fifty slots of 5,040. Folding changes neither column, so that its updates stay HOT.
+CREATE INDEX slot_counts_owned_idx ON shardrive.slot_counts (slot) WHERE owned;
+
+-- One row for each statement, its slots in arrays: a bulk load touches thousands of slots at once.
+CREATE TABLE shardrive.slot_deltas (
+    slots int[]    NOT NULL,
+    rows  bigint[] NOT NULL,
+    bytes bigint[] NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+
+-- What is true now, with the deltas that are not folded yet.
+CREATE VIEW shardrive.slot_totals AS
+SELECT slot, sum(rows)::bigint AS rows, sum(bytes)::bigint AS bytes
+  FROM (
+        SELECT slot, rows, bytes FROM shardrive.slot_counts
+        UNION ALL
+        SELECT delta.* FROM shardrive.slot_deltas AS d, unnest(d.slots, d.rows, d.bytes) AS delta (slot, rows, bytes)
+       ) AS parts
+ GROUP BY slot;
+
+-- The same three for documents.
+CREATE TABLE shardrive.record_counts (
+    slot  int     PRIMARY KEY CHECK (slot BETWEEN 0 AND 5039),
+    owned boolean NOT NULL DEFAULT false,
+    rows  bigint  NOT NULL DEFAULT 0,
+    bytes bigint  NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+
+CREATE INDEX record_counts_owned_idx ON shardrive.record_counts (slot) WHERE owned;
+
+CREATE TABLE shardrive.record_deltas (
+    slots int[]    NOT NULL,
+    rows  bigint[] NOT NULL,
+    bytes bigint[] NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+
+CREATE VIEW shardrive.record_totals AS
+SELECT slot, sum(rows)::bigint AS rows, sum(bytes)::bigint AS bytes
+  FROM (
+        SELECT slot, rows, bytes FROM shardrive.record_counts
+        UNION ALL
+        SELECT delta.* FROM shardrive.record_deltas AS d, unnest(d.slots, d.rows, d.bytes) AS delta (slot, rows, bytes)
+       ) AS parts
+ GROUP BY slot;
+
+INSERT INTO shardrive.slot_counts (slot) SELECT generate_series(0, 5039);
+INSERT INTO shardrive.record_counts (slot) SELECT generate_series(0, 5039);
+
+-- Which slots this shard owns, in three numbers: how many, the exclusive-or of their hashes, and the exclusive-or of
+-- the other slots' hashes. A fan-out tells from these whether every slot is in the answers exactly once.
+CREATE TABLE shardrive.coverage (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    slots     bigint  NOT NULL DEFAULT 0,
+    digest    bigint  NOT NULL DEFAULT 0,
+    others    bigint  NOT NULL DEFAULT 0
+);
+INSERT INTO shardrive.coverage DEFAULT VALUES;
+
+-- Brings `owned` and the coverage along when rows of the map come or go, as in a set-up.
+CREATE FUNCTION shardrive.slot_map_changed() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    self int := (SELECT shard_id FROM shardrive.identity);
+BEGIN
+    UPDATE shardrive.slot_counts AS c
+       SET owned = m.owner IS NOT DISTINCT FROM self
+      FROM shardrive.slot_map AS m
+     WHERE m.slot = c.slot AND c.owned <> (m.owner IS NOT DISTINCT FROM self);
+    UPDATE shardrive.record_counts AS c
+       SET owned = m.owner IS NOT DISTINCT FROM self
+      FROM shardrive.slot_map AS m
+     WHERE m.slot = c.slot AND c.owned <> (m.owner IS NOT DISTINCT FROM self);
+    UPDATE shardrive.coverage
+       SET slots = map.slots, digest = map.digest, others = map.others
+      FROM (
+            SELECT count(*) FILTER (WHERE owner = self)                                          AS slots,
+                   coalesce(bit_xor(hashint4extended(slot, 0)) FILTER (WHERE owner = self), 0)   AS digest,
+                   coalesce(bit_xor(hashint4extended(slot, 0)) FILTER (WHERE owner <> self), 0)  AS others
+              FROM shardrive.slot_map
+           ) AS map;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER slot_map_changed AFTER INSERT OR DELETE ON shardrive.slot_map
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.slot_map_changed();
+
+-- The same for new owners, by the changed slots alone: writers wait for a change of owners.
+CREATE FUNCTION shardrive.slot_owners_changed() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    self int := (SELECT shard_id FROM shardrive.identity);
+BEGIN
+    WITH changed AS MATERIALIZED (
+        SELECT n.slot, n.owner IS NOT DISTINCT FROM self AS owned
+          FROM new_map AS n
+          JOIN old_map AS o USING (slot)
+         WHERE (n.owner IS NOT DISTINCT FROM self) <> (o.owner IS NOT DISTINCT FROM self)
+    ), files AS (
+        UPDATE shardrive.slot_counts AS c SET owned = changed.owned FROM changed WHERE c.slot = changed.slot
+    ), documents AS (
+        UPDATE shardrive.record_counts AS c SET owned = changed.owned FROM changed WHERE c.slot = changed.slot
+    )
+    UPDATE shardrive.coverage
+       SET slots = slots + sums.gained, digest = digest # sums.bits, others = others # sums.bits
+      FROM (
+            SELECT sum(CASE WHEN owned THEN 1 ELSE -1 END) AS gained, bit_xor(hashint4extended(slot, 0)) AS bits
+              FROM changed
+            HAVING count(*) > 0
+           ) AS sums;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER slot_owners_changed AFTER UPDATE ON shardrive.slot_map
+    REFERENCING OLD TABLE AS old_map NEW TABLE AS new_map
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.slot_owners_changed();
+
+-- What every statement that changes files does besides, in this order: the guard, the keys for a move, the counts.
+-- The generic plan: with an array of slots the planner would think anew at each call, which costs several calls.
+CREATE FUNCTION shardrive.file_metadata_changed() RETURNS trigger
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    changed_slots int[];
+    row_deltas    bigint[];
+    byte_deltas   bigint[];
+BEGIN
+    PERFORM shardrive.enter_write();
+
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
+          FROM (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n, coalesce(sum(size_bytes), 0)::bigint AS b
+                  FROM new_rows GROUP BY 1) AS change;
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
+          FROM (SELECT shardrive.slot_of(user_id) AS slot, -count(*) AS n, -coalesce(sum(size_bytes), 0)::bigint AS b
+                  FROM old_rows GROUP BY 1) AS change;
+    ELSE
+        SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
+          FROM (SELECT slot, sum(n)::bigint AS n, coalesce(sum(b), 0)::bigint AS b
+                  FROM (SELECT shardrive.slot_of(user_id) AS slot, 1 AS n, size_bytes AS b FROM new_rows
+                        UNION ALL
+                        SELECT shardrive.slot_of(user_id), -1, -size_bytes FROM old_rows) AS both_sides
+                 GROUP BY slot) AS change;
+    END IF;
+
+    IF changed_slots IS NOT NULL THEN
+        IF shardrive.guard_slots(changed_slots, TG_OP = 'DELETE') THEN
+            IF TG_OP <> 'DELETE' THEN
+                INSERT INTO shardrive.changed_keys (move_id, table_name, key)
+                SELECT l.move_id, TG_TABLE_NAME, ARRAY[n.user_id::text, n.file_id::text]
+                  FROM new_rows AS n
+                  JOIN shardrive.local_moves AS l ON get_bit(l.slots, shardrive.slot_of(n.user_id)) = 1;
+            END IF;
+            IF TG_OP <> 'INSERT' THEN
+                INSERT INTO shardrive.changed_keys (move_id, table_name, key)
+                SELECT l.move_id, TG_TABLE_NAME, ARRAY[o.user_id::text, o.file_id::text]
+                  FROM old_rows AS o
+                  JOIN shardrive.local_moves AS l ON get_bit(l.slots, shardrive.slot_of(o.user_id)) = 1;
+            END IF;
+        END IF;
+        INSERT INTO shardrive.slot_deltas (slots, rows, bytes) VALUES (changed_slots, row_deltas, byte_deltas);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER file_metadata_inserted AFTER INSERT ON public.file_metadata
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.file_metadata_changed();
+CREATE TRIGGER file_metadata_updated AFTER UPDATE ON public.file_metadata
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.file_metadata_changed();
+CREATE TRIGGER file_metadata_deleted AFTER DELETE ON public.file_metadata
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.file_metadata_changed();
+
+-- The same for documents. Their bytes are the bytes of their text.
+CREATE FUNCTION shardrive.records_changed() RETURNS trigger
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    changed_slots int[];
+    row_deltas    bigint[];
+    byte_deltas   bigint[];
+BEGIN
+    PERFORM shardrive.enter_write();
+
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
+          FROM (SELECT slot, count(*) AS n, sum(octet_length(document::text))::bigint AS b
+                  FROM new_rows GROUP BY slot) AS change;
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
+          FROM (SELECT slot, -count(*) AS n, -sum(octet_length(document::text))::bigint AS b
+                  FROM old_rows GROUP BY slot) AS change;
+    ELSE
+        SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
+          FROM (SELECT slot, sum(n)::bigint AS n, sum(b)::bigint AS b
+                  FROM (SELECT slot, 1 AS n, octet_length(document::text) AS b FROM new_rows
+                        UNION ALL
+                        SELECT slot, -1, -octet_length(document::text) FROM old_rows) AS both_sides
+                 GROUP BY slot) AS change;
+    END IF;
+
+    IF changed_slots IS NOT NULL THEN
+        IF shardrive.guard_slots(changed_slots, TG_OP = 'DELETE') THEN
+            IF TG_OP <> 'DELETE' THEN
+                INSERT INTO shardrive.changed_keys (move_id, table_name, key)
+                SELECT l.move_id, TG_TABLE_NAME, ARRAY[n.collection, n.key, n.slot::text]
+                  FROM new_rows AS n
+                  JOIN shardrive.local_moves AS l ON get_bit(l.slots, n.slot) = 1;
+            END IF;
+            IF TG_OP <> 'INSERT' THEN
+                INSERT INTO shardrive.changed_keys (move_id, table_name, key)
+                SELECT l.move_id, TG_TABLE_NAME, ARRAY[o.collection, o.key, o.slot::text]
+                  FROM old_rows AS o
+                  JOIN shardrive.local_moves AS l ON get_bit(l.slots, o.slot) = 1;
+            END IF;
+        END IF;
+        INSERT INTO shardrive.record_deltas (slots, rows, bytes) VALUES (changed_slots, row_deltas, byte_deltas);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER records_inserted AFTER INSERT ON public.records
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.records_changed();
+CREATE TRIGGER records_updated AFTER UPDATE ON public.records
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.records_changed();
+CREATE TRIGGER records_deleted AFTER DELETE ON public.records
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.records_changed();
+
+-- Counts a TRUNCATE, which holds ACCESS EXCLUSIVE: no writer's delta is missing from these sums.
+-- During a move it is refused, because it would also empty rows that are on their way to or from another shard.
+CREATE FUNCTION shardrive.file_metadata_truncated() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM shardrive.enter_write();
+    IF EXISTS (SELECT FROM shardrive.local_moves) THEN
+        RAISE EXCEPTION 'slots of this shard are on the move; TRUNCATE would empty more than it owns'
+            USING ERRCODE = 'SD001', HINT = 'Try again when the move has ended.';
+    END IF;
+    INSERT INTO shardrive.slot_deltas (slots, rows, bytes)
+    SELECT array_agg(slot), array_agg(-rows), array_agg(-bytes)
+      FROM shardrive.slot_totals
+     WHERE rows <> 0 OR bytes <> 0
+    HAVING count(*) > 0;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER file_metadata_truncated AFTER TRUNCATE ON public.file_metadata
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.file_metadata_truncated();
+
+CREATE FUNCTION shardrive.records_truncated() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM shardrive.enter_write();
+    IF EXISTS (SELECT FROM shardrive.local_moves) THEN
+        RAISE EXCEPTION 'slots of this shard are on the move; TRUNCATE would empty more than it owns'
+            USING ERRCODE = 'SD001', HINT = 'Try again when the move has ended.';
+    END IF;
+    INSERT INTO shardrive.record_deltas (slots, rows, bytes)
+    SELECT array_agg(slot), array_agg(-rows), array_agg(-bytes)
+      FROM shardrive.record_totals
+     WHERE rows <> 0 OR bytes <> 0
+    HAVING count(*) > 0;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER records_truncated AFTER TRUNCATE ON public.records
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.records_truncated();
+
+-- Sets the counts of one table for slots that nobody can write to at the moment: the triggers did not count the rows
+-- that replication brought or a clean-up removed. Folding waits meanwhile, as it moves numbers between the two tables.
+CREATE FUNCTION shardrive.set_counts(counts regclass, deltas regclass, given int[], new_rows bigint[], new_bytes bigint[])
+RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(5040, 3);
+    EXECUTE format(
+        'WITH pending AS (
+             SELECT delta.slot, sum(delta.rows)::bigint AS rows, sum(delta.bytes)::bigint AS bytes
+               FROM %2$s AS d, unnest(d.slots, d.rows, d.bytes) AS delta (slot, rows, bytes)
+              WHERE delta.slot = ANY ($1)
+              GROUP BY delta.slot
+         )
+         UPDATE %1$s AS c
+            SET rows = w.rows - coalesce(p.rows, 0), bytes = w.bytes - coalesce(p.bytes, 0)
+           FROM unnest($1, $2, $3) AS w (slot, rows, bytes)
+           LEFT JOIN pending AS p USING (slot)
+          WHERE c.slot = w.slot', counts, deltas)
+    USING given, new_rows, new_bytes;
+END
+$$;
