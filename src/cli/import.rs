@@ -282,9 +282,12 @@ fn report(args: &Import, input: &Path, answer: &Value) {
             println!("  shard {shard}: {} stored", HumanCount(rows.as_u64().unwrap_or(0)));
         }
     }
-    for rejection in answer.get("rejections").and_then(Value::as_array).into_iter().flatten() {
-        let text =
-            |name: &str| rejection.get(name).map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
+    if number("warned") > 0 {
+        println!("  {} came with a time that cannot be kept", HumanCount(number("warned")));
+    }
+    let faults = ["rejections", "warnings"].iter().filter_map(|name| answer.get(name)?.as_array()).flatten();
+    for fault in faults {
+        let text = |name: &str| fault.get(name).map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
         let field =
             text("field").filter(|field| !field.is_empty()).map(|field| format!("{field}: ")).unwrap_or_default();
         eprintln!("  line {}: {field}{}", text("line").unwrap_or_default(), text("reason").unwrap_or_default());

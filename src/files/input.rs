@@ -1,47 +1,24 @@
-//! What clients send, and turning it into what may be stored.
-//!
-//! Every limit on a field stands here and nowhere else; the table's constraints are the net below.
+//! What clients send, and turning it into what may be stored within the [`limits`](super::limits).
 
-use std::borrow::Cow;
-use std::fmt;
-
-use chrono::{DateTime, FixedOffset, SubsecRound, Utc};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{FilePatch, NewFile, UserId};
-use crate::shard::{IdClock, slot_in};
+use super::limits::{
+    CHECKSUM, FILE_NAME, MIME_TYPE, PATH, check_id, check_path_of, check_size, check_time, check_user, last_part,
+};
+use super::values::{Text, TimeInput};
+use super::{FilePatch, NewFile};
+use crate::shard::IdClock;
 use crate::wire::FieldFault;
 
-/// The longest name, in bytes of UTF-8.
-const MAX_NAME_BYTES: usize = 1024;
-/// The longest path, in bytes of UTF-8.
-const MAX_PATH_BYTES: usize = 4096;
-/// The longest media type or checksum, in bytes.
-const MAX_LABEL_BYTES: usize = 255;
-
-/// A text that borrows from the input where it can. serde does that for `Cow` alone, but not for `Option<Cow>`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Text<'a>(pub Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Text<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Visitor)
-    }
+/// A file that a load stores.
+#[derive(Debug)]
+pub struct LoadedFile {
+    /// The file.
+    pub file: NewFile,
+    /// Why a field of the record is not stored with it.
+    pub warning: Option<FieldFault>,
 }
 
 /// A file to store, as a client sends it.
@@ -75,9 +52,10 @@ pub struct FileInput<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, max_length = 255, example = "sha256:9f86d081")]
     pub checksum: Option<Text<'a>>,
-    /// When its content last changed (RFC 3339).
-    #[serde(default)]
-    pub modified_at: Option<DateTime<FixedOffset>>,
+    /// When its content last changed (RFC 3339), in the years 1 to 9999.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub modified_at: Option<TimeInput<'a>>,
 }
 
 impl FileInput<'_> {
@@ -86,29 +64,40 @@ impl FileInput<'_> {
     /// # Errors
     /// The first field that is wrong.
     pub fn check(self, ids: &IdClock) -> Result<NewFile, FieldFault> {
+        let LoadedFile { file, warning } = self.check_loaded(ids)?;
+        warning.map_or(Ok(file), Err)
+    }
+
+    /// The same for a load, which stores a file without a time that cannot be kept.
+    ///
+    /// # Errors
+    /// The first other field that is wrong.
+    pub(super) fn check_loaded(self, ids: &IdClock) -> Result<LoadedFile, FieldFault> {
         let user = check_user(self.user_id)?;
-        check_name(&self.file_name.0)?;
+        FILE_NAME.check(&self.file_name.0)?;
         let path = self.path.filter(|path| path.0 != self.file_name.0);
         if let Some(path) = &path {
-            check_path(&path.0)?;
-            if last_part(&path.0) != self.file_name.0 {
-                return Err(FieldFault::new("path", "must end in /file_name"));
-            }
+            check_path_of(&path.0, &self.file_name.0)?;
         }
         if let Some(id) = self.file_id {
             check_id(user, id)?;
         }
-        Ok(NewFile {
+        let (modified_at, warning) = match check_time(self.modified_at) {
+            Ok(time) => (time, None),
+            Err(fault) => (None, Some(fault)),
+        };
+        let file = NewFile {
             user,
             id: self.file_id.unwrap_or_else(|| ids.mint(user.slot())),
             minted: self.file_id.is_none(),
             name: self.file_name.0.into(),
             path: path.map(|path| path.0.into()),
-            mime_type: check_label("mime_type", self.mime_type)?,
-            checksum: check_label("checksum", self.checksum)?,
+            mime_type: MIME_TYPE.check_optional(self.mime_type)?,
+            checksum: CHECKSUM.check_optional(self.checksum)?,
             size_bytes: check_size(self.size_bytes)?,
-            modified_at: check_time(self.modified_at)?,
-        })
+            modified_at,
+        };
+        Ok(LoadedFile { file, warning })
     }
 }
 
@@ -137,10 +126,10 @@ pub struct PatchInput<'a> {
     #[serde(borrow, default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 255)]
     pub checksum: Option<Option<Text<'a>>>,
-    /// When its content last changed.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<DateTime<FixedOffset>>)]
-    pub modified_at: Option<Option<DateTime<FixedOffset>>>,
+    /// When its content last changed (RFC 3339), in the years 1 to 9999.
+    #[serde(borrow, default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub modified_at: Option<Option<TimeInput<'a>>>,
 }
 
 /// Tells `null` from a field that is not there.
@@ -155,14 +144,14 @@ impl PatchInput<'_> {
     /// The first field that is wrong; a change of nothing is one.
     pub fn check(self) -> Result<FilePatch, FieldFault> {
         if let Some(name) = &self.file_name {
-            check_name(&name.0)?;
+            FILE_NAME.check(&name.0)?;
         }
         let mut name: Option<Box<str>> = self.file_name.map(|name| name.0.into());
         let path = match self.path {
             Some(Some(path)) => {
-                check_path(&path.0)?;
+                PATH.check(&path.0)?;
                 let last = last_part(&path.0);
-                check_name(last).map_err(|fault| FieldFault::new("path", fault.reason))?;
+                FILE_NAME.check(last).map_err(|fault| FieldFault::new(PATH.field, fault.reason))?;
                 if name.as_deref().is_some_and(|name| name != last) {
                     return Err(FieldFault::new("path", "must end in /file_name"));
                 }
@@ -172,12 +161,11 @@ impl PatchInput<'_> {
             Some(None) => Some(None),
             None => None,
         };
-        let label = |field, text: Option<Option<Text<'_>>>| text.map(|text| check_label(field, text)).transpose();
         let patch = FilePatch {
             name,
             path,
-            mime_type: label("mime_type", self.mime_type)?,
-            checksum: label("checksum", self.checksum)?,
+            mime_type: self.mime_type.map(|text| MIME_TYPE.check_optional(text)).transpose()?,
+            checksum: self.checksum.map(|text| CHECKSUM.check_optional(text)).transpose()?,
             size_bytes: self.size_bytes.map(check_size).transpose()?,
             modified_at: self.modified_at.map(check_time).transpose()?,
         };
@@ -199,84 +187,12 @@ impl FilePatch {
     }
 }
 
-/// The user with this number.
-///
-/// # Errors
-/// If it is negative.
-pub fn check_user(number: i64) -> Result<UserId, FieldFault> {
-    UserId::new(number)
-        .ok_or_else(|| FieldFault::new("user_id", "must be a whole number from 0 to 9223372036854775807"))
-}
-
-fn check_id(user: UserId, id: Uuid) -> Result<(), FieldFault> {
-    if id.is_nil() {
-        return Err(FieldFault::new("file_id", "must not be the nil UUID"));
-    }
-    // An id that was made here for another slot would be looked for there.
-    if slot_in(id).is_some_and(|slot| slot != user.slot()) {
-        return Err(FieldFault::new("file_id", "is an id that this service made for another user's file"));
-    }
-    Ok(())
-}
-
-fn check_name(name: &str) -> Result<(), FieldFault> {
-    let fault = |reason: &'static str| Err(FieldFault::new("file_name", reason));
-    match name {
-        "" => fault("must not be empty"),
-        name if name.len() > MAX_NAME_BYTES => fault("must not be longer than 1024 bytes"),
-        name if name.contains('\0') => fault("must not contain NUL"),
-        name if name.contains('/') => fault("must not contain /; the folders belong into path"),
-        _ => Ok(()),
-    }
-}
-
-fn check_path(path: &str) -> Result<(), FieldFault> {
-    let fault = |reason: &'static str| Err(FieldFault::new("path", reason));
-    match path {
-        "" => fault("must not be empty"),
-        path if path.len() > MAX_PATH_BYTES => fault("must not be longer than 4096 bytes"),
-        path if path.contains('\0') => fault("must not contain NUL"),
-        _ => Ok(()),
-    }
-}
-
-/// The part of a path after its last `/`.
-pub(super) fn last_part(path: &str) -> &str {
-    path.rsplit_once('/').map_or(path, |(_, name)| name)
-}
-
-fn check_label(field: &'static str, label: Option<Text<'_>>) -> Result<Option<Box<str>>, FieldFault> {
-    match label {
-        Some(Text(text)) if text.len() > MAX_LABEL_BYTES => {
-            Err(FieldFault::new(field, "must not be longer than 255 bytes"))
-        }
-        Some(Text(text)) if text.contains('\0') => Err(FieldFault::new(field, "must not contain NUL")),
-        label => Ok(label.map(|Text(text)| text.into())),
-    }
-}
-
-fn check_size(size: Option<i64>) -> Result<Option<i64>, FieldFault> {
-    match size {
-        Some(size) if size < 0 => {
-            Err(FieldFault::new("size_bytes", "must be a whole number from 0 to 9223372036854775807"))
-        }
-        size => Ok(size),
-    }
-}
-
-/// PostgreSQL keeps microseconds, and no years beyond 294276.
-fn check_time(time: Option<DateTime<FixedOffset>>) -> Result<Option<DateTime<Utc>>, FieldFault> {
-    let Some(time) = time else { return Ok(None) };
-    let time = time.to_utc().trunc_subsecs(6);
-    if !(-62_135_596_800..=253_402_300_799).contains(&time.timestamp()) {
-        return Err(FieldFault::new("modified_at", "must be in the years 1 to 9999"));
-    }
-    Ok(Some(time))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
+    use crate::files::UserId;
 
     fn check(json: &str) -> Result<NewFile, String> {
         let input: FileInput<'_> = serde_json::from_str(json).map_err(|error| error.to_string())?;
@@ -302,6 +218,32 @@ mod tests {
         ] {
             assert_eq!(check(&json).unwrap_err(), field, "{json}");
         }
+    }
+
+    #[test]
+    fn a_load_keeps_a_file_without_a_time_that_cannot_be_read() {
+        for time in [
+            "\"0000-01-01T00:00:00Z\"",
+            "\"yesterday\"",
+            "\"\"",
+            "1714564800",
+            "-1",
+            "1.5",
+            "true",
+            "[1,{}]",
+            "{\"s\":[1]}",
+        ] {
+            let json = format!(r#"{{"user_id":1,"modified_at":{time},"file_name":"a"}}"#);
+            let input: FileInput<'_> = serde_json::from_str(&json).unwrap();
+            let loaded = input.check_loaded(&IdClock::default()).unwrap();
+            assert_eq!((loaded.file.name(), loaded.file.modified_at), ("a", None), "{time}");
+            assert_eq!(loaded.warning.unwrap().field, "modified_at", "{time}");
+            assert_eq!(check(&json).unwrap_err(), "modified_at", "{time}");
+        }
+        let good = r#"{"user_id":1,"file_name":"a","modified_at":"2016-12-31T23:59:60Z"}"#;
+        let time = check(good).unwrap().modified_at.unwrap();
+        assert_eq!(time.to_rfc3339(), "2017-01-01T00:00:00+00:00");
+        assert_eq!(check(r#"{"user_id":1,"file_name":"a","modified_at":null}"#).unwrap().modified_at, None);
     }
 
     #[test]

@@ -10,12 +10,15 @@
 pub mod bulk;
 mod id;
 mod input;
+mod limits;
 mod model;
 mod page_bytes;
 mod service;
 mod store;
+mod values;
 mod writer;
 
-pub use input::{FileInput, PatchInput, check_user};
+pub use input::{FileInput, LoadedFile, PatchInput};
+pub use limits::{TEXT_LIMITS, TextLimit, check_user};
 pub use model::{Cursor, File, FilePatch, NewFile, Page, PageSize, UserId};
 pub use service::{FileError, Files, Ingested};

@@ -23,8 +23,8 @@ use super::idempotency::refuse;
 use super::intake::{Intake, TooSlow};
 use super::limit::caller_key;
 use super::{AppState, Code, Problem, answer};
-use crate::files::bulk::{Format, Load, Loaded, Parsed, Records, Rejection};
-use crate::files::{NewFile, UserId};
+use crate::files::bulk::{Format, Load, Loaded, Parsed, RecordFault, RecordPlace, Records};
+use crate::files::{LoadedFile, NewFile, UserId};
 use crate::limits::LoadPermit;
 use crate::shard::ShardError;
 use crate::wire::{Body, BodyFault, FieldFault};
@@ -45,7 +45,10 @@ pub(super) struct BulkAnswer {
     done: BulkCounts,
     /// Why records were rejected, the first 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    rejections: Vec<RejectedRecord>,
+    rejections: Vec<FaultyRecord>,
+    /// Which fields were not stored with their files, and why, the first 100.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<FaultyRecord>,
     /// The test files, the first 1,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     records: Option<Vec<TestFile>>,
@@ -63,6 +66,9 @@ pub(super) struct BulkCounts {
     /// Records that cannot be stored.
     #[schema(example = 0)]
     rejected: u64,
+    /// Files taken without a field that cannot be kept: a time that cannot be read.
+    #[schema(example = 0)]
+    warned: u64,
     /// Folders of a listing: they are not stored.
     #[schema(example = 0)]
     folders: u64,
@@ -77,19 +83,20 @@ impl From<&Loaded> for BulkCounts {
             inserted: loaded.inserted,
             duplicates: loaded.duplicates,
             rejected: loaded.rejected,
+            warned: loaded.warned,
             folders: loaded.folders,
             distribution: loaded.distribution.clone(),
         }
     }
 }
 
-/// A record that cannot be stored.
+/// What is wrong with a record of a body.
 #[derive(Serialize, ToSchema)]
-pub(super) struct RejectedRecord {
+pub(super) struct FaultyRecord {
     /// The line that it starts on, from 1.
     #[schema(example = 3)]
     line: u64,
-    /// Which record it is, from 1, where that is known.
+    /// Which record it is, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 3)]
     record: Option<u64>,
@@ -101,21 +108,16 @@ pub(super) struct RejectedRecord {
     reason: String,
 }
 
-impl RejectedRecord {
+impl FaultyRecord {
     /// A line of a body, and what is wrong with it.
     pub(super) fn on_line(line: u64, fault: FieldFault) -> Self {
         Self { line, record: None, field: fault.field.into_owned(), reason: fault.reason.into_owned() }
     }
 }
 
-impl From<Rejection> for RejectedRecord {
-    fn from(rejection: Rejection) -> Self {
-        Self {
-            line: rejection.line,
-            record: Some(rejection.record).filter(|record| *record > 0),
-            field: rejection.fault.field.into_owned(),
-            reason: rejection.fault.reason.into_owned(),
-        }
+impl From<RecordFault> for FaultyRecord {
+    fn from(RecordFault { place, fault }: RecordFault) -> Self {
+        Self { record: Some(place.record), ..Self::on_line(place.line, fault) }
     }
 }
 
@@ -150,7 +152,7 @@ enum OnError {
 enum Stop {
     Body(BodyFault),
     Slow(TooSlow),
-    Record(Rejection),
+    Record(RecordFault),
     Shard(ShardError),
 }
 
@@ -160,6 +162,8 @@ enum Stop {
 /// (`application/x-ndjson`), a JSON array (`application/json`) or CSV with a header (`text/csv`), packed by gzip or zstd
 /// or plain; or with `format=lsjson&user_id=42` the output of `rclone lsjson -R`, whose files get ids made of user and
 /// path, so that loading a listing again adds nothing.
+///
+/// A file whose `modified_at` cannot be read or kept is stored without it, and `warnings` names its line.
 ///
 /// Files are stored in many short transactions. If a load breaks off, the problem tells how much was stored.
 #[utoipa::path(
@@ -252,15 +256,17 @@ async fn read<R: tokio::io::AsyncRead + Unpin>(
     let mut parsed = Vec::new();
     loop {
         let chunk = intake.wait(body.next_chunk()).await.map_err(Stop::Slow)?.map_err(Stop::Body)?;
-        let fault = records.feed(chunk, state.files.ids(), |line, record| parsed.push((line, record))).err();
+        let fault = records.feed(chunk, state.files.ids(), |place, record| parsed.push((place, record))).err();
         let at_end = chunk.is_empty();
         intake.count(chunk.len(), parsed.len()).await;
-        for (line, record) in parsed.drain(..) {
-            match own(record, line, only) {
-                Parsed::File(file) => load.push(line, file).await.map_err(Stop::Shard)?,
+        for (place, record) in parsed.drain(..) {
+            match own(record, only) {
+                Parsed::File(file) => load.push(place, file).await.map_err(Stop::Shard)?,
                 Parsed::Folder => load.skip_folder(),
-                Parsed::Rejected(rejection) if on_error == OnError::Abort => return Err(Stop::Record(rejection)),
-                Parsed::Rejected(rejection) => load.reject(rejection),
+                Parsed::Rejected(fault) if on_error == OnError::Abort => {
+                    return Err(Stop::Record(RecordFault { place, fault }));
+                }
+                Parsed::Rejected(fault) => load.reject(RecordFault { place, fault }),
             }
         }
         match fault {
@@ -272,11 +278,10 @@ async fn read<R: tokio::io::AsyncRead + Unpin>(
 }
 
 /// A record as it is; or, if it is not of the only user whose files are taken, a rejection.
-fn own(record: Parsed, line: u64, only: Option<UserId>) -> Parsed {
+fn own(record: Parsed, only: Option<UserId>) -> Parsed {
     match record {
-        Parsed::File(file) if only.is_some_and(|only| only != file.user()) => {
-            let fault = FieldFault::new("user_id", "must be the token's own user");
-            Parsed::Rejected(Rejection { record: 0, line, fault })
+        Parsed::File(loaded) if only.is_some_and(|only| only != loaded.file.user()) => {
+            Parsed::Rejected(FieldFault::new("user_id", "must be the token's own user"))
         }
         other => other,
     }
@@ -293,7 +298,8 @@ async fn generate(state: &AppState, intake: &mut Intake, count: u64) -> Result<H
             listed.push((file.id(), user, file.name().to_owned()));
         }
         intake.count_one().await;
-        if let Err(error) = load.push(0, file).await {
+        let loaded = LoadedFile { file, warning: None };
+        if let Err(error) = load.push(RecordPlace { record: 0, line: 0 }, loaded).await {
             failure = Some(error);
             break;
         }
@@ -316,12 +322,20 @@ fn answer(loaded: Loaded, records: Option<Vec<TestFile>>) -> Result<HttpResponse
     let done = BulkCounts::from(&loaded);
     let body = BulkAnswer {
         success: loaded.rejected == 0,
-        message: format!("Inserted {} records", loaded.inserted),
+        message: message(&loaded),
         done,
-        rejections: loaded.rejections.into_iter().map(RejectedRecord::from).collect(),
+        rejections: loaded.rejections.into_iter().map(FaultyRecord::from).collect(),
+        warnings: loaded.warnings.into_iter().map(FaultyRecord::from).collect(),
         records,
     };
     answer::json(StatusCode::OK, &body, 4096)
+}
+
+fn message(loaded: &Loaded) -> String {
+    match loaded.warned {
+        0 => format!("Inserted {} records", loaded.inserted),
+        warned => format!("Inserted {} records; {warned} came with a time that cannot be kept", loaded.inserted),
+    }
 }
 
 /// What the client is told of a load that did not reach its end: why, and what was stored all the same.
@@ -330,8 +344,10 @@ fn broken_off(stop: Stop, loaded: &Loaded) -> Problem {
         Stop::Body(fault) => fault.into(),
         Stop::Slow(slow) => slow.into(),
         Stop::Record(rejection) => {
-            let detail = format!("line {}: {}", rejection.line, rejection.fault);
-            Problem::new(Code::InvalidField, detail).line(rejection.line).field(rejection.fault.field)
+            let line = rejection.place.line;
+            Problem::new(Code::InvalidField, format!("line {line}: {}", rejection.fault))
+                .line(line)
+                .field(rejection.fault.field)
         }
         Stop::Shard(error) => error.into(),
     };

@@ -13,12 +13,12 @@ use utoipa::ToSchema;
 
 use super::access::Caller;
 use super::body::encoding;
-use super::bulk::{RejectedRecord, Turn, io_error};
+use super::bulk::{FaultyRecord, Turn, io_error};
 use super::intake::{Intake, TooSlow};
 use super::{AppState, Problem, answer};
 use crate::records::{Collection, Document, LoadedRecords, MAX_DOCUMENT_BYTES, RecordError, RecordLoad};
 use crate::shard::ShardError;
-use crate::wire::{Body, BodyFault, FieldFault, LineSplitter};
+use crate::wire::{Body, BodyFault, BodyOpening, FieldFault, LineSplitter};
 
 /// What a stream of documents came to.
 #[derive(Serialize, ToSchema)]
@@ -33,7 +33,7 @@ pub(super) struct RecordBulkAnswer {
     done: RecordCounts,
     /// Why documents were rejected, the first 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    rejections: Vec<RejectedRecord>,
+    rejections: Vec<FaultyRecord>,
 }
 
 /// The numbers of a load; a load that broke off tells them too.
@@ -90,7 +90,7 @@ pub(super) async fn load(
         success: rejected == 0,
         message: format!("Stored {stored} documents"),
         done,
-        rejections: rejections.into_iter().map(|(line, why)| RejectedRecord::on_line(line, fault(why))).collect(),
+        rejections: rejections.into_iter().map(|(line, why)| FaultyRecord::on_line(line, fault(why))).collect(),
     };
     answer::json(StatusCode::OK, &body, 4096)
 }
@@ -106,12 +106,14 @@ async fn read<R: tokio::io::AsyncRead + Unpin>(
         (Some((caller, collection)), Ok(document)) => caller.may_create(collection, &document).is_err(),
         _ => false, // what is no document is not stored
     };
+    let mut opening = BodyOpening::default();
     let mut lines = LineSplitter::new(MAX_DOCUMENT_BYTES);
     let mut pieces: Vec<(u64, Option<Vec<u8>>)> = Vec::new();
     loop {
         let chunk = intake.wait(body.next_chunk()).await.map_err(Stop::Slow)?.map_err(Stop::Body)?;
         let (at_end, bytes) = (chunk.is_empty(), chunk.len());
-        lines.feed(chunk, |piece| pieces.push((piece.line, piece.bytes.map(<[u8]>::to_vec))));
+        let text = opening.pass(chunk).map_err(Stop::Body)?.unwrap_or_default();
+        lines.feed(text, |piece| pieces.push((piece.line, piece.bytes.map(<[u8]>::to_vec))));
         if at_end {
             lines.finish(|piece| pieces.push((piece.line, piece.bytes.map(<[u8]>::to_vec))));
         }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::fault::FieldFault;
+use super::opening::{UTF_16, is_utf_16, skip_mark};
 
 /// The longest reason: a client's own text may be part of it.
 const MAX_REASON: usize = 300;
@@ -26,12 +27,23 @@ pub enum JsonFault {
     Field(FieldFault),
 }
 
+/// A JSON text without the byte order mark that may stand before it.
+///
+/// # Errors
+/// `Syntax` if it is UTF-16.
+pub fn plain_text(text: &[u8]) -> Result<&[u8], JsonFault> {
+    if is_utf_16(text) {
+        return Err(JsonFault::Syntax(UTF_16.to_owned()));
+    }
+    Ok(skip_mark(text))
+}
+
 /// Reads one JSON value. What it makes may borrow from the text.
 ///
 /// # Errors
 /// What is wrong, and where. A bad text is read twice: the bookkeeping of fields costs time that good ones do not pay.
 pub fn read_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, JsonFault> {
-    let Ok(text) = std::str::from_utf8(text) else {
+    let Ok(text) = std::str::from_utf8(plain_text(text)?) else {
         return Err(JsonFault::Syntax("is not valid UTF-8".to_owned()));
     };
     serde_json::from_str(text).map_err(|quick| {

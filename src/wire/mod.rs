@@ -2,16 +2,18 @@
 //! packed or plain, streams of records.
 //!
 //! ```text
-//! body → decode (gzip, zstd) → split (lines, array, CSV) → json
+//! body → decode (gzip, zstd) → opening (byte order mark) → split (lines, array, CSV) → json
 //! ```
 
 mod decode;
 mod fault;
 mod json;
+mod opening;
 mod split;
 pub(crate) mod time;
 
 pub use decode::{Body, Encoding};
 pub use fault::{BodyFault, FieldFault};
-pub use json::{JsonFault, named_field, read_json, shorten};
+pub use json::{JsonFault, named_field, plain_text, read_json, shorten};
+pub(crate) use opening::{BodyOpening, skip_mark};
 pub(crate) use split::{ArraySplitter, LineSplitter, Piece};

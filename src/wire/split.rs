@@ -80,7 +80,8 @@ enum Place {
 }
 
 /// Cuts a JSON array into its elements. It looks at brackets, quotes and commas only: whether an element is good JSON
-/// is for the parser to say. A sequence of objects without the array around it is taken as well.
+/// is for the parser to say. A sequence of objects without the array around it is taken as well. An element that is too
+/// long is passed over.
 pub(crate) struct ArraySplitter {
     limit: usize,
     line: u64,
@@ -88,11 +89,12 @@ pub(crate) struct ArraySplitter {
     place: Place,
     in_array: bool,
     rest: Vec<u8>,
+    too_long: bool,
 }
 
 impl ArraySplitter {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, line: 1, started_on: 1, place: Place::Start, in_array: false, rest: Vec::new() }
+        Self { limit, line: 1, started_on: 1, place: Place::Start, in_array: false, rest: Vec::new(), too_long: false }
     }
 
     pub(crate) fn feed(&mut self, chunk: &[u8], mut each: impl FnMut(Piece<'_>)) -> Result<(), BodyFault> {
@@ -108,11 +110,11 @@ impl ArraySplitter {
                     // A bare number ends where something else starts; everything else with its last bracket or quote.
                     let bare_end = depth == 0 && !string && matches!(byte, b',' | b']' | b' ' | b'\t' | b'\r' | b'\n');
                     if bare_end {
-                        self.end_element(chunk.get(start..at).unwrap_or_default(), &mut each)?;
+                        self.end_element(chunk.get(start..at).unwrap_or_default(), &mut each);
                         self.place = Place::Between { comma: true };
                         self.between(byte)?;
                     } else if next.is_none() {
-                        self.end_element(chunk.get(start..=at).unwrap_or_default(), &mut each)?;
+                        self.end_element(chunk.get(start..=at).unwrap_or_default(), &mut each);
                         self.place = Place::Between { comma: true };
                     } else if let Some(next) = next {
                         self.place = next;
@@ -136,8 +138,7 @@ impl ArraySplitter {
             }
         }
         if matches!(self.place, Place::Element { .. }) {
-            let tail = chunk.get(start..).unwrap_or_default();
-            self.keep(tail)?;
+            self.keep(chunk.get(start..).unwrap_or_default());
         }
         Ok(())
     }
@@ -173,27 +174,25 @@ impl ArraySplitter {
         Ok(())
     }
 
-    fn end_element(&mut self, tail: &[u8], each: &mut impl FnMut(Piece<'_>)) -> Result<(), BodyFault> {
+    fn end_element(&mut self, tail: &[u8], each: &mut impl FnMut(Piece<'_>)) {
         let line = self.started_on;
-        if self.rest.is_empty() && tail.len() <= self.limit {
+        if self.rest.is_empty() && !self.too_long && tail.len() <= self.limit {
             each(Piece { line, bytes: Some(tail) });
-        } else {
-            self.keep(tail)?;
-            each(Piece { line, bytes: Some(&self.rest) });
-            self.rest.clear();
+            return;
         }
-        Ok(())
+        self.keep(tail);
+        each(Piece { line, bytes: (!self.too_long).then_some(&self.rest) });
+        self.rest.clear();
+        self.too_long = false;
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> Result<(), BodyFault> {
+    fn keep(&mut self, bytes: &[u8]) {
         if self.rest.len() + bytes.len() > self.limit {
-            return Err(BodyFault::Malformed(format!(
-                "the element that starts on line {} is longer than {} bytes",
-                self.started_on, self.limit
-            )));
+            self.too_long = true;
+            self.rest = Vec::new();
+        } else if !self.too_long {
+            self.rest.extend_from_slice(bytes);
         }
-        self.rest.extend_from_slice(bytes);
-        Ok(())
     }
 
     fn malformed(&self, what: &str) -> BodyFault {
@@ -256,6 +255,19 @@ mod tests {
     }
 
     #[test]
+    fn elements_that_are_too_long_are_passed_over() {
+        let text = "[1,\n{\"a\":\"]0123456789}\"},\n{\"b\":2}\n]";
+        let expected = vec![(1, Some("1".to_owned())), (2, None), (3, Some("{\"b\":2}".to_owned()))];
+        for chunk in 1..50 {
+            assert_eq!(elements(text, chunk, 8).unwrap(), expected, "chunks of {chunk}");
+        }
+        for chunk in 1..50 {
+            let fault = elements("[{\"a\":\"0123456789", chunk, 8).unwrap_err();
+            assert!(matches!(fault, BodyFault::Truncated(_)), "chunks of {chunk}: {fault:?}");
+        }
+    }
+
+    #[test]
     fn bad_arrays_are_refused_whatever_the_chunks() {
         for chunk in 1..12 {
             for (text, truncated) in [
@@ -270,7 +282,6 @@ mod tests {
                 ("x", false),
                 ("[{}}]", false),
                 ("]", false),
-                ("[\"0123456789012345678901234567890\"]", false),
             ] {
                 let fault = elements(text, chunk, 20).unwrap_err();
                 assert_eq!(matches!(fault, BodyFault::Truncated(_)), truncated, "{text} by {chunk}: {fault:?}");

@@ -3,9 +3,31 @@
 //!
 //! A page holds two thousand times. chrono writes them character by character through `fmt`, which was a twelfth of all
 //! that the API does for a page.
+//!
+//! And times as other programs write them: [`read_time`] is the only reader of a client's time.
 
-use chrono::{DateTime, Datelike, Timelike, Utc};
+use chrono::{DateTime, Datelike, FixedOffset, Timelike, Utc};
 use serde::{Serialize, Serializer};
+
+/// What a client is to write for a time.
+pub(crate) const SHAPE: &str = "must be a time with its offset from UTC, as in 2026-01-31T12:00:00Z";
+
+/// Reads a time: RFC 3339, also with a space for the `T`, an offset without its colon, and ` UTC` or ` GMT` for the `Z`.
+/// It becomes what PostgreSQL keeps of it: microseconds, and for a leap second the second after it.
+///
+/// # Errors
+/// What must be true of it.
+pub(crate) fn read_time(text: &str) -> Result<DateTime<Utc>, &'static str> {
+    let text = text.trim();
+    let parsed = match text.strip_suffix("UTC").or_else(|| text.strip_suffix("GMT")) {
+        Some(local) => format!("{}Z", local.trim_end()).parse::<DateTime<FixedOffset>>(),
+        None => text.parse(),
+    };
+    let micros = parsed.map_err(|_| SHAPE)?.timestamp_micros();
+    DateTime::from_timestamp_micros(micros)
+        .filter(|time| (1..=9999).contains(&time.year()))
+        .ok_or("must be in the years 1 to 9999")
+}
 
 /// For `#[serde(serialize_with)]`.
 pub(crate) fn required<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -78,6 +100,51 @@ mod tests {
             prop_assert_eq!(text.len(), if micros % 1_000_000 == 0 { 20 } else { 27 });
             prop_assert_eq!(DateTime::parse_from_rfc3339(text).unwrap().to_utc(), at);
             prop_assert_eq!(&json["at"], &json["maybe"]);
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_programs_write_them() {
+        for (text, time) in [
+            ("1960-01-01T00:00:00.000000001Z", "1960-01-01T00:00:00Z"),
+            ("1969-12-31T23:59:59.999999999Z", "1969-12-31T23:59:59.999999Z"),
+            ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+            ("9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59.999999Z"),
+            ("2024-05-01t12:00:00z", "2024-05-01T12:00:00Z"),
+            ("2024-05-01 12:00:00Z", "2024-05-01T12:00:00Z"),
+            ("2024-05-01T12:00:00.1234567890123Z", "2024-05-01T12:00:00.123456Z"),
+            ("2024-05-01T12:00:00+14:00", "2024-04-30T22:00:00Z"),
+            ("2024-05-01T12:00:00-00:00", "2024-05-01T12:00:00Z"),
+            ("2024-05-01T12:00:00+0200", "2024-05-01T10:00:00Z"),
+            ("2024-05-01 12:00:00.000000000 +0200", "2024-05-01T10:00:00Z"),
+            ("2024-05-01T12:00:00 UTC", "2024-05-01T12:00:00Z"),
+            ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
+            ("2016-12-31T23:59:60.5Z", "2017-01-01T00:00:00.500Z"),
+        ] {
+            let expected = DateTime::parse_from_rfc3339(time).unwrap().to_utc();
+            assert_eq!(read_time(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_says_why() {
+        for (text, years) in [
+            ("9999-12-31T23:59:60Z", true),
+            ("0001-01-01T00:00:00+01:00", true),
+            ("0000-12-31T19:03:58-04:56", true),
+            ("0000-01-01T00:00:00Z", true),
+            ("-0001-01-01T00:00:00Z", true),
+            ("+10000-01-01T00:00:00Z", true),
+            ("2024-05-01T12:00:00", false),
+            ("2024-05-01", false),
+            ("2024-02-30T00:00:00Z", false),
+            ("2024-05-01T24:00:00Z", false),
+            ("1714564800", false),
+            ("292277026596-12-04T15:30:07Z", false),
+            ("", false),
+        ] {
+            let reason = read_time(text).unwrap_err();
+            assert_eq!(reason == "must be in the years 1 to 9999", years, "{text}: {reason}");
         }
     }
 

@@ -319,7 +319,8 @@ async fn single_files() {
         "{\"user_id\":1,\"file_name\":\"a\"}{}",
         "{\"user_id\":1,\"file_name\":\"a\",}",
         "{'user_id':1}",
-        "\u{feff}{}",
+        "\u{feff}",
+        "\u{feff}x",
         "{\"user_id\":01,\"file_name\":\"a\"}",
         "{\"user_id\":1,\"file_name\":\"a\nb\"}",
         "{\"user_id\":1,\"file_name\":\"\\ud800\"}",
@@ -404,7 +405,7 @@ async fn bulk_bodies() {
         bulk("text/csv", "user_id,file_name,x\n1,a,2\n", 400, "invalid_body"),
         bulk("text/csv", "1,a\n2,b\n", 400, "invalid_body"),
         bulk("text/csv", format!("user_id,file_name{}\n", ",a".repeat(1000)), 400, "invalid_body"),
-        bulk("text/csv", format!("user_id,file_name\n1,\"{}\"\n", "x".repeat(100_000)), 400, "invalid_body"),
+        bulk("text/csv", format!("user_id,file_name,\"{}\"\n", "x".repeat(100_000)), 400, "invalid_body"),
     ];
     for encoding in ["gzip", "zstd"] {
         let packed = pack(encoding, line.repeat(3000).as_bytes()).await;

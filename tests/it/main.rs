@@ -8,6 +8,7 @@ mod audit;
 mod bad_input;
 mod bulk;
 mod bulk_faults;
+mod bulk_formats;
 mod cache;
 mod cache_faults;
 mod cache_race;

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgCopyIn};
 use uuid::Uuid;
 
-use super::copy;
+use super::{RecordPlace, copy};
 use crate::files::NewFile;
 use crate::files::store::bind_columns;
 use crate::shard::{ShardCall, ShardId, Slot, is_duplicate_key, refused_slots};
 
-/// A file of a load, and the line that it stood on.
+/// A file of a load, and where its record stands.
 pub(super) struct Row {
-    pub(super) line: u64,
+    pub(super) place: RecordPlace,
     pub(super) file: NewFile,
 }
 

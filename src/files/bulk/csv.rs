@@ -3,19 +3,21 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use chrono::DateTime;
 use csv_core::{ReadRecordResult, Reader};
 use memchr::memchr_iter;
 
-use super::parse::Parsed;
+use super::parse::{Parsed, too_long};
 use crate::files::FileInput;
-use crate::files::input::Text;
+use crate::files::values::{Text, TimeInput};
 use crate::shard::IdClock;
 use crate::wire::{BodyFault, FieldFault};
 
 /// The columns that a file may have; `user_id` and `file_name` must be there.
 const COLUMNS: [&str; 8] =
     ["user_id", "file_name", "file_id", "path", "size_bytes", "mime_type", "checksum", "modified_at"];
+
+/// The most fields that a record is read to the end for.
+const MAX_FIELDS: usize = 64;
 
 /// Reads CSV by chunks.
 pub(super) struct CsvRecords {
@@ -28,6 +30,9 @@ pub(super) struct CsvRecords {
     filled: usize,
     ends: Vec<usize>,
     fields: usize,
+    /// Why the record is passed over, and how many line ends are in the part of it that is gone.
+    skipped: Option<FieldFault>,
+    skipped_lines: u64,
 }
 
 impl CsvRecords {
@@ -36,10 +41,12 @@ impl CsvRecords {
             reader: Reader::new(),
             limit,
             header: None,
-            bytes: vec![0; 1024],
+            bytes: vec![0; limit.min(1024)],
             filled: 0,
             ends: vec![0; COLUMNS.len() + 2],
             fields: 0,
+            skipped: None,
+            skipped_lines: 0,
         }
     }
 
@@ -52,7 +59,6 @@ impl CsvRecords {
     ) -> Result<(), BodyFault> {
         let mut input = chunk;
         loop {
-            let line = self.reader.line();
             let output = self.bytes.get_mut(self.filled..).unwrap_or_default();
             let ends = self.ends.get_mut(self.fields..).unwrap_or_default();
             let (result, read, written, ended) = self.reader.read_record(input, output, ends);
@@ -63,45 +69,59 @@ impl CsvRecords {
                 ReadRecordResult::InputEmpty if chunk.is_empty() => return Ok(()),
                 ReadRecordResult::InputEmpty if input.is_empty() => return Ok(()),
                 ReadRecordResult::InputEmpty => {}
-                ReadRecordResult::OutputFull if self.bytes.len() >= self.limit => {
-                    let limit = self.limit;
-                    return Err(BodyFault::Malformed(format!("line {line}: the record is longer than {limit} bytes")));
-                }
+                ReadRecordResult::OutputFull if self.bytes.len() >= self.limit => self.skip(too_long(self.limit)),
                 ReadRecordResult::OutputFull => self.bytes.resize((self.bytes.len() * 2).min(self.limit), 0),
-                ReadRecordResult::OutputEndsFull if self.ends.len() > 64 => {
-                    return Err(BodyFault::Malformed(format!("line {line}: the record has too many fields")));
+                ReadRecordResult::OutputEndsFull if self.ends.len() >= MAX_FIELDS => {
+                    self.skip(FieldFault::new("", format!("has more than {MAX_FIELDS} fields")));
                 }
-                ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
+                ReadRecordResult::OutputEndsFull => self.ends.resize((self.ends.len() * 2).min(MAX_FIELDS), 0),
                 ReadRecordResult::Record => {
                     // Blank lines before the record are passed over without a word, so count back from its end.
-                    let record = self.bytes.get(..self.filled).unwrap_or_default();
-                    let inside = u64::try_from(memchr_iter(b'\n', record).count()).unwrap_or_default();
-                    let line_end = u64::from(!chunk.is_empty());
-                    let start = self.reader.line().saturating_sub(line_end + inside);
-                    self.end_record(start, ids, &mut each)?;
+                    let inside = self.skipped_lines + line_ends(self.bytes.get(..self.filled).unwrap_or_default());
+                    let end = self.reader.line().saturating_sub(u64::from(!chunk.is_empty()));
+                    self.end_record(end.saturating_sub(inside), end, ids, &mut each)?;
                     self.filled = 0;
                     self.fields = 0;
+                    self.skipped_lines = 0;
                 }
                 ReadRecordResult::End => return Ok(()),
             }
         }
     }
 
+    /// Goes on to the end of a record without keeping it.
+    fn skip(&mut self, fault: FieldFault) {
+        self.skipped_lines += line_ends(self.bytes.get(..self.filled).unwrap_or_default());
+        self.filled = 0;
+        self.fields = 0;
+        self.skipped.get_or_insert(fault);
+    }
+
     fn end_record(
         &mut self,
         line: u64,
+        last_line: u64,
         ids: &IdClock,
         each: &mut impl FnMut(u64, Result<Parsed, FieldFault>),
     ) -> Result<(), BodyFault> {
         let bytes = self.bytes.get(..self.filled).unwrap_or_default();
         let ends = self.ends.get(..self.fields).unwrap_or_default();
-        let Some(header) = &self.header else {
-            self.header = Some(read_header(&fields(bytes, ends))?);
-            return Ok(());
-        };
-        each(line, read_file(header, &fields(bytes, ends), ids));
+        match (&self.header, self.skipped.take()) {
+            (None, Some(fault)) => return Err(BodyFault::Malformed(format!("line {line}: the header {fault}"))),
+            (None, None) => self.header = Some(read_header(&fields(bytes, ends))?),
+            (Some(_), Some(fault)) if last_line > line => {
+                let reason = format!("{}; it ends on line {last_line}: is a quote not closed?", fault.reason);
+                each(line, Err(FieldFault::new("", reason)));
+            }
+            (Some(_), Some(fault)) => each(line, Err(fault)),
+            (Some(header), None) => each(line, read_file(header, &fields(bytes, ends), ids)),
+        }
         Ok(())
     }
+}
+
+fn line_ends(bytes: &[u8]) -> u64 {
+    u64::try_from(memchr_iter(b'\n', bytes).count()).unwrap_or_default()
 }
 
 fn fields<'a>(bytes: &'a [u8], ends: &[usize]) -> Vec<&'a [u8]> {
@@ -112,9 +132,8 @@ fn fields<'a>(bytes: &'a [u8], ends: &[usize]) -> Vec<&'a [u8]> {
 fn read_header(names: &[&[u8]]) -> Result<Vec<usize>, BodyFault> {
     let malformed = |reason: String| BodyFault::Malformed(format!("line 1: {reason}"));
     let mut header = Vec::with_capacity(names.len());
-    for (at, name) in names.iter().enumerate() {
-        let name =
-            String::from_utf8_lossy(if at == 0 { name.strip_prefix(b"\xef\xbb\xbf").unwrap_or(name) } else { name });
+    for name in names {
+        let name = String::from_utf8_lossy(name);
         let column = COLUMNS.iter().position(|column| *column == name.trim());
         let column = column.ok_or_else(|| {
             malformed(format!("there is no column {:?}; known are {}", name.trim(), COLUMNS.join(", ")))
@@ -146,7 +165,7 @@ fn read_file(header: &[usize], fields: &[&[u8]], ids: &IdClock) -> Result<Parsed
         }
     }
     let [user_id, file_name, file_id, path, size_bytes, mime_type, checksum, modified_at] = columns;
-    let text = |text: &'_ str| Text(Cow::Owned(text.to_owned()));
+    let text = |text| Text(Cow::Borrowed(text));
     let whole = "must be a whole number from 0 to 9223372036854775807";
     let input = FileInput {
         user_id: read("user_id", user_id, whole)?.ok_or_else(|| FieldFault::new("user_id", whole))?,
@@ -156,12 +175,9 @@ fn read_file(header: &[usize], fields: &[&[u8]], ids: &IdClock) -> Result<Parsed
         size_bytes: read("size_bytes", size_bytes, whole)?,
         mime_type: mime_type.map(text),
         checksum: checksum.map(text),
-        modified_at: modified_at
-            .map(DateTime::parse_from_rfc3339)
-            .transpose()
-            .map_err(|error| FieldFault::new("modified_at", format!("must be an RFC 3339 time: {error}")))?,
+        modified_at: modified_at.map(|time| TimeInput::Text(Cow::Borrowed(time))),
     };
-    input.check(ids).map(Parsed::File)
+    input.check_loaded(ids).map(Parsed::File)
 }
 
 fn read<T: FromStr>(field: &'static str, text: Option<&str>, must: &'static str) -> Result<Option<T>, FieldFault> {

@@ -3,18 +3,17 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use chrono::DateTime;
 use serde::Deserialize;
 
 use super::parse::Parsed;
-use crate::files::input::Text;
-use crate::files::{FileInput, UserId, id};
+use crate::files::values::{Text, TimeInput};
+use crate::files::{FileInput, LoadedFile, UserId, id};
 use crate::shard::IdClock;
-use crate::wire::{FieldFault, JsonFault, read_json};
+use crate::wire::{FieldFault, JsonFault, read_json, skip_mark};
 
 /// A file as `POST /ingest` takes it.
 pub(super) fn file(record: &[u8], ids: &IdClock) -> Result<Parsed, FieldFault> {
-    from_json::<FileInput<'_>>(record)?.check(ids).map(Parsed::File)
+    from_json::<FileInput<'_>>(record)?.check_loaded(ids).map(Parsed::File)
 }
 
 /// An entry of a listing that `rclone lsjson` wrote (<https://rclone.org/commands/rclone_lsjson/>). Its other fields
@@ -33,7 +32,7 @@ struct Entry<'a> {
     mime_type: Option<Text<'a>>,
     /// Empty if rclone was told not to look.
     #[serde(borrow, default)]
-    mod_time: Option<Text<'a>>,
+    mod_time: Option<TimeInput<'a>>,
     #[serde(default)]
     is_dir: bool,
     #[serde(default)]
@@ -47,13 +46,6 @@ pub(super) fn lsjson_entry(record: &[u8], user: UserId, ids: &IdClock) -> Result
     if entry.is_dir {
         return Ok(Parsed::Folder);
     }
-    let modified_at = match entry.mod_time.as_ref().map(|time| time.0.as_ref()) {
-        None | Some("") => None,
-        Some(time) => Some(
-            DateTime::parse_from_rfc3339(time)
-                .map_err(|error| FieldFault::new("ModTime", format!("must be an RFC 3339 time: {error}")))?,
-        ),
-    };
     let input = FileInput {
         user_id: user.get(),
         file_id: Some(id::derive(user, &entry.path.0)),
@@ -62,9 +54,11 @@ pub(super) fn lsjson_entry(record: &[u8], user: UserId, ids: &IdClock) -> Result
         size_bytes: entry.size.filter(|size| *size != -1),
         mime_type: entry.mime_type.filter(|kind| !kind.0.is_empty()),
         checksum: entry.hashes.as_ref().and_then(strongest).map(|checksum| Text(Cow::Owned(checksum))),
-        modified_at,
+        modified_at: entry.mod_time.filter(|time| *time != TimeInput::Text(Cow::Borrowed(""))),
     };
-    input.check(ids).map(Parsed::File).map_err(|fault| FieldFault { field: lsjson_name(fault.field), ..fault })
+    let named = |fault: FieldFault| FieldFault { field: lsjson_name(fault.field), ..fault };
+    let LoadedFile { file, warning } = input.check_loaded(ids).map_err(named)?;
+    Ok(Parsed::File(LoadedFile { file, warning: warning.map(named) }))
 }
 
 /// The checksum to keep of those that rclone found, as `sha256:…`. Versions before 1.62 write `SHA-1` for `sha1`.
@@ -90,7 +84,7 @@ fn lsjson_name(field: Cow<'static, str>) -> Cow<'static, str> {
 
 fn from_json<'a, T: Deserialize<'a>>(record: &'a [u8]) -> Result<T, FieldFault> {
     // serde would take an array for a struct, field by field.
-    if record.trim_ascii_start().first() != Some(&b'{') {
+    if skip_mark(record).trim_ascii_start().first() != Some(&b'{') {
         return Err(FieldFault::new("", "must be a JSON object"));
     }
     read_json(record).map_err(|fault| match fault {
@@ -106,7 +100,7 @@ mod tests {
 
     fn entry(json: &str) -> Result<Option<NewFile>, String> {
         match lsjson_entry(json.as_bytes(), UserId::new(42).unwrap(), &IdClock::default()) {
-            Ok(Parsed::File(file)) => Ok(Some(file)),
+            Ok(Parsed::File(loaded)) => Ok(Some(loaded.file)),
             Ok(Parsed::Folder) => Ok(None),
             Ok(Parsed::Rejected(_)) => unreachable!("rejections are errors here"),
             Err(fault) => Err(fault.to_string()),
@@ -136,7 +130,6 @@ mod tests {
         for (json, start) in [
             (r#"{"Path":"a/b","Name":"c","Size":1}"#, "Path: must end in"),
             (r#"{"Path":"a","Name":"a","Size":-2}"#, "Size: "),
-            (r#"{"Path":"a","Name":"a","ModTime":"yesterday"}"#, "ModTime: "),
             (r#"{"Path":"a","Size":1}"#, "Name: missing field `Name`"),
             (r#"{"Path":"a","Name":7}"#, "Name: invalid type"),
             (r#" ["a","a",1,null,null,false,null]"#, "must be a JSON object"),

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
-use super::Rejection;
 use super::batch::{BatchFate, Row, StoreBatch, Way};
+use super::{RecordFault, RecordPlace};
 use crate::cache::Cache;
 use crate::files::service::page_key;
-use crate::files::{Files, NewFile};
+use crate::files::{Files, LoadedFile};
 use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
 use crate::telemetry::metrics::BULK_ROWS;
 use crate::telemetry::{current_request, in_name_of};
@@ -51,16 +51,20 @@ pub struct Loaded {
     pub duplicates: u64,
     /// Records that cannot be stored.
     pub rejected: u64,
+    /// Files taken without a field that cannot be kept.
+    pub warned: u64,
     /// Folders of a listing, which are no files.
     pub folders: u64,
     /// Files stored on each shard.
     pub distribution: BTreeMap<u16, u64>,
     /// The first 100 rejections.
-    pub rejections: Vec<Rejection>,
+    pub rejections: Vec<RecordFault>,
+    /// The first 100 warnings.
+    pub warnings: Vec<RecordFault>,
 }
 
 impl Loaded {
-    fn reject(&mut self, rejection: Rejection) {
+    fn reject(&mut self, rejection: RecordFault) {
         self.rejected += 1;
         BULK_ROWS.rejected.add(1);
         if self.rejections.len() < LISTED {
@@ -68,18 +72,32 @@ impl Loaded {
         }
     }
 
+    fn warn(&mut self, warning: RecordFault) {
+        self.warned += 1;
+        if self.warnings.len() < LISTED {
+            self.warnings.push(warning);
+        }
+    }
+
     fn add(&mut self, other: Self) {
         self.inserted += other.inserted;
         self.duplicates += other.duplicates;
         self.rejected += other.rejected;
+        self.warned += other.warned;
         self.folders += other.folders;
         for (shard, rows) in other.distribution {
             *self.distribution.entry(shard).or_default() += rows;
         }
-        self.rejections.extend(other.rejections);
-        self.rejections.sort_by_key(|rejection| rejection.line);
-        self.rejections.truncate(LISTED);
+        add_first(&mut self.rejections, other.rejections);
+        add_first(&mut self.warnings, other.warnings);
     }
+}
+
+/// Keeps the faults that stand first in the body.
+fn add_first(faults: &mut Vec<RecordFault>, others: Vec<RecordFault>) {
+    faults.extend(others);
+    faults.sort_by_key(|fault| fault.place.line);
+    faults.truncate(LISTED);
 }
 
 /// A load in progress. Dropping it stops it: what is stored stays, what is not is forgotten.
@@ -122,16 +140,20 @@ impl Load {
         }
     }
 
-    /// Takes a file that starts on `line`. Waits while the queue of its shard is full.
+    /// Takes the file of a record. Waits while the queue of its shard is full.
     ///
     /// # Errors
     /// If its shard does not store any more; [`Load::finish`] tells why.
-    pub async fn push(&mut self, line: u64, file: NewFile) -> Result<(), ShardError> {
+    pub async fn push(&mut self, place: RecordPlace, loaded: LoadedFile) -> Result<(), ShardError> {
+        let LoadedFile { file, warning } = loaded;
+        if let Some(fault) = warning {
+            self.loaded.warn(RecordFault { place, fault });
+        }
         let shard = self.cluster.owner(file.user().slot())?.id();
         let full = self.limits.batch_rows;
         let batch = self.batches.entry(shard).or_insert_with(|| Batch::new(full));
         batch.bytes += file.text_bytes();
-        batch.rows.push(Row { line, file });
+        batch.rows.push(Row { place, file });
         if batch.rows.len() >= full || batch.bytes >= BATCH_BYTES {
             let batch = std::mem::replace(batch, Batch::new(full));
             self.send(shard, batch.rows).await?;
@@ -140,7 +162,7 @@ impl Load {
     }
 
     /// Notes a record that is not stored.
-    pub fn reject(&mut self, rejection: Rejection) {
+    pub fn reject(&mut self, rejection: RecordFault) {
         self.loaded.reject(rejection);
     }
 
@@ -264,7 +286,7 @@ async fn store_batch(
                             || "the database cannot hold it".to_owned(),
                             |constraint| format!("the database's rule {constraint} forbids it"),
                         );
-                        loaded.reject(Rejection { record: 0, line: row.line, fault: FieldFault::new("", why) });
+                        loaded.reject(RecordFault { place: row.place, fault: FieldFault::new("", why) });
                     }
                 }
                 Err(error) => return Err(error),
@@ -306,6 +328,6 @@ fn count(rows: &[Row], shard: ShardId, inserted: usize, taken: &[uuid::Uuid], lo
     let taken: HashSet<_> = taken.iter().copied().collect();
     for row in rows.iter().filter(|row| taken.contains(&row.file.id())) {
         let fault = FieldFault::new("file_id", "belongs to another user's file");
-        loaded.reject(Rejection { record: 0, line: row.line, fault });
+        loaded.reject(RecordFault { place: row.place, fault });
     }
 }

@@ -1,7 +1,7 @@
 //! Bulk loads: a stream of bytes in, batches out to all shards at once, in bounded memory.
 //!
 //! ```text
-//! body → decode (gzip, zstd) → split (lines, array, CSV) → parse → route → load, one queue a shard
+//! body → decode (gzip, zstd) → opening → split (lines, array, CSV) → parse → route → load, one queue a shard
 //! ```
 //!
 //! The body is read once. A full queue stops the reading, so that memory does not grow with the body.
@@ -14,4 +14,4 @@ mod load;
 mod parse;
 
 pub use load::{BulkLimits, Load, Loaded};
-pub use parse::{Format, Parsed, Records, Rejection};
+pub use parse::{Format, Parsed, RecordFault, RecordPlace, Records};

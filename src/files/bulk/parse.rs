@@ -2,9 +2,9 @@
 
 use super::csv::CsvRecords;
 use super::json;
-use crate::files::{NewFile, UserId};
+use crate::files::{LoadedFile, UserId};
 use crate::shard::IdClock;
-use crate::wire::{ArraySplitter, BodyFault, FieldFault, LineSplitter, Piece};
+use crate::wire::{ArraySplitter, BodyFault, BodyOpening, FieldFault, LineSplitter, Piece, skip_mark};
 
 /// How a body lists its files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,13 +19,20 @@ pub enum Format {
     Lsjson(UserId),
 }
 
-/// A record that cannot be stored, and why.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Rejection {
-    /// Which record it is, from 1; 0 if that is not known any more.
+/// Where a record stands in its body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecordPlace {
+    /// Which record it is, from 1; 0 for test files, which stand in no body.
     pub record: u64,
     /// The line that it starts on, from 1.
     pub line: u64,
+}
+
+/// What is wrong with a record: why it is not stored, or why a field of it is not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecordFault {
+    /// Where it stands.
+    pub place: RecordPlace,
     /// What is wrong with it.
     pub fault: FieldFault,
 }
@@ -34,11 +41,11 @@ pub struct Rejection {
 #[derive(Debug)]
 pub enum Parsed {
     /// A file to store.
-    File(NewFile),
+    File(LoadedFile),
     /// A folder of a listing: it holds files and is none.
     Folder,
     /// Nothing that can be stored.
-    Rejected(Rejection),
+    Rejected(FieldFault),
 }
 
 enum Splitter {
@@ -50,6 +57,8 @@ enum Splitter {
 /// Reads the records of a body from its chunks.
 pub struct Records {
     format: Format,
+    limit: usize,
+    opening: BodyOpening,
     splitter: Splitter,
     read: u64,
 }
@@ -63,22 +72,27 @@ impl Records {
             Format::JsonArray | Format::Lsjson(_) => Splitter::Array(ArraySplitter::new(limit)),
             Format::Csv => Splitter::Csv(Box::new(CsvRecords::new(limit))),
         };
-        Self { format, splitter, read: 0 }
+        Self { format, limit, opening: BodyOpening::default(), splitter, read: 0 }
     }
 
-    /// Reads a chunk; an empty one is the end of the body. Calls back with each record and the line it starts on.
+    /// Reads a chunk; an empty one is the end of the body. Calls back with each record and its place.
     ///
     /// # Errors
     /// What makes the rest of the body unreadable.
-    pub fn feed(&mut self, chunk: &[u8], ids: &IdClock, mut each: impl FnMut(u64, Parsed)) -> Result<(), BodyFault> {
-        let format = self.format;
+    pub fn feed(
+        &mut self,
+        chunk: &[u8],
+        ids: &IdClock,
+        mut each: impl FnMut(RecordPlace, Parsed),
+    ) -> Result<(), BodyFault> {
+        let (format, limit) = (self.format, self.limit);
         let read = &mut self.read;
         let mut end_record = |line: u64, result: Result<Parsed, FieldFault>| {
             *read += 1;
-            each(line, result.unwrap_or_else(|fault| Parsed::Rejected(Rejection { record: *read, line, fault })));
+            each(RecordPlace { record: *read, line }, result.unwrap_or_else(Parsed::Rejected));
         };
         let mut end_piece = |piece: Piece<'_>| match piece.bytes {
-            Some(bytes) if bytes.trim_ascii().is_empty() => {}
+            Some(bytes) if skip_mark(bytes).trim_ascii().is_empty() => {}
             Some(bytes) => end_record(
                 piece.line,
                 match format {
@@ -86,17 +100,40 @@ impl Records {
                     Format::Ndjson | Format::JsonArray | Format::Csv => json::file(bytes, ids),
                 },
             ),
-            None => end_record(piece.line, Err(FieldFault::new("", "is too long"))),
+            None => end_record(piece.line, Err(too_long(limit))),
         };
+        let Some(text) = self.opening.pass(chunk)? else { return Ok(()) };
+        let at_end = chunk.is_empty();
         match &mut self.splitter {
-            Splitter::Lines(lines) if chunk.is_empty() => lines.finish(end_piece),
-            Splitter::Lines(lines) => lines.feed(chunk, end_piece),
-            Splitter::Array(array) if chunk.is_empty() => array.finish()?,
-            Splitter::Array(array) => array.feed(chunk, &mut end_piece)?,
-            Splitter::Csv(csv) => csv.feed(chunk, ids, end_record)?,
+            Splitter::Lines(lines) => {
+                lines.feed(text, &mut end_piece);
+                if at_end {
+                    lines.finish(end_piece);
+                }
+            }
+            Splitter::Array(array) => {
+                array.feed(text, end_piece)?;
+                if at_end {
+                    array.finish()?;
+                }
+            }
+            Splitter::Csv(csv) => {
+                // An empty text would be the end.
+                if !text.is_empty() {
+                    csv.feed(text, ids, &mut end_record)?;
+                }
+                if at_end {
+                    csv.feed(&[], ids, end_record)?;
+                }
+            }
         }
         Ok(())
     }
+}
+
+/// Why a record of more than `limit` bytes is passed over.
+pub(super) fn too_long(limit: usize) -> FieldFault {
+    FieldFault::new("", format!("is longer than {limit} bytes, the most that a record may have (MAX_LINE_BYTES)"))
 }
 
 #[cfg(test)]
@@ -105,13 +142,14 @@ mod tests {
 
     fn read(format: Format, body: &[u8], chunk: usize) -> Result<Vec<(u64, String)>, BodyFault> {
         let (mut records, ids, mut seen) = (Records::new(format, 200), IdClock::default(), Vec::new());
-        let mut each = |line, parsed| {
+        let mut each = |place: RecordPlace, parsed| {
             let word = match parsed {
-                Parsed::File(file) => format!("{} {}", file.user().get(), file.path()),
+                Parsed::File(LoadedFile { file, warning: None }) => format!("{} {}", file.user().get(), file.path()),
+                Parsed::File(LoadedFile { file, warning: Some(fault) }) => format!("{} without {fault}", file.path()),
                 Parsed::Folder => "folder".to_owned(),
-                Parsed::Rejected(rejection) => format!("#{} {}", rejection.record, rejection.fault),
+                Parsed::Rejected(fault) => format!("#{} {fault}", place.record),
             };
-            seen.push((line, word));
+            seen.push((place.line, word));
         };
         for chunk in body.chunks(chunk) {
             records.feed(chunk, &ids, &mut each)?;
@@ -178,6 +216,54 @@ mod tests {
                 (10, "6 e"),
             ],
         );
+    }
+
+    #[test]
+    fn records_that_are_too_long_are_passed_over() {
+        let long = "x".repeat(300);
+        let reason = "is longer than 200 bytes, the most that a record may have (MAX_LINE_BYTES)";
+        let user = UserId::new(9).unwrap();
+        let listing = format!(
+            "[\n{{\"Path\":\"a\",\"Name\":\"a\"}},\n{{\"Path\":\"b\",\"Metadata\":\"{long}\"}},\n{{\"Path\":\"c\",\"Name\":\"c\"}}]"
+        );
+        let passed = format!("#2 {reason}");
+        expect(Format::Lsjson(user), listing.as_bytes(), &[(2, "9 a"), (3, &passed), (4, "9 c")]);
+        let csv = format!("user_id,file_name\n9,a\n9,{long}\n9,c\n9,\"{long}\n{long}\n\n9,d\n\"\n\n9,e\n");
+        let quoted = format!("#4 {reason}; it ends on line 9: is a quote not closed?");
+        expect(Format::Csv, csv.as_bytes(), &[(2, "9 a"), (3, &passed), (4, "9 c"), (5, &quoted), (11, "9 e")]);
+        let fields = format!("user_id,file_name\n9,a\n{}\n9,c\n", ",".repeat(150));
+        expect(Format::Csv, fields.as_bytes(), &[(2, "9 a"), (3, "#2 has more than 64 fields"), (4, "9 c")]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_record() {
+        let user = UserId::new(9).unwrap();
+        for (format, body) in [
+            (Format::Lsjson(user), "\u{feff}[\n{\"Path\":\"a\",\"Name\":\"a\"}]"),
+            (Format::JsonArray, "\u{feff}[\n{\"user_id\":9,\"file_name\":\"a\"}]"),
+            (Format::Ndjson, "\u{feff}\n\u{feff}{\"user_id\":9,\"file_name\":\"a\"}"),
+            (Format::Csv, "\u{feff}user_id,file_name\n9,a"),
+            (Format::Csv, "\u{feff}\"user_id\",file_name\n9,a"),
+        ] {
+            expect(format, body.as_bytes(), &[(2, "9 a")]);
+            let wide: Vec<u8> = body.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let fault = read(format, &wide, 7).unwrap_err();
+            assert!(fault.to_string().contains("UTF-16; send UTF-8"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_read_is_a_warning_in_every_format() {
+        let user = UserId::new(9).unwrap();
+        for (format, body) in [
+            (Format::Lsjson(user), "[\n{\"Path\":\"a\",\"Name\":\"a\",\"ModTime\":\"0000-01-01T00:00:00Z\"}]"),
+            (Format::JsonArray, "[\n{\"user_id\":9,\"file_name\":\"a\",\"modified_at\":\"0000-01-01T00:00:00Z\"}]"),
+            (Format::Ndjson, "\n{\"user_id\":9,\"file_name\":\"a\",\"modified_at\":\"0000-01-01T00:00:00Z\"}"),
+            (Format::Csv, "user_id,file_name,modified_at\n9,a,0000-01-01T00:00:00Z"),
+        ] {
+            let field = if matches!(format, Format::Lsjson(_)) { "ModTime" } else { "modified_at" };
+            expect(format, body.as_bytes(), &[(2, &format!("a without {field}: must be in the years 1 to 9999"))]);
+        }
     }
 
     #[test]

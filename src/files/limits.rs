@@ -1,0 +1,109 @@
+//! The limits on a file's fields, for every way in. The table's constraints in `migrations/` hold the same limits against psql.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::UserId;
+use super::values::{Text, TimeInput};
+use crate::shard::slot_in;
+use crate::wire::FieldFault;
+
+const WHOLE_NUMBER: &str = "must be a whole number from 0 to 9223372036854775807";
+
+/// What a text field of a file may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct TextLimit {
+    /// The field's name in the API, which is also the column's.
+    pub field: &'static str,
+    /// The longest text, in bytes of UTF-8.
+    pub max_bytes: usize,
+    /// True if the field, where it is given, must not be empty.
+    pub needs_text: bool,
+    /// True if the text may hold `/`.
+    pub takes_slash: bool,
+}
+
+/// The name of a file: the last part of its path.
+pub(super) const FILE_NAME: TextLimit =
+    TextLimit { field: "file_name", max_bytes: 1024, needs_text: true, takes_slash: false };
+/// The whole path of a file.
+pub(super) const PATH: TextLimit = TextLimit { field: "path", max_bytes: 4096, needs_text: true, takes_slash: true };
+/// The media type of a file.
+pub(super) const MIME_TYPE: TextLimit =
+    TextLimit { field: "mime_type", max_bytes: 255, needs_text: false, takes_slash: true };
+/// The checksum of a file's content.
+pub(super) const CHECKSUM: TextLimit =
+    TextLimit { field: "checksum", max_bytes: 255, needs_text: false, takes_slash: true };
+
+/// The limits on all text fields of a file.
+pub const TEXT_LIMITS: [TextLimit; 4] = [FILE_NAME, PATH, MIME_TYPE, CHECKSUM];
+
+impl TextLimit {
+    /// Checks a text.
+    ///
+    /// # Errors
+    /// What must be true of it.
+    pub fn check(&self, text: &str) -> Result<(), FieldFault> {
+        let reason = match text {
+            "" if self.needs_text => "must not be empty".to_owned(),
+            text if text.len() > self.max_bytes => format!("must not be longer than {} bytes", self.max_bytes),
+            text if text.contains('\0') => "must not contain NUL".to_owned(),
+            text if !self.takes_slash && text.contains('/') => {
+                "must not contain /; the folders belong into path".to_owned()
+            }
+            _ => return Ok(()),
+        };
+        Err(FieldFault::new(self.field, reason))
+    }
+
+    /// Checks a text that may be missing.
+    pub(super) fn check_optional(&self, text: Option<Text<'_>>) -> Result<Option<Box<str>>, FieldFault> {
+        let Some(Text(text)) = text else { return Ok(None) };
+        self.check(&text)?;
+        Ok(Some(text.into()))
+    }
+}
+
+/// The user with this number.
+///
+/// # Errors
+/// If it is negative.
+pub fn check_user(number: i64) -> Result<UserId, FieldFault> {
+    UserId::new(number).ok_or_else(|| FieldFault::new("user_id", WHOLE_NUMBER))
+}
+
+pub(super) fn check_id(user: UserId, id: Uuid) -> Result<(), FieldFault> {
+    if id.is_nil() {
+        return Err(FieldFault::new("file_id", "must not be the nil UUID"));
+    }
+    // An id that was made here for another slot would be looked for there.
+    if slot_in(id).is_some_and(|slot| slot != user.slot()) {
+        return Err(FieldFault::new("file_id", "is an id that this service made for another user's file"));
+    }
+    Ok(())
+}
+
+/// Checks that a path ends in the file's name.
+pub(super) fn check_path_of(path: &str, name: &str) -> Result<(), FieldFault> {
+    PATH.check(path)?;
+    if last_part(path) != name {
+        return Err(FieldFault::new(PATH.field, "must end in /file_name"));
+    }
+    Ok(())
+}
+
+/// The part of a path after its last `/`.
+pub(super) fn last_part(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+pub(super) fn check_size(size: Option<i64>) -> Result<Option<i64>, FieldFault> {
+    match size {
+        Some(size) if size < 0 => Err(FieldFault::new("size_bytes", WHOLE_NUMBER)),
+        size => Ok(size),
+    }
+}
+
+pub(super) fn check_time(time: Option<TimeInput<'_>>) -> Result<Option<DateTime<Utc>>, FieldFault> {
+    time.map(|time| time.read().map_err(|reason| FieldFault::new("modified_at", reason))).transpose()
+}

@@ -1,0 +1,93 @@
+//! Values as clients send them, before anybody checks them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::wire::time;
+
+/// A text that borrows from the input where it can. serde does that for `Cow` alone, but not for `Option<Cow>`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Text<'a>(pub Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyText;
+        impl<'de> Visitor<'de> for AnyText {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(AnyText)
+    }
+}
+
+/// A time as a client sends it. It is read when the rest of the record is known to be good, as a load stores a file without
+/// a time that cannot be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TimeInput<'a> {
+    /// A text.
+    Text(Cow<'a, str>),
+    /// A JSON value of another kind.
+    Other,
+}
+
+impl TimeInput<'_> {
+    /// # Errors
+    /// What must be true of it.
+    pub(super) fn read(&self) -> Result<DateTime<Utc>, &'static str> {
+        match self {
+            Self::Text(text) => time::read_time(text),
+            Self::Other => Err(time::SHAPE),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for TimeInput<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyValue;
+        impl<'de> Visitor<'de> for AnyValue {
+            type Value = TimeInput<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<TimeInput<'de>, E> {
+                Ok(TimeInput::Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<TimeInput<'de>, E> {
+                Ok(TimeInput::Text(Cow::Owned(text.to_owned())))
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<TimeInput<'de>, E> {
+                Ok(TimeInput::Other)
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<TimeInput<'de>, E> {
+                Ok(TimeInput::Other)
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<TimeInput<'de>, E> {
+                Ok(TimeInput::Other)
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<TimeInput<'de>, E> {
+                Ok(TimeInput::Other)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<TimeInput<'de>, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(TimeInput::Other)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<TimeInput<'de>, A::Error> {
+                while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(TimeInput::Other)
+            }
+        }
+        deserializer.deserialize_any(AnyValue)
+    }
+}
