@@ -3,7 +3,7 @@
 //! The modules, in reading order, each knowing only those before it (`tests/architecture.rs` keeps it so):
 //!
 //! - [`shard`]: slots, the slot map, connections, routing, ownership
-//! - [`wire`]: what clients send and get, before anybody asks what it is about
+//! - [`payload`]: what clients send and get, before anybody asks what it is about
 //! - [`cache`]: values made of rows, on a Redis server, never older than the last acknowledged write
 //! - [`files`]: what a drive knows about files; group commit and bulk loads
 //! - [`records`]: keyed documents in collections
@@ -15,7 +15,7 @@
 //! - [`limits`]: how much each caller may ask for
 //! - [`http`]: the API
 //! - [`config`]: the settings
-//! - [`local`]: PostgreSQL servers of our own on this machine
+//! - [`local_servers`]: PostgreSQL servers of our own on this machine
 //! - [`cli`]: the commands, which put all of this together
 
 pub mod audit;
@@ -27,10 +27,10 @@ pub mod events;
 pub mod files;
 pub mod http;
 pub mod limits;
-pub mod local;
+pub mod local_servers;
+pub mod payload;
 pub mod records;
 pub mod reshard;
 pub mod shard;
 pub mod stats;
 pub mod telemetry;
-pub mod wire;

@@ -19,13 +19,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "files",
             "http",
             "limits",
-            "local",
+            "local_servers",
             "records",
             "reshard",
             "shard",
             "stats",
             "telemetry",
-            "wire",
+            "payload",
         ],
     ),
     ("config", &["auth", "cache", "events", "files", "http", "limits", "records", "shard", "telemetry"]), // the types of the settings
@@ -43,27 +43,27 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "shard",
             "stats",
             "telemetry",
-            "wire",
+            "payload",
         ],
     ),
-    ("files", &["cache", "shard", "telemetry", "wire"]),
-    ("records", &["cache", "shard", "telemetry", "wire"]),
-    ("audit", &["shard", "wire"]),
+    ("files", &["cache", "shard", "telemetry", "payload"]),
+    ("records", &["cache", "shard", "telemetry", "payload"]),
+    ("audit", &["shard", "payload"]),
     ("events", &["shard", "telemetry"]),
-    ("wire", &[]),
+    ("payload", &[]),
     ("stats", &["cache", "shard"]),
     ("reshard", &["shard"]),
     ("cache", &["shard"]),
     ("limits", &["cache"]), // where the Redis server is
     ("shard", &["telemetry"]),
     ("auth", &[]),
-    ("local", &[]),
+    ("local_servers", &[]),
     ("telemetry", &[]),
 ];
 
 /// SQL in the code itself: servers that we start ourselves, before there is a schema; and statements that name objects
 /// of one move or are made for each table that moves, whose names cannot be bound.
-const SQL_IN_CODE: &[&str] = &["src/local/server.rs", "src/reshard/compose.rs"];
+const SQL_IN_CODE: &[&str] = &["src/local_servers/server.rs", "src/reshard/transfer/compose.rs"];
 
 /// The folder's files with this ending, by their path from the project's folder, in order.
 fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
@@ -160,7 +160,7 @@ fn only_some_modules_know_the_outside() {
                 "events",
                 "files",
                 "http",
-                "local",
+                "local_servers",
                 "records",
                 "reshard",
                 "shard",

@@ -4,11 +4,11 @@ macro_rules! acts {
     ($($(#[$doc:meta])+ $name:ident = $text:literal, [$($field:literal),*];)+) => {
         /// What is done to the cluster. Kept by its word; words are added, never renamed.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum Act {
+        pub enum OperatorAction {
             $($(#[$doc])+ $name,)+
         }
 
-        impl Act {
+        impl OperatorAction {
             /// Every act.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
@@ -50,7 +50,7 @@ acts! {
     Look = "look", [];
 }
 
-impl Act {
+impl OperatorAction {
     /// The act of this word.
     #[must_use]
     pub fn named(word: &str) -> Option<Self> {
@@ -66,7 +66,7 @@ impl Act {
 
 /// What became of an act.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum ActionOutcome {
     /// It was done, or written down for the coordinator to do.
     Accepted,
     /// It was not done, for a reason of the request's or the cluster's state: a problem's code.
@@ -75,7 +75,7 @@ pub enum Outcome {
     Failed(&'static str),
 }
 
-impl Outcome {
+impl ActionOutcome {
     /// Its word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -102,9 +102,9 @@ mod tests {
 
     #[test]
     fn every_act_is_found_by_its_word() {
-        for act in Act::ALL {
-            assert_eq!(Act::named(act.as_str()), Some(*act));
+        for act in OperatorAction::ALL {
+            assert_eq!(OperatorAction::named(act.as_str()), Some(*act));
         }
-        assert_eq!(Act::named("fly"), None);
+        assert_eq!(OperatorAction::named("fly"), None);
     }
 }

@@ -13,9 +13,9 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::Act;
+use super::OperatorAction;
+use crate::payload::time;
 use crate::shard::ShardOptions;
-use crate::wire::time;
 
 /// The longest text of an entry, in characters.
 const MAX_TEXT: usize = 200;
@@ -56,11 +56,11 @@ fn plain(text: &str) -> String {
 
 /// What is noted of a request besides its act: numbers, flags and short words, never a password.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Details(pub(super) Map<String, Value>);
+pub struct ActionDetails(pub(super) Map<String, Value>);
 
-impl Details {
+impl ActionDetails {
     /// Notes those fields of a request that may be noted of this act.
-    pub fn add(&mut self, act: Act, request: &Map<String, Value>) {
+    pub fn add(&mut self, act: OperatorAction, request: &Map<String, Value>) {
         for name in act.fields() {
             if let Some(value) = request.get(*name) {
                 self.put(name, value);
@@ -93,7 +93,7 @@ fn is_word(c: char) -> bool {
 #[derive(Clone, Debug)]
 pub struct NewEntry {
     /// What.
-    pub act: Act,
+    pub act: OperatorAction,
     /// Who.
     pub actor: Actor,
     /// From where; `None` for a command.
@@ -101,13 +101,13 @@ pub struct NewEntry {
     /// The request's id, if it is one.
     pub request_id: Option<Arc<str>>,
     /// With what.
-    pub details: Details,
+    pub details: ActionDetails,
 }
 
 /// An act as it was noted.
 #[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
 #[schema(as = AuditEntry)]
-pub struct Entry {
+pub struct LoggedAction {
     /// Names the entry.
     pub id: Uuid,
     /// When it began, by the clock of shard 0.
@@ -141,26 +141,26 @@ pub struct Entry {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-impl Entry {
-    pub(super) fn cursor(&self) -> Cursor {
-        Cursor { at: self.at, id: self.id }
+impl LoggedAction {
+    pub(super) fn cursor(&self) -> EntryCursor {
+        EntryCursor { at: self.at, id: self.id }
     }
 }
 
 /// Which entries are asked for.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Filter {
+pub struct EntryFilter {
     /// Those before it, which are on the next page.
-    pub before: Option<Cursor>,
+    pub before: Option<EntryCursor>,
     /// Not older than this.
     pub since: Option<DateTime<Utc>>,
     /// Of this act.
-    pub act: Option<Act>,
+    pub act: Option<OperatorAction>,
     /// Of this actor, to the letter.
     pub actor: Option<String>,
 }
 
-impl Filter {
+impl EntryFilter {
     /// True if an actor can be called so.
     #[must_use]
     pub fn is_actor(name: &str) -> bool {
@@ -170,12 +170,12 @@ impl Filter {
 
 /// Where a page ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Cursor {
+pub struct EntryCursor {
     pub(super) at: DateTime<Utc>,
     pub(super) id: Uuid,
 }
 
-impl fmt::Display for Cursor {
+impl fmt::Display for EntryCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = [0; 24];
         let (at, id) = bytes.split_at_mut(8);
@@ -185,7 +185,7 @@ impl fmt::Display for Cursor {
     }
 }
 
-impl FromStr for Cursor {
+impl FromStr for EntryCursor {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -202,8 +202,8 @@ mod tests {
 
     use super::*;
 
-    fn of(act: Act, request: Value) -> Value {
-        let mut details = Details::default();
+    fn of(act: OperatorAction, request: Value) -> Value {
+        let mut details = ActionDetails::default();
         details.add(act, request.as_object().unwrap());
         Value::Object(details.0)
     }
@@ -212,12 +212,12 @@ mod tests {
     fn no_secret_gets_into_an_entry() {
         let url = "postgres://u:verysecret@h:5433/d?sslpassword=verysecret";
         assert_eq!(
-            of(Act::AddShard, json!({"url": url, "dry_run": true})),
+            of(OperatorAction::AddShard, json!({"url": url, "dry_run": true})),
             json!({"place": "h:5433/d", "dry_run": true})
         );
         for value in [json!("verysecret"), json!({"a": url}), json!([url]), json!("postgres://verysecret")] {
             for field in ["url", "slots", "to", "shard_key", "nonsense"] {
-                for act in Act::ALL.iter().copied().filter(|_| field == "url" || value != "verysecret") {
+                for act in OperatorAction::ALL.iter().copied().filter(|_| field == "url" || value != "verysecret") {
                     let noted = of(act, json!({field: value})).to_string();
                     assert!(!noted.contains("verysecret"), "{noted}");
                 }
@@ -228,8 +228,8 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_noted_in_short() {
         let request = json!({"slots": "0-9,12", "to": 2, "copy_rate": null, "skip_verify": false, "else": 1});
-        assert_eq!(of(Act::MoveSlots, request), json!({"slots": "0-9,12", "to": 2, "skip_verify": false}));
-        let long = of(Act::MoveSlots, json!({"slots": "1,".repeat(500)}));
+        assert_eq!(of(OperatorAction::MoveSlots, request), json!({"slots": "0-9,12", "to": 2, "skip_verify": false}));
+        let long = of(OperatorAction::MoveSlots, json!({"slots": "1,".repeat(500)}));
         assert_eq!(long["slots"].as_str().unwrap().len(), MAX_TEXT);
     }
 
@@ -237,13 +237,14 @@ mod tests {
     fn actors_stand_on_one_line() {
         assert_eq!(Actor::of_token("a\n\0b", "admin").name, "a\u{fffd}\u{fffd}b");
         assert_eq!(Actor::of_token("", "admin").name, "-");
-        assert!(Filter::is_actor("alice@host") && !Filter::is_actor("a\0") && !Filter::is_actor(""));
-        assert!(!Filter::is_actor(&"x".repeat(201)));
+        assert!(EntryFilter::is_actor("alice@host") && !EntryFilter::is_actor("a\0") && !EntryFilter::is_actor(""));
+        assert!(!EntryFilter::is_actor(&"x".repeat(201)));
     }
 
     #[test]
     fn cursors_read_as_they_were_written() {
-        let cursor = Cursor { at: DateTime::from_timestamp_micros(1_764_000_000_123_456).unwrap(), id: Uuid::new_v4() };
+        let cursor =
+            EntryCursor { at: DateTime::from_timestamp_micros(1_764_000_000_123_456).unwrap(), id: Uuid::new_v4() };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
         for bad in [
             "",
@@ -253,7 +254,7 @@ mod tests {
             &format!("{cursor}AA"),
             "__________________________8",
         ] {
-            assert!(bad.parse::<Cursor>().is_err(), "{bad}");
+            assert!(bad.parse::<EntryCursor>().is_err(), "{bad}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::table::Expire;
+use super::table::ExpireEntries;
 use crate::shard::{Cluster, ShardError, ShardId};
 
 /// Their time is counted in days.
@@ -26,7 +26,7 @@ pub(super) async fn expire(cluster: Arc<Cluster>) {
 /// True if there may be more.
 async fn expire_some(cluster: &Cluster) -> bool {
     let Some(first) = cluster.shard(ShardId::default()) else { return false };
-    match first.run(&Expire { batch: BATCH }).await {
+    match first.run(&ExpireEntries { batch: BATCH }).await {
         Ok(gone) => gone.and_then(|gone| i64::try_from(gone).ok()) == Some(BATCH),
         // The next round tries again; the health check tells of a shard that is away.
         Err(ShardError::Unavailable { .. }) => false,

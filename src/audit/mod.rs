@@ -14,6 +14,6 @@ mod service;
 mod table;
 mod tries;
 
-pub use act::{Act, Outcome};
-pub use entry::{Actor, Cursor, Details, Entry, Filter, NewEntry};
-pub use service::{Audit, Begun};
+pub use act::{ActionOutcome, OperatorAction};
+pub use entry::{ActionDetails, Actor, EntryCursor, EntryFilter, LoggedAction, NewEntry};
+pub use service::{AuditLog, BegunAction};

@@ -6,31 +6,31 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use super::expire::expire;
-use super::table::{Add, End, List};
-use super::tries::Tries;
-use super::{Cursor, Entry, Filter, NewEntry, Outcome};
+use super::table::{AddEntry, EndEntry, ListEntries};
+use super::tries::AttemptLog;
+use super::{ActionOutcome, EntryCursor, EntryFilter, LoggedAction, NewEntry};
 use crate::shard::{Cluster, ShardCall, ShardError, ShardId};
 
 /// The audit log of a cluster.
-pub struct Audit {
+pub struct AuditLog {
     cluster: Arc<Cluster>,
     keep_days: u16,
-    tries: Tries,
+    tries: AttemptLog,
 }
 
-/// An act that was noted and is being done. Its outcome is to be told to [`Audit::end`].
+/// An act that was noted and is being done. Its outcome is to be told to [`AuditLog::end`].
 #[must_use = "an act that has ended has an outcome"]
 #[derive(Debug)]
-pub struct Begun {
+pub struct BegunAction {
     id: Uuid,
     entry: NewEntry,
 }
 
-impl Audit {
+impl AuditLog {
     /// The log of this cluster, whose new entries are kept for so many days.
     #[must_use]
     pub fn new(cluster: Arc<Cluster>, keep_days: u16) -> Self {
-        Self { cluster, keep_days, tries: Tries::new() }
+        Self { cluster, keep_days, tries: AttemptLog::new() }
     }
 
     /// Removes entries whose time is over, until the cluster shuts down.
@@ -44,9 +44,9 @@ impl Audit {
     ///
     /// # Errors
     /// The first shard's.
-    pub async fn begin(&self, entry: NewEntry) -> Result<Begun, ShardError> {
-        let begun = Begun { id: Uuid::new_v4(), entry };
-        let add = Add { id: begun.id, entry: &begun.entry, outcome: None, keep_days: self.keep_days };
+    pub async fn begin(&self, entry: NewEntry) -> Result<BegunAction, ShardError> {
+        let begun = BegunAction { id: Uuid::new_v4(), entry };
+        let add = AddEntry { id: begun.id, entry: &begun.entry, outcome: None, keep_days: self.keep_days };
         match self.run(&add).await {
             Ok(()) => Ok(begun),
             Err(error) => {
@@ -57,9 +57,9 @@ impl Audit {
     }
 
     /// Notes how an act ended. If that fails it is done all the same, and its entry says "begun" for ever.
-    pub async fn end(&self, begun: Begun, outcome: Outcome) {
+    pub async fn end(&self, begun: BegunAction, outcome: ActionOutcome) {
         tell(&begun.entry, outcome.as_str(), outcome.code());
-        if let Err(error) = self.run(&End { id: begun.id, outcome }).await {
+        if let Err(error) = self.run(&EndEntry { id: begun.id, outcome }).await {
             log::warn!("the outcome of an act could not be noted, its entry stays begun: {error}");
         }
     }
@@ -70,9 +70,9 @@ impl Audit {
         if passed_over > 0 {
             entry.details.put("tries_not_noted", &passed_over.into());
         }
-        let outcome = Outcome::Refused(code);
+        let outcome = ActionOutcome::Refused(code);
         tell(&entry, outcome.as_str(), outcome.code());
-        let add = Add { id: Uuid::new_v4(), entry: &entry, outcome: Some(outcome), keep_days: self.keep_days };
+        let add = AddEntry { id: Uuid::new_v4(), entry: &entry, outcome: Some(outcome), keep_days: self.keep_days };
         if let Err(error) = self.run(&add).await {
             log::warn!("a refused try could not be noted: {error}");
         }
@@ -82,11 +82,15 @@ impl Audit {
     ///
     /// # Errors
     /// The first shard's.
-    pub async fn list(&self, filter: &Filter, limit: u16) -> Result<(Vec<Entry>, Option<Cursor>), ShardError> {
-        let mut entries = self.run(&List { filter, limit: i64::from(limit) + 1 }).await?;
+    pub async fn list(
+        &self,
+        filter: &EntryFilter,
+        limit: u16,
+    ) -> Result<(Vec<LoggedAction>, Option<EntryCursor>), ShardError> {
+        let mut entries = self.run(&ListEntries { filter, limit: i64::from(limit) + 1 }).await?;
         let has_more = entries.len() > usize::from(limit);
         entries.truncate(limit.into());
-        let next = entries.last().filter(|_| has_more).map(Entry::cursor);
+        let next = entries.last().filter(|_| has_more).map(LoggedAction::cursor);
         Ok((entries, next))
     }
 

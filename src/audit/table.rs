@@ -4,18 +4,18 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Entry, Filter, NewEntry, Outcome};
+use super::{ActionOutcome, EntryFilter, LoggedAction, NewEntry};
 use crate::shard::{ShardCall, ShardId};
 
 /// Adds a row; without an outcome the act is about to begin.
-pub(super) struct Add<'a> {
+pub(super) struct AddEntry<'a> {
     pub(super) id: Uuid,
     pub(super) entry: &'a NewEntry,
-    pub(super) outcome: Option<Outcome>,
+    pub(super) outcome: Option<ActionOutcome>,
     pub(super) keep_days: u16,
 }
 
-impl ShardCall for Add<'_> {
+impl ShardCall for AddEntry<'_> {
     type Output = ();
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<()>, sqlx::Error> {
@@ -27,8 +27,8 @@ impl ShardCall for Add<'_> {
             .bind(self.entry.request_id.as_deref())
             .bind(self.entry.act.as_str())
             .bind(Json(&self.entry.details.0))
-            .bind(self.outcome.map_or("begun", Outcome::as_str))
-            .bind(self.outcome.and_then(Outcome::code))
+            .bind(self.outcome.map_or("begun", ActionOutcome::as_str))
+            .bind(self.outcome.and_then(ActionOutcome::code))
             .bind(i32::from(self.keep_days));
         statement.execute(connection).await?;
         Ok(Some(()))
@@ -36,12 +36,12 @@ impl ShardCall for Add<'_> {
 }
 
 /// Says how an act ended.
-pub(super) struct End {
+pub(super) struct EndEntry {
     pub(super) id: Uuid,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: ActionOutcome,
 }
 
-impl ShardCall for End {
+impl ShardCall for EndEntry {
     type Output = ();
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<()>, sqlx::Error> {
@@ -55,16 +55,16 @@ impl ShardCall for End {
 }
 
 /// Reads a page.
-pub(super) struct List<'a> {
-    pub(super) filter: &'a Filter,
+pub(super) struct ListEntries<'a> {
+    pub(super) filter: &'a EntryFilter,
     pub(super) limit: i64,
 }
 
-impl ShardCall for List<'_> {
-    type Output = Vec<Entry>;
+impl ShardCall for ListEntries<'_> {
+    type Output = Vec<LoggedAction>;
 
-    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Vec<Entry>>, sqlx::Error> {
-        let Filter { before, since, act, actor } = self.filter;
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Vec<LoggedAction>>, sqlx::Error> {
+        let EntryFilter { before, since, act, actor } = self.filter;
         let rows = sqlx::query_as(include_str!("../../sql/audit/list.sql"))
             .bind(before.map(|cursor| cursor.at))
             .bind(before.map(|cursor| cursor.id))
@@ -75,7 +75,7 @@ impl ShardCall for List<'_> {
             .fetch_all(connection)
             .await?;
         let entries = rows.into_iter().map(
-            |(id, at, actor, scope, source, request_id, act, details, outcome, code, ended_at)| Entry {
+            |(id, at, actor, scope, source, request_id, act, details, outcome, code, ended_at)| LoggedAction {
                 id,
                 at,
                 actor,
@@ -94,11 +94,11 @@ impl ShardCall for List<'_> {
 }
 
 /// Removes rows whose time is over; gives how many.
-pub(super) struct Expire {
+pub(super) struct ExpireEntries {
     pub(super) batch: i64,
 }
 
-impl ShardCall for Expire {
+impl ShardCall for ExpireEntries {
     type Output = u64;
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<u64>, sqlx::Error> {

@@ -8,17 +8,17 @@ const MOST: u32 = 100;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// What a process has noted in the hour, and what not.
-pub(super) struct Tries(Mutex<Hour>);
+pub(super) struct AttemptLog(Mutex<HourlyAttempts>);
 
-struct Hour {
+struct HourlyAttempts {
     since: Instant,
     noted: u32,
     passed_over: u64,
 }
 
-impl Tries {
+impl AttemptLog {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Hour { since: Instant::now(), noted: 0, passed_over: 0 }))
+        Self(Mutex::new(HourlyAttempts { since: Instant::now(), noted: 0, passed_over: 0 }))
     }
 
     /// True if this one is to be noted, with the number of those before it that were not.
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn so_many_an_hour_and_the_rest_is_counted() {
-        let (tries, now) = (Tries::new(), Instant::now());
+        let (tries, now) = (AttemptLog::new(), Instant::now());
         let noted = (0..1000).filter(|_| tries.take(now).is_some()).count();
         assert_eq!(noted, 100);
         assert_eq!(tries.take(now + HOUR * 2), Some(900));

@@ -32,24 +32,24 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
         return Err(ErrorKind::InvalidAlgorithm.into());
     }
     let check = match (algorithm, key.kind()) {
-        (Algorithm::HS256, DecodingKeyKind::SecretOrDer(secret)) => Check::Hmac(hmac_key(secret)),
+        (Algorithm::HS256, DecodingKeyKind::SecretOrDer(secret)) => SignatureCheck::Hmac(hmac_key(secret)),
         (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
-            Check::Rsa(RsaPublicKeyComponents { n: n.clone(), e: e.clone() })
+            SignatureCheck::Rsa(RsaPublicKeyComponents { n: n.clone(), e: e.clone() })
         }
         (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => {
-            Check::Key(UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point.clone()))
+            SignatureCheck::Key(UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point.clone()))
         }
         (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(point)) => {
-            Check::Key(UnparsedPublicKey::new(&ED25519, point.clone()))
+            SignatureCheck::Key(UnparsedPublicKey::new(&ED25519, point.clone()))
         }
         _ => return Err(ErrorKind::InvalidAlgorithm.into()),
     };
-    Ok(Box::new(Verifying { algorithm: *algorithm, check }))
+    Ok(Box::new(SignatureVerifier { algorithm: *algorithm, check }))
 }
 
 fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
     match (algorithm, key.family()) {
-        (Algorithm::HS256, AlgorithmFamily::Hmac) => Ok(Box::new(Signing(hmac_key(key.as_bytes())))),
+        (Algorithm::HS256, AlgorithmFamily::Hmac) => Ok(Box::new(SignatureSigner(hmac_key(key.as_bytes())))),
         _ => Err(ErrorKind::InvalidAlgorithm.into()),
     }
 }
@@ -58,43 +58,43 @@ fn hmac_key(secret: &[u8]) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, secret)
 }
 
-enum Check {
+enum SignatureCheck {
     Hmac(hmac::Key),
     Rsa(RsaPublicKeyComponents<Vec<u8>>),
     Key(UnparsedPublicKey<Vec<u8>>),
 }
 
-struct Verifying {
+struct SignatureVerifier {
     algorithm: Algorithm,
-    check: Check,
+    check: SignatureCheck,
 }
 
-impl signature::Verifier<Vec<u8>> for Verifying {
+impl signature::Verifier<Vec<u8>> for SignatureVerifier {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
         let checked = match &self.check {
-            Check::Hmac(key) => hmac::verify(key, message, signature),
-            Check::Rsa(key) => key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature),
-            Check::Key(key) => key.verify(message, signature),
+            SignatureCheck::Hmac(key) => hmac::verify(key, message, signature),
+            SignatureCheck::Rsa(key) => key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature),
+            SignatureCheck::Key(key) => key.verify(message, signature),
         };
         checked.map_err(|_| signature::Error::new())
     }
 }
 
-impl JwtVerifier for Verifying {
+impl JwtVerifier for SignatureVerifier {
     fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 }
 
-struct Signing(hmac::Key);
+struct SignatureSigner(hmac::Key);
 
-impl signature::Signer<Vec<u8>> for Signing {
+impl signature::Signer<Vec<u8>> for SignatureSigner {
     fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
         Ok(hmac::sign(&self.0, message).as_ref().to_vec())
     }
 }
 
-impl JwtSigner for Signing {
+impl JwtSigner for SignatureSigner {
     fn algorithm(&self) -> Algorithm {
         Algorithm::HS256
     }

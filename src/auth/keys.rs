@@ -6,14 +6,14 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{AuthError, Secret};
+use super::{AuthError, SigningSecret};
 
 /// The most keys that are taken of a provider.
 const MAX_KEYS: usize = 64;
 
 /// A key and the one algorithm that it is for.
 #[derive(Clone)]
-pub(super) struct Key {
+pub(super) struct VerificationKey {
     id: Option<String>,
     pub(super) algorithm: Algorithm,
     pub(super) key: DecodingKey,
@@ -21,7 +21,7 @@ pub(super) struct Key {
     material: Vec<u8>,
 }
 
-impl PartialEq for Key {
+impl PartialEq for VerificationKey {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id && self.algorithm == other.algorithm && self.material == other.material
     }
@@ -30,7 +30,7 @@ impl PartialEq for Key {
 /// The keys in force.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct KeySet {
-    keys: Vec<Key>,
+    keys: Vec<VerificationKey>,
     /// A secret has no id: what a token says about its key does not matter.
     is_secret: bool,
 }
@@ -52,9 +52,9 @@ struct Jwk {
 
 impl KeySet {
     /// The one key that a shared secret is.
-    pub(super) fn of_secret(secret: &Secret) -> Self {
+    pub(super) fn of_secret(secret: &SigningSecret) -> Self {
         let key = DecodingKey::from_secret(secret.bytes());
-        let key = Key { id: None, algorithm: Algorithm::HS256, key, material: secret.bytes().to_vec() };
+        let key = VerificationKey { id: None, algorithm: Algorithm::HS256, key, material: secret.bytes().to_vec() };
         Self { keys: vec![key], is_secret: true }
     }
 
@@ -62,10 +62,10 @@ impl KeySet {
     /// are left out. `None` if none is left.
     pub(super) fn of_document(document: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
-        struct Document {
+        struct KeySetDocument {
             keys: Vec<Value>,
         }
-        let Document { keys } = serde_json::from_slice(document).ok()?;
+        let KeySetDocument { keys } = serde_json::from_slice(document).ok()?;
         let keys = keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
         let mut set = Self::default();
         for key in keys.filter_map(|jwk: Jwk| jwk.key()).take(MAX_KEYS) {
@@ -81,7 +81,7 @@ impl KeySet {
     ///
     /// # Errors
     /// `UnknownKey`; `Invalid` if the key is there and is for another algorithm.
-    pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<&Key, AuthError> {
+    pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<&VerificationKey, AuthError> {
         let mut named =
             self.keys.iter().filter(|key| self.is_secret || id.is_none() || key.id.as_deref() == id).peekable();
         if named.peek().is_none() {
@@ -98,7 +98,7 @@ impl KeySet {
 }
 
 impl Jwk {
-    fn key(self) -> Option<Key> {
+    fn key(self) -> Option<VerificationKey> {
         if self.purpose.as_deref().is_some_and(|purpose| purpose != "sig") {
             return None;
         }
@@ -122,7 +122,7 @@ impl Jwk {
         if self.alg.as_deref().is_some_and(|alg| alg != name) {
             return None;
         }
-        Some(Key { id: self.kid, algorithm, key, material })
+        Some(VerificationKey { id: self.kid, algorithm, key, material })
     }
 }
 

@@ -32,7 +32,7 @@ const MAX_DOCUMENT: usize = 512 * 1024;
 
 /// What is known of the keys.
 #[derive(Clone, Default)]
-pub(super) struct Known {
+pub(super) struct KnownKeys {
     pub(super) keys: Arc<KeySet>,
     /// Changes with the keys.
     pub(super) epoch: u64,
@@ -47,16 +47,16 @@ pub(super) struct Known {
 }
 
 /// A sign-in provider.
-pub struct Provider {
+pub struct SignInProvider {
     source: KeySource,
     client: reqwest::Client,
-    known: watch::Sender<Known>,
+    known: watch::Sender<KnownKeys>,
     /// That of `known`, for every request to read.
     epoch: AtomicU64,
     wish: Notify,
 }
 
-impl Provider {
+impl SignInProvider {
     pub(super) fn new(source: KeySource) -> Result<Self, String> {
         let client = reqwest::Client::builder()
             .timeout(FETCH_TIMEOUT)
@@ -67,13 +67,13 @@ impl Provider {
         Ok(Self {
             source,
             client,
-            known: watch::Sender::new(Known::default()),
+            known: watch::Sender::new(KnownKeys::default()),
             epoch: AtomicU64::new(0),
             wish: Notify::new(),
         })
     }
 
-    pub(super) fn known(&self) -> Known {
+    pub(super) fn known(&self) -> KnownKeys {
         self.known.borrow().clone()
     }
 
@@ -85,7 +85,7 @@ impl Provider {
     ///
     /// # Errors
     /// `UnknownKey` if the provider was asked a moment ago; `Unavailable` if it does not answer.
-    pub(super) async fn ask_again(&self, before: &Known) -> Result<Known, AuthError> {
+    pub(super) async fn ask_again(&self, before: &KnownKeys) -> Result<KnownKeys, AuthError> {
         let mut news = self.known.subscribe();
         {
             let known = news.borrow_and_update();
@@ -110,7 +110,7 @@ impl Provider {
     }
 
     async fn keep_on(&self) {
-        let mut credit = Credit { left: BURST, since: Instant::now() };
+        let mut credit = FetchCredit { left: BURST, since: Instant::now() };
         let mut retry = RETRY.0;
         loop {
             self.known.send_modify(|known| known.fetching = true);
@@ -157,7 +157,7 @@ impl Provider {
     /// The URL of the keys, by the provider's discovery document (`OpenID` Connect Discovery 1.0, section 4).
     async fn discover(&self, issuer: &str) -> Result<reqwest::Url, String> {
         #[derive(Deserialize)]
-        struct Document {
+        struct DiscoveryDocument {
             issuer: String,
             jwks_uri: String,
         }
@@ -165,7 +165,7 @@ impl Provider {
         let url = url.parse::<reqwest::Url>().map_err(|_| "its issuer is no URL".to_owned())?;
         let is_https = url.scheme() == "https";
         let document = self.get(url).await?;
-        let document: Document = serde_json::from_slice(&document)
+        let document: DiscoveryDocument = serde_json::from_slice(&document)
             .map_err(|_| "its discovery document names no issuer and jwks_uri".to_owned())?;
         if document.issuer != issuer {
             return Err("its discovery document names another issuer than AUTH_ISSUER, letter by letter".to_owned());
@@ -197,13 +197,13 @@ impl Provider {
 }
 
 /// How many fetches tokens may still cause.
-struct Credit {
+struct FetchCredit {
     left: u32,
     /// When the last whole one was added.
     since: Instant,
 }
 
-impl Credit {
+impl FetchCredit {
     fn take(&mut self) {
         self.refill();
         self.left = self.left.saturating_sub(1);

@@ -4,22 +4,22 @@ use std::collections::HashMap;
 
 use ring::digest::{SHA256, digest};
 
-use super::Verified;
+use super::VerifiedToken;
 
 /// The hash of a token. A secure one, as whoever finds a second token with the hash of another is taken for its owner.
-type Hash = [u8; 32];
+type TokenHash = [u8; 32];
 
 /// Verified tokens, until they expire or the keys change. Bounded: of more, those go that were not seen for longest.
-pub struct Remembered {
+pub struct VerifiedTokens {
     /// Those seen since the last turn, and those seen in the turn before.
-    young: HashMap<Hash, Verified>,
-    old: HashMap<Hash, Verified>,
+    young: HashMap<TokenHash, VerifiedToken>,
+    old: HashMap<TokenHash, VerifiedToken>,
     capacity: usize,
     /// The state of the keys that they were verified with.
     epoch: u64,
 }
 
-impl Remembered {
+impl VerifiedTokens {
     /// Room for this many tokens, and at most twice as many.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
@@ -27,7 +27,7 @@ impl Remembered {
     }
 
     /// The caller behind a token that was verified before with the keys of this epoch, unless it has expired by now.
-    pub fn find(&mut self, token: &str, now: u64, epoch: u64) -> Option<Verified> {
+    pub fn find(&mut self, token: &str, now: u64, epoch: u64) -> Option<VerifiedToken> {
         self.enter(epoch);
         let hash = hash(token);
         if let Some(found) = self.young.get(&hash) {
@@ -39,7 +39,7 @@ impl Remembered {
     }
 
     /// Remembers a token that was verified with the keys of this epoch.
-    pub fn keep(&mut self, token: &str, verified: Verified) {
+    pub fn keep(&mut self, token: &str, verified: VerifiedToken) {
         if verified.epoch >= self.epoch {
             self.enter(verified.epoch);
             self.insert(hash(token), verified);
@@ -54,7 +54,7 @@ impl Remembered {
         }
     }
 
-    fn insert(&mut self, hash: Hash, verified: Verified) {
+    fn insert(&mut self, hash: TokenHash, verified: VerifiedToken) {
         if self.young.len() >= self.capacity {
             self.old = std::mem::take(&mut self.young);
         }
@@ -62,8 +62,8 @@ impl Remembered {
     }
 }
 
-fn hash(token: &str) -> Hash {
-    let mut hash = Hash::default();
+fn hash(token: &str) -> TokenHash {
+    let mut hash = TokenHash::default();
     // The digest has as many bytes.
     hash.iter_mut().zip(digest(&SHA256, token.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
     hash
@@ -74,13 +74,13 @@ mod tests {
     use super::super::Principal;
     use super::*;
 
-    fn verified(user: i64, until: u64, epoch: u64) -> Verified {
-        Verified { principal: Principal::User(user), subject: 0, until, epoch }
+    fn verified(user: i64, until: u64, epoch: u64) -> VerifiedToken {
+        VerifiedToken { principal: Principal::User(user), subject: 0, until, epoch }
     }
 
     #[test]
     fn tokens_are_forgotten_at_their_end_and_when_keys_change() {
-        let mut remembered = Remembered::new(10);
+        let mut remembered = VerifiedTokens::new(10);
         remembered.keep("a", verified(1, 100, 0));
         assert_eq!(remembered.find("a", 99, 0), Some(verified(1, 100, 0)));
         assert_eq!(remembered.find("a", 100, 0), None);
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn there_is_room_for_so_many_and_those_in_use_stay() {
-        let mut remembered = Remembered::new(10);
+        let mut remembered = VerifiedTokens::new(10);
         remembered.keep("in use", verified(7, 100, 0));
         for user in 0..1000 {
             remembered.keep(&user.to_string(), verified(user, 100, 0));

@@ -22,7 +22,7 @@ pub struct AuthSettings {
 #[derive(Clone, Debug)]
 pub enum KeySource {
     /// A secret that the makers of tokens share (HS256).
-    Secret(Secret),
+    Secret(SigningSecret),
     /// A provider, by its issuer; its discovery document names its keys' URL.
     Issuer(ProviderUrl),
     /// A provider, by its keys' URL; and its issuer, if it is to be checked.
@@ -31,9 +31,9 @@ pub enum KeySource {
 
 /// A secret that signs tokens. Never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
+pub struct SigningSecret(Vec<u8>);
 
-impl Secret {
+impl SigningSecret {
     /// The fewest bytes: as many as the hash of HS256 has (RFC 7518, section 3.2).
     const MIN: usize = 32;
 
@@ -64,7 +64,7 @@ impl AuthSettings {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SigningSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }

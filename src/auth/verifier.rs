@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::claims::{ClaimRules, Claims};
 use super::keys::KeySet;
-use super::provider::Provider;
+use super::provider::SignInProvider;
 use super::{AuthError, AuthSettings, KeySource, Principal, crypto};
 
 /// The longest token that is looked at, in bytes.
@@ -20,7 +20,7 @@ const MAX_TOKEN: usize = 8 * 1024;
 
 /// A token that counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Verified {
+pub struct VerifiedToken {
     /// Whose it is.
     pub principal: Principal,
     /// A hash of its subject, which tells programs apart; the same in every process.
@@ -31,24 +31,24 @@ pub struct Verified {
     pub epoch: u64,
 }
 
-enum Keys {
+enum TrustedKeys {
     Fixed(Arc<KeySet>),
-    Provider(Arc<Provider>),
+    Provider(Arc<SignInProvider>),
 }
 
 /// Checks tokens with the keys that the settings name.
-pub struct Verifier {
-    keys: Keys,
+pub struct TokenVerifier {
+    keys: TrustedKeys,
     rules: Validation,
     claims: ClaimRules,
 }
 
-impl Verifier {
-    /// A verifier; and, if its keys are a provider's, the provider, whose [`Provider::keep`] must run for as long.
+impl TokenVerifier {
+    /// A verifier; and, if its keys are a provider's, the provider, whose [`SignInProvider::keep`] must run for as long.
     ///
     /// # Errors
     /// If there can be no HTTP client.
-    pub fn new(settings: AuthSettings) -> Result<(Self, Option<Arc<Provider>>), String> {
+    pub fn new(settings: AuthSettings) -> Result<(Self, Option<Arc<SignInProvider>>), String> {
         crypto::install();
         let leeway = settings.clock_skew.as_secs();
         let mut rules = Validation { validate_nbf: true, leeway, ..Validation::default() };
@@ -71,10 +71,10 @@ impl Verifier {
         }
         rules.set_required_spec_claims(&required);
         let (keys, provider) = match settings.source {
-            KeySource::Secret(secret) => (Keys::Fixed(Arc::new(KeySet::of_secret(&secret))), None),
+            KeySource::Secret(secret) => (TrustedKeys::Fixed(Arc::new(KeySet::of_secret(&secret))), None),
             source @ (KeySource::Issuer(_) | KeySource::Jwks(..)) => {
-                let provider = Arc::new(Provider::new(source)?);
-                (Keys::Provider(Arc::clone(&provider)), Some(provider))
+                let provider = Arc::new(SignInProvider::new(source)?);
+                (TrustedKeys::Provider(Arc::clone(&provider)), Some(provider))
             }
         };
         let claims = ClaimRules { user: settings.user_claim, scopes: settings.scope_claim };
@@ -85,8 +85,8 @@ impl Verifier {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         match &self.keys {
-            Keys::Fixed(_) => 0,
-            Keys::Provider(provider) => provider.epoch(),
+            TrustedKeys::Fixed(_) => 0,
+            TrustedKeys::Provider(provider) => provider.epoch(),
         }
     }
 
@@ -94,14 +94,14 @@ impl Verifier {
     ///
     /// # Errors
     /// Why the token does not count.
-    pub async fn verify(&self, token: &str) -> Result<Verified, AuthError> {
+    pub async fn verify(&self, token: &str) -> Result<VerifiedToken, AuthError> {
         let header = (token.len() <= MAX_TOKEN).then(|| decode_header(token).ok()).flatten();
         // Nobody here knows an extension that a token insists on (RFC 7515, section 4.1.11).
         let header = header.filter(|header| header.crit.is_none()).ok_or(AuthError::Malformed)?;
         let id = header.kid.as_deref();
         match &self.keys {
-            Keys::Fixed(keys) => self.check(token, keys, 0, id, header.alg),
-            Keys::Provider(provider) => {
+            TrustedKeys::Fixed(keys) => self.check(token, keys, 0, id, header.alg),
+            TrustedKeys::Provider(provider) => {
                 let known = provider.known();
                 match self.check(token, &known.keys, known.epoch, id, header.alg) {
                     Err(AuthError::UnknownKey) => {}
@@ -120,7 +120,7 @@ impl Verifier {
         epoch: u64,
         id: Option<&str>,
         algorithm: Algorithm,
-    ) -> Result<Verified, AuthError> {
+    ) -> Result<VerifiedToken, AuthError> {
         let key = keys.find(id, algorithm)?;
         let mut rules = self.rules.clone();
         rules.algorithms = vec![key.algorithm];
@@ -128,7 +128,7 @@ impl Verifier {
         let end = claims.get("exp").and_then(seconds).ok_or(AuthError::Invalid)?;
         let principal = self.claims.principal(&claims)?;
         let subject = subject(&claims);
-        Ok(Verified { principal, subject, until: end.saturating_add(rules.leeway), epoch })
+        Ok(VerifiedToken { principal, subject, until: end.saturating_add(rules.leeway), epoch })
     }
 }
 
@@ -143,7 +143,7 @@ fn named(claims: &Claims) -> &str {
     ["sub", "client_id", "azp"].into_iter().find_map(|name| claims.get(name)?.as_str()).unwrap_or_default()
 }
 
-/// Whom a token names that [`Verifier::verify`] has let pass: nothing is checked here. Empty if it names nobody.
+/// Whom a token names that [`TokenVerifier::verify`] has let pass: nothing is checked here. Empty if it names nobody.
 ///
 /// Read again rather than remembered: it is asked for so rarely that no request has to carry it.
 #[must_use]

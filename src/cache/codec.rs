@@ -1,7 +1,7 @@
 //! How a value becomes bytes for the cache and comes back. The cache itself knows no file and no record.
 
 /// Turns the values of one kind into bytes and back.
-pub trait Codec: Sync {
+pub trait ValueCodec: Sync {
     /// What is cached.
     type Value: Send;
 

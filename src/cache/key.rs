@@ -11,37 +11,37 @@ use crate::shard::Slot;
 pub struct CacheKey {
     slot: Slot,
     kind: &'static str,
-    name: Name,
+    name: EntryName,
 }
 
 /// Which one of its kind.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Name {
+pub enum EntryName {
     /// A number, such as a user's.
     Number(i64),
     /// Any text.
     Text(Box<str>),
 }
 
-impl From<i64> for Name {
+impl From<i64> for EntryName {
     fn from(number: i64) -> Self {
         Self::Number(number)
     }
 }
 
-impl From<&str> for Name {
+impl From<&str> for EntryName {
     fn from(text: &str) -> Self {
         Self::Text(text.into())
     }
 }
 
-impl From<String> for Name {
+impl From<String> for EntryName {
     fn from(text: String) -> Self {
         Self::Text(text.into())
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for EntryName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => write!(f, "{number}"),
@@ -53,7 +53,7 @@ impl fmt::Display for Name {
 impl CacheKey {
     /// The key of a value that is made of rows of `slot` and of nothing else.
     #[must_use]
-    pub fn new(slot: Slot, kind: &'static str, name: impl Into<Name>) -> Self {
+    pub fn new(slot: Slot, kind: &'static str, name: impl Into<EntryName>) -> Self {
         Self { slot, kind, name: name.into() }
     }
 
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn no_two_values_share_a_name() {
         let slot = Slot::of_user(42);
-        let key = |kind, name: Name| CacheKey { slot, kind, name }.under("p", 3);
+        let key = |kind, name: EntryName| CacheKey { slot, kind, name }.under("p", 3);
         assert_eq!(key("page", 42.into()), "p:3:page:42");
         assert_eq!(key("page", "a:b".into()), "p:3:page:a:b");
         assert_ne!(key("page", 42.into()), key("record", 42.into()));

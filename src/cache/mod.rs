@@ -9,24 +9,24 @@
 //!
 //! The rules and why they suffice: docs/cache.md and docs/decisions/0011-cache.md.
 
+mod background;
 mod codec;
-mod errands;
-mod fence;
-mod fences;
-mod flights;
+mod commands;
+mod fence_view;
+mod fence_watcher;
 mod key;
-mod lane;
-mod link;
 mod read;
 mod resp;
 mod server_info;
 mod service;
 mod settings;
-mod wire;
+mod shared_connection;
+mod single_flight;
+mod thread_connection;
 mod write;
 
-pub use codec::Codec;
-pub use key::{CacheKey, Name};
-pub use service::{Cache, CacheCounts, CacheState, Found};
+pub use codec::ValueCodec;
+pub use key::{CacheKey, EntryName};
+pub use service::{Cache, CacheCounts, CacheState, CachedValue};
 pub use settings::{CacheSettings, CacheUrl};
-pub use write::Mark;
+pub use write::PendingWrite;

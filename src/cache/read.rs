@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::errands::What;
-use super::fences::Place;
-use super::flights::Flight;
-use super::link::Link;
-use super::wire::{Fill, Lease, Seen, entry_of, value_in};
-use super::{Cache, CacheKey, Codec, Found};
+use super::background::BackgroundAction;
+use super::codec::ValueCodec;
+use super::commands::{FillCommand, FillLease, LookupResult, entry_of, value_in};
+use super::fence_watcher::SettledSlot;
+use super::key::CacheKey;
+use super::service::{Cache, CachedValue};
+use super::shared_connection::ServerLink;
+use super::single_flight::PendingLoad;
 use crate::shard::{ShardError, ShardId};
 
 /// How long a reader waits for another process that is reading the value.
@@ -24,37 +26,37 @@ const LARGEST: usize = 512 << 10;
 const ABSENCE_TTL: Duration = Duration::from_secs(30);
 
 /// What the cache said.
-enum Answer<T> {
+enum ReadAnswer<T> {
     Hit(ShardId, T),
     /// Read the database, and put the value where our lease is.
-    Lead(Turn),
+    Lead(FillGuard),
     /// Read the database.
     Pass,
 }
 
 /// A lease that is ours. Dropping it gives it back.
-struct Turn {
+struct FillGuard {
     cache: Arc<Cache>,
-    link: Arc<Link>,
-    place: Place,
-    flight: Option<Flight>,
+    link: Arc<ServerLink>,
+    place: SettledSlot,
+    flight: Option<PendingLoad>,
 }
 
-impl Turn {
+impl FillGuard {
     /// Hands the value to the cache.
     fn fill(mut self, value: &[u8], ttl: Duration) {
         if let Some(flight) = self.flight.take() {
             let entry = Arc::new(entry_of(value, LARGEST));
-            let fill = Fill { key: Arc::clone(flight.key()), lease: flight.lease(), entry, ttl };
+            let fill = FillCommand { key: Arc::clone(flight.key()), lease: flight.lease(), entry, ttl };
             self.cache.fill(&self.link, flight, fill);
         }
     }
 }
 
-impl Drop for Turn {
+impl Drop for FillGuard {
     fn drop(&mut self) {
         if let Some(flight) = self.flight.take() {
-            self.cache.errands.send(&self.link, What::Release(Arc::clone(flight.key()), flight.lease()));
+            self.cache.errands.send(&self.link, BackgroundAction::Release(Arc::clone(flight.key()), flight.lease()));
         }
     }
 }
@@ -68,23 +70,23 @@ impl Cache {
     ///
     /// # Errors
     /// Those of `load`. A cache that fails is none: the database answers instead.
-    pub async fn read<C: Codec>(
+    pub async fn read<C: ValueCodec>(
         self: &Arc<Self>,
         key: &CacheKey,
         codec: &C,
         load: impl Future<Output = Result<(ShardId, C::Value), ShardError>>,
-    ) -> Result<Found<C::Value>, ShardError> {
+    ) -> Result<CachedValue<C::Value>, ShardError> {
         if !self.is_configured {
             let (shard, value) = load.await?;
-            return Ok(Found { shard, value, from_cache: false });
+            return Ok(CachedValue { shard, value, from_cache: false });
         }
         let turn = match self.ask(key, codec).await {
-            Answer::Hit(shard, value) => {
+            ReadAnswer::Hit(shard, value) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
-                return Ok(Found { shard, value, from_cache: true });
+                return Ok(CachedValue { shard, value, from_cache: true });
             }
-            Answer::Lead(turn) => Some(turn),
-            Answer::Pass => None,
+            ReadAnswer::Lead(turn) => Some(turn),
+            ReadAnswer::Pass => None,
         };
         self.misses.fetch_add(1, Ordering::Relaxed);
         let (shard, value) = load.await?;
@@ -93,48 +95,53 @@ impl Cache {
             let ttl = if codec.is_absence(&value) { self.ttl.min(ABSENCE_TTL) } else { self.ttl };
             turn.fill(&codec.encode(&value), ttl);
         }
-        Ok(Found { shard, value, from_cache: false })
+        Ok(CachedValue { shard, value, from_cache: false })
     }
 
-    async fn ask<C: Codec>(self: &Arc<Self>, key: &CacheKey, codec: &C) -> Answer<C::Value> {
-        let Some(link) = self.connector.link() else { return Answer::Pass };
+    async fn ask<C: ValueCodec>(self: &Arc<Self>, key: &CacheKey, codec: &C) -> ReadAnswer<C::Value> {
+        let Some(link) = self.connector.link() else { return ReadAnswer::Pass };
         let place = self.fences.settled(key.slot()).filter(|place| place.server() == Some(&link.server));
-        let Some(place) = place else { return Answer::Pass };
+        let Some(place) = place else { return ReadAnswer::Pass };
         let name: Arc<str> = key.under(&place.view.prefix, place.epoch).into();
         let (until, mut pause) = (Instant::now() + PATIENCE, FIRST_PAUSE);
         loop {
-            let lease = Lease::new();
+            let lease = FillLease::new();
             // Whatever becomes of it, the lease is given back.
             let turn = |place| {
                 let flight = self.flights.begin(&name, lease);
-                Answer::Lead(Turn { cache: Arc::clone(self), link: Arc::clone(&link), place, flight: Some(flight) })
+                ReadAnswer::Lead(FillGuard {
+                    cache: Arc::clone(self),
+                    link: Arc::clone(&link),
+                    place,
+                    flight: Some(flight),
+                })
             };
-            let guard = Asking { cache: self, link: &link, name: &name, lease, is_answered: false };
+            let guard = PendingLookup { cache: self, link: &link, name: &name, lease, is_answered: false };
             let seen = guard.look_up().await;
             match seen {
-                None => return Answer::Pass,
-                Some(Seen::Barred) => return Answer::Pass,
-                Some(Seen::Nothing) => return turn(place),
-                Some(Seen::Value(entry)) => {
+                None => return ReadAnswer::Pass,
+                Some(LookupResult::Barred) => return ReadAnswer::Pass,
+                Some(LookupResult::Nothing) => return turn(place),
+                Some(LookupResult::Value(entry)) => {
                     if let Some(value) = self.use_entry(key, codec, &place, &entry) {
-                        return Answer::Hit(place.owner, value);
+                        return ReadAnswer::Hit(place.owner, value);
                     }
                     if !self.holds(key, &place) {
-                        return Answer::Pass;
+                        return ReadAnswer::Pass;
                     }
                     // It does not answer this question; what does may take its place.
                     let turn = turn(place);
-                    return if link.take(&name, lease).await == Some(true) { turn } else { Answer::Pass };
+                    return if link.take(&name, lease).await == Some(true) { turn } else { ReadAnswer::Pass };
                 }
-                Some(Seen::Leased) => {}
+                Some(LookupResult::Leased) => {}
             }
             if let Some(landing) = self.flights.join(&name) {
                 let entry = landing.await;
                 let value = entry.and_then(|entry| self.use_entry(key, codec, &place, &entry));
-                return value.map_or(Answer::Pass, |value| Answer::Hit(place.owner, value));
+                return value.map_or(ReadAnswer::Pass, |value| ReadAnswer::Hit(place.owner, value));
             }
             if Instant::now() >= until {
-                return Answer::Pass;
+                return ReadAnswer::Pass;
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
@@ -142,38 +149,44 @@ impl Cache {
     }
 
     /// The value in an entry, if it may be used at this very moment.
-    fn use_entry<C: Codec>(&self, key: &CacheKey, codec: &C, place: &Place, entry: &[u8]) -> Option<C::Value> {
+    fn use_entry<C: ValueCodec>(
+        &self,
+        key: &CacheKey,
+        codec: &C,
+        place: &SettledSlot,
+        entry: &[u8],
+    ) -> Option<C::Value> {
         let value = codec.decode(value_in(entry)?)?;
         self.holds(key, place).then_some(value)
     }
 
     /// True if what was settled for the key still is.
-    fn holds(&self, key: &CacheKey, place: &Place) -> bool {
+    fn holds(&self, key: &CacheKey, place: &SettledSlot) -> bool {
         self.fences.settled(key.slot()).is_some_and(|now| now.is_same(place))
     }
 }
 
 /// A lookup on its way. If its answer does not come, nobody knows whether the lease was put there.
-struct Asking<'a> {
+struct PendingLookup<'a> {
     cache: &'a Arc<Cache>,
-    link: &'a Arc<Link>,
+    link: &'a Arc<ServerLink>,
     name: &'a Arc<str>,
-    lease: Lease,
+    lease: FillLease,
     is_answered: bool,
 }
 
-impl Asking<'_> {
-    async fn look_up(mut self) -> Option<Seen> {
+impl PendingLookup<'_> {
+    async fn look_up(mut self) -> Option<LookupResult> {
         let seen = self.cache.look_up(self.link, self.name, self.lease).await;
         self.is_answered = seen.is_some();
         seen
     }
 }
 
-impl Drop for Asking<'_> {
+impl Drop for PendingLookup<'_> {
     fn drop(&mut self) {
         if !self.is_answered && self.link.is_live() {
-            self.cache.errands.send(self.link, What::Release(Arc::clone(self.name), self.lease));
+            self.cache.errands.send(self.link, BackgroundAction::Release(Arc::clone(self.name), self.lease));
         }
     }
 }

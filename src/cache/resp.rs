@@ -24,7 +24,7 @@ const LONGEST: usize = 512 << 20;
 
 /// An answer.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) enum Answer {
+pub(super) enum RespAnswer {
     /// Bytes.
     Bulk(Vec<u8>),
     /// There is nothing.
@@ -36,12 +36,12 @@ pub(super) enum Answer {
 }
 
 /// What the bytes go over.
-enum Stream {
+enum ServerStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Stream {
+impl ServerStream {
     async fn connect(url: &CacheUrl) -> io::Result<Self> {
         let (host, port) = match url.info().addr() {
             ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => (host.as_str(), *port),
@@ -79,8 +79,8 @@ impl Stream {
 }
 
 /// A connection, with what is to be sent and what has come in.
-pub(super) struct Wire {
-    stream: Stream,
+pub(super) struct RespConnection {
+    stream: ServerStream,
     output: Vec<u8>,
     sent: usize,
     /// True while all of the output was written and may not have been sent.
@@ -89,11 +89,11 @@ pub(super) struct Wire {
     read: usize,
 }
 
-impl Wire {
+impl RespConnection {
     /// A new connection; the server's host name is looked up anew. Gives also which server it leads to.
     pub(super) async fn open(url: &CacheUrl) -> io::Result<(Self, Arc<str>)> {
         let info = url.info();
-        let stream = Stream::connect(url).await?;
+        let stream = ServerStream::connect(url).await?;
         let mut wire = Self { stream, output: Vec::new(), sent: 0, is_unsent: false, input: Vec::new(), read: 0 };
         let settings = info.redis_settings();
         if let Some(password) = settings.password() {
@@ -105,17 +105,17 @@ impl Wire {
         if settings.db() != 0 {
             wire.ask(&["SELECT", &settings.db().to_string()]).await?;
         }
-        let Answer::Bulk(text) = wire.ask(&["INFO"]).await? else { return Err(io::ErrorKind::InvalidData.into()) };
+        let RespAnswer::Bulk(text) = wire.ask(&["INFO"]).await? else { return Err(io::ErrorKind::InvalidData.into()) };
         let server = ServerInfo::parse(&String::from_utf8_lossy(&text)).check().map_err(io::Error::other)?;
         Ok((wire, server))
     }
 
-    async fn ask(&mut self, words: &[&str]) -> io::Result<Answer> {
+    async fn ask(&mut self, words: &[&str]) -> io::Result<RespAnswer> {
         put_head(&mut self.output, words.len());
         words.iter().for_each(|word| put_bulk(&mut self.output, word.as_bytes()));
         loop {
             match self.next()? {
-                Some(Answer::Refused(code)) => return Err(io::Error::other(code)),
+                Some(RespAnswer::Refused(code)) => return Err(io::Error::other(code)),
                 Some(answer) => return Ok(answer),
                 None => self.advance().await?,
             }
@@ -135,7 +135,7 @@ impl Wire {
                 if self.sent == self.output.len() {
                     empty(&mut self.output);
                     self.sent = 0;
-                    self.is_unsent = matches!(self.stream, Stream::Tls(_));
+                    self.is_unsent = matches!(self.stream, ServerStream::Tls(_));
                 }
                 Ok(())
             }
@@ -150,7 +150,7 @@ impl Wire {
     }
 
     /// The next answer, if it is here.
-    pub(super) fn next(&mut self) -> io::Result<Option<Answer>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<RespAnswer>> {
         let Some((answer, length)) = self.input.get(self.read..).map_or(Ok(None), parse)? else { return Ok(None) };
         self.read += length;
         if self.read == self.input.len() {
@@ -167,14 +167,14 @@ fn empty(buffer: &mut Vec<u8>) {
 }
 
 /// The first answer in these bytes and its length, if all of it is here.
-fn parse(bytes: &[u8]) -> io::Result<Option<(Answer, usize)>> {
+fn parse(bytes: &[u8]) -> io::Result<Option<(RespAnswer, usize)>> {
     let Some(end) = memchr::memchr(b'\n', bytes) else { return Ok(None) };
     let broken = || io::Error::from(io::ErrorKind::InvalidData);
     let line = bytes.get(..end).and_then(|line| line.strip_suffix(b"\r")).ok_or_else(broken)?;
     let (kind, text) = line.split_first().ok_or_else(broken)?;
     let after = end + 1;
     let answer = match kind {
-        b'$' if text == b"-1" => Answer::Nothing,
+        b'$' if text == b"-1" => RespAnswer::Nothing,
         b'$' => {
             let length = std::str::from_utf8(text).ok().and_then(|text| text.parse::<usize>().ok());
             let length = length.filter(|length| *length <= LONGEST).ok_or_else(broken)?;
@@ -183,13 +183,13 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(Answer, usize)>> {
                 return Ok(None);
             }
             let value = bytes.get(after..after + length).ok_or_else(broken)?;
-            return Ok(Some((Answer::Bulk(value.to_vec()), after + length + 2)));
+            return Ok(Some((RespAnswer::Bulk(value.to_vec()), after + length + 2)));
         }
-        b'+' | b':' => Answer::Done,
+        b'+' | b':' => RespAnswer::Done,
         b'-' => {
             // The first word is the code; what follows may hold what was sent.
             let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();
-            Answer::Refused(String::from_utf8_lossy(code).into_owned())
+            RespAnswer::Refused(String::from_utf8_lossy(code).into_owned())
         }
         _ => return Err(broken()),
     };
@@ -243,12 +243,12 @@ mod tests {
     #[test]
     fn answers_are_read_once_they_are_whole() {
         for (text, answer) in [
-            (&b"$5\r\na\r\nbc\r\n"[..], Answer::Bulk(b"a\r\nbc".to_vec())),
-            (b"$0\r\n\r\n", Answer::Bulk(Vec::new())),
-            (b"$-1\r\n", Answer::Nothing),
-            (b"+OK\r\n", Answer::Done),
-            (b":1\r\n", Answer::Done),
-            (b"-OOM command not allowed\r\n", Answer::Refused("OOM".to_owned())),
+            (&b"$5\r\na\r\nbc\r\n"[..], RespAnswer::Bulk(b"a\r\nbc".to_vec())),
+            (b"$0\r\n\r\n", RespAnswer::Bulk(Vec::new())),
+            (b"$-1\r\n", RespAnswer::Nothing),
+            (b"+OK\r\n", RespAnswer::Done),
+            (b":1\r\n", RespAnswer::Done),
+            (b"-OOM command not allowed\r\n", RespAnswer::Refused("OOM".to_owned())),
         ] {
             for cut in 0..text.len() {
                 assert_eq!(parse(&text[..cut]).unwrap(), None);

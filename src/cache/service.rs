@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::errands::{Errands, errands};
-use super::fences::Fences;
-use super::flights::Flights;
-use super::link::Connector;
-use super::{CacheSettings, CacheUrl};
+use super::background::{BackgroundSender, errands};
+use super::fence_watcher::KnownFences;
+use super::settings::{CacheSettings, CacheUrl};
+use super::shared_connection::LinkConnector;
+use super::single_flight::PendingLoads;
 use crate::shard::{Cluster, ShardId};
 
 /// How the cache is, as far as this process knows.
@@ -52,7 +52,7 @@ pub struct CacheCounts {
 
 /// A value, and where it came from.
 #[derive(Clone, Debug)]
-pub struct Found<T> {
+pub struct CachedValue<T> {
     /// The shard that owns the value's slot.
     pub shard: ShardId,
     /// The value.
@@ -70,10 +70,10 @@ pub struct Cache {
     /// By which threads find their lanes.
     pub(super) number: usize,
     pub(super) cluster: Arc<Cluster>,
-    pub(super) connector: Arc<Connector>,
-    pub(super) fences: Arc<Fences>,
-    pub(super) flights: Arc<Flights>,
-    pub(super) errands: Errands,
+    pub(super) connector: Arc<LinkConnector>,
+    pub(super) fences: Arc<KnownFences>,
+    pub(super) flights: Arc<PendingLoads>,
+    pub(super) errands: BackgroundSender,
     pub(super) writers: TaskTracker,
     /// Where the server is, for lanes.
     pub(super) url: Option<CacheUrl>,
@@ -90,11 +90,11 @@ impl Cache {
     /// answers, and for half a second after that, everything is read from the shards.
     #[must_use]
     pub fn start(cluster: Arc<Cluster>, settings: CacheSettings) -> Arc<Self> {
-        let connector = Arc::new(Connector::new(settings.url.is_some()));
+        let connector = Arc::new(LinkConnector::new(settings.url.is_some()));
         // Writers that still have to be answered when the service stops need the fences and the link to the end.
         let (writers, end) = (TaskTracker::new(), CancellationToken::new());
         cluster.spawn(end_after(cluster.stopping().clone(), writers.clone(), end.clone()));
-        let fences = Fences::watch(&cluster, &connector.state(), &end);
+        let fences = KnownFences::watch(&cluster, &connector.state(), &end);
         let (errands, queue) = errands();
         let is_configured = settings.url.is_some();
         if let Some(url) = settings.url.clone() {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::errands::What;
-use super::{Cache, CacheKey};
+use super::background::BackgroundAction;
+use super::key::CacheKey;
+use super::service::Cache;
 use crate::shard::{ShardError, WriteMark};
 
 /// Between two looks whether a write can be settled, if no fence was looked at meanwhile.
@@ -17,11 +18,11 @@ const LEAST_BAR: Duration = Duration::from_secs(10);
 
 /// A write that is on its way. What is to be done with it depends on what the database says:
 ///
-/// - it is committed: [`Mark::settle`], and only then may anybody be told;
-/// - it has certainly changed nothing: [`Mark::release`];
+/// - it is committed: [`PendingWrite::settle`], and only then may anybody be told;
+/// - it has certainly changed nothing: [`PendingWrite::release`];
 /// - nobody knows: drop the mark. The values stay out of the cache until the write can no longer happen.
 #[must_use = "a write is acknowledged only once its mark is settled"]
-pub struct Mark {
+pub struct PendingWrite {
     cache: Arc<Cache>,
     keys: Vec<CacheKey>,
     is_done: bool,
@@ -32,9 +33,9 @@ impl Cache {
     /// To be called before a write is sent to the database, with the keys of every value that it may change. Nobody
     /// puts anything into the cache under these keys until the mark is settled, released, or dropped and forgotten.
     ///
-    /// Never fails, and waits for a moment at most: a cache that does not answer is dealt with by [`Mark::settle`].
+    /// Never fails, and waits for a moment at most: a cache that does not answer is dealt with by [`PendingWrite::settle`].
     /// Cancel safe.
-    pub async fn before_write(self: &Arc<Self>, keys: Vec<CacheKey>) -> Mark {
+    pub async fn before_write(self: &Arc<Self>, keys: Vec<CacheKey>) -> PendingWrite {
         let mark = self.mark(keys);
         if let Some((link, names)) = self.names(&mark.keys) {
             // Only for the case that this process ends between the commit and the removal; whether it worked or not,
@@ -45,12 +46,12 @@ impl Cache {
     }
 
     /// As [`Cache::before_write`], but the keys are known only now that the database has answered.
-    pub fn mark(self: &Arc<Self>, mut keys: Vec<CacheKey>) -> Mark {
+    pub fn mark(self: &Arc<Self>, mut keys: Vec<CacheKey>) -> PendingWrite {
         if keys.len() > 1 {
             keys.sort_unstable();
             keys.dedup();
         }
-        Mark { cache: Arc::clone(self), keys, is_done: false, _writer: self.writer() }
+        PendingWrite { cache: Arc::clone(self), keys, is_done: false, _writer: self.writer() }
     }
 
     /// True if some process may use a cache for rows of any shard, as far as this process knows. Where it is false,
@@ -61,7 +62,7 @@ impl Cache {
     }
 
     /// The keys as our server knows them, of those for which it is in force.
-    fn names(&self, keys: &[CacheKey]) -> Option<(Arc<super::link::Link>, Vec<String>)> {
+    fn names(&self, keys: &[CacheKey]) -> Option<(Arc<super::shared_connection::ServerLink>, Vec<String>)> {
         let link = self.connector.link()?;
         let name = |key: &CacheKey| {
             let place = self.fences.latest(key.slot())?;
@@ -100,7 +101,7 @@ impl Cache {
     }
 }
 
-impl Mark {
+impl PendingWrite {
     /// After the commit: returns once no process can show a value from before it. Mostly that is one command to the
     /// cache's server, and nothing at all where no cache is used; when a cache fails it is a wait of half a second.
     ///
@@ -139,16 +140,16 @@ impl Mark {
     pub fn release(mut self) {
         self.is_done = true;
         if let Some((link, names)) = self.names() {
-            self.cache.errands.send(&link, What::Remove(names));
+            self.cache.errands.send(&link, BackgroundAction::Remove(names));
         }
     }
 
-    fn names(&self) -> Option<(Arc<super::link::Link>, Vec<String>)> {
+    fn names(&self) -> Option<(Arc<super::shared_connection::ServerLink>, Vec<String>)> {
         if self.cache.fences.are_all_closed() { None } else { self.cache.names(&self.keys) }
     }
 }
 
-impl WriteMark for Mark {
+impl WriteMark for PendingWrite {
     async fn settle(self) -> Result<(), ShardError> {
         Self::settle(self).await
     }
@@ -158,13 +159,13 @@ impl WriteMark for Mark {
     }
 }
 
-impl Drop for Mark {
+impl Drop for PendingWrite {
     fn drop(&mut self) {
         if !self.is_done
             && let Some((link, names)) = self.names()
         {
             let time = self.cache.bar_time();
-            self.cache.errands.send(&link, What::Bar(names, time));
+            self.cache.errands.send(&link, BackgroundAction::Bar(names, time));
         }
     }
 }

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::serve::{announce, serve, stop_signal};
 use super::{CliError, start_logging};
 use crate::config::Settings;
-use crate::local::{CacheServer, LocalCluster, PASSWORD, PostgresServer, USER, database_name};
-use crate::reshard::Testing;
+use crate::local_servers::{CacheServer, LocalCluster, PASSWORD, PostgresServer, USER, database_name};
+use crate::reshard::TestStop;
 use crate::shard::{SLOT_COUNT, ShardOptions, migrate};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ const PLAIN: [&str; 2] = ["TLS_CERT_FILE", "TLS_KEY_FILE"];
 ///
 /// The servers and their data are in a folder; a second start finds the data again.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Dev {
+pub(super) struct DevArgs {
     /// How many shards there are, each a PostgreSQL server. A folder keeps its number.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: u16,
@@ -43,7 +43,7 @@ pub(super) struct Dev {
     pub no_cache: bool,
 }
 
-impl Dev {
+impl DevArgs {
     /// Two shards and a spare server in a folder, for a demonstration.
     pub(super) fn of_demo(dir: PathBuf) -> Self {
         Self { shards: 2, spare: 1, dir, bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), no_cache: false }
@@ -113,7 +113,7 @@ impl Dev {
 }
 
 async fn serve_cluster(
-    args: &Dev,
+    args: &DevArgs,
     cluster: &LocalCluster,
     cache: Option<&CacheServer>,
     log: Option<&str>,
@@ -125,10 +125,10 @@ async fn serve_cluster(
     // On one machine, over loopback: what is printed for people to call is plain HTTP.
     let variables = variables.into_iter().chain(PLAIN.map(|name| (name.to_owned(), String::new()))).collect();
     let settings = start_logging(Settings::load_for(variables)?)?;
-    Box::pin(serve(settings, stop, Testing::default(), listening)).await
+    Box::pin(serve(settings, stop, TestStop::default(), listening)).await
 }
 
-async fn prepare(args: &Dev) -> Result<(LocalCluster, Option<CacheServer>), CliError> {
+async fn prepare(args: &DevArgs) -> Result<(LocalCluster, Option<CacheServer>), CliError> {
     let cluster = LocalCluster::start(&args.dir, usize::from(args.shards), usize::from(args.spare)).await?;
     // Our own URLs are well-formed; one that were not would be missed by the set-up at once.
     let options: Vec<_> = cluster.urls().iter().filter_map(|url| ShardOptions::parse(url).ok()).collect();
@@ -146,7 +146,7 @@ async fn prepare(args: &Dev) -> Result<(LocalCluster, Option<CacheServer>), CliE
 }
 
 /// The cache server, if one is wanted and this machine has one.
-async fn start_cache(args: &Dev) -> Result<Option<CacheServer>, CliError> {
+async fn start_cache(args: &DevArgs) -> Result<Option<CacheServer>, CliError> {
     if args.no_cache {
         return Ok(None);
     }
@@ -172,7 +172,7 @@ async fn interrupted() -> std::io::Result<()> {
 }
 
 /// The settings with which `shardrive serve` would serve the same shards.
-fn variables(args: &Dev, cluster: &LocalCluster, cache: Option<&CacheServer>) -> Vec<(String, String)> {
+fn variables(args: &DevArgs, cluster: &LocalCluster, cache: Option<&CacheServer>) -> Vec<(String, String)> {
     let urls = cluster.urls().into_iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url));
     // Empty counts as not set: the environment's own cache is another cluster's.
     let cache = ("REDIS_URL".to_owned(), cache.map(CacheServer::url).unwrap_or_default());
@@ -186,7 +186,7 @@ fn print(text: &str) {
 
 /// What there is now, and what to try first.
 fn welcome(
-    args: &Dev,
+    args: &DevArgs,
     bind: SocketAddr,
     servers: &[PostgresServer],
     cache: Option<&CacheServer>,

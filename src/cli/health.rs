@@ -20,7 +20,7 @@ Exit codes: 0 it says yes, 1 it says no or nothing, 2 wrong usage or settings.";
 /// says it.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Health {
+pub(super) struct HealthArgs {
     /// Where the service is. Without it: on this machine, as the settings of the service say.
     #[arg(long)]
     url: Option<String>,
@@ -32,7 +32,7 @@ pub(super) struct Health {
     timeout: u64,
 }
 
-impl Health {
+impl HealthArgs {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let base = match self.url {
             Some(url) => url,

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::io::AsyncRead;
 
 use super::CliError;
-use crate::wire::{Body, Encoding};
+use crate::payload::{BodyEncoding, BodyReader};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,7 +27,7 @@ Exit codes: 0 every record is stored, 1 failed, 2 wrong usage, 3 some records we
 /// Send files to a running service, with a progress bar
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Import {
+pub(super) struct ImportArgs {
     /// Files to send; - or none for standard input. Names ending in .gz or .zst are unpacked.
     files: Vec<PathBuf>,
     /// Where the service is.
@@ -40,8 +40,8 @@ pub(super) struct Import {
     #[arg(long)]
     user_id: Option<u64>,
     /// At a record that cannot be stored: go on without it, or stop.
-    #[arg(long, value_enum, default_value_t = OnError::Skip)]
-    on_error: OnError,
+    #[arg(long, value_enum, default_value_t = ImportRejectPolicy::Skip)]
+    on_error: ImportRejectPolicy,
     /// A file that holds a sign-in token for the service.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -65,21 +65,21 @@ enum ImportFormat {
 
 /// What to do at a record that cannot be stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum OnError {
+enum ImportRejectPolicy {
     /// Go on without it.
     Skip,
     /// Stop there.
     Abort,
 }
 
-impl Import {
+impl ImportArgs {
     /// Sends every file. Succeeds only if every record is stored, now or before.
     pub(super) async fn run(self) -> Result<(), CliError> {
         send_all(self).await
     }
 }
 
-async fn send_all(args: Import) -> Result<(), CliError> {
+async fn send_all(args: ImportArgs) -> Result<(), CliError> {
     let client = reqwest::Client::builder()
         .default_headers(sign_in(args.token_file.as_deref()).await?)
         .connect_timeout(Duration::from_secs(5))
@@ -112,7 +112,7 @@ async fn sign_in(file: Option<&Path>) -> Result<HeaderMap, CliError> {
     Ok(headers)
 }
 
-async fn send(client: &reqwest::Client, args: &Import, input: &Path) -> Result<Value, CliError> {
+async fn send(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Result<Value, CliError> {
     let shown = input.display();
     let name = input.to_string_lossy();
     let format = args.format.or_else(|| format_of(&name, args.user_id.is_some())).ok_or_else(|| {
@@ -129,12 +129,13 @@ async fn send(client: &reqwest::Client, args: &Import, input: &Path) -> Result<V
         let size = file.metadata().await.map_err(failed)?.len();
         (Box::new(file), Some(size))
     };
-    let progress = Progress::new(size);
-    let body = Body::new(reader, Encoding::from_file_name(&name));
+    let progress = ImportProgress::new(size);
+    let body = BodyReader::new(reader, BodyEncoding::from_file_name(&name));
     let fault = Arc::new(std::sync::Mutex::new(None));
     let stream = chunks(body, progress.clone(), Arc::clone(&fault));
 
-    let mut query = vec![("on_error", if args.on_error == OnError::Skip { "skip" } else { "abort" }.to_owned())];
+    let mut query =
+        vec![("on_error", if args.on_error == ImportRejectPolicy::Skip { "skip" } else { "abort" }.to_owned())];
     let content_type = match format {
         ImportFormat::Ndjson => "application/x-ndjson",
         ImportFormat::Csv => "text/csv",
@@ -205,8 +206,8 @@ type SharedFault = Arc<std::sync::Mutex<Option<String>>>;
 /// The unpacked body as a stream. A fault ends it with an error, which breaks the request off; its text goes to
 /// `fault`, as the HTTP client would not tell it.
 fn chunks<R: AsyncRead + Unpin + Send + 'static>(
-    body: Body<R>,
-    progress: Progress,
+    body: BodyReader<R>,
+    progress: ImportProgress,
     fault: SharedFault,
 ) -> impl Stream<Item = Result<Vec<u8>, std::io::Error>> + Send + 'static {
     stream::unfold((body, progress, fault), |(mut body, progress, fault)| async move {
@@ -229,12 +230,12 @@ fn chunks<R: AsyncRead + Unpin + Send + 'static>(
 
 /// The bar: bytes of the file, and the lines in it. Hidden where nobody looks.
 #[derive(Clone)]
-struct Progress {
+struct ImportProgress {
     bar: ProgressBar,
     rows: Arc<AtomicU64>,
 }
 
-impl Progress {
+impl ImportProgress {
     fn new(size: Option<u64>) -> Self {
         let bar = match size {
             _ if !std::io::stderr().is_terminal() => ProgressBar::hidden(),
@@ -264,7 +265,7 @@ impl Progress {
     }
 }
 
-fn report(args: &Import, input: &Path, answer: &Value) {
+fn report(args: &ImportArgs, input: &Path, answer: &Value) {
     if args.json {
         println!("{answer}");
         return;

@@ -9,9 +9,9 @@ use crate::shard::migrate;
 ///
 /// It can be run again at any time: what is done already is left as it is, and what broke off is completed.
 #[derive(Args)]
-pub(super) struct Migrate {}
+pub(super) struct MigrateArgs {}
 
-impl Migrate {
+impl MigrateArgs {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let settings = settings()?;
         migrate(&settings.shards, settings.shard_limits.connect_timeout).await?;

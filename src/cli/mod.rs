@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Settings, SettingsError};
-use crate::local::LocalError;
+use crate::local_servers::LocalError;
 use crate::shard::{SetupError, StartError};
 use crate::telemetry;
 
@@ -44,16 +44,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Serve(serve::Serve),
-    Dev(dev::Dev),
-    Demo(demo::Demo),
-    Migrate(migrate::Migrate),
-    Import(import::Import),
-    Health(health::Health),
+    Serve(serve::ServeArgs),
+    Dev(dev::DevArgs),
+    Demo(demo::DemoArgs),
+    Migrate(migrate::MigrateArgs),
+    Import(import::ImportArgs),
+    Health(health::HealthArgs),
     #[command(subcommand)]
-    Shards(shards::Shards),
-    Token(token::Token),
-    Openapi(openapi::Openapi),
+    Shards(shards::ShardsCommand),
+    Token(token::TokenArgs),
+    Openapi(openapi::OpenapiArgs),
 }
 
 /// Why a command did not do its work.

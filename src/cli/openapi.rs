@@ -9,9 +9,9 @@ use crate::http::openapi_json;
 
 /// Print the API's OpenAPI 3.1 document
 #[derive(Args)]
-pub(super) struct Openapi {}
+pub(super) struct OpenapiArgs {}
 
-impl Openapi {
+impl OpenapiArgs {
     pub(super) fn run(self) -> Result<(), CliError> {
         writeln!(std::io::stdout(), "{}", openapi_json())?;
         Ok(())

@@ -10,23 +10,23 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, settings};
-use crate::audit::Audit;
-use crate::auth::{AuthSettings, Provider, ProviderUrl, Verifier};
+use crate::audit::AuditLog;
+use crate::auth::{AuthSettings, ProviderUrl, SignInProvider, TokenVerifier};
 use crate::cache::Cache;
 use crate::config::Settings;
-use crate::events::Events;
-use crate::files::Files;
-use crate::http::{AppState, Sampler, Server, Tls};
-use crate::limits::{Limiter, Loads};
-use crate::records::{Collection, RecordError, Records};
-use crate::reshard::{Requests, Testing, drive_in_background};
+use crate::events::EventsStatus;
+use crate::files::FileService;
+use crate::http::{ApiServer, AppState, ShardSampler, TlsCertificate};
+use crate::limits::{RateLimiter, RunningLoads};
+use crate::records::{Collection, RecordError, RecordService};
+use crate::reshard::{MoveService, TestStop, drive_in_background};
 use crate::shard::{AdminKeys, Cluster, expire_in_background, migrate};
 use crate::stats::fold_in_background;
-use crate::telemetry::{Traces, process};
+use crate::telemetry::{TraceExport, process};
 
 /// Serve the API until SIGTERM or Ctrl-C
 #[derive(Args)]
-pub(super) struct Serve {
+pub(super) struct ServeArgs {
     /// Migrate the shards' databases first
     #[arg(long)]
     migrate: bool,
@@ -35,7 +35,7 @@ pub(super) struct Serve {
     end_at_step: Option<String>,
 }
 
-impl Serve {
+impl ServeArgs {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let settings = settings()?;
         if self.migrate {
@@ -43,7 +43,7 @@ impl Serve {
         }
         let is_tls = settings.edge.tls.is_some();
         let announce = move |addresses: &[SocketAddr]| announce(addresses, is_tls);
-        Box::pin(serve(settings, stop_signal()?, Testing::ends_at(self.end_at_step), announce)).await
+        Box::pin(serve(settings, stop_signal()?, TestStop::ends_at(self.end_at_step), announce)).await
     }
 }
 
@@ -55,17 +55,17 @@ impl Serve {
 pub(crate) async fn serve(
     settings: Settings,
     stop: impl Future<Output = ()> + Send,
-    testing: Testing,
+    testing: TestStop,
     listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), CliError> {
     // Before anything is opened: what it needs may be missing.
     let sign_in = sign_in(settings.auth)?;
-    let tls = settings.edge.tls.map(Tls::load).transpose().map_err(CliError::Failed)?;
+    let tls = settings.edge.tls.map(TlsCertificate::load).transpose().map_err(CliError::Failed)?;
     process::mark_start();
-    let traces = Traces::start(&settings.traces)
+    let traces = TraceExport::start(&settings.traces)
         .map_err(|error| CliError::Failed(format!("no client for OTEL_EXPORTER_OTLP_ENDPOINT can be made: {error}")))?;
     let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
-    let limiter = settings.edge.rate.map(|rate| Arc::new(Limiter::new(rate, settings.cache.url.clone())));
+    let limiter = settings.edge.rate.map(|rate| Arc::new(RateLimiter::new(rate, settings.cache.url.clone())));
     if let Some(limiter) = &limiter {
         cluster.spawn(limiter.keep(cluster.stopping().clone()));
     }
@@ -73,40 +73,40 @@ pub(crate) async fn serve(
         cluster.spawn(Arc::clone(tls).keep(cluster.stopping().clone()));
     }
     let cache = Cache::start(Arc::clone(&cluster), settings.cache);
-    let files = Arc::new(Files::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
-    let records = Arc::new(Records::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
+    let files = Arc::new(FileService::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
+    let records = Arc::new(RecordService::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
     declare(&records, settings.collections).await?;
     fold_in_background(&cluster);
     expire_in_background(&cluster);
-    let events = Events::start(&cluster, &settings.events);
+    let events = EventsStatus::start(&cluster, &settings.events);
     drive_in_background(&cluster, testing);
     if let Some(provider) = sign_in.as_ref().and_then(|(_, provider)| provider.clone()) {
         cluster.spawn(provider.keep(cluster.stopping().clone()));
     }
-    let audit = Audit::new(Arc::clone(&cluster), settings.audit_keep_days);
+    let audit = AuditLog::new(Arc::clone(&cluster), settings.audit_keep_days);
     audit.expire_in_background();
     let state = AppState {
         cluster: Arc::clone(&cluster),
         files,
         records,
         cache,
-        requests: Requests::new(Arc::clone(&cluster)),
+        requests: MoveService::new(Arc::clone(&cluster)),
         admin_keys: AdminKeys::new(Arc::clone(&cluster)),
         audit,
         connect_timeout: settings.shard_limits.connect_timeout,
         bulk: settings.bulk,
         bulk_permits: Semaphore::new(settings.bulk.loads),
-        loads: Loads::new(settings.edge.loads_per_caller.unwrap_or(usize::MAX)),
+        loads: RunningLoads::new(settings.edge.loads_per_caller.unwrap_or(usize::MAX)),
         limiter,
         proxies: settings.edge.proxies,
         stats_timeout: settings.stats_timeout,
         sign_in: sign_in.map(|(verifier, _)| Arc::new(verifier)),
         events,
         write_queue: settings.writer.queue,
-        sampler: Sampler::start(&cluster, settings.stats_timeout),
+        sampler: ShardSampler::start(&cluster, settings.stats_timeout),
         draining: CancellationToken::new(),
     };
-    let server = Server::bind(&settings.server, tls.as_ref(), state)
+    let server = ApiServer::bind(&settings.server, tls.as_ref(), state)
         .map_err(|source| CliError::Listen { address: settings.server.bind.clone(), source })?;
     listening(server.addresses());
     let served = server.run(stop).await;
@@ -126,10 +126,10 @@ pub(super) fn announce(addresses: &[SocketAddr], is_tls: bool) {
 }
 
 /// What checks the callers, and the provider whose keys must be kept.
-type SignIn = (Verifier, Option<Arc<Provider>>);
+type SignInParts = (TokenVerifier, Option<Arc<SignInProvider>>);
 
 /// Sets sign-in up; says in the log how callers sign in.
-fn sign_in(settings: Option<AuthSettings>) -> Result<Option<SignIn>, CliError> {
+fn sign_in(settings: Option<AuthSettings>) -> Result<Option<SignInParts>, CliError> {
     let Some(settings) = settings else {
         log::warn!("sign-in is off: whoever reaches the address may do anything (docs/security.md)");
         return Ok(None);
@@ -141,12 +141,12 @@ fn sign_in(settings: Option<AuthSettings>) -> Result<Option<SignIn>, CliError> {
     if settings.provider().is_some_and(ProviderUrl::is_exposed) {
         log::warn!("the sign-in provider's keys come over plain HTTP: only in a network where nobody can change them");
     }
-    Verifier::new(settings).map(Some).map_err(CliError::Failed)
+    TokenVerifier::new(settings).map(Some).map_err(CliError::Failed)
 }
 
 /// Declares the collections of the settings. One that a shard is away for was most likely declared at an earlier start,
 /// and must not keep the others' users waiting.
-async fn declare(records: &Records, collections: Vec<Collection>) -> Result<(), CliError> {
+async fn declare(records: &RecordService, collections: Vec<Collection>) -> Result<(), CliError> {
     for collection in collections {
         let name = collection.name.clone();
         match records.declare(collection).await {

@@ -24,7 +24,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";
 /// Standard output holds the token and nothing else.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Token {
+pub(super) struct TokenArgs {
     /// Whose token it is.
     #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
     user: Option<i64>,
@@ -39,7 +39,7 @@ pub(super) struct Token {
     json: bool,
 }
 
-impl Token {
+impl TokenArgs {
     pub(super) fn run(self) -> Result<(), CliError> {
         let settings = Settings::load_auth()?.ok_or_else(|| {
             CliError::Usage("sign-in is off: set AUTH_SECRET or AUTH_SECRET_FILE as for the service".to_owned())

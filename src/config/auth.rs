@@ -2,33 +2,34 @@
 
 use std::time::Duration;
 
-use super::reader::{Number, Reader, Setting};
-use crate::auth::{AuthSettings, KeySource, ProviderUrl, Secret};
+use super::reader::{NumberSetting, SettingsReader, TextSetting};
+use crate::auth::{AuthSettings, KeySource, ProviderUrl, SigningSecret};
 
-const ISSUER: Setting = Setting { name: "AUTH_ISSUER", default: "" };
-const JWKS_URL: Setting = Setting { name: "AUTH_JWKS_URL", default: "" };
-pub(super) const SECRET: Setting = Setting { name: "AUTH_SECRET", default: "" };
-const AUDIENCE: Setting = Setting { name: "AUTH_AUDIENCE", default: "" };
-const CLOCK_SKEW: Number = Number::new("AUTH_CLOCK_SKEW_S", "30", 0..=300);
-const USER_CLAIM: Setting = Setting { name: "AUTH_USER_CLAIM", default: "sub" };
-const SCOPE_CLAIM: Setting = Setting { name: "AUTH_SCOPE_CLAIM", default: "scope" };
+const ISSUER: TextSetting = TextSetting { name: "AUTH_ISSUER", default: "" };
+const JWKS_URL: TextSetting = TextSetting { name: "AUTH_JWKS_URL", default: "" };
+pub(super) const SECRET: TextSetting = TextSetting { name: "AUTH_SECRET", default: "" };
+const AUDIENCE: TextSetting = TextSetting { name: "AUTH_AUDIENCE", default: "" };
+const CLOCK_SKEW: NumberSetting = NumberSetting::new("AUTH_CLOCK_SKEW_S", "30", 0..=300);
+const USER_CLAIM: TextSetting = TextSetting { name: "AUTH_USER_CLAIM", default: "sub" };
+const SCOPE_CLAIM: TextSetting = TextSetting { name: "AUTH_SCOPE_CLAIM", default: "scope" };
 
 /// Every setting of sign-in.
-pub(super) const ALL: [Setting; 7] = [ISSUER, JWKS_URL, SECRET, AUDIENCE, CLOCK_SKEW.setting, USER_CLAIM, SCOPE_CLAIM];
+pub(super) const ALL: [TextSetting; 7] =
+    [ISSUER, JWKS_URL, SECRET, AUDIENCE, CLOCK_SKEW.setting, USER_CLAIM, SCOPE_CLAIM];
 
 /// How callers sign in; `None` if no setting speaks of it.
-pub(super) fn read(read: &mut Reader) -> Option<AuthSettings> {
+pub(super) fn read(read: &mut SettingsReader) -> Option<AuthSettings> {
     let given: Vec<&str> = ALL.iter().map(|setting| setting.name).filter(|name| read.has(name)).collect();
     let issuer = read.parsed(&ISSUER, |text| optional(text, ProviderUrl::parse));
     let issuer_text = issuer.as_ref().map(|issuer| issuer.as_str().to_owned());
     let jwks = read.parsed(&JWKS_URL, |text| optional(text, ProviderUrl::parse));
-    let secret = read.parsed(&SECRET, |text| optional(text, Secret::new));
+    let secret = read.parsed(&SECRET, |text| optional(text, SigningSecret::new));
     let audience = read.parsed(&AUDIENCE, |text| optional(text, |text| Ok(text.to_owned())));
     let clock_skew = Duration::from_secs(read.number(&CLOCK_SKEW));
     let user_claim = read.parsed(&USER_CLAIM, claim);
     let scope_claim = read.parsed(&SCOPE_CLAIM, claim);
 
-    let is_given = |setting: &Setting| given.contains(&setting.name);
+    let is_given = |setting: &TextSetting| given.contains(&setting.name);
     let by_provider = is_given(&ISSUER) || is_given(&JWKS_URL);
     match given.first() {
         None => return None,

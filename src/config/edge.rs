@@ -3,30 +3,30 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::reader::{Number, Reader, Setting};
+use super::reader::{NumberSetting, SettingsReader, TextSetting};
 use super::to_usize;
 use crate::cache::CacheUrl;
 use crate::http::{ConnectionLimits, CorsOrigins, LEAST_BURST, TlsFiles};
-use crate::limits::{Network, Rate};
+use crate::limits::{AddressRange, RateQuota};
 
-const RATE_LIMIT: Number = Number::new("RATE_LIMIT", "", 1..=1_000_000);
+const RATE_LIMIT: NumberSetting = NumberSetting::new("RATE_LIMIT", "", 1..=1_000_000);
 /// Its default is twice the rate.
-const RATE_LIMIT_BURST: Number = Number::new("RATE_LIMIT_BURST", "", LEAST_BURST..=100_000_000);
+const RATE_LIMIT_BURST: NumberSetting = NumberSetting::new("RATE_LIMIT_BURST", "", LEAST_BURST..=100_000_000);
 /// Without it a caller may run as many as there may be in all.
-const LOADS_PER_CALLER: Number = Number::new("MAX_BULK_LOADS_PER_CALLER", "", 1..=1_000);
-const TRUSTED_PROXIES: Setting = Setting { name: "TRUSTED_PROXIES", default: "" };
-const TLS_CERT_FILE: Setting = Setting { name: "TLS_CERT_FILE", default: "" };
-const TLS_KEY_FILE: Setting = Setting { name: "TLS_KEY_FILE", default: "" };
-const REDIS_CA_FILE: Setting = Setting { name: "REDIS_CA_FILE", default: "" };
-const CORS_ORIGINS: Setting = Setting { name: "CORS_ORIGINS", default: "" };
-const MAX_CONNECTIONS: Number = Number::new("MAX_CONNECTIONS", "10000", 1..=1_000_000);
-const CONNECTIONS_PER_ADDRESS: Number = Number::new("MAX_CONNECTIONS_PER_ADDRESS", "1000", 1..=1_000_000);
+const LOADS_PER_CALLER: NumberSetting = NumberSetting::new("MAX_BULK_LOADS_PER_CALLER", "", 1..=1_000);
+const TRUSTED_PROXIES: TextSetting = TextSetting { name: "TRUSTED_PROXIES", default: "" };
+const TLS_CERT_FILE: TextSetting = TextSetting { name: "TLS_CERT_FILE", default: "" };
+const TLS_KEY_FILE: TextSetting = TextSetting { name: "TLS_KEY_FILE", default: "" };
+const REDIS_CA_FILE: TextSetting = TextSetting { name: "REDIS_CA_FILE", default: "" };
+const CORS_ORIGINS: TextSetting = TextSetting { name: "CORS_ORIGINS", default: "" };
+const MAX_CONNECTIONS: NumberSetting = NumberSetting::new("MAX_CONNECTIONS", "10000", 1..=1_000_000);
+const CONNECTIONS_PER_ADDRESS: NumberSetting = NumberSetting::new("MAX_CONNECTIONS_PER_ADDRESS", "1000", 1..=1_000_000);
 /// Longer than the load balancers in front keep theirs (60 s is usual), so that none of them sends a request into a
 /// connection that is being closed.
-const KEEP_ALIVE: Number = Number::new("KEEP_ALIVE_S", "75", 1..=3_600);
+const KEEP_ALIVE: NumberSetting = NumberSetting::new("KEEP_ALIVE_S", "75", 1..=3_600);
 
 /// Every setting of the edge.
-pub(super) const ALL: [Setting; 11] = [
+pub(super) const ALL: [TextSetting; 11] = [
     RATE_LIMIT.setting,
     RATE_LIMIT_BURST.setting,
     LOADS_PER_CALLER.setting,
@@ -48,22 +48,22 @@ pub(super) const PREFIXES: [&str; 7] =
 #[derive(Clone, Debug)]
 pub struct EdgeSettings {
     /// `RATE_LIMIT`, `RATE_LIMIT_BURST`: how much each caller may ask for.
-    pub rate: Option<Rate>,
+    pub rate: Option<RateQuota>,
     /// `MAX_BULK_LOADS_PER_CALLER`; `None`: no bound besides `MAX_BULK_LOADS`, which is everybody's.
     pub loads_per_caller: Option<usize>,
     /// `TRUSTED_PROXIES`: those whose `X-Forwarded-For` counts.
-    pub proxies: Vec<Network>,
+    pub proxies: Vec<AddressRange>,
     /// `TLS_CERT_FILE`, `TLS_KEY_FILE`.
     pub tls: Option<TlsFiles>,
 }
 
-pub(super) fn read(read: &mut Reader) -> EdgeSettings {
+pub(super) fn read(read: &mut SettingsReader) -> EdgeSettings {
     let burst_is_given = read.has(RATE_LIMIT_BURST.setting.name);
     let (rate, burst) = (read.optional(&RATE_LIMIT), read.optional(&RATE_LIMIT_BURST));
     if rate.is_none() && burst_is_given {
         read.fault(RATE_LIMIT_BURST.setting.name, "says nothing without RATE_LIMIT");
     }
-    let rate = rate.map(|rate| Rate::new(rate, burst.unwrap_or(rate.saturating_mul(2)).max(LEAST_BURST)));
+    let rate = rate.map(|rate| RateQuota::new(rate, burst.unwrap_or(rate.saturating_mul(2)).max(LEAST_BURST)));
     let tls = read_tls(read);
     EdgeSettings {
         rate,
@@ -74,7 +74,7 @@ pub(super) fn read(read: &mut Reader) -> EdgeSettings {
 }
 
 /// The certificate's files; `None` if the address speaks no TLS.
-pub(super) fn read_tls(read: &mut Reader) -> Option<TlsFiles> {
+pub(super) fn read_tls(read: &mut SettingsReader) -> Option<TlsFiles> {
     let certificate = read.parsed(&TLS_CERT_FILE, path);
     let key = read.parsed(&TLS_KEY_FILE, path);
     match (certificate, key) {
@@ -91,11 +91,11 @@ pub(super) fn read_tls(read: &mut Reader) -> Option<TlsFiles> {
     }
 }
 
-pub(super) fn read_cors(read: &mut Reader) -> Option<CorsOrigins> {
+pub(super) fn read_cors(read: &mut SettingsReader) -> Option<CorsOrigins> {
     read.parsed(&CORS_ORIGINS, |text| if text.is_empty() { Ok(None) } else { CorsOrigins::parse(text).map(Some) })
 }
 
-pub(super) fn read_connections(read: &mut Reader, proxies: &[Network]) -> ConnectionLimits {
+pub(super) fn read_connections(read: &mut SettingsReader, proxies: &[AddressRange]) -> ConnectionLimits {
     ConnectionLimits {
         total: read.size(&MAX_CONNECTIONS),
         per_address: read.size(&CONNECTIONS_PER_ADDRESS),
@@ -105,7 +105,7 @@ pub(super) fn read_connections(read: &mut Reader, proxies: &[Network]) -> Connec
 }
 
 /// The cache's server with the authority that its certificate is of, if the settings name one.
-pub(super) fn with_authority(read: &mut Reader, url: Option<CacheUrl>) -> Option<CacheUrl> {
+pub(super) fn with_authority(read: &mut SettingsReader, url: Option<CacheUrl>) -> Option<CacheUrl> {
     let is_given = read.has(REDIS_CA_FILE.name);
     let authority = read.parsed(&REDIS_CA_FILE, |file| {
         if file.is_empty() {
@@ -134,7 +134,7 @@ fn path(text: &str) -> Result<Option<PathBuf>, &'static str> {
     Ok((!text.is_empty()).then(|| PathBuf::from(text)))
 }
 
-fn networks(text: &str) -> Result<Vec<Network>, &'static str> {
+fn networks(text: &str) -> Result<Vec<AddressRange>, &'static str> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     parts
         .map(|part| {

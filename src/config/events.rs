@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 
-use super::reader::{Number, Reader, Setting};
+use super::reader::{NumberSetting, SettingsReader, TextSetting};
 use crate::events::{EventSettings, EventsUrl};
 
-pub(super) const URL: Setting = Setting { name: "EVENTS_URL", default: "" };
-const CA_FILE: Setting = Setting { name: "EVENTS_CA_FILE", default: "" };
-const SUBJECT: Setting = Setting { name: "EVENTS_SUBJECT", default: "shardrive" };
-const MAX_ROWS: Number = Number::new("EVENTS_MAX_ROWS", "1000000", 1_000..=1_000_000_000);
+pub(super) const URL: TextSetting = TextSetting { name: "EVENTS_URL", default: "" };
+const CA_FILE: TextSetting = TextSetting { name: "EVENTS_CA_FILE", default: "" };
+const SUBJECT: TextSetting = TextSetting { name: "EVENTS_SUBJECT", default: "shardrive" };
+const MAX_ROWS: NumberSetting = NumberSetting::new("EVENTS_MAX_ROWS", "1000000", 1_000..=1_000_000_000);
 
 /// Every setting of events.
-pub(super) const ALL: [Setting; 4] = [URL, CA_FILE, SUBJECT, MAX_ROWS.setting];
+pub(super) const ALL: [TextSetting; 4] = [URL, CA_FILE, SUBJECT, MAX_ROWS.setting];
 
-pub(super) fn read(read: &mut Reader) -> EventSettings {
+pub(super) fn read(read: &mut SettingsReader) -> EventSettings {
     let url = read.parsed(&URL, |url| match url {
         "" => Ok(None),
         url => EventsUrl::parse(url).map(Some),

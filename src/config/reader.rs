@@ -10,27 +10,27 @@ use super::{PREFIXES, SECRETS, SettingsError, SettingsFault, all, to_usize};
 
 /// A variable and its default.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Setting {
+pub(super) struct TextSetting {
     pub(super) name: &'static str,
     pub(super) default: &'static str,
 }
 
 /// A variable that holds a whole number.
 #[derive(Clone, Debug)]
-pub(super) struct Number {
-    pub(super) setting: Setting,
+pub(super) struct NumberSetting {
+    pub(super) setting: TextSetting,
     range: RangeInclusive<u64>,
 }
 
-impl Number {
+impl NumberSetting {
     pub(super) const fn new(name: &'static str, default: &'static str, range: RangeInclusive<u64>) -> Self {
-        Self { setting: Setting { name, default }, range }
+        Self { setting: TextSetting { name, default }, range }
     }
 }
 
 /// A variable that holds one of a few words.
-pub(super) struct Choice<T: 'static> {
-    pub(super) setting: Setting,
+pub(super) struct ChoiceSetting<T: 'static> {
+    pub(super) setting: TextSetting,
     /// The first stands in where the word is wrong.
     pub(super) values: &'static [(&'static str, T)],
 }
@@ -70,12 +70,12 @@ fn is_known(name: &str) -> bool {
 }
 
 /// Variables that are still to be read, and the faults found so far.
-pub(super) struct Reader {
+pub(super) struct SettingsReader {
     vars: BTreeMap<String, String>,
     faults: Vec<SettingsFault>,
 }
 
-impl Reader {
+impl SettingsReader {
     pub(super) fn new(vars: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut ours = BTreeMap::new();
         for (name, value) in vars {
@@ -141,7 +141,11 @@ impl Reader {
     }
 
     /// The value that `parse` makes of a variable; where that fails, what it makes of the default.
-    pub(super) fn parsed<T: Default>(&mut self, setting: &Setting, parse: fn(&str) -> Result<T, &'static str>) -> T {
+    pub(super) fn parsed<T: Default>(
+        &mut self,
+        setting: &TextSetting,
+        parse: fn(&str) -> Result<T, &'static str>,
+    ) -> T {
         if let Some(text) = self.vars.remove(setting.name) {
             match parse(&text) {
                 Ok(value) => return value,
@@ -151,7 +155,7 @@ impl Reader {
         parse(setting.default).unwrap_or_default()
     }
 
-    pub(super) fn choice<T: Copy>(&mut self, choice: &Choice<T>) -> T {
+    pub(super) fn choice<T: Copy>(&mut self, choice: &ChoiceSetting<T>) -> T {
         let name = choice.setting.name;
         let text = self.vars.remove(name).unwrap_or_else(|| choice.setting.default.to_owned());
         if let Some((_, value)) = choice.values.iter().find(|(word, _)| *word == text) {
@@ -164,7 +168,7 @@ impl Reader {
     }
 
     /// The number, or `None` if there is none or it is wrong.
-    pub(super) fn optional(&mut self, number: &Number) -> Option<u64> {
+    pub(super) fn optional(&mut self, number: &NumberSetting) -> Option<u64> {
         let text = self.vars.remove(number.setting.name)?;
         let value = text.parse().ok().filter(|value| number.range.contains(value));
         if value.is_none() {
@@ -174,15 +178,15 @@ impl Reader {
         value
     }
 
-    pub(super) fn number(&mut self, number: &Number) -> u64 {
+    pub(super) fn number(&mut self, number: &NumberSetting) -> u64 {
         self.optional(number).or_else(|| number.setting.default.parse().ok()).unwrap_or(*number.range.start())
     }
 
-    pub(super) fn size(&mut self, number: &Number) -> usize {
+    pub(super) fn size(&mut self, number: &NumberSetting) -> usize {
         to_usize(self.number(number))
     }
 
-    pub(super) fn millis(&mut self, number: &Number) -> Duration {
+    pub(super) fn millis(&mut self, number: &NumberSetting) -> Duration {
         Duration::from_millis(self.number(number))
     }
 

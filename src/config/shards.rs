@@ -1,13 +1,13 @@
 //! Where the shards are: `SHARD_<n>_URL`, `SHARD_<n>_REPLICA_URLS` and `NUM_SHARDS`.
 
-use super::reader::{Number, Reader, Setting};
+use super::reader::{NumberSetting, SettingsReader, TextSetting};
 use crate::shard::{SLOT_COUNT, ShardOptions};
 
 /// How many there must be, if said.
-pub(super) const COUNT: Setting = Setting { name: "NUM_SHARDS", default: "" };
+pub(super) const COUNT: TextSetting = TextSetting { name: "NUM_SHARDS", default: "" };
 
 /// `SHARD_0_URL`, `SHARD_1_URL`, … without a gap, each another database.
-pub(super) fn read(read: &mut Reader) -> Vec<ShardOptions> {
+pub(super) fn read(read: &mut SettingsReader) -> Vec<ShardOptions> {
     let urls = read.take_shard_urls();
     let mut replicas = read.take_replica_urls();
     if urls.is_empty() {
@@ -45,7 +45,7 @@ pub(super) fn read(read: &mut Reader) -> Vec<ShardOptions> {
     for number in replicas.into_keys().filter(|number| !urls.contains_key(number)) {
         read.fault(&replicas_name(number), format!("there is no SHARD_{number}_URL"));
     }
-    if let Some(count) = read.optional(&Number::new(COUNT.name, COUNT.default, 1..=u64::from(SLOT_COUNT)))
+    if let Some(count) = read.optional(&NumberSetting::new(COUNT.name, COUNT.default, 1..=u64::from(SLOT_COUNT)))
         && usize::try_from(count) != Ok(urls.len())
     {
         read.fault(
@@ -62,7 +62,7 @@ fn replicas_name(number: u32) -> String {
 
 /// URLs with commas in between, each of one server. One that names no user takes user and password of the shard's URL, so that
 /// they need stand nowhere else.
-fn read_replicas(read: &mut Reader, number: u32, shard: &str, given: &str) -> Vec<ShardOptions> {
+fn read_replicas(read: &mut SettingsReader, number: u32, shard: &str, given: &str) -> Vec<ShardOptions> {
     let mut replicas: Vec<ShardOptions> = Vec::new();
     for (index, url) in given.split(',').map(str::trim).filter(|url| !url.is_empty()).enumerate() {
         match ShardOptions::parse(&with_user_of(shard, url)) {

@@ -13,8 +13,8 @@ use async_nats::jetstream::stream;
 use async_nats::{ConnectOptions, Event as Connection};
 use tokio::sync::OnceCell;
 
-use super::event::Event;
-use super::{EventSettings, EventsUrl};
+use super::event::OutgoingEvent;
+use super::settings::{EventSettings, EventsUrl};
 
 /// How long the broker may take to say that it has an event.
 const ACK_LIMIT: Duration = Duration::from_secs(2);
@@ -33,7 +33,7 @@ impl BrokerError {
 }
 
 /// The broker, of which there is one for all shards.
-pub(super) struct Broker {
+pub(super) struct EventBroker {
     url: EventsUrl,
     authority: Option<PathBuf>,
     subject: String,
@@ -44,7 +44,7 @@ pub(super) struct Broker {
     refusal: Arc<ArcSwapOption<String>>,
 }
 
-impl Broker {
+impl EventBroker {
     /// Connects at the first event, and from then on again by itself.
     pub(super) fn new(url: &EventsUrl, settings: &EventSettings) -> Self {
         Self {
@@ -116,7 +116,7 @@ impl Broker {
     }
 
     /// Sends an event; the future that is given tells that the broker has it on its disk.
-    pub(super) async fn send(&self, event: &Event) -> Result<PublishAckFuture, BrokerError> {
+    pub(super) async fn send(&self, event: &OutgoingEvent) -> Result<PublishAckFuture, BrokerError> {
         let payload = serde_json::to_vec(event).map_err(BrokerError::of)?;
         let message = PublishMessage::build()
             .message_id(&event.id)

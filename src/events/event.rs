@@ -15,7 +15,7 @@ const TYPE: &str = "dev.shardrive.";
 
 /// A row of the outbox.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct Change {
+pub(super) struct OutboxChange {
     pub(super) id: i64,
     pub(super) slot: i32,
     pub(super) kind: String,
@@ -31,7 +31,7 @@ pub(super) struct Change {
 
 /// Events that were dropped because nobody took them for too long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Gap {
+pub(super) struct OutboxGap {
     pub(super) events: i64,
     pub(super) from: DateTime<Utc>,
     pub(super) to: DateTime<Utc>,
@@ -39,7 +39,7 @@ pub(super) struct Gap {
 
 /// As it goes out.
 #[derive(Serialize)]
-pub(super) struct Event {
+pub(super) struct OutgoingEvent {
     specversion: &'static str,
     /// The same at each try.
     pub(super) id: String,
@@ -53,9 +53,9 @@ pub(super) struct Event {
     data: Value,
 }
 
-impl Event {
-    pub(super) fn of_change(cluster: Uuid, shard: ShardId, change: &Change) -> Self {
-        let Change { id, kind, at, .. } = change;
+impl OutgoingEvent {
+    pub(super) fn of_change(cluster: Uuid, shard: ShardId, change: &OutboxChange) -> Self {
+        let OutboxChange { id, kind, at, .. } = change;
         let (subject, data) = match (&change.file_id, &change.collection, &change.key) {
             (Some(file), ..) => {
                 let user = change.user_id.unwrap_or_default();
@@ -63,7 +63,7 @@ impl Event {
                 (format!("users/{user}/files/{file}"), data)
             }
             (None, Some(collection), Some(key)) => {
-                let Change { shard_key, version, .. } = change;
+                let OutboxChange { shard_key, version, .. } = change;
                 let data = json!({"collection": collection, "key": key, "shard_key": shard_key, "version": version});
                 (format!("records/{collection}/{key}"), data)
             }
@@ -74,8 +74,8 @@ impl Event {
         Self::new(cluster, shard, id, kind, Some(subject), *at, data)
     }
 
-    pub(super) fn of_gap(cluster: Uuid, shard: ShardId, gap: Gap) -> Self {
-        let Gap { events, from, to } = gap;
+    pub(super) fn of_gap(cluster: Uuid, shard: ShardId, gap: OutboxGap) -> Self {
+        let OutboxGap { events, from, to } = gap;
         let data = json!({"shard": shard.number(), "events": events, "from": stamp(from), "to": stamp(to)});
         let id = format!("{shard}-gap-{}-{events}", to.timestamp_micros());
         Self::new(cluster, shard, id, "gap", None, to, data)
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn an_event_is_a_cloud_event_and_tells_no_secrets() {
-        let change = Change {
+        let change = OutboxChange {
             id: 7,
             slot: 42,
             kind: "file.created".to_owned(),
@@ -131,7 +131,7 @@ mod tests {
             version: None,
             at: DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap(),
         };
-        let event = Event::of_change(Uuid::nil(), ShardId::new(1), &change);
+        let event = OutgoingEvent::of_change(Uuid::nil(), ShardId::new(1), &change);
         assert_eq!(event.topic(), "file.created");
         let expected = json!({
             "specversion": "1.0", "id": "1-7-1700000000000001", "type": "dev.shardrive.file.created",

@@ -5,11 +5,11 @@
 //!                             → bound (background): never too many, and how many there are
 //! ```
 
-mod bound;
 mod broker;
 mod event;
 mod outbox;
 mod relay;
+mod retention;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ pub use settings::{EventSettings, EventsUrl};
 
 /// What waits in the outbox of a shard.
 #[derive(Clone, Copy, Default, Debug)]
-pub struct Outbox {
+pub struct OutboxStatus {
     /// Events, at most.
     pub rows: u64,
     /// How long the oldest has waited, in seconds.
@@ -32,22 +32,22 @@ pub struct Outbox {
 }
 
 /// What is known of the events of all shards.
-pub struct Events {
+pub struct EventsStatus {
     /// Events that this process has told.
     pub published: Counter,
-    outboxes: Mutex<BTreeMap<ShardId, Outbox>>,
+    outboxes: Mutex<BTreeMap<ShardId, OutboxStatus>>,
 }
 
-impl Events {
+impl EventsStatus {
     /// Starts the background tasks, for shards that are added later as well: the bound of each outbox, and with a URL the
     /// relays. They end when the cluster shuts down.
     #[must_use]
     pub fn start(cluster: &Arc<Cluster>, settings: &EventSettings) -> Arc<Self> {
         let events = Arc::new(Self { published: Counter::new(), outboxes: Mutex::default() });
         let (bounded, max_rows) = (Arc::clone(&events), settings.max_rows);
-        cluster.keep_doing(move |_| bound::Keep { events: Arc::clone(&bounded), max_rows });
+        cluster.keep_doing(move |_| retention::RetentionSetting { events: Arc::clone(&bounded), max_rows });
         if let Some(url) = &settings.url {
-            let broker = Arc::new(broker::Broker::new(url, settings));
+            let broker = Arc::new(broker::EventBroker::new(url, settings));
             let (tasks, told) = (Arc::clone(cluster), Arc::clone(&events));
             cluster.for_each_shard(move |shard| {
                 let (broker, told) = (Arc::clone(&broker), Arc::clone(&told));
@@ -59,11 +59,11 @@ impl Events {
 
     /// What waits on each shard, as it was seen last.
     #[must_use]
-    pub fn outboxes(&self) -> BTreeMap<ShardId, Outbox> {
+    pub fn outboxes(&self) -> BTreeMap<ShardId, OutboxStatus> {
         self.outboxes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note(&self, shard: ShardId, outbox: Outbox) {
+    fn note(&self, shard: ShardId, outbox: OutboxStatus) {
         self.outboxes.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, outbox);
     }
 }

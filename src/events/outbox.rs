@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
-use super::event::{Change, Gap};
+use super::event::{OutboxChange, OutboxGap};
 
 /// How long the session of a relay may be silent, as PostgreSQL takes it; then another one takes over.
 const SILENCE: &str = "5s";
@@ -25,7 +25,7 @@ pub(super) async fn commit_lazily(db: &mut PgConnection) -> Result<(), sqlx::Err
 }
 
 /// The next events, in their order.
-pub(super) async fn next(db: &mut PgConnection, limit: usize) -> Result<Vec<Change>, sqlx::Error> {
+pub(super) async fn next(db: &mut PgConnection, limit: usize) -> Result<Vec<OutboxChange>, sqlx::Error> {
     sqlx::query_as(include_str!("../../sql/events/next.sql"))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(db)
@@ -38,13 +38,13 @@ pub(super) async fn told(db: &mut PgConnection, ids: &[i64]) -> Result<(), sqlx:
 }
 
 /// Says that a relay is at work; gives the gap that is to be told.
-pub(super) async fn seen(db: &mut PgConnection) -> Result<Option<Gap>, sqlx::Error> {
+pub(super) async fn seen(db: &mut PgConnection) -> Result<Option<OutboxGap>, sqlx::Error> {
     let (events, from, to): (i64, Option<DateTime<Utc>>, Option<DateTime<Utc>>) =
         sqlx::query_as(include_str!("../../sql/events/seen.sql")).fetch_one(db).await?;
-    Ok(from.zip(to).filter(|_| events > 0).map(|(from, to)| Gap { events, from, to }))
+    Ok(from.zip(to).filter(|_| events > 0).map(|(from, to)| OutboxGap { events, from, to }))
 }
 
 /// The gap was told.
-pub(super) async fn gap_told(db: &mut PgConnection, gap: Gap) -> Result<(), sqlx::Error> {
+pub(super) async fn gap_told(db: &mut PgConnection, gap: OutboxGap) -> Result<(), sqlx::Error> {
     sqlx::query(include_str!("../../sql/events/gap_told.sql")).bind(gap.events).execute(db).await.map(drop)
 }

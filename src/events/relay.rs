@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnection;
 
-use super::broker::{Broker, BrokerError};
-use super::event::{Change, Event};
-use super::{Events, outbox};
+use super::broker::{BrokerError, EventBroker};
+use super::event::{OutboxChange, OutgoingEvent};
+use super::{EventsStatus, outbox};
 use crate::shard::{Cluster, Shard};
 
 /// Events that are taken at once.
@@ -46,12 +46,17 @@ enum RelayError {
 }
 
 /// Relays whenever nobody else does, until the cluster shuts down.
-pub(super) async fn keep(cluster: Arc<Cluster>, shard: Arc<Shard>, broker: Arc<Broker>, events: Arc<Events>) {
+pub(super) async fn keep(
+    cluster: Arc<Cluster>,
+    shard: Arc<Shard>,
+    broker: Arc<EventBroker>,
+    events: Arc<EventsStatus>,
+) {
     let work = async {
         let mut said = String::new();
         loop {
             if shard.check().is_ok() {
-                let mut relay = Relay { cluster: &cluster, shard: &shard, broker: &broker, events: &events };
+                let mut relay = OutboxRelay { cluster: &cluster, shard: &shard, broker: &broker, events: &events };
                 match relay.run().await {
                     Ok(()) => said.clear(),
                     Err(error) => {
@@ -70,14 +75,14 @@ pub(super) async fn keep(cluster: Arc<Cluster>, shard: Arc<Shard>, broker: Arc<B
     cluster.stopping().run_until_cancelled(work).await;
 }
 
-struct Relay<'a> {
+struct OutboxRelay<'a> {
     cluster: &'a Cluster,
     shard: &'a Shard,
-    broker: &'a Broker,
-    events: &'a Events,
+    broker: &'a EventBroker,
+    events: &'a EventsStatus,
 }
 
-impl Relay<'_> {
+impl OutboxRelay<'_> {
     /// Relays until something fails; at once back if another process relays.
     async fn run(&mut self) -> Result<(), RelayError> {
         let mut db = in_time(self.shard.connect()).await?;
@@ -108,7 +113,7 @@ impl Relay<'_> {
     }
 
     /// Tells these events, wave by wave, and removes them.
-    async fn relay(&self, db: &mut PgConnection, mut changes: Vec<Change>) -> Result<(), RelayError> {
+    async fn relay(&self, db: &mut PgConnection, mut changes: Vec<OutboxChange>) -> Result<(), RelayError> {
         let (mut spoken, mut told) = (Instant::now(), Vec::with_capacity(changes.len()));
         while !changes.is_empty() {
             let (wave, rest) = split_wave(changes);
@@ -119,7 +124,7 @@ impl Relay<'_> {
             let mut sent = Vec::with_capacity(wave.len());
             let mut outcome = Ok(());
             for change in &wave {
-                let event = Event::of_change(self.cluster.id(), self.shard.id(), change);
+                let event = OutgoingEvent::of_change(self.cluster.id(), self.shard.id(), change);
                 match self.broker.send(&event).await {
                     Ok(ack) => sent.push((change.id, ack)),
                     Err(error) => {
@@ -152,7 +157,7 @@ impl Relay<'_> {
     async fn tell_gap(&self, db: &mut PgConnection) -> Result<(), RelayError> {
         if let Some(gap) = in_time(outbox::seen(db)).await? {
             self.broker.ready().await?;
-            let event = Event::of_gap(self.cluster.id(), self.shard.id(), gap);
+            let event = OutgoingEvent::of_gap(self.cluster.id(), self.shard.id(), gap);
             let sent = self.broker.send(&event).await?;
             self.broker.confirm(sent).await?;
             in_time(outbox::gap_told(db, gap)).await?;
@@ -167,7 +172,7 @@ async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Resul
 }
 
 /// The first event of each slot, and the others, each in their order.
-fn split_wave(changes: Vec<Change>) -> (Vec<Change>, Vec<Change>) {
+fn split_wave(changes: Vec<OutboxChange>) -> (Vec<OutboxChange>, Vec<OutboxChange>) {
     let mut slots = HashSet::new();
     changes.into_iter().partition(|change| slots.insert(change.slot))
 }

@@ -3,7 +3,7 @@
 use md5::{Digest, Md5};
 use uuid::Uuid;
 
-use super::UserId;
+use super::model::UserId;
 use crate::shard::hashed_id;
 
 /// The id of the file at `path` in a user's drive: always the same, so that the same listing can be imported twice.

@@ -7,10 +7,10 @@ use uuid::Uuid;
 use super::limits::{
     CHECKSUM, FILE_NAME, MIME_TYPE, PATH, check_id, check_path_of, check_size, check_time, check_user, last_part,
 };
-use super::values::{Text, TimeInput};
-use super::{FilePatch, NewFile};
+use super::model::{FilePatch, NewFile};
+use super::values::{BorrowedText, TimeInput};
+use crate::payload::FieldFault;
 use crate::shard::IdClock;
-use crate::wire::FieldFault;
 
 /// A file that a load stores.
 #[derive(Debug)]
@@ -32,14 +32,14 @@ pub struct FileInput<'a> {
     /// Its name, the last part of its path: 1 to 1,024 bytes, without `/` and NUL.
     #[serde(borrow)]
     #[schema(value_type = String, min_length = 1, max_length = 1024, example = "my_document.txt")]
-    pub file_name: Text<'a>,
+    pub file_name: BorrowedText<'a>,
     /// An id of the client's own. A file with an id is stored once, however often it is sent.
     #[serde(default)]
     pub file_id: Option<Uuid>,
     /// Its whole path in the user's drive, ending in `file_name`: up to 4,096 bytes. Without it the name is the path.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, max_length = 4096, example = "letters/my_document.txt")]
-    pub path: Option<Text<'a>>,
+    pub path: Option<BorrowedText<'a>>,
     /// Its size.
     #[serde(default)]
     #[schema(minimum = 0)]
@@ -47,11 +47,11 @@ pub struct FileInput<'a> {
     /// Its media type, up to 255 bytes.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, max_length = 255, example = "text/plain")]
-    pub mime_type: Option<Text<'a>>,
+    pub mime_type: Option<BorrowedText<'a>>,
     /// A checksum of its content, up to 255 bytes.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, max_length = 255, example = "sha256:9f86d081")]
-    pub checksum: Option<Text<'a>>,
+    pub checksum: Option<BorrowedText<'a>>,
     /// When its content last changed (RFC 3339), in the years 1 to 9999.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -109,11 +109,11 @@ pub struct PatchInput<'a> {
     /// Its new name. Its path changes with it.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1024)]
-    pub file_name: Option<Text<'a>>,
+    pub file_name: Option<BorrowedText<'a>>,
     /// Its new path. Its name changes with it. `null`: the name is the path.
     #[serde(borrow, default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 4096)]
-    pub path: Option<Option<Text<'a>>>,
+    pub path: Option<Option<BorrowedText<'a>>>,
     /// Its size.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<i64>, minimum = 0)]
@@ -121,11 +121,11 @@ pub struct PatchInput<'a> {
     /// Its media type.
     #[serde(borrow, default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 255)]
-    pub mime_type: Option<Option<Text<'a>>>,
+    pub mime_type: Option<Option<BorrowedText<'a>>>,
     /// A checksum of its content.
     #[serde(borrow, default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 255)]
-    pub checksum: Option<Option<Text<'a>>>,
+    pub checksum: Option<Option<BorrowedText<'a>>>,
     /// When its content last changed (RFC 3339), in the years 1 to 9999.
     #[serde(borrow, default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -192,7 +192,7 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
-    use crate::files::UserId;
+    use crate::files::model::UserId;
 
     fn check(json: &str) -> Result<NewFile, String> {
         let input: FileInput<'_> = serde_json::from_str(json).map_err(|error| error.to_string())?;

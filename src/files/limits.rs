@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::UserId;
-use super::values::{Text, TimeInput};
+use super::model::UserId;
+use super::values::{BorrowedText, TimeInput};
+use crate::payload::FieldFault;
 use crate::shard::slot_in;
-use crate::wire::FieldFault;
 
 const WHOLE_NUMBER: &str = "must be a whole number from 0 to 9223372036854775807";
 
@@ -57,8 +57,8 @@ impl TextLimit {
     }
 
     /// Checks a text that may be missing.
-    pub(super) fn check_optional(&self, text: Option<Text<'_>>) -> Result<Option<Box<str>>, FieldFault> {
-        let Some(Text(text)) = text else { return Ok(None) };
+    pub(super) fn check_optional(&self, text: Option<BorrowedText<'_>>) -> Result<Option<Box<str>>, FieldFault> {
+        let Some(BorrowedText(text)) = text else { return Ok(None) };
         self.check(&text)?;
         Ok(Some(text.into()))
     }

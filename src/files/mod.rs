@@ -12,7 +12,7 @@ mod id;
 mod input;
 mod limits;
 mod model;
-mod page_bytes;
+mod page_codec;
 mod service;
 mod store;
 mod values;
@@ -20,5 +20,5 @@ mod writer;
 
 pub use input::{FileInput, LoadedFile, PatchInput};
 pub use limits::{TEXT_LIMITS, TextLimit, check_user};
-pub use model::{Cursor, File, FilePatch, NewFile, Page, PageSize, UserId};
-pub use service::{FileError, Files, Ingested};
+pub use model::{File, FileCursor, FilePage, FilePageSize, FilePatch, NewFile, UserId};
+pub use service::{FileError, FileService, IngestedFile};

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::payload::time;
 use crate::shard::{IdClock, Slot};
-use crate::wire::time;
 
 /// A user: 0 to 9,223,372,036,854,775,807.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -34,7 +34,7 @@ impl UserId {
     }
 }
 
-/// A file that is to be stored. [`super::FileInput::check`] makes it; its fields keep the limits stated there.
+/// A file that is to be stored. [`super::input::FileInput::check`] makes it; its fields keep the limits stated there.
 #[derive(Clone, Debug)]
 pub struct NewFile {
     pub(super) user: UserId,
@@ -159,9 +159,9 @@ pub struct FilePatch {
 
 /// How many files a page holds: 1 to 1,000.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PageSize(u16);
+pub struct FilePageSize(u16);
 
-impl PageSize {
+impl FilePageSize {
     /// The most a page holds, and what it holds if nobody says.
     pub const MAX: Self = Self(1000);
 
@@ -180,9 +180,9 @@ impl PageSize {
 
 /// The place in a user's listing after a file. Clients get it as an opaque text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Cursor(Uuid);
+pub struct FileCursor(Uuid);
 
-impl Cursor {
+impl FileCursor {
     const VERSION: u8 = 1;
 
     /// The place after this file.
@@ -206,7 +206,7 @@ impl Cursor {
     }
 }
 
-impl std::fmt::Display for Cursor {
+impl std::fmt::Display for FileCursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut bytes = vec![Self::VERSION];
         bytes.extend_from_slice(self.0.as_bytes());
@@ -216,11 +216,11 @@ impl std::fmt::Display for Cursor {
 
 /// A page of a user's files, newest first.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub struct FilePage {
     /// The files.
     pub files: Vec<File>,
     /// Where the next page starts; `None` if this is the last one.
-    pub next: Option<Cursor>,
+    pub next: Option<FileCursor>,
 }
 
 #[cfg(test)]
@@ -231,13 +231,13 @@ mod tests {
     proptest! {
         #[test]
         fn cursors_round_trip(bits in any::<u128>()) {
-            let cursor = Cursor::after(Uuid::from_u128(bits));
-            prop_assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
+            let cursor = FileCursor::after(Uuid::from_u128(bits));
+            prop_assert_eq!(FileCursor::parse(&cursor.to_string()), Some(cursor));
         }
 
         #[test]
         fn nonsense_is_no_cursor(text in ".{0,60}") {
-            if let Some(cursor) = Cursor::parse(&text) {
+            if let Some(cursor) = FileCursor::parse(&text) {
                 prop_assert_eq!(cursor.to_string(), text);
             }
         }

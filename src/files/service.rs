@@ -6,14 +6,14 @@ use serde::Deserialize;
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
-use super::page_bytes::PageCodec;
-use super::store::{Delete, FindById, ListByUser, SearchById, Update};
-use super::writer::{Insert, InsertFiles, Writer, Written};
-use super::{Cursor, File, FilePatch, NewFile, Page, PageSize, UserId};
-use crate::cache::{Cache, CacheKey, Mark};
+use super::model::{File, FileCursor, FilePage, FilePageSize, FilePatch, NewFile, UserId};
+use super::page_codec::PageCodec;
+use super::store::{DeleteFile, FindById, ListByUser, SearchById, UpdateFile};
+use super::writer::{FileInsert, FileWriter, InsertFiles, InsertOutcome};
+use crate::cache::{Cache, CacheKey, PendingWrite};
 use crate::shard::{
-    Cluster, Consistency, Coverage, Gather, IdClock, Known, Made, Once, RequestKey, ShardError, ShardId, Slot,
-    WriterLimits, slot_in,
+    BatchedReads, CallOutcome, Cluster, IdClock, IdempotentCall, ReadConsistency, RequestKey, ShardError, ShardId,
+    Slot, SlotCoverage, StoredOutcome, WriterLimits, slot_in,
 };
 
 /// Larger pages are read alone: they would hold up the small ones of their batch.
@@ -35,7 +35,7 @@ pub enum FileError {
 
 /// A file that was stored, now or before.
 #[derive(Clone, Debug)]
-pub struct Ingested {
+pub struct IngestedFile {
     /// The file as it is stored.
     pub file: File,
     /// Where it is stored.
@@ -58,22 +58,22 @@ pub(super) fn page_key(user: UserId) -> CacheKey {
 }
 
 /// The files of all users.
-pub struct Files {
+pub struct FileService {
     cluster: Arc<Cluster>,
     cache: Arc<Cache>,
-    writer: Writer,
-    pages: Gather<ListByUser>,
-    finds: Gather<FindById>,
+    writer: FileWriter,
+    pages: BatchedReads<ListByUser>,
+    finds: BatchedReads<FindById>,
     ids: IdClock,
 }
 
-impl Files {
+impl FileService {
     /// Starts the writers and readers. They end when the cluster shuts down.
     #[must_use]
     pub fn start(cluster: Arc<Cluster>, cache: Arc<Cache>, limits: WriterLimits) -> Self {
         let for_writers = Arc::clone(&cache);
-        let writer = Writer::start(Arc::clone(&cluster), limits, move || InsertFiles::new(&for_writers));
-        let (pages, finds) = (Gather::start(Arc::clone(&cluster)), Gather::start(Arc::clone(&cluster)));
+        let writer = FileWriter::start(Arc::clone(&cluster), limits, move || InsertFiles::new(&for_writers));
+        let (pages, finds) = (BatchedReads::start(Arc::clone(&cluster)), BatchedReads::start(Arc::clone(&cluster)));
         Self { cluster, cache, writer, pages, finds, ids: IdClock::default() }
     }
 
@@ -99,17 +99,19 @@ impl Files {
     ///
     /// # Errors
     /// `IdTaken`, or the shard's error; after `Timeout` and `Unavailable` it may be stored all the same.
-    pub async fn ingest(&self, mut new: NewFile, key: Option<RequestKey>) -> Result<Ingested, FileError> {
+    pub async fn ingest(&self, mut new: NewFile, key: Option<RequestKey>) -> Result<IngestedFile, FileError> {
         loop {
-            let (shard, Insert { mut file, .. }, made) = self.writer.write(Insert { file: new, key }).await?;
+            let (shard, FileInsert { mut file, .. }, made) = self.writer.write(FileInsert { file: new, key }).await?;
             let known = match (made, &key) {
-                (Made::Now(Written::Inserted(at)), _) => {
-                    return Ok(Ingested { file: file.stored(at), shard, duplicate: false });
+                (CallOutcome::Now(InsertOutcome::Inserted(at)), _) => {
+                    return Ok(IngestedFile { file: file.stored(at), shard, duplicate: false });
                 }
-                (Made::Before(known), _) => Some(known),
+                (CallOutcome::Before(known), _) => Some(known),
                 // Perhaps by an earlier request with this key.
-                (Made::Now(Written::Exists), Some(key)) => self.cluster.find_key(file.user.slot(), key).await?,
-                (Made::Now(Written::Exists), None) => None,
+                (CallOutcome::Now(InsertOutcome::Exists), Some(key)) => {
+                    self.cluster.find_key(file.user.slot(), key).await?
+                }
+                (CallOutcome::Now(InsertOutcome::Exists), None) => None,
             };
             if let (Some(known), Some(key)) = (known, &key) {
                 return Ok(ingested_before(file, &known, key)?);
@@ -117,7 +119,7 @@ impl Files {
             let (shard, stored) = self.search(file.user.slot(), file.id).await?;
             // A minted id is there already if its first try lost the connection after the commit.
             if let Some(stored) = stored.filter(|stored| stored.user_id == file.user.get()) {
-                return Ok(Ingested { file: stored, shard, duplicate: !file.minted });
+                return Ok(IngestedFile { file: stored, shard, duplicate: !file.minted });
             }
             if !file.minted {
                 return Err(FileError::IdTaken(file.id));
@@ -135,9 +137,9 @@ impl Files {
     pub async fn list(
         &self,
         user: UserId,
-        size: PageSize,
-        after: Option<Cursor>,
-    ) -> Result<(ShardId, Page), ShardError> {
+        size: FilePageSize,
+        after: Option<FileCursor>,
+    ) -> Result<(ShardId, FilePage), ShardError> {
         let from = match after {
             None => {
                 let codec = PageCodec { size };
@@ -147,13 +149,13 @@ impl Files {
             }
             Some(cursor) => match cursor.next_id() {
                 Some(id) => id,
-                None => return Ok((self.cluster.owner(user.slot())?.id(), Page { files: Vec::new(), next: None })),
+                None => return Ok((self.cluster.owner(user.slot())?.id(), FilePage { files: Vec::new(), next: None })),
             },
         };
         self.read_page(user, from, size).await
     }
 
-    /// As [`Files::list`], if need be from a replica: the page may lack what was stored in the last moments. The cache has no part in
+    /// As [`FileService::list`], if need be from a replica: the page may lack what was stored in the last moments. The cache has no part in
     /// it, as it holds only what is up to date.
     ///
     /// # Errors
@@ -161,20 +163,20 @@ impl Files {
     pub async fn list_eventually(
         &self,
         user: UserId,
-        size: PageSize,
-        after: Option<Cursor>,
-    ) -> Result<(ShardId, Page), ShardError> {
-        let from = match after.map(Cursor::next_id) {
+        size: FilePageSize,
+        after: Option<FileCursor>,
+    ) -> Result<(ShardId, FilePage), ShardError> {
+        let from = match after.map(FileCursor::next_id) {
             None => Uuid::max(),
             Some(Some(id)) => id,
             Some(None) => return self.list(user, size, after).await,
         };
         let page = ListByUser { user, from, size };
-        let (shard, files) = self.cluster.read(Consistency::Eventual, user.slot(), &page).await?;
+        let (shard, files) = self.cluster.read(ReadConsistency::Eventual, user.slot(), &page).await?;
         Ok((shard, cut(files, size)))
     }
 
-    async fn read_page(&self, user: UserId, from: Uuid, size: PageSize) -> Result<(ShardId, Page), ShardError> {
+    async fn read_page(&self, user: UserId, from: Uuid, size: FilePageSize) -> Result<(ShardId, FilePage), ShardError> {
         // One more than the page holds, if there are more.
         let page = ListByUser { user, from, size };
         let (shard, files) = match size.get() {
@@ -220,7 +222,7 @@ impl Files {
             return Box::pin(self.update_once(id, only, patch, key)).await;
         }
         let (slot, mark) = self.before_change(id, only).await?;
-        let (shard, file) = self.cluster.run(slot, &Update { slot, id, only, patch }).await?;
+        let (shard, file) = self.cluster.run(slot, &UpdateFile { slot, id, only, patch }).await?;
         self.after_change(mark, file.as_ref().map(|file| file.user_id)).await?;
         file.map(|file| (shard, file)).ok_or(FileError::NotFound(id))
     }
@@ -241,12 +243,12 @@ impl Files {
             return Ok((known.shard, file));
         }
         let (slot, mark) = self.before_change(id, only).await?;
-        let call = Update { slot, id, only, patch };
+        let call = UpdateFile { slot, id, only, patch };
         let seal = |file: &Option<File>| file.as_ref().and_then(|file| serde_json::to_string(file).ok());
-        let (shard, made) = self.cluster.run(slot, &Once { call: &call, slot, key, seal }).await?;
+        let (shard, made) = self.cluster.run(slot, &IdempotentCall { call: &call, slot, key, seal }).await?;
         let (shard, file) = match made {
-            Made::Now(file) => (shard, file),
-            Made::Before(known) => (known.shard, Some(known.outcome_of::<File>(key)?)),
+            CallOutcome::Now(file) => (shard, file),
+            CallOutcome::Before(known) => (known.shard, Some(known.outcome_of::<File>(key)?)),
         };
         self.after_change(mark, file.as_ref().map(|file| file.user_id)).await?;
         file.map(|file| (shard, file)).ok_or(FileError::NotFound(id))
@@ -258,14 +260,14 @@ impl Files {
     /// `NotFound`, or the shard's error; after `Timeout` and `Unavailable` it may be deleted all the same.
     pub async fn delete(&self, id: Uuid, only: Option<UserId>) -> Result<ShardId, FileError> {
         let (slot, mark) = self.before_change(id, only).await?;
-        let (shard, owner) = self.cluster.run(slot, &Delete { slot, id, only }).await?;
+        let (shard, owner) = self.cluster.run(slot, &DeleteFile { slot, id, only }).await?;
         self.after_change(mark, owner).await?;
         owner.map(|_| shard).ok_or(FileError::NotFound(id))
     }
 
     /// The slot of a file that is to be changed. While a cache is in use somewhere, its page is marked as well, for
     /// which the file is looked up: its id alone does not tell whose it is.
-    async fn before_change(&self, id: Uuid, only: Option<UserId>) -> Result<(Slot, Option<Mark>), FileError> {
+    async fn before_change(&self, id: Uuid, only: Option<UserId>) -> Result<(Slot, Option<PendingWrite>), FileError> {
         if let Some(slot) = slot_in(id).filter(|_| !self.cache.is_in_use()) {
             return Ok((slot, None));
         }
@@ -276,7 +278,7 @@ impl Files {
     }
 
     /// After the database's answer: whose file was changed, if there was one.
-    async fn after_change(&self, mark: Option<Mark>, user: Option<i64>) -> Result<(), ShardError> {
+    async fn after_change(&self, mark: Option<PendingWrite>, user: Option<i64>) -> Result<(), ShardError> {
         match (mark, user.and_then(UserId::new)) {
             (Some(mark), Some(_)) => mark.settle().await,
             (None, Some(user)) => self.cache.mark(vec![page_key(user)]).settle().await,
@@ -315,7 +317,7 @@ impl Files {
             if let Some(error) = failure {
                 return Err(error.into());
             }
-            if Coverage::is_every_slot_once(covered) {
+            if SlotCoverage::is_every_slot_once(covered) {
                 return Err(FileError::NotFound(id));
             }
             if Instant::now() >= until {
@@ -327,17 +329,17 @@ impl Files {
 }
 
 /// The answer to a request that was answered before: the file as it was stored then.
-fn ingested_before(mut file: NewFile, known: &Known, key: &RequestKey) -> Result<Ingested, ShardError> {
+fn ingested_before(mut file: NewFile, known: &StoredOutcome, key: &RequestKey) -> Result<IngestedFile, ShardError> {
     let KeptInsert { file_id, created_at } = known.outcome_of(key)?;
     file.id = file_id;
     let at = chrono::DateTime::from_timestamp_micros(created_at).unwrap_or_default();
-    Ok(Ingested { file: file.stored(at), shard: known.shard, duplicate: false })
+    Ok(IngestedFile { file: file.stored(at), shard: known.shard, duplicate: false })
 }
 
 /// A page of what was found, which is one file more than it holds if there are more.
-fn cut(mut files: Vec<File>, size: PageSize) -> Page {
+fn cut(mut files: Vec<File>, size: FilePageSize) -> FilePage {
     let more = files.len() > size.get();
     files.truncate(size.get());
-    let next = files.last().filter(|_| more).map(|last| Cursor::after(last.file_id));
-    Page { files, next }
+    let next = files.last().filter(|_| more).map(|last| FileCursor::after(last.file_id));
+    FilePage { files, next }
 }

@@ -5,9 +5,9 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 use uuid::Uuid;
 
-use super::writer::Insert;
-use super::{File, FilePatch, PageSize, UserId};
-use crate::shard::{BatchRead, Coverage, ShardCall, ShardId, Slot, time_at, time_in};
+use super::model::{File, FilePageSize, FilePatch, UserId};
+use super::writer::FileInsert;
+use crate::shard::{BatchRead, ShardCall, ShardId, Slot, SlotCoverage, time_at, time_in};
 
 /// Binds a batch's rows as one array a column, in the order of the insert statements.
 ///
@@ -32,7 +32,7 @@ pub(super) use bind_columns;
 /// Cancel safe: one statement, one transaction.
 pub(super) async fn insert_batch(
     connection: &mut PgConnection,
-    inserts: &[&Insert],
+    inserts: &[&FileInsert],
 ) -> Result<Vec<(Uuid, DateTime<Utc>)>, sqlx::Error> {
     let statement = sqlx::query_as(include_str!("../../sql/files/insert_batch.sql"));
     bind_columns!(statement, inserts.iter().map(|insert| &insert.file)).fetch_all(connection).await
@@ -42,7 +42,7 @@ pub(super) async fn insert_batch(
 pub(super) async fn insert_batch_keyed(
     connection: &mut PgConnection,
     shard: ShardId,
-    inserts: &[&Insert],
+    inserts: &[&FileInsert],
 ) -> Result<Vec<(Uuid, DateTime<Utc>)>, sqlx::Error> {
     // Of rows with one id the first is stored; the others change nothing, and nothing is kept of them.
     let same = inserts.chunk_by(|a, b| (a.file.user, a.file.id) == (b.file.user, b.file.id));
@@ -64,7 +64,7 @@ pub(super) async fn insert_batch_keyed(
 pub(super) struct ListByUser {
     pub(super) user: UserId,
     pub(super) from: Uuid,
-    pub(super) size: PageSize,
+    pub(super) size: FilePageSize,
 }
 
 impl ListByUser {
@@ -170,27 +170,27 @@ impl BatchRead for FindById {
 pub(super) struct SearchById(pub(super) Uuid);
 
 /// One shard's answer.
-pub(super) struct Searched {
-    pub(super) coverage: Coverage,
+pub(super) struct FileSearch {
+    pub(super) coverage: SlotCoverage,
     pub(super) file: Option<File>,
 }
 
 impl ShardCall for SearchById {
-    type Output = Searched;
+    type Output = FileSearch;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Searched>, sqlx::Error> {
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<FileSearch>, sqlx::Error> {
         let row = sqlx::query(include_str!("../../sql/files/search_by_id.sql"))
             .bind(shard.to_sql())
             .bind(self.0)
             .fetch_one(connection)
             .await?;
-        let coverage = Coverage { slots: row.try_get(0)?, digest: row.try_get(1)?, others: row.try_get(2)? };
-        Ok(Some(Searched { coverage, file: file_in(&row, 3)? }))
+        let coverage = SlotCoverage { slots: row.try_get(0)?, digest: row.try_get(1)?, others: row.try_get(2)? };
+        Ok(Some(FileSearch { coverage, file: file_in(&row, 3)? }))
     }
 }
 
 /// A change of a file.
-pub(super) struct Update<'a> {
+pub(super) struct UpdateFile<'a> {
     pub(super) slot: Slot,
     pub(super) id: Uuid,
     /// The only user whose file it may be.
@@ -198,7 +198,7 @@ pub(super) struct Update<'a> {
     pub(super) patch: &'a FilePatch,
 }
 
-impl ShardCall for Update<'_> {
+impl ShardCall for UpdateFile<'_> {
     type Output = Option<File>;
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Option<File>>, sqlx::Error> {
@@ -227,14 +227,14 @@ impl ShardCall for Update<'_> {
 }
 
 /// The end of a file.
-pub(super) struct Delete {
+pub(super) struct DeleteFile {
     pub(super) slot: Slot,
     pub(super) id: Uuid,
     /// The only user whose file it may be.
     pub(super) only: Option<UserId>,
 }
 
-impl ShardCall for Delete {
+impl ShardCall for DeleteFile {
     /// Whose file it was, if there was one.
     type Output = Option<i64>;
 

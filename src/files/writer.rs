@@ -10,24 +10,24 @@ use sqlx::PgConnection;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
-use super::NewFile;
+use super::model::NewFile;
 use super::service::page_key;
 use super::store::{insert_batch, insert_batch_keyed};
-use crate::cache::{Cache, Mark};
+use crate::cache::{Cache, PendingWrite};
 use crate::shard::{BatchWrite, GroupCommit, RequestKey, ShardId, Slot};
 
 /// The lanes of all shards.
-pub(super) type Writer = GroupCommit<InsertFiles>;
+pub(super) type FileWriter = GroupCommit<InsertFiles>;
 
 /// A file, and the key of the request that brought it.
-pub(super) struct Insert {
+pub(super) struct FileInsert {
     pub(super) file: NewFile,
     pub(super) key: Option<RequestKey>,
 }
 
 /// What became of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Written {
+pub(super) enum InsertOutcome {
     /// It is stored, since this time.
     Inserted(DateTime<Utc>),
     /// A row with this id was there already.
@@ -48,23 +48,23 @@ impl InsertFiles {
 }
 
 impl BatchWrite for InsertFiles {
-    type Row = Insert;
-    type Answer = Written;
-    type Mark = Mark;
+    type Row = FileInsert;
+    type Answer = InsertOutcome;
+    type Mark = PendingWrite;
 
-    fn slot(insert: &Insert) -> Slot {
+    fn slot(insert: &FileInsert) -> Slot {
         insert.file.user.slot()
     }
 
-    fn key(insert: &Insert) -> Option<&RequestKey> {
+    fn key(insert: &FileInsert) -> Option<&RequestKey> {
         insert.key.as_ref()
     }
 
-    fn order(a: &Insert, b: &Insert) -> Ordering {
+    fn order(a: &FileInsert, b: &FileInsert) -> Ordering {
         (a.file.user, a.file.id).cmp(&(b.file.user, b.file.id))
     }
 
-    async fn before(&self, inserts: &[&Insert]) -> Mark {
+    async fn before(&self, inserts: &[&FileInsert]) -> PendingWrite {
         let users = inserts.chunk_by(|a, b| a.file.user == b.file.user).flat_map(<[_]>::first);
         self.cache.before_write(users.map(|insert| page_key(insert.file.user)).collect()).await
     }
@@ -72,8 +72,8 @@ impl BatchWrite for InsertFiles {
     async fn store(
         connection: &mut PgConnection,
         shard: ShardId,
-        inserts: &[&Insert],
-    ) -> Result<Vec<Written>, sqlx::Error> {
+        inserts: &[&FileInsert],
+    ) -> Result<Vec<InsertOutcome>, sqlx::Error> {
         let stored = if inserts.iter().any(|insert| insert.key.is_some()) {
             insert_batch_keyed(connection, shard, inserts).await?
         } else {
@@ -81,7 +81,9 @@ impl BatchWrite for InsertFiles {
         };
         let mut inserted: HashMap<Uuid, _> = stored.into_iter().collect();
         // Of two rows with one id the first was stored, the second finds it there.
-        let written = |insert: &&Insert| inserted.remove(&insert.file.id).map_or(Written::Exists, Written::Inserted);
+        let written = |insert: &&FileInsert| {
+            inserted.remove(&insert.file.id).map_or(InsertOutcome::Exists, InsertOutcome::Inserted)
+        };
         Ok(inserts.iter().map(written).collect())
     }
 }

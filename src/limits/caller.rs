@@ -42,7 +42,7 @@ impl fmt::Display for CallerKey {
 
 /// A range of addresses, as in `10.0.0.0/8`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Network {
+pub struct AddressRange {
     base: u128,
     bits: u32,
 }
@@ -54,7 +54,7 @@ fn bits_of(address: IpAddr) -> u128 {
     }
 }
 
-impl Network {
+impl AddressRange {
     fn mask(self) -> u128 {
         u128::MAX.checked_shl(128 - self.bits).unwrap_or(0)
     }
@@ -66,7 +66,7 @@ impl Network {
     }
 }
 
-impl FromStr for Network {
+impl FromStr for AddressRange {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -86,7 +86,7 @@ impl FromStr for Network {
 pub fn trusted_origin<'a>(
     peer: Option<IpAddr>,
     forwarded: impl DoubleEndedIterator<Item = &'a str>,
-    trusted: &[Network],
+    trusted: &[AddressRange],
 ) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.holds(address));
     let mut origin = peer.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
@@ -113,7 +113,7 @@ fn parse_hop(hop: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn network(text: &str) -> Result<Network, ()> {
+    fn network(text: &str) -> Result<AddressRange, ()> {
         text.parse()
     }
 

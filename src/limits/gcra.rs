@@ -6,14 +6,14 @@ use std::time::Duration;
 
 /// How much may be taken: so many units a second, and so many at once by whoever has taken nothing for a while.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rate {
+pub struct RateQuota {
     per_second: u64,
     burst: u64,
 }
 
 const SECOND: u64 = 1_000_000_000;
 
-impl Rate {
+impl RateQuota {
     /// So many units a second (1 to 1,000,000), so many at once (at least 1).
     #[must_use]
     pub fn new(per_second: u64, burst: u64) -> Self {
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_burst_then_the_rate() {
-        let rate = Rate::new(10, 5);
+        let rate = RateQuota::new(10, 5);
         let (mut paid, now) = (0, 7 * SECOND);
         for left in (0..5).rev() {
             assert_eq!(rate.take(&mut paid, now, 1), Ok(left));
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_debt_is_earned_before_anything_else() {
-        let rate = Rate::new(10, 5);
+        let rate = RateQuota::new(10, 5);
         let (mut paid, now) = (0, SECOND);
         assert_eq!(rate.charge(&mut paid, now, 5), Duration::ZERO);
         assert_eq!(rate.charge(&mut paid, now, 20), Duration::from_secs(2));
@@ -118,7 +118,7 @@ mod tests {
             per_second in 1_u64..5000, burst in 1_u64..5000,
             asks in prop::collection::vec((0_u64..50_000_000, 1_u64..20), 1..200),
         ) {
-            let rate = Rate::new(per_second, burst);
+            let rate = RateQuota::new(per_second, burst);
             let (mut paid, mut now, mut taken) = (0, SECOND, 0_u64);
             for (pause, cost) in asks {
                 now += pause;

@@ -13,12 +13,12 @@ const ANSWERS: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The tasks that wait.
-pub(super) struct Late {
+pub(super) struct LateAnswers {
     places: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
-impl Late {
+impl LateAnswers {
     pub(super) fn new() -> Self {
         Self { places: Arc::new(Semaphore::new(ANSWERS)), tasks: TaskTracker::new() }
     }

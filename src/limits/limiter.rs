@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::late::Late;
-use super::local::{Cell, Cells};
-use super::shared::{Answer, Asked, Counted, Shared};
-use super::{CallerKey, Rate};
+use super::late::LateAnswers;
+use super::local::{CallerCell, CallerCells};
+use super::shared::{SharedAnswer, SharedCount, SharedCounter, SharedQuestion};
+use super::{CallerKey, RateQuota};
 use crate::cache::CacheUrl;
 
 /// How long units that were taken from the shared count ahead are good.
@@ -21,14 +21,14 @@ const PART: u64 = 500;
 
 /// How a caller stands after a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Standing {
+pub struct CallerStanding {
     /// The limit.
-    pub rate: Rate,
+    pub rate: RateQuota,
     /// Units left.
     pub left: u64,
 }
 
-impl Standing {
+impl CallerStanding {
     /// How long it takes until all units are there again.
     #[must_use]
     pub fn full_in(self) -> Duration {
@@ -38,34 +38,34 @@ impl Standing {
 
 /// What became of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Take {
+pub enum TakeOutcome {
     /// It may go on.
-    Admitted(Standing),
+    Admitted(CallerStanding),
     /// It may not, before so long.
-    Refused(Standing, Duration),
+    Refused(CallerStanding, Duration),
 }
 
 /// The limit of all callers.
-pub struct Limiter {
-    rate: Rate,
-    cells: Arc<Cells>,
-    shared: Option<Arc<Shared>>,
-    late: Late,
+pub struct RateLimiter {
+    rate: RateQuota,
+    cells: Arc<CallerCells>,
+    shared: Option<Arc<SharedCounter>>,
+    late: LateAnswers,
     started: Instant,
     ahead: u64,
     /// Requests that were decided here although the count is a shared one.
     alone: AtomicU64,
 }
 
-impl Limiter {
-    /// A limit; shared through a server if there is one, for which [`Limiter::keep`] must run.
+impl RateLimiter {
+    /// A limit; shared through a server if there is one, for which [`RateLimiter::keep`] must run.
     #[must_use]
-    pub fn new(rate: Rate, shared: Option<CacheUrl>) -> Self {
+    pub fn new(rate: RateQuota, shared: Option<CacheUrl>) -> Self {
         Self {
             rate,
-            cells: Arc::new(Cells::new()),
-            late: Late::new(),
-            shared: shared.map(|url| Arc::new(Shared::new(url))),
+            cells: Arc::new(CallerCells::new()),
+            late: LateAnswers::new(),
+            shared: shared.map(|url| Arc::new(SharedCounter::new(url))),
             started: Instant::now(),
             alone: AtomicU64::new(0),
             ahead: (rate.per_second() / AHEAD).min(rate.burst() / PART),
@@ -86,7 +86,7 @@ impl Limiter {
 
     /// The limit.
     #[must_use]
-    pub fn rate(&self) -> Rate {
+    pub fn rate(&self) -> RateQuota {
         self.rate
     }
 
@@ -94,13 +94,13 @@ impl Limiter {
         nanos(self.started.elapsed())
     }
 
-    fn up(&self) -> Option<&Arc<Shared>> {
+    fn up(&self) -> Option<&Arc<SharedCounter>> {
         self.shared.as_ref().filter(|shared| shared.is_up())
     }
 
-    /// Takes what a request costs, if that can be told at once; else [`Limiter::ask`] must be called.
+    /// Takes what a request costs, if that can be told at once; else [`RateLimiter::ask`] must be called.
     #[must_use]
-    pub fn take(&self, caller: CallerKey, cost: u64) -> Option<Take> {
+    pub fn take(&self, caller: CallerKey, cost: u64) -> Option<TakeOutcome> {
         if self.up().is_none() {
             return Some(self.take_here(caller, cost));
         }
@@ -109,24 +109,24 @@ impl Limiter {
             if cell.lease >= cost && cell.lease_until > now {
                 cell.lease -= cost;
                 self.rate.note(&mut cell.paid, now, cost);
-                return Some(Take::Admitted(self.standing(cell)));
+                return Some(TakeOutcome::Admitted(self.standing(cell)));
             }
             let wait = Duration::from_nanos(cell.blocked_until.checked_sub(now)?);
-            (!wait.is_zero()).then_some(Take::Refused(Standing { rate: self.rate, left: 0 }, wait))
+            (!wait.is_zero()).then_some(TakeOutcome::Refused(CallerStanding { rate: self.rate, left: 0 }, wait))
         })
     }
 
     /// Takes what a request costs from the shared count; from this process's own, if that is away. Takes a few
     /// milliseconds at most.
-    pub async fn ask(&self, caller: CallerKey, cost: u64) -> Take {
+    pub async fn ask(&self, caller: CallerKey, cost: u64) -> TakeOutcome {
         let Some(shared) = self.up() else { return self.take_here(caller, cost) };
-        let Counted { taken, left, wait, wait_one } =
+        let SharedCount { taken, left, wait, wait_one } =
             match shared.take(self.rate, caller, cost, cost + self.ahead, false).await {
-                Answer::Counted(counted) => counted,
-                Answer::Away => return self.take_here(caller, cost),
-                Answer::Late(asked) => {
+                SharedAnswer::Counted(counted) => counted,
+                SharedAnswer::Away => return self.take_here(caller, cost),
+                SharedAnswer::Late(asked) => {
                     let take = self.take_here(caller, cost);
-                    let used = if matches!(take, Take::Admitted(_)) { cost } else { 0 };
+                    let used = if matches!(take, TakeOutcome::Admitted(_)) { cost } else { 0 };
                     self.put_right(Arc::clone(shared), asked, caller, used);
                     return take;
                 }
@@ -136,30 +136,30 @@ impl Limiter {
             cell.shared_left = left;
             if taken < cost {
                 cell.blocked_until = now.saturating_add(nanos(wait_one));
-                return Take::Refused(self.standing(cell), wait.max(Duration::from_micros(1)));
+                return TakeOutcome::Refused(self.standing(cell), wait.max(Duration::from_micros(1)));
             }
             cell.give(now, taken - cost, now.saturating_add(nanos(LEASE)));
             // What goes through here counts here as well: should the shared count be lost, no burst begins anew.
             self.rate.note(&mut cell.paid, now, cost);
-            Take::Admitted(self.standing(cell))
+            TakeOutcome::Admitted(self.standing(cell))
         })
     }
 
     /// Sees to it that the shared count knows of the units that a request has used before its answer came, and that none
     /// are lost that were taken for it and not used.
-    fn put_right(&self, shared: Arc<Shared>, asked: Asked, caller: CallerKey, used: u64) {
+    fn put_right(&self, shared: Arc<SharedCounter>, asked: SharedQuestion, caller: CallerKey, used: u64) {
         let (cells, rate, started) = (Arc::clone(&self.cells), self.rate, self.started);
         self.late.see_to(async move {
             let Ok(mut counted) = asked.await else { return };
             let unused = counted.taken.checked_sub(used);
             if unused.is_none() {
                 counted = match shared.take(rate, caller, used, used, true).await {
-                    Answer::Counted(counted) => counted,
-                    Answer::Late(asked) => match asked.await {
+                    SharedAnswer::Counted(counted) => counted,
+                    SharedAnswer::Late(asked) => match asked.await {
                         Ok(counted) => counted,
                         Err(_) => return,
                     },
-                    Answer::Away => return,
+                    SharedAnswer::Away => return,
                 };
             }
             let now = nanos(started.elapsed());
@@ -180,14 +180,14 @@ impl Limiter {
 
     /// Takes what a request costs from this process's own count.
     #[must_use]
-    pub fn take_here(&self, caller: CallerKey, cost: u64) -> Take {
+    pub fn take_here(&self, caller: CallerKey, cost: u64) -> TakeOutcome {
         if self.shared.is_some() {
             self.alone.fetch_add(1, Ordering::Relaxed);
         }
         let now = self.now();
         match self.cells.with(caller, now, |cell| self.rate.take(&mut cell.paid, now, cost)) {
-            Ok(left) => Take::Admitted(Standing { rate: self.rate, left }),
-            Err(wait) => Take::Refused(Standing { rate: self.rate, left: 0 }, wait),
+            Ok(left) => TakeOutcome::Admitted(CallerStanding { rate: self.rate, left }),
+            Err(wait) => TakeOutcome::Refused(CallerStanding { rate: self.rate, left: 0 }, wait),
         }
     }
 
@@ -198,18 +198,18 @@ impl Limiter {
         }
         if let Some(shared) = self.up() {
             match shared.take(self.rate, caller, cost, cost, true).await {
-                Answer::Counted(counted) => return counted.wait,
+                SharedAnswer::Counted(counted) => return counted.wait,
                 // It counts there all the same.
-                Answer::Late(asked) => self.put_right(Arc::clone(shared), asked, caller, cost),
-                Answer::Away => {}
+                SharedAnswer::Late(asked) => self.put_right(Arc::clone(shared), asked, caller, cost),
+                SharedAnswer::Away => {}
             }
         }
         let now = self.now();
         self.cells.with(caller, now, |cell| self.rate.charge(&mut cell.paid, now, cost))
     }
 
-    fn standing(&self, cell: &Cell) -> Standing {
-        Standing { rate: self.rate, left: (cell.lease + cell.shared_left).min(self.rate.burst()) }
+    fn standing(&self, cell: &CallerCell) -> CallerStanding {
+        CallerStanding { rate: self.rate, left: (cell.lease + cell.shared_left).min(self.rate.burst()) }
     }
 }
 
@@ -223,22 +223,24 @@ mod tests {
 
     #[test]
     fn callers_have_limits_of_their_own() {
-        let limiter = Limiter::new(Rate::new(1, 3), None);
+        let limiter = RateLimiter::new(RateQuota::new(1, 3), None);
         for left in [2, 1, 0] {
-            let Some(Take::Admitted(standing)) = limiter.take(CallerKey::user(1), 1) else { panic!("refused") };
+            let Some(TakeOutcome::Admitted(standing)) = limiter.take(CallerKey::user(1), 1) else { panic!("refused") };
             assert_eq!(standing.left, left);
         }
-        let Some(Take::Refused(standing, wait)) = limiter.take(CallerKey::user(1), 1) else { panic!("admitted") };
+        let Some(TakeOutcome::Refused(standing, wait)) = limiter.take(CallerKey::user(1), 1) else {
+            panic!("admitted")
+        };
         assert_eq!(standing.left, 0);
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1));
-        assert!(matches!(limiter.take(CallerKey::user(2), 3), Some(Take::Admitted(_))));
+        assert!(matches!(limiter.take(CallerKey::user(2), 3), Some(TakeOutcome::Admitted(_))));
     }
 
     /// `cargo test --lib -- --ignored --nocapture the_limit_costs`: measured, not judged.
     #[test]
     #[ignore = "a measurement"]
     fn what_the_limit_costs_in_process() {
-        let limiter = Limiter::new(Rate::new(1_000_000, 100_000_000), None);
+        let limiter = RateLimiter::new(RateQuota::new(1_000_000, 100_000_000), None);
         let work = |thread: i64| {
             let mut times: Vec<Duration> = (0..200_000)
                 .map(|number| {
@@ -262,9 +264,9 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_is_not_there_is_not_waited_for() {
         let url = CacheUrl::parse("redis://127.0.0.1:1").unwrap();
-        let limiter = Limiter::new(Rate::new(1, 1), Some(url));
-        assert!(matches!(limiter.take(CallerKey::user(1), 1), Some(Take::Admitted(_))));
-        assert!(matches!(limiter.ask(CallerKey::user(1), 1).await, Take::Refused(..)));
+        let limiter = RateLimiter::new(RateQuota::new(1, 1), Some(url));
+        assert!(matches!(limiter.take(CallerKey::user(1), 1), Some(TakeOutcome::Admitted(_))));
+        assert!(matches!(limiter.ask(CallerKey::user(1), 1).await, TakeOutcome::Refused(..)));
         assert!(limiter.charge(CallerKey::user(1), 5).await > Duration::from_secs(4));
     }
 }

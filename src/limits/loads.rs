@@ -7,7 +7,7 @@ use super::CallerKey;
 
 /// The loads that run, by caller. As many entries as loads at most, which the process bounds.
 #[derive(Debug)]
-pub struct Loads {
+pub struct RunningLoads {
     each: usize,
     running: Mutex<HashMap<CallerKey, usize>>,
 }
@@ -15,11 +15,11 @@ pub struct Loads {
 /// The right to run one load, until it is dropped.
 #[derive(Debug)]
 pub struct LoadPermit {
-    loads: Arc<Loads>,
+    loads: Arc<RunningLoads>,
     caller: CallerKey,
 }
 
-impl Loads {
+impl RunningLoads {
     /// So many for each caller.
     #[must_use]
     pub fn new(each: usize) -> Arc<Self> {
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn each_caller_has_so_many() {
-        let loads = Loads::new(2);
+        let loads = RunningLoads::new(2);
         let (one, other) = (CallerKey::user(1), CallerKey::user(2));
         let held = [loads.begin(one).unwrap(), loads.begin(one).unwrap()];
         assert!(loads.begin(one).is_none());

@@ -16,7 +16,7 @@ const SWEEP: u64 = 100_000_000;
 
 /// One caller. Moments are nanoseconds of the limiter's clock.
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Cell {
+pub(super) struct CallerCell {
     /// Until when what was taken here will have been earned: this process's own count.
     pub(super) paid: u64,
     /// Units taken from the shared count and not used yet, and until when they are good.
@@ -28,7 +28,7 @@ pub(super) struct Cell {
     pub(super) shared_left: u64,
 }
 
-impl Cell {
+impl CallerCell {
     /// Adds units that were taken from the shared count and are good until then.
     pub(super) fn give(&mut self, now: u64, units: u64, until: u64) {
         if self.lease_until <= now {
@@ -45,31 +45,31 @@ impl Cell {
 }
 
 #[derive(Default)]
-struct Part {
-    cells: HashMap<CallerKey, Cell>,
+struct CellPartition {
+    cells: HashMap<CallerKey, CallerCell>,
     /// Of all for whom there is no room: they share one limit until there is.
-    crowd: Cell,
+    crowd: CallerCell,
     swept: u64,
 }
 
 /// The cells.
-pub(super) struct Cells {
-    parts: Box<[Mutex<Part>]>,
+pub(super) struct CallerCells {
+    parts: Box<[Mutex<CellPartition>]>,
     /// Seeded, so that nobody can choose addresses that all fall into one part.
     hasher: RandomState,
 }
 
-impl Cells {
+impl CallerCells {
     pub(super) fn new() -> Self {
         Self { parts: (0..PARTS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
     }
 
     /// Does something with a caller's cell.
-    pub(super) fn with<T>(&self, caller: CallerKey, now: u64, work: impl FnOnce(&mut Cell) -> T) -> T {
+    pub(super) fn with<T>(&self, caller: CallerKey, now: u64, work: impl FnOnce(&mut CallerCell) -> T) -> T {
         let index = usize::try_from(self.hasher.hash_one(caller) % 64).unwrap_or_default();
-        let Some(part) = self.parts.get(index) else { return work(&mut Cell::default()) };
+        let Some(part) = self.parts.get(index) else { return work(&mut CallerCell::default()) };
         let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
-        let Part { cells, crowd, swept } = &mut *part;
+        let CellPartition { cells, crowd, swept } = &mut *part;
         if let Some(cell) = cells.get_mut(&caller) {
             return work(cell);
         }
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_idle_callers_make_room() {
-        let cells = Cells::new();
+        let cells = CallerCells::new();
         for user in 0..200_000 {
             cells.with(CallerKey::user(user), 1, |cell| cell.paid = 1_000_000_000);
         }

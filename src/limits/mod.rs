@@ -17,7 +17,7 @@ mod loads;
 mod local;
 mod shared;
 
-pub use caller::{CallerKey, Network, trusted_origin};
-pub use gcra::Rate;
-pub use limiter::{Limiter, Standing, Take};
-pub use loads::{LoadPermit, Loads};
+pub use caller::{AddressRange, CallerKey, trusted_origin};
+pub use gcra::RateQuota;
+pub use limiter::{CallerStanding, RateLimiter, TakeOutcome};
+pub use loads::{LoadPermit, RunningLoads};

@@ -10,7 +10,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{CallerKey, Rate};
+use super::{CallerKey, RateQuota};
 use crate::cache::CacheUrl;
 
 const TAKE: &str = include_str!("take.lua");
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the shared count said.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Counted {
+pub(super) struct SharedCount {
     /// Units taken.
     pub(super) taken: u64,
     /// Units left.
@@ -37,20 +37,20 @@ pub(super) struct Counted {
 }
 
 /// What came of a question in time.
-pub(super) enum Answer {
+pub(super) enum SharedAnswer {
     /// The answer.
-    Counted(Counted),
+    Counted(SharedCount),
     /// None yet. The question has been put, and its answer may still come.
-    Late(Asked),
+    Late(SharedQuestion),
     /// None, and none will come.
     Away,
 }
 
 /// A question to the shared count.
-pub(super) type Asked = BoxFuture<'static, redis::RedisResult<Counted>>;
+pub(super) type SharedQuestion = BoxFuture<'static, redis::RedisResult<SharedCount>>;
 
 /// The way to the shared count.
-pub(super) struct Shared {
+pub(super) struct SharedCounter {
     url: CacheUrl,
     connection: ArcSwapOption<MultiplexedConnection>,
     started: Instant,
@@ -59,7 +59,7 @@ pub(super) struct Shared {
     lost: Notify,
 }
 
-impl Shared {
+impl SharedCounter {
     pub(super) fn new(url: CacheUrl) -> Self {
         Self {
             url,
@@ -76,20 +76,27 @@ impl Shared {
     }
 
     /// Takes `need` units, or up to `want` if there are more; with `force` also if they are not there.
-    pub(super) async fn take(&self, rate: Rate, caller: CallerKey, need: u64, want: u64, force: bool) -> Answer {
-        let Some(connection) = self.connection.load().as_deref().cloned() else { return Answer::Away };
-        let mut asked: Asked = Box::pin(ask(connection, rate, caller, need, want, force));
+    pub(super) async fn take(
+        &self,
+        rate: RateQuota,
+        caller: CallerKey,
+        need: u64,
+        want: u64,
+        force: bool,
+    ) -> SharedAnswer {
+        let Some(connection) = self.connection.load().as_deref().cloned() else { return SharedAnswer::Away };
+        let mut asked: SharedQuestion = Box::pin(ask(connection, rate, caller, need, want, force));
         match tokio::time::timeout(LIMIT, &mut asked).await {
             Ok(Ok(counted)) => {
                 // Relaxed: the number orders nothing.
                 if self.late_since.load(Ordering::Relaxed) != 0 {
                     self.late_since.store(0, Ordering::Relaxed);
                 }
-                Answer::Counted(counted)
+                SharedAnswer::Counted(counted)
             }
             Ok(Err(_)) => {
                 self.lose();
-                Answer::Away
+                SharedAnswer::Away
             }
             Err(_) => {
                 let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
@@ -97,7 +104,7 @@ impl Shared {
                 if first.is_err_and(|first| Duration::from_millis(now.saturating_sub(first)) >= LATE) {
                     self.lose();
                 }
-                Answer::Late(asked)
+                SharedAnswer::Late(asked)
             }
         }
     }
@@ -108,12 +115,12 @@ impl Shared {
     }
 
     /// Keeps the connection until `stop` is cancelled.
-    pub(super) async fn keep(self: Arc<Self>, rate: Rate, stop: CancellationToken) {
+    pub(super) async fn keep(self: Arc<Self>, rate: RateQuota, stop: CancellationToken) {
         stop.run_until_cancelled(self.keep_up(rate)).await;
         self.connection.store(None);
     }
 
-    async fn keep_up(&self, rate: Rate) {
+    async fn keep_up(&self, rate: RateQuota) {
         let mut said = false;
         loop {
             match tokio::time::timeout(OPEN, open(&self.url, rate)).await {
@@ -142,7 +149,7 @@ impl Shared {
     }
 }
 
-async fn open(url: &CacheUrl, rate: Rate) -> redis::RedisResult<MultiplexedConnection> {
+async fn open(url: &CacheUrl, rate: RateQuota) -> redis::RedisResult<MultiplexedConnection> {
     let config = redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let connection = url.client()?.get_multiplexed_async_connection_with_config(&config).await?;
     // The script is known to the server from here on, and that it may be run.
@@ -152,16 +159,16 @@ async fn open(url: &CacheUrl, rate: Rate) -> redis::RedisResult<MultiplexedConne
 
 async fn ask(
     mut connection: MultiplexedConnection,
-    rate: Rate,
+    rate: RateQuota,
     caller: CallerKey,
     need: u64,
     want: u64,
     force: bool,
-) -> redis::RedisResult<Counted> {
+) -> redis::RedisResult<SharedCount> {
     let unit = format!("{:.6}", rate.time_of(1).as_secs_f64() * 1e6);
     let mut command = redis::cmd("EVAL");
     command.arg(TAKE).arg(1).arg(format!("shardrive:limit:{caller}"));
     command.arg(unit).arg(rate.burst()).arg(need).arg(want).arg(u8::from(force));
     let (taken, left, wait, wait_one): (u64, u64, u64, u64) = command.query_async(&mut connection).await?;
-    Ok(Counted { taken, left, wait: Duration::from_micros(wait), wait_one: Duration::from_micros(wait_one) })
+    Ok(SharedCount { taken, left, wait: Duration::from_micros(wait), wait_one: Duration::from_micros(wait_one) })
 }

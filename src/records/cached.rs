@@ -2,16 +2,16 @@
 
 use chrono::{DateTime, Utc};
 
-use super::place::Place;
+use super::place::RecordPlace;
 use super::{Collection, Document, Record};
-use crate::cache::{CacheKey, Codec};
+use crate::cache::{CacheKey, ValueCodec};
 
 const VERSION: u8 = 1;
 const ABSENT: u8 = 0;
 const PRESENT: u8 = 1;
 
 /// The document under a key, in the cache. A collection's name holds no colon.
-pub(super) fn cache_key(collection: &Collection, place: &Place) -> CacheKey {
+pub(super) fn cache_key(collection: &Collection, place: &RecordPlace) -> CacheKey {
     let (name, key) = (collection.name.as_str(), &*place.key);
     let mut text = String::with_capacity(name.len() + 1 + key.len());
     [name, ":", key].into_iter().for_each(|part| text.push_str(part));
@@ -23,7 +23,7 @@ pub(super) struct RecordCodec<'a> {
     pub(super) key: &'a str,
 }
 
-impl Codec for RecordCodec<'_> {
+impl ValueCodec for RecordCodec<'_> {
     type Value = Option<Record>;
 
     fn encode(&self, record: &Option<Record>) -> Vec<u8> {

@@ -17,16 +17,16 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// A name that nobody knows is asked for this often at most: nonsense must not cost a question to every shard each.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-type List = BTreeMap<CollectionName, Arc<Collection>>;
+type ReadCollections = BTreeMap<CollectionName, Arc<Collection>>;
 
 /// The collections that this process knows of.
-pub(super) struct Catalog {
+pub(super) struct CollectionCatalog {
     cluster: Arc<Cluster>,
-    known: ArcSwap<List>,
+    known: ArcSwap<ReadCollections>,
     read_at: Mutex<Option<Instant>>,
 }
 
-impl Catalog {
+impl CollectionCatalog {
     pub(super) fn new(cluster: Arc<Cluster>) -> Self {
         Self { cluster, known: ArcSwap::default(), read_at: Mutex::default() }
     }
@@ -61,7 +61,7 @@ impl Catalog {
         if read_at.is_some_and(|at| at.elapsed() < age) {
             return Ok(());
         }
-        let mut all = List::clone(&self.known.load());
+        let mut all = ReadCollections::clone(&self.known.load());
         let (mut lists, mut failure) = (Vec::new(), None);
         for (shard, answer) in self.cluster.scatter(&ListCollections, DEADLINE).await.answers {
             match answer {
@@ -105,7 +105,7 @@ impl Catalog {
             is_new |= inserted && place == 0;
         }
         self.known.rcu(|known| {
-            let mut all = List::clone(known);
+            let mut all = ReadCollections::clone(known);
             all.insert(collection.name.clone(), Arc::new(collection.clone()));
             all
         });
@@ -114,12 +114,12 @@ impl Catalog {
 }
 
 async fn declare_on(shard: &Shard, collection: &Collection) -> Result<(bool, Vec<Collection>), ShardError> {
-    shard.run(&Declare(collection)).await?.ok_or(ShardError::Moving)
+    shard.run(&DeclareCollection(collection)).await?.ok_or(ShardError::Moving)
 }
 
-struct Declare<'a>(&'a Collection);
+struct DeclareCollection<'a>(&'a Collection);
 
-impl ShardCall for Declare<'_> {
+impl ShardCall for DeclareCollection<'_> {
     /// True if it was not there, and what is there now.
     type Output = (bool, Vec<Collection>);
 

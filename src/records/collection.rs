@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::wire::FieldFault;
+use crate::payload::FieldFault;
 
 /// The longest name of a shard key's field, in bytes.
 const MAX_FIELD_BYTES: usize = 255;

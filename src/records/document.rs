@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::RecordError;
-use crate::wire::{FieldFault, JsonFault, read_json};
+use crate::payload::{FieldFault, JsonFault, read_json};
 
 /// The longest document, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
@@ -66,7 +66,7 @@ impl Document {
         if !self.is_object() {
             return Err(FieldFault::new("", "must be a JSON object"));
         }
-        let members = Members::of(self.as_str());
+        let members = ObjectMembers::of(self.as_str());
         let mut named = members.0.iter().filter(|(key, _)| key == name);
         match (named.next(), named.next()) {
             (Some(_), Some(_)) => Err(FieldFault::new(name.to_owned(), "must be there only once")),
@@ -124,34 +124,34 @@ fn depth(text: &str) -> usize {
 
 /// The members of an object, in their order.
 #[derive(Default)]
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct ObjectMembers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'a> Members<'a> {
+impl<'a> ObjectMembers<'a> {
     /// Those of a JSON text that is known to be good; none if it is no object.
     fn of(text: &'a str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
     }
 }
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for ObjectMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Members<'de>;
+        struct MemberPairs;
+        impl<'de> Visitor<'de> for MemberPairs {
+            type Value = ObjectMembers<'de>;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an object")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ObjectMembers<'de>, A::Error> {
                 #[derive(Deserialize)]
-                struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+                struct MemberName<'a>(#[serde(borrow)] Cow<'a, str>);
                 let mut members = Vec::new();
-                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+                while let Some((MemberName(name), value)) = map.next_entry::<MemberName<'de>, &'de RawValue>()? {
                     members.push((name, value));
                 }
-                Ok(Members(members))
+                Ok(ObjectMembers(members))
             }
         }
-        deserializer.deserialize_map(Pairs)
+        deserializer.deserialize_map(MemberPairs)
     }
 }
 
@@ -161,7 +161,7 @@ fn merge(target: Option<&str>, patch: &str, out: &mut String) {
         out.push_str(patch);
         return;
     }
-    let (old, new) = (target.map(Members::of).unwrap_or_default(), Members::of(patch));
+    let (old, new) = (target.map(ObjectMembers::of).unwrap_or_default(), ObjectMembers::of(patch));
     let change_of = |name: &str| new.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.get());
     let mut first = true;
     let mut name_member = |name: &str, out: &mut String| {

@@ -1,8 +1,8 @@
 //! Why a document was not stored, found or changed.
 
 use super::CollectionName;
+use crate::payload::FieldFault;
 use crate::shard::ShardError;
-use crate::wire::FieldFault;
 
 /// Why a document was not stored, found or changed.
 #[derive(Debug, thiserror::Error)]

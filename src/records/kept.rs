@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::store::Version;
-use super::{Document, Found, Record, RecordError, Stored};
-use crate::shard::{Known, RequestKey, ShardError};
+use super::store::RecordVersion;
+use super::{Document, FoundRecord, Record, RecordError, StoredRecord};
+use crate::shard::{RequestKey, ShardError, StoredOutcome};
 
 /// As `sql/records/put_batch_keyed.sql` writes it as well; times are microseconds since 1970.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct KeptOutcome {
     key: Box<str>,
     created: bool,
     version: i64,
@@ -20,8 +20,8 @@ pub(super) struct Kept {
     document: Option<String>,
 }
 
-impl Kept {
-    pub(super) fn of(key: &str, state: Version, created: bool, document: Option<&Document>) -> Self {
+impl KeptOutcome {
+    pub(super) fn of(key: &str, state: RecordVersion, created: bool, document: Option<&Document>) -> Self {
         Self {
             key: key.into(),
             created,
@@ -39,9 +39,9 @@ impl Kept {
 }
 
 /// The answer to a request that stored a document before.
-pub(super) fn stored_before(known: &Known, key: Option<&RequestKey>) -> Result<Stored, RecordError> {
-    let kept: Kept = known.outcome_of(key.ok_or(ShardError::KeyReused)?)?;
-    Ok(Stored {
+pub(super) fn stored_before(known: &StoredOutcome, key: Option<&RequestKey>) -> Result<StoredRecord, RecordError> {
+    let kept: KeptOutcome = known.outcome_of(key.ok_or(ShardError::KeyReused)?)?;
+    Ok(StoredRecord {
         key: kept.key,
         shard: known.shard,
         created: kept.created,
@@ -52,8 +52,8 @@ pub(super) fn stored_before(known: &Known, key: Option<&RequestKey>) -> Result<S
 }
 
 /// The answer to a request that changed a document before: the document as it was then.
-pub(super) fn found_before(known: &Known, key: &RequestKey) -> Result<Found, RecordError> {
-    let kept: Kept = known.outcome_of(key)?;
+pub(super) fn found_before(known: &StoredOutcome, key: &RequestKey) -> Result<FoundRecord, RecordError> {
+    let kept: KeptOutcome = known.outcome_of(key)?;
     let record = Record {
         key: kept.key,
         document: Document::stored(kept.document.unwrap_or_default()),
@@ -61,7 +61,7 @@ pub(super) fn found_before(known: &Known, key: &RequestKey) -> Result<Found, Rec
         created_at: at(kept.created_at),
         updated_at: at(kept.updated_at),
     };
-    Ok(Found { record, shard: known.shard, from_cache: false })
+    Ok(FoundRecord { record, shard: known.shard, from_cache: false })
 }
 
 fn at(micros: i64) -> DateTime<Utc> {

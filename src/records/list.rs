@@ -8,10 +8,10 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use tokio::time::{Duration, Instant};
 
-use super::place::Place;
+use super::place::RecordPlace;
 use super::store::record_in;
 use super::{Collection, Record, RecordsPerKey};
-use crate::shard::{Cluster, Consistency, Coverage, ShardCall, ShardError, ShardId};
+use crate::shard::{Cluster, ReadConsistency, ShardCall, ShardError, ShardId, SlotCoverage};
 
 /// The documents of a page, in bytes; one more may be in it. A page is in memory as a whole.
 const PAGE_BYTES: usize = 2 << 20;
@@ -20,9 +20,9 @@ const MOVE_PAUSE: Duration = Duration::from_millis(5);
 
 /// How many documents a page holds: 1 to 1,000.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PageSize(u16);
+pub struct RecordPageSize(u16);
 
-impl PageSize {
+impl RecordPageSize {
     /// The most a page holds.
     pub const MAX: u16 = 1000;
 
@@ -42,7 +42,7 @@ impl PageSize {
     }
 }
 
-impl Default for PageSize {
+impl Default for RecordPageSize {
     fn default() -> Self {
         Self(100)
     }
@@ -50,9 +50,9 @@ impl Default for PageSize {
 
 /// The place in a listing after a document. Clients get it as an opaque text.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Cursor(Box<str>);
+pub struct RecordCursor(Box<str>);
 
-impl Cursor {
+impl RecordCursor {
     const VERSION: u8 = 1;
 
     /// Reads the text of a cursor; `None` if we did not write it.
@@ -65,7 +65,7 @@ impl Cursor {
     }
 }
 
-impl std::fmt::Display for Cursor {
+impl std::fmt::Display for RecordCursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut bytes = vec![Self::VERSION];
         bytes.extend_from_slice(self.0.as_bytes());
@@ -75,23 +75,23 @@ impl std::fmt::Display for Cursor {
 
 /// A page of documents.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub struct RecordPage {
     /// The documents: of collections with many for a key the newest first, of others in the order of their keys.
     pub records: Vec<Record>,
     /// Where the next page starts; `None` if this is the last one.
-    pub next: Option<Cursor>,
+    pub next: Option<RecordCursor>,
     /// Shards whose documents are missing, as they did not answer.
     pub missing: Vec<ShardId>,
 }
 
 /// What a shard has for a page, in its order.
-pub(super) struct Part {
+pub(super) struct ShardPage {
     records: Vec<Record>,
     /// There are others after these.
     more: bool,
 }
 
-impl Part {
+impl ShardPage {
     fn of(found: Vec<Record>, count: i64) -> Self {
         let more = usize::try_from(count).is_ok_and(|count| count > found.len());
         Self { records: found, more }
@@ -101,9 +101,9 @@ impl Part {
 /// Documents of one shard key, newest first.
 pub(super) struct ListOfKey<'a> {
     pub(super) collection: &'a Collection,
-    pub(super) place: &'a Place,
-    pub(super) after: Option<&'a Cursor>,
-    pub(super) size: PageSize,
+    pub(super) place: &'a RecordPlace,
+    pub(super) after: Option<&'a RecordCursor>,
+    pub(super) size: RecordPageSize,
 }
 
 impl ListOfKey<'_> {
@@ -111,22 +111,22 @@ impl ListOfKey<'_> {
     pub(super) async fn page(
         &self,
         cluster: &Cluster,
-        consistency: Consistency,
-    ) -> Result<(ShardId, Page), ShardError> {
+        consistency: ReadConsistency,
+    ) -> Result<(ShardId, RecordPage), ShardError> {
         let (shard, part) = cluster.read(consistency, self.place.slot, self).await?;
-        Ok((shard, merge(vec![part], self.size, Order::NewestFirst, Vec::new())))
+        Ok((shard, merge(vec![part], self.size, ListOrder::NewestFirst, Vec::new())))
     }
 }
 
 impl ShardCall for ListOfKey<'_> {
-    type Output = Part;
+    type Output = ShardPage;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Part>, sqlx::Error> {
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<ShardPage>, sqlx::Error> {
         let rows = sqlx::query(include_str!("../../sql/records/list_of_key.sql"))
             .bind(self.collection.name.as_str())
             .bind(&*self.place.key)
             .bind(self.place.slot.to_sql())
-            .bind(Order::NewestFirst.start(self.after))
+            .bind(ListOrder::NewestFirst.start(self.after))
             .bind(shard.to_sql())
             .bind(self.size.rows())
             .bind(page_bytes())
@@ -139,22 +139,22 @@ impl ShardCall for ListOfKey<'_> {
 /// A page of a whole collection.
 pub(super) struct ListAll<'a> {
     pub(super) collection: &'a Collection,
-    pub(super) after: Option<&'a Cursor>,
-    pub(super) size: PageSize,
+    pub(super) after: Option<&'a RecordCursor>,
+    pub(super) size: RecordPageSize,
 }
 
 /// In which order a collection is listed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Order {
+pub(super) enum ListOrder {
     /// Minted keys sort by their time.
     NewestFirst,
     ByKey,
 }
 
-impl Order {
+impl ListOrder {
     /// The key that a page starts behind. Without a cursor, one that is before all others: minted keys are of hexadecimal
     /// digits, and no key is empty.
-    fn start(self, after: Option<&Cursor>) -> &str {
+    fn start(self, after: Option<&RecordCursor>) -> &str {
         match (after, self) {
             (Some(cursor), _) => &cursor.0,
             (None, Self::NewestFirst) => "g",
@@ -164,15 +164,15 @@ impl Order {
 }
 
 impl ListAll<'_> {
-    fn order(&self) -> Order {
+    fn order(&self) -> ListOrder {
         match self.collection.records_per_key {
-            RecordsPerKey::Many => Order::NewestFirst,
-            RecordsPerKey::One => Order::ByKey,
+            RecordsPerKey::Many => ListOrder::NewestFirst,
+            RecordsPerKey::One => ListOrder::ByKey,
         }
     }
 
     /// Asks every shard. While a slot changes hands, asks again until each slot is in the page once.
-    pub(super) async fn page(&self, cluster: &Arc<Cluster>) -> Result<Page, ShardError> {
+    pub(super) async fn page(&self, cluster: &Arc<Cluster>) -> Result<RecordPage, ShardError> {
         let limits = cluster.limits();
         let until = Instant::now() + limits.move_timeout;
         loop {
@@ -192,7 +192,7 @@ impl ListAll<'_> {
             }
             match failure {
                 Some(error) if parts.is_empty() => return Err(error),
-                None if !Coverage::is_every_slot_once(covered) => {
+                None if !SlotCoverage::is_every_slot_once(covered) => {
                     if Instant::now() >= until {
                         return Err(ShardError::Moving);
                     }
@@ -204,9 +204,9 @@ impl ListAll<'_> {
     }
 
     /// The first documents of each shard, by themselves.
-    pub(super) async fn of_each_shard(&self, cluster: &Cluster) -> Vec<(ShardId, Result<Page, ShardError>)> {
+    pub(super) async fn of_each_shard(&self, cluster: &Cluster) -> Vec<(ShardId, Result<RecordPage, ShardError>)> {
         let answers = cluster.scatter(self, cluster.limits().call_timeout).await.answers;
-        let page = |answer: Option<(Coverage, Part)>| {
+        let page = |answer: Option<(SlotCoverage, ShardPage)>| {
             merge(answer.into_iter().map(|(_, part)| part).collect(), self.size, self.order(), Vec::new())
         };
         answers.into_iter().map(|(shard, answer)| (shard, answer.map(page))).collect()
@@ -214,16 +214,16 @@ impl ListAll<'_> {
 }
 
 impl ShardCall for ListAll<'_> {
-    type Output = (Coverage, Part);
+    type Output = (SlotCoverage, ShardPage);
 
     async fn call(
         &self,
         connection: &mut PgConnection,
         shard: ShardId,
-    ) -> Result<Option<(Coverage, Part)>, sqlx::Error> {
+    ) -> Result<Option<(SlotCoverage, ShardPage)>, sqlx::Error> {
         let statement = match self.order() {
-            Order::NewestFirst => include_str!("../../sql/records/list_newest.sql"),
-            Order::ByKey => include_str!("../../sql/records/list_by_key.sql"),
+            ListOrder::NewestFirst => include_str!("../../sql/records/list_newest.sql"),
+            ListOrder::ByKey => include_str!("../../sql/records/list_by_key.sql"),
         };
         let rows = sqlx::query(statement)
             .bind(self.collection.name.as_str())
@@ -234,7 +234,7 @@ impl ShardCall for ListAll<'_> {
             .fetch_all(connection)
             .await?;
         let Some(first) = rows.first() else { return Ok(None) };
-        let coverage = Coverage { slots: first.try_get(0)?, digest: first.try_get(1)?, others: first.try_get(2)? };
+        let coverage = SlotCoverage { slots: first.try_get(0)?, digest: first.try_get(1)?, others: first.try_get(2)? };
         Ok(Some((coverage, part_in(&rows, 3)?)))
     }
 }
@@ -244,19 +244,19 @@ fn page_bytes() -> i64 {
 }
 
 /// The documents in the columns from `first` on: key, document, version and times, and how many there are.
-fn part_in(rows: &[PgRow], first: usize) -> Result<Part, sqlx::Error> {
+fn part_in(rows: &[PgRow], first: usize) -> Result<ShardPage, sqlx::Error> {
     let (mut records, mut count) = (Vec::with_capacity(rows.len()), 0);
     for row in rows {
         let Some(key) = row.try_get::<Option<&str>, _>(first)? else { continue };
         records.extend(record_in(row, first + 1, key)?);
         count = row.try_get(first + 5)?;
     }
-    Ok(Part::of(records, count))
+    Ok(ShardPage::of(records, count))
 }
 
 /// Puts the parts of the shards together to one page. It ends where a shard's part ends that has more: what that shard has
 /// next is not known.
-fn merge(parts: Vec<Part>, size: PageSize, order: Order, missing: Vec<ShardId>) -> Page {
+fn merge(parts: Vec<ShardPage>, size: RecordPageSize, order: ListOrder, missing: Vec<ShardId>) -> RecordPage {
     let mut parts: Vec<_> = parts.into_iter().map(|part| (part.records.into_iter().peekable(), part.more)).collect();
     let (mut records, mut bytes): (Vec<Record>, usize) = (Vec::new(), 0);
     let more = loop {
@@ -265,7 +265,7 @@ fn merge(parts: Vec<Part>, size: PageSize, order: Order, missing: Vec<ShardId>) 
         }
         let first = parts.iter_mut().filter(|(left, _)| left.len() > 0).reduce(|best, other| {
             let is_before = match (other.0.peek(), best.0.peek()) {
-                (Some(other), Some(best)) if order == Order::NewestFirst => other.key > best.key,
+                (Some(other), Some(best)) if order == ListOrder::NewestFirst => other.key > best.key,
                 (Some(other), Some(best)) => other.key < best.key,
                 _ => false,
             };
@@ -280,8 +280,8 @@ fn merge(parts: Vec<Part>, size: PageSize, order: Order, missing: Vec<ShardId>) 
             records.push(record);
         }
     };
-    let next = records.last().filter(|_| more).map(|last| Cursor(last.key.clone()));
-    Page { records, next, missing }
+    let next = records.last().filter(|_| more).map(|last| RecordCursor(last.key.clone()));
+    RecordPage { records, next, missing }
 }
 
 #[cfg(test)]
@@ -305,8 +305,8 @@ mod tests {
             cut in 1..8_usize,
             newest_first in any::<bool>(),
         ) {
-            let size = PageSize::new(size).unwrap();
-            let order = if newest_first { Order::NewestFirst } else { Order::ByKey };
+            let size = RecordPageSize::new(size).unwrap();
+            let order = if newest_first { ListOrder::NewestFirst } else { ListOrder::ByKey };
             let mut expected: Vec<&String> = keys.keys().collect();
             if newest_first { expected.reverse(); }
             let (mut seen, mut after) = (Vec::new(), None::<String>);
@@ -318,7 +318,7 @@ mod tests {
                         .take(size.get() + 1)
                         .collect();
                     let given = left.iter().take(cut).map(|key| record(key, 1)).collect();
-                    Part::of(given, i64::try_from(left.len()).unwrap())
+                    ShardPage::of(given, i64::try_from(left.len()).unwrap())
                 });
                 let page = merge(parts.collect(), size, order, Vec::new());
                 prop_assert!(page.records.len() <= size.get());
@@ -326,7 +326,7 @@ mod tests {
                 match page.next {
                     None => break,
                     Some(cursor) => {
-                        prop_assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor.clone()));
+                        prop_assert_eq!(RecordCursor::parse(&cursor.to_string()), Some(cursor.clone()));
                         after = Some(cursor.0.to_string());
                     }
                 }
@@ -339,9 +339,9 @@ mod tests {
     fn a_page_is_bounded_in_bytes() {
         let parts = (0..8).map(|shard| {
             let records = (0..3).map(|n| record(&format!("{n}{shard}"), 900_000)).collect();
-            Part::of(records, 3)
+            ShardPage::of(records, 3)
         });
-        let page = merge(parts.collect(), PageSize::default(), Order::ByKey, Vec::new());
+        let page = merge(parts.collect(), RecordPageSize::default(), ListOrder::ByKey, Vec::new());
         assert_eq!(page.records.len(), 3);
         assert!(page.next.is_some());
     }
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn nonsense_is_no_cursor() {
         for text in ["", "x", "!", "AA", "Af8", "AQA"] {
-            assert_eq!(Cursor::parse(text), None, "{text}");
+            assert_eq!(RecordCursor::parse(text), None, "{text}");
         }
     }
 }

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
-use super::{Collection, Condition, Document, RecordError, Records, Stored};
+use super::{Collection, Document, RecordError, RecordService, StoredRecord, WriteCondition};
 use crate::shard::ShardError;
 use crate::telemetry::metrics::BULK_ROWS;
 
@@ -38,26 +38,26 @@ pub struct LoadedRecords {
 
 /// A load in progress. Dropping it stops it: what is stored stays.
 pub struct RecordLoad {
-    records: Arc<Records>,
+    records: Arc<RecordService>,
     collection: Arc<Collection>,
-    writes: FuturesUnordered<BoxFuture<'static, Write>>,
+    writes: FuturesUnordered<BoxFuture<'static, LoadWrite>>,
     bytes: usize,
     /// The keys of what is on its way: of two documents with one key the later one must come second.
     keys: HashSet<Box<str>>,
     loaded: LoadedRecords,
 }
 
-struct Write {
+struct LoadWrite {
     line: u64,
     bytes: usize,
     key: Box<str>,
-    result: Result<Stored, RecordError>,
+    result: Result<StoredRecord, RecordError>,
 }
 
 impl RecordLoad {
     /// Begins a load.
     #[must_use]
-    pub fn start(records: Arc<Records>, collection: Arc<Collection>) -> Self {
+    pub fn start(records: Arc<RecordService>, collection: Arc<Collection>) -> Self {
         let (writes, keys) = (FuturesUnordered::new(), HashSet::new());
         Self { records, collection, writes, bytes: 0, keys, loaded: LoadedRecords::default() }
     }
@@ -87,8 +87,8 @@ impl RecordLoad {
                 BULK_ROWS.accepted.add(1);
                 self.keys.insert(key.clone());
                 self.writes.push(Box::pin(async move {
-                    let result = records.put_at(&collection, place, document, Condition::Any, None).await;
-                    Write { line, bytes, key, result }
+                    let result = records.put_at(&collection, place, document, WriteCondition::Any, None).await;
+                    LoadWrite { line, bytes, key, result }
                 }));
             }
         }
@@ -118,7 +118,7 @@ impl RecordLoad {
     }
 
     async fn settle_one(&mut self) -> Result<(), ShardError> {
-        let Some(Write { line, bytes, key, result }) = self.writes.next().await else { return Ok(()) };
+        let Some(LoadWrite { line, bytes, key, result }) = self.writes.next().await else { return Ok(()) };
         self.bytes = self.bytes.saturating_sub(bytes);
         self.keys.remove(&key);
         match result {

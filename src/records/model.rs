@@ -5,8 +5,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Document;
+use crate::payload::time;
 use crate::shard::ShardId;
-use crate::wire::time;
 
 /// A stored document.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -29,7 +29,7 @@ pub struct Record {
 
 /// A document that was found.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct FoundRecord {
     /// The document.
     pub record: Record,
     /// Where it is.
@@ -40,7 +40,7 @@ pub struct Found {
 
 /// A document that was stored.
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct StoredRecord {
     /// Its key.
     pub key: Box<str>,
     /// Where it is.
@@ -57,7 +57,7 @@ pub struct Stored {
 
 /// In which state a document must be for a change.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum Condition {
+pub enum WriteCondition {
     /// In any, also not there.
     #[default]
     Any,
@@ -69,7 +69,7 @@ pub enum Condition {
     Absent,
 }
 
-impl Condition {
+impl WriteCondition {
     /// The version that it must have, if it must have one.
     pub(super) fn version(self) -> Option<i64> {
         match self {

@@ -3,15 +3,15 @@
 use uuid::Uuid;
 
 use super::{Collection, Document, KeyType, RecordError, RecordsPerKey};
+use crate::payload::FieldFault;
 use crate::shard::{IdClock, RequestKey, SLOT_COUNT, Slot, slot_in};
-use crate::wire::FieldFault;
 
 /// The longest key, in bytes of UTF-8: PostgreSQL indexes it.
 const MAX_KEY_BYTES: usize = 1024;
 
 /// Where a document stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Place {
+pub(super) struct RecordPlace {
     /// Its key as it is stored.
     pub(super) key: Box<str>,
     pub(super) slot: Slot,
@@ -24,7 +24,7 @@ impl Collection {
     ///
     /// # Errors
     /// `Field` if it cannot be a key; `NotFound` if it was not minted here.
-    pub(super) fn locate(&self, key: &str) -> Result<Place, RecordError> {
+    pub(super) fn locate(&self, key: &str) -> Result<RecordPlace, RecordError> {
         if self.records_per_key == RecordsPerKey::One {
             return Ok(self.place_of(key)?);
         }
@@ -32,7 +32,7 @@ impl Collection {
         let id = Uuid::try_parse(key).ok();
         let slot = id.and_then(slot_in);
         id.zip(slot)
-            .map(|(id, slot)| Place { key: id.to_string().into(), slot, shard_key: None })
+            .map(|(id, slot)| RecordPlace { key: id.to_string().into(), slot, shard_key: None })
             .ok_or_else(|| RecordError::NotFound { collection: self.name.clone(), key: key.into() })
     }
 
@@ -40,7 +40,7 @@ impl Collection {
     ///
     /// # Errors
     /// If it is not what the collection's keys are.
-    pub(super) fn place_of(&self, key: &str) -> Result<Place, FieldFault> {
+    pub(super) fn place_of(&self, key: &str) -> Result<RecordPlace, FieldFault> {
         check_key("key", key)?;
         match self.key_type {
             Some(KeyType::Integer) => {
@@ -50,9 +50,9 @@ impl Collection {
                         format!("must be a whole number of 64 bits, as {} is keyed by one", self.name),
                     )
                 })?;
-                Ok(Place { key: number.to_string().into(), slot: Slot::of_user(number), shard_key: None })
+                Ok(RecordPlace { key: number.to_string().into(), slot: Slot::of_user(number), shard_key: None })
             }
-            Some(KeyType::String) => Ok(Place { key: key.into(), slot: Slot::of_key(key), shard_key: None }),
+            Some(KeyType::String) => Ok(RecordPlace { key: key.into(), slot: Slot::of_key(key), shard_key: None }),
             None => Err(FieldFault::new("shard_key", format!("documents of {} have no shard key", self.name))),
         }
     }
@@ -66,7 +66,7 @@ impl Collection {
         document: &Document,
         ids: &IdClock,
         key: Option<&RequestKey>,
-    ) -> Result<Place, FieldFault> {
+    ) -> Result<RecordPlace, FieldFault> {
         let Some(field) = &self.shard_key else {
             if self.key_type.is_some() {
                 let why = format!("documents of {} do not hold their key; use PUT with the key in the path", self.name);
@@ -74,16 +74,18 @@ impl Collection {
             }
             let slot = key.map(RequestKey::slot).or_else(|| Slot::new(rand::random_range(0..SLOT_COUNT)));
             let slot = slot.unwrap_or(Slot::of_user(0));
-            return Ok(Place { key: ids.mint(slot).to_string().into(), slot, shard_key: None });
+            return Ok(RecordPlace { key: ids.mint(slot).to_string().into(), slot, shard_key: None });
         };
         let place = self.key_in(document, field)?.ok_or_else(|| {
             FieldFault::new(field.to_string(), format!("is missing: documents of {} are kept by it", self.name))
         })?;
         Ok(match self.records_per_key {
             RecordsPerKey::One => place,
-            RecordsPerKey::Many => {
-                Place { key: ids.mint(place.slot).to_string().into(), slot: place.slot, shard_key: Some(place.key) }
-            }
+            RecordsPerKey::Many => RecordPlace {
+                key: ids.mint(place.slot).to_string().into(),
+                slot: place.slot,
+                shard_key: Some(place.key),
+            },
         })
     }
 
@@ -91,7 +93,7 @@ impl Collection {
     ///
     /// # Errors
     /// If it is another one, or missing where it must not be.
-    pub(super) fn settle(&self, place: &mut Place, document: &Document) -> Result<(), FieldFault> {
+    pub(super) fn settle(&self, place: &mut RecordPlace, document: &Document) -> Result<(), FieldFault> {
         let Some(field) = &self.shard_key else { return Ok(()) };
         let found = self.key_in(document, field)?;
         match (self.records_per_key, found) {
@@ -120,7 +122,7 @@ impl Collection {
         Ok(self.key_in(document, field)?.map(|place| place.key))
     }
 
-    fn key_in(&self, document: &Document, field: &str) -> Result<Option<Place>, FieldFault> {
+    fn key_in(&self, document: &Document, field: &str) -> Result<Option<RecordPlace>, FieldFault> {
         let Some(value) = document.member(field)? else { return Ok(None) };
         let wrong = |reason: &str| FieldFault::new(field.to_owned(), reason.to_owned());
         let text = match self.key_type {

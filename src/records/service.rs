@@ -4,41 +4,46 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cached::{RecordCodec, cache_key};
-use super::catalog::Catalog;
-use super::kept::{Kept, found_before, stored_before};
+use super::catalog::CollectionCatalog;
+use super::kept::{KeptOutcome, found_before, stored_before};
 use super::list::{ListAll, ListOfKey};
-use super::place::Place;
-use super::store::{Create, Delete, Deleted, Find, Looked, Replace, Replaced, Version};
-use super::writer::{Put, PutRecords, Writer, Written};
-use super::{
-    BuiltIn, Collection, CollectionName, Condition, Cursor, Document, Found, Page, PageSize, Record, RecordError,
-    RecordsPerKey, Stored,
+use super::place::RecordPlace;
+use super::store::{
+    CreateRecord, DeleteOutcome, DeleteRecord, FindOutcome, FindRecord, RecordVersion, ReplaceOutcome, ReplaceRecord,
 };
-use crate::cache::{Cache, Mark};
-use crate::shard::{Cluster, Consistency, Gather, IdClock, Made, Once, RequestKey, ShardError, ShardId, WriterLimits};
-use crate::wire::FieldFault;
+use super::writer::{PutOutcome, PutRecord, PutRecords, RecordWriter};
+use super::{
+    BuiltIn, Collection, CollectionName, Document, FoundRecord, Record, RecordCursor, RecordError, RecordPage,
+    RecordPageSize, RecordsPerKey, StoredRecord, WriteCondition,
+};
+use crate::cache::{Cache, PendingWrite};
+use crate::payload::FieldFault;
+use crate::shard::{
+    BatchedReads, CallOutcome, Cluster, IdClock, IdempotentCall, ReadConsistency, RequestKey, ShardError, ShardId,
+    WriterLimits,
+};
 
 /// How often a patch is tried anew after somebody else changed the document meanwhile.
 const PATCH_TRIES: u32 = 20;
 
 /// The documents of all collections.
-pub struct Records {
+pub struct RecordService {
     cluster: Arc<Cluster>,
     cache: Arc<Cache>,
-    catalog: Catalog,
-    writer: Writer,
-    reader: Gather<Find>,
+    catalog: CollectionCatalog,
+    writer: RecordWriter,
+    reader: BatchedReads<FindRecord>,
     ids: IdClock,
 }
 
-impl Records {
+impl RecordService {
     /// Starts the writers and readers, which end when the cluster shuts down.
     #[must_use]
     pub fn start(cluster: Arc<Cluster>, cache: Arc<Cache>, limits: WriterLimits) -> Self {
-        let catalog = Catalog::new(Arc::clone(&cluster));
+        let catalog = CollectionCatalog::new(Arc::clone(&cluster));
         let for_writers = Arc::clone(&cache);
-        let writer = Writer::start(Arc::clone(&cluster), limits, move || PutRecords::new(&for_writers));
-        let reader = Gather::start(Arc::clone(&cluster));
+        let writer = RecordWriter::start(Arc::clone(&cluster), limits, move || PutRecords::new(&for_writers));
+        let reader = BatchedReads::start(Arc::clone(&cluster));
         Self { cluster, cache, catalog, writer, reader, ids: IdClock::default() }
     }
 
@@ -79,41 +84,45 @@ impl Records {
     ///
     /// # Errors
     /// `NotFound`, or the shard's error.
-    pub async fn find(&self, collection: &Arc<Collection>, key: &str) -> Result<Found, RecordError> {
+    pub async fn find(&self, collection: &Arc<Collection>, key: &str) -> Result<FoundRecord, RecordError> {
         self.find_at(collection, &collection.locate(key)?).await
     }
 
-    /// As [`Records::find`], if need be from a replica: a change of the last moments may not show. The cache has no part in it.
+    /// As [`RecordService::find`], if need be from a replica: a change of the last moments may not show. The cache has no part in it.
     ///
     /// # Errors
     /// As there.
-    pub async fn find_eventually(&self, collection: &Arc<Collection>, key: &str) -> Result<Found, RecordError> {
+    pub async fn find_eventually(&self, collection: &Arc<Collection>, key: &str) -> Result<FoundRecord, RecordError> {
         let place = collection.locate(key)?;
-        let find = Find { collection: Arc::clone(collection), place: place.clone() };
-        match self.cluster.read(Consistency::Eventual, place.slot, &find).await? {
-            (shard, Looked::Found(Some(record))) => Ok(Found { record, shard, from_cache: false }),
+        let find = FindRecord { collection: Arc::clone(collection), place: place.clone() };
+        match self.cluster.read(ReadConsistency::Eventual, place.slot, &find).await? {
+            (shard, FindOutcome::Found(Some(record))) => Ok(FoundRecord { record, shard, from_cache: false }),
             _ => Err(not_found(collection, &place)),
         }
     }
 
-    async fn find_at(&self, collection: &Arc<Collection>, place: &Place) -> Result<Found, RecordError> {
+    async fn find_at(&self, collection: &Arc<Collection>, place: &RecordPlace) -> Result<FoundRecord, RecordError> {
         let codec = RecordCodec { key: &place.key };
         let load = self.load(collection, place);
         let found = Box::pin(self.cache.read(&cache_key(collection, place), &codec, load)).await?;
         let record = found.value.ok_or_else(|| not_found(collection, place))?;
-        Ok(Found { record, shard: found.shard, from_cache: found.from_cache })
+        Ok(FoundRecord { record, shard: found.shard, from_cache: found.from_cache })
     }
 
     /// The document as its shard has it.
-    async fn load(&self, collection: &Arc<Collection>, place: &Place) -> Result<(ShardId, Option<Record>), ShardError> {
-        let find = || Find { collection: Arc::clone(collection), place: place.clone() };
+    async fn load(
+        &self,
+        collection: &Arc<Collection>,
+        place: &RecordPlace,
+    ) -> Result<(ShardId, Option<Record>), ShardError> {
+        let find = || FindRecord { collection: Arc::clone(collection), place: place.clone() };
         let (mut shard, mut looked) = self.reader.read(find()).await?;
-        if matches!(looked, Looked::Large) {
+        if matches!(looked, FindOutcome::Large) {
             (shard, looked) = self.cluster.run(place.slot, &find()).await?;
         }
         match looked {
-            Looked::Found(record) => Ok((shard, record)),
-            Looked::Large => Ok((shard, None)), // never: alone it is read whatever its size
+            FindOutcome::Found(record) => Ok((shard, record)),
+            FindOutcome::Large => Ok((shard, None)), // never: alone it is read whatever its size
         }
     }
 
@@ -127,12 +136,12 @@ impl Records {
         collection: &Arc<Collection>,
         document: Document,
         key: Option<RequestKey>,
-    ) -> Result<Stored, RecordError> {
+    ) -> Result<StoredRecord, RecordError> {
         let place = collection.place_new(&document, &self.ids, key.as_ref())?;
         match collection.records_per_key {
-            RecordsPerKey::One => self.put_at(collection, place, document, Condition::Absent, key).await,
+            RecordsPerKey::One => self.put_at(collection, place, document, WriteCondition::Absent, key).await,
             // Nobody else has its key.
-            RecordsPerKey::Many => self.put_at(collection, place, document, Condition::Any, key).await,
+            RecordsPerKey::Many => self.put_at(collection, place, document, WriteCondition::Any, key).await,
         }
     }
 
@@ -147,14 +156,14 @@ impl Records {
         collection: &Arc<Collection>,
         key: &str,
         document: Document,
-        condition: Condition,
+        condition: WriteCondition,
         request: Option<RequestKey>,
-    ) -> Result<Stored, RecordError> {
+    ) -> Result<StoredRecord, RecordError> {
         let mut place = collection.locate(key)?;
         collection.settle(&mut place, &document)?;
         let condition = match (collection.records_per_key, condition) {
-            (RecordsPerKey::Many, Condition::Any) => Condition::Present,
-            (RecordsPerKey::Many, Condition::Absent) => {
+            (RecordsPerKey::Many, WriteCondition::Any) => WriteCondition::Present,
+            (RecordsPerKey::Many, WriteCondition::Absent) => {
                 let why = format!("keys of {} are minted; use POST to create a document", collection.name);
                 return Err(FieldFault::new("If-None-Match", why).into());
             }
@@ -166,30 +175,34 @@ impl Records {
     pub(super) async fn put_at(
         &self,
         collection: &Arc<Collection>,
-        place: Place,
+        place: RecordPlace,
         document: Document,
-        condition: Condition,
+        condition: WriteCondition,
         key: Option<RequestKey>,
-    ) -> Result<Stored, RecordError> {
+    ) -> Result<StoredRecord, RecordError> {
         match condition {
-            Condition::Any => {
-                let put = Put { collection: Arc::clone(collection), place, document, key };
+            WriteCondition::Any => {
+                let put = PutRecord { collection: Arc::clone(collection), place, document, key };
                 match self.writer.write(put).await? {
-                    (shard, put, Made::Now(Written { state, created })) => Ok(stored(put.place, shard, state, created)),
-                    (_, put, Made::Before(known)) => stored_before(&known, put.key.as_ref()),
+                    (shard, put, CallOutcome::Now(PutOutcome { state, created })) => {
+                        Ok(stored(put.place, shard, state, created))
+                    }
+                    (_, put, CallOutcome::Before(known)) => stored_before(&known, put.key.as_ref()),
                 }
             }
-            Condition::Absent => {
-                let call = Create { collection: &collection.name, place: &place, document: &document };
+            WriteCondition::Absent => {
+                let call = CreateRecord { collection: &collection.name, place: &place, document: &document };
                 let mark = self.cache.before_write(vec![cache_key(collection, &place)]).await;
                 let (shard, state) = match &key {
                     None => self.cluster.run(place.slot, &call).await?,
                     Some(key) => {
-                        let seal = |state: &Option<Version>| Kept::of(&place.key, (*state)?, true, None).to_text();
-                        let once = Once { call: &call, slot: place.slot, key, seal };
+                        let seal = |state: &Option<RecordVersion>| {
+                            KeptOutcome::of(&place.key, (*state)?, true, None).to_text()
+                        };
+                        let once = IdempotentCall { call: &call, slot: place.slot, key, seal };
                         match Box::pin(self.cluster.run(place.slot, &once)).await? {
-                            (shard, Made::Now(state)) => (shard, state),
-                            (_, Made::Before(known)) => {
+                            (shard, CallOutcome::Now(state)) => (shard, state),
+                            (_, CallOutcome::Before(known)) => {
                                 mark.settle().await?;
                                 return stored_before(&known, Some(key));
                             }
@@ -201,11 +214,11 @@ impl Records {
                 let state = state.ok_or_else(taken)?;
                 Ok(stored(place, shard, state, true))
             }
-            Condition::Present | Condition::Version(_) => {
+            WriteCondition::Present | WriteCondition::Version(_) => {
                 let replaced = self.replace(collection, &place, &document, condition, key.as_ref()).await?;
                 match replaced {
-                    (shard, Made::Now(state)) => Ok(stored(place, shard, state, false)),
-                    (_, Made::Before(known)) => stored_before(&known, key.as_ref()),
+                    (shard, CallOutcome::Now(state)) => Ok(stored(place, shard, state, false)),
+                    (_, CallOutcome::Before(known)) => stored_before(&known, key.as_ref()),
                 }
             }
         }
@@ -214,37 +227,37 @@ impl Records {
     async fn replace(
         &self,
         collection: &Collection,
-        place: &Place,
+        place: &RecordPlace,
         document: &Document,
-        condition: Condition,
+        condition: WriteCondition,
         key: Option<&RequestKey>,
-    ) -> Result<(ShardId, Made<Version>), RecordError> {
-        let call = Replace { collection: &collection.name, place, document, expected: condition.version() };
+    ) -> Result<(ShardId, CallOutcome<RecordVersion>), RecordError> {
+        let call = ReplaceRecord { collection: &collection.name, place, document, expected: condition.version() };
         let mark = self.cache.before_write(vec![cache_key(collection, place)]).await;
         let (shard, outcome) = match key {
             None => self.cluster.run(place.slot, &call).await?,
             Some(key) => {
-                let seal = |outcome: &Replaced| match outcome {
-                    Replaced::Done(state) => Kept::of(&place.key, *state, false, Some(document)).to_text(),
-                    Replaced::Missing | Replaced::Changed(_) | Replaced::OtherKey => None,
+                let seal = |outcome: &ReplaceOutcome| match outcome {
+                    ReplaceOutcome::Done(state) => KeptOutcome::of(&place.key, *state, false, Some(document)).to_text(),
+                    ReplaceOutcome::Missing | ReplaceOutcome::Changed(_) | ReplaceOutcome::OtherKey => None,
                 };
-                let once = Once { call: &call, slot: place.slot, key, seal };
+                let once = IdempotentCall { call: &call, slot: place.slot, key, seal };
                 match Box::pin(self.cluster.run(place.slot, &once)).await? {
-                    (shard, Made::Now(outcome)) => (shard, outcome),
-                    (shard, Made::Before(known)) => {
+                    (shard, CallOutcome::Now(outcome)) => (shard, outcome),
+                    (shard, CallOutcome::Before(known)) => {
                         mark.settle().await?;
-                        return Ok((shard, Made::Before(known)));
+                        return Ok((shard, CallOutcome::Before(known)));
                     }
                 }
             }
         };
-        after(mark, matches!(outcome, Replaced::Done(_))).await?;
+        after(mark, matches!(outcome, ReplaceOutcome::Done(_))).await?;
         match (shard, outcome) {
-            (shard, Replaced::Done(state)) => Ok((shard, Made::Now(state))),
-            (_, Replaced::Changed(found)) => Err(RecordError::Changed { found: Some(found) }),
-            (_, Replaced::OtherKey) => Err(RecordError::KeyFixed),
-            (_, Replaced::Missing) if condition == Condition::Present => Err(not_found(collection, place)),
-            (_, Replaced::Missing) => Err(RecordError::Changed { found: None }),
+            (shard, ReplaceOutcome::Done(state)) => Ok((shard, CallOutcome::Now(state))),
+            (_, ReplaceOutcome::Changed(found)) => Err(RecordError::Changed { found: Some(found) }),
+            (_, ReplaceOutcome::OtherKey) => Err(RecordError::KeyFixed),
+            (_, ReplaceOutcome::Missing) if condition == WriteCondition::Present => Err(not_found(collection, place)),
+            (_, ReplaceOutcome::Missing) => Err(RecordError::Changed { found: None }),
         }
     }
 
@@ -258,9 +271,9 @@ impl Records {
         collection: &Arc<Collection>,
         key: &str,
         patch: &Document,
-        condition: Condition,
+        condition: WriteCondition,
         request: Option<RequestKey>,
-    ) -> Result<Found, RecordError> {
+    ) -> Result<FoundRecord, RecordError> {
         let mut place = collection.locate(key)?;
         if let Some(request) = &request
             && let Some(known) = self.cluster.find_key(place.slot, request).await?
@@ -277,17 +290,17 @@ impl Records {
             }
             let document = record.document.merged(patch)?;
             collection.settle(&mut place, &document)?;
-            let version = Condition::Version(record.version);
+            let version = WriteCondition::Version(record.version);
             match self.replace(collection, &place, &document, version, request.as_ref()).await {
-                Ok((_, Made::Before(known))) => match &request {
+                Ok((_, CallOutcome::Before(known))) => match &request {
                     Some(request) => return found_before(&known, request),
                     None => return Err(RecordError::Contended), // never: without a key nothing is known
                 },
-                Ok((shard, Made::Now(state))) => {
+                Ok((shard, CallOutcome::Now(state))) => {
                     record.document = document;
                     record.version = state.version;
                     record.updated_at = state.updated_at;
-                    return Ok(Found { record, shard, from_cache: false });
+                    return Ok(FoundRecord { record, shard, from_cache: false });
                 }
                 Err(RecordError::Changed { .. }) => {}
                 Err(error) => return Err(error),
@@ -305,17 +318,17 @@ impl Records {
         &self,
         collection: &Arc<Collection>,
         key: &str,
-        condition: Condition,
+        condition: WriteCondition,
     ) -> Result<ShardId, RecordError> {
         let place = collection.locate(key)?;
-        let call = Delete { collection: &collection.name, place: &place, expected: condition.version() };
+        let call = DeleteRecord { collection: &collection.name, place: &place, expected: condition.version() };
         let mark = self.cache.before_write(vec![cache_key(collection, &place)]).await;
         let (shard, outcome) = self.cluster.run(place.slot, &call).await?;
-        after(mark, matches!(outcome, Deleted::Done)).await?;
+        after(mark, matches!(outcome, DeleteOutcome::Done)).await?;
         match (shard, outcome) {
-            (shard, Deleted::Done) => Ok(shard),
-            (_, Deleted::Changed(found)) => Err(RecordError::Changed { found: Some(found) }),
-            (_, Deleted::Missing) => Err(not_found(collection, &place)),
+            (shard, DeleteOutcome::Done) => Ok(shard),
+            (_, DeleteOutcome::Changed(found)) => Err(RecordError::Changed { found: Some(found) }),
+            (_, DeleteOutcome::Missing) => Err(not_found(collection, &place)),
         }
     }
 
@@ -328,10 +341,10 @@ impl Records {
         &self,
         collection: &Arc<Collection>,
         shard_key: Option<&str>,
-        size: PageSize,
-        after: Option<&Cursor>,
-        consistency: Consistency,
-    ) -> Result<Page, RecordError> {
+        size: RecordPageSize,
+        after: Option<&RecordCursor>,
+        consistency: ReadConsistency,
+    ) -> Result<RecordPage, RecordError> {
         let Some(key) = shard_key else {
             return Ok(ListAll { collection, after, size }.page(&self.cluster).await?);
         };
@@ -348,7 +361,7 @@ impl Records {
                     Err(RecordError::NotFound { .. }) => None,
                     Err(error) => return Err(error),
                 };
-                Ok(Page { records: found.into_iter().collect(), next: None, missing: Vec::new() })
+                Ok(RecordPage { records: found.into_iter().collect(), next: None, missing: Vec::new() })
             }
         }
     }
@@ -357,19 +370,19 @@ impl Records {
     pub async fn of_each_shard(
         &self,
         collection: &Collection,
-        size: PageSize,
-    ) -> Vec<(ShardId, Result<Page, ShardError>)> {
+        size: RecordPageSize,
+    ) -> Vec<(ShardId, Result<RecordPage, ShardError>)> {
         ListAll { collection, after: None, size }.of_each_shard(&self.cluster).await
     }
 
     /// Where a new document would go, for a load.
-    pub(super) fn place_new(&self, collection: &Collection, document: &Document) -> Result<Place, FieldFault> {
+    pub(super) fn place_new(&self, collection: &Collection, document: &Document) -> Result<RecordPlace, FieldFault> {
         collection.place_new(document, &self.ids, None)
     }
 }
 
 /// After the shard's answer: a change is told only when no cache shows the document as it was before.
-async fn after(mark: Mark, changed: bool) -> Result<(), ShardError> {
+async fn after(mark: PendingWrite, changed: bool) -> Result<(), ShardError> {
     if changed {
         return mark.settle().await;
     }
@@ -377,11 +390,11 @@ async fn after(mark: Mark, changed: bool) -> Result<(), ShardError> {
     Ok(())
 }
 
-fn stored(place: Place, shard: ShardId, state: Version, created: bool) -> Stored {
-    let Version { version, created_at, updated_at } = state;
-    Stored { key: place.key, shard, created, version, created_at, updated_at }
+fn stored(place: RecordPlace, shard: ShardId, state: RecordVersion, created: bool) -> StoredRecord {
+    let RecordVersion { version, created_at, updated_at } = state;
+    StoredRecord { key: place.key, shard, created, version, created_at, updated_at }
 }
 
-fn not_found(collection: &Collection, place: &Place) -> RecordError {
+fn not_found(collection: &Collection, place: &RecordPlace) -> RecordError {
     RecordError::NotFound { collection: collection.name.clone(), key: place.key.clone() }
 }

@@ -6,19 +6,19 @@ use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 
-use super::place::Place;
+use super::place::RecordPlace;
 use super::{Collection, CollectionName, Document, Record};
 use crate::shard::{BatchRead, ShardCall, ShardId, Slot, time_at};
 
 /// The state of a document after a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Version {
+pub(super) struct RecordVersion {
     pub(super) version: i64,
     pub(super) created_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
 }
 
-impl Version {
+impl RecordVersion {
     pub(super) fn in_row(row: &PgRow, first: usize) -> Result<Self, sqlx::Error> {
         Ok(Self {
             version: row.try_get_unchecked(first)?,
@@ -29,23 +29,23 @@ impl Version {
 }
 
 /// The document under a key.
-pub(super) struct Find {
+pub(super) struct FindRecord {
     pub(super) collection: Arc<Collection>,
-    pub(super) place: Place,
+    pub(super) place: RecordPlace,
 }
 
 /// What was found.
-pub(super) enum Looked {
+pub(super) enum FindOutcome {
     /// The document, if there is one.
     Found(Option<Record>),
     /// There is one that is too large to be read together with others.
     Large,
 }
 
-impl ShardCall for Find {
-    type Output = Looked;
+impl ShardCall for FindRecord {
+    type Output = FindOutcome;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Looked>, sqlx::Error> {
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<FindOutcome>, sqlx::Error> {
         let row = sqlx::query(include_str!("../../sql/records/find.sql"))
             .bind(self.collection.name.as_str())
             .bind(&*self.place.key)
@@ -53,11 +53,11 @@ impl ShardCall for Find {
             .bind(shard.to_sql())
             .fetch_optional(connection)
             .await?;
-        row.map(|row| record_in(&row, 0, &self.place.key).map(Looked::Found)).transpose()
+        row.map(|row| record_in(&row, 0, &self.place.key).map(FindOutcome::Found)).transpose()
     }
 }
 
-impl BatchRead for Find {
+impl BatchRead for FindRecord {
     fn slot(&self) -> Slot {
         self.place.slot
     }
@@ -66,7 +66,7 @@ impl BatchRead for Find {
         reads: &[Self],
         connection: &mut PgConnection,
         shard: ShardId,
-    ) -> Result<Vec<Option<Looked>>, sqlx::Error> {
+    ) -> Result<Vec<Option<FindOutcome>>, sqlx::Error> {
         let rows = sqlx::query(include_str!("../../sql/records/find_batch.sql"))
             .bind(reads.iter().map(|read| read.collection.name.as_str()).bind_iter())
             .bind(reads.iter().map(|read| &*read.place.key).bind_iter())
@@ -74,14 +74,14 @@ impl BatchRead for Find {
             .bind(shard.to_sql())
             .fetch_all(connection)
             .await?;
-        let mut found: Vec<Option<Looked>> = reads.iter().map(|_| None).collect();
+        let mut found: Vec<Option<FindOutcome>> = reads.iter().map(|_| None).collect();
         for row in &rows {
             let place: i64 = row.try_get(0)?; // from 1
             let place = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
             if let Some((answer, read)) = place.and_then(|place| Some((found.get_mut(place)?, reads.get(place)?))) {
                 let record = record_in(row, 1, &read.place.key)?;
                 let is_large = record.is_none() && row.try_get::<Option<i64>, _>(2)?.is_some();
-                *answer = Some(if is_large { Looked::Large } else { Looked::Found(record) });
+                *answer = Some(if is_large { FindOutcome::Large } else { FindOutcome::Found(record) });
             }
         }
         Ok(found)
@@ -89,17 +89,21 @@ impl BatchRead for Find {
 }
 
 /// A new document under a key that must be free.
-pub(super) struct Create<'a> {
+pub(super) struct CreateRecord<'a> {
     pub(super) collection: &'a CollectionName,
-    pub(super) place: &'a Place,
+    pub(super) place: &'a RecordPlace,
     pub(super) document: &'a Document,
 }
 
-impl ShardCall for Create<'_> {
+impl ShardCall for CreateRecord<'_> {
     /// `None`: the key is taken.
-    type Output = Option<Version>;
+    type Output = Option<RecordVersion>;
 
-    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Option<Version>>, sqlx::Error> {
+    async fn call(
+        &self,
+        connection: &mut PgConnection,
+        _: ShardId,
+    ) -> Result<Option<Option<RecordVersion>>, sqlx::Error> {
         let row = sqlx::query(include_str!("../../sql/records/create.sql"))
             .bind(self.collection.as_str())
             .bind(&*self.place.key)
@@ -108,7 +112,7 @@ impl ShardCall for Create<'_> {
             .bind(self.document.as_str())
             .fetch_optional(connection)
             .await?;
-        row.map(|row| Version::in_row(&row, 0)).transpose().map(Some)
+        row.map(|row| RecordVersion::in_row(&row, 0)).transpose().map(Some)
     }
 
     /// The second try would find the document of the first one and say that the key is taken.
@@ -118,17 +122,17 @@ impl ShardCall for Create<'_> {
 }
 
 /// Another document in place of one that is there.
-pub(super) struct Replace<'a> {
+pub(super) struct ReplaceRecord<'a> {
     pub(super) collection: &'a CollectionName,
-    pub(super) place: &'a Place,
+    pub(super) place: &'a RecordPlace,
     pub(super) document: &'a Document,
     pub(super) expected: Option<i64>,
 }
 
 /// What became of it.
-pub(super) enum Replaced {
+pub(super) enum ReplaceOutcome {
     /// It is replaced.
-    Done(Version),
+    Done(RecordVersion),
     /// There is none.
     Missing,
     /// It has another version, this one.
@@ -137,10 +141,10 @@ pub(super) enum Replaced {
     OtherKey,
 }
 
-impl ShardCall for Replace<'_> {
-    type Output = Replaced;
+impl ShardCall for ReplaceRecord<'_> {
+    type Output = ReplaceOutcome;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Replaced>, sqlx::Error> {
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<ReplaceOutcome>, sqlx::Error> {
         let row = sqlx::query(include_str!("../../sql/records/replace.sql"))
             .bind(self.collection.as_str())
             .bind(&*self.place.key)
@@ -152,13 +156,13 @@ impl ShardCall for Replace<'_> {
             .fetch_optional(connection)
             .await?;
         let Some(row) = row else { return Ok(None) };
-        let Some(found): Option<i64> = row.try_get(0)? else { return Ok(Some(Replaced::Missing)) };
+        let Some(found): Option<i64> = row.try_get(0)? else { return Ok(Some(ReplaceOutcome::Missing)) };
         if row.try_get::<Option<i64>, _>(2)?.is_some() {
-            return Ok(Some(Replaced::Done(Version::in_row(&row, 2)?)));
+            return Ok(Some(ReplaceOutcome::Done(RecordVersion::in_row(&row, 2)?)));
         }
         let shard_key: Option<String> = row.try_get(1)?;
         let same_key = shard_key.as_deref() == self.place.shard_key.as_deref();
-        Ok(Some(if same_key { Replaced::Changed(found) } else { Replaced::OtherKey }))
+        Ok(Some(if same_key { ReplaceOutcome::Changed(found) } else { ReplaceOutcome::OtherKey }))
     }
 
     /// After a first try that was made the version is another one, and the second would say that somebody else did it.
@@ -168,14 +172,14 @@ impl ShardCall for Replace<'_> {
 }
 
 /// The end of a document.
-pub(super) struct Delete<'a> {
+pub(super) struct DeleteRecord<'a> {
     pub(super) collection: &'a CollectionName,
-    pub(super) place: &'a Place,
+    pub(super) place: &'a RecordPlace,
     pub(super) expected: Option<i64>,
 }
 
 /// What became of it.
-pub(super) enum Deleted {
+pub(super) enum DeleteOutcome {
     /// It is gone.
     Done,
     /// There was none.
@@ -184,10 +188,10 @@ pub(super) enum Deleted {
     Changed(i64),
 }
 
-impl ShardCall for Delete<'_> {
-    type Output = Deleted;
+impl ShardCall for DeleteRecord<'_> {
+    type Output = DeleteOutcome;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Deleted>, sqlx::Error> {
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<DeleteOutcome>, sqlx::Error> {
         let row: Option<(Option<i64>, bool)> = sqlx::query_as(include_str!("../../sql/records/delete.sql"))
             .bind(self.collection.as_str())
             .bind(&*self.place.key)
@@ -197,9 +201,9 @@ impl ShardCall for Delete<'_> {
             .fetch_optional(connection)
             .await?;
         Ok(row.map(|(found, deleted)| match found {
-            _ if deleted => Deleted::Done,
-            None => Deleted::Missing,
-            Some(version) => Deleted::Changed(version),
+            _ if deleted => DeleteOutcome::Done,
+            None => DeleteOutcome::Missing,
+            Some(version) => DeleteOutcome::Changed(version),
         }))
     }
 
@@ -213,6 +217,6 @@ impl ShardCall for Delete<'_> {
 pub(super) fn record_in(row: &PgRow, first: usize, key: &str) -> Result<Option<Record>, sqlx::Error> {
     // Unchecked: PostgreSQL sends json as it sends text, and the driver would not take the one for the other.
     let Some(text) = row.try_get_unchecked::<Option<String>, _>(first)? else { return Ok(None) };
-    let Version { version, created_at, updated_at } = Version::in_row(row, first + 1)?;
+    let RecordVersion { version, created_at, updated_at } = RecordVersion::in_row(row, first + 1)?;
     Ok(Some(Record { key: key.into(), document: Document::stored(text), version, created_at, updated_at }))
 }

@@ -9,25 +9,25 @@ use sqlx::postgres::{PgBindIterExt, PgConnection};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::cached::cache_key;
-use super::place::Place;
-use super::store::Version;
+use super::place::RecordPlace;
+use super::store::RecordVersion;
 use super::{Collection, Document};
-use crate::cache::{Cache, Mark};
+use crate::cache::{Cache, PendingWrite};
 use crate::shard::{BatchWrite, GroupCommit, RequestKey, ShardId, Slot};
 
 /// The lanes of all shards.
-pub(super) type Writer = GroupCommit<PutRecords>;
+pub(super) type RecordWriter = GroupCommit<PutRecords>;
 
 /// A document to be stored in place of what is under its key.
-pub(super) struct Put {
+pub(super) struct PutRecord {
     pub(super) collection: Arc<Collection>,
-    pub(super) place: Place,
+    pub(super) place: RecordPlace,
     pub(super) document: Document,
     /// Of the request that brought it.
     pub(super) key: Option<RequestKey>,
 }
 
-impl Put {
+impl PutRecord {
     fn id(&self) -> (&str, &str) {
         (self.collection.name.as_str(), &self.place.key)
     }
@@ -35,8 +35,8 @@ impl Put {
 
 /// What became of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Written {
-    pub(super) state: Version,
+pub(super) struct PutOutcome {
+    pub(super) state: RecordVersion,
     pub(super) created: bool,
 }
 
@@ -54,29 +54,34 @@ impl PutRecords {
 }
 
 impl BatchWrite for PutRecords {
-    type Row = Put;
-    type Answer = Written;
-    type Mark = Mark;
+    type Row = PutRecord;
+    type Answer = PutOutcome;
+    type Mark = PendingWrite;
 
-    fn slot(put: &Put) -> Slot {
+    fn slot(put: &PutRecord) -> Slot {
         put.place.slot
     }
 
-    fn key(put: &Put) -> Option<&RequestKey> {
+    fn key(put: &PutRecord) -> Option<&RequestKey> {
         put.key.as_ref()
     }
 
-    fn order(a: &Put, b: &Put) -> Ordering {
+    fn order(a: &PutRecord, b: &PutRecord) -> Ordering {
         a.id().cmp(&b.id())
     }
 
-    async fn before(&self, puts: &[&Put]) -> Mark {
+    async fn before(&self, puts: &[&PutRecord]) -> PendingWrite {
         self.cache.before_write(puts.iter().map(|put| cache_key(&put.collection, &put.place)).collect()).await
     }
 
-    async fn store(connection: &mut PgConnection, shard: ShardId, puts: &[&Put]) -> Result<Vec<Written>, sqlx::Error> {
+    async fn store(
+        connection: &mut PgConnection,
+        shard: ShardId,
+        puts: &[&PutRecord],
+    ) -> Result<Vec<PutOutcome>, sqlx::Error> {
         // Writes of one key lie side by side, in the order in which they came.
-        let last: Vec<&Put> = puts.chunk_by(|a, b| a.id() == b.id()).filter_map(|same| same.last().copied()).collect();
+        let last: Vec<&PutRecord> =
+            puts.chunk_by(|a, b| a.id() == b.id()).filter_map(|same| same.last().copied()).collect();
         let keyed = keyed(puts);
         let statement = match keyed.is_empty() {
             true => include_str!("../../sql/records/put_batch.sql"),
@@ -99,10 +104,10 @@ impl BatchWrite for PutRecords {
                 .bind(shard.to_sql());
         }
         let rows = statement.fetch_all(connection).await?;
-        let mut written: HashMap<(&str, &str), Written> = HashMap::with_capacity(rows.len());
+        let mut written: HashMap<(&str, &str), PutOutcome> = HashMap::with_capacity(rows.len());
         for row in &rows {
-            let (state, created) = (Version::in_row(row, 2)?, row.try_get(5)?);
-            written.insert((row.try_get(0)?, row.try_get(1)?), Written { state, created });
+            let (state, created) = (RecordVersion::in_row(row, 2)?, row.try_get(5)?);
+            written.insert((row.try_get(0)?, row.try_get(1)?), PutOutcome { state, created });
         }
         let answers = puts.chunk_by(|a, b| a.id() == b.id()).filter_map(|same| {
             let last = *written.get(&same.first()?.id())?;
@@ -113,20 +118,20 @@ impl BatchWrite for PutRecords {
 }
 
 /// A write whose outcome is to be kept.
-struct Keyed<'a> {
-    put: &'a Put,
+struct KeyedPut<'a> {
+    put: &'a PutRecord,
     key: RequestKey,
     is_first: bool,
     is_last: bool,
 }
 
 /// Those of a batch that have a key. Nothing is allocated if there are none.
-fn keyed<'a>(puts: &[&'a Put]) -> Vec<Keyed<'a>> {
+fn keyed<'a>(puts: &[&'a PutRecord]) -> Vec<KeyedPut<'a>> {
     let same = puts.chunk_by(|a, b| a.id() == b.id());
     let keyed = same.flat_map(|same| {
         (0..).zip(same).filter_map(|(place, put)| {
             let (is_first, is_last) = (place == 0, place + 1 == same.len());
-            Some(Keyed { put, key: put.key?, is_first, is_last })
+            Some(KeyedPut { put, key: put.key?, is_first, is_last })
         })
     });
     keyed.collect()
@@ -134,8 +139,8 @@ fn keyed<'a>(puts: &[&'a Put]) -> Vec<Keyed<'a>> {
 
 /// The answer to one of several writes of a key that were made at once. All but the last were overwritten as soon as they
 /// were made: their version is one that the document does not have any more.
-fn answer(last: Written, place: usize, writes: usize) -> Written {
+fn answer(last: PutOutcome, place: usize, writes: usize) -> PutOutcome {
     let (is_first, is_last) = (place == 0, place + 1 == writes);
     let version = if is_last { last.state.version } else { last.state.version - 1 };
-    Written { state: Version { version, ..last.state }, created: last.created && is_first }
+    PutOutcome { state: RecordVersion { version, ..last.state }, created: last.created && is_first }
 }

@@ -8,41 +8,24 @@
 //! Copy and catching up are PostgreSQL's logical replication, driven by plain SQL. docs/resharding.md tells what each stage
 //! does, what a crash in it leaves, and how to undo it.
 
-mod analysis;
-mod clean;
-mod compose;
-mod decide;
-mod driver;
+mod coordinate;
 mod error;
-mod handover;
-mod lease;
 mod plan;
-mod preflight;
-mod pressure;
-mod requests;
-mod side;
-mod slots;
-mod stage;
-mod steps;
-mod store;
-mod stream;
-mod tables;
-mod testing;
-mod told;
-mod verify;
-mod view;
+mod transfer;
 
-pub use analysis::{Analysis, SampleUser, StrategyCost, analyse};
-pub use decide::{Decision, FlipFacts, decide};
-pub use driver::drive_in_background;
+pub use coordinate::decide::{CutoverDecision, CutoverFacts, decide};
+pub use coordinate::driver::drive_in_background;
+pub use coordinate::stage::MoveStage;
+pub use coordinate::steps::WAY_BACK_ARMED;
+pub use coordinate::store::{MoveEvent, MoveRequest, NewMove, SlotMove};
+pub use coordinate::testing::TestStop;
 pub use error::MoveError;
-pub use plan::{Load, PlanError, Strategy, Transfer, plan_drain, plan_growth, plan_rebalance, plan_strategy};
-pub use preflight::{Disk, Finding};
-pub use pressure::{Pressure, reason_to_wait};
-pub use requests::{MoveOptions, Planned, RequestError, Requests};
-pub use slots::{parse_slots, show_slots};
-pub use stage::Stage;
-pub use steps::WAY_BACK_ARMED;
-pub use store::{Event, Move, NewMove, Wish};
-pub use testing::Testing;
-pub use view::{MoveView, PlanView, PlannedMove};
+pub use plan::analysis::{ClusterAnalysis, SampleUser, StrategyCost, analyse};
+pub use plan::planner::{
+    DealStrategy, PlanError, SlotLoad, SlotTransfer, plan_drain, plan_growth, plan_rebalance, plan_strategy,
+};
+pub use plan::preflight::{DiskForecast, PreflightFinding};
+pub use plan::requests::{MoveOptions, MoveService, PlannedMoves, RequestError};
+pub use plan::view::{MoveView, PlanView, PlannedMove};
+pub use transfer::pressure::{MovePressure, reason_to_wait};
+pub use transfer::replication_slots::{parse_slots, show_slots};

@@ -5,11 +5,11 @@
 //! before and one that was asked between them own 5,040 together, one of them twice and another one not at all. So
 //! each answer carries an exclusive-or over the hashes of its slots as well.
 
-use super::SLOT_COUNT;
+use super::slot::SLOT_COUNT;
 
 /// The slots that one shard's answer is about, from the same snapshot as the answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Coverage {
+pub struct SlotCoverage {
     /// How many slots the shard owned.
     pub slots: i64,
     /// The exclusive-or of their hashes.
@@ -18,7 +18,7 @@ pub struct Coverage {
     pub others: i64,
 }
 
-impl Coverage {
+impl SlotCoverage {
     /// True if each slot is in exactly one of the answers.
     #[must_use]
     pub fn is_every_slot_once(answers: impl IntoIterator<Item = Self>) -> bool {
@@ -37,26 +37,26 @@ mod tests {
     use super::*;
 
     /// An answer about these slots, with any hash that scatters.
-    fn of(owned: impl Fn(i64) -> bool) -> Coverage {
+    fn of(owned: impl Fn(i64) -> bool) -> SlotCoverage {
         let hash =
             |slot: i64| slot.wrapping_add(1).wrapping_mul(0x5851_F42D_4C95_7F2D).rotate_left(23).wrapping_mul(slot | 1);
         let digest =
             |wanted: bool| (0..5040).filter(|slot| owned(*slot) == wanted).fold(0, |all, slot| all ^ hash(slot));
         let slots = i64::try_from((0..5040).filter(|slot| owned(*slot)).count()).unwrap();
-        Coverage { slots, digest: digest(true), others: digest(false) }
+        SlotCoverage { slots, digest: digest(true), others: digest(false) }
     }
 
     #[test]
     fn only_a_partition_is_whole() {
         let (even, odd) = (of(|slot| slot % 2 == 0), of(|slot| slot % 2 == 1));
-        assert!(Coverage::is_every_slot_once([even, odd]));
-        assert!(Coverage::is_every_slot_once([of(|_| true), of(|_| false)]));
-        assert!(!Coverage::is_every_slot_once([even]));
-        assert!(!Coverage::is_every_slot_once([even, odd, even]));
-        assert!(!Coverage::is_every_slot_once([]));
+        assert!(SlotCoverage::is_every_slot_once([even, odd]));
+        assert!(SlotCoverage::is_every_slot_once([of(|_| true), of(|_| false)]));
+        assert!(!SlotCoverage::is_every_slot_once([even]));
+        assert!(!SlotCoverage::is_every_slot_once([even, odd, even]));
+        assert!(!SlotCoverage::is_every_slot_once([]));
         // As many slots as there are, but one twice and one not at all.
         let swapped = of(|slot| slot % 2 == 1 && slot != 1 || slot == 0);
         assert_eq!(even.slots + swapped.slots, 5040);
-        assert!(!Coverage::is_every_slot_once([even, swapped]));
+        assert!(!SlotCoverage::is_every_slot_once([even, swapped]));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The only file that knows SQLSTATE values (PostgreSQL manual, appendix A).
 
-use super::{ShardId, Slot};
+use super::slot::{ShardId, Slot};
 
 /// The guard refused a write for slots that the shard does not own (see `migrations/0002_ownership.sql`).
 const NOT_OWNER: &str = "SD001";

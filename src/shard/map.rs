@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ShardId, Slot};
+use super::slot::{ShardId, Slot};
 
 /// How long what a process saw of a shard's map, and of which cache is in force, may be relied upon, from the start of the
 /// look (docs/decisions/0011-cache.md).
@@ -13,7 +13,7 @@ pub const LOOK_SETTLE: Duration = Duration::from_millis(450);
 
 /// One slot's owner, and the epoch at which it became the owner.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ownership {
+pub struct SlotOwnership {
     /// The shard whose rows count for the slot.
     pub owner: ShardId,
     /// Grows with every change of the slot's owner; starts at 1.
@@ -26,7 +26,7 @@ pub struct Ownership {
 /// the newer owner of each slot, so that the copies of the shards that answer are enough.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SlotMap {
-    slots: Vec<Ownership>,
+    slots: Vec<SlotOwnership>,
 }
 
 impl SlotMap {
@@ -36,7 +36,7 @@ impl SlotMap {
     #[must_use]
     pub fn initial(shards: u16) -> Self {
         let shards = shards.max(1);
-        let owned = |slot: Slot| Ownership { owner: ShardId::new(slot.number() % shards), epoch: 1 };
+        let owned = |slot: Slot| SlotOwnership { owner: ShardId::new(slot.number() % shards), epoch: 1 };
         Self { slots: Slot::all().map(owned).collect() }
     }
 
@@ -47,7 +47,7 @@ impl SlotMap {
         let slots: Option<Vec<_>> = owners
             .iter()
             .zip(epochs)
-            .map(|(&owner, &epoch)| Some(Ownership { owner: ShardId::from_sql(owner)?, epoch }))
+            .map(|(&owner, &epoch)| Some(SlotOwnership { owner: ShardId::from_sql(owner)?, epoch }))
             .collect();
         let slots = slots.filter(|slots| slots.len() == Slot::all().count() && owners.len() == epochs.len())?;
         Some(Self { slots })
@@ -55,9 +55,9 @@ impl SlotMap {
 
     /// The owner of a slot, and its epoch.
     #[must_use]
-    pub fn ownership(&self, slot: Slot) -> Ownership {
+    pub fn ownership(&self, slot: Slot) -> SlotOwnership {
         // A map always has 5,040 entries, and a slot is below 5,040.
-        self.slots.get(slot.index()).copied().unwrap_or(Ownership { owner: ShardId::default(), epoch: 0 })
+        self.slots.get(slot.index()).copied().unwrap_or(SlotOwnership { owner: ShardId::default(), epoch: 0 })
     }
 
     /// The shard that owns a slot.

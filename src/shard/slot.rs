@@ -120,7 +120,7 @@ impl fmt::Display for ShardId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::SlotMap;
+    use crate::shard::map::SlotMap;
     use proptest::prelude::*;
 
     /// Changing this would lose every document.

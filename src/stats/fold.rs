@@ -8,26 +8,26 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use crate::shard::{Chore, Cluster, Left, Shard, ShardCall, ShardError, ShardId};
+use crate::shard::{Cluster, PeriodicTask, Shard, ShardCall, ShardError, ShardId, TaskProgress};
 
 /// Folded deltas after which their room is freed, rather than waiting for autovacuum's next round.
 const VACUUM_AFTER: u64 = 1000;
 
 /// Folds on each shard, also on those that are added later, until the cluster shuts down.
 pub fn fold_in_background(cluster: &Arc<Cluster>) {
-    cluster.keep_doing(|_| Fold { folded: 0 });
+    cluster.keep_doing(|_| FoldTask { folded: 0 });
 }
 
-struct Fold {
+struct FoldTask {
     /// Since their room was freed.
     folded: u64,
 }
 
-impl Chore for Fold {
+impl PeriodicTask for FoldTask {
     const INTERVAL: Duration = Duration::from_secs(1);
     const WHAT: &'static str = "folding the counts of";
 
-    async fn turn(&mut self, shard: &Shard) -> Result<Left, ShardError> {
+    async fn turn(&mut self, shard: &Shard) -> Result<TaskProgress, ShardError> {
         for kind in [FoldDeltas::OfFiles, FoldDeltas::OfDocuments] {
             self.folded += shard.run(&kind).await?.unwrap_or(0);
         }
@@ -35,7 +35,7 @@ impl Chore for Fold {
             shard.run(&VacuumDeltas).await?;
             self.folded = 0;
         }
-        Ok(Left::Nothing)
+        Ok(TaskProgress::Nothing)
     }
 }
 

@@ -1,9 +1,9 @@
 //! How much is where: counts from all shards at once, the folding of their deltas, and the audit of both.
 
-mod audit;
+mod counts;
 mod fold;
-mod gather;
+mod verify;
 
-pub use audit::{Audit, AuditError, Finding, audit};
+pub use counts::{ClusterStats, CountMethod, ShardStats, ShardStatus, gather};
 pub use fold::fold_in_background;
-pub use gather::{Method, ShardStats, Stats, Status, gather};
+pub use verify::{AuditError, VerifyFinding, VerifyReport, audit};

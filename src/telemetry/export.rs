@@ -33,9 +33,9 @@ pub struct TraceOptions {
 
 /// The traces of this process, until they are shut down.
 #[derive(Debug)]
-pub struct Traces(Option<SdkTracerProvider>);
+pub struct TraceExport(Option<SdkTracerProvider>);
 
-impl Traces {
+impl TraceExport {
     /// Begins to trace, if there is a collector. It is not asked whether it is there: it may come later.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl Traces {
             .build()?;
         let resource = Resource::builder().with_service_name(options.service_name.clone()).build();
         let provider = SdkTracerProvider::builder()
-            .with_batch_exporter(Counting { exporter, is_failing: AtomicBool::new(false) })
+            .with_batch_exporter(CountingExporter { exporter, is_failing: AtomicBool::new(false) })
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(options.ratio))))
             .with_resource(resource)
             .build();
@@ -79,12 +79,12 @@ impl Traces {
 
 /// Counts what the collector takes, and says once when it begins to refuse and once when it takes spans again.
 #[derive(Debug)]
-struct Counting {
+struct CountingExporter {
     exporter: Otlp,
     is_failing: AtomicBool,
 }
 
-impl SpanExporter for Counting {
+impl SpanExporter for CountingExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = u64::try_from(batch.len()).unwrap_or(u64::MAX);
         let result = self.exporter.export(batch).await;

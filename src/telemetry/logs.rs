@@ -83,15 +83,15 @@ fn write_json(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
 
 /// The fields of the line itself, and the names of the request that it was written for.
 fn fields(record: &Record<'_>) -> Map<String, Json> {
-    struct Collect(Map<String, Json>);
-    impl<'kvs> VisitSource<'kvs> for Collect {
+    struct FieldCollector(Map<String, Json>);
+    impl<'kvs> VisitSource<'kvs> for FieldCollector {
         fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
             let json = serde_json::to_value(&value).unwrap_or_else(|_| value.to_string().into());
             self.0.insert(key.as_str().to_owned(), json);
             Ok(())
         }
     }
-    let mut collect = Collect(Map::new());
+    let mut collect = FieldCollector(Map::new());
     if let Some(request) = current_request() {
         collect.0.insert("request_id".into(), (*request.request_id).into());
         if let Some(trace) = request.trace() {

@@ -8,9 +8,9 @@ pub mod process;
 mod request;
 mod traces;
 
-pub use export::{TraceOptions, Traces};
+pub use export::{TraceExport, TraceOptions};
 pub use logs::{LogFormat, LogOptions, install};
 pub use request::{
-    Place, RequestContext, current_request, current_request_is_there, in_name_of, note_place, with_request,
+    RequestContext, RoutedSlot, current_request, current_request_is_there, in_name_of, note_place, with_request,
 };
 pub use traces::{Span, SpanLink, TraceContext, batch_span, is_tracing, request_span, shard_span};

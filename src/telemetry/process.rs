@@ -8,7 +8,7 @@ const TICKS: u64 = 100;
 
 /// What the process has used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Usage {
+pub struct ProcessUsage {
     /// When it was started, since 1970; to be precise, when [`mark_start`] was called.
     pub started: Duration,
     /// Time of processors, of all threads.
@@ -25,10 +25,10 @@ pub fn mark_start() -> Duration {
 }
 
 /// What the process has used so far.
-pub async fn usage() -> Usage {
+pub async fn usage() -> ProcessUsage {
     let (stat, status) =
         tokio::join!(tokio::fs::read_to_string("/proc/self/stat"), tokio::fs::read_to_string("/proc/self/status"));
-    Usage {
+    ProcessUsage {
         started: mark_start(),
         cpu: stat.ok().and_then(|text| cpu(&text)),
         resident_bytes: status.ok().and_then(|text| resident(&text)),

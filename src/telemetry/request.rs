@@ -17,12 +17,12 @@ pub struct RequestContext {
     /// The trace that it belongs to, if there is one.
     trace: Option<TraceContext>,
     /// Where it went last.
-    place: Cell<Option<Place>>,
+    place: Cell<Option<RoutedSlot>>,
 }
 
 /// A slot and the shard that was asked for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct RoutedSlot {
     /// The slot of the user or key.
     pub slot: u16,
     /// The shard's number.
@@ -44,7 +44,7 @@ impl RequestContext {
 
     /// Where it went last, if it went to a shard.
     #[must_use]
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<RoutedSlot> {
         self.place.get()
     }
 }
@@ -76,7 +76,7 @@ pub fn current_request() -> Option<RequestContext> {
 
 /// Notes where the current task's request goes, for its log lines. Nothing happens outside of a request.
 pub fn note_place(slot: u16, shard: u16) {
-    let _ = CURRENT.try_with(|request| request.place.set(Some(Place { slot, shard })));
+    let _ = CURRENT.try_with(|request| request.place.set(Some(RoutedSlot { slot, shard })));
 }
 
 /// The trace of the current task's request.

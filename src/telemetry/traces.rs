@@ -1,6 +1,6 @@
 //! Traces: a span for each request, and below it one for each call to a shard.
 //!
-//! Without a collector ([`super::Traces`]) there is no tracer, and every function here ends after one look at that.
+//! Without a collector ([`super::TraceExport`]) there is no tracer, and every function here ends after one look at that.
 
 use std::borrow::Cow;
 use std::fmt;

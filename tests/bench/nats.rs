@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use shardrive::local::free_port;
+use shardrive::local_servers::free_port;
 
 use crate::Result;
 use crate::http::{Connection, get};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use shardrive::local::{LocalCluster, PostgresServer};
+use shardrive::local_servers::{LocalCluster, PostgresServer};
 use shardrive::shard::{ShardOptions, migrate};
 
 use crate::Result;

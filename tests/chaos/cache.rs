@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use shardrive::local::free_port;
+use shardrive::local_servers::free_port;
 
 use crate::support::api::Api;
 use crate::support::cache::{TestCache, hits, until_in_use, url_of};

@@ -22,7 +22,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use reqwest::Client;
 use serde_json::Value;
-use shardrive::local::{Durability, free_port};
+use shardrive::local_servers::{Durability, free_port};
 use support::api::{Api, PROGRAM, client};
 use support::load::Load;
 use support::moves::Move;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use serde_json::{Value, json};
-use shardrive::local::Durability;
+use shardrive::local_servers::Durability;
 use tokio::task::JoinSet;
 
 use crate::support::api::{Api, client};

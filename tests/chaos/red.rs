@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use shardrive::local::Durability;
+use shardrive::local_servers::Durability;
 
 use crate::support::api::{AS_SHIPPED, Api};
 use crate::support::browser::Browser;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use shardrive::cache::{Cache, CacheKey, CacheSettings, CacheUrl, Codec};
+use shardrive::cache::{Cache, CacheKey, CacheSettings, CacheUrl, ValueCodec};
 use shardrive::shard::{Cluster, ShardId, Slot};
 
 use crate::support::api::{Api, json as read};
@@ -220,7 +220,7 @@ async fn who_has_not_heard_of_a_change_of_hands_shows_nothing_old() {
 /// A text is its own bytes.
 struct Text;
 
-impl Codec for Text {
+impl ValueCodec for Text {
     type Value = String;
 
     fn encode(&self, value: &String) -> Vec<u8> {

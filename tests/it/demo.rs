@@ -69,7 +69,7 @@ async fn by_itself_it_brings_all_that_it_needs_and_leaves_nothing() {
 
 #[tokio::test]
 async fn what_cannot_go_well_is_said() {
-    let nobody = format!("http://127.0.0.1:{}", shardrive::local::free_port().unwrap());
+    let nobody = format!("http://127.0.0.1:{}", shardrive::local_servers::free_port().unwrap());
     let done = shardrive(&["demo", "--url", &nobody], &[]).await;
     assert!(done.code == 1 && done.err.contains(&format!("{nobody}/ingest: no answer")), "{done:?}");
     for wrong in [

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use reqwest::StatusCode;
 use serde_json::json;
-use shardrive::local::database_name;
+use shardrive::local_servers::database_name;
 
 use crate::support::api::{AS_SHIPPED, Api, PROGRAM};
 use crate::support::poll;

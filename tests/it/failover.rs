@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::json;
-use shardrive::local::{PostgresServer, database_name};
+use shardrive::local_servers::{PostgresServer, database_name};
 use uuid::Uuid;
 
 use crate::support::api::{AS_SHIPPED, Api, client};

@@ -254,7 +254,7 @@ async fn a_late_shard_that_is_another_database_is_never_served() {
         cluster.server(1).stop().await;
         let api = Api::start_with(&cluster, &AS_SHIPPED).await;
         // While the service waits for it, the database is changed on a port that the service does not know.
-        cluster.server(1).set_port(shardrive::local::free_port().unwrap());
+        cluster.server(1).set_port(shardrive::local_servers::free_port().unwrap());
         cluster.server(1).start().await.unwrap();
         cluster.psql(1, wrong).await.unwrap();
         cluster.server(1).stop().await;

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use shardrive::cache::CacheUrl;
-use shardrive::limits::{CallerKey, Limiter, Rate, Take};
+use shardrive::limits::{CallerKey, RateLimiter, RateQuota, TakeOutcome};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::api::{Api, json};
@@ -225,7 +225,7 @@ async fn what_was_let_through_while_an_answer_was_late_is_paid_for() {
     let stop = CancellationToken::new();
     let [one, other] = [(); 2].map(|()| {
         let url = CacheUrl::parse(&cache.url()).unwrap();
-        let limiter = Arc::new(Limiter::new(Rate::new(1, 100), Some(url)));
+        let limiter = Arc::new(RateLimiter::new(RateQuota::new(1, 100), Some(url)));
         tokio::spawn(limiter.keep(stop.clone()));
         limiter
     });
@@ -238,14 +238,14 @@ async fn what_was_let_through_while_an_answer_was_late_is_paid_for() {
         .await;
     }
     let caller = CallerKey::user(1);
-    while matches!(other.ask(caller, 1).await, Take::Admitted(_)) {}
+    while matches!(other.ask(caller, 1).await, TakeOutcome::Admitted(_)) {}
     // Nothing is left, which one of them has not been told, and is not in time.
     cache.server.pause();
     let takes = join_all((0..LATE).map(|_| one.ask(caller, 1))).await;
     cache.server.resume();
-    assert!(takes.iter().all(|take| matches!(take, Take::Admitted(_))), "{takes:?}");
+    assert!(takes.iter().all(|take| matches!(take, TakeOutcome::Admitted(_))), "{takes:?}");
     poll::until("the debt", async || match other.ask(caller, 1).await {
-        Take::Refused(_, wait) if wait > Duration::from_secs(LATE - 1) => Ok(()),
+        TakeOutcome::Refused(_, wait) if wait > Duration::from_secs(LATE - 1) => Ok(()),
         take => Err(take),
     })
     .await;

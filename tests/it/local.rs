@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use shardrive::local::{LocalCluster, LocalError, remove_stale_server};
+use shardrive::local_servers::{LocalCluster, LocalError, remove_stale_server};
 
 use crate::support::folders::scratch_folder;
 use crate::support::poll;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use shardrive::telemetry::metrics::{Kind, Metric, table};
+use shardrive::telemetry::metrics::{Metric, MetricKind, table};
 
 use crate::support::prometheus::promtool;
 
@@ -37,8 +37,8 @@ fn read(path: &str) -> String {
 /// The names under which a metric's samples are stored.
 fn sample_names(metric: &Metric) -> Vec<String> {
     match metric.kind {
-        Kind::Histogram => ["_bucket", "_sum", "_count"].map(|end| format!("{}{end}", metric.name)).to_vec(),
-        Kind::Counter | Kind::Gauge => vec![metric.name.to_owned()],
+        MetricKind::Histogram => ["_bucket", "_sum", "_count"].map(|end| format!("{}{end}", metric.name)).to_vec(),
+        MetricKind::Counter | MetricKind::Gauge => vec![metric.name.to_owned()],
     }
 }
 

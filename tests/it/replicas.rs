@@ -4,7 +4,7 @@
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shardrive::local::{PostgresServer, database_name};
+use shardrive::local_servers::{PostgresServer, database_name};
 
 use crate::support::api::Api;
 use crate::support::moves::Move;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use crate::support::api::Api;
 use crate::support::poll;
 use crate::support::servers::TestCluster;
-use shardrive::local::free_port;
+use shardrive::local_servers::free_port;
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/sign-in").join(name)

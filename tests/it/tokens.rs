@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use shardrive::auth::{
-    AuthError, AuthSettings, KeySource, Principal, ProviderUrl, Remembered, Secret, Verifier, unix_now,
+    AuthError, AuthSettings, KeySource, Principal, ProviderUrl, SigningSecret, TokenVerifier, VerifiedTokens, unix_now,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -27,15 +27,15 @@ fn settings(source: KeySource) -> AuthSettings {
     }
 }
 
-fn with_secret() -> Verifier {
-    Verifier::new(settings(KeySource::Secret(Secret::new(SECRET).unwrap()))).unwrap().0
+fn with_secret() -> TokenVerifier {
+    TokenVerifier::new(settings(KeySource::Secret(SigningSecret::new(SECRET).unwrap()))).unwrap().0
 }
 
 /// A verifier with the provider's keys, which are kept as long as the guard.
-fn with_provider(stub: &StubProvider) -> (Arc<Verifier>, DropGuard) {
+fn with_provider(stub: &StubProvider) -> (Arc<TokenVerifier>, DropGuard) {
     drop(client()); // installs what TLS needs
     let source = KeySource::Issuer(ProviderUrl::parse(&stub.issuer).unwrap());
-    let (verifier, provider) = Verifier::new(settings(source)).unwrap();
+    let (verifier, provider) = TokenVerifier::new(settings(source)).unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(provider.unwrap().keep(stop.clone()));
     (Arc::new(verifier), stop.drop_guard())
@@ -240,7 +240,7 @@ async fn a_provider_that_calls_itself_otherwise_is_not_believed() {
     drop(client());
     let other_name = stub.issuer.replace("127.0.0.1", "localhost");
     let source = KeySource::Issuer(ProviderUrl::parse(&other_name).unwrap());
-    let (verifier, provider) = Verifier::new(settings(source)).unwrap();
+    let (verifier, provider) = TokenVerifier::new(settings(source)).unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(provider.unwrap().keep(stop.clone()));
     let _running = stop.drop_guard();
@@ -260,7 +260,7 @@ async fn what_a_check_costs() {
         keys.iter().map(|(id, key)| (*id, key.token(id, &claims(&stub.issuer, json!({"jti": "x".repeat(200)})))));
     for (id, token) in tokens {
         let verified = verifier.verify(&token).await.unwrap();
-        let mut remembered = Remembered::new(1000);
+        let mut remembered = VerifiedTokens::new(1000);
         remembered.keep(&token, verified);
         let (rounds, start) = (2_000, Instant::now());
         for _ in 0..rounds {

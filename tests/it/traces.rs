@@ -120,7 +120,7 @@ async fn a_dead_collector_is_noticed_by_the_log_alone() {
     let cluster = TestCluster::migrated(1).await;
     // One that takes connections and never answers; and a port where nobody is.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let gone = shardrive::local::free_port().unwrap();
+    let gone = shardrive::local_servers::free_port().unwrap();
     for port in [silent.local_addr().unwrap().port(), gone] {
         let url = format!("http://127.0.0.1:{port}");
         let mut api = Api::start_with(&cluster, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]).await;

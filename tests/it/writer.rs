@@ -1,12 +1,11 @@
 //! Group commit under faults: every file that was acknowledged is there, once, on the shard that the answer named.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use shardrive::files::{FileError, FileInput, Files};
-use shardrive::local::Durability;
+use shardrive::files::{FileError, FileInput, FileService};
+use shardrive::local_servers::Durability;
 use shardrive::shard::{ShardError, WriterLimits};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -33,7 +32,7 @@ struct Seen {
 
 impl Load {
     /// Tasks are dealt to the processes in turn.
-    fn start(processes: &[Arc<Files>]) -> Self {
+    fn start(processes: &[Arc<FileService>]) -> Self {
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
         let mut tasks = JoinSet::new();
         for task in 0..TASKS {
@@ -60,7 +59,7 @@ impl Load {
     }
 }
 
-async fn keep_storing(files: Arc<Files>, task: usize, stop: Arc<AtomicBool>, seen: Arc<Seen>) {
+async fn keep_storing(files: Arc<FileService>, task: usize, stop: Arc<AtomicBool>, seen: Arc<Seen>) {
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
         number += 1;

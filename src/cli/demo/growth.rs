@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::service::{Service, field, number};
-use super::show::Show;
+use super::service::{RunningService, field, number};
+use super::show::DemoOutput;
 use crate::cli::CliError;
 
 /// Clients that go on writing and reading.
@@ -25,7 +25,7 @@ const LONGEST: Duration = Duration::from_mins(10);
 
 /// What the clients did.
 #[derive(Default)]
-struct Done {
+struct ClientTotals {
     writes: u64,
     reads: u64,
     failures: Vec<String>,
@@ -34,7 +34,11 @@ struct Done {
 }
 
 /// Adds the shard and deals the slots anew. `Null` if there is none to add.
-pub(super) async fn grow(service: &Service, show: &Show, new_shard: Option<&str>) -> Result<Value, CliError> {
+pub(super) async fn grow(
+    service: &RunningService,
+    show: &DemoOutput,
+    new_shard: Option<&str>,
+) -> Result<Value, CliError> {
     let Some(url) = new_shard else {
         show.line(
             "Left out: say --new-shard with the URL of an empty database, such as the one that dev --spare 1 prints.",
@@ -50,7 +54,7 @@ pub(super) async fn grow(service: &Service, show: &Show, new_shard: Option<&str>
     let clients: Vec<_> = clients.collect();
     let moved = rebalance(service, show).await;
     stop.cancel();
-    let mut all = Done::default();
+    let mut all = ClientTotals::default();
     for client in clients {
         let done = client.await.map_err(|error| CliError::Failed(format!("a client broke off: {error}")))?;
         all.writes += done.writes;
@@ -88,8 +92,8 @@ fn user(turn: u64) -> u64 {
 }
 
 /// Writes and reads by turns until it is told to stop.
-async fn work(service: Service, client: u64, stop: CancellationToken) -> Done {
-    let mut done = Done::default();
+async fn work(service: RunningService, client: u64, stop: CancellationToken) -> ClientTotals {
+    let mut done = ClientTotals::default();
     let mut turn = client;
     while !stop.is_cancelled() {
         let user = user(turn);
@@ -115,7 +119,7 @@ async fn work(service: Service, client: u64, stop: CancellationToken) -> Done {
 }
 
 /// Files that the clients' users have.
-async fn counts(service: &Service) -> Result<BTreeMap<u64, u64>, CliError> {
+async fn counts(service: &RunningService) -> Result<BTreeMap<u64, u64>, CliError> {
     let mut counts = BTreeMap::new();
     for user in (0..USERS).map(user) {
         counts.insert(user, count(service, user).await?);
@@ -123,7 +127,7 @@ async fn counts(service: &Service) -> Result<BTreeMap<u64, u64>, CliError> {
     Ok(counts)
 }
 
-async fn count(service: &Service, user: u64) -> Result<u64, CliError> {
+async fn count(service: &RunningService, user: u64) -> Result<u64, CliError> {
     let (mut files, mut cursor) = (0, String::new());
     loop {
         let page = service.get(&format!("/query/{user}?limit=1000{cursor}")).await?;
@@ -137,7 +141,7 @@ async fn count(service: &Service, user: u64) -> Result<u64, CliError> {
 
 /// How many of the acknowledged files are there.
 async fn found_again(
-    service: &Service,
+    service: &RunningService,
     before: &BTreeMap<u64, u64>,
     acknowledged: &BTreeMap<u64, u64>,
 ) -> Result<u64, CliError> {
@@ -150,7 +154,7 @@ async fn found_again(
 }
 
 /// Deals the slots anew, and sees the moves through to their ends.
-async fn rebalance(service: &Service, show: &Show) -> Result<Value, CliError> {
+async fn rebalance(service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
     let plan = match service.post("/admin/rebalance", &json!({"strategy": "slots", "keep_seconds": 0})).await {
         Ok(plan) => plan,
         Err(refusal) if refusal.status == 409 => {
@@ -173,7 +177,7 @@ async fn rebalance(service: &Service, show: &Show) -> Result<Value, CliError> {
     Ok(Value::Array(moves))
 }
 
-async fn see_through(service: &Service, show: &Show, id: u64) -> Result<Value, CliError> {
+async fn see_through(service: &RunningService, show: &DemoOutput, id: u64) -> Result<Value, CliError> {
     let until = Instant::now() + LONGEST;
     let mut stage = Value::Null;
     loop {

@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use self::service::{Service, field, number};
-use self::show::Show;
+use self::service::{field, number};
 use super::CliError;
-use super::dev::Dev;
+use super::dev::DevArgs;
+use service::RunningService;
+use show::DemoOutput;
 
 /// Users whose files are stored one by one.
 const USERS: std::ops::RangeInclusive<u64> = 10..=19;
@@ -34,7 +35,7 @@ Exit codes: 0 everything went as it should, 1 something failed, 2 wrong usage.";
 /// Show on a service what sharding does: store, spread, count, grow
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Demo {
+pub(super) struct DemoArgs {
     /// Where the service is. Without it, servers of its own are started, and removed at the end.
     #[arg(long)]
     url: Option<String>,
@@ -55,11 +56,11 @@ pub(super) struct Demo {
     json: bool,
 }
 
-impl Demo {
+impl DemoArgs {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let token = self.read_token().await?;
         let Some(url) = &self.url else { return self.run_by_itself().await };
-        let service = Service::new(url, token)?;
+        let service = RunningService::new(url, token)?;
         Box::pin(self.show(&service, self.new_shard.as_deref())).await
     }
 
@@ -74,21 +75,21 @@ impl Demo {
         let home = tempfile::Builder::new().prefix("shardrive-demo-").tempdir()?;
         // The servers' own user must get through to its folders in there.
         tokio::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).await?;
-        let dev = Dev::of_demo(home.path().join("servers"));
+        let dev = DevArgs::of_demo(home.path().join("servers"));
         if !self.json {
             eprintln!("Starting two PostgreSQL servers, a spare one, and the service …");
         }
         let shown = dev
             .run_while(async |url: String, spare: Vec<String>| {
-                let service = Service::new(&url, None)?;
+                let service = RunningService::new(&url, None)?;
                 Box::pin(self.show(&service, spare.first().map(String::as_str))).await
             })
             .await;
         shown?
     }
 
-    async fn show(&self, service: &Service, new_shard: Option<&str>) -> Result<(), CliError> {
-        let show = Show::new(self.json);
+    async fn show(&self, service: &RunningService, new_shard: Option<&str>) -> Result<(), CliError> {
+        let show = DemoOutput::new(self.json);
         let mut report = Map::new();
         report.insert("url".to_owned(), json!(service.url()));
         show.title("One record at a time");
@@ -112,7 +113,7 @@ impl Demo {
         if failed == 0 { Ok(()) } else { Err(CliError::Failed(format!("{failed} requests failed during the move"))) }
     }
 
-    async fn bulk(&self, service: &Service, show: &Show) -> Result<Value, CliError> {
+    async fn bulk(&self, service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
         let mut rows = String::new();
         for record in 0..self.records {
             let user = record % BULK_USERS;
@@ -133,7 +134,7 @@ impl Demo {
     }
 }
 
-async fn one_by_one(service: &Service, show: &Show) -> Result<Value, CliError> {
+async fn one_by_one(service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
     let mut stored = Vec::new();
     for user in USERS {
         let file = json!({"user_id": user, "file_name": format!("demo_{user}.txt"), "size_bytes": 1000 + user});
@@ -152,7 +153,7 @@ async fn one_by_one(service: &Service, show: &Show) -> Result<Value, CliError> {
     Ok(Value::Array(stored))
 }
 
-async fn distribution(service: &Service, show: &Show) -> Result<Value, CliError> {
+async fn distribution(service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
     let stats = service.get("/stats").await?;
     let total = number(&stats, "total_records");
     for shard in field(&stats, "shards").as_array().into_iter().flatten() {
@@ -168,7 +169,7 @@ async fn distribution(service: &Service, show: &Show) -> Result<Value, CliError>
     Ok(json!({"total_records": total, "complete": complete, "shards": field(&stats, "shard_distribution")}))
 }
 
-async fn metrics(service: &Service, show: &Show) -> Result<Value, CliError> {
+async fn metrics(service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
     let text = service.text("/metrics").await?;
     let sum = |name: &str, label: &str| -> u64 {
         let lines = text.lines().filter(|line| {

@@ -13,25 +13,25 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// A running service.
 #[derive(Clone)]
-pub(super) struct Service {
+pub(super) struct RunningService {
     url: String,
     client: Client,
 }
 
 /// What went wrong with a call.
-pub(super) struct Refusal {
+pub(super) struct CallFailure {
     /// 0 if there was no answer.
     pub(super) status: u16,
     why: String,
 }
 
-impl From<Refusal> for CliError {
-    fn from(refusal: Refusal) -> Self {
+impl From<CallFailure> for CliError {
+    fn from(refusal: CallFailure) -> Self {
         Self::Failed(refusal.why)
     }
 }
 
-impl Service {
+impl RunningService {
     pub(super) fn new(url: &str, token: Option<String>) -> Result<Self, CliError> {
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
@@ -53,21 +53,21 @@ impl Service {
         &self.url
     }
 
-    pub(super) async fn get(&self, path: &str) -> Result<Value, Refusal> {
+    pub(super) async fn get(&self, path: &str) -> Result<Value, CallFailure> {
         self.json(path, self.client.get(self.at(path))).await
     }
 
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Refusal> {
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, CallFailure> {
         self.json(path, self.client.post(self.at(path)).json(body)).await
     }
 
     /// Sends one JSON object a line.
-    pub(super) async fn post_rows(&self, path: &str, rows: String) -> Result<Value, Refusal> {
+    pub(super) async fn post_rows(&self, path: &str, rows: String) -> Result<Value, CallFailure> {
         let request = self.client.post(self.at(path)).header("Content-Type", "application/x-ndjson");
         self.json(path, request.body(rows)).await
     }
 
-    pub(super) async fn text(&self, path: &str) -> Result<String, Refusal> {
+    pub(super) async fn text(&self, path: &str) -> Result<String, CallFailure> {
         self.send(path, self.client.get(self.at(path))).await
     }
 
@@ -75,18 +75,18 @@ impl Service {
         format!("{}{path}", self.url)
     }
 
-    async fn json(&self, path: &str, request: RequestBuilder) -> Result<Value, Refusal> {
+    async fn json(&self, path: &str, request: RequestBuilder) -> Result<Value, CallFailure> {
         let text = self.send(path, request).await?;
-        serde_json::from_str(&text).map_err(|_| Refusal {
+        serde_json::from_str(&text).map_err(|_| CallFailure {
             status: 0,
             why: format!("{}: answers with something else than JSON", self.at(path)),
         })
     }
 
-    async fn send(&self, path: &str, request: RequestBuilder) -> Result<String, Refusal> {
+    async fn send(&self, path: &str, request: RequestBuilder) -> Result<String, CallFailure> {
         let broken = |error: reqwest::Error| {
             let cause = std::error::Error::source(&error).map(|cause| format!(" ({cause})")).unwrap_or_default();
-            Refusal { status: 0, why: format!("{}: no answer: {}{cause}", self.at(path), error.without_url()) }
+            CallFailure { status: 0, why: format!("{}: no answer: {}{cause}", self.at(path), error.without_url()) }
         };
         let answer = request.send().await.map_err(broken)?;
         let status = answer.status();
@@ -103,7 +103,7 @@ impl Service {
             _ => "",
         };
         let why = format!("{}: {reason} (status {}){hint}", self.at(path), status.as_u16());
-        Err(Refusal { status: status.as_u16(), why })
+        Err(CallFailure { status: status.as_u16(), why })
     }
 }
 

@@ -8,12 +8,12 @@ use serde_json::Value;
 /// How wide the bar of a shard is that holds everything.
 const WIDTH: u64 = 40;
 
-pub(super) struct Show {
+pub(super) struct DemoOutput {
     json: bool,
     colour: bool,
 }
 
-impl Show {
+impl DemoOutput {
     pub(super) fn new(json: bool) -> Self {
         Self { json, colour: std::io::stdout().is_terminal() }
     }

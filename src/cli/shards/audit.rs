@@ -5,9 +5,11 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::OutputArgs;
-use crate::audit::{Act, Actor, Audit, Details, Entry, Filter, NewEntry, Outcome};
+use crate::audit::{
+    ActionDetails, ActionOutcome, Actor, AuditLog, EntryFilter, LoggedAction, NewEntry, OperatorAction,
+};
 use crate::cli::CliError;
-use crate::local::operator;
+use crate::local_servers::operator;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,7 +31,7 @@ const PAGE: u16 = 1_000;
 pub(in crate::cli) struct AuditArgs {
     /// Only this act.
     #[arg(long, value_parser = act)]
-    act: Option<Act>,
+    act: Option<OperatorAction>,
     /// Only what this one did: whom the token names, or user@host for commands.
     #[arg(long, value_parser = actor)]
     actor: Option<String>,
@@ -43,12 +45,12 @@ pub(in crate::cli) struct AuditArgs {
     output: OutputArgs,
 }
 
-fn act(word: &str) -> Result<Act, String> {
-    Act::named(word).ok_or_else(|| format!("must be one of {}", Act::words()))
+fn act(word: &str) -> Result<OperatorAction, String> {
+    OperatorAction::named(word).ok_or_else(|| format!("must be one of {}", OperatorAction::words()))
 }
 
 fn actor(name: &str) -> Result<String, &'static str> {
-    if Filter::is_actor(name) { Ok(name.to_owned()) } else { Err("must be 1 to 200 characters on one line") }
+    if EntryFilter::is_actor(name) { Ok(name.to_owned()) } else { Err("must be 1 to 200 characters on one line") }
 }
 
 fn since(text: &str) -> Result<DateTime<Utc>, &'static str> {
@@ -57,12 +59,12 @@ fn since(text: &str) -> Result<DateTime<Utc>, &'static str> {
 
 /// Does what a command is to do, if it can be noted, and notes how it ended.
 pub(super) async fn note<T>(
-    audit: &Audit,
-    act: Act,
+    audit: &AuditLog,
+    act: OperatorAction,
     told: &Value,
     work: impl Future<Output = Result<T, CliError>>,
 ) -> Result<T, CliError> {
-    let mut details = Details::default();
+    let mut details = ActionDetails::default();
     for (name, value) in told.as_object().into_iter().flatten() {
         details.put(name, value);
     }
@@ -75,17 +77,17 @@ pub(super) async fn note<T>(
     })?;
     let done = Box::pin(work).await;
     let outcome = match &done {
-        Ok(_) => Outcome::Accepted,
-        Err(CliError::Usage(_)) => Outcome::Refused("wrong_usage"),
-        Err(CliError::Refused(_)) => Outcome::Refused("in_the_way"),
-        Err(_) => Outcome::Failed("failed"),
+        Ok(_) => ActionOutcome::Accepted,
+        Err(CliError::Usage(_)) => ActionOutcome::Refused("wrong_usage"),
+        Err(CliError::Refused(_)) => ActionOutcome::Refused("in_the_way"),
+        Err(_) => ActionOutcome::Failed("failed"),
     };
     audit.end(begun, outcome).await;
     done
 }
 
-pub(super) async fn list(audit: &Audit, args: AuditArgs) -> Result<(), CliError> {
-    let mut filter = Filter { before: None, since: args.since, act: args.act, actor: args.actor };
+pub(super) async fn list(audit: &AuditLog, args: AuditArgs) -> Result<(), CliError> {
+    let mut filter = EntryFilter { before: None, since: args.since, act: args.act, actor: args.actor };
     let mut left = args.limit;
     if !args.output.json {
         println!(
@@ -109,8 +111,8 @@ pub(super) async fn list(audit: &Audit, args: AuditArgs) -> Result<(), CliError>
     Ok(())
 }
 
-fn show(entry: &Entry) {
-    let Entry { at, act, outcome, actor, scope, source, details, code, .. } = entry;
+fn show(entry: &LoggedAction) {
+    let LoggedAction { at, act, outcome, actor, scope, source, details, code, .. } = entry;
     let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let details: Vec<_> =
         details.as_object().into_iter().flatten().map(|(name, value)| format!("{name}={value}")).collect();

@@ -9,14 +9,14 @@ use serde_json::json;
 
 use super::OutputArgs;
 use crate::cli::CliError;
-use crate::reshard::{MoveView, Requests};
-use crate::shard::{Breadth, Cluster, ShardId};
-use crate::stats::{Audit, Method, Status, audit, gather};
+use crate::reshard::{MoveService, MoveView};
+use crate::shard::{Cluster, ScatterBreadth, ShardId};
+use crate::stats::{CountMethod, ShardStatus, VerifyReport, audit, gather};
 
 pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: OutputArgs) -> Result<(), CliError> {
-    let stats = gather(cluster, Method::Counts, Breadth::All, deadline).await;
+    let stats = gather(cluster, CountMethod::Counts, ScatterBreadth::All, deadline).await;
     // While shard 0 is away, nobody knows the moves; the shards are shown all the same.
-    let moves = Requests::new(Arc::clone(cluster)).list(100).await.unwrap_or_default();
+    let moves = MoveService::new(Arc::clone(cluster)).list(100).await.unwrap_or_default();
     let moves: Vec<_> =
         moves.into_iter().filter(|found| !found.stage.is_end()).map(|found| MoveView::new(found, Vec::new())).collect();
     if output.json {
@@ -47,9 +47,9 @@ pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: O
             let count = |number: Option<u64>| number.map_or("?".to_owned(), |number| HumanCount(number).to_string());
             let size = |number: Option<u64>| number.map_or("?".to_owned(), |bytes| HumanBytes(bytes).to_string());
             let word = match stats.status {
-                Status::Healthy => "healthy",
-                Status::Late => "late",
-                Status::Unreachable => "unreachable",
+                ShardStatus::Healthy => "healthy",
+                ShardStatus::Late => "late",
+                ShardStatus::Unreachable => "unreachable",
             };
             println!(
                 "{:<6} {word:<12} {:>6} {:>15} {:>12} {:>15} {:>12}  {}",
@@ -77,7 +77,7 @@ pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: O
 }
 
 pub(super) async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), CliError> {
-    let total = gather(cluster, Method::Counts, Breadth::All, Duration::from_secs(5)).await.total_rows();
+    let total = gather(cluster, CountMethod::Counts, ScatterBreadth::All, Duration::from_secs(5)).await.total_rows();
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent}%  {human_pos} of {human_len} rows  {eta} left")
     {
@@ -105,7 +105,7 @@ pub(super) async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), 
         }
         println!("{} ids compared", HumanCount(audit.ids));
         audit.findings.iter().for_each(|finding| println!("WRONG: {finding}"));
-        if audit.total_findings > Audit::LISTED.try_into().unwrap_or(u64::MAX) {
+        if audit.total_findings > VerifyReport::LISTED.try_into().unwrap_or(u64::MAX) {
             println!("… and more");
         }
     }

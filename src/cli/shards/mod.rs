@@ -10,17 +10,17 @@ use std::time::Duration;
 
 use audit::note;
 use clap::{Args, Subcommand};
-use moves::Started;
+use moves::StartedMoves;
 use serde_json::Value;
 
 use super::{CliError, settings};
-use crate::audit::{Act, Audit};
-use crate::reshard::Wish;
+use crate::audit::{AuditLog, OperatorAction};
+use crate::reshard::MoveRequest;
 use crate::shard::Cluster;
 
 /// Look at the shards, add one, move slots between them
 #[derive(Subcommand, Debug)]
-pub(super) enum Shards {
+pub(super) enum ShardsCommand {
     /// Show each shard: where it is, whether it answers, its slots, rows and bytes; and the moves that have not ended.
     Status(OutputArgs),
     /// Read every row of every shard: each on its owner, counts equal to /stats, ids unique.
@@ -51,12 +51,12 @@ pub(super) struct OutputArgs {
     json: bool,
 }
 
-impl Shards {
+impl ShardsCommand {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let settings = settings()?;
         let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
-        let audit = Audit::new(Arc::clone(&cluster), settings.audit_keep_days);
-        let times = Times { connect: settings.shard_limits.connect_timeout, stats: settings.stats_timeout };
+        let audit = AuditLog::new(Arc::clone(&cluster), settings.audit_keep_days);
+        let times = ShardTimeouts { connect: settings.shard_limits.connect_timeout, stats: settings.stats_timeout };
         let act = self.act();
         let work = self.work(&cluster, &audit, times);
         let done = match act {
@@ -72,21 +72,26 @@ impl Shards {
     }
 
     /// What the command does, if it changes something, and what the audit log is told of it.
-    fn act(&self) -> Option<(Act, Value)> {
+    fn act(&self) -> Option<(OperatorAction, Value)> {
         match self {
             Self::Status(_) | Self::Verify(_) | Self::Audit(_) => None,
-            Self::Add(args) => Some((Act::AddShard, args.told())),
-            Self::Move(args) => Some((Act::MoveSlots, args.told())),
-            Self::Drain(args) => Some((Act::Drain, args.told())),
-            Self::Rebalance(args) => Some((Act::Rebalance, args.told())),
-            Self::Cancel(args) => Some((Act::Cancel, args.told())),
-            Self::Rollback(args) => Some((Act::RollBack, args.told())),
-            Self::Finish(args) => Some((Act::Finish, args.told())),
+            Self::Add(args) => Some((OperatorAction::AddShard, args.told())),
+            Self::Move(args) => Some((OperatorAction::MoveSlots, args.told())),
+            Self::Drain(args) => Some((OperatorAction::Drain, args.told())),
+            Self::Rebalance(args) => Some((OperatorAction::Rebalance, args.told())),
+            Self::Cancel(args) => Some((OperatorAction::Cancel, args.told())),
+            Self::Rollback(args) => Some((OperatorAction::RollBack, args.told())),
+            Self::Finish(args) => Some((OperatorAction::Finish, args.told())),
         }
     }
 
     /// Does it; gives the moves that were started and are to be waited for.
-    async fn work(self, cluster: &Arc<Cluster>, audit: &Audit, times: Times) -> Result<Option<Started>, CliError> {
+    async fn work(
+        self,
+        cluster: &Arc<Cluster>,
+        audit: &AuditLog,
+        times: ShardTimeouts,
+    ) -> Result<Option<StartedMoves>, CliError> {
         let moves = Arc::clone(cluster);
         match self {
             Self::Status(output) => look::status(cluster, times.stats, output).await.map(|()| None),
@@ -96,15 +101,15 @@ impl Shards {
             Self::Move(args) => Box::pin(moves::move_slots(moves, args)).await,
             Self::Drain(args) => Box::pin(moves::drain(moves, args)).await,
             Self::Rebalance(args) => Box::pin(moves::rebalance(moves, args)).await,
-            Self::Cancel(args) => Box::pin(moves::wish(moves, args, Wish::Cancel)).await,
-            Self::Rollback(args) => Box::pin(moves::wish(moves, args, Wish::RollBack)).await,
-            Self::Finish(args) => Box::pin(moves::wish(moves, args, Wish::Finish)).await,
+            Self::Cancel(args) => Box::pin(moves::wish(moves, args, MoveRequest::Cancel)).await,
+            Self::Rollback(args) => Box::pin(moves::wish(moves, args, MoveRequest::RollBack)).await,
+            Self::Finish(args) => Box::pin(moves::wish(moves, args, MoveRequest::Finish)).await,
         }
     }
 }
 
 /// How long shards may take.
-struct Times {
+struct ShardTimeouts {
     connect: Duration,
     stats: Duration,
 }

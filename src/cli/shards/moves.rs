@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use super::OutputArgs;
 use crate::cli::CliError;
 use crate::reshard::{
-    MoveOptions, MoveView, PlanView, Planned, RequestError, Requests, Stage, Strategy, Testing, WAY_BACK_ARMED, Wish,
-    drive_in_background, parse_slots,
+    DealStrategy, MoveOptions, MoveRequest, MoveService, MoveStage, MoveView, PlanView, PlannedMoves, RequestError,
+    TestStop, WAY_BACK_ARMED, drive_in_background, parse_slots,
 };
 use crate::shard::{Cluster, ShardId};
 
@@ -80,15 +80,15 @@ pub(in crate::cli) struct DrainArgs {
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct RebalanceArgs {
     /// How slots are dealt.
-    #[arg(long, value_enum, default_value_t = Dealing::Load)]
-    strategy: Dealing,
+    #[arg(long, value_enum, default_value_t = DealModeArg::Load)]
+    strategy: DealModeArg,
     #[command(flatten)]
     how: HowArgs,
 }
 
 /// The ways of dealing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(in crate::cli) enum Dealing {
+pub(in crate::cli) enum DealModeArg {
     /// By rows and bytes; a shard without slots gets its share of them.
     Load,
     /// As many slots on each shard.
@@ -145,18 +145,18 @@ impl WishArgs {
 }
 
 /// Moves that were written down, to be waited for: from here on they go on without us.
-pub(super) struct Started {
+pub(super) struct StartedMoves {
     cluster: Arc<Cluster>,
     ids: Vec<i64>,
-    enough: Stage,
+    enough: MoveStage,
     output: OutputArgs,
 }
 
-impl Started {
+impl StartedMoves {
     /// Waits until all are where somebody waits for them, and tells it.
     pub(super) async fn wait(self) -> Result<(), CliError> {
-        drive_in_background(&self.cluster, Testing::default());
-        let requests = Requests::new(self.cluster);
+        drive_in_background(&self.cluster, TestStop::default());
+        let requests = MoveService::new(self.cluster);
         let mut ended = Vec::new();
         for id in self.ids {
             ended.push(wait(&requests, id, self.enough).await?);
@@ -173,36 +173,36 @@ fn failed(error: RequestError) -> CliError {
     }
 }
 
-pub(super) async fn move_slots(cluster: Arc<Cluster>, args: MoveArgs) -> Result<Option<Started>, CliError> {
+pub(super) async fn move_slots(cluster: Arc<Cluster>, args: MoveArgs) -> Result<Option<StartedMoves>, CliError> {
     let slots = parse_slots(&args.slots).map_err(|reason| CliError::Usage(format!("--slots: {reason}")))?;
-    let requests = Requests::new(Arc::clone(&cluster));
+    let requests = MoveService::new(Arc::clone(&cluster));
     let planned = Box::pin(requests.plan_move(&slots, ShardId::new(args.to))).await.map_err(failed)?;
     carry_out(cluster, &requests, &planned, &args.how).await
 }
 
-pub(super) async fn drain(cluster: Arc<Cluster>, args: DrainArgs) -> Result<Option<Started>, CliError> {
-    let requests = Requests::new(Arc::clone(&cluster));
+pub(super) async fn drain(cluster: Arc<Cluster>, args: DrainArgs) -> Result<Option<StartedMoves>, CliError> {
+    let requests = MoveService::new(Arc::clone(&cluster));
     let planned = Box::pin(requests.plan_drain(ShardId::new(args.shard))).await.map_err(failed)?;
     carry_out(cluster, &requests, &planned, &args.how).await
 }
 
-pub(super) async fn rebalance(cluster: Arc<Cluster>, args: RebalanceArgs) -> Result<Option<Started>, CliError> {
+pub(super) async fn rebalance(cluster: Arc<Cluster>, args: RebalanceArgs) -> Result<Option<StartedMoves>, CliError> {
     let strategy = match args.strategy {
-        Dealing::Load => Strategy::Load,
-        Dealing::Slots => Strategy::Slots,
-        Dealing::Modulo => Strategy::Modulo,
+        DealModeArg::Load => DealStrategy::Load,
+        DealModeArg::Slots => DealStrategy::Slots,
+        DealModeArg::Modulo => DealStrategy::Modulo,
     };
-    let requests = Requests::new(Arc::clone(&cluster));
+    let requests = MoveService::new(Arc::clone(&cluster));
     let planned = Box::pin(requests.plan_rebalance(strategy)).await.map_err(failed)?;
     carry_out(cluster, &requests, &planned, &args.how).await
 }
 
 async fn carry_out(
     cluster: Arc<Cluster>,
-    requests: &Requests,
-    planned: &Planned,
+    requests: &MoveService,
+    planned: &PlannedMoves,
     how: &HowArgs,
-) -> Result<Option<Started>, CliError> {
+) -> Result<Option<StartedMoves>, CliError> {
     if how.dry_run {
         show_plan(&PlanView::new(planned, Vec::new(), true), how.output);
         let fatal = planned.findings.iter().any(|finding| finding.fatal);
@@ -222,26 +222,30 @@ async fn carry_out(
         return Ok(None);
     }
     // With no way back the move is waited for to its end.
-    let enough = if how.keep == 0 { Stage::Done } else { Stage::Watch };
-    Ok(Some(Started { cluster, ids, enough, output: how.output }))
+    let enough = if how.keep == 0 { MoveStage::Done } else { MoveStage::Watch };
+    Ok(Some(StartedMoves { cluster, ids, enough, output: how.output }))
 }
 
-pub(super) async fn wish(cluster: Arc<Cluster>, args: WishArgs, wish: Wish) -> Result<Option<Started>, CliError> {
-    Requests::new(Arc::clone(&cluster)).wish(args.id, wish).await.map_err(failed)?;
-    Ok(Some(Started { cluster, ids: vec![args.id], enough: Stage::Done, output: args.output }))
+pub(super) async fn wish(
+    cluster: Arc<Cluster>,
+    args: WishArgs,
+    wish: MoveRequest,
+) -> Result<Option<StartedMoves>, CliError> {
+    MoveService::new(Arc::clone(&cluster)).wish(args.id, wish).await.map_err(failed)?;
+    Ok(Some(StartedMoves { cluster, ids: vec![args.id], enough: MoveStage::Done, output: args.output }))
 }
 
 /// Is the move where somebody waits for it? At the watch only once the way back is armed, and if it failed only when
 /// nothing of it is left.
-fn is_enough(view: &MoveView, enough: Stage) -> bool {
+fn is_enough(view: &MoveView, enough: MoveStage) -> bool {
     match view.stage {
-        Stage::Watch => enough == Stage::Watch && view.events.iter().any(|event| event.what == WAY_BACK_ARMED),
+        MoveStage::Watch => enough == MoveStage::Watch && view.events.iter().any(|event| event.what == WAY_BACK_ARMED),
         stage => stage.is_end(),
     }
 }
 
 /// Waits until the move is at the watch, or at its end; shows how far it is. A shard that is away meanwhile ends nothing.
-async fn wait(requests: &Requests, id: i64, enough: Stage) -> Result<MoveView, CliError> {
+async fn wait(requests: &MoveService, id: i64, enough: MoveStage) -> Result<MoveView, CliError> {
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent}%  {msg}") {
         bar.set_style(style);
@@ -314,9 +318,11 @@ fn report(ended: &[MoveView], output: OutputArgs) -> Result<(), CliError> {
     for view in ended.iter().filter(|_| !output.json) {
         let held = view.hold_ms.map_or(String::new(), |held| format!("; writes to its slots waited for {held:.0} ms"));
         match view.stage {
-            Stage::Done => println!("move {}: shard {} owns the slots{held}", view.id, view.target),
-            Stage::Failed => {}
-            Stage::Cancelled | Stage::RolledBack => println!("move {}: shard {} owns the slots", view.id, view.source),
+            MoveStage::Done => println!("move {}: shard {} owns the slots{held}", view.id, view.target),
+            MoveStage::Failed => {}
+            MoveStage::Cancelled | MoveStage::RolledBack => {
+                println!("move {}: shard {} owns the slots", view.id, view.source)
+            }
             _ => println!(
                 "move {}: shard {} owns the slots{held}; take it back with \"shardrive shards rollback {}\", or clean up \
                  with \"shardrive shards finish {}\"",
@@ -324,7 +330,7 @@ fn report(ended: &[MoveView], output: OutputArgs) -> Result<(), CliError> {
             ),
         }
     }
-    let failed = ended.iter().find(|view| view.outcome == Some(Stage::Failed));
+    let failed = ended.iter().find(|view| view.outcome == Some(MoveStage::Failed));
     match failed {
         Some(view) => {
             let reason = view.reason.as_deref().unwrap_or("no reason was noted");

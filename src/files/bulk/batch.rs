@@ -8,27 +8,28 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgCopyIn};
 use uuid::Uuid;
 
-use super::{RecordPlace, copy};
-use crate::files::NewFile;
+use super::copy;
+use super::parse::RecordPlace;
+use crate::files::model::NewFile;
 use crate::files::store::bind_columns;
 use crate::shard::{ShardCall, ShardId, Slot, is_duplicate_key, refused_slots};
 
 /// A file of a load, and where its record stands.
-pub(super) struct Row {
+pub(super) struct LoadRow {
     pub(super) place: RecordPlace,
     pub(super) file: NewFile,
 }
 
 /// Stores the rows of a batch, each once.
 pub(super) struct StoreBatch<'a> {
-    rows: &'a [Row],
-    way: Way,
+    rows: &'a [LoadRow],
+    way: StoreMethod,
     tries: AtomicU32,
 }
 
 /// How a batch is tried first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Way {
+pub(super) enum StoreMethod {
     /// By `COPY`: rows that are there already are not expected.
     Copy,
     /// By `INSERT`: the batch before had such rows.
@@ -44,7 +45,7 @@ pub(super) enum BatchFate {
 }
 
 impl<'a> StoreBatch<'a> {
-    pub(super) fn new(rows: &'a [Row], way: Way) -> Self {
+    pub(super) fn new(rows: &'a [LoadRow], way: StoreMethod) -> Self {
         Self { rows, way, tries: AtomicU32::new(0) }
     }
 
@@ -72,7 +73,7 @@ impl<'a> StoreBatch<'a> {
     }
 
     async fn store(&self, connection: &mut PgConnection) -> Result<usize, sqlx::Error> {
-        if self.way == Way::Copy
+        if self.way == StoreMethod::Copy
             && let Some(inserted) = self.copy(connection).await?
         {
             return Ok(inserted);

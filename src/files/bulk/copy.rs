@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::files::NewFile;
+use crate::files::model::NewFile;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// Neither flags nor an extension of the header.

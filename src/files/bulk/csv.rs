@@ -6,11 +6,11 @@ use std::str::FromStr;
 use csv_core::{ReadRecordResult, Reader};
 use memchr::memchr_iter;
 
-use super::parse::{Parsed, too_long};
-use crate::files::FileInput;
-use crate::files::values::{Text, TimeInput};
+use super::parse::{ParsedRecord, too_long};
+use crate::files::input::FileInput;
+use crate::files::values::{BorrowedText, TimeInput};
+use crate::payload::{BodyFault, FieldFault};
 use crate::shard::IdClock;
-use crate::wire::{BodyFault, FieldFault};
 
 /// The columns that a file may have; `user_id` and `file_name` must be there.
 const COLUMNS: [&str; 8] =
@@ -55,7 +55,7 @@ impl CsvRecords {
         &mut self,
         chunk: &[u8],
         ids: &IdClock,
-        mut each: impl FnMut(u64, Result<Parsed, FieldFault>),
+        mut each: impl FnMut(u64, Result<ParsedRecord, FieldFault>),
     ) -> Result<(), BodyFault> {
         let mut input = chunk;
         loop {
@@ -102,7 +102,7 @@ impl CsvRecords {
         line: u64,
         last_line: u64,
         ids: &IdClock,
-        each: &mut impl FnMut(u64, Result<Parsed, FieldFault>),
+        each: &mut impl FnMut(u64, Result<ParsedRecord, FieldFault>),
     ) -> Result<(), BodyFault> {
         let bytes = self.bytes.get(..self.filled).unwrap_or_default();
         let ends = self.ends.get(..self.fields).unwrap_or_default();
@@ -151,7 +151,7 @@ fn read_header(names: &[&[u8]]) -> Result<Vec<usize>, BodyFault> {
     Ok(header)
 }
 
-fn read_file(header: &[usize], fields: &[&[u8]], ids: &IdClock) -> Result<Parsed, FieldFault> {
+fn read_file(header: &[usize], fields: &[&[u8]], ids: &IdClock) -> Result<ParsedRecord, FieldFault> {
     if fields.len() != header.len() {
         let reason = format!("has {} fields, but the header has {}", fields.len(), header.len());
         return Err(FieldFault::new("", reason));
@@ -165,7 +165,7 @@ fn read_file(header: &[usize], fields: &[&[u8]], ids: &IdClock) -> Result<Parsed
         }
     }
     let [user_id, file_name, file_id, path, size_bytes, mime_type, checksum, modified_at] = columns;
-    let text = |text| Text(Cow::Borrowed(text));
+    let text = |text| BorrowedText(Cow::Borrowed(text));
     let whole = "must be a whole number from 0 to 9223372036854775807";
     let input = FileInput {
         user_id: read("user_id", user_id, whole)?.ok_or_else(|| FieldFault::new("user_id", whole))?,
@@ -177,7 +177,7 @@ fn read_file(header: &[usize], fields: &[&[u8]], ids: &IdClock) -> Result<Parsed
         checksum: checksum.map(text),
         modified_at: modified_at.map(|time| TimeInput::Text(Cow::Borrowed(time))),
     };
-    input.check_loaded(ids).map(Parsed::File)
+    input.check_loaded(ids).map(ParsedRecord::File)
 }
 
 fn read<T: FromStr>(field: &'static str, text: Option<&str>, must: &'static str) -> Result<Option<T>, FieldFault> {

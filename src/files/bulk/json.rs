@@ -5,31 +5,33 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::parse::Parsed;
-use crate::files::values::{Text, TimeInput};
-use crate::files::{FileInput, LoadedFile, UserId, id};
+use super::parse::ParsedRecord;
+use crate::files::id;
+use crate::files::input::{FileInput, LoadedFile};
+use crate::files::model::UserId;
+use crate::files::values::{BorrowedText, TimeInput};
+use crate::payload::{FieldFault, JsonFault, read_json, skip_mark};
 use crate::shard::IdClock;
-use crate::wire::{FieldFault, JsonFault, read_json, skip_mark};
 
 /// A file as `POST /ingest` takes it.
-pub(super) fn file(record: &[u8], ids: &IdClock) -> Result<Parsed, FieldFault> {
-    from_json::<FileInput<'_>>(record)?.check_loaded(ids).map(Parsed::File)
+pub(super) fn file(record: &[u8], ids: &IdClock) -> Result<ParsedRecord, FieldFault> {
+    from_json::<FileInput<'_>>(record)?.check_loaded(ids).map(ParsedRecord::File)
 }
 
 /// An entry of a listing that `rclone lsjson` wrote (<https://rclone.org/commands/rclone_lsjson/>). Its other fields
 /// do not matter here, and newer versions of rclone may add more.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry<'a> {
+struct ListingEntry<'a> {
     #[serde(borrow)]
-    path: Text<'a>,
+    path: BorrowedText<'a>,
     #[serde(borrow)]
-    name: Text<'a>,
+    name: BorrowedText<'a>,
     /// -1: unknown.
     #[serde(default)]
     size: Option<i64>,
     #[serde(borrow, default)]
-    mime_type: Option<Text<'a>>,
+    mime_type: Option<BorrowedText<'a>>,
     /// Empty if rclone was told not to look.
     #[serde(borrow, default)]
     mod_time: Option<TimeInput<'a>>,
@@ -41,10 +43,10 @@ struct Entry<'a> {
 
 /// An entry of a listing of `user`'s drive. Its id is made of user and path, so that the same listing can be loaded
 /// again and leaves one row for each path.
-pub(super) fn lsjson_entry(record: &[u8], user: UserId, ids: &IdClock) -> Result<Parsed, FieldFault> {
-    let entry: Entry<'_> = from_json(record)?;
+pub(super) fn lsjson_entry(record: &[u8], user: UserId, ids: &IdClock) -> Result<ParsedRecord, FieldFault> {
+    let entry: ListingEntry<'_> = from_json(record)?;
     if entry.is_dir {
-        return Ok(Parsed::Folder);
+        return Ok(ParsedRecord::Folder);
     }
     let input = FileInput {
         user_id: user.get(),
@@ -53,12 +55,12 @@ pub(super) fn lsjson_entry(record: &[u8], user: UserId, ids: &IdClock) -> Result
         path: Some(entry.path),
         size_bytes: entry.size.filter(|size| *size != -1),
         mime_type: entry.mime_type.filter(|kind| !kind.0.is_empty()),
-        checksum: entry.hashes.as_ref().and_then(strongest).map(|checksum| Text(Cow::Owned(checksum))),
+        checksum: entry.hashes.as_ref().and_then(strongest).map(|checksum| BorrowedText(Cow::Owned(checksum))),
         modified_at: entry.mod_time.filter(|time| *time != TimeInput::Text(Cow::Borrowed(""))),
     };
     let named = |fault: FieldFault| FieldFault { field: lsjson_name(fault.field), ..fault };
     let LoadedFile { file, warning } = input.check_loaded(ids).map_err(named)?;
-    Ok(Parsed::File(LoadedFile { file, warning: warning.map(named) }))
+    Ok(ParsedRecord::File(LoadedFile { file, warning: warning.map(named) }))
 }
 
 /// The checksum to keep of those that rclone found, as `sha256:…`. Versions before 1.62 write `SHA-1` for `sha1`.
@@ -96,13 +98,13 @@ fn from_json<'a, T: Deserialize<'a>>(record: &'a [u8]) -> Result<T, FieldFault> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::NewFile;
+    use crate::files::model::NewFile;
 
     fn entry(json: &str) -> Result<Option<NewFile>, String> {
         match lsjson_entry(json.as_bytes(), UserId::new(42).unwrap(), &IdClock::default()) {
-            Ok(Parsed::File(loaded)) => Ok(Some(loaded.file)),
-            Ok(Parsed::Folder) => Ok(None),
-            Ok(Parsed::Rejected(_)) => unreachable!("rejections are errors here"),
+            Ok(ParsedRecord::File(loaded)) => Ok(Some(loaded.file)),
+            Ok(ParsedRecord::Folder) => Ok(None),
+            Ok(ParsedRecord::Rejected(_)) => unreachable!("rejections are errors here"),
             Err(fault) => Err(fault.to_string()),
         }
     }

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
-use super::batch::{BatchFate, Row, StoreBatch, Way};
-use super::{RecordFault, RecordPlace};
+use super::batch::{BatchFate, LoadRow, StoreBatch, StoreMethod};
+use super::parse::{RecordFault, RecordPlace};
 use crate::cache::Cache;
-use crate::files::service::page_key;
-use crate::files::{Files, LoadedFile};
+use crate::files::input::LoadedFile;
+use crate::files::service::{FileService, page_key};
+use crate::payload::FieldFault;
 use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
 use crate::telemetry::metrics::BULK_ROWS;
 use crate::telemetry::{current_request, in_name_of};
-use crate::wire::FieldFault;
 
 /// Batches that wait for one shard.
 const QUEUE: usize = 2;
@@ -44,7 +44,7 @@ pub struct BulkLimits {
 
 /// What a load has done.
 #[derive(Clone, Default, Debug)]
-pub struct Loaded {
+pub struct LoadSummary {
     /// Files stored.
     pub inserted: u64,
     /// Files that were there already.
@@ -63,7 +63,7 @@ pub struct Loaded {
     pub warnings: Vec<RecordFault>,
 }
 
-impl Loaded {
+impl LoadSummary {
     fn reject(&mut self, rejection: RecordFault) {
         self.rejected += 1;
         BULK_ROWS.rejected.add(1);
@@ -101,32 +101,32 @@ fn add_first(faults: &mut Vec<RecordFault>, others: Vec<RecordFault>) {
 }
 
 /// A load in progress. Dropping it stops it: what is stored stays, what is not is forgotten.
-pub struct Load {
+pub struct BulkLoad {
     cluster: Arc<Cluster>,
     cache: Arc<Cache>,
     limits: BulkLimits,
-    batches: HashMap<ShardId, Batch>,
-    queues: HashMap<ShardId, mpsc::Sender<Vec<Row>>>,
-    tasks: JoinSet<(Loaded, Result<(), ShardError>)>,
-    loaded: Loaded,
+    batches: HashMap<ShardId, RowBatch>,
+    queues: HashMap<ShardId, mpsc::Sender<Vec<LoadRow>>>,
+    tasks: JoinSet<(LoadSummary, Result<(), ShardError>)>,
+    loaded: LoadSummary,
 }
 
 /// Rows that are gathered for one shard.
-struct Batch {
-    rows: Vec<Row>,
+struct RowBatch {
+    rows: Vec<LoadRow>,
     bytes: usize,
 }
 
-impl Batch {
+impl RowBatch {
     fn new(rows: usize) -> Self {
         Self { rows: Vec::with_capacity(rows), bytes: 0 }
     }
 }
 
-impl Load {
+impl BulkLoad {
     /// Begins a load.
     #[must_use]
-    pub fn start(files: &Files, limits: BulkLimits) -> Self {
+    pub fn start(files: &FileService, limits: BulkLimits) -> Self {
         let cluster = Arc::clone(files.cluster());
         let distribution = cluster.shards().iter().map(|shard| (shard.id().number(), 0)).collect();
         Self {
@@ -136,14 +136,14 @@ impl Load {
             batches: HashMap::new(),
             queues: HashMap::new(),
             tasks: JoinSet::new(),
-            loaded: Loaded { distribution, ..Loaded::default() },
+            loaded: LoadSummary { distribution, ..LoadSummary::default() },
         }
     }
 
     /// Takes the file of a record. Waits while the queue of its shard is full.
     ///
     /// # Errors
-    /// If its shard does not store any more; [`Load::finish`] tells why.
+    /// If its shard does not store any more; [`BulkLoad::finish`] tells why.
     pub async fn push(&mut self, place: RecordPlace, loaded: LoadedFile) -> Result<(), ShardError> {
         let LoadedFile { file, warning } = loaded;
         if let Some(fault) = warning {
@@ -151,11 +151,11 @@ impl Load {
         }
         let shard = self.cluster.owner(file.user().slot())?.id();
         let full = self.limits.batch_rows;
-        let batch = self.batches.entry(shard).or_insert_with(|| Batch::new(full));
+        let batch = self.batches.entry(shard).or_insert_with(|| RowBatch::new(full));
         batch.bytes += file.text_bytes();
-        batch.rows.push(Row { place, file });
+        batch.rows.push(LoadRow { place, file });
         if batch.rows.len() >= full || batch.bytes >= BATCH_BYTES {
-            let batch = std::mem::replace(batch, Batch::new(full));
+            let batch = std::mem::replace(batch, RowBatch::new(full));
             self.send(shard, batch.rows).await?;
         }
         Ok(())
@@ -175,7 +175,7 @@ impl Load {
     ///
     /// # Errors
     /// The first shard's error; what was done all the same is told beside it.
-    pub async fn finish(mut self) -> (Loaded, Result<(), ShardError>) {
+    pub async fn finish(mut self) -> (LoadSummary, Result<(), ShardError>) {
         let mut outcome = Ok(());
         for (shard, batch) in std::mem::take(&mut self.batches) {
             outcome = outcome.and(self.send(shard, batch.rows).await);
@@ -199,7 +199,7 @@ impl Load {
         (self.loaded, outcome)
     }
 
-    async fn send(&mut self, shard: ShardId, batch: Vec<Row>) -> Result<(), ShardError> {
+    async fn send(&mut self, shard: ShardId, batch: Vec<LoadRow>) -> Result<(), ShardError> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -225,10 +225,10 @@ impl Load {
 async fn store_batches(
     cluster: Arc<Cluster>,
     cache: Arc<Cache>,
-    queue: Arc<Mutex<mpsc::Receiver<Vec<Row>>>>,
-) -> (Loaded, Result<(), ShardError>) {
-    let mut loaded = Loaded::default();
-    let mut way = Way::Copy;
+    queue: Arc<Mutex<mpsc::Receiver<Vec<LoadRow>>>>,
+) -> (LoadSummary, Result<(), ShardError>) {
+    let mut loaded = LoadSummary::default();
+    let mut way = StoreMethod::Copy;
     loop {
         let next = queue.lock().await.recv().await;
         let Some(batch) = next else { return (loaded, Ok(())) };
@@ -243,9 +243,9 @@ async fn store_batches(
 async fn store_batch(
     cluster: &Cluster,
     cache: &Arc<Cache>,
-    batch: Vec<Row>,
-    way: &mut Way,
-    loaded: &mut Loaded,
+    batch: Vec<LoadRow>,
+    way: &mut StoreMethod,
+    loaded: &mut LoadSummary,
 ) -> Result<(), ShardError> {
     let mut parts = vec![batch];
     let mut moving: Option<MovingSlot> = None;
@@ -260,7 +260,7 @@ async fn store_batch(
                 Ok(Some(BatchFate::Stored { inserted, taken })) => {
                     Box::pin(mark.settle()).await?;
                     // A listing that was loaded before goes on like this, and new files go on being new.
-                    *way = if inserted == rows.len() { Way::Copy } else { Way::Insert };
+                    *way = if inserted == rows.len() { StoreMethod::Copy } else { StoreMethod::Insert };
                     count(&rows, shard.id(), inserted, &taken, loaded);
                 }
                 Ok(Some(BatchFate::Refused(slots))) => {
@@ -297,10 +297,10 @@ async fn store_batch(
 }
 
 /// A shard and the rows that it owns.
-type Group = (Arc<Shard>, Vec<Row>);
+type ShardRows = (Arc<Shard>, Vec<LoadRow>);
 
-fn by_owner(cluster: &Cluster, rows: Vec<Row>) -> Result<Vec<Group>, ShardError> {
-    let mut groups: Vec<Group> = Vec::new();
+fn by_owner(cluster: &Cluster, rows: Vec<LoadRow>) -> Result<Vec<ShardRows>, ShardError> {
+    let mut groups: Vec<ShardRows> = Vec::new();
     for row in rows {
         let owner = cluster.owner(row.file.user().slot())?;
         match groups.iter_mut().find(|(shard, _)| shard.id() == owner.id()) {
@@ -311,7 +311,7 @@ fn by_owner(cluster: &Cluster, rows: Vec<Row>) -> Result<Vec<Group>, ShardError>
     Ok(groups)
 }
 
-fn split_refused(rows: Vec<Row>, refused: &[Slot]) -> (Vec<Row>, Vec<Row>) {
+fn split_refused(rows: Vec<LoadRow>, refused: &[Slot]) -> (Vec<LoadRow>, Vec<LoadRow>) {
     let refused: HashSet<Slot> = refused.iter().copied().collect();
     rows.into_iter().partition(|row| refused.contains(&row.file.user().slot()))
 }
@@ -320,7 +320,7 @@ fn as_count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-fn count(rows: &[Row], shard: ShardId, inserted: usize, taken: &[uuid::Uuid], loaded: &mut Loaded) {
+fn count(rows: &[LoadRow], shard: ShardId, inserted: usize, taken: &[uuid::Uuid], loaded: &mut LoadSummary) {
     loaded.inserted += as_count(inserted);
     BULK_ROWS.stored.add(as_count(inserted));
     loaded.duplicates += as_count(rows.len().saturating_sub(inserted + taken.len()));

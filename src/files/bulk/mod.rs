@@ -13,5 +13,5 @@ mod json;
 mod load;
 mod parse;
 
-pub use load::{BulkLimits, Load, Loaded};
-pub use parse::{Format, Parsed, RecordFault, RecordPlace, Records};
+pub use load::{BulkLimits, BulkLoad, LoadSummary};
+pub use parse::{BodyFormat, ParsedRecord, RecordFault, RecordPlace, RecordReader};

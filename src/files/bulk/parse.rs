@@ -2,13 +2,14 @@
 
 use super::csv::CsvRecords;
 use super::json;
-use crate::files::{LoadedFile, UserId};
+use crate::files::input::LoadedFile;
+use crate::files::model::UserId;
+use crate::payload::{ArraySplitter, BodyFault, BodyOpening, FieldFault, LineSplitter, RecordPiece, skip_mark};
 use crate::shard::IdClock;
-use crate::wire::{ArraySplitter, BodyFault, BodyOpening, FieldFault, LineSplitter, Piece, skip_mark};
 
 /// How a body lists its files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Format {
+pub enum BodyFormat {
     /// One JSON object a line.
     Ndjson,
     /// A JSON array of objects.
@@ -39,7 +40,7 @@ pub struct RecordFault {
 
 /// What a record turned out to be.
 #[derive(Debug)]
-pub enum Parsed {
+pub enum ParsedRecord {
     /// A file to store.
     File(LoadedFile),
     /// A folder of a listing: it holds files and is none.
@@ -48,29 +49,29 @@ pub enum Parsed {
     Rejected(FieldFault),
 }
 
-enum Splitter {
+enum BodySplitter {
     Lines(LineSplitter),
     Array(ArraySplitter),
     Csv(Box<CsvRecords>),
 }
 
 /// Reads the records of a body from its chunks.
-pub struct Records {
-    format: Format,
+pub struct RecordReader {
+    format: BodyFormat,
     limit: usize,
     opening: BodyOpening,
-    splitter: Splitter,
+    splitter: BodySplitter,
     read: u64,
 }
 
-impl Records {
+impl RecordReader {
     /// Reads a body of this format whose records have `limit` bytes at most.
     #[must_use]
-    pub fn new(format: Format, limit: usize) -> Self {
+    pub fn new(format: BodyFormat, limit: usize) -> Self {
         let splitter = match format {
-            Format::Ndjson => Splitter::Lines(LineSplitter::new(limit)),
-            Format::JsonArray | Format::Lsjson(_) => Splitter::Array(ArraySplitter::new(limit)),
-            Format::Csv => Splitter::Csv(Box::new(CsvRecords::new(limit))),
+            BodyFormat::Ndjson => BodySplitter::Lines(LineSplitter::new(limit)),
+            BodyFormat::JsonArray | BodyFormat::Lsjson(_) => BodySplitter::Array(ArraySplitter::new(limit)),
+            BodyFormat::Csv => BodySplitter::Csv(Box::new(CsvRecords::new(limit))),
         };
         Self { format, limit, opening: BodyOpening::default(), splitter, read: 0 }
     }
@@ -83,21 +84,21 @@ impl Records {
         &mut self,
         chunk: &[u8],
         ids: &IdClock,
-        mut each: impl FnMut(RecordPlace, Parsed),
+        mut each: impl FnMut(RecordPlace, ParsedRecord),
     ) -> Result<(), BodyFault> {
         let (format, limit) = (self.format, self.limit);
         let read = &mut self.read;
-        let mut end_record = |line: u64, result: Result<Parsed, FieldFault>| {
+        let mut end_record = |line: u64, result: Result<ParsedRecord, FieldFault>| {
             *read += 1;
-            each(RecordPlace { record: *read, line }, result.unwrap_or_else(Parsed::Rejected));
+            each(RecordPlace { record: *read, line }, result.unwrap_or_else(ParsedRecord::Rejected));
         };
-        let mut end_piece = |piece: Piece<'_>| match piece.bytes {
+        let mut end_piece = |piece: RecordPiece<'_>| match piece.bytes {
             Some(bytes) if skip_mark(bytes).trim_ascii().is_empty() => {}
             Some(bytes) => end_record(
                 piece.line,
                 match format {
-                    Format::Lsjson(user) => json::lsjson_entry(bytes, user, ids),
-                    Format::Ndjson | Format::JsonArray | Format::Csv => json::file(bytes, ids),
+                    BodyFormat::Lsjson(user) => json::lsjson_entry(bytes, user, ids),
+                    BodyFormat::Ndjson | BodyFormat::JsonArray | BodyFormat::Csv => json::file(bytes, ids),
                 },
             ),
             None => end_record(piece.line, Err(too_long(limit))),
@@ -105,19 +106,19 @@ impl Records {
         let Some(text) = self.opening.pass(chunk)? else { return Ok(()) };
         let at_end = chunk.is_empty();
         match &mut self.splitter {
-            Splitter::Lines(lines) => {
+            BodySplitter::Lines(lines) => {
                 lines.feed(text, &mut end_piece);
                 if at_end {
                     lines.finish(end_piece);
                 }
             }
-            Splitter::Array(array) => {
+            BodySplitter::Array(array) => {
                 array.feed(text, end_piece)?;
                 if at_end {
                     array.finish()?;
                 }
             }
-            Splitter::Csv(csv) => {
+            BodySplitter::Csv(csv) => {
                 // An empty text would be the end.
                 if !text.is_empty() {
                     csv.feed(text, ids, &mut end_record)?;
@@ -140,14 +141,18 @@ pub(super) fn too_long(limit: usize) -> FieldFault {
 mod tests {
     use super::*;
 
-    fn read(format: Format, body: &[u8], chunk: usize) -> Result<Vec<(u64, String)>, BodyFault> {
-        let (mut records, ids, mut seen) = (Records::new(format, 200), IdClock::default(), Vec::new());
+    fn read(format: BodyFormat, body: &[u8], chunk: usize) -> Result<Vec<(u64, String)>, BodyFault> {
+        let (mut records, ids, mut seen) = (RecordReader::new(format, 200), IdClock::default(), Vec::new());
         let mut each = |place: RecordPlace, parsed| {
             let word = match parsed {
-                Parsed::File(LoadedFile { file, warning: None }) => format!("{} {}", file.user().get(), file.path()),
-                Parsed::File(LoadedFile { file, warning: Some(fault) }) => format!("{} without {fault}", file.path()),
-                Parsed::Folder => "folder".to_owned(),
-                Parsed::Rejected(fault) => format!("#{} {fault}", place.record),
+                ParsedRecord::File(LoadedFile { file, warning: None }) => {
+                    format!("{} {}", file.user().get(), file.path())
+                }
+                ParsedRecord::File(LoadedFile { file, warning: Some(fault) }) => {
+                    format!("{} without {fault}", file.path())
+                }
+                ParsedRecord::Folder => "folder".to_owned(),
+                ParsedRecord::Rejected(fault) => format!("#{} {fault}", place.record),
             };
             seen.push((place.line, word));
         };
@@ -159,7 +164,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn expect(format: Format, body: &[u8], expected: &[(u64, &str)]) {
+    fn expect(format: BodyFormat, body: &[u8], expected: &[(u64, &str)]) {
         for chunk in [1, 2, 3, 7, 50, 1000] {
             let seen = read(format, body, chunk).unwrap();
             let seen: Vec<_> = seen.iter().map(|(line, word)| (*line, word.as_str())).collect();
@@ -170,7 +175,7 @@ mod tests {
     #[test]
     fn ndjson() {
         expect(
-            Format::Ndjson,
+            BodyFormat::Ndjson,
             b"{\"user_id\":1,\"file_name\":\"a\"}\n\n{\"user_id\":\"x\",\"file_name\":\"a\"}\r\n{\"user_id\":2,\"file_name\":\"\xff\"}\nnonsense\n{\"user_id\":3,\"file_name\":\"c\",\"folder\":1}\n{\"user_id\":4,\"file_name\":\"d\"}",
             &[
                 (1, "1 a"),
@@ -189,9 +194,9 @@ mod tests {
 
     #[test]
     fn json_arrays() {
-        expect(Format::JsonArray, b"[]", &[]);
+        expect(BodyFormat::JsonArray, b"[]", &[]);
         expect(
-            Format::JsonArray,
+            BodyFormat::JsonArray,
             b"[\n{\"user_id\":1,\"file_name\":\"a\"},\n{\"user_id\":-1,\"file_name\":\"a\"}, 17 ]\n",
             &[
                 (2, "1 a"),
@@ -204,7 +209,7 @@ mod tests {
     #[test]
     fn csv() {
         expect(
-            Format::Csv,
+            BodyFormat::Csv,
             b"\xef\xbb\xbffile_name,user_id,path\na,1,\n\"b,\"\"x\",2,\"p/b,\"\"x\"\n\n\"two\nlines\",3,\nc,x,\nd,4\n,5,\ne,6,",
             &[
                 (2, "1 a"),
@@ -227,23 +232,23 @@ mod tests {
             "[\n{{\"Path\":\"a\",\"Name\":\"a\"}},\n{{\"Path\":\"b\",\"Metadata\":\"{long}\"}},\n{{\"Path\":\"c\",\"Name\":\"c\"}}]"
         );
         let passed = format!("#2 {reason}");
-        expect(Format::Lsjson(user), listing.as_bytes(), &[(2, "9 a"), (3, &passed), (4, "9 c")]);
+        expect(BodyFormat::Lsjson(user), listing.as_bytes(), &[(2, "9 a"), (3, &passed), (4, "9 c")]);
         let csv = format!("user_id,file_name\n9,a\n9,{long}\n9,c\n9,\"{long}\n{long}\n\n9,d\n\"\n\n9,e\n");
         let quoted = format!("#4 {reason}; it ends on line 9: is a quote not closed?");
-        expect(Format::Csv, csv.as_bytes(), &[(2, "9 a"), (3, &passed), (4, "9 c"), (5, &quoted), (11, "9 e")]);
+        expect(BodyFormat::Csv, csv.as_bytes(), &[(2, "9 a"), (3, &passed), (4, "9 c"), (5, &quoted), (11, "9 e")]);
         let fields = format!("user_id,file_name\n9,a\n{}\n9,c\n", ",".repeat(150));
-        expect(Format::Csv, fields.as_bytes(), &[(2, "9 a"), (3, "#2 has more than 64 fields"), (4, "9 c")]);
+        expect(BodyFormat::Csv, fields.as_bytes(), &[(2, "9 a"), (3, "#2 has more than 64 fields"), (4, "9 c")]);
     }
 
     #[test]
     fn a_byte_order_mark_is_no_part_of_the_first_record() {
         let user = UserId::new(9).unwrap();
         for (format, body) in [
-            (Format::Lsjson(user), "\u{feff}[\n{\"Path\":\"a\",\"Name\":\"a\"}]"),
-            (Format::JsonArray, "\u{feff}[\n{\"user_id\":9,\"file_name\":\"a\"}]"),
-            (Format::Ndjson, "\u{feff}\n\u{feff}{\"user_id\":9,\"file_name\":\"a\"}"),
-            (Format::Csv, "\u{feff}user_id,file_name\n9,a"),
-            (Format::Csv, "\u{feff}\"user_id\",file_name\n9,a"),
+            (BodyFormat::Lsjson(user), "\u{feff}[\n{\"Path\":\"a\",\"Name\":\"a\"}]"),
+            (BodyFormat::JsonArray, "\u{feff}[\n{\"user_id\":9,\"file_name\":\"a\"}]"),
+            (BodyFormat::Ndjson, "\u{feff}\n\u{feff}{\"user_id\":9,\"file_name\":\"a\"}"),
+            (BodyFormat::Csv, "\u{feff}user_id,file_name\n9,a"),
+            (BodyFormat::Csv, "\u{feff}\"user_id\",file_name\n9,a"),
         ] {
             expect(format, body.as_bytes(), &[(2, "9 a")]);
             let wide: Vec<u8> = body.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -256,12 +261,12 @@ mod tests {
     fn a_time_that_cannot_be_read_is_a_warning_in_every_format() {
         let user = UserId::new(9).unwrap();
         for (format, body) in [
-            (Format::Lsjson(user), "[\n{\"Path\":\"a\",\"Name\":\"a\",\"ModTime\":\"0000-01-01T00:00:00Z\"}]"),
-            (Format::JsonArray, "[\n{\"user_id\":9,\"file_name\":\"a\",\"modified_at\":\"0000-01-01T00:00:00Z\"}]"),
-            (Format::Ndjson, "\n{\"user_id\":9,\"file_name\":\"a\",\"modified_at\":\"0000-01-01T00:00:00Z\"}"),
-            (Format::Csv, "user_id,file_name,modified_at\n9,a,0000-01-01T00:00:00Z"),
+            (BodyFormat::Lsjson(user), "[\n{\"Path\":\"a\",\"Name\":\"a\",\"ModTime\":\"0000-01-01T00:00:00Z\"}]"),
+            (BodyFormat::JsonArray, "[\n{\"user_id\":9,\"file_name\":\"a\",\"modified_at\":\"0000-01-01T00:00:00Z\"}]"),
+            (BodyFormat::Ndjson, "\n{\"user_id\":9,\"file_name\":\"a\",\"modified_at\":\"0000-01-01T00:00:00Z\"}"),
+            (BodyFormat::Csv, "user_id,file_name,modified_at\n9,a,0000-01-01T00:00:00Z"),
         ] {
-            let field = if matches!(format, Format::Lsjson(_)) { "ModTime" } else { "modified_at" };
+            let field = if matches!(format, BodyFormat::Lsjson(_)) { "ModTime" } else { "modified_at" };
             expect(format, body.as_bytes(), &[(2, &format!("a without {field}: must be in the years 1 to 9999"))]);
         }
     }
@@ -269,7 +274,7 @@ mod tests {
     #[test]
     fn csv_headers_that_cannot_be() {
         for header in ["user_id\n1\n", "user_id,file_name,user_id\n", "user_id,file_name,colour\n", "1,a.txt\n"] {
-            let fault = read(Format::Csv, header.as_bytes(), 100).unwrap_err();
+            let fault = read(BodyFormat::Csv, header.as_bytes(), 100).unwrap_err();
             assert!(matches!(fault, BodyFault::Malformed(_)), "{header}: {fault:?}");
         }
     }
@@ -278,9 +283,9 @@ mod tests {
     fn listings() {
         let user = UserId::new(9).unwrap();
         let body = b"[\n{\"Path\":\"d\",\"Name\":\"d\",\"Size\":-1,\"IsDir\":true},\n{\"Path\":\"d/a\",\"Name\":\"a\",\"Size\":3}\n]\n";
-        expect(Format::Lsjson(user), body, &[(2, "folder"), (3, "9 d/a")]);
+        expect(BodyFormat::Lsjson(user), body, &[(2, "folder"), (3, "9 d/a")]);
         expect(
-            Format::Lsjson(user),
+            BodyFormat::Lsjson(user),
             b"{\"Path\":\"a\",\"Name\":\"a\"}\n{\"Path\":\"b\",\"Name\":\"b\"}\n",
             &[(1, "9 a"), (2, "9 b")],
         );

@@ -10,10 +10,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::rates::Rates;
-use super::snapshot::{Map, MapMark, State, event};
-use crate::http::AppState;
-use crate::http::counts::RequestCounts;
+use super::rates::RecentRates;
+use super::snapshot::{DashboardMap, DashboardState, MapMark, event};
+use crate::http::metrics::request_counts::RequestCounts;
+use crate::http::server::listener::AppState;
 
 /// Between two snapshots.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_mins(5);
 
 /// What was seen last, as it goes out.
 #[derive(Clone, Default)]
-struct Seen {
+struct LastSnapshot {
     state: Bytes,
     map: Bytes,
     /// Grows with every map.
@@ -32,18 +32,18 @@ struct Seen {
 }
 
 /// What those who watch are told.
-pub(in crate::http) struct Feed {
-    seen: watch::Sender<Seen>,
-    rates: Mutex<Rates>,
+pub(in crate::http) struct DashboardFeed {
+    seen: watch::Sender<LastSnapshot>,
+    rates: Mutex<RecentRates>,
     seats: Arc<Semaphore>,
     asked: Notify,
 }
 
-impl Feed {
+impl DashboardFeed {
     pub(in crate::http) fn new() -> Self {
         Self {
             seen: watch::Sender::default(),
-            rates: Mutex::new(Rates::new()),
+            rates: Mutex::new(RecentRates::new()),
             seats: Arc::new(Semaphore::new(SEATS)),
             asked: Notify::new(),
         }
@@ -74,9 +74,9 @@ impl Feed {
     async fn tell(&self, state: &AppState, mark: &mut Option<MapMark>) {
         let sample = state.sampler.latest().await;
         let rates = self.rates().latest();
-        let now = event("state", &State::at(state, &sample, rates));
-        let fresh = Some(Map::mark(state, &sample));
-        let map = (fresh != *mark).then(|| event("map", &Map::at(state, &sample)));
+        let now = event("state", &DashboardState::at(state, &sample, rates));
+        let fresh = Some(DashboardMap::mark(state, &sample));
+        let map = (fresh != *mark).then(|| event("map", &DashboardMap::at(state, &sample)));
         *mark = fresh;
         self.seen.send_modify(|seen| {
             seen.state = now;
@@ -87,24 +87,24 @@ impl Feed {
         });
     }
 
-    fn rates(&self) -> std::sync::MutexGuard<'_, Rates> {
+    fn rates(&self) -> std::sync::MutexGuard<'_, RecentRates> {
         // Whoever panicked while holding it left whole points behind.
         self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place to watch from, until `end`; `None` if all are taken.
-    pub(super) fn take_seat(feed: Arc<Self>, end: CancellationToken) -> Option<Seat> {
+    pub(super) fn take_seat(feed: Arc<Self>, end: CancellationToken) -> Option<WatcherSeat> {
         let permit = Arc::clone(&feed.seats).try_acquire_owned().ok()?;
         let seen = feed.seen.subscribe();
         feed.asked.notify_one();
-        Some(Seat { feed, seen, end, until: Instant::now() + LONGEST, map_number: None, _permit: permit })
+        Some(WatcherSeat { feed, seen, end, until: Instant::now() + LONGEST, map_number: None, _permit: permit })
     }
 }
 
 /// Somebody who watches.
-pub(super) struct Seat {
-    feed: Arc<Feed>,
-    seen: watch::Receiver<Seen>,
+pub(super) struct WatcherSeat {
+    feed: Arc<DashboardFeed>,
+    seen: watch::Receiver<LastSnapshot>,
     end: CancellationToken,
     until: Instant,
     /// The map that was sent last; `None` before the first event.
@@ -112,7 +112,7 @@ pub(super) struct Seat {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Seat {
+impl WatcherSeat {
     /// The events: the last minutes first, then the state every second, with the map before it if that is a new one.
     /// A slow reader misses some and gets the newest.
     pub(super) fn into_events(self) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
@@ -145,10 +145,11 @@ mod tests {
 
     #[tokio::test]
     async fn there_are_so_many_seats_and_they_are_given_back() {
-        let (feed, end) = (Arc::new(Feed::new()), CancellationToken::new());
-        let mut taken: Vec<_> = (0..SEATS).map_while(|_| Feed::take_seat(Arc::clone(&feed), end.clone())).collect();
+        let (feed, end) = (Arc::new(DashboardFeed::new()), CancellationToken::new());
+        let mut taken: Vec<_> =
+            (0..SEATS).map_while(|_| DashboardFeed::take_seat(Arc::clone(&feed), end.clone())).collect();
         assert_eq!(taken.len(), SEATS);
-        assert!(Feed::take_seat(Arc::clone(&feed), end.clone()).is_none());
+        assert!(DashboardFeed::take_seat(Arc::clone(&feed), end.clone()).is_none());
         let mut seat = taken.pop().unwrap();
         feed.seen.send_modify(|seen| (seen.state, seen.map) = (Bytes::from("state;"), Bytes::from("map;")));
         assert_eq!(seat.next().await.unwrap(), "event: history\ndata: []\n\nmap;state;");
@@ -157,6 +158,6 @@ mod tests {
         end.cancel();
         assert!(seat.next().await.is_none());
         drop(seat);
-        assert!(Feed::take_seat(feed, end).is_some());
+        assert!(DashboardFeed::take_seat(feed, end).is_some());
     }
 }

@@ -11,7 +11,7 @@ mod feed;
 mod rates;
 mod snapshot;
 
-pub(super) use feed::Feed;
+pub(super) use feed::DashboardFeed;
 
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
@@ -21,7 +21,9 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::{AppState, Code, Problem};
+use super::response::problem::Problem;
+use super::response::problem_code::ProblemCode;
+use super::server::listener::AppState;
 
 /// Nothing from elsewhere, nothing inline, and no text that becomes markup.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -61,7 +63,7 @@ pub(super) async fn file(name: Path<String>) -> Result<HttpResponse, Problem> {
     }
     let found = FILES.iter().find(|(file, _, _)| *file == name.as_str());
     let (_, kind, text) =
-        found.ok_or_else(|| Problem::new(Code::UnknownPath, "the page /dashboard has no such file"))?;
+        found.ok_or_else(|| Problem::new(ProblemCode::UnknownPath, "the page /dashboard has no such file"))?;
     Ok(answer(kind, text))
 }
 
@@ -79,11 +81,11 @@ fn answer(kind: &'static str, text: &'static str) -> HttpResponse {
 /// What the page shows, as server-sent events: one snapshot a second.
 pub(super) async fn events(
     state: Data<AppState>,
-    feed: Data<Feed>,
+    feed: Data<DashboardFeed>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     if state.draining.is_cancelled() {
-        return Err(Problem::new(Code::NotReady, "the service is stopping"));
+        return Err(Problem::new(ProblemCode::NotReady, "the service is stopping"));
     }
     let mut response = HttpResponse::build(StatusCode::OK);
     response
@@ -94,8 +96,9 @@ pub(super) async fn events(
     if request.method() == Method::HEAD {
         return Ok(response.finish());
     }
-    let seat = Feed::take_seat(feed.into_inner(), state.draining.clone())
-        .ok_or_else(|| Problem::new(Code::TooManyViewers, "too many people look at the dashboard; try again soon"))?;
+    let seat = DashboardFeed::take_seat(feed.into_inner(), state.draining.clone()).ok_or_else(|| {
+        Problem::new(ProblemCode::TooManyViewers, "too many people look at the dashboard; try again soon")
+    })?;
     Ok(response.streaming(seat.into_events()))
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use serde::Serialize;
 
-use crate::http::counts::RequestCounts;
+use crate::http::metrics::request_counts::RequestCounts;
 use crate::telemetry::metrics::TIMES;
 
 /// How many points are kept: three minutes of them.
@@ -16,7 +16,7 @@ const LEFT_OUT: [&str; 4] = ["/dashboard", "/docs", "/health", "/metrics"];
 
 /// What happened in a second, or about so long.
 #[derive(Clone, Copy, Serialize, Debug, Default)]
-pub(super) struct Point {
+pub(super) struct RatePoint {
     /// When it ended, in milliseconds since 1970.
     at: i64,
     /// Answers a second.
@@ -33,7 +33,7 @@ pub(super) struct Point {
 
 /// The counts at a moment.
 #[derive(Clone, Default)]
-struct Look {
+struct CountsReading {
     answers: u64,
     refused: u64,
     failed: u64,
@@ -41,37 +41,37 @@ struct Look {
 }
 
 /// The last minutes.
-pub(super) struct Rates {
-    before: (Instant, Look),
-    points: VecDeque<Point>,
+pub(super) struct RecentRates {
+    before: (Instant, CountsReading),
+    points: VecDeque<RatePoint>,
 }
 
-impl Rates {
+impl RecentRates {
     pub(super) fn new() -> Self {
-        Self { before: (Instant::now(), Look::default()), points: VecDeque::with_capacity(KEPT) }
+        Self { before: (Instant::now(), CountsReading::default()), points: VecDeque::with_capacity(KEPT) }
     }
 
     /// Adds a point: what was counted since the one before.
     pub(super) fn look(&mut self, counts: &RequestCounts) {
-        let now = (Instant::now(), Look::at(counts));
+        let now = (Instant::now(), CountsReading::at(counts));
         let point = now.1.since(&self.before.1, now.0 - self.before.0);
         if self.points.len() == KEPT {
             self.points.pop_front();
         }
-        self.points.push_back(Point { at: Utc::now().timestamp_millis(), ..point });
+        self.points.push_back(RatePoint { at: Utc::now().timestamp_millis(), ..point });
         self.before = now;
     }
 
-    pub(super) fn latest(&self) -> Option<Point> {
+    pub(super) fn latest(&self) -> Option<RatePoint> {
         self.points.back().copied()
     }
 
-    pub(super) fn all(&self) -> Vec<Point> {
+    pub(super) fn all(&self) -> Vec<RatePoint> {
         self.points.iter().copied().collect()
     }
 }
 
-impl Look {
+impl CountsReading {
     fn at(counts: &RequestCounts) -> Self {
         let mut look = Self::default();
         let shown = counts.used().filter(|(path, _, _)| !LEFT_OUT.iter().any(|left_out| path.starts_with(left_out)));
@@ -91,12 +91,12 @@ impl Look {
         look
     }
 
-    fn since(&self, before: &Self, took: Duration) -> Point {
+    fn since(&self, before: &Self, took: Duration) -> RatePoint {
         let seconds = took.as_secs_f64().max(0.001);
         let rate = |now: u64, then: u64| float(now.saturating_sub(then)) / seconds;
         let buckets: Vec<u64> =
             self.buckets.iter().zip(before.buckets).map(|(now, then)| now.saturating_sub(then)).collect();
-        Point {
+        RatePoint {
             at: 0,
             requests: rate(self.answers, before.answers),
             refused: rate(self.refused, before.refused),
@@ -136,19 +136,19 @@ fn float(count: u64) -> f64 {
 mod tests {
     use actix_web::http::{Method, StatusCode};
 
-    use super::super::super::counts::Route;
     use super::super::super::routes::endpoints;
     use super::*;
+    use crate::http::metrics::request_counts::RouteNumber;
 
     #[test]
     fn rates_are_those_since_the_last_look_and_leave_out_who_only_watches() {
         let counts = RequestCounts::new();
-        let route = |path: &str| Some(Route(endpoints().iter().position(|found| found.path() == path).unwrap()));
+        let route = |path: &str| Some(RouteNumber(endpoints().iter().position(|found| found.path() == path).unwrap()));
         let note = |path: &str, status: StatusCode, micros| {
             counts.note(route(path), &Method::GET, status, Duration::from_micros(micros));
         };
         note("/stats", StatusCode::OK, 400);
-        let first = Look::at(&counts);
+        let first = CountsReading::at(&counts);
         for _ in 0..6 {
             note("/query/{user_id}", StatusCode::OK, 700);
         }
@@ -157,18 +157,18 @@ mod tests {
         for path in ["/health/ready", "/metrics", "/dashboard/events"] {
             note(path, StatusCode::SERVICE_UNAVAILABLE, 9_000_000);
         }
-        let point = Look::at(&counts).since(&first, Duration::from_secs(2));
+        let point = CountsReading::at(&counts).since(&first, Duration::from_secs(2));
         assert!((point.requests - 4.0).abs() < 1e-9 && (point.refused - 0.5).abs() < 1e-9, "{point:?}");
         assert!((point.failed - 0.5).abs() < 1e-9, "{point:?}");
         let (p50, p99) = (point.p50_ms.unwrap(), point.p99_ms.unwrap());
         assert!(p50 > 0.5 && p50 < 1.0 && p99 > 5.0 && p99 <= 10.0, "{point:?}");
-        let idle = Look::at(&counts).since(&Look::at(&counts), Duration::from_secs(1));
+        let idle = CountsReading::at(&counts).since(&CountsReading::at(&counts), Duration::from_secs(1));
         assert_eq!((idle.p50_ms, idle.p99_ms), (None, None));
     }
 
     #[test]
     fn only_the_last_minutes_are_kept() {
-        let (counts, mut rates) = (RequestCounts::new(), Rates::new());
+        let (counts, mut rates) = (RequestCounts::new(), RecentRates::new());
         for _ in 0..KEPT + 5 {
             rates.look(&counts);
         }

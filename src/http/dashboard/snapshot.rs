@@ -3,30 +3,30 @@
 use actix_web::web::Bytes;
 use serde::Serialize;
 
-use super::rates::Point;
-use crate::http::AppState;
-use crate::http::sample::Sample;
-use crate::reshard::{Move, MoveView, show_slots};
+use super::rates::RatePoint;
+use crate::http::metrics::sampler::ShardSample;
+use crate::http::server::listener::AppState;
+use crate::reshard::{MoveView, SlotMove, show_slots};
 use crate::shard::{Shard, Slot};
 
 /// How much of a move's list of slots is shown beside it; the map shows them all.
 const SLOTS_SHOWN: usize = 60;
 
 #[derive(Serialize)]
-pub(super) struct State {
+pub(super) struct DashboardState {
     version: &'static str,
     epoch: i64,
     /// How old the counts are, in seconds; `null` before they were read for the first time.
     counts_age: Option<u64>,
-    shards: Vec<ShardState>,
-    cache: CacheState,
+    shards: Vec<DashboardShard>,
+    cache: DashboardCache,
     /// The latest moves and all open ones, newest first; `null` if shard 0 does not answer.
     moves: Option<Vec<MoveView>>,
-    rates: Option<Point>,
+    rates: Option<RatePoint>,
 }
 
 #[derive(Serialize)]
-struct ShardState {
+struct DashboardShard {
     id: u16,
     /// Without its password.
     place: String,
@@ -39,11 +39,11 @@ struct ShardState {
     file_bytes: Option<u64>,
     documents: Option<u64>,
     document_bytes: Option<u64>,
-    pool: Pool,
+    pool: DashboardPool,
 }
 
 #[derive(Serialize)]
-struct Pool {
+struct DashboardPool {
     limit: usize,
     in_use: usize,
     idle: usize,
@@ -51,16 +51,16 @@ struct Pool {
 }
 
 #[derive(Serialize)]
-struct CacheState {
+struct DashboardCache {
     state: &'static str,
     hits: u64,
     misses: u64,
     keys: Option<u64>,
 }
 
-impl State {
+impl DashboardState {
     /// Everything as this process knows it. Waits for nobody.
-    pub(super) fn at(state: &AppState, sample: &Sample, rates: Option<Point>) -> Self {
+    pub(super) fn at(state: &AppState, sample: &ShardSample, rates: Option<RatePoint>) -> Self {
         let map = state.cluster.map();
         let shards = state.cluster.shards().iter();
         let cache = state.cache.counts();
@@ -68,8 +68,8 @@ impl State {
             version: env!("CARGO_PKG_VERSION"),
             epoch: map.epoch(),
             counts_age: sample.at.map(|at| at.elapsed().as_secs()),
-            shards: shards.map(|shard| ShardState::at(shard, map.count_owned_by(shard.id()), sample)).collect(),
-            cache: CacheState {
+            shards: shards.map(|shard| DashboardShard::at(shard, map.count_owned_by(shard.id()), sample)).collect(),
+            cache: DashboardCache {
                 state: state.cache.state().as_str(),
                 hits: cache.hits,
                 misses: cache.misses,
@@ -81,8 +81,8 @@ impl State {
     }
 }
 
-impl ShardState {
-    fn at(shard: &Shard, slots: usize, sample: &Sample) -> Self {
+impl DashboardShard {
+    fn at(shard: &Shard, slots: usize, sample: &ShardSample) -> Self {
         let counted = sample.shards.iter().find(|counted| counted.shard == shard.id());
         let pool = shard.pool_status();
         Self {
@@ -96,12 +96,12 @@ impl ShardState {
             file_bytes: counted.and_then(|counted| counted.bytes),
             documents: counted.and_then(|counted| counted.documents),
             document_bytes: counted.and_then(|counted| counted.document_bytes),
-            pool: Pool { limit: pool.limit, in_use: pool.in_use, idle: pool.idle, waiting: pool.waiting },
+            pool: DashboardPool { limit: pool.limit, in_use: pool.in_use, idle: pool.idle, waiting: pool.waiting },
         }
     }
 }
 
-fn moves(open: &[Move], recent: &[Move]) -> Vec<MoveView> {
+fn moves(open: &[SlotMove], recent: &[SlotMove]) -> Vec<MoveView> {
     let older = open.iter().rev().filter(|open| recent.iter().all(|recent| recent.id != open.id));
     let shown = recent.iter().chain(older).map(|shown| {
         let mut view = MoveView::new(shown.clone(), Vec::new());
@@ -117,15 +117,15 @@ fn moves(open: &[Move], recent: &[Move]) -> Vec<MoveView> {
 
 /// Which shard owns each slot, and which slots are part of an open move.
 #[derive(Serialize)]
-pub(super) struct Map {
+pub(super) struct DashboardMap {
     epoch: i64,
     /// The owner of each slot, in the order of the slots.
     owners: Vec<u16>,
-    moving: Vec<Moving>,
+    moving: Vec<DashboardMove>,
 }
 
 #[derive(Serialize)]
-struct Moving {
+struct DashboardMove {
     id: i64,
     slots: String,
 }
@@ -133,19 +133,19 @@ struct Moving {
 /// What a map was made of: if it is the same, so is the map.
 pub(super) type MapMark = (i64, Vec<i64>);
 
-impl Map {
-    pub(super) fn mark(state: &AppState, sample: &Sample) -> MapMark {
+impl DashboardMap {
+    pub(super) fn mark(state: &AppState, sample: &ShardSample) -> MapMark {
         let open = sample.moves.iter().flatten();
         (state.cluster.map().epoch(), open.map(|open| open.id).collect())
     }
 
-    pub(super) fn at(state: &AppState, sample: &Sample) -> Self {
+    pub(super) fn at(state: &AppState, sample: &ShardSample) -> Self {
         let map = state.cluster.map();
         Self {
             epoch: map.epoch(),
             owners: Slot::all().map(|slot| map.owner(slot).number()).collect(),
             moving: (sample.moves.iter().flatten())
-                .map(|open| Moving { id: open.id, slots: show_slots(&open.slots) })
+                .map(|open| DashboardMove { id: open.id, slots: show_slots(&open.slots) })
                 .collect(),
         }
     }

@@ -9,7 +9,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::RequestKey;
-use crate::shard::{Cluster, ShardCall, ShardError, ShardId};
+use crate::shard::cluster::cluster::{Cluster, ShardCall};
+use crate::shard::error::ShardError;
+use crate::shard::slot::ShardId;
 
 /// The keys, on shard 0.
 #[derive(Clone)]
@@ -38,7 +40,7 @@ impl AdminKeys {
     /// # Errors
     /// `KeyReused`, or the shard's.
     pub async fn begin(&self, key: RequestKey) -> Result<AdminClaim, ShardError> {
-        match self.run(&Begin(key)).await? {
+        match self.run(&BeginAdminKey(key)).await? {
             None => Ok(AdminClaim::Yours),
             Some((request, _, _)) if request != key.request => Err(ShardError::KeyReused),
             Some((_, Some(status), body)) => {
@@ -53,7 +55,7 @@ impl AdminKeys {
     /// # Errors
     /// The shard's.
     pub async fn end(&self, key: RequestKey, answer: Option<(u16, &str)>) -> Result<(), ShardError> {
-        self.run(&End { key: key.key, answer }).await
+        self.run(&EndAdminKey { key: key.key, answer }).await
     }
 
     async fn run<C: ShardCall>(&self, call: &C) -> Result<C::Output, ShardError> {
@@ -62,15 +64,15 @@ impl AdminKeys {
     }
 }
 
-struct Begin(RequestKey);
+struct BeginAdminKey(RequestKey);
 
-type Kept = (Uuid, Option<i32>, Option<String>);
+type KeptAnswer = (Uuid, Option<i32>, Option<String>);
 
-impl ShardCall for Begin {
+impl ShardCall for BeginAdminKey {
     /// `None`: it is begun now.
-    type Output = Option<Kept>;
+    type Output = Option<KeptAnswer>;
 
-    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Option<Kept>>, sqlx::Error> {
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Option<KeptAnswer>>, sqlx::Error> {
         let claimed: Option<Uuid> = sqlx::query_scalar(include_str!("../../../sql/idempotency/claim_admin.sql"))
             .bind(self.0.key)
             .bind(self.0.request)
@@ -93,12 +95,12 @@ impl ShardCall for Begin {
     }
 }
 
-struct End<'a> {
+struct EndAdminKey<'a> {
     key: Uuid,
     answer: Option<(u16, &'a str)>,
 }
 
-impl ShardCall for End<'_> {
+impl ShardCall for EndAdminKey<'_> {
     type Output = ();
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<()>, sqlx::Error> {

@@ -7,28 +7,32 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use crate::shard::{Chore, Cluster, Left, Shard, ShardCall, ShardError, ShardId};
+use crate::shard::cluster::cluster::{Cluster, ShardCall};
+use crate::shard::cluster::periodic::{PeriodicTask, TaskProgress};
+use crate::shard::error::ShardError;
+use crate::shard::server::shard::Shard;
+use crate::shard::slot::ShardId;
 
 /// Rows in one transaction.
 const BATCH: i64 = 1_000;
 
 /// Removes on each shard, also on those that are added later, until the cluster shuts down.
 pub fn expire_in_background(cluster: &Arc<Cluster>) {
-    cluster.keep_doing(|_| Expire);
+    cluster.keep_doing(|_| ExpireKeys);
 }
 
-impl Chore for Expire {
+impl PeriodicTask for ExpireKeys {
     const INTERVAL: Duration = Duration::from_secs(10);
     const WHAT: &'static str = "removing old idempotency keys of";
 
-    async fn turn(&mut self, shard: &Shard) -> Result<Left, ShardError> {
-        Ok(if shard.run(&*self).await? == Some(true) { Left::More } else { Left::Nothing })
+    async fn turn(&mut self, shard: &Shard) -> Result<TaskProgress, ShardError> {
+        Ok(if shard.run(&*self).await? == Some(true) { TaskProgress::More } else { TaskProgress::Nothing })
     }
 }
 
-struct Expire;
+struct ExpireKeys;
 
-impl ShardCall for Expire {
+impl ShardCall for ExpireKeys {
     /// True if there may be more.
     type Output = bool;
 

@@ -15,11 +15,13 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgBindIterExt;
 use uuid::Uuid;
 
-use super::{Cluster, ShardCall, ShardError, ShardId, Slot};
+use super::cluster::cluster::{Cluster, ShardCall};
+use super::error::ShardError;
+use super::slot::{ShardId, Slot};
 
 pub use admin::{AdminClaim, AdminKeys};
 pub use expire::expire_in_background;
-pub(crate) use once::Once;
+pub(crate) use once::IdempotentCall;
 
 /// The constraint that refuses a key for the second time (`migrations/0007_idempotency.sql`).
 const PRIMARY_KEY: &str = "idempotency_keys_pkey";
@@ -43,7 +45,7 @@ impl RequestKey {
 
 /// What an earlier request with the same key has done.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Known {
+pub(crate) struct StoredOutcome {
     request: Uuid,
     /// The shard that answered.
     pub(crate) shard: ShardId,
@@ -51,7 +53,7 @@ pub(crate) struct Known {
     pub(crate) outcome: String,
 }
 
-impl Known {
+impl StoredOutcome {
     /// The outcome, if it is that of the same request.
     ///
     /// # Errors
@@ -67,11 +69,11 @@ impl Known {
 
 /// What became of a call that is made once for its key.
 #[derive(Debug)]
-pub(crate) enum Made<T> {
+pub(crate) enum CallOutcome<T> {
     /// It was made now.
     Now(T),
     /// An earlier request with the key has made it, or another one.
-    Before(Known),
+    Before(StoredOutcome),
 }
 
 /// True if a change was refused as its key is there already. Nothing was changed.
@@ -86,7 +88,7 @@ pub(crate) struct FindKey {
 }
 
 impl ShardCall for FindKey {
-    type Output = Option<Known>;
+    type Output = Option<StoredOutcome>;
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
         let row: Option<(Option<Uuid>, Option<i32>, Option<String>)> =
@@ -97,7 +99,7 @@ impl ShardCall for FindKey {
                 .fetch_optional(connection)
                 .await?;
         Ok(row.map(|(request, answered, outcome)| {
-            Some(Known { request: request?, shard: answered.and_then(ShardId::from_sql)?, outcome: outcome? })
+            Some(StoredOutcome { request: request?, shard: answered.and_then(ShardId::from_sql)?, outcome: outcome? })
         }))
     }
 }
@@ -107,7 +109,7 @@ impl Cluster {
     ///
     /// # Errors
     /// The shard's.
-    pub(crate) async fn find_key(&self, slot: Slot, key: &RequestKey) -> Result<Option<Known>, ShardError> {
+    pub(crate) async fn find_key(&self, slot: Slot, key: &RequestKey) -> Result<Option<StoredOutcome>, ShardError> {
         let (_, known) = self.run(slot, &FindKey { slot, key: key.key }).await?;
         Ok(known)
     }
@@ -119,7 +121,7 @@ pub(super) async fn find_refused(
     connection: &mut PgConnection,
     shard: ShardId,
     keys: &[(Slot, Uuid)],
-) -> Result<Vec<(Slot, Uuid, Known)>, sqlx::Error> {
+) -> Result<Vec<(Slot, Uuid, StoredOutcome)>, sqlx::Error> {
     sqlx::query(include_str!("../../../sql/idempotency/free_batch.sql"))
         .bind(keys.iter().map(|(slot, _)| slot.to_sql()).bind_iter())
         .bind(keys.iter().map(|(_, key)| *key).bind_iter())
@@ -133,7 +135,7 @@ pub(super) async fn find_refused(
             .fetch_all(connection)
             .await?;
     let known = rows.into_iter().filter_map(|(slot, key, request, answered, outcome)| {
-        Some((Slot::from_sql(slot)?, key, Known { request, shard: ShardId::from_sql(answered)?, outcome }))
+        Some((Slot::from_sql(slot)?, key, StoredOutcome { request, shard: ShardId::from_sql(answered)?, outcome }))
     });
     Ok(known.collect())
 }

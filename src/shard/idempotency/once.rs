@@ -2,36 +2,37 @@
 
 use sqlx::{Connection, PgConnection};
 
-use super::{FindKey, Made, RequestKey, find_refused, is_key_there};
-use crate::shard::{ShardCall, ShardId, Slot};
+use super::{CallOutcome, FindKey, RequestKey, find_refused, is_key_there};
+use crate::shard::cluster::cluster::ShardCall;
+use crate::shard::slot::{ShardId, Slot};
 
 /// Makes `call` unless an earlier one with the key was made. `seal` tells what to keep of its output; `None` if it has
 /// changed nothing, and another try may be made.
-pub(crate) struct Once<'a, C, S> {
+pub(crate) struct IdempotentCall<'a, C, S> {
     pub(crate) call: &'a C,
     pub(crate) slot: Slot,
     pub(crate) key: &'a RequestKey,
     pub(crate) seal: S,
 }
 
-impl<C: ShardCall, S: Fn(&C::Output) -> Option<String> + Sync> ShardCall for Once<'_, C, S> {
-    type Output = Made<C::Output>;
+impl<C: ShardCall, S: Fn(&C::Output) -> Option<String> + Sync> ShardCall for IdempotentCall<'_, C, S> {
+    type Output = CallOutcome<C::Output>;
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
         match (FindKey { slot: self.slot, key: self.key.key }).call(connection, shard).await? {
             None => return Ok(None),
-            Some(Some(known)) => return Ok(Some(Made::Before(known))),
+            Some(Some(known)) => return Ok(Some(CallOutcome::Before(known))),
             Some(None) => {}
         }
         match self.make(connection, shard).await {
             Err(error) if is_key_there(&error) => {
                 // Another request with the key was faster, or the record is too old: then the next try is the first.
                 match find_refused(connection, shard, &[(self.slot, self.key.key)]).await?.into_iter().next() {
-                    Some((_, _, known)) => Ok(Some(Made::Before(known))),
-                    None => Ok(self.make(connection, shard).await?.map(Made::Now)),
+                    Some((_, _, known)) => Ok(Some(CallOutcome::Before(known))),
+                    None => Ok(self.make(connection, shard).await?.map(CallOutcome::Now)),
                 }
             }
-            made => Ok(made?.map(Made::Now)),
+            made => Ok(made?.map(CallOutcome::Now)),
         }
     }
 
@@ -41,7 +42,7 @@ impl<C: ShardCall, S: Fn(&C::Output) -> Option<String> + Sync> ShardCall for Onc
     }
 }
 
-impl<C: ShardCall, S: Fn(&C::Output) -> Option<String> + Sync> Once<'_, C, S> {
+impl<C: ShardCall, S: Fn(&C::Output) -> Option<String> + Sync> IdempotentCall<'_, C, S> {
     async fn make(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<C::Output>, sqlx::Error> {
         let mut transaction = connection.begin().await?;
         let made = match self.call.call(&mut transaction, shard).await {

@@ -8,5 +8,5 @@ pub mod table;
 mod text;
 
 pub use cells::{BULK_ROWS, BulkRows, Counter, Gauge, Histogram, TIMES, TRACE_SPANS, TraceSpans};
-pub use table::{Kind, Metric};
-pub use text::{CONTENT_TYPE, Exposition, Family};
+pub use table::{Metric, MetricKind};
+pub use text::{CONTENT_TYPE, Exposition, MetricFamily};

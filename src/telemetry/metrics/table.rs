@@ -3,7 +3,7 @@
 
 /// What a metric's value does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum MetricKind {
     /// It only grows.
     Counter,
     /// It grows and shrinks.
@@ -12,7 +12,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     /// The word for it in the exposition.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -30,7 +30,7 @@ pub struct Metric {
     /// Its name; that of a histogram without its endings.
     pub name: &'static str,
     /// What its value does.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// The names of its labels, in their order.
     pub labels: &'static [&'static str],
     /// What it tells, in a sentence.
@@ -42,7 +42,7 @@ macro_rules! metrics {
         $(
             #[doc = concat!("`", $text, "`")]
             pub const $name: Metric =
-                Metric { name: $text, kind: Kind::$kind, labels: &[$($label),*], help: $help };
+                Metric { name: $text, kind: MetricKind::$kind, labels: &[$($label),*], help: $help };
         )+
 
         /// Every metric, in the order in which they are shown.

@@ -21,11 +21,11 @@ impl Exposition {
     }
 
     /// Begins the samples of a metric; each metric once.
-    pub fn family(&mut self, metric: &'static Metric) -> Family<'_> {
+    pub fn family(&mut self, metric: &'static Metric) -> MetricFamily<'_> {
         let Metric { name, help, .. } = metric;
         // Writing to a String does not fail; so below.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {}", metric.kind.as_str());
-        Family { text: &mut self.text, metric }
+        MetricFamily { text: &mut self.text, metric }
     }
 
     /// A metric of one sample without labels.
@@ -42,12 +42,12 @@ impl Exposition {
 
 /// The samples of one metric.
 #[derive(Debug)]
-pub struct Family<'a> {
+pub struct MetricFamily<'a> {
     text: &'a mut String,
     metric: &'static Metric,
 }
 
-impl Family<'_> {
+impl MetricFamily<'_> {
     /// A sample; the labels' values stand in the order of their names.
     pub fn sample(&mut self, labels: &[&dyn Display], value: impl Display) {
         self.write("", labels, None, value);
@@ -70,7 +70,7 @@ impl Family<'_> {
         let mut before = '{';
         for (name, value) in self.metric.labels.iter().zip(labels) {
             let _ = write!(self.text, "{before}{name}=\"");
-            let _ = write!(Escaped(self.text), "{value}");
+            let _ = write!(EscapedLabel(self.text), "{value}");
             self.text.push('"');
             before = ',';
         }
@@ -88,9 +88,9 @@ impl Family<'_> {
 }
 
 /// What stands between the quotes of a label.
-struct Escaped<'a>(&'a mut String);
+struct EscapedLabel<'a>(&'a mut String);
 
-impl Write for Escaped<'_> {
+impl Write for EscapedLabel<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         for letter in text.chars() {
             match letter {

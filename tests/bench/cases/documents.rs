@@ -1,7 +1,7 @@
 //! Documents: keys and values against pgbench's SELECT and upsert of the same rows, with and without the cache; and objects
 //! at ten million of them.
 
-use shardrive::local::{CacheServer, free_port};
+use shardrive::local_servers::{CacheServer, free_port};
 use tokio::runtime::Handle;
 
 use crate::rounds::{Comparison, Run, Side, compare, judge, measure, repeat};

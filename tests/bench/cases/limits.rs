@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use shardrive::limits::{CallerKey, Limiter, Rate};
-use shardrive::local::{CacheServer, free_port};
+use shardrive::limits::{CallerKey, RateLimiter, RateQuota};
+use shardrive::local_servers::{CacheServer, free_port};
 use tokio::runtime::Handle;
 
 use crate::http::{Connection, get};
@@ -140,7 +140,7 @@ fn decided_alone(service: &Service) -> Result<f64> {
 /// The limiter by itself, as this program was built: its figures are above those of an optimised one.
 fn in_process(bench: &mut Bench) {
     const CALLERS: i64 = 10_000;
-    let limiter = Limiter::new(Rate::new(1_000_000, 100_000_000), None);
+    let limiter = RateLimiter::new(RateQuota::new(1_000_000, 100_000_000), None);
     let work = |thread: i64| -> Vec<f64> {
         (0..200_000)
             .map(|number| {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 
-use shardrive::files::Cursor;
+use shardrive::files::FileCursor;
 
 use crate::rounds::{Side, median};
 use crate::service::Service;
@@ -37,7 +37,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
                 "SELECT file_id FROM file_metadata WHERE user_id = {USER} ORDER BY file_id DESC OFFSET {} LIMIT 1",
                 skipped - 1
             );
-            path = format!("{path}&cursor={}", Cursor::after(bench.shards.sql(0, &find)?.parse()?));
+            path = format!("{path}&cursor={}", FileCursor::after(bench.shards.sql(0, &find)?.parse()?));
         }
         paths.push((name, path, Vec::new()));
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use shardrive::local::LocalCluster;
+use shardrive::local_servers::LocalCluster;
 use shardrive::shard::{ShardOptions, migrate};
 use tokio::runtime::Handle;
 

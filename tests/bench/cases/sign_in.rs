@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use shardrive::auth::{AuthSettings, KeySource, Scope, Secret, mint};
+use shardrive::auth::{AuthSettings, KeySource, Scope, SigningSecret, mint};
 
 use super::query::fill;
 use crate::rounds::{PerOperation, Run, Side, judge, measure, median};
@@ -58,7 +58,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
 /// Tokens of programs, each another one; one a line.
 fn write_tokens(path: &std::path::Path, count: i64) -> Result<()> {
     let settings = AuthSettings {
-        source: KeySource::Secret(Secret::new(SECRET)?),
+        source: KeySource::Secret(SigningSecret::new(SECRET)?),
         audience: None,
         clock_skew: Duration::ZERO,
         user_claim: "sub".into(),

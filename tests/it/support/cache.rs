@@ -1,7 +1,7 @@
 //! Cache servers of a test's own, and what a program says of its cache.
 
 use reqwest::StatusCode;
-use shardrive::local::{CacheServer, free_port};
+use shardrive::local_servers::{CacheServer, free_port};
 use tempfile::TempDir;
 
 use super::api::Api;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use shardrive::local::{Account, Durability, FileLock, remove_stale_server};
+use shardrive::local_servers::{Durability, FileLock, ServerAccount, remove_stale_server};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -24,7 +24,7 @@ pub struct TestFolder {
 
 impl TestFolder {
     /// Makes a folder for servers that are as durable as said: durable ones are on the disk.
-    pub async fn new(account: Account, durability: Durability) -> Self {
+    pub async fn new(account: ServerAccount, durability: Durability) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let run = match durability {
             Durability::Full => RunFolder::on_disk().await,

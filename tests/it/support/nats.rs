@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_nats::jetstream;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use serde_json::Value;
-use shardrive::local::free_port;
+use shardrive::local_servers::free_port;
 use tempfile::TempDir;
 
 use super::api::client;

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use shardrive::cache::{Cache, CacheSettings};
-use shardrive::files::Files;
-use shardrive::local::{Account, Binaries, Durability, LocalError, PostgresServer, database_name, free_port};
+use shardrive::files::FileService;
+use shardrive::local_servers::{
+    Durability, LocalError, PostgresBinaries, PostgresServer, ServerAccount, database_name, free_port,
+};
 use shardrive::shard::{Cluster, ShardLimits, ShardOptions, StartError, WriterLimits, migrate};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Decode, Postgres, Type};
@@ -113,7 +115,7 @@ impl TestCluster {
     }
 
     /// A process of the service that stores files.
-    pub async fn files(&self) -> Arc<Files> {
+    pub async fn files(&self) -> Arc<FileService> {
         files_on(self.open().await, WriterLimits { queue: 10_000, batch: 128 })
     }
 
@@ -137,9 +139,9 @@ impl TestCluster {
 }
 
 /// Files of a cluster, without a cache.
-pub fn files_on(cluster: Arc<Cluster>, limits: WriterLimits) -> Arc<Files> {
+pub fn files_on(cluster: Arc<Cluster>, limits: WriterLimits) -> Arc<FileService> {
     let cache = Cache::start(Arc::clone(&cluster), CacheSettings::NONE);
-    Arc::new(Files::start(cluster, cache, limits))
+    Arc::new(FileService::start(cluster, cache, limits))
 }
 
 /// Runs statements; gives how many rows they changed.
@@ -193,8 +195,8 @@ pub async fn start_somewhere(server: &mut PostgresServer) {
 }
 
 /// The programs of PostgreSQL and who runs them. To find them takes some processes: once is enough.
-fn programs() -> (Binaries, Account) {
-    static PROGRAMS: LazyLock<(Binaries, Account)> =
-        LazyLock::new(|| (Binaries::find().unwrap(), Account::find().unwrap()));
+fn programs() -> (PostgresBinaries, ServerAccount) {
+    static PROGRAMS: LazyLock<(PostgresBinaries, ServerAccount)> =
+        LazyLock::new(|| (PostgresBinaries::find().unwrap(), ServerAccount::find().unwrap()));
     PROGRAMS.clone()
 }

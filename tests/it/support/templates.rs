@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use shardrive::local::{Account, Binaries, Durability, PostgresServer, database_name, free_port};
+use shardrive::local_servers::{Durability, PostgresBinaries, PostgresServer, ServerAccount, database_name, free_port};
 use shardrive::shard::apply_migrations;
 
 use super::folders::{RunFolder, entries, lock};
@@ -23,7 +23,7 @@ pub enum Content {
 }
 
 /// A data folder to copy. It has the first shard's database.
-pub async fn template(binaries: &Binaries, account: Account, content: Content) -> PathBuf {
+pub async fn template(binaries: &PostgresBinaries, account: ServerAccount, content: Content) -> PathBuf {
     let shared = RunFolder::usual().await.shared();
     let home = shared.join(format!("template-{}-{:016x}", binaries.version(), schema_key()));
     // Its drop releases the lock: the next one finds the template whole.
@@ -48,7 +48,7 @@ pub fn copy(from: &Path, to: &Path) {
     assert!(done.success(), "could not copy {}", from.display());
 }
 
-async fn make(binaries: &Binaries, account: Account, home: &Path) {
+async fn make(binaries: &PostgresBinaries, account: ServerAccount, home: &Path) {
     let _ = std::fs::remove_dir_all(home); // a part of one
     let (empty, part) = (home.join("empty"), home.join("schema.part"));
     let server = |folder: &Path| {

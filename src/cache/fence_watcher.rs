@@ -1,0 +1,324 @@
+//! The fences of all shards, kept up to date by a task for each, which also opens and closes them.
+//!
+//! - A process whose link is up opens a closed fence for its server, and closes one that is open for another server.
+//! - A process that cannot reach its server closes every fence, and keeps it closed for as long as that lasts: it
+//!   could not invalidate what others cache.
+//! - A process without a cache closes a fence that it finds open, and keeps it closed from then on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use sqlx::PgConnection;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::fence_view::{FenceView, KnownSlots, MapCopy, ShardFence, SlotTenure};
+use super::shared_connection::LinkState;
+use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, SlotMap, ticks};
+
+/// How often a fence is looked at.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// How long a look may take before its connection is given up. A shard that is away ends it sooner, by its health.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
+
+/// What is known of all fences.
+pub(super) struct KnownFences {
+    cluster: Arc<Cluster>,
+    views: PerShard<ArcSwapOption<FenceView>>,
+    slots: ArcSwap<KnownSlots>,
+    /// Changes with every look, so that whoever waits for something can look again.
+    pulse: watch::Sender<()>,
+}
+
+/// A slot, under what is in force for it.
+pub(super) struct SettledSlot {
+    pub(super) owner: ShardId,
+    pub(super) epoch: i64,
+    pub(super) view: Arc<FenceView>,
+}
+
+impl SettledSlot {
+    /// The cache server in force.
+    pub(super) fn server(&self) -> Option<&Arc<str>> {
+        self.view.fence.server.as_ref()
+    }
+
+    /// True if values that are kept under the one may be used under the other.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.owner == other.owner && self.epoch == other.epoch && self.view.prefix == other.view.prefix
+    }
+}
+
+impl KnownFences {
+    /// Starts to watch the fences of all shards, with this link to a cache server, until `end` is cancelled.
+    pub(super) fn watch(
+        cluster: &Arc<Cluster>,
+        link: &watch::Receiver<LinkState>,
+        end: &CancellationToken,
+    ) -> Arc<Self> {
+        let fences = Arc::new(Self {
+            cluster: Arc::clone(cluster),
+            views: PerShard::new(),
+            slots: ArcSwap::default(),
+            pulse: watch::channel(()).0,
+        });
+        let (watched, link, end) = (Arc::clone(&fences), link.clone(), end.clone());
+        cluster.for_each_shard(move |shard| {
+            let watcher = FenceWatcher {
+                cluster: Arc::clone(&watched.cluster),
+                shard: Arc::clone(shard),
+                fences: Arc::clone(&watched),
+                link: link.clone(),
+                connection: None,
+                map_version: None,
+                warned: false,
+                keeps_closed: false,
+            };
+            watched.cluster.spawn(watcher.run(end.clone()));
+        });
+        fences
+    }
+
+    /// True if it is settled that no fence is open. Then nobody can hold anything against a write.
+    pub(super) fn are_all_closed(&self) -> bool {
+        let now = Instant::now();
+        let is_closed = |view: &FenceView| view.fence.server.is_none() && view.is_settled(now);
+        let mut shards = self.cluster.shards().iter();
+        shards.all(|shard| self.place(shard.id()).load().as_deref().is_some_and(is_closed))
+    }
+
+    /// What is settled about a slot, if it is.
+    pub(super) fn settled(&self, slot: Slot) -> Option<SettledSlot> {
+        let now = Instant::now();
+        let known = self.slots.load().get(slot).filter(|known| known.now.is_settled(now))?;
+        self.settled_place(known.now, now)
+    }
+
+    /// Every place in which some process may look for values of a slot, if that is settled: that of its owner and, for as long as
+    /// a change of hands has not settled, that of the owner before.
+    pub(super) fn relied_on(&self, slot: Slot) -> Option<(SettledSlot, Option<SettledSlot>)> {
+        let now = Instant::now();
+        let known = self.slots.load().get(slot)?;
+        let place = self.settled_place(known.now, now)?;
+        if known.now.is_settled(now) {
+            return Some((place, None));
+        }
+        let before = known.before.filter(|before| before.is_settled(now))?;
+        Some((place, Some(self.settled_place(before, now)?)))
+    }
+
+    fn settled_place(&self, tenure: SlotTenure, now: Instant) -> Option<SettledSlot> {
+        let view = self.view(tenure.owner)?;
+        view.is_settled(now).then_some(SettledSlot { owner: tenure.owner, epoch: tenure.epoch, view })
+    }
+
+    /// What this process last heard about a slot, settled or not.
+    pub(super) fn latest(&self, slot: Slot) -> Option<SettledSlot> {
+        let SlotTenure { owner, epoch, .. } = self.slots.load().get(slot)?.now;
+        Some(SettledSlot { owner, epoch, view: self.view(owner)? })
+    }
+
+    /// Changes with every look at a fence.
+    pub(super) fn pulse(&self) -> watch::Receiver<()> {
+        self.pulse.subscribe()
+    }
+
+    fn view(&self, shard: ShardId) -> Option<Arc<FenceView>> {
+        self.place(shard).load_full()
+    }
+
+    fn place(&self, shard: ShardId) -> &ArcSwapOption<FenceView> {
+        self.views.get_or_make(shard, ArcSwapOption::empty)
+    }
+}
+
+/// What a look found, beyond the fence itself.
+struct FenceReading {
+    fence: ShardFence,
+    map_version: i64,
+    /// Nobody may open it yet.
+    is_held: bool,
+    /// It must be closed anew if it is to stay closed.
+    is_fading: bool,
+}
+
+/// What is to be done with a fence.
+#[derive(PartialEq, Eq, Debug)]
+enum FenceStep {
+    Leave,
+    Close,
+    Open(Arc<str>),
+}
+
+/// Watches one shard's fence.
+struct FenceWatcher {
+    cluster: Arc<Cluster>,
+    shard: Arc<Shard>,
+    fences: Arc<KnownFences>,
+    link: watch::Receiver<LinkState>,
+    connection: Option<PgConnection>,
+    /// The version of the shard's map that is known.
+    map_version: Option<i64>,
+    /// It was said that the fence cannot be read.
+    warned: bool,
+    /// This process has no cache and has found somebody else using one.
+    keeps_closed: bool,
+}
+
+impl FenceWatcher {
+    async fn run(mut self, end: CancellationToken) {
+        let mut ticks = ticks(self.shard.id(), INTERVAL);
+        // Dropping a turn at the end is safe: it is one look and at most one statement.
+        while let Some(again) = end.run_until_cancelled(self.turn()).await {
+            if again {
+                continue;
+            }
+            tokio::select! {
+                _ = ticks.tick() => {}
+                Ok(()) = self.link.changed() => {}
+                () = end.cancelled() => return,
+            }
+        }
+    }
+
+    /// One look, and what follows from it. True if the next look should come at once.
+    async fn turn(&mut self) -> bool {
+        let shard = Arc::clone(&self.shard);
+        let was_open = self.connection.is_some();
+        let Some(mut connection) = self.connect().await else { return false };
+        let version = self.map_version;
+        let work = async {
+            let looked = Instant::now();
+            let look = look(&mut connection).await?;
+            let map = if version == Some(look.map_version) { None } else { load_slots(&mut connection).await? };
+            Ok::<_, sqlx::Error>((connection, looked, look, map))
+        };
+        let (mut connection, looked, look, map) = match within(&shard, work).await {
+            Some(Ok(found)) => found,
+            Some(Err(error)) => {
+                if DbFault::of(&error) == DbFault::Unexpected && !std::mem::replace(&mut self.warned, true) {
+                    log::warn!("shard {}: the cache's fence cannot be read: {error}", shard.id());
+                }
+                return was_open; // perhaps only this session was ended
+            }
+            None => return false,
+        };
+        if let Some(map) = map {
+            let now = Instant::now();
+            self.fences.slots.rcu(|slots| slots.learn(&map, now));
+            self.map_version = Some(look.map_version);
+        }
+        // Without the map that belongs to it, a look says nothing.
+        if self.map_version != Some(look.map_version) {
+            return false;
+        }
+        self.warned = false;
+        let step = self.decide(&look);
+        self.publish(look.fence.clone(), looked);
+        if step == FenceStep::Leave {
+            self.connection = Some(connection);
+            return false;
+        }
+        let work = async {
+            let changed = take(&step, &mut connection, look.fence.generation).await?;
+            Ok::<_, sqlx::Error>((connection, changed))
+        };
+        let Some(Ok((connection, changed))) = within(&shard, work).await else { return false };
+        self.connection = Some(connection);
+        match step {
+            _ if !changed => false, // somebody else was faster
+            FenceStep::Open(_) => {
+                log::info!("shard {}: the cache is in use", shard.id());
+                true
+            }
+            _ if look.fence.server.is_some() => {
+                log::info!("shard {}: the cache is out of use", shard.id());
+                true
+            }
+            _ => false, // it was closed before
+        }
+    }
+
+    async fn connect(&mut self) -> Option<PgConnection> {
+        if let Some(connection) = self.connection.take() {
+            return Some(connection);
+        }
+        // Known to be away: the health check says when it is back.
+        self.shard.check().ok()?;
+        within(&self.shard, self.shard.connect()).await?.ok()
+    }
+
+    fn decide(&mut self, look: &FenceReading) -> FenceStep {
+        let is_open = look.fence.server.is_some();
+        match &*self.link.borrow_and_update() {
+            LinkState::Disabled => {
+                if is_open && !self.keeps_closed {
+                    log::warn!(
+                        "shard {}: another process uses a cache, which this one could not keep right as it has no REDIS_URL; \
+                         nobody uses the cache while this process runs. Give it the same REDIS_URL, or stop it",
+                        self.shard.id()
+                    );
+                    self.keeps_closed = true;
+                }
+                if is_open || (self.keeps_closed && look.is_fading) { FenceStep::Close } else { FenceStep::Leave }
+            }
+            LinkState::Connecting => FenceStep::Leave,
+            LinkState::Away if is_open || look.is_fading => FenceStep::Close,
+            LinkState::Away => FenceStep::Leave,
+            LinkState::Up(link) => match &look.fence.server {
+                Some(server) if *server == link.server => FenceStep::Leave,
+                Some(_) => FenceStep::Close,
+                None if look.is_held => FenceStep::Leave,
+                None => FenceStep::Open(Arc::clone(&link.server)),
+            },
+        }
+    }
+
+    fn publish(&self, fence: ShardFence, looked: Instant) {
+        let place = self.fences.place(self.shard.id());
+        let prefix = |fence: &ShardFence| {
+            let (cluster, shard) = (self.cluster.id().simple(), self.shard.id());
+            format!("shardrive:{cluster}:{shard}:{}:{:x}", fence.generation, fence.started).into()
+        };
+        let view = FenceView::after(place.load().as_deref(), fence, looked, Instant::now(), prefix);
+        place.store(Some(Arc::new(view)));
+        self.fences.pulse.send_replace(());
+    }
+}
+
+/// Waits for work on a shard, for as long as the shard is healthy and a look may take.
+async fn within<T>(shard: &Shard, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(LOOK_LIMIT, shard.while_healthy(work)).await.ok()?.ok()
+}
+
+async fn look(connection: &mut PgConnection) -> Result<FenceReading, sqlx::Error> {
+    let (generation, server, map_version, is_held, is_fading, started): (i64, Option<String>, i64, bool, bool, i64) =
+        sqlx::query_as(include_str!("../../sql/cache/look.sql")).fetch_one(connection).await?;
+    let fence = ShardFence { generation, server: server.map(Into::into), started };
+    Ok(FenceReading { fence, map_version, is_held, is_fading })
+}
+
+/// Owners, epochs and the epochs before, in the order of the slots; null if there are no slots.
+type OwnerColumns = (Option<Vec<i32>>, Option<Vec<i64>>, Option<Vec<Option<i64>>>);
+
+/// The shard's copy of the map, if it is whole.
+async fn load_slots(connection: &mut PgConnection) -> Result<Option<MapCopy>, sqlx::Error> {
+    let (owners, epochs, previous): OwnerColumns =
+        sqlx::query_as(include_str!("../../sql/cache/load_slots.sql")).fetch_one(connection).await?;
+    let map = owners.zip(epochs).and_then(|(owners, epochs)| SlotMap::from_columns(&owners, &epochs));
+    Ok(map.zip(previous).map(|(map, previous)| MapCopy { map, previous }))
+}
+
+/// True if the fence was still as it was seen.
+async fn take(step: &FenceStep, connection: &mut PgConnection, generation: i64) -> Result<bool, sqlx::Error> {
+    let statement = match step {
+        FenceStep::Leave => return Ok(false),
+        FenceStep::Close => sqlx::query(include_str!("../../sql/cache/close.sql")).bind(generation),
+        FenceStep::Open(server) => {
+            sqlx::query(include_str!("../../sql/cache/open.sql")).bind(generation).bind(&**server)
+        }
+    };
+    Ok(statement.execute(connection).await?.rows_affected() == 1)
+}

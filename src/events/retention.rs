@@ -1,0 +1,53 @@
+//! The outbox stays within its bound, also while no relay takes anything; and `/metrics` learns what waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+use super::{EventsStatus, OutboxStatus};
+use crate::shard::{PeriodicTask, Shard, ShardCall, ShardError, ShardId, TaskProgress};
+
+/// After so long without any relay nothing is told any more.
+const PATIENCE_SECONDS: i32 = 24 * 3600;
+
+pub(super) struct RetentionSetting {
+    pub(super) events: Arc<EventsStatus>,
+    /// Events that one shard's outbox may hold.
+    pub(super) max_rows: u64,
+}
+
+impl PeriodicTask for RetentionSetting {
+    const INTERVAL: Duration = Duration::from_secs(2);
+    const WHAT: &'static str = "bounding the outbox of";
+
+    async fn turn(&mut self, shard: &Shard) -> Result<TaskProgress, ShardError> {
+        let bound = RetentionTask(i64::try_from(self.max_rows).unwrap_or(i64::MAX));
+        if let Some((dropped, outbox)) = shard.run(&bound).await? {
+            if dropped > 0 {
+                log::error!("shard {}: {dropped} events were dropped, as nobody took them", shard.id());
+            }
+            self.events.note(shard.id(), outbox);
+        }
+        Ok(TaskProgress::Nothing)
+    }
+}
+
+struct RetentionTask(i64);
+
+impl ShardCall for RetentionTask {
+    /// How many were dropped, and what waits.
+    type Output = (i64, OutboxStatus);
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
+        let (rows, lag_seconds, dropped): (i64, f64, i64) =
+            sqlx::query_as(include_str!("../../sql/events/look.sql")).fetch_one(&mut *connection).await?;
+        let now: i64 = sqlx::query_scalar(include_str!("../../sql/events/bound.sql"))
+            .bind(self.0)
+            .bind(PATIENCE_SECONDS)
+            .fetch_one(connection)
+            .await?;
+        let positive = |number: i64| u64::try_from(number).unwrap_or_default();
+        Ok(Some((now, OutboxStatus { rows: positive(rows), lag_seconds, dropped: positive(dropped + now) })))
+    }
+}

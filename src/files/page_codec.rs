@@ -1,0 +1,221 @@
+//! A page of files as bytes, for the cache. Read by this program only, and by its next releases: a version in front.
+//!
+//! Numbers are little-endian. A text is its length in four bytes and then its UTF-8; what may be missing has a byte in
+//! front that is 1 if it is there.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::model::{File, FileCursor, FilePage, FilePageSize};
+use crate::cache::ValueCodec;
+
+const VERSION: u8 = 1;
+/// About as long as a file is.
+const FILE_BYTES: usize = 192;
+
+/// Pages of a size. A page that was kept for another size answers if it holds enough.
+pub(super) struct PageCodec {
+    pub(super) size: FilePageSize,
+}
+
+impl ValueCodec for PageCodec {
+    type Value = FilePage;
+
+    fn encode(&self, page: &FilePage) -> Vec<u8> {
+        let mut out = Vec::with_capacity(8 + FILE_BYTES * page.files.len());
+        out.extend([VERSION, u8::from(page.next.is_some())]);
+        out.extend(length(page.files.len()));
+        for file in &page.files {
+            out.extend(file.file_id.as_bytes());
+            out.extend(file.user_id.to_le_bytes());
+            text(&mut out, &file.file_name);
+            // Mostly the path is the name.
+            optional(&mut out, (file.path != file.file_name).then_some(&file.path), |out, path| text(out, path));
+            optional(&mut out, file.mime_type.as_ref(), |out, value| text(out, value));
+            optional(&mut out, file.checksum.as_ref(), |out, value| text(out, value));
+            optional(&mut out, file.size_bytes, |out, value| out.extend(value.to_le_bytes()));
+            optional(&mut out, file.modified_at, time);
+            time(&mut out, file.created_at);
+            time(&mut out, file.updated_at);
+        }
+        out
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Option<FilePage> {
+        let mut input = ByteReader(bytes);
+        if input.byte()? != VERSION {
+            return None;
+        }
+        let more = input.flag()?;
+        let (held, size) = (input.length()?, self.size.get());
+        if more && held < size {
+            return None; // it was read for a smaller page, and there are more files than it holds
+        }
+        let mut files = Vec::with_capacity(held.min(size));
+        for _ in 0..held.min(size) {
+            files.push(input.file()?);
+        }
+        let is_cut = held > size || more;
+        let next = files.last().filter(|_| is_cut).map(|last: &File| FileCursor::after(last.file_id));
+        Some(FilePage { files, next })
+    }
+
+    fn is_absence(&self, page: &FilePage) -> bool {
+        page.files.is_empty()
+    }
+}
+
+fn length(length: usize) -> [u8; 4] {
+    // The database holds no text of four gigabytes, and a page no four billion files.
+    u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    out.extend(length(text.len()));
+    out.extend(text.as_bytes());
+}
+
+fn time(out: &mut Vec<u8>, time: DateTime<Utc>) {
+    // Microseconds, as the database keeps them.
+    out.extend(time.timestamp_micros().to_le_bytes());
+}
+
+fn optional<T>(out: &mut Vec<u8>, value: Option<T>, write: impl FnOnce(&mut Vec<u8>, T)) {
+    out.push(u8::from(value.is_some()));
+    if let Some(value) = value {
+        write(out, value);
+    }
+}
+
+/// Bytes that are still to be read. Everything gives `None` where they end too soon.
+struct ByteReader<'a>(&'a [u8]);
+
+impl<'a> ByteReader<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take().map(|[byte]| byte)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        self.byte().map(|byte| byte != 0)
+    }
+
+    fn length(&mut self) -> Option<usize> {
+        usize::try_from(u32::from_le_bytes(self.take()?)).ok()
+    }
+
+    fn number(&mut self) -> Option<i64> {
+        self.take().map(i64::from_le_bytes)
+    }
+
+    fn time(&mut self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_micros(self.number()?)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        let length = self.length()?;
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        std::str::from_utf8(text).ok()
+    }
+
+    /// `Some(None)` if the value is not there.
+    fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+        if self.flag()? { read(self).map(Some) } else { Some(None) }
+    }
+
+    fn file(&mut self) -> Option<File> {
+        let file_id = Uuid::from_bytes(self.take()?);
+        let user_id = self.number()?;
+        let file_name = self.text()?.to_owned();
+        let path = self.optional(Self::text)?.map_or_else(|| file_name.clone(), str::to_owned);
+        Some(File {
+            file_id,
+            user_id,
+            path,
+            file_name,
+            mime_type: self.optional(Self::text)?.map(str::to_owned),
+            checksum: self.optional(Self::text)?.map(str::to_owned),
+            size_bytes: self.optional(Self::number)?,
+            modified_at: self.optional(Self::time)?,
+            created_at: self.time()?,
+            updated_at: self.time()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_time() -> impl Strategy<Value = DateTime<Utc>> {
+        (-60_000_000_000_000_000_i64..250_000_000_000_000_000)
+            .prop_map(|micros| DateTime::from_timestamp_micros(micros).unwrap())
+    }
+
+    fn any_file() -> impl Strategy<Value = File> {
+        let texts = (".{0,20}", ".{0,40}", proptest::option::of(".{0,9}"), proptest::option::of(".{0,9}"));
+        let times = (proptest::option::of(any_time()), any_time(), any_time());
+        (any::<u128>(), 0..i64::MAX, texts, any::<Option<i64>>(), times).prop_map(
+            |(id, user_id, texts, size_bytes, times)| {
+                let (file_name, path, mime_type, checksum) = texts;
+                let (modified_at, created_at, updated_at) = times;
+                let file_id = Uuid::from_u128(id);
+                File {
+                    file_id,
+                    user_id,
+                    file_name,
+                    path,
+                    mime_type,
+                    checksum,
+                    size_bytes,
+                    modified_at,
+                    created_at,
+                    updated_at,
+                }
+            },
+        )
+    }
+
+    fn codec(size: u16) -> PageCodec {
+        PageCodec { size: FilePageSize::new(size).unwrap() }
+    }
+
+    proptest! {
+        #[test]
+        fn pages_round_trip(files in proptest::collection::vec(any_file(), 0..5), more in any::<bool>()) {
+            let next = files.last().filter(|_| more).map(|last| FileCursor::after(last.file_id));
+            let page = FilePage { files, next };
+            let bytes = codec(5).encode(&page);
+            let size = u16::try_from(page.files.len().max(1)).unwrap();
+            let back = codec(size).decode(&bytes).unwrap();
+            prop_assert_eq!((&back.files, back.next), (&page.files, page.next));
+        }
+
+        #[test]
+        fn nonsense_does_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = codec(1000).decode(&bytes);
+        }
+
+        #[test]
+        fn a_page_answers_what_it_holds(files in proptest::collection::vec(any_file(), 3)) {
+            let ids: Vec<_> = files.iter().map(|file| file.file_id).collect();
+            let whole = codec(3).encode(&FilePage { files: files.clone(), next: None });
+            let part = codec(3).encode(&FilePage { next: Some(FileCursor::after(ids[2])), files });
+            for bytes in [&whole, &part] {
+                let two = codec(2).decode(bytes).unwrap();
+                prop_assert_eq!((two.files.len(), two.next), (2, Some(FileCursor::after(ids[1]))));
+            }
+            prop_assert_eq!(codec(3).decode(&whole).unwrap().next, None);
+            prop_assert_eq!(codec(1000).decode(&whole).unwrap().files.len(), 3);
+            prop_assert_eq!(codec(3).decode(&part).unwrap().next, Some(FileCursor::after(ids[2])));
+            prop_assert!(codec(4).decode(&part).is_none());
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `/admin/audit`: who did what.
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use chrono::DateTime;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::openapi::{RequestProblems, ShardProblems};
+use crate::audit::{EntryFilter, LoggedAction, OperatorAction};
+use crate::http::request::extract::{query, query_number};
+use crate::http::response::answer;
+use crate::http::response::problem::Problem;
+use crate::http::server::listener::AppState;
+
+/// Entries of a page, if nobody says how many.
+const USUAL: u16 = 100;
+/// Entries of a page at most.
+const MOST: u16 = 1000;
+
+/// A page of the audit log.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct AuditAnswer {
+    /// Newest first.
+    entries: Vec<LoggedAction>,
+    /// The `cursor` of the next page; `null` if this is the last one.
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+    act: Option<String>,
+    actor: Option<String>,
+    since: Option<String>,
+}
+
+/// Who did what
+///
+/// What operators did to the cluster, by the API and by the command line, newest first; and what others tried. Reading it
+/// is not noted.
+#[utoipa::path(
+    get, path = "/admin/audit", tag = "admin",
+    params(
+        ("limit" = Option<u16>, Query, description = "Entries in one page, 100 if it is left out", minimum = 1, maximum = 1000),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; only the entries after it are given"),
+        ("act" = Option<String>, Query, description = "Only this act: `add_shard`, `move`, `drain`, `rebalance`, `cancel`, `rollback`, `finish`, `declare_collection`, `make_test_files`, or `look` (at what is the operators'; noted of others alone)"),
+        ("actor" = Option<String>, Query, description = "Only what this one did, named as in the entries", min_length = 1, max_length = 200),
+        ("since" = Option<String>, Query, description = "Only what began at this time or later, as in `2026-01-31T00:00:00Z`"),
+    ),
+    responses((status = 200, description = "The entries; none is no error", body = AuditAnswer), RequestProblems, ShardProblems)
+)]
+pub(in crate::http) async fn list(state: Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let AuditQuery { limit, cursor, act, actor, since } = query(&request)?;
+    let limit = query_number("limit", limit.as_deref(), 1..=MOST)?.unwrap_or(USUAL);
+    let filter = EntryFilter {
+        before: read(
+            "cursor",
+            cursor,
+            |text| text.parse().ok(),
+            || "must be the next_cursor of an earlier answer; leave it out to start anew".to_owned(),
+        )?,
+        act: read("act", act, OperatorAction::named, || format!("must be one of {}", OperatorAction::words()))?,
+        actor: read(
+            "actor",
+            actor,
+            |name| EntryFilter::is_actor(name).then(|| name.to_owned()),
+            || "must be 1 to 200 characters, none of them a control character".to_owned(),
+        )?,
+        since: read(
+            "since",
+            since,
+            |text| DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc()),
+            || "must be a time as in 2026-01-31T00:00:00Z; a + in it is written as %2B".to_owned(),
+        )?,
+    };
+    let (entries, next) = state.audit.list(&filter, limit).await?;
+    answer::json(
+        actix_web::http::StatusCode::OK,
+        &AuditAnswer { next_cursor: next.map(|cursor| cursor.to_string()), entries },
+        4096,
+    )
+}
+
+/// A parameter that is left out, or what is made of it.
+fn read<T>(
+    name: &'static str,
+    text: Option<String>,
+    parse: impl Fn(&str) -> Option<T>,
+    reason: impl Fn() -> String,
+) -> Result<Option<T>, Problem> {
+    text.map(|text| parse(&text).ok_or_else(|| Problem::query(name, reason()))).transpose()
+}

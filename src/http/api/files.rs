@@ -1,0 +1,324 @@
+//! Files over HTTP: one in, a user's files out, one by its id.
+
+use std::sync::Arc;
+
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::openapi::{BodyProblems, FileProblems, RequestProblems, ShardProblems};
+use crate::files::{File, FileCursor, FileInput, FilePage, FilePageSize, FileService, PatchInput, UserId};
+use crate::http::guards::access::Caller;
+use crate::http::guards::idempotency::{key_of, keyed};
+use crate::http::request::body::JsonBody;
+use crate::http::request::extract::{FilePath, UserPath, consistency, query, query_number};
+use crate::http::response::answer;
+use crate::http::response::answer::NDJSON;
+use crate::http::response::problem::Problem;
+use crate::http::server::listener::AppState;
+use crate::shard::{ReadConsistency, ShardId};
+use crate::telemetry::{current_request, in_name_of};
+
+/// About as long as a file is in JSON, so that most answers are written without growing.
+const FILE_BYTES: usize = 384;
+
+/// A file and where it is kept.
+#[derive(Serialize, ToSchema)]
+struct StoredFile {
+    #[serde(flatten)]
+    file: File,
+    /// The shard that holds it.
+    #[schema(value_type = u16, example = 1)]
+    shard_id: u16,
+}
+
+impl StoredFile {
+    fn new(file: File, shard: ShardId) -> Self {
+        Self { file, shard_id: shard.number() }
+    }
+}
+
+/// A file that was stored.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct IngestAnswer {
+    #[schema(example = true)]
+    success: bool,
+    /// What was done, in words.
+    #[schema(example = "File ingested into shard 1")]
+    message: String,
+    /// True if the file was there already, and nothing was changed.
+    duplicate: bool,
+    data: StoredFile,
+}
+
+/// A file.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct FileAnswer {
+    #[schema(example = true)]
+    success: bool,
+    data: StoredFile,
+}
+
+/// A page of a user's files.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct ListAnswer {
+    #[schema(example = true)]
+    success: bool,
+    #[schema(example = 42)]
+    user_id: i64,
+    /// The shard that holds the user's files.
+    #[schema(example = 0)]
+    shard_id: u16,
+    /// How many files are in this answer.
+    #[schema(example = 1)]
+    file_count: usize,
+    /// Newest first.
+    files: Vec<File>,
+    /// The `cursor` of the next page; `null` if this is the last one.
+    next_cursor: Option<String>,
+}
+
+/// A file that is gone.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct DeleteAnswer {
+    #[schema(example = true)]
+    success: bool,
+    #[schema(example = "File deleted from shard 1")]
+    message: String,
+    file_id: Uuid,
+}
+
+/// Store one file
+///
+/// The answer comes after the shard's commit. Sending the same `file_id` again stores nothing and answers `200`
+/// with the stored file.
+#[utoipa::path(
+    post, path = "/ingest", tag = "files", request_body = FileInput<'static>,
+    responses(
+        (status = 201, description = "The file is stored", body = IngestAnswer, headers(("Location" = String, description = "The file's own path"))),
+        (status = 200, description = "The file was stored before", body = IngestAnswer, headers(("Location" = String, description = "The file's own path"))),
+        (status = 409, description = "The id belongs to another user's file", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        RequestProblems, BodyProblems, ShardProblems,
+    )
+)]
+pub(in crate::http) async fn ingest(
+    state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    body: JsonBody,
+) -> Result<HttpResponse, Problem> {
+    let files = &state.files;
+    let keyed = keyed(&request, caller, body.bytes())?;
+    let new = body.parse::<FileInput<'_>>()?.check(files.ids())?;
+    caller.reaches(new.user().get(), "user_id")?;
+    let stored = files.ingest(new, key_of(keyed.as_ref())).await?;
+    let (status, message) = if stored.duplicate {
+        (StatusCode::OK, format!("File already in shard {}", stored.shard))
+    } else {
+        (StatusCode::CREATED, format!("File ingested into shard {}", stored.shard))
+    };
+    let location = HeaderValue::from_str(&format!("/files/{}", stored.file.file_id));
+    let data = StoredFile::new(stored.file, stored.shard);
+    let body = IngestAnswer { success: true, message, duplicate: stored.duplicate, data };
+    let mut response = answer::json(status, &body, FILE_BYTES * 2)?;
+    if let Ok(location) = location {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileListQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+    consistency: Option<String>,
+}
+
+/// List a user's files
+///
+/// Newest first, in pages. With `Accept: application/x-ndjson` the answer is a stream of all files, one JSON object a
+/// line; a stream that cannot be finished is broken off, never ended as if it were whole.
+#[utoipa::path(
+    get, path = "/query/{user_id}", tag = "files",
+    params(
+        ("user_id" = i64, Path, description = "The user", minimum = 0),
+        ("limit" = Option<u16>, Query, description = "Files in one page, 1,000 if it is left out; of a stream, files fetched at once", minimum = 1, maximum = 1000),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; only the files after it are given"),
+        ("consistency" = Option<String>, Query, description = "`eventual`: a replica may answer, without the writes of the last moments; `strict`, which is also what is done without it: every acknowledged write shows"),
+    ),
+    responses(
+        (status = 200, description = "The files; none is no error", content(
+            (ListAnswer = "application/json"),
+            (File = "application/x-ndjson"),
+        )),
+        RequestProblems, ShardProblems,
+    )
+)]
+pub(in crate::http) async fn list(
+    state: Data<AppState>,
+    UserPath(user): UserPath,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let FileListQuery { limit, cursor, consistency: wanted } =
+        if request.query_string().is_empty() { FileListQuery::default() } else { query(&request)? };
+    let max = u16::try_from(FilePageSize::MAX.get()).unwrap_or(u16::MAX);
+    let size =
+        query_number("limit", limit.as_deref(), 1..=max)?.and_then(FilePageSize::new).unwrap_or(FilePageSize::MAX);
+    let after = match cursor {
+        Some(text) => Some(FileCursor::parse(&text).ok_or_else(|| {
+            Problem::query("cursor", "must be the next_cursor of an earlier answer; leave it out to start anew")
+        })?),
+        None => None,
+    };
+    let consistency = consistency(wanted.as_deref())?;
+    let (shard, page) = match consistency {
+        ReadConsistency::Strict => state.files.list(user, size, after).await?,
+        ReadConsistency::Eventual => Box::pin(state.files.list_eventually(user, size, after)).await?,
+    };
+    if wants_ndjson(&request) {
+        let mut response = HttpResponse::Ok();
+        response.insert_header((CONTENT_TYPE, NDJSON));
+        if request.method() == Method::HEAD {
+            return Ok(response.finish()); // the files would be fetched for nobody
+        }
+        return Ok(response.streaming(all_lines(Arc::clone(&state.files), user, size, page, consistency)));
+    }
+    let body = ListAnswer {
+        success: true,
+        user_id: user.get(),
+        shard_id: shard.number(),
+        file_count: page.files.len(),
+        next_cursor: page.next.map(|cursor| cursor.to_string()),
+        files: page.files,
+    };
+    answer::json(StatusCode::OK, &body, FILE_BYTES * (body.file_count + 1))
+}
+
+fn wants_ndjson(request: &HttpRequest) -> bool {
+    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept
+        .split(',')
+        .filter_map(|range| range.split(';').next())
+        .any(|kind| matches!(kind.trim(), "application/x-ndjson" | "application/ndjson"))
+}
+
+/// A listing broke off. The broken connection tells the client; why, the log has said already.
+#[derive(Debug, thiserror::Error)]
+#[error("a listing broke off")]
+struct BrokenOff;
+
+/// All files from `first` on as lines, page by page: at most one page is in memory, and none is fetched before the
+/// client has taken the one before.
+fn all_lines(
+    files: Arc<FileService>,
+    user: UserId,
+    size: FilePageSize,
+    first: FilePage,
+    consistency: ReadConsistency,
+) -> impl Stream<Item = Result<Bytes, BrokenOff>> {
+    enum ListStep {
+        Ready(FilePage),
+        Fetch(FileCursor),
+        End,
+    }
+    // The stream is read after the request's own task is through, and logs in its name all the same.
+    let context = current_request();
+    try_unfold(ListStep::Ready(first), move |next| {
+        let (files, context) = (Arc::clone(&files), context.clone());
+        async move {
+            let page = match next {
+                ListStep::End => return Ok(None),
+                ListStep::Ready(page) => page,
+                ListStep::Fetch(cursor) => in_name_of(context, fetch(&files, user, size, cursor, consistency)).await?,
+            };
+            let mut lines = Vec::with_capacity(FILE_BYTES * page.files.len());
+            for file in &page.files {
+                serde_json::to_writer(&mut lines, file).map_err(|_| BrokenOff)?;
+                lines.push(b'\n');
+            }
+            Ok(Some((Bytes::from(lines), page.next.map_or(ListStep::End, ListStep::Fetch))))
+        }
+    })
+}
+
+async fn fetch(
+    files: &FileService,
+    user: UserId,
+    size: FilePageSize,
+    cursor: FileCursor,
+    consistency: ReadConsistency,
+) -> Result<FilePage, BrokenOff> {
+    let page = match consistency {
+        ReadConsistency::Strict => files.list(user, size, Some(cursor)).await,
+        ReadConsistency::Eventual => files.list_eventually(user, size, Some(cursor)).await,
+    };
+    match page {
+        Ok((_, page)) => Ok(page),
+        Err(error) => {
+            log::warn!("a listing broke off: {error}");
+            Problem::from(error).log();
+            Err(BrokenOff)
+        }
+    }
+}
+
+/// Get one file
+#[utoipa::path(
+    get, path = "/files/{file_id}", tag = "files",
+    params(("file_id" = Uuid, Path, description = "The file")),
+    responses((status = 200, description = "The file", body = FileAnswer), RequestProblems, FileProblems, ShardProblems)
+)]
+pub(in crate::http) async fn find(
+    state: Data<AppState>,
+    caller: Caller,
+    FilePath(id): FilePath,
+) -> Result<HttpResponse, Problem> {
+    let (shard, file) = state.files.find(id, caller.only_user()).await?;
+    answer::ok(&FileAnswer { success: true, data: StoredFile::new(file, shard) })
+}
+
+/// Change one file
+///
+/// A field that is left out stays as it is, `null` clears it. Name and path change together.
+#[utoipa::path(
+    patch, path = "/files/{file_id}", tag = "files", request_body = PatchInput<'static>,
+    params(("file_id" = Uuid, Path, description = "The file")),
+    responses(
+        (status = 200, description = "The file as it is now", body = FileAnswer),
+        RequestProblems, BodyProblems, FileProblems, ShardProblems,
+    )
+)]
+pub(in crate::http) async fn change(
+    state: Data<AppState>,
+    caller: Caller,
+    FilePath(id): FilePath,
+    request: HttpRequest,
+    body: JsonBody,
+) -> Result<HttpResponse, Problem> {
+    let keyed = keyed(&request, caller, body.bytes())?;
+    let patch = body.parse::<PatchInput<'_>>()?.check()?;
+    let (shard, file) = state.files.update(id, caller.only_user(), &patch, key_of(keyed.as_ref())).await?;
+    answer::ok(&FileAnswer { success: true, data: StoredFile::new(file, shard) })
+}
+
+/// Delete one file
+#[utoipa::path(
+    delete, path = "/files/{file_id}", tag = "files",
+    params(("file_id" = Uuid, Path, description = "The file")),
+    responses((status = 200, description = "The file is gone", body = DeleteAnswer), RequestProblems, FileProblems, ShardProblems)
+)]
+pub(in crate::http) async fn delete(
+    state: Data<AppState>,
+    caller: Caller,
+    FilePath(id): FilePath,
+) -> Result<HttpResponse, Problem> {
+    let shard = state.files.delete(id, caller.only_user()).await?;
+    answer::ok(&DeleteAnswer { success: true, message: format!("File deleted from shard {shard}"), file_id: id })
+}

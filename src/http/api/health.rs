@@ -1,0 +1,151 @@
+//! What the service is and how it is. Reads what the health checks found last and never waits for a shard.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
+use actix_web::web::Data;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::http::response::answer;
+use crate::http::response::problem::Problem;
+use crate::http::response::problem_code::ProblemCode;
+use crate::http::server::listener::AppState;
+use crate::shard::{Shard, ShardState};
+
+/// What the service is.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct ServiceAnswer {
+    #[schema(value_type = String, example = "shardrive")]
+    service: &'static str,
+    #[schema(value_type = String, example = "running")]
+    status: &'static str,
+    /// How many shards the users are spread over.
+    #[schema(example = 2)]
+    num_shards: usize,
+    #[schema(value_type = String, example = "0.1.0")]
+    version: &'static str,
+}
+
+/// How the service is.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct HealthAnswer {
+    status: HealthStatus,
+    /// `healthy` or `unreachable`, by the shard's name.
+    #[schema(value_type = BTreeMap<String, String>, example = json!({"shard_0": "healthy", "shard_1": "healthy"}))]
+    shards: BTreeMap<String, &'static str>,
+    /// `closed` (requests go to the shard), `half-open` (they do, on trial) or `open` (they are refused at once), by the shard's name.
+    #[schema(value_type = BTreeMap<String, String>, example = json!({"shard_0": "closed", "shard_1": "closed"}))]
+    circuits: BTreeMap<String, &'static str>,
+    /// `healthy`, `unhealthy` or, without `REDIS_URL`, `disabled`. The service is well without it, only slower.
+    #[schema(value_type = String, example = "healthy")]
+    cache: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::http) enum HealthStatus {
+    /// Every shard is healthy.
+    Healthy,
+    /// Some shards are away; only their users notice.
+    Degraded,
+    /// No shard is healthy.
+    Unhealthy,
+}
+
+/// The answer to a probe.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct ProbeAnswer {
+    #[schema(value_type = String, example = "live")]
+    status: &'static str,
+}
+
+/// What this is
+#[utoipa::path(get, path = "/", tag = "service", responses((status = 200, description = "The service", body = ServiceAnswer)))]
+pub(in crate::http) async fn service(state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    answer::ok(&ServiceAnswer {
+        service: "shardrive",
+        status: "running",
+        num_shards: state.cluster.shards().len(),
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// How every shard is
+#[utoipa::path(
+    get, path = "/health", tag = "service",
+    responses(
+        (status = 200, description = "Healthy, or degraded", body = HealthAnswer),
+        (status = 503, description = "No shard is healthy", body = HealthAnswer, headers(("Retry-After" = u32))),
+    )
+)]
+pub(in crate::http) async fn health(state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let shards = state.cluster.shards();
+    let status = judge(shards.iter().map(|shard| shard.state()));
+    let name = |shard: &Shard| format!("shard_{}", shard.id());
+    let circuits = shards.iter().map(|shard| (name(shard), shard.circuit().as_str())).collect();
+    let shards = shards.iter().map(|shard| (name(shard), shard.state().as_str())).collect();
+    let code = if status == HealthStatus::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let mut response =
+        answer::json(code, &HealthAnswer { status, shards, circuits, cache: state.cache.state().as_str() }, 512)?;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == HealthStatus::Unhealthy {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    Ok(response)
+}
+
+/// Is the process alive?
+#[utoipa::path(get, path = "/health/live", tag = "service", responses((status = 200, description = "It is", body = ProbeAnswer)))]
+pub(in crate::http) async fn live() -> Result<HttpResponse, Problem> {
+    answer::ok(&ProbeAnswer { status: "live" })
+}
+
+/// May it get requests?
+#[utoipa::path(
+    get, path = "/health/ready", tag = "service",
+    responses(
+        (status = 200, description = "It may", body = ProbeAnswer),
+        (status = 503, description = "It is stopping, or no shard is healthy", body = crate::http::response::problem::ProblemBody<'static>,
+            content_type = "application/problem+json", headers(("Retry-After" = u32))),
+    )
+)]
+pub(in crate::http) async fn ready(state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    if state.draining.is_cancelled() {
+        return Err(Problem::new(ProblemCode::NotReady, "the service is stopping"));
+    }
+    if judge(state.cluster.shards().iter().map(|shard| shard.state())) == HealthStatus::Unhealthy {
+        return Err(Problem::new(ProblemCode::NotReady, "no shard is healthy"));
+    }
+    answer::ok(&ProbeAnswer { status: "ready" })
+}
+
+fn judge(states: impl Iterator<Item = ShardState>) -> HealthStatus {
+    let (mut any, mut all) = (false, true);
+    for state in states {
+        let healthy = state == ShardState::Healthy;
+        any |= healthy;
+        all &= healthy;
+    }
+    match (any, all) {
+        (true, true) => HealthStatus::Healthy,
+        (true, false) => HealthStatus::Degraded,
+        (false, _) => HealthStatus::Unhealthy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn degraded_is_told_from_unhealthy() {
+        use ShardState::{Healthy, Unreachable};
+        let judge = |states: &[ShardState]| judge(states.iter().copied());
+        assert_eq!(judge(&[Healthy, Healthy]), HealthStatus::Healthy);
+        assert_eq!(judge(&[Healthy, Unreachable]), HealthStatus::Degraded);
+        assert_eq!(judge(&[Unreachable, Unreachable]), HealthStatus::Unhealthy);
+    }
+}

@@ -1,0 +1,16 @@
+//! The handlers: one file for each kind of resource. `crate::http::routes` says which path leads to which handler.
+
+pub(super) mod audit_log;
+pub(super) mod collections;
+pub(super) mod data;
+pub(super) mod files;
+pub(super) mod files_bulk;
+pub(super) mod health;
+pub(super) mod key_value;
+pub(super) mod moves;
+pub(super) mod openapi;
+pub(super) mod openapi_sign_in;
+pub(super) mod records;
+pub(super) mod records_bulk;
+pub(super) mod stats;
+pub(super) mod user_values;

@@ -1,0 +1,147 @@
+//! A stream of documents: `POST /records/{collection}` with NDJSON.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::StreamExt;
+use serde::Serialize;
+use tokio_util::io::StreamReader;
+use utoipa::ToSchema;
+
+use super::files_bulk::{ChargedLoad, FaultyRecord, io_error};
+use crate::http::guards::access::Caller;
+use crate::http::request::body::encoding;
+use crate::http::request::upload_pace::{TooSlow, UploadMeter};
+use crate::http::response::answer;
+use crate::http::response::problem::Problem;
+use crate::http::server::listener::AppState;
+use crate::payload::{BodyFault, BodyOpening, BodyReader, FieldFault, LineSplitter};
+use crate::records::{Collection, Document, LoadedRecords, MAX_DOCUMENT_BYTES, RecordError, RecordLoad};
+use crate::shard::ShardError;
+
+/// What a stream of documents came to.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct RecordBulkAnswer {
+    /// True if no document was rejected.
+    #[schema(example = true)]
+    success: bool,
+    /// What was done, in words.
+    #[schema(example = "Stored 100 documents")]
+    message: String,
+    #[serde(flatten)]
+    done: RecordCounts,
+    /// Why documents were rejected, the first 100.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rejections: Vec<FaultyRecord>,
+}
+
+/// The numbers of a load; a load that broke off tells them too.
+#[derive(Serialize, ToSchema)]
+struct RecordCounts {
+    /// Documents stored.
+    #[schema(example = 100)]
+    stored: u64,
+    /// Of these, those in place of another one.
+    #[schema(example = 0)]
+    replaced: u64,
+    /// Documents that cannot be stored.
+    #[schema(example = 0)]
+    rejected: u64,
+    /// Documents stored on each shard.
+    #[schema(value_type = BTreeMap<String, u64>, example = json!({"0": 50, "1": 50}))]
+    distribution: BTreeMap<u16, u64>,
+}
+
+/// Why a load ended before its body.
+enum RecordLoadStop {
+    Body(BodyFault),
+    Slow(TooSlow),
+    Shard(ShardError),
+}
+
+/// Stores the documents of the body as they come. A bad one is rejected, the others are stored.
+pub(in crate::http) async fn load(
+    state: &Data<AppState>,
+    caller: Caller,
+    collection: Arc<Collection>,
+    request: &HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let only = caller.documents_of(&collection)?.map(|_| (caller, Arc::clone(&collection)));
+    let mut turn = ChargedLoad::take(state, request)?;
+    let encoding = encoding(request.headers())?;
+    let bytes = StreamReader::new(body.map(|chunk| chunk.map_err(io_error)));
+    let mut load = RecordLoad::start(Arc::clone(&state.records), collection);
+    let stop = read(&mut turn.intake, BodyReader::new(bytes, encoding), only, &mut load).await.err();
+    let (loaded, stored) = load.finish().await;
+    let stop = stored.err().map(RecordLoadStop::Shard).or(stop);
+    let LoadedRecords { stored, replaced, rejected, distribution, rejections } = loaded;
+    let done = RecordCounts { stored, replaced, rejected, distribution };
+    if let Some(stop) = stop {
+        let problem = match stop {
+            RecordLoadStop::Body(fault) => fault.into(),
+            RecordLoadStop::Shard(error) => error.into(),
+            RecordLoadStop::Slow(slow) => slow.into(),
+        };
+        return Err(Problem::progress(problem, &done));
+    }
+    let body = RecordBulkAnswer {
+        success: rejected == 0,
+        message: format!("Stored {stored} documents"),
+        done,
+        rejections: rejections.into_iter().map(|(line, why)| FaultyRecord::on_line(line, fault(why))).collect(),
+    };
+    answer::json(StatusCode::OK, &body, 4096)
+}
+
+/// Reads the body to its end. With `only`, documents that are not the caller's are rejected.
+async fn read<R: tokio::io::AsyncRead + Unpin>(
+    intake: &mut UploadMeter,
+    mut body: BodyReader<R>,
+    only: Option<(Caller, Arc<Collection>)>,
+    load: &mut RecordLoad,
+) -> Result<(), RecordLoadStop> {
+    let is_foreign = |text: &[u8]| match (&only, Document::read(text)) {
+        (Some((caller, collection)), Ok(document)) => caller.may_create(collection, &document).is_err(),
+        _ => false, // what is no document is not stored
+    };
+    let mut opening = BodyOpening::default();
+    let mut lines = LineSplitter::new(MAX_DOCUMENT_BYTES);
+    let mut pieces: Vec<(u64, Option<Vec<u8>>)> = Vec::new();
+    loop {
+        let chunk =
+            intake.wait(body.next_chunk()).await.map_err(RecordLoadStop::Slow)?.map_err(RecordLoadStop::Body)?;
+        let (at_end, bytes) = (chunk.is_empty(), chunk.len());
+        let text = opening.pass(chunk).map_err(RecordLoadStop::Body)?.unwrap_or_default();
+        lines.feed(text, |piece| pieces.push((piece.line, piece.bytes.map(<[u8]>::to_vec))));
+        if at_end {
+            lines.finish(|piece| pieces.push((piece.line, piece.bytes.map(<[u8]>::to_vec))));
+        }
+        intake.count(bytes, pieces.len()).await;
+        for (line, text) in pieces.drain(..) {
+            match text {
+                None => load.reject(line, RecordError::TooLarge),
+                Some(text) if text.iter().all(u8::is_ascii_whitespace) => {}
+                Some(text) if only.is_some() && is_foreign(&text) => {
+                    load.reject(line, FieldFault::new("user_id", "must be the token's own user").into());
+                }
+                Some(text) => load.push(line, &text).await.map_err(RecordLoadStop::Shard)?,
+            }
+        }
+        if at_end {
+            return Ok(());
+        }
+    }
+}
+
+/// What a client is told of a document that is not stored. The database's own words stay on this side.
+fn fault(error: RecordError) -> FieldFault {
+    match error {
+        RecordError::Field(fault) => fault,
+        RecordError::Shard(_) => FieldFault::new("", "the database cannot hold it"),
+        other => FieldFault::new("", other.to_string()),
+    }
+}

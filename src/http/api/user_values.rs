@@ -1,0 +1,136 @@
+//! `/store`: one value for each user, and `/shards`: which shard holds whose.
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::openapi::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
+use crate::http::guards::access::Caller;
+use crate::http::guards::idempotency::{key_of, keyed};
+use crate::http::request::body::{JsonBody, MAX_DOCUMENT_BODY};
+use crate::http::request::extract::{query, query_number};
+use crate::http::response::answer;
+use crate::http::response::problem::Problem;
+use crate::http::response::problem_code::ProblemCode;
+use crate::http::server::listener::AppState;
+use crate::payload::FieldFault;
+use crate::records::{BuiltIn, Document, RecordPageSize, WriteCondition};
+
+/// A value of a user: what the request holds, and what is stored.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct UserValue {
+    /// Whose it is.
+    #[serde(rename = "userId")]
+    #[schema(example = 15)]
+    user_id: i64,
+    /// The value, any JSON.
+    #[schema(value_type = serde_json::Value, example = "User data example")]
+    data: Box<RawValue>,
+}
+
+/// That a value is stored.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct StoreAnswer {
+    #[schema(example = "Data stored in shard 1")]
+    message: String,
+}
+
+/// What each shard holds.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct ShardsAnswer {
+    #[schema(example = true)]
+    success: bool,
+    /// False if a shard did not answer.
+    complete: bool,
+    shards: Vec<ShardContent>,
+}
+
+/// What one shard holds.
+#[derive(Serialize, ToSchema)]
+struct ShardContent {
+    #[schema(example = 0)]
+    shard_id: u16,
+    /// The first values, in the order of their keys as texts; `null` if the shard did not answer.
+    #[schema(value_type = Option<Vec<UserValue>>)]
+    records: Option<Vec<Document>>,
+    /// True if the shard holds more of them.
+    more: bool,
+}
+
+/// Store a user's value
+///
+/// In place of the one before.
+#[utoipa::path(
+    post, path = "/store", tag = "simple calls", request_body = UserValue,
+    responses((status = 200, description = "The value is stored", body = StoreAnswer), RequestProblems, BodyProblems, ShardProblems)
+)]
+pub(in crate::http) async fn put(
+    state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    body: JsonBody<MAX_DOCUMENT_BODY>,
+) -> Result<HttpResponse, Problem> {
+    let keyed = keyed(&request, caller, body.bytes())?;
+    let value: UserValue = body.parse()?;
+    caller.reaches(value.user_id, "userId")?;
+    let key = value.user_id.to_string();
+    // Written anew, so that only these two are stored, in this order.
+    let text = serde_json::value::to_raw_value(&value)
+        .map_err(|error| Problem::new(ProblemCode::Internal, "the value could not be written").cause(error))?;
+    let document = Document::new(text)?;
+    let collection = state.records.built_in(BuiltIn::Store).await?;
+    let stored = state.records.put(&collection, &key, document, WriteCondition::Any, key_of(keyed.as_ref())).await?;
+    answer::ok(&StoreAnswer { message: format!("Data stored in shard {}", stored.shard) })
+}
+
+/// A user's value
+#[utoipa::path(
+    get, path = "/store/{userId}", tag = "simple calls", params(("userId" = i64, Path, description = "The user")),
+    responses((status = 200, description = "The value", body = UserValue), RequestProblems, RecordProblems, ShardProblems)
+)]
+pub(in crate::http) async fn find(state: Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let user = request.match_info().get("userId").unwrap_or_default();
+    let found =
+        state.records.find(&state.records.built_in(BuiltIn::Store).await?, user).await.map_err(
+            |error| match error {
+                crate::records::RecordError::Field(FieldFault { reason, .. }) => {
+                    Problem::new(ProblemCode::InvalidPath, format!("userId {reason}")).field("userId")
+                }
+                other => other.into(),
+            },
+        )?;
+    answer::ok(&found.record.document)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShardsQuery {
+    limit: Option<String>,
+}
+
+/// See what each shard holds
+///
+/// The first users' values on each shard, for a demonstration; `/stats` counts everything.
+#[utoipa::path(
+    get, path = "/shards", tag = "simple calls",
+    params(("limit" = Option<u16>, Query, description = "Values of each shard, 100 if it is left out", minimum = 1, maximum = 1000)),
+    responses((status = 200, description = "What they hold", body = ShardsAnswer), RequestProblems, ShardProblems)
+)]
+pub(in crate::http) async fn shards(state: Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let ShardsQuery { limit } = query(&request)?;
+    let size = query_number("limit", limit.as_deref(), 1..=RecordPageSize::MAX)?
+        .and_then(RecordPageSize::new)
+        .unwrap_or_default();
+    let pages = state.records.of_each_shard(&*state.records.built_in(BuiltIn::Store).await?, size).await;
+    let complete = pages.iter().all(|(_, page)| page.is_ok());
+    let shards = pages.into_iter().map(|(shard, page)| {
+        let page = page.ok();
+        let more = page.as_ref().is_some_and(|page| page.next.is_some());
+        let records = page.map(|page| page.records.into_iter().map(|record| record.document).collect());
+        ShardContent { shard_id: shard.number(), records, more }
+    });
+    answer::ok(&ShardsAnswer { success: true, complete, shards: shards.collect() })
+}

@@ -1,0 +1,123 @@
+//! What operators do is noted in the audit log before it is done, and how it ended after: the one place that every such
+//! request passes, whatever its handler.
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpMessage, HttpRequest};
+use futures_util::future::ready;
+use futures_util::stream::once;
+use serde_json::{Map, Value};
+
+use super::access::{Caller, RouteAccess};
+use super::rate_limit::origin;
+use super::sign_in::bearer;
+use crate::audit::{ActionDetails, ActionOutcome, Actor, NewEntry, OperatorAction};
+use crate::auth::subject_of_verified;
+use crate::http::request::body::JsonBody;
+use crate::http::request::extract::query;
+use crate::http::response::problem::Problem;
+use crate::http::response::problem_code::ProblemCode;
+use crate::http::server::listener::AppState;
+use crate::shard::ShardId;
+use crate::telemetry::current_request;
+
+/// Stands before a route that may be an act: behind it nothing is done that was not noted.
+pub(in crate::http) async fn noted(
+    access: RouteAccess,
+    mut request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(act) = access.act(request.request()) else { return next.call(request).await };
+    let Some(state) = request.app_data::<Data<AppState>>().cloned() else {
+        return Ok(request.error_response(Problem::new(ProblemCode::Internal, "there is no audit log")));
+    };
+    let fields = fields(act, &mut request).await;
+    let mut entry = entry(&state, act, request.request());
+    if let Ok(fields) = &fields {
+        entry.details.add(act, fields);
+    }
+    let begun = match state.audit.begin(entry).await {
+        Ok(begun) => begun,
+        Err(error) => {
+            const WHY: &str = "nothing was done: each act is first noted in the audit log, which shard 0 keeps, and could not be; \
+                               try again";
+            let problem = Problem::new(ProblemCode::AuditUnavailable, WHY).shard(ShardId::default()).cause(error);
+            return Ok(request.error_response(problem));
+        }
+    };
+    let answer = match fields {
+        Ok(_) => next.call(request).await,
+        Err(problem) => Ok(request.error_response(problem)),
+    };
+    state.audit.end(begun, outcome(&answer)).await;
+    answer
+}
+
+/// Notes somebody's try at what they may not do.
+pub(in crate::http) async fn note_try(act: OperatorAction, request: &HttpRequest, code: ProblemCode) {
+    if let Some(state) = request.app_data::<Data<AppState>>() {
+        state.audit.tried(entry(state, act, request), code.as_str()).await;
+    }
+}
+
+/// The fields of the body, if the act has any. The body is there again for the handler, unpacked.
+async fn fields(act: OperatorAction, request: &mut ServiceRequest) -> Result<Map<String, Value>, Problem> {
+    if act.fields().is_empty() {
+        return Ok(Map::new());
+    }
+    let body = request.extract::<JsonBody>().await?;
+    let fields = serde_json::from_slice(body.bytes()).unwrap_or_default();
+    let bytes = body.into_bytes();
+    request.headers_mut().remove(actix_web::http::header::CONTENT_ENCODING);
+    request.set_payload(Payload::Stream { payload: Box::pin(once(ready(Ok(bytes)))) });
+    // What is no JSON object its handler refuses.
+    Ok(fields)
+}
+
+/// Who, from where, and what the path and the query say.
+fn entry(state: &AppState, act: OperatorAction, request: &HttpRequest) -> NewEntry {
+    let caller = request.extensions().get::<Caller>().copied();
+    let actor = match (caller, bearer(request.headers())) {
+        (Some(caller), Ok(token)) => Actor::of_token(&subject_of_verified(token), caller.scope().as_str()),
+        _ => Actor::unknown(),
+    };
+    let mut details = ActionDetails::default();
+    for (name, value) in request.match_info().iter() {
+        details.put(name, &number_or_word(value));
+    }
+    if act == OperatorAction::MakeTestFiles
+        && let Ok(query) = query::<Vec<(String, String)>>(request)
+    {
+        query
+            .iter()
+            .filter(|(name, _)| name == "count")
+            .for_each(|(name, count)| details.put(name, &number_or_word(count)));
+    }
+    NewEntry {
+        act,
+        actor,
+        source: Some(origin(request, &state.proxies)),
+        request_id: current_request().map(|request| request.request_id),
+        details,
+    }
+}
+
+fn number_or_word(text: &str) -> Value {
+    text.parse::<i64>().map_or_else(|_| text.into(), Value::from)
+}
+
+fn outcome(answer: &Result<ServiceResponse<BoxBody>, Error>) -> ActionOutcome {
+    let (status, error) = match answer {
+        Ok(answer) => (answer.status(), answer.response().error()),
+        Err(error) => (error.as_response_error().status_code(), Some(error)),
+    };
+    let code =
+        error.and_then(|error| error.as_error::<Problem>()).map_or("internal", |problem| problem.code().as_str());
+    match status {
+        status if status.is_success() => ActionOutcome::Accepted,
+        status if status.is_client_error() => ActionOutcome::Refused(code),
+        _ => ActionOutcome::Failed(code),
+    }
+}

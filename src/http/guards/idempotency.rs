@@ -1,0 +1,214 @@
+//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a request that comes again is answered as the first was.
+
+use std::collections::HashSet;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, body::MessageBody};
+use ring::digest::{Context, SHA256};
+use uuid::Uuid;
+
+use super::access::Caller;
+use crate::http::response::answer;
+use crate::http::response::problem::Problem;
+use crate::http::response::problem_code::ProblemCode;
+use crate::http::server::listener::AppState;
+use crate::shard::{AdminClaim, RequestKey};
+
+const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+/// The longest key.
+const MAX_KEY: usize = 255;
+/// Parts of the set of requests that are worked on, each with a lock of its own.
+const PARTS: usize = 64;
+
+static RUNNING: LazyLock<[Mutex<HashSet<RequestKey>>; PARTS]> =
+    LazyLock::new(|| std::array::from_fn(|_| Mutex::default()));
+
+/// A request with a key, which no other request of this process has while this one is worked on.
+pub(in crate::http) struct InFlightKey {
+    key: RequestKey,
+}
+
+impl Drop for InFlightKey {
+    fn drop(&mut self) {
+        part(&self.key).lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+fn part(key: &RequestKey) -> &'static Mutex<HashSet<RequestKey>> {
+    let [.., last] = key.key.into_bytes();
+    let [first, ..] = &*RUNNING;
+    RUNNING.get(usize::from(last) % PARTS).unwrap_or(first)
+}
+
+/// The key of a request with this body, if it has one.
+///
+/// # Errors
+/// 400 if it cannot be one, 409 if the same request is being worked on.
+pub(in crate::http) fn keyed(
+    request: &HttpRequest,
+    caller: Caller,
+    body: &[u8],
+) -> Result<Option<InFlightKey>, Problem> {
+    let Some(text) = text(request)? else { return Ok(None) };
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let conditions = [header::IF_MATCH, header::IF_NONE_MATCH];
+    let [if_match, if_none_match] =
+        conditions.map(|name| request.headers().get(name).map_or(&b""[..], HeaderValue::as_bytes));
+    let method = request.method().as_str().as_bytes();
+    let key = RequestKey {
+        key: hash(&[caller.name().as_bytes(), text]),
+        request: hash(&[method, target.as_bytes(), if_match, if_none_match, body]),
+    };
+    if part(&key).lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
+        Ok(Some(InFlightKey { key }))
+    } else {
+        Err(in_use())
+    }
+}
+
+/// What the layers below need of it.
+pub(in crate::http) fn key_of(keyed: Option<&InFlightKey>) -> Option<RequestKey> {
+    keyed.map(|keyed| keyed.key)
+}
+
+/// Refuses a key where a request is a stream of many changes.
+///
+/// # Errors
+/// 400 if there is one.
+pub(in crate::http) fn refuse(request: &HttpRequest) -> Result<(), Problem> {
+    if !request.headers().contains_key(HEADER) {
+        return Ok(());
+    }
+    let why = "a stream is many changes and takes no key; give each file its own file_id, or each document its own key, \
+               and the stream can be sent again";
+    Err(Problem::new(ProblemCode::IdempotencyKeyNotTaken, why).field("Idempotency-Key"))
+}
+
+/// Does an act on the cluster once for its key. An act that is refused has done nothing, and its key is free again.
+///
+/// # Errors
+/// The act's, 409 while it is worked on by whichever process, and the first shard's.
+pub(in crate::http) async fn once(
+    state: &AppState,
+    request: &HttpRequest,
+    caller: Caller,
+    body: &[u8],
+    act: impl Future<Output = Result<HttpResponse, Problem>>,
+) -> Result<HttpResponse, Problem> {
+    let Some(keyed) = keyed(request, caller, body)? else { return act.await };
+    match state.admin_keys.begin(keyed.key).await? {
+        AdminClaim::Running => return Err(in_use()),
+        AdminClaim::Done(status, body) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+            return Ok(HttpResponse::build(status).insert_header((CONTENT_TYPE, answer::JSON)).body(body));
+        }
+        AdminClaim::Yours => {}
+    }
+    match act.await {
+        Ok(done) => {
+            let (head, body) = done.into_parts();
+            let bytes = body.try_into_bytes().unwrap_or_default();
+            // If this fails the act is done all the same, and found done by the next try.
+            let kept = (head.status().as_u16(), std::str::from_utf8(&bytes).unwrap_or_default());
+            if let Err(error) = state.admin_keys.end(keyed.key, Some(kept)).await {
+                log::warn!("the answer of an act could not be kept for its key: {error}");
+            }
+            Ok(head.set_body(actix_web::body::BoxBody::new(bytes)))
+        }
+        Err(problem) => {
+            if let Err(error) = state.admin_keys.end(keyed.key, None).await {
+                log::warn!("the key of an act could not be freed; it is in two minutes: {error}");
+            }
+            Err(problem)
+        }
+    }
+}
+
+fn in_use() -> Problem {
+    let why = "the same request is being worked on; try again in a moment";
+    Problem::new(ProblemCode::IdempotencyKeyInUse, why).field("Idempotency-Key")
+}
+
+/// The header, which may be there once.
+fn text(request: &HttpRequest) -> Result<Option<&[u8]>, Problem> {
+    let mut values = request.headers().get_all(&HEADER);
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.as_bytes();
+    let is_key = (1..=MAX_KEY).contains(&text.len()) && text.iter().all(u8::is_ascii_graphic);
+    if is_key && values.next().is_none() {
+        return Ok(Some(text));
+    }
+    let why =
+        format!("Idempotency-Key must be there once and be 1 to {MAX_KEY} visible ASCII characters, as a UUID is");
+    Err(Problem::new(ProblemCode::InvalidHeader, why).field("Idempotency-Key"))
+}
+
+/// The first half of a SHA-256 of the parts, each behind its length.
+fn hash(parts: &[&[u8]]) -> Uuid {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&part.len().to_be_bytes());
+        context.update(part);
+    }
+    let digest = context.finish();
+    digest.as_ref().first_chunk().map_or(Uuid::nil(), |half| Uuid::from_bytes(*half))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+    use crate::auth::{Principal, VerifiedToken};
+
+    fn caller(principal: Principal) -> Caller {
+        Caller::new(VerifiedToken { principal, subject: 0, until: 0, epoch: 0 })
+    }
+
+    fn of(principal: Principal, path: &str, key: &str, body: &[u8]) -> Result<Option<RequestKey>, ProblemCode> {
+        let request = TestRequest::post().uri(path).insert_header(("Idempotency-Key", key)).to_http_request();
+        let keyed = keyed(&request, caller(principal), body).map_err(|problem| problem.code())?;
+        Ok(key_of(keyed.as_ref()))
+    }
+
+    #[test]
+    fn a_key_is_the_callers_and_the_request_is_all_that_is_asked_for() {
+        let first = of(Principal::User(1), "/ingest", "k", b"{}").unwrap().unwrap();
+        assert_eq!(of(Principal::User(1), "/ingest", "k", b"{}").unwrap(), Some(first));
+        let other = of(Principal::User(2), "/ingest", "k", b"{}").unwrap().unwrap();
+        assert_eq!((other.key == first.key, other.request == first.request), (false, true));
+        for (path, body) in [("/store", &b"{}"[..]), ("/ingest?a=1", b"{}"), ("/ingest", b"{ }")] {
+            let other = of(Principal::User(1), path, "k", body).unwrap().unwrap();
+            assert_eq!((other.key == first.key, other.request == first.request), (true, false), "{path}");
+        }
+    }
+
+    #[test]
+    fn one_at_a_time() {
+        let request = TestRequest::post().insert_header(("Idempotency-Key", "one")).to_http_request();
+        let caller = caller(Principal::Admin);
+        let first = keyed(&request, caller, b"").unwrap();
+        assert_eq!(
+            keyed(&request, caller, b"").err().map(|problem| problem.code()),
+            Some(ProblemCode::IdempotencyKeyInUse)
+        );
+        assert!(keyed(&request, caller, b"other").is_ok(), "the database tells those apart");
+        drop(first);
+        assert!(keyed(&request, caller, b"").is_ok());
+    }
+
+    #[test]
+    fn nonsense_is_no_key() {
+        for bad in ["", "two words", "tab\there", &"x".repeat(256)] {
+            assert_eq!(of(Principal::Admin, "/", bad, b""), Err(ProblemCode::InvalidHeader), "{bad}");
+        }
+        assert!(of(Principal::Admin, "/", &"x".repeat(255), b"").unwrap().is_some());
+        let twice = TestRequest::post()
+            .append_header(("Idempotency-Key", "a"))
+            .append_header(("Idempotency-Key", "a"))
+            .to_http_request();
+        assert!(keyed(&twice, caller(Principal::Admin), b"").is_err());
+    }
+}

@@ -1,0 +1,156 @@
+//! The rate limit before each route that costs something, and what each costs.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServiceRequest;
+use actix_web::http::Method;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::{HttpMessage, HttpRequest};
+
+use super::access::{Caller, RouteAccess};
+use super::gate::RouteGate;
+use crate::http::response::problem::Problem;
+use crate::http::response::problem_code::ProblemCode;
+use crate::limits::{AddressRange, CallerKey, CallerStanding, RateLimiter, TakeOutcome, trusted_origin};
+
+/// A read of one thing, or of a page.
+const READ: u64 = 1;
+/// A write of one thing.
+const WRITE: u64 = 2;
+/// So many rows of a bulk body cost one unit, as they are read.
+pub(in crate::http) const ROWS_PER_UNIT: u64 = 10;
+/// What costs something else, by path and method.
+const OTHERS: &[(&str, Method, u64)] = &[
+    // The rows come on top.
+    ("/ingest/bulk", Method::POST, 10),
+    // Every shard is asked.
+    ("/stats", Method::GET, 5),
+    ("/shards", Method::GET, 5),
+    ("/admin/analysis", Method::GET, 5),
+];
+
+/// The least burst with which every route can be called.
+pub const LEAST_BURST: u64 = 10;
+
+/// What a call costs; `None` if it is free: health, metrics and documentation are for those who look after the service.
+pub(in crate::http) fn cost(path: &str, method: &Method, access: RouteAccess) -> Option<u64> {
+    if access == RouteAccess::Open {
+        return None;
+    }
+    let special = OTHERS.iter().find(|(of, by, _)| *of == path && by == method);
+    Some(special.map_or(if *method == Method::GET { READ } else { WRITE }, |(_, _, cost)| *cost))
+}
+
+/// Whose request it is: the token's, else the address's.
+pub(in crate::http) fn caller_key(request: &HttpRequest, proxies: &[AddressRange]) -> CallerKey {
+    if let Some(key) = request.extensions().get::<Caller>().and_then(|caller| caller.key()) {
+        return key;
+    }
+    address_key(request, proxies)
+}
+
+/// Whose request it is by its address.
+pub(super) fn address_key(request: &HttpRequest, proxies: &[AddressRange]) -> CallerKey {
+    CallerKey::address(origin(request, proxies))
+}
+
+/// The address that a request came from.
+pub(in crate::http) fn origin(request: &HttpRequest, proxies: &[AddressRange]) -> IpAddr {
+    const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
+    let lines: Vec<&str> = if proxies.is_empty() {
+        Vec::new()
+    } else {
+        request.headers().get_all(FORWARDED).filter_map(|line| line.to_str().ok()).collect()
+    };
+    trusted_origin(request.peer_addr().map(|peer| peer.ip()), lines.into_iter(), proxies)
+}
+
+/// Stands before a route.
+pub(in crate::http) struct RateLimitGate {
+    pub(in crate::http) limiter: Arc<RateLimiter>,
+    pub(in crate::http) proxies: Rc<[AddressRange]>,
+    pub(in crate::http) cost: u64,
+}
+
+impl RouteGate for RateLimitGate {
+    fn look(&self, request: &ServiceRequest) -> Option<Result<(), Problem>> {
+        let caller = caller_key(request.request(), &self.proxies);
+        self.limiter.take(caller, self.cost).map(|take| pass(request, take))
+    }
+
+    async fn ask(&self, request: &ServiceRequest) -> Result<(), Problem> {
+        let caller = caller_key(request.request(), &self.proxies);
+        pass(request, self.limiter.ask(caller, self.cost).await)
+    }
+}
+
+/// Notes how the caller stands, for the answer.
+fn pass(request: &ServiceRequest, take: TakeOutcome) -> Result<(), Problem> {
+    let (standing, result) = match take {
+        TakeOutcome::Admitted(standing) => (standing, Ok(())),
+        TakeOutcome::Refused(standing, wait) => (standing, Err(refusal(wait))),
+    };
+    request.extensions_mut().insert(standing);
+    result
+}
+
+/// The answer to whoever asks for more than there is.
+pub(in crate::http) fn refusal(wait: Duration) -> Problem {
+    let seconds = whole_seconds(wait).max(1);
+    Problem::new(
+        ProblemCode::RateLimited,
+        format!("more was asked for than the limit allows; try again in {seconds} s"),
+    )
+    .header(RETRY_AFTER, HeaderValue::from(seconds))
+}
+
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// Tells the caller how they stand (draft-ietf-httpapi-ratelimit-headers).
+pub(in crate::http) fn describe(standing: CallerStanding, answer: &mut HeaderMap) {
+    const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+    const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+    let burst = standing.rate.burst();
+    let window = whole_seconds(standing.rate.time_of(burst)).max(1);
+    let policy = format!("\"caller\";q={burst};w={window}");
+    let limit = format!("\"caller\";r={};t={}", standing.left, whole_seconds(standing.full_in()));
+    // Digits, letters and signs, always fit for a header.
+    if let (Ok(policy), Ok(limit)) = (HeaderValue::from_str(&policy), HeaderValue::from_str(&limit)) {
+        answer.insert(POLICY, policy);
+        answer.insert(LIMIT, limit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::routes::endpoints;
+    use crate::limits::RateQuota;
+
+    #[test]
+    fn whatever_needs_a_token_costs_something_and_can_be_afforded() {
+        let mut special = 0;
+        for endpoint in endpoints() {
+            for (method, access) in endpoint.methods() {
+                let cost = cost(endpoint.path(), method, access);
+                assert_eq!(cost.is_none(), access == RouteAccess::Open, "{method} {}", endpoint.path());
+                assert!(cost.unwrap_or(1) >= 1 && cost <= Some(LEAST_BURST), "{method} {}", endpoint.path());
+                special += usize::from(OTHERS.iter().any(|(path, by, _)| *path == endpoint.path() && by == method));
+            }
+        }
+        assert_eq!(special, OTHERS.len(), "a path of the table that there is not");
+    }
+
+    #[test]
+    fn the_fields_are_those_of_the_draft() {
+        let mut headers = HeaderMap::new();
+        describe(CallerStanding { rate: RateQuota::new(10, 25), left: 5 }, &mut headers);
+        assert_eq!(headers.get("RateLimit-Policy").unwrap(), "\"caller\";q=25;w=3");
+        assert_eq!(headers.get("RateLimit").unwrap(), "\"caller\";r=5;t=2");
+    }
+}

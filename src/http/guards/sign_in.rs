@@ -1,0 +1,151 @@
+//! The guard before every route that is not open: whose token is it, and may they pass?
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_web::HttpMessage;
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+
+use super::access::{Caller, RouteAccess};
+use super::audit_gate::note_try;
+use super::gate::RouteGate;
+use super::rate_limit::{address_key, refusal};
+use crate::auth::{AuthError, TokenVerifier, VerifiedToken, VerifiedTokens, unix_now};
+use crate::http::response::problem::Problem;
+use crate::limits::{AddressRange, RateLimiter, TakeOutcome};
+
+/// Tokens that a worker remembers; at most twice as many, of about 120 bytes each.
+const REMEMBERED: usize = 16_384;
+
+/// Sign-in on one worker.
+pub(in crate::http) struct SignInState {
+    verifier: Arc<TokenVerifier>,
+    remembered: RefCell<VerifiedTokens>,
+    limiter: Option<Arc<RateLimiter>>,
+    proxies: Rc<[AddressRange]>,
+}
+
+impl SignInState {
+    pub(in crate::http) fn new(
+        verifier: Arc<TokenVerifier>,
+        limiter: Option<Arc<RateLimiter>>,
+        proxies: Rc<[AddressRange]>,
+    ) -> Self {
+        Self { verifier, remembered: RefCell::new(VerifiedTokens::new(REMEMBERED)), limiter, proxies }
+    }
+
+    fn remembered(&self, token: &str) -> Option<VerifiedToken> {
+        self.remembered.borrow_mut().find(token, unix_now(), self.verifier.epoch())
+    }
+
+    async fn verify(&self, token: &str) -> Result<VerifiedToken, AuthError> {
+        let verified = self.verifier.verify(token).await?;
+        self.remembered.borrow_mut().keep(token, verified);
+        Ok(verified)
+    }
+
+    /// The answer to a token that does not count. Such tokens are counted by their address, so that nobody can try many.
+    fn refuse(&self, request: &ServiceRequest, error: AuthError) -> Problem {
+        if let Some(limiter) = &self.limiter
+            && let TakeOutcome::Refused(_, wait) = limiter.take_here(address_key(request.request(), &self.proxies), 1)
+        {
+            return refusal(wait);
+        }
+        error.into()
+    }
+}
+
+/// The token of a request (RFC 6750, section 2.1).
+pub(in crate::http) fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
+    let mut all = headers.get_all(AUTHORIZATION);
+    let (header, None) = (all.next().ok_or(AuthError::Missing)?, all.next()) else {
+        return Err(AuthError::Malformed); // of two, which counts?
+    };
+    let text = header.to_str().map_err(|_| AuthError::Malformed)?;
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(AuthError::Missing);
+    }
+    let token = token.trim_matches(' ');
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if token.is_empty() || !token.bytes().all(is_token) {
+        return Err(AuthError::Malformed);
+    }
+    Ok(token)
+}
+
+/// Stands before a route.
+pub(in crate::http) struct SignInGate {
+    sign_in: Rc<SignInState>,
+    access: RouteAccess,
+}
+
+impl SignInGate {
+    pub(in crate::http) fn new(sign_in: Rc<SignInState>, access: RouteAccess) -> Self {
+        Self { sign_in, access }
+    }
+
+    fn admit(&self, verified: VerifiedToken, request: &ServiceRequest) -> Result<(), Problem> {
+        let admitted = self.access.admit(verified.principal, request.request());
+        request.extensions_mut().insert(Caller::new(verified));
+        admitted
+    }
+}
+
+impl RouteGate for SignInGate {
+    fn look(&self, request: &ServiceRequest) -> Option<Result<(), Problem>> {
+        let token = match bearer(request.headers()) {
+            Ok(token) => token,
+            Err(error) => return Some(Err(self.sign_in.refuse(request, error))),
+        };
+        let admitted = self.admit(self.sign_in.remembered(token)?, request);
+        // A try at what is the operators' takes its time: it is noted.
+        Some(admitted).filter(|admitted| admitted.is_ok() || self.access.act(request.request()).is_none())
+    }
+
+    async fn ask(&self, request: &ServiceRequest) -> Result<(), Problem> {
+        let verified = match bearer(request.headers()) {
+            Ok(token) => match self.sign_in.remembered(token) {
+                Some(verified) => Ok(verified),
+                None => self.sign_in.verify(token).await,
+            },
+            Err(error) => Err(error),
+        };
+        let admitted = self.admit(verified.map_err(|error| self.sign_in.refuse(request, error))?, request);
+        if let (Err(problem), Some(act)) = (&admitted, self.access.act(request.request())) {
+            note_try(act, request.request(), problem.code()).await;
+        }
+        admitted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_one_bearer_token_is_one() {
+        let of = |values: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
+            }
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(of(&[b"Bearer a.b-c_d.e"]), Ok("a.b-c_d.e".to_owned()));
+        assert_eq!(of(&[b"bEARER  a.b.c "]), Ok("a.b.c".to_owned()));
+        assert_eq!(of(&[]), Err(AuthError::Missing));
+        assert_eq!(of(&[b"Basic YTpi"]), Err(AuthError::Missing));
+        assert_eq!(of(&[b""]), Err(AuthError::Missing));
+        for bad in
+            [&b"Bearer"[..], b"Bearer ", b"Bearer a b", b"Bearer a,b", b"Bearer \xff", b"Bearer a\tb", b"Bearer \"a\""]
+        {
+            assert_eq!(of(&[bad]), Err(AuthError::Malformed), "{bad:?}");
+        }
+        assert_eq!(of(&[b"Bearer a.b.c", b"Bearer a.b.c"]), Err(AuthError::Malformed));
+    }
+}

@@ -1,0 +1,211 @@
+//! `GET /metrics`: what the modules have counted and know, as a Prometheus server reads it. Asks no shard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use actix_web::web::Data;
+
+use super::request_counts::{RequestCounts, problems};
+use super::sampler::ShardSample;
+use crate::cache::{Cache, CacheState};
+use crate::events::EventsStatus;
+use crate::http::response::problem::Problem;
+use crate::http::server::listener::AppState;
+use crate::shard::{Cluster, PoolStatus, Shard, ShardState};
+use crate::telemetry::metrics::{self, BULK_ROWS, Exposition, TRACE_SPANS, table};
+use crate::telemetry::process;
+
+/// Figures for Prometheus
+///
+/// Every metric is explained in docs/observability.md. The counts are of this process; what is read from the shards is
+/// some seconds old.
+#[utoipa::path(
+    get, path = "/metrics", tag = "service",
+    responses((status = 200, description = "Text, version 0.0.4", body = String, content_type = "text/plain"))
+)]
+pub(in crate::http) async fn metrics(
+    state: Data<AppState>,
+    counts: Data<RequestCounts>,
+) -> Result<HttpResponse, Problem> {
+    let (sample, usage) = tokio::join!(state.sampler.latest(), process::usage());
+    let mut text = Exposition::with_capacity(32 * 1024);
+    of_requests(&mut text, &counts);
+    if let Some(limiter) = &state.limiter {
+        text.single(&table::LIMIT_ALONE, limiter.decided_alone());
+    }
+    of_shards(&mut text, &state.cluster, &sample);
+    of_pools(&mut text, state.cluster.shards(), state.write_queue);
+    of_bulk_and_cache(&mut text, &state.cache);
+    of_events(&mut text, &state.events);
+    of_moves(&mut text, &sample);
+    of_process(&mut text, usage);
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE)))
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .body(text.finish()))
+}
+
+fn of_requests(text: &mut Exposition, counts: &RequestCounts) {
+    let all: u64 = counts.used().map(|(_, _, cell)| cell.times.count()).sum();
+    text.single(&table::REQUEST_COUNT, all);
+    let mut family = text.family(&table::HTTP_REQUESTS);
+    for (route, method, cell) in counts.used() {
+        for (class, count) in cell.classes().filter(|(class, _)| *class != "1xx") {
+            family.sample(&[&route, &method, &class], count);
+        }
+    }
+    let mut family = text.family(&table::HTTP_DURATION);
+    for (route, method, cell) in counts.used() {
+        family.histogram(&[&route, &method], &cell.times);
+    }
+    let mut family = text.family(&table::PROBLEMS);
+    for (code, count) in problems() {
+        family.sample(&[&code], count);
+    }
+}
+
+fn of_shards(text: &mut Exposition, cluster: &Cluster, sample: &ShardSample) {
+    let shards = cluster.shards();
+    let mut family = text.family(&table::SHARD_REQUEST);
+    for shard in shards {
+        family.histogram(&[&shard.id()], &shard.counters().requests);
+    }
+    each_shard(text, &table::SHARD_FAILURES, shards, |shard| shard.counters().failures.get());
+    let mut family = text.family(&table::SHARD_DISTRIBUTION);
+    for (shard, rows) in sample.held() {
+        family.sample(&[&shard], rows);
+    }
+    if let Some(at) = sample.at {
+        text.single(&table::SHARD_DISTRIBUTION_AGE, at.elapsed().as_secs_f64());
+    }
+    each_shard(text, &table::SHARD_UP, shards, |shard| u8::from(shard.state() == ShardState::Healthy));
+    let map = cluster.map();
+    let mut owned = vec![0_u32; shards.len()];
+    for slot in crate::shard::Slot::all() {
+        if let Some(count) = owned.get_mut(map.owner(slot).index()) {
+            *count += 1;
+        }
+    }
+    let mut family = text.family(&table::SHARD_SLOTS);
+    for (shard, slots) in shards.iter().zip(owned) {
+        family.sample(&[&shard.id()], slots);
+    }
+    text.single(&table::SLOT_MAP_EPOCH, map.epoch());
+}
+
+fn of_pools(text: &mut Exposition, shards: &[Arc<Shard>], write_queue: usize) {
+    let pools: Vec<(_, PoolStatus)> = shards.iter().map(|shard| (shard.id(), shard.pool_status())).collect();
+    let mut family = text.family(&table::POOL_LIMIT);
+    for (shard, pool) in &pools {
+        family.sample(&[shard], pool.limit);
+    }
+    let mut family = text.family(&table::POOL_CONNECTIONS);
+    for (shard, pool) in &pools {
+        family.sample(&[shard, &"idle"], pool.idle);
+        family.sample(&[shard, &"in_use"], pool.in_use);
+    }
+    let mut family = text.family(&table::POOL_WAITING);
+    for (shard, pool) in &pools {
+        family.sample(&[shard], pool.waiting);
+    }
+    let mut family = text.family(&table::THREAD_CONNECTIONS);
+    for (shard, pool) in &pools {
+        family.sample(&[shard], pool.of_threads);
+    }
+    let mut family = text.family(&table::COMMIT_BATCH);
+    for shard in shards {
+        family.histogram(&[&shard.id()], &shard.counters().commit_batches);
+    }
+    // A write may leave the queue before it was counted in.
+    each_shard(text, &table::COMMIT_QUEUE, shards, |shard| shard.counters().commit_queue.get().max(0));
+    text.single(&table::COMMIT_QUEUE_LIMIT, write_queue);
+    let mut family = text.family(&table::READ_BATCH);
+    for shard in shards {
+        family.histogram(&[&shard.id()], &shard.counters().read_batches);
+    }
+}
+
+fn each_shard<T: std::fmt::Display>(
+    text: &mut Exposition,
+    metric: &'static metrics::Metric,
+    shards: &[Arc<Shard>],
+    value: impl Fn(&Shard) -> T,
+) {
+    let mut family = text.family(metric);
+    for shard in shards {
+        family.sample(&[&shard.id()], value(shard));
+    }
+}
+
+fn of_bulk_and_cache(text: &mut Exposition, cache: &Cache) {
+    let mut family = text.family(&table::BULK);
+    family.sample(&[&"accepted"], BULK_ROWS.accepted.get());
+    family.sample(&[&"rejected"], BULK_ROWS.rejected.get());
+    family.sample(&[&"stored"], BULK_ROWS.stored.get());
+    let (state, counts) = (cache.state(), cache.counts());
+    if state != CacheState::Disabled {
+        text.single(&table::CACHE_AVAILABLE, u8::from(state == CacheState::Healthy));
+    }
+    text.single(&table::CACHE_HITS, counts.hits);
+    text.single(&table::CACHE_MISSES, counts.misses);
+    if let Some(keys) = counts.keys {
+        text.single(&table::CACHE_KEYS, keys);
+    }
+}
+
+fn of_events(text: &mut Exposition, events: &EventsStatus) {
+    text.single(&table::EVENTS_PUBLISHED, events.published.get());
+    let outboxes = events.outboxes();
+    let mut family = text.family(&table::EVENTS_WAITING);
+    for (shard, outbox) in &outboxes {
+        family.sample(&[shard], outbox.rows);
+    }
+    let mut family = text.family(&table::EVENTS_LAG);
+    for (shard, outbox) in &outboxes {
+        family.sample(&[shard], outbox.lag_seconds);
+    }
+    let mut family = text.family(&table::EVENTS_DROPPED);
+    for (shard, outbox) in &outboxes {
+        family.sample(&[shard], outbox.dropped);
+    }
+}
+
+fn of_moves(text: &mut Exposition, sample: &ShardSample) {
+    text.single(&table::MOVES_KNOWN, u8::from(sample.moves.is_some()));
+    let moves = sample.moves.as_deref().unwrap_or_default();
+    if moves.is_empty() {
+        return;
+    }
+    let mut family = text.family(&table::MOVE_STAGE);
+    for open in moves {
+        family.sample(&[&open.id, &open.source, &open.target, &open.stage.as_str()], 1);
+    }
+    let mut family = text.family(&table::MOVE_ROWS);
+    for open in moves {
+        family.sample(&[&open.id, &"total"], open.total_rows);
+        family.sample(&[&open.id, &"copied"], open.copied_rows);
+        family.sample(&[&open.id, &"verified"], open.verified_rows);
+    }
+    let mut family = text.family(&table::MOVE_LAG);
+    for open in moves {
+        if let Some(lag) = open.lag_ms.and_then(|lag| u64::try_from(lag).ok()) {
+            family.sample(&[&open.id], Duration::from_millis(lag).as_secs_f64());
+        }
+    }
+}
+
+fn of_process(text: &mut Exposition, usage: process::ProcessUsage) {
+    let mut family = text.family(&table::TRACES);
+    family.sample(&[&"exported"], TRACE_SPANS.exported.get());
+    family.sample(&[&"failed"], TRACE_SPANS.failed.get());
+    text.family(&table::BUILD).sample(&[&env!("CARGO_PKG_VERSION")], 1);
+    text.single(&table::START, usage.started.as_secs_f64());
+    if let Some(cpu) = usage.cpu {
+        text.single(&table::CPU, cpu.as_secs_f64());
+    }
+    if let Some(bytes) = usage.resident_bytes {
+        text.single(&table::MEMORY, bytes);
+    }
+}

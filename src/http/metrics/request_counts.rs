@@ -1,0 +1,149 @@
+//! Counts of requests: cells for each route and method, made once, so that a request looks nothing up by its name.
+
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode};
+
+use crate::http::response::problem_code::ProblemCode;
+use crate::http::routes::endpoints;
+use crate::telemetry::metrics::{Counter, Histogram};
+
+/// A route's number: its place in the table of routes. Each resource has its own at hand.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::http) struct RouteNumber(pub(in crate::http) usize);
+
+/// What is said of a path that has no route: the path itself can be anything.
+const NO_ROUTE: &str = "none";
+/// Methods by name; what is none of them counts as the last.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "other"];
+/// Classes of status, from 100 on.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The method's name, if it is one that routes take.
+pub(in crate::http) fn method_name(method: &Method) -> &'static str {
+    METHODS.get(method_number(method)).copied().unwrap_or("other")
+}
+
+fn method_number(method: &Method) -> usize {
+    match *method {
+        Method::GET => 0,
+        Method::HEAD => 1,
+        Method::POST => 2,
+        Method::PUT => 3,
+        Method::PATCH => 4,
+        Method::DELETE => 5,
+        _ => 6,
+    }
+}
+
+/// One method of one route.
+#[derive(Debug)]
+pub(in crate::http) struct MethodCounts {
+    /// How long its answers took.
+    pub(in crate::http) times: Histogram,
+    classes: [Counter; CLASSES.len()],
+}
+
+impl MethodCounts {
+    fn new() -> Self {
+        Self { times: Histogram::of_times(), classes: Default::default() }
+    }
+
+    /// The answers of each class of status.
+    pub(in crate::http) fn classes(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        CLASSES.into_iter().zip(self.classes.iter().map(Counter::get))
+    }
+}
+
+struct RouteCounts {
+    path: String,
+    methods: [MethodCounts; METHODS.len()],
+}
+
+impl RouteCounts {
+    fn new(path: String) -> Self {
+        Self { path, methods: std::array::from_fn(|_| MethodCounts::new()) }
+    }
+}
+
+/// The counts of all routes.
+pub(in crate::http) struct RequestCounts {
+    routes: Vec<RouteCounts>,
+    elsewhere: RouteCounts,
+}
+
+impl RequestCounts {
+    /// Cells for each route of the table.
+    pub(in crate::http) fn new() -> Self {
+        let routes = endpoints().iter().map(|endpoint| RouteCounts::new(endpoint.path().to_owned())).collect();
+        Self { routes, elsewhere: RouteCounts::new(NO_ROUTE.to_owned()) }
+    }
+
+    fn of(&self, route: Option<RouteNumber>) -> &RouteCounts {
+        route.and_then(|RouteNumber(number)| self.routes.get(number)).unwrap_or(&self.elsewhere)
+    }
+
+    /// The route's path as it is documented.
+    pub(in crate::http) fn path(&self, route: Option<RouteNumber>) -> &str {
+        &self.of(route).path
+    }
+
+    /// Counts an answer.
+    pub(in crate::http) fn note(
+        &self,
+        route: Option<RouteNumber>,
+        method: &Method,
+        status: StatusCode,
+        took: Duration,
+    ) {
+        let Some(cell) = self.of(route).methods.get(method_number(method)) else { return };
+        cell.times.observe(took);
+        let class = usize::from(status.as_u16() / 100).wrapping_sub(1);
+        if let Some(counter) = cell.classes.get(class) {
+            counter.add(1);
+        }
+    }
+
+    /// Every cell that has counted something, with its route and method.
+    pub(in crate::http) fn used(&self) -> impl Iterator<Item = (&str, &'static str, &MethodCounts)> {
+        let all = self.routes.iter().chain([&self.elsewhere]);
+        let cells = all.flat_map(|route| route.methods.iter().zip(METHODS).map(move |pair| (route, pair)));
+        cells
+            .map(|(route, (cell, method))| (route.path.as_str(), method, cell))
+            .filter(|(_, _, cell)| cell.times.count() > 0)
+    }
+}
+
+static PROBLEMS: [Counter; ProblemCode::ALL.len()] = [const { Counter::new() }; ProblemCode::ALL.len()];
+
+/// Counts a problem that a client was told of.
+pub(in crate::http) fn count_problem(code: ProblemCode) {
+    let found = ProblemCode::ALL.iter().zip(&PROBLEMS).find(|(known, _)| **known == code);
+    if let Some((_, counter)) = found {
+        counter.add(1);
+    }
+}
+
+/// How often clients were told of each problem.
+pub(in crate::http) fn problems() -> impl Iterator<Item = (&'static str, u64)> {
+    ProblemCode::ALL.iter().map(|code| code.as_str()).zip(PROBLEMS.iter().map(Counter::get))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_counted_by_route_method_and_class() {
+        let counts = RequestCounts::new();
+        let brew = Method::from_bytes(b"BREW").unwrap();
+        counts.note(Some(RouteNumber(0)), &Method::GET, StatusCode::OK, Duration::from_millis(1));
+        counts.note(Some(RouteNumber(0)), &Method::GET, StatusCode::NOT_FOUND, Duration::from_millis(1));
+        counts.note(None, &brew, StatusCode::NOT_FOUND, Duration::ZERO);
+        counts.note(Some(RouteNumber(9_999)), &brew, StatusCode::from_u16(999).unwrap(), Duration::ZERO);
+        let used: Vec<_> = counts.used().map(|(path, method, cell)| (path, method, cell.times.count())).collect();
+        assert_eq!(used, [("/", "GET", 2), (NO_ROUTE, "other", 2)]);
+        let (_, _, cell) = counts.used().next().unwrap();
+        assert_eq!(cell.classes().map(|(_, count)| count).collect::<Vec<_>>(), [0, 1, 0, 1, 0]);
+    }
+}

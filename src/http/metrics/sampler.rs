@@ -1,0 +1,102 @@
+//! What `/metrics` and the dashboard tell that only the shards know: rows and open moves. One task reads it every few seconds, and soon
+//! after somebody asked; whoever asks takes what was read last and hardly waits.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+
+use crate::reshard::{MoveService, SlotMove};
+use crate::shard::{Cluster, ScatterBreadth, ShardId};
+use crate::stats::{CountMethod, ShardStats, gather};
+
+/// How often the shards are asked.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// What was read so short a time ago is not read again.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long a caller waits for what is being read.
+const PATIENCE: Duration = Duration::from_millis(2);
+/// The latest moves that are looked at, and the open ones of them that are told of.
+const MOVES: (i64, usize) = (200, 64);
+/// The latest moves that are kept whether they have ended or not.
+const RECENT: usize = 8;
+
+/// What was read last.
+#[derive(Clone, Debug, Default)]
+pub(in crate::http) struct ShardSample {
+    /// When; `None` before the first time.
+    pub(in crate::http) at: Option<Instant>,
+    /// What each shard counted, in the order of their numbers.
+    pub(in crate::http) shards: Vec<ShardStats>,
+    /// Moves that have not ended; `None` if shard 0 did not answer.
+    pub(in crate::http) moves: Option<Vec<SlotMove>>,
+    /// The latest moves, newest first.
+    pub(in crate::http) recent: Vec<SlotMove>,
+}
+
+impl ShardSample {
+    /// Files and documents of each shard that answered.
+    pub(in crate::http) fn held(&self) -> impl Iterator<Item = (ShardId, u64)> {
+        self.shards.iter().filter_map(|shard| Some((shard.shard, shard.rows? + shard.documents?)))
+    }
+}
+
+/// Reads samples, one at a time.
+pub struct ShardSampler {
+    asked: Notify,
+    latest: watch::Sender<Arc<ShardSample>>,
+}
+
+impl ShardSampler {
+    /// Starts to read, until the cluster shuts down; a shard may take `deadline` to answer.
+    #[must_use]
+    pub fn start(cluster: &Arc<Cluster>, deadline: Duration) -> Arc<Self> {
+        let sampler = Arc::new(Self { asked: Notify::new(), latest: watch::Sender::new(Arc::default()) });
+        let requests = MoveService::new(Arc::clone(cluster));
+        cluster.spawn(Arc::clone(&sampler).run(Arc::clone(cluster), requests, deadline));
+        sampler
+    }
+
+    async fn run(self: Arc<Self>, cluster: Arc<Cluster>, requests: MoveService, deadline: Duration) {
+        let turns = async {
+            loop {
+                let sample = read(&cluster, &requests, deadline).await;
+                self.latest.send_replace(Arc::new(sample));
+                tokio::select! {
+                    () = tokio::time::sleep(INTERVAL) => {}
+                    () = self.asked.notified() => {}
+                }
+            }
+        };
+        // Dropping it anywhere is safe: it only reads.
+        cluster.stopping().run_until_cancelled(turns).await;
+    }
+
+    /// What was read last; what is older than a second is asked for anew, and waited for for a few milliseconds.
+    pub(in crate::http) async fn latest(&self) -> Arc<ShardSample> {
+        let mut latest = self.latest.subscribe();
+        let sample = Arc::clone(&latest.borrow_and_update());
+        if sample.at.is_some_and(|at| at.elapsed() < FRESH) {
+            return sample;
+        }
+        self.asked.notify_one();
+        match tokio::time::timeout(PATIENCE, latest.changed()).await {
+            Ok(Ok(())) => Arc::clone(&latest.borrow()),
+            _ => sample,
+        }
+    }
+}
+
+async fn read(cluster: &Cluster, requests: &MoveService, deadline: Duration) -> ShardSample {
+    let moves = tokio::time::timeout(deadline, requests.list(MOVES.0));
+    let (stats, moves) = tokio::join!(gather(cluster, CountMethod::Counts, ScatterBreadth::Few, deadline), moves);
+    let moves = moves.ok().and_then(Result::ok);
+    let recent = moves.iter().flatten().take(RECENT).cloned().collect();
+    let moves = moves.map(|mut moves| {
+        moves.retain(|open| !open.stage.is_end());
+        moves.sort_by_key(|open| open.id);
+        moves.truncate(MOVES.1);
+        moves
+    });
+    ShardSample { at: Some(Instant::now()), shards: stats.shards, moves, recent }
+}

@@ -1,0 +1,143 @@
+//! From a request's path and query to typed values. What cannot be read is a problem that says what to change.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use actix_web::dev::Payload;
+use actix_web::web::{Path, Query};
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::future::{Ready, ready};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::files::UserId;
+use crate::http::response::problem::Problem;
+use crate::http::response::problem_code::ProblemCode;
+use crate::payload::{named_field, shorten};
+use crate::records::CollectionName;
+use crate::shard::ReadConsistency;
+
+/// The `{user_id}` of a path.
+pub(in crate::http) struct UserPath(pub(in crate::http) UserId);
+
+impl FromRequest for UserPath {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let number = request.match_info().get("user_id").and_then(parse_number::<i64>);
+        let user = number.and_then(UserId::new).map(Self);
+        ready(user.ok_or_else(|| Problem::path("user_id", "must be a whole number from 0 to 9223372036854775807")))
+    }
+}
+
+/// The `{file_id}` of a path.
+pub(in crate::http) struct FilePath(pub(in crate::http) Uuid);
+
+impl FromRequest for FilePath {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let id = request.match_info().get("file_id").and_then(|text| Uuid::try_parse(text).ok()).map(Self);
+        ready(id.ok_or_else(|| Problem::path("file_id", "must be a UUID")))
+    }
+}
+
+/// The `{collection}` of a path.
+pub(in crate::http) struct CollectionPath(pub(in crate::http) CollectionName);
+
+impl FromRequest for CollectionPath {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let name = request.match_info().get("collection").unwrap_or_default();
+        ready(name.parse().map(Self).map_err(|reason| Problem::path("collection", reason)))
+    }
+}
+
+/// The `{key}` at the end of a path: any text, percent-encoded, also with `/` in it.
+pub(in crate::http) struct KeyPath(pub(in crate::http) String);
+
+impl FromRequest for KeyPath {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        #[derive(Deserialize)]
+        struct KeyParameter {
+            key: String,
+        }
+        let key = Path::<KeyParameter>::extract(request).into_inner().map(|path| path.into_inner().key).ok();
+        // Bytes that are no UTF-8 were replaced by this character on the way here.
+        let is_whole = |key: &String| {
+            !key.contains(char::REPLACEMENT_CHARACTER)
+                || request.uri().path().to_ascii_uppercase().contains("%EF%BF%BD")
+        };
+        let key = key.filter(is_whole).map(Self);
+        ready(key.ok_or_else(|| Problem::path("key", "must be UTF-8, percent-encoded")))
+    }
+}
+
+/// The query, as a struct whose fields are `Option<String>`, so that each can be named when it is wrong.
+pub(in crate::http) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
+    Query::<T>::from_query(request.query_string()).map(Query::into_inner).map_err(|error| {
+        let text = error.to_string();
+        let text = text.strip_prefix("Query deserialize error: ").unwrap_or(&text);
+        let problem = Problem::new(ProblemCode::InvalidQuery, shorten(text));
+        match named_field(text) {
+            Some(field) => problem.field(field.to_owned()),
+            None => problem,
+        }
+    })
+}
+
+/// A number of the query, if it is there.
+pub(in crate::http) fn query_number<T: FromStr + PartialOrd + fmt::Display>(
+    field: &'static str,
+    text: Option<&str>,
+    range: RangeInclusive<T>,
+) -> Result<Option<T>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    match parse_number(text).filter(|number| range.contains(number)) {
+        Some(number) => Ok(Some(number)),
+        None => {
+            let reason = format!("must be a whole number from {} to {}", range.start(), range.end());
+            Err(Problem::query(field, reason))
+        }
+    }
+}
+
+/// How old an answer may be, by the query's `consistency`.
+pub(in crate::http) fn consistency(text: Option<&str>) -> Result<ReadConsistency, Problem> {
+    match text {
+        None | Some("strict") => Ok(ReadConsistency::Strict),
+        Some("eventual") => Ok(ReadConsistency::Eventual),
+        Some(_) => Err(Problem::query("consistency", "must be strict or eventual")),
+    }
+}
+
+/// Digits and nothing else: Rust's own parser also takes a `+`.
+fn parse_number<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_digits() {
+        assert_eq!(parse_number::<i64>("9223372036854775807"), Some(i64::MAX));
+        for text in ["", "+1", "-1", "1.0", "1e3", " 1", "0x1", "9223372036854775808", "\u{661}"] {
+            assert_eq!(parse_number::<i64>(text), None, "{text}");
+        }
+        assert!(query_number("limit", Some("1001"), 1..=1000u16).is_err());
+        assert_eq!(consistency(Some("eventual")).unwrap(), ReadConsistency::Eventual);
+        assert!(consistency(Some("Eventual")).is_err());
+        assert_eq!(query_number("limit", None, 1..=1000u16).unwrap(), None);
+    }
+}

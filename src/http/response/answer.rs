@@ -1,0 +1,37 @@
+//! Answers that are no problems: JSON, written straight into the bytes that go out.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use serde::Serialize;
+
+use super::problem::Problem;
+use super::problem_code::ProblemCode;
+
+pub(in crate::http) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(in crate::http) const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+
+/// An answer with this body, of about `capacity` bytes.
+pub(in crate::http) fn json(
+    status: StatusCode,
+    body: &impl Serialize,
+    capacity: usize,
+) -> Result<HttpResponse, Problem> {
+    let mut bytes = Vec::with_capacity(capacity);
+    serde_json::to_writer(&mut bytes, body).map_err(unwritten)?;
+    Ok(HttpResponse::build(status).insert_header((CONTENT_TYPE, JSON)).body(bytes))
+}
+
+/// `200` with a body that was written elsewhere.
+pub(in crate::http) fn of_json(body: Result<Vec<u8>, serde_json::Error>) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, JSON)).body(body.map_err(unwritten)?))
+}
+
+fn unwritten(error: serde_json::Error) -> Problem {
+    Problem::new(ProblemCode::Internal, "the answer could not be written").cause(error)
+}
+
+/// `200` with this body.
+pub(in crate::http) fn ok(body: &impl Serialize) -> Result<HttpResponse, Problem> {
+    json(StatusCode::OK, body, 512)
+}

@@ -1,0 +1,5 @@
+//! What handlers answer: JSON, and problems (RFC 9457) with their codes.
+
+pub(super) mod answer;
+pub(super) mod problem;
+pub(super) mod problem_code;

@@ -1,0 +1,115 @@
+//! Which other sites' scripts may read answers in a browser (CORS). Nobody's, unless the settings name them.
+//!
+//! Tokens travel in a header that a script sets itself; there are no cookies. So credentials are never allowed, and an
+//! origin that is let in reaches only what its own token does.
+
+use actix_web::HttpResponse;
+use actix_web::http::Method;
+use actix_web::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue,
+    ORIGIN, VARY,
+};
+
+/// What scripts may send.
+const SEND: HeaderValue = HeaderValue::from_static(
+    "Authorization, Content-Type, Content-Encoding, Idempotency-Key, If-Match, If-None-Match, X-Request-Id, traceparent",
+);
+/// What scripts may read besides what they always may.
+const READ: HeaderValue = HeaderValue::from_static(
+    "ETag, Location, Link, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id",
+);
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
+/// How long a browser may remember what it was told, in seconds.
+const REMEMBER: HeaderValue = HeaderValue::from_static("3600");
+
+/// The sites that are let in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CorsOrigins {
+    /// These, as browsers write them: `https://app.example.org`.
+    Only(Vec<String>),
+    /// All.
+    Any,
+}
+
+impl CorsOrigins {
+    /// Reads origins with commas in between, or `*`.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const REASON: &str = "must be origins with commas in between, as in https://app.example.org, or *";
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        let origins: Vec<String> = text
+            .split(',')
+            .map(|origin| origin.trim().to_ascii_lowercase())
+            .filter(|origin| !origin.is_empty())
+            .collect();
+        let is_origin = |origin: &String| {
+            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            host.is_some_and(|host| {
+                !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
+            })
+        };
+        if origins.is_empty() || !origins.iter().all(is_origin) { Err(REASON) } else { Ok(Self::Only(origins)) }
+    }
+
+    fn admits(&self, origin: &HeaderValue) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(origins) => origins.iter().any(|known| origin.as_bytes() == known.as_bytes()),
+        }
+    }
+
+    /// The answer to a browser that asks whether it may send a request; `None` if this is no such question.
+    pub(in crate::http) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<HttpResponse> {
+        let is_question = *method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        let origin = headers.get(ORIGIN).filter(|_| is_question)?;
+        let mut answer = HttpResponse::NoContent();
+        if self.admits(origin) {
+            answer.insert_header((ACCESS_CONTROL_ALLOW_METHODS, METHODS));
+            answer.insert_header((ACCESS_CONTROL_ALLOW_HEADERS, SEND));
+            answer.insert_header((ACCESS_CONTROL_MAX_AGE, REMEMBER));
+        }
+        Some(answer.finish())
+    }
+
+    /// Adds to an answer whether the origin of its request may read it.
+    pub(in crate::http) fn describe(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
+        let allowed = match self {
+            Self::Any => origin.map(|_| HeaderValue::from_static("*")),
+            Self::Only(_) => {
+                answer.append(VARY, HeaderValue::from_static("Origin"));
+                origin.filter(|origin| self.admits(origin)).cloned()
+            }
+        };
+        if let Some(allowed) = allowed {
+            answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+            answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, READ);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_compared_whole() {
+        let origins = CorsOrigins::parse("https://App.example.org, http://localhost:3000").unwrap();
+        let admits = |origin: &'static str| origins.admits(&HeaderValue::from_static(origin));
+        assert!(admits("https://app.example.org") && admits("http://localhost:3000"));
+        for other in
+            ["http://app.example.org", "https://app.example.org.evil.example", "https://app.example.org:444", "null"]
+        {
+            assert!(!admits(other), "{other}");
+        }
+        for bad in
+            ["app.example.org", "https://", "https://a.example/", "https://a b", "*,https://a.example", "ftp://a"]
+        {
+            assert!(CorsOrigins::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The HTTP server: built, then run until it is told to stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::http::KeepAlive;
+use actix_web::web::{Data, ServiceConfig};
+use actix_web::{App, HttpServer, dev};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::connections::{ConnectionLimits, ConnectionTable};
+use super::cors::CorsOrigins;
+use super::middleware::EdgeOptions;
+use super::request_id::observe;
+use super::tls::TlsCertificate;
+use crate::audit::AuditLog;
+use crate::auth::TokenVerifier;
+use crate::cache::Cache;
+use crate::events::EventsStatus;
+use crate::files::FileService;
+use crate::files::bulk::BulkLimits;
+use crate::http::dashboard::DashboardFeed;
+use crate::http::guards::sign_in::SignInState;
+use crate::http::metrics::request_counts::RequestCounts;
+use crate::http::metrics::sampler::ShardSampler;
+use crate::http::routes::{RouteGuards, configure};
+use crate::limits::{AddressRange, RateLimiter, RunningLoads};
+use crate::records::RecordService;
+use crate::reshard::MoveService;
+use crate::shard::{AdminKeys, Cluster};
+
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to close a connection that we close.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// TLS handshakes of each worker at the same time: they cost the most of what a stranger can ask for.
+const HANDSHAKES: usize = 128;
+
+/// Where to listen, and with how much.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// `host:port`; port 0 takes any free one.
+    pub bind: String,
+    /// Threads that serve.
+    pub workers: usize,
+    /// How long a stop goes on serving, so that whoever sends requests here can notice it and send no more.
+    pub drain_delay: Duration,
+    /// How long a stop waits for requests in flight after that.
+    pub shutdown_timeout: Duration,
+    /// How many connections there may be, and for how long without a request.
+    pub connections: ConnectionLimits,
+    /// The sites whose scripts may read answers.
+    pub cors: Option<CorsOrigins>,
+}
+
+/// What the handlers work with.
+pub struct AppState {
+    /// The shards.
+    pub cluster: Arc<Cluster>,
+    /// The files.
+    pub files: Arc<FileService>,
+    /// The documents.
+    pub records: Arc<RecordService>,
+    /// The cache.
+    pub cache: Arc<Cache>,
+    /// Moves of slots.
+    pub requests: MoveService,
+    /// What acts on the cluster were asked for with a key.
+    pub admin_keys: AdminKeys,
+    /// Where acts of operators are noted before they are done.
+    pub audit: AuditLog,
+    /// How long a new shard may take to answer.
+    pub connect_timeout: Duration,
+    /// What a bulk load may ask for.
+    pub bulk: BulkLimits,
+    /// One for each bulk load that may run at the same time: each holds memory.
+    pub bulk_permits: Semaphore,
+    /// How many of them one caller may run.
+    pub loads: Arc<RunningLoads>,
+    /// How much callers may ask for; `None` for as much as they like.
+    pub limiter: Option<Arc<RateLimiter>>,
+    /// Those whose `X-Forwarded-For` counts.
+    pub proxies: Vec<AddressRange>,
+    /// How long `/stats` waits for a shard.
+    pub stats_timeout: Duration,
+    /// Who may call; `None` while sign-in is off.
+    pub sign_in: Option<Arc<TokenVerifier>>,
+    /// What is told of changes.
+    pub events: Arc<EventsStatus>,
+    /// How many single writes may wait for a shard.
+    pub write_queue: usize,
+    /// What `/metrics` tells besides counts.
+    pub sampler: Arc<ShardSampler>,
+    /// Cancelled when the service begins to stop.
+    pub draining: CancellationToken,
+}
+
+/// A server that listens.
+pub struct ApiServer {
+    server: dev::Server,
+    addresses: Vec<SocketAddr>,
+    draining: CancellationToken,
+    closing: Arc<AtomicBool>,
+    drain_delay: Duration,
+}
+
+impl ApiServer {
+    /// Starts to listen. Nothing is answered before [`ApiServer::run`].
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    pub fn bind(options: &ServerOptions, tls: Option<&Arc<TlsCertificate>>, state: AppState) -> io::Result<Self> {
+        let draining = state.draining.clone();
+        let (state, counts) = (Data::new(state), Data::new(RequestCounts::new()));
+        let feed = Data::new(DashboardFeed::new());
+        let cluster = Arc::clone(&state.cluster);
+        let looks = feed.clone().into_inner().run(state.clone().into_inner(), counts.clone().into_inner());
+        let closing = Arc::new(AtomicBool::new(false));
+        let connections = ConnectionTable::new(options.connections.clone(), HEAD_TIMEOUT);
+        state.cluster.spawn(Arc::clone(&connections).watch(state.cluster.stopping().clone()));
+        let (say_goodbye, cors, over_tls) = (Arc::clone(&closing), options.cors.clone(), tls.is_some());
+        let app = move || {
+            let proxies: Rc<[AddressRange]> = state.proxies.as_slice().into();
+            let sign_in = state
+                .sign_in
+                .clone()
+                .map(|verifier| Rc::new(SignInState::new(verifier, state.limiter.clone(), Rc::clone(&proxies))));
+            let guards = RouteGuards { sign_in, limiter: state.limiter.clone().map(|limiter| (limiter, proxies)) };
+            let routes = move |config: &mut ServiceConfig| configure(config, &guards);
+            let edge = Rc::new(EdgeOptions {
+                closing: Arc::clone(&say_goodbye),
+                over_tls,
+                cors: cors.clone(),
+                is_limited: state.limiter.is_some(),
+            });
+            let wrap = move |request, service: &_| observe(Rc::clone(&edge), request, service);
+            let app = App::new().app_data(state.clone()).app_data(counts.clone()).app_data(feed.clone());
+            app.wrap_fn(wrap).configure(routes)
+        };
+        let server = HttpServer::new(app)
+            .workers(options.workers)
+            .max_connections(options.connections.total.div_ceil(options.workers).max(1))
+            .max_connection_rate(HANDSHAKES)
+            .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+            .on_connect(move |stream, data| connections.accept(stream, data))
+            .client_request_timeout(HEAD_TIMEOUT)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .keep_alive(KeepAlive::Timeout(options.connections.keep_alive))
+            .tcp_nodelay(true)
+            .shutdown_timeout(options.shutdown_timeout.as_secs())
+            .disable_signals();
+        let server = match tls {
+            Some(tls) => server.bind_rustls_0_23(&options.bind, tls.server_config().map_err(io::Error::other)?)?,
+            None => server.bind(&options.bind)?,
+        };
+        let addresses = server.addrs();
+        cluster.spawn(looks);
+        Ok(Self { server: server.run(), addresses, draining, closing, drain_delay: options.drain_delay })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Serves until `stop` ends. Then `/health/ready` says so, and for the drain delay everything is still served, each answer
+    /// with `Connection: close`: a connection is closed by the one who answered on it, never under a request that is on its way.
+    /// After that nothing new is accepted, and what is in flight is finished, for as long as the options allow.
+    ///
+    /// # Errors
+    /// If the server fails.
+    pub async fn run(mut self, stop: impl Future<Output = ()> + Send) -> io::Result<()> {
+        tokio::select! {
+            ended = &mut self.server => return ended,
+            () = stop => {}
+        }
+        self.draining.cancel();
+        self.closing.store(true, Ordering::Relaxed);
+        tokio::select! {
+            ended = &mut self.server => return ended,
+            () = tokio::time::sleep(self.drain_delay) => {}
+        }
+        let handle = self.server.handle();
+        let (ended, ()) = tokio::join!(self.server, handle.stop(true));
+        ended
+    }
+}

@@ -1,0 +1,11 @@
+//! The HTTP server: it listens, speaks TLS, bounds connections, and wraps every request.
+//!
+//! A request passes `listener`, `connections` and `tls`, then `request_id` and `middleware`, and reaches the routes.
+
+pub(super) mod connections;
+pub(super) mod cors;
+pub(super) mod listener;
+pub(super) mod middleware;
+pub(super) mod request_id;
+pub(super) mod security_headers;
+pub(super) mod tls;

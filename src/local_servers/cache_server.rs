@@ -1,0 +1,220 @@
+//! A Redis or Valkey server of our own: on loopback, without a password, keeping nothing on the disk unless it is told to.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::binaries::shell;
+use super::error::LocalError;
+use super::port::{is_free, next_free_port};
+use super::process;
+
+/// The port of a first server, if it is free: that of the container as well.
+const FIRST_PORT: u16 = 6381;
+const PROGRAMS: [&str; 2] = ["valkey-server", "redis-server"];
+/// Where package managers put programs that may not be on PATH.
+const USUAL_FOLDERS: [&str; 4] = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"];
+/// How long a start or a stop may take.
+const LIMIT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(10);
+/// How long the server may take to answer a question.
+const ANSWER: Duration = Duration::from_secs(1);
+/// How often a server looks for another port, when somebody else took the one it had found.
+const PORT_TRIES: usize = 5;
+/// What a cache on somebody's own machine may use.
+const MEMORY: &str = "256mb";
+
+/// A cache server on 127.0.0.1. Dropping it kills it.
+#[derive(Debug)]
+pub struct CacheServer {
+    program: PathBuf,
+    folder: PathBuf,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl CacheServer {
+    /// The server program of this machine, if there is one.
+    #[must_use]
+    pub fn program() -> Option<PathBuf> {
+        let on_path = PROGRAMS.iter().filter_map(|name| shell(&format!("command -v {name}")).map(PathBuf::from));
+        let usual = USUAL_FOLDERS.iter().flat_map(|folder| PROGRAMS.iter().map(|name| Path::new(folder).join(name)));
+        on_path.chain(usual).find(|program| program.is_file())
+    }
+
+    /// The server of a folder, which need not be there yet. Give the absolute path.
+    #[must_use]
+    pub fn new(program: PathBuf, folder: PathBuf, port: u16) -> Self {
+        Self { program, folder, port, child: None }
+    }
+
+    /// Starts a server on the usual port or the first one after it that is free, after the end of one that an earlier
+    /// process of ours has left in the folder.
+    ///
+    /// # Errors
+    /// As [`CacheServer::start`], or `NoPort`.
+    pub async fn start_anywhere(program: PathBuf, folder: PathBuf) -> Result<Self, LocalError> {
+        let mut server = Self::new(program, folder, 0);
+        server.end_stale().await;
+        let mut tries = 1;
+        server.port = next_free_port(FIRST_PORT, &[])?;
+        loop {
+            match server.start().await {
+                Err(LocalError::CacheEnded { .. }) if tries < PORT_TRIES && !is_free(server.port) => {
+                    server.port = next_free_port(server.port, &[])?;
+                    tries += 1;
+                }
+                result => return result.map(|()| server),
+            }
+        }
+    }
+
+    /// Starts the server and waits until it answers. What `SAVE` left in its folder is read.
+    ///
+    /// # Errors
+    /// `CacheEnded` if it ended or did not answer, or an input or output error.
+    pub async fn start(&mut self) -> Result<(), LocalError> {
+        std::fs::create_dir_all(&self.folder).map_err(LocalError::at(&self.folder))?;
+        let path = self.folder.join("server.log");
+        let log = std::fs::File::create(&path).map_err(LocalError::at(&path))?;
+        let errors = log.try_clone().map_err(LocalError::at(&path))?;
+        let mut command = Command::new(&self.program);
+        command.arg("--port").arg(self.port.to_string()).arg("--dir").arg(&self.folder);
+        command.args(["--bind", "127.0.0.1", "--daemonize", "no", "--save", "", "--appendonly", "no"]);
+        command.args(["--maxmemory", MEMORY, "--maxmemory-policy", "allkeys-lru"]);
+        // A group of its own: a terminal's Ctrl-C is ours to handle.
+        command.process_group(0).current_dir(&self.folder).stdin(Stdio::null()).stdout(log).stderr(errors);
+        let child = command.spawn().map_err(LocalError::at(&self.program))?;
+        let pid = child.id();
+        self.child = Some(child);
+        let note = self.note();
+        std::fs::write(&note, pid.to_string()).map_err(LocalError::at(&note))?;
+        let until = Instant::now() + LIMIT;
+        while !self.answers(pid) {
+            if !self.is_running() || Instant::now() > until {
+                self.kill();
+                let log = std::fs::read_to_string(&path).unwrap_or_default();
+                return Err(LocalError::CacheEnded { folder: self.folder.clone(), log });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// True if the server that answers on the port is this one, and has read its data.
+    fn answers(&self, pid: u32) -> bool {
+        let Some(text) = ask(self.port, "INFO\r\n") else { return false };
+        text.lines().any(|line| line == format!("process_id:{pid}")) && text.lines().any(|line| line == "loading:0")
+    }
+
+    /// Stops the server in good order.
+    pub async fn stop(&mut self) {
+        self.resume();
+        self.signal("TERM");
+        let until = Instant::now() + LIMIT;
+        while self.is_running() && Instant::now() < until {
+            tokio::time::sleep(POLL).await;
+        }
+        self.kill();
+    }
+
+    /// Kills the server, as a crash would.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended already, and then this only takes its entry from the table of processes.
+            let _ = child.kill();
+            let _ = child.wait();
+            let _ = std::fs::remove_file(self.note());
+        }
+    }
+
+    /// Stops the server in its tracks: it stays connected and answers nothing.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a paused server go on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Sends a command of words without blanks; gives the answer as it came.
+    #[must_use]
+    pub fn command(&self, command: &str) -> Option<String> {
+        ask(self.port, &format!("{command}\r\n"))
+    }
+
+    /// The URL for `REDIS_URL`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Changes the port, from the next start on.
+    pub fn set_port(&mut self, port: u16) {
+        self.port = port;
+    }
+
+    fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    fn signal(&self, name: &str) {
+        if let Some(child) = &self.child {
+            process::signal(name, &[child.id()]);
+        }
+    }
+
+    fn note(&self) -> PathBuf {
+        self.folder.join("pid")
+    }
+
+    /// Ends the server that a process of ours, which was killed, has left running in the folder.
+    async fn end_stale(&self) {
+        let Ok(text) = std::fs::read_to_string(self.note()) else { return };
+        let is_cache = |name: &str| PROGRAMS.iter().any(|program| name.contains(program));
+        let stale = || {
+            let found = process::find(text.trim().parse().ok()?)?;
+            // The process id may be somebody else's by now.
+            let folder = std::fs::read_link(format!("/proc/{}/cwd", found.pid)).ok();
+            let is_ours = folder.is_none_or(|folder| folder == self.folder);
+            (!found.zombie && is_ours && is_cache(&found.command)).then_some(found.pid)
+        };
+        let until = Instant::now() + LIMIT;
+        while let Some(pid) = stale()
+            && Instant::now() < until
+        {
+            process::signal("KILL", &[pid]); // it keeps nothing that would be worth an end in good order
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+impl Drop for CacheServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// What the server on this port answers, if it does soon.
+fn ask(port: u16, command: &str) -> Option<String> {
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    let mut connection = TcpStream::connect_timeout(&address, ANSWER).ok()?;
+    connection.set_read_timeout(Some(ANSWER)).ok()?;
+    // The server closes the connection after QUIT, so that its answer has an end.
+    connection.write_all(format!("{command}QUIT\r\n").as_bytes()).ok()?;
+    let mut text = String::new();
+    connection.read_to_string(&mut text).ok()?;
+    Some(text.replace('\r', ""))
+}

@@ -1,0 +1,136 @@
+//! Several local servers in one folder, one for each shard, found again at the next start.
+
+use std::path::{Path, PathBuf};
+
+use futures_util::future::{join_all, try_join_all};
+
+use super::account::ServerAccount;
+use super::binaries::PostgresBinaries;
+use super::database_name;
+use super::error::LocalError;
+use super::lock::FileLock;
+use super::port::{is_free, next_free_port};
+use super::server::{Durability, PostgresServer};
+use super::shutdown::remove_stale_server;
+
+/// The port of the first server, if it is free.
+const FIRST_PORT: u16 = 5432;
+/// How often a server looks for another port, when somebody else took the one it had found.
+const PORT_TRIES: usize = 5;
+
+/// The servers of a folder, running. Dropping it stops them hard; [`LocalCluster::stop`] is the good way.
+#[derive(Debug)]
+pub struct LocalCluster {
+    servers: Vec<PostgresServer>,
+    shards: usize,
+    /// Held until the end: one program at a time uses a folder.
+    _lock: FileLock,
+}
+
+impl LocalCluster {
+    /// Makes what is missing in the folder, and starts `shards` servers, each with its database. Behind them come `spare`
+    /// further ones, and those that an earlier start made so: databases that may have become shards since.
+    ///
+    /// # Errors
+    /// `InUse`, `OtherCount`, or what kept a server from starting.
+    pub async fn start(folder: &Path, shards: usize, spare: usize) -> Result<Self, LocalError> {
+        std::fs::create_dir_all(folder).map_err(LocalError::at(folder))?;
+        let folder = folder.canonicalize().map_err(LocalError::at(folder))?;
+        let lock = FileLock::try_acquire(&folder.join("lock"))?.ok_or_else(|| LocalError::InUse(folder.clone()))?;
+        check_count(&folder, shards)?;
+
+        let account = ServerAccount::find()?;
+        let mut count = shards + spare;
+        while home(&folder, count).exists() {
+            count += 1;
+        }
+        let mut servers = Vec::with_capacity(count);
+        let mut ports = Vec::with_capacity(count);
+        for shard in 0..count {
+            let home = home(&folder, shard);
+            let data = home.join("data");
+            let binaries = PostgresBinaries::find_for(&data)?;
+            // An earlier server that still runs would make its own port look busy.
+            remove_stale_server(&data).await?;
+            let port = choose_port(&home, &ports)?;
+            ports.push(port);
+            servers.push(PostgresServer::new(binaries, account, data, port, Durability::Full));
+        }
+        try_join_all(servers.iter_mut().enumerate().map(|(shard, server)| {
+            let home = home(&folder, shard);
+            let ports = &ports;
+            async move {
+                server.init().await?;
+                start_on_free_port(server, ports).await?;
+                let note = home.join("port");
+                std::fs::write(&note, server.port().to_string()).map_err(LocalError::at(&note))?;
+                server.create_database(&database_name(shard)).await
+            }
+        }))
+        .await?;
+        Ok(Self { servers, shards, _lock: lock })
+    }
+
+    /// The servers, in the order of their shards.
+    #[must_use]
+    pub fn servers(&self) -> &[PostgresServer] {
+        &self.servers
+    }
+
+    /// The URL of each shard's database.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
+        self.all_urls().take(self.shards).collect()
+    }
+
+    /// The URLs of the further databases.
+    #[must_use]
+    pub fn spare_urls(&self) -> Vec<String> {
+        self.all_urls().skip(self.shards).collect()
+    }
+
+    fn all_urls(&self) -> impl Iterator<Item = String> {
+        self.servers.iter().enumerate().map(|(shard, server)| server.url(&database_name(shard)))
+    }
+
+    /// Stops all servers in good order.
+    pub async fn stop(mut self) {
+        join_all(self.servers.iter_mut().map(PostgresServer::stop)).await;
+    }
+}
+
+fn home(folder: &Path, shard: usize) -> PathBuf {
+    folder.join(format!("shard_{shard}"))
+}
+
+/// The folder keeps its number of shards: with another one, users would be looked for on the wrong shard.
+fn check_count(folder: &Path, given: usize) -> Result<(), LocalError> {
+    let note = folder.join("shards");
+    match std::fs::read_to_string(&note).ok().and_then(|text| text.trim().parse().ok()) {
+        Some(found) if found == given => Ok(()),
+        Some(found) => Err(LocalError::OtherCount { folder: folder.to_owned(), found, given }),
+        None => std::fs::write(&note, format!("{given}\n")).map_err(LocalError::at(&note)),
+    }
+}
+
+/// The port of the last time, or the first free one from 5432 on.
+fn choose_port(home: &Path, taken: &[u16]) -> Result<u16, LocalError> {
+    let last = std::fs::read_to_string(home.join("port")).ok().and_then(|text| text.trim().parse().ok());
+    match last {
+        Some(port) if is_free(port) && !taken.contains(&port) => Ok(port),
+        _ => next_free_port(FIRST_PORT, taken),
+    }
+}
+
+async fn start_on_free_port(server: &mut PostgresServer, taken: &[u16]) -> Result<(), LocalError> {
+    let mut tries = 1;
+    loop {
+        match server.start().await {
+            Err(LocalError::Ended { .. }) if tries < PORT_TRIES && !is_free(server.port()) => {
+                server.set_port(next_free_port(server.port(), taken)?);
+                tries += 1;
+            }
+            result => return result,
+        }
+    }
+}

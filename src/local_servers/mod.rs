@@ -1,0 +1,40 @@
+//! PostgreSQL servers, and a cache server, of our own on this machine: for `shardrive dev`, for the tests and for the benchmarks.
+//!
+//! ```text
+//! LocalCluster → PostgresServer → Binaries, Account, locks, ports, processes → the operating system
+//!                CacheServer ────┘
+//! ```
+//!
+//! Nothing here knows what a shard is; the databases are made, and whoever wants shards migrates them.
+
+mod account;
+mod binaries;
+mod cache_server;
+mod cluster;
+mod error;
+mod lock;
+mod port;
+mod process;
+mod server;
+mod shutdown;
+
+pub use account::{ServerAccount, operator};
+pub use binaries::PostgresBinaries;
+pub use cache_server::CacheServer;
+pub use cluster::LocalCluster;
+pub use error::LocalError;
+pub use lock::FileLock;
+pub use port::{free_port, is_free};
+pub use server::{Durability, PostgresServer};
+pub use shutdown::remove_stale_server;
+
+/// The user who owns the databases of local servers.
+pub const USER: &str = "shard_user";
+/// Its password. The servers listen on 127.0.0.1 only.
+pub const PASSWORD: &str = "shard_pass";
+
+/// The name of a shard's database.
+#[must_use]
+pub fn database_name(shard: usize) -> String {
+    format!("drive_shard_{shard}")
+}

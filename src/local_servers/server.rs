@@ -1,0 +1,298 @@
+//! One PostgreSQL server: made, and started as a child process. Its end is in `ending`.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use tokio::time::Instant;
+
+use super::account::ServerAccount;
+use super::binaries::PostgresBinaries;
+use super::error::LocalError;
+use super::shutdown::remove_stale_server;
+use super::{PASSWORD, USER};
+
+/// How long a start may take: a server that was killed first replays its log.
+const START_LIMIT: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(10);
+/// The log begins anew when it is longer.
+const LOG_LIMIT: u64 = 16 << 20;
+
+/// Whether what is committed survives a crash of the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// It does.
+    Full,
+    /// It survives a crash of the server, but not of the machine: faster, for tests.
+    ServerOnly,
+}
+
+/// A PostgreSQL server on 127.0.0.1. Dropping it stops it hard.
+#[derive(Debug)]
+pub struct PostgresServer {
+    binaries: PostgresBinaries,
+    account: ServerAccount,
+    /// The data folder, absolute.
+    pub(super) folder: PathBuf,
+    port: u16,
+    durability: Durability,
+    pub(super) child: Option<Child>,
+}
+
+impl PostgresServer {
+    /// The server of a data folder, which need not be there yet. Give the absolute path.
+    #[must_use]
+    pub fn new(
+        binaries: PostgresBinaries,
+        account: ServerAccount,
+        folder: PathBuf,
+        port: u16,
+        durability: Durability,
+    ) -> Self {
+        Self { binaries, account, folder, port, durability, child: None }
+    }
+
+    /// Makes the data folder if it is not there.
+    ///
+    /// # Errors
+    /// What `initdb` says, or an input or output error.
+    pub async fn init(&self) -> Result<(), LocalError> {
+        if self.folder.join("PG_VERSION").exists() {
+            return Ok(());
+        }
+        // Under another name first: a folder with the right name is whole, also if we are killed meanwhile.
+        let part = self.folder.with_extension("part");
+        let parent = self.folder.parent().unwrap_or(Path::new("/"));
+        self.account.make_folder(parent)?;
+        if part.exists() {
+            std::fs::remove_dir_all(&part).map_err(LocalError::at(&part))?;
+        }
+        let password = parent.join("password");
+        std::fs::write(&password, PASSWORD).map_err(LocalError::at(&password))?;
+        self.account.own(&password)?;
+
+        let initdb = self.binaries.program("initdb");
+        let mut command = self.account.command(&initdb);
+        command.arg("-D").arg(&part).arg("--pwfile").arg(&password).current_dir(parent);
+        command.args(["--username", USER, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"]);
+        if self.durability == Durability::ServerOnly {
+            command.args(["--no-sync", "--wal-segsize", "1"]); // small, and so soon copied
+        }
+        command.stdin(Stdio::null());
+        let output = tokio::process::Command::from(command).output().await.map_err(LocalError::at(&initdb))?;
+        std::fs::remove_file(&password).map_err(LocalError::at(&password))?;
+        if !output.status.success() {
+            let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(LocalError::Program { program: "initdb".to_owned(), output });
+        }
+        std::fs::rename(&part, &self.folder).map_err(LocalError::at(&part))
+    }
+
+    /// Makes the data folder a copy of another server's, which it will follow as a streaming standby.
+    ///
+    /// # Errors
+    /// What `pg_basebackup` says, or an input or output error.
+    pub async fn init_as_standby_of(&self, primary: &Self) -> Result<(), LocalError> {
+        let program = self.binaries.program("pg_basebackup");
+        let mut command = self.account.command(&program);
+        command.arg("-D").arg(&self.folder).arg("-d").arg(primary.url("postgres"));
+        command.args(["--write-recovery-conf", "--checkpoint=fast", "--wal-method=stream"]);
+        if self.durability == Durability::ServerOnly {
+            command.arg("--no-sync");
+        }
+        command.current_dir(self.folder.parent().unwrap_or(Path::new("/"))).stdin(Stdio::null());
+        let output = tokio::process::Command::from(command).output().await.map_err(LocalError::at(&program))?;
+        if !output.status.success() {
+            let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(LocalError::Program { program: "pg_basebackup".to_owned(), output });
+        }
+        Ok(())
+    }
+
+    /// Starts the server and waits until it answers. Whatever an earlier server left in the folder is put right.
+    ///
+    /// # Errors
+    /// `Ended` or `NoAnswer` with the end of its log, or an input or output error.
+    pub async fn start(&mut self) -> Result<(), LocalError> {
+        let until = Instant::now() + START_LIMIT;
+        loop {
+            remove_stale_server(&self.folder).await?;
+            self.spawn()?;
+            match self.wait_until_ready(until).await {
+                // The processes of a server that was killed need a moment to notice it.
+                Err(LocalError::Ended { log, .. }) if log.contains("shared memory block") && Instant::now() < until => {
+                    tokio::time::sleep(POLL * 10).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn spawn(&mut self) -> Result<(), LocalError> {
+        let path = self.log_path();
+        let is_long = std::fs::metadata(&path).is_ok_and(|found| found.len() > LOG_LIMIT);
+        if is_long {
+            std::fs::remove_file(&path).map_err(LocalError::at(&path))?;
+        }
+        let open = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        let log = open.map_err(LocalError::at(&path))?;
+        // A server that makes a copy of its folder must be able to read all of it.
+        self.account.own(&path)?;
+        let errors = log.try_clone().map_err(LocalError::at(&path))?;
+
+        let program = self.binaries.program("postgres");
+        let mut command = self.account.command(&program);
+        command.arg("-D").arg(&self.folder).current_dir(&self.folder);
+        for (name, value) in self.settings() {
+            command.arg("-c").arg(format!("{name}={value}"));
+        }
+        // A group of its own: a terminal's Ctrl-C is ours to handle, and must not reach the server before us.
+        command.process_group(0).stdin(Stdio::null()).stdout(log).stderr(errors);
+        self.child = Some(command.spawn().map_err(LocalError::at(&program))?);
+        Ok(())
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let mut settings = vec![
+            ("listen_addresses", "127.0.0.1".to_owned()),
+            ("port", self.port.to_string()),
+            ("unix_socket_directories", String::new()),
+            ("wal_level", "logical".to_owned()),
+            ("max_connections", "100".to_owned()),
+            // Enough for a shard that gives slots to many others at once, and takes some.
+            ("max_replication_slots", "40".to_owned()),
+            ("max_wal_senders", "40".to_owned()),
+            ("max_logical_replication_workers", "24".to_owned()),
+            ("max_sync_workers_per_subscription", "2".to_owned()),
+            ("max_worker_processes", "32".to_owned()),
+            ("max_slot_wal_keep_size", "8GB".to_owned()),
+            // Before PostgreSQL 16 a server begins one stream each five seconds unless told otherwise.
+            ("wal_retrieve_retry_interval", "200ms".to_owned()),
+            ("shared_buffers", "128MB".to_owned()),
+        ];
+        if self.durability == Durability::ServerOnly {
+            // Shared memory in the data folder goes with it, also if the server is killed.
+            let cheap = [
+                ("fsync", "off"),
+                ("shared_buffers", "16MB"),
+                ("max_wal_size", "1GB"),
+                ("dynamic_shared_memory_type", "mmap"),
+            ];
+            settings.extend(cheap.map(|(name, value)| (name, value.to_owned())));
+        }
+        settings
+    }
+
+    async fn wait_until_ready(&mut self, until: Instant) -> Result<(), LocalError> {
+        loop {
+            if !self.is_running() {
+                self.child = None;
+                return Err(LocalError::Ended { folder: self.folder.clone(), log: self.log_tail() });
+            }
+            let reason = match self.answers().await {
+                Ok(true) => return Ok(()),
+                Ok(false) => "another server answers on its port".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() > until {
+                return Err(LocalError::NoAnswer { folder: self.folder.clone(), reason, log: self.log_tail() });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// True if the server that answers on the port is this one.
+    async fn answers(&self) -> Result<bool, sqlx::Error> {
+        let mut connection = self.connect("postgres").await?;
+        let folder: String =
+            sqlx::query_scalar("SELECT current_setting('data_directory')").fetch_one(&mut connection).await?;
+        connection.close().await?;
+        Ok(Path::new(&folder) == self.folder)
+    }
+
+    /// Opens a connection as the owner of the databases.
+    ///
+    /// # Errors
+    /// The driver's error; `TimedOut` after some seconds.
+    pub async fn connect(&self, database: &str) -> Result<PgConnection, sqlx::Error> {
+        let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(self.port).username(USER);
+        let options = options.password(PASSWORD).database(database).ssl_mode(sqlx::postgres::PgSslMode::Disable);
+        let connecting = tokio::time::timeout(Duration::from_secs(5), options.connect());
+        connecting.await.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+    }
+
+    /// Makes a database if it is not there.
+    ///
+    /// # Errors
+    /// The driver's error.
+    pub async fn create_database(&self, name: &str) -> Result<(), LocalError> {
+        let mut connection = self.connect("postgres").await?;
+        let exists: Option<i32> = sqlx::query_scalar("SELECT 1 FROM pg_database WHERE datname = $1")
+            .bind(name)
+            .fetch_optional(&mut connection)
+            .await?;
+        if exists.is_none() {
+            let create = AssertSqlSafe(format!("CREATE DATABASE \"{}\"", name.replace('"', "\"\"")));
+            sqlx::raw_sql(create).execute(&mut connection).await?;
+        }
+        Ok(connection.close().await?)
+    }
+
+    /// The URL of a database of this server.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The path of the `psql` that fits this server.
+    #[must_use]
+    pub fn psql(&self) -> PathBuf {
+        self.binaries.program("psql")
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Changes the port, from the next start on.
+    pub fn set_port(&mut self, port: u16) {
+        self.port = port;
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The id of the server's first process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// True if the server's first process lives.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// The last lines of the server's log.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read(self.log_path()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<_> = text.lines().rev().take(20).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.join("server.log")
+    }
+}

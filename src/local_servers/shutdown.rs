@@ -1,0 +1,140 @@
+//! The end of a server: stopped in good order, killed or paused for tests of faults, dropped, or left over by a
+//! process that was killed.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::error::LocalError;
+use super::process;
+use super::server::PostgresServer;
+
+/// How long a fast shutdown may take, before the server is killed.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// How long the immediate shutdown of a dropped server may take, before it is killed.
+const DROP_LIMIT: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(10);
+
+impl PostgresServer {
+    /// Stops the server in good order: sessions are ended, what is committed is written out.
+    pub async fn stop(&mut self) {
+        self.resume();
+        let Some(pid) = self.pid() else { return };
+        process::signal("INT", &[pid]);
+        if !self.ends_within(STOP_LIMIT).await {
+            log::warn!("the PostgreSQL server in {} did not stop in time and is killed", self.folder.display());
+            self.kill().await;
+        }
+        self.child = None;
+    }
+
+    /// Stops the server and starts it again.
+    ///
+    /// # Errors
+    /// As for a start.
+    pub async fn restart(&mut self) -> Result<(), LocalError> {
+        self.stop().await;
+        self.start().await
+    }
+
+    /// Kills the server with all its processes, as a crash would.
+    pub async fn kill(&mut self) {
+        let pids = self.freeze();
+        process::signal("KILL", &pids);
+        self.ends_within(STOP_LIMIT).await;
+        self.child = None;
+        // Its children are not ours: nobody tells us when they have gone.
+        let until = Instant::now() + STOP_LIMIT;
+        while process::any_alive(&pids) && Instant::now() < until {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Stops all processes of the server in their tracks: it stays connected and answers nothing.
+    pub fn pause(&self) {
+        self.freeze();
+    }
+
+    /// Lets a paused server go on.
+    pub fn resume(&self) {
+        let Some(pid) = self.pid() else { return };
+        let mut pids = process::children(pid);
+        pids.push(pid);
+        process::signal("CONT", &pids);
+    }
+
+    /// Stops the first process, so that it makes no new children, then the children; gives all of them.
+    fn freeze(&self) -> Vec<u32> {
+        let Some(pid) = self.pid() else { return Vec::new() };
+        process::signal("STOP", &[pid]);
+        let mut pids = process::children(pid);
+        process::signal("STOP", &pids);
+        pids.push(pid);
+        pids
+    }
+
+    async fn ends_within(&mut self, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        while self.is_running() {
+            if Instant::now() > until {
+                return false;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        true
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        if !self.is_running() {
+            return;
+        }
+        self.resume();
+        let Some(pid) = self.pid() else { return };
+        // The immediate shutdown takes its shared memory with it, which a kill would leave behind.
+        process::signal("QUIT", &[pid]);
+        let until = std::time::Instant::now() + DROP_LIMIT;
+        while self.is_running() && std::time::Instant::now() < until {
+            std::thread::sleep(POLL);
+        }
+        if self.is_running() {
+            process::signal("KILL", &self.freeze());
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait(); // it is dead; this only takes its entry from the table of processes
+        }
+    }
+}
+
+/// Stops the server that an earlier process of ours left running on this data folder, and removes the note of its
+/// process id if that process is gone, dead, or somebody else's by now: PostgreSQL itself would take it for a server.
+///
+/// # Errors
+/// `NoAnswer` if that server does not stop, or an input or output error.
+pub async fn remove_stale_server(folder: &Path) -> Result<(), LocalError> {
+    let note = folder.join("postmaster.pid");
+    let Ok(text) = std::fs::read_to_string(&note) else { return Ok(()) };
+    let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
+    let until = Instant::now() + STOP_LIMIT;
+    let mut asked = false;
+    while let Some(server) = pid.and_then(process::find).filter(|found| found.is_server_of(folder)) {
+        if Instant::now() > until {
+            let log = String::new();
+            let reason = format!("its process {} does not stop", server.pid);
+            return Err(LocalError::NoAnswer { folder: folder.to_owned(), reason, log });
+        }
+        if !asked {
+            log::warn!("stops the PostgreSQL server that still runs in {}", folder.display());
+            process::signal("CONT", &[server.pid]);
+            process::signal("INT", &[server.pid]);
+            asked = true;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    match std::fs::remove_file(&note) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(LocalError::at(&note)(error)),
+        _ => Ok(()),
+    }
+}

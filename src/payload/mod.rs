@@ -1,0 +1,19 @@
+//! What clients send and get, before anybody asks what it is about: JSON with the names of its fields, times, bodies
+//! packed or plain, streams of records.
+//!
+//! ```text
+//! body → decode (gzip, zstd) → opening (byte order mark) → split (lines, array, CSV) → json
+//! ```
+
+mod decode;
+mod fault;
+mod json;
+mod opening;
+mod split;
+pub(crate) mod time;
+
+pub use decode::{BodyEncoding, BodyReader};
+pub use fault::{BodyFault, FieldFault};
+pub use json::{JsonFault, named_field, plain_text, read_json, shorten};
+pub(crate) use opening::{BodyOpening, skip_mark};
+pub(crate) use split::{ArraySplitter, LineSplitter, RecordPiece};

@@ -1,0 +1,9 @@
+//! One process takes every open move through its stages, by a lease.
+
+pub(super) mod decide;
+pub(super) mod driver;
+pub(super) mod lease;
+pub(super) mod stage;
+pub(super) mod steps;
+pub(super) mod store;
+pub(super) mod testing;

@@ -1,0 +1,161 @@
+//! What another number of shards would cost, by each way of dealing: for people who decide, and who want to see why slots.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::planner::{DealStrategy, SlotLoad, plan_growth, plan_strategy};
+use crate::shard::{ShardId, Slot, SlotMap};
+
+/// Points of each shard on the ring.
+const POINTS: u64 = 160;
+
+/// What one way of dealing would move.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct StrategyCost {
+    /// `slots`, `modulo` or `ring`.
+    #[schema(value_type = String, example = "slots")]
+    pub strategy: &'static str,
+    /// Slots that would move, of 5,040.
+    #[schema(example = 1680)]
+    pub slots: usize,
+    /// Users among them who have rows; null if they were not counted in time.
+    pub users: Option<i64>,
+    /// Their rows.
+    pub rows: i64,
+    /// Their bytes.
+    pub bytes: i64,
+}
+
+/// Where a user would be.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct SampleUser {
+    /// Who.
+    pub user_id: i64,
+    /// The user's slot.
+    pub slot: u16,
+    /// The shard now.
+    pub now: u16,
+    /// The shard by each way of dealing.
+    #[schema(value_type = BTreeMap<String, u16>)]
+    pub then: BTreeMap<&'static str, u16>,
+}
+
+/// All ways side by side.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct ClusterAnalysis {
+    /// How many shards there are.
+    pub shards_now: usize,
+    /// How many there would be.
+    pub shards_then: u16,
+    /// What each way would move. The ring is compared with itself for the present number of shards: nobody is on it.
+    pub strategies: Vec<StrategyCost>,
+    /// The first users there are.
+    pub sample: Vec<SampleUser>,
+}
+
+/// Compares the ways of dealing for another number of shards.
+#[must_use]
+pub fn analyse(
+    map: &SlotMap,
+    shards_now: usize,
+    shards_then: u16,
+    loads: &[SlotLoad],
+    users: Option<&[i64]>,
+    sample: &[i64],
+) -> ClusterAnalysis {
+    // A shard that owns nothing yet would not be on the ring.
+    let owning = Slot::all().map(|slot| map.owner(slot)).collect::<BTreeSet<_>>().len();
+    let now = u16::try_from(owning).unwrap_or(u16::MAX);
+    let even = placed(map, &plan_growth(map, loads, shards_then));
+    let modulo = placed(map, &plan_strategy(map, loads, shards_then, DealStrategy::Modulo).unwrap_or_default());
+    let (ring_now, ring_then) = (ring(now), ring(shards_then));
+    let ways: [(&'static str, Vec<ShardId>, Vec<ShardId>); 3] = [
+        ("slots", owners(map), even),
+        ("modulo", owners(map), modulo),
+        (
+            "ring",
+            Slot::all().map(|slot| on_ring(&ring_now, slot)).collect(),
+            Slot::all().map(|slot| on_ring(&ring_then, slot)).collect(),
+        ),
+    ];
+    let cost = |(strategy, before, after): &(&'static str, Vec<ShardId>, Vec<ShardId>)| {
+        let moved: Vec<usize> =
+            Slot::all().map(Slot::index).filter(|slot| before.get(*slot) != after.get(*slot)).collect();
+        let sum = |part: fn(&SlotLoad) -> i64| moved.iter().filter_map(|slot| loads.get(*slot)).map(part).sum();
+        StrategyCost {
+            strategy,
+            slots: moved.len(),
+            users: users.map(|users| moved.iter().filter_map(|slot| users.get(*slot)).sum()),
+            rows: sum(|load| load.rows),
+            bytes: sum(|load| load.bytes),
+        }
+    };
+    let place = |user: &i64| {
+        let slot = Slot::of_user(*user);
+        let then = ways.iter().filter_map(|(way, _, after)| Some((*way, after.get(slot.index())?.number())));
+        SampleUser { user_id: *user, slot: slot.number(), now: map.owner(slot).number(), then: then.collect() }
+    };
+    ClusterAnalysis {
+        shards_now,
+        shards_then,
+        strategies: ways.iter().map(cost).collect(),
+        sample: sample.iter().map(place).collect(),
+    }
+}
+
+fn owners(map: &SlotMap) -> Vec<ShardId> {
+    Slot::all().map(|slot| map.owner(slot)).collect()
+}
+
+/// The owners after a plan.
+fn placed(map: &SlotMap, plan: &[super::planner::SlotTransfer]) -> Vec<ShardId> {
+    let mut owners = owners(map);
+    for transfer in plan {
+        for slot in &transfer.slots {
+            if let Some(owner) = owners.get_mut(slot.index()) {
+                *owner = transfer.target;
+            }
+        }
+    }
+    owners
+}
+
+/// A consistent-hash ring: each shard at many points.
+fn ring(shards: u16) -> BTreeMap<u64, ShardId> {
+    let points = |shard: u16| (0..POINTS).map(move |point| (mix(u64::from(shard) << 32 | point), ShardId::new(shard)));
+    (0..shards.max(1)).flat_map(points).collect()
+}
+
+/// The shard of the next point on the ring.
+fn on_ring(ring: &BTreeMap<u64, ShardId>, slot: Slot) -> ShardId {
+    let at = mix(u64::MAX ^ u64::from(slot.number()));
+    ring.range(at..).next().or_else(|| ring.first_key_value()).map_or_else(ShardId::default, |(_, shard)| *shard)
+}
+
+/// Scatters numbers over all 64 bits (the finaliser of `SplitMix64`).
+fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn from_two_to_three_a_third_moves_by_slots_and_two_thirds_by_modulo() {
+        let loads = vec![SlotLoad { rows: 2, bytes: 10 }; 5040];
+        let users = vec![1; 5040];
+        let found = analyse(&SlotMap::initial(2), 2, 3, &loads, Some(&users), &[0, 1, 42]);
+        let slots: Vec<_> = found.strategies.iter().map(|cost| cost.slots).collect();
+        assert_eq!(slots[..2], [1680, 3360]);
+        assert!((1200..2200).contains(&slots[2]), "{slots:?}");
+        assert_eq!(found.strategies[0].rows, 3360);
+        assert_eq!(found.strategies[1].users, Some(3360));
+        assert_eq!((found.sample[2].slot, found.sample[2].now, found.sample[2].then["modulo"]), (42, 0, 0));
+    }
+}

@@ -1,0 +1,377 @@
+//! What should move where: pure functions of the map and of what is in the slots.
+
+use std::collections::BTreeMap;
+
+use crate::shard::{ShardId, Slot, SlotMap};
+
+/// A shard whose weight is this close to the average is left alone.
+const BAND: f64 = 0.10;
+/// A plan that takes less than this part off the heaviest shard is not worth its copying.
+const LEAST_GAIN: f64 = 0.05;
+/// About what a row takes without the bytes that it tells of.
+const BYTES_OF_A_ROW: f64 = 256.0;
+
+/// What is in a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SlotLoad {
+    /// Rows of all its users.
+    pub rows: i64,
+    /// Their bytes.
+    pub bytes: i64,
+}
+
+/// Slots that go from one shard to another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SlotTransfer {
+    /// From where.
+    pub source: ShardId,
+    /// To where.
+    pub target: ShardId,
+    /// What, in order.
+    pub slots: Vec<Slot>,
+}
+
+/// How slots are dealt to shards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DealStrategy {
+    /// By rows and bytes, moving as little as possible; a shard without slots gets its share of slots.
+    Load,
+    /// As many slots on each, moving as few as possible.
+    Slots,
+    /// `user_id mod shards`, as in the textbook: nearly everything moves.
+    Modulo,
+}
+
+/// Why there is no plan.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Nothing would get better.
+    #[error("{0}")]
+    NotWorthIt(String),
+    /// It cannot be done.
+    #[error("{0}")]
+    Impossible(String),
+}
+
+/// Which slots go where, in the order of the pairs of shards.
+fn transfers(moves: impl IntoIterator<Item = (Slot, ShardId, ShardId)>) -> Vec<SlotTransfer> {
+    let mut pairs: BTreeMap<(ShardId, ShardId), Vec<Slot>> = BTreeMap::new();
+    for (slot, source, target) in moves {
+        pairs.entry((source, target)).or_default().push(slot);
+    }
+    let sorted = |((source, target), mut slots): ((ShardId, ShardId), Vec<Slot>)| {
+        slots.sort_unstable();
+        SlotTransfer { source, target, slots }
+    };
+    pairs.into_iter().map(sorted).collect()
+}
+
+/// All shards get as many slots as the others, or one more. Only surplus slots move: when one shard of `shards` is new
+/// and the others were even, a `shards`-th of the slots does, and all of it goes to the new one. Which ones is up to their
+/// `loads`: a shard gives as large a part of its weight as of its slots.
+#[must_use]
+pub fn plan_growth(map: &SlotMap, loads: &[SlotLoad], shards: u16) -> Vec<SlotTransfer> {
+    let (shards, weights) = (shards.max(1), weights(loads));
+    let owned: Vec<Vec<Slot>> = (0..shards).map(|shard| map.owned_by(ShardId::new(shard)).collect()).collect();
+    let all: usize = owned.iter().map(Vec::len).sum();
+    let (share, rest) = (all / usize::from(shards), all % usize::from(shards));
+    // The larger shares stay where there is most already, so that nothing moves for the sake of one slot.
+    let mut order: Vec<usize> = (0..owned.len()).collect();
+    order.sort_by_key(|shard| std::cmp::Reverse(owned.get(*shard).map_or(0, Vec::len)));
+    let mut wanted = vec![share; owned.len()];
+    for shard in order.into_iter().take(rest) {
+        if let Some(wanted) = wanted.get_mut(shard) {
+            *wanted += 1;
+        }
+    }
+    let (mut surplus, mut lacking) = (Vec::new(), Vec::new());
+    for ((shard, slots), wanted) in (0..).zip(owned).zip(wanted) {
+        let (id, given, taken) =
+            (ShardId::new(shard), slots.len().saturating_sub(wanted), wanted.saturating_sub(slots.len()));
+        surplus.extend(cross_section(slots, given, &weights).map(|slot| (slot, id)));
+        if taken > 0 {
+            lacking.push((id, taken, taken));
+        }
+    }
+    surplus.sort_by(|(a, _), (b, _)| heavier_first(&weights, *a, *b));
+    let mut moves = Vec::with_capacity(surplus.len());
+    for (slot, source) in surplus {
+        // To the one that has got the least of its share: each gets some of every weight.
+        let least = lacking.iter_mut().max_by(|(a, left_a, all_a), (b, left_b, all_b)| {
+            (*left_a * *all_b).cmp(&(*left_b * *all_a)).then(b.cmp(a))
+        });
+        if let Some((target, left, _)) = least.filter(|(_, left, _)| *left > 0) {
+            *left -= 1;
+            moves.push((slot, source, *target));
+        }
+    }
+    transfers(moves)
+}
+
+/// So many of these slots, in which each weight is as frequent as among all of them: of the slots in the order of their weights
+/// those at even distances.
+fn cross_section(mut slots: Vec<Slot>, count: usize, weights: &[f64]) -> impl Iterator<Item = Slot> {
+    slots.sort_by(|a, b| heavier_first(weights, *a, *b));
+    (0..count).filter_map(move |taken| slots.get((2 * taken + 1) * slots.len() / (2 * count)).copied())
+}
+
+fn heavier_first(weights: &[f64], a: Slot, b: Slot) -> std::cmp::Ordering {
+    weight_of(weights, b).total_cmp(&weight_of(weights, a)).then(a.cmp(&b))
+}
+
+/// The weight of each slot: its parts of all rows and all bytes, and a little for being there. Bytes weigh as much as rows where
+/// there are [`BYTES_OF_A_ROW`] of them for each; fewer weigh less, so that a lone small document is not half of everything.
+fn weights(loads: &[SlotLoad]) -> Vec<f64> {
+    #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a weight need not be exact")]
+    let float = |number: i64| number.max(0) as f64;
+    let (rows, bytes) =
+        loads.iter().fold((0.0, 0.0), |(rows, bytes), load| (rows + float(load.rows), bytes + float(load.bytes)));
+    let part = |number: i64, all: f64| if all > 0.0 { float(number) / all } else { 0.0 };
+    let weight_of_bytes = if rows > 0.0 { (bytes / (rows * BYTES_OF_A_ROW)).min(1.0) } else { 1.0 };
+    Slot::all()
+        .map(|slot| {
+            let load = loads.get(slot.index()).copied().unwrap_or_default();
+            (part(load.rows, rows) + part(load.bytes, bytes) * weight_of_bytes) / (1.0 + weight_of_bytes) + 1e-9
+        })
+        .collect()
+}
+
+fn weight_of(weights: &[f64], slot: Slot) -> f64 {
+    weights.get(slot.index()).copied().unwrap_or(0.0)
+}
+
+/// The lightest of some shards.
+fn lightest(totals: &[f64], among: impl Iterator<Item = u16>) -> Option<u16> {
+    among.min_by(|a, b| {
+        let total = |shard: u16| totals.get(usize::from(shard)).copied().unwrap_or(f64::MAX);
+        total(*a).total_cmp(&total(*b))
+    })
+}
+
+/// Weighs rows and bytes. Shards within ten per cent of the average are left alone, the others give or take what they
+/// have too much or too little of.
+///
+/// # Errors
+/// `NotWorthIt` if all are within the band, or little would be gained.
+pub fn plan_rebalance(map: &SlotMap, loads: &[SlotLoad], shards: u16) -> Result<Vec<SlotTransfer>, PlanError> {
+    if (0..shards).any(|shard| map.owned_by(ShardId::new(shard)).next().is_none()) {
+        return Ok(plan_growth(map, loads, shards));
+    }
+    let weights = weights(loads);
+    let mut totals: Vec<f64> = (0..shards)
+        .map(|shard| map.owned_by(ShardId::new(shard)).map(|slot| weight_of(&weights, slot)).sum())
+        .collect();
+    let average = totals.iter().sum::<f64>() / f64::from(shards.max(1));
+    let heaviest = |totals: &[f64]| totals.iter().copied().fold(0.0, f64::max);
+    let before = heaviest(&totals);
+    let is_off = |total: f64| (total - average).abs() > average * BAND;
+    if !totals.iter().any(|total| is_off(*total)) {
+        return Err(PlanError::NotWorthIt("every shard is within 10 % of the average".to_owned()));
+    }
+    let mut slots: Vec<(Slot, u16)> = Slot::all().map(|slot| (slot, map.owner(slot).number())).collect();
+    // The heaviest first: few slots make the difference.
+    slots.sort_by(|(a, _), (b, _)| heavier_first(&weights, *a, *b));
+    let mut moves = Vec::new();
+    for (slot, owner) in slots {
+        let weight = weight_of(&weights, slot);
+        let Some(target) = lightest(&totals, 0..shards).filter(|target| *target != owner) else { continue };
+        let (from, to) = (usize::from(owner), usize::from(target));
+        let (Some(source_total), Some(target_total)) = (totals.get(from).copied(), totals.get(to).copied()) else {
+            continue;
+        };
+        // Neither side may pass the average, or the slot would come back with the next plan.
+        if source_total - weight >= average
+            && target_total + weight <= average
+            && (is_off(source_total) || is_off(target_total))
+        {
+            if let Some(total) = totals.get_mut(from) {
+                *total -= weight;
+            }
+            if let Some(total) = totals.get_mut(to) {
+                *total += weight;
+            }
+            moves.push((slot, ShardId::new(owner), ShardId::new(target)));
+        }
+    }
+    let gain = (before - heaviest(&totals)) / before;
+    if moves.is_empty() || gain < LEAST_GAIN {
+        return Err(PlanError::NotWorthIt("no plan takes 5 % or more off the heaviest shard".to_owned()));
+    }
+    Ok(transfers(moves))
+}
+
+/// Everything that a shard owns goes to the others, each slot to the lightest of them, the heaviest slots first.
+///
+/// # Errors
+/// `Impossible` if there is no other shard, or no such shard; `NotWorthIt` if it owns nothing.
+pub fn plan_drain(
+    map: &SlotMap,
+    loads: &[SlotLoad],
+    shards: u16,
+    drained: ShardId,
+) -> Result<Vec<SlotTransfer>, PlanError> {
+    if drained.number() >= shards {
+        return Err(PlanError::Impossible(format!("there is no shard {drained}")));
+    }
+    if shards < 2 {
+        return Err(PlanError::Impossible("there is no other shard to take the slots".to_owned()));
+    }
+    let weights = weights(loads);
+    let mut totals: Vec<f64> = (0..shards)
+        .map(|shard| map.owned_by(ShardId::new(shard)).map(|slot| weight_of(&weights, slot)).sum())
+        .collect();
+    let mut slots: Vec<Slot> = map.owned_by(drained).collect();
+    if slots.is_empty() {
+        return Err(PlanError::NotWorthIt(format!("shard {drained} owns no slot")));
+    }
+    slots.sort_by(|a, b| heavier_first(&weights, *a, *b));
+    let mut moves = Vec::new();
+    for slot in slots {
+        let Some(target) = lightest(&totals, (0..shards).filter(|shard| *shard != drained.number())) else { continue };
+        if let Some(total) = totals.get_mut(usize::from(target)) {
+            *total += weight_of(&weights, slot);
+        }
+        moves.push((slot, drained, ShardId::new(target)));
+    }
+    Ok(transfers(moves))
+}
+
+/// The plan of a strategy for this many shards.
+///
+/// # Errors
+/// `NotWorthIt` if nothing is to be moved.
+pub fn plan_strategy(
+    map: &SlotMap,
+    loads: &[SlotLoad],
+    shards: u16,
+    strategy: DealStrategy,
+) -> Result<Vec<SlotTransfer>, PlanError> {
+    let plan = match strategy {
+        DealStrategy::Load => return plan_rebalance(map, loads, shards),
+        DealStrategy::Slots => plan_growth(map, loads, shards),
+        DealStrategy::Modulo => {
+            let modulo = SlotMap::initial(shards);
+            let moved = Slot::all().map(|slot| (slot, map.owner(slot), modulo.owner(slot)));
+            transfers(moved.filter(|(_, source, target)| source != target))
+        }
+    };
+    if plan.is_empty() { Err(PlanError::NotWorthIt("every slot is where it should be".to_owned())) } else { Ok(plan) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
+    use proptest::strategy::Strategy as Generator;
+
+    fn count(plan: &[SlotTransfer]) -> usize {
+        plan.iter().map(|transfer| transfer.slots.len()).sum()
+    }
+
+    fn applied(map: &SlotMap, plan: &[SlotTransfer]) -> SlotMap {
+        let (mut owners, mut epochs) = map.columns();
+        for transfer in plan {
+            for slot in &transfer.slots {
+                assert_eq!(map.owner(*slot), transfer.source);
+                assert_ne!(transfer.source, transfer.target);
+                owners[slot.index()] = transfer.target.to_sql();
+                epochs[slot.index()] += 1;
+            }
+        }
+        SlotMap::from_columns(&owners, &epochs).unwrap()
+    }
+
+    fn any_map(shards: i32) -> impl Generator<Value = SlotMap> {
+        proptest::collection::vec(0..shards, 5040)
+            .prop_map(|owners| SlotMap::from_columns(&owners, &vec![1; 5040]).unwrap())
+    }
+
+    fn any_loads() -> impl Generator<Value = Vec<SlotLoad>> {
+        proptest::collection::vec((0i64..1000, 0i64..100_000), 5040)
+            .prop_map(|loads| loads.into_iter().map(|(rows, bytes)| SlotLoad { rows, bytes }).collect())
+    }
+
+    #[test]
+    fn one_more_shard_takes_its_share_and_nothing_else_moves() {
+        for before in 1..=60 {
+            let map = SlotMap::initial(before);
+            let plan = plan_growth(&map, &[], before + 1);
+            let share = 5040 / usize::from(before + 1);
+            assert!((share..=share + 1).contains(&count(&plan)), "{before}: {}", count(&plan));
+            assert!(plan.iter().all(|transfer| transfer.target == ShardId::new(before)), "{before}");
+            assert_eq!(plan_growth(&applied(&map, &plan), &[], before + 1), []);
+        }
+    }
+
+    /// The first users are all in the first slots, as in a tour.
+    #[test]
+    fn new_shards_take_their_share_of_the_rows_as_well() {
+        let few: Vec<SlotLoad> =
+            (0..5040).map(|slot| SlotLoad { rows: if slot < 200 { 30 } else { 0 }, bytes: 0 }).collect();
+        for (before, after) in [(2, 3), (2, 5), (3, 4)] {
+            let map = applied(&SlotMap::initial(before), &plan_growth(&SlotMap::initial(before), &few, after));
+            for shard in (0..after).map(ShardId::new) {
+                let (rows, share) =
+                    (map.owned_by(shard).map(|slot| few[slot.index()].rows).sum::<i64>(), 6000 / i64::from(after));
+                assert!((rows - share).abs() <= 90, "{before} to {after}: {rows} of {share} rows on shard {shard}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lone_document_is_not_half_of_everything() {
+        let mut loads: Vec<SlotLoad> = (0..5040).map(|_| SlotLoad { rows: 10, bytes: 0 }).collect();
+        loads[7] = SlotLoad { rows: 11, bytes: 50 };
+        assert!(matches!(plan_rebalance(&SlotMap::initial(3), &loads, 3), Err(PlanError::NotWorthIt(_))));
+        loads[7].bytes = 100 << 20;
+        assert!(plan_rebalance(&SlotMap::initial(3), &loads, 3).is_ok_and(|plan| count(&plan) > 0), "a large one is");
+    }
+
+    #[test]
+    fn the_textbook_moves_most_of_it() {
+        let plan = plan_strategy(&SlotMap::initial(2), &[], 3, DealStrategy::Modulo).unwrap();
+        assert_eq!(count(&plan), 5040 * 2 / 3);
+        assert_eq!(applied(&SlotMap::initial(2), &plan).columns().0, SlotMap::initial(3).columns().0);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn even_shares_from_any_map_with_the_least_movement(map in any_map(5)) {
+            let plan = plan_growth(&map, &[], 5);
+            let after = applied(&map, &plan);
+            for shard in (0..5).map(ShardId::new) {
+                prop_assert_eq!(after.count_owned_by(shard), 1008);
+            }
+            let surplus: usize = (0..5).map(|shard| map.count_owned_by(ShardId::new(shard)).saturating_sub(1008)).sum();
+            prop_assert_eq!(count(&plan), surplus);
+        }
+
+        #[test]
+        fn a_drained_shard_owns_nothing_and_the_others_keep_theirs(map in any_map(4), loads in any_loads()) {
+            let plan = plan_drain(&map, &loads, 4, ShardId::new(1)).unwrap();
+            prop_assert_eq!(count(&plan), map.count_owned_by(ShardId::new(1)));
+            let after = applied(&map, &plan);
+            prop_assert_eq!(after.count_owned_by(ShardId::new(1)), 0);
+        }
+
+        #[test]
+        fn a_rebalance_takes_from_the_heavy_only_and_ends_in_the_band(mut loads in any_loads(), heavy in 2i64..20) {
+            let map = SlotMap::initial(3);
+            for slot in map.owned_by(ShardId::new(0)) {
+                loads[slot.index()].rows *= heavy;
+                loads[slot.index()].bytes *= heavy;
+            }
+            let plan = plan_rebalance(&map, &loads, 3).unwrap();
+            prop_assert!(plan.iter().all(|transfer| transfer.source == ShardId::new(0)));
+            let again = plan_rebalance(&applied(&map, &plan), &loads, 3);
+            prop_assert!(matches!(again, Err(PlanError::NotWorthIt(_))), "{:?}", again);
+        }
+
+        #[test]
+        fn what_is_even_stays(loads in any_loads()) {
+            prop_assert!(plan_rebalance(&SlotMap::initial(4), &loads, 4).is_err());
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Is everything there that a move needs? Asked before anything is touched, and by every dry run.
+
+use serde::Serialize;
+use sqlx::Connection;
+use utoipa::ToSchema;
+
+use crate::reshard::error::MoveError;
+use crate::reshard::transfer::compose;
+use crate::reshard::transfer::side::MoveSide;
+use crate::reshard::transfer::tables::TABLES;
+use crate::shard::{ShardId, Slot};
+
+/// Slots that a move takes on each server: one for its stream, and for the time of the copy one for each table.
+const SLOTS_NEEDED: i64 = 3;
+/// Difference of the servers' clocks from which on people are told.
+const CLOCK_SECONDS: f64 = 5.0;
+
+/// Something that a preflight found.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct PreflightFinding {
+    /// True if the move cannot be done because of it.
+    pub fatal: bool,
+    /// What it is, and what to change.
+    pub what: String,
+}
+
+impl PreflightFinding {
+    fn fatal(what: String) -> Self {
+        Self { fatal: true, what }
+    }
+
+    fn note(what: String) -> Self {
+        Self { fatal: false, what }
+    }
+}
+
+/// What a move takes on the target's disk, and what is free there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct DiskForecast {
+    /// Bytes of the rows and their indexes, as they take on the source.
+    pub needed_bytes: i64,
+    /// Free bytes where the target keeps its data; null if its role may not ask.
+    pub free_bytes: Option<i64>,
+}
+
+/// What a preflight found.
+pub(in crate::reshard) struct PreflightReport {
+    pub(in crate::reshard) findings: Vec<PreflightFinding>,
+    pub(in crate::reshard) disk: DiskForecast,
+}
+
+/// What a server says of its settings.
+#[derive(sqlx::FromRow)]
+struct ServerFacts {
+    wal_level: String,
+    free_slots: i64,
+    free_senders: i64,
+    free_connections: i64,
+    free_workers: i64,
+    may_replicate: bool,
+    may_advance: bool,
+    kept_wal: String,
+    now: f64,
+    is_standby: bool,
+}
+
+/// Everything that speaks against moving these slots, and what people should know; also whether the servers reach one
+/// another, and let streams be made.
+///
+/// # Errors
+/// Only if a shard could not be asked.
+pub(super) async fn look_and_try(
+    slots: &[Slot],
+    source: &mut MoveSide,
+    target: &mut MoveSide,
+) -> Result<PreflightReport, MoveError> {
+    let mut found = look(slots, source, target).await?;
+    if !found.findings.iter().any(|finding| finding.fatal) {
+        found.findings.extend(try_streams(source, target).await?);
+        found.findings.extend(try_streams(target, source).await?);
+    }
+    Ok(found)
+}
+
+/// The same without trying: the move tries it by doing it, and has touched nothing by then that people see.
+///
+/// # Errors
+/// Only if a shard could not be asked.
+pub(in crate::reshard) async fn look(
+    slots: &[Slot],
+    source: &mut MoveSide,
+    target: &mut MoveSide,
+) -> Result<PreflightReport, MoveError> {
+    let mut findings = Vec::new();
+    let facts = [server_facts(source).await?, server_facts(target).await?];
+    for (side, facts) in [&*source, &*target].into_iter().zip(&facts) {
+        findings.extend(judge_server(&side.id().to_string(), facts));
+    }
+    let [here, there] = &facts;
+    if (here.now - there.now).abs() > CLOCK_SECONDS {
+        findings.push(PreflightFinding::note(format!(
+            "the clocks of the servers differ by {:.0} s",
+            (here.now - there.now).abs()
+        )));
+    }
+    for (owner, epoch) in source.owners(slots).await? {
+        if owner != source.id().to_sql() {
+            let (shard, count) = (source.id(), slots.len());
+            findings.push(PreflightFinding::fatal(format!(
+                "shard {shard} does not own all of the {count} slots: shard {owner} does some, since epoch {epoch}"
+            )));
+        }
+    }
+    if shape(source).await? != shape(target).await? {
+        findings.push(PreflightFinding::fatal("the tables of the shards differ; run \"shardrive migrate\"".to_owned()));
+    }
+    // The planner expects to meet one of so many rows soon, and reads the whole table, as there is none.
+    target.read_in_order(true).await?;
+    for table in TABLES {
+        let (found,): (bool,) = target.one(compose::has_rows(table, slots), &[]).await?;
+        if found {
+            findings.push(PreflightFinding::fatal(format!(
+                "shard {} holds rows of these slots in {}, which it does not own; remove them first",
+                target.id(),
+                table.short
+            )));
+        }
+    }
+    target.read_in_order(false).await?;
+    let disk = DiskForecast { needed_bytes: needed_bytes(slots, source).await?, free_bytes: free_bytes(target).await? };
+    findings.extend(judge_disk(target.id(), disk));
+    Ok(PreflightReport { findings, disk })
+}
+
+/// What the rows of these slots take on the source's disk: their share of each table.
+async fn needed_bytes(slots: &[Slot], source: &mut MoveSide) -> Result<i64, MoveError> {
+    let slots: Vec<i32> = slots.iter().map(|slot| slot.to_sql()).collect();
+    let mut sum = 0;
+    for table in TABLES {
+        let failed = source.failed();
+        let statement = sqlx::query_scalar(sqlx::AssertSqlSafe(compose::share_of_disk(table))).bind(&slots);
+        let bytes: i64 = statement.fetch_one(&mut source.db).await.map_err(failed)?;
+        sum += bytes;
+    }
+    Ok(sum)
+}
+
+/// PostgreSQL does not tell it by SQL; its machine does, to a role that may run programs there. `None` for others, and
+/// where the answer is none.
+async fn free_bytes(target: &mut MoveSide) -> Result<Option<i64>, MoveError> {
+    let failed = target.failed();
+    let may: bool = sqlx::query_scalar(include_str!("../../../sql/reshard/may_run_programs.sql"))
+        .fetch_one(&mut target.db)
+        .await
+        .map_err(&failed)?;
+    if !may {
+        return Ok(None);
+    }
+    let mut asking = target.db.begin().await.map_err(&failed)?;
+    let make = sqlx::query(include_str!("../../../sql/reshard/make_disk_table.sql"));
+    make.execute(&mut *asking).await.map_err(&failed)?;
+    let answer = async {
+        sqlx::query(include_str!("../../../sql/reshard/ask_disk.sql")).execute(&mut *asking).await?;
+        let read = sqlx::query_scalar(include_str!("../../../sql/reshard/read_disk.sql"));
+        read.fetch_optional(&mut *asking).await.map(Option::flatten)
+    };
+    let kilobytes: Option<i64> = match answer.await {
+        Ok(answer) => answer,
+        // A server without that program, or with a folder that it does not say anything of.
+        Err(sqlx::Error::Database(_)) => None,
+        Err(error) => return Err(failed(error)),
+    };
+    asking.rollback().await.map_err(failed)?;
+    Ok(kilobytes.map(|kilobytes| kilobytes.saturating_mul(1024)))
+}
+
+/// The rows come once into the tables and once into the server's log.
+fn judge_disk(shard: ShardId, disk: DiskForecast) -> Option<PreflightFinding> {
+    let Some(free) = disk.free_bytes else {
+        let what = "how much disk is free is not known: its role may not ask (pg_execute_server_program)";
+        return Some(PreflightFinding::note(format!("shard {shard}: {what}")));
+    };
+    let needed = disk.needed_bytes.saturating_mul(2);
+    let megabytes = |bytes: i64| bytes / 1_000_000;
+    (free < needed).then(|| {
+        PreflightFinding::fatal(format!(
+            "shard {shard}: {} MB of disk are free, {} MB are needed for the rows and the log; make room, or move less",
+            megabytes(free),
+            megabytes(needed)
+        ))
+    })
+}
+
+async fn server_facts(side: &mut MoveSide) -> Result<ServerFacts, MoveError> {
+    let failed = side.failed();
+    let statement = sqlx::query_as(include_str!("../../../sql/reshard/server_facts.sql"));
+    statement.fetch_one(&mut side.db).await.map_err(failed)
+}
+
+fn judge_server(shard: &str, facts: &ServerFacts) -> Vec<PreflightFinding> {
+    let mut findings = Vec::new();
+    let mut need = |is_good: bool, what: String| {
+        if !is_good {
+            findings.push(PreflightFinding::fatal(format!("shard {shard}: {what}")));
+        }
+    };
+    need(facts.wal_level == "logical", format!("wal_level is {}; set it to logical and restart", facts.wal_level));
+    need(!facts.is_standby, "the server is a standby".to_owned());
+    need(
+        facts.free_slots >= SLOTS_NEEDED,
+        format!(
+            "{} replication slots are free, {SLOTS_NEEDED} are needed; raise max_replication_slots",
+            facts.free_slots
+        ),
+    );
+    need(
+        facts.free_senders >= SLOTS_NEEDED,
+        format!("{} WAL senders are free, {SLOTS_NEEDED} are needed; raise max_wal_senders", facts.free_senders),
+    );
+    need(
+        facts.free_workers >= 2,
+        format!(
+            "{} logical replication workers are free, 2 are needed; raise max_logical_replication_workers",
+            facts.free_workers
+        ),
+    );
+    need(
+        facts.free_connections >= 5,
+        format!("{} connections are free, 5 are needed; raise max_connections", facts.free_connections),
+    );
+    need(facts.may_replicate, "the role may not replicate; ALTER ROLE … REPLICATION".to_owned());
+    need(
+        facts.may_advance,
+        "the role may not set where a stream begins; GRANT EXECUTE ON FUNCTION pg_replication_origin_advance"
+            .to_owned(),
+    );
+    if facts.kept_wal == "-1" {
+        let what = "max_slot_wal_keep_size has no limit; the service gives a slot up on its own when it keeps too much";
+        findings.push(PreflightFinding::note(format!("shard {shard}: {what}")));
+    }
+    findings
+}
+
+/// The columns of the tables that move, in their order.
+async fn shape(side: &mut MoveSide) -> Result<Vec<String>, MoveError> {
+    let failed = side.failed();
+    let names: Vec<_> = TABLES.iter().map(|table| table.name.to_owned()).collect();
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/list_columns.sql")).bind(names);
+    statement.fetch_all(&mut side.db).await.map_err(failed)
+}
+
+/// Tries, and takes back, what making a stream needs: a publication here, and a subscription there, for which that
+/// server connects to this one.
+async fn try_streams(from: &mut MoveSide, to: &mut MoveSide) -> Result<Vec<PreflightFinding>, MoveError> {
+    let name = "shardrive_preflight";
+    let mut findings = Vec::new();
+    let mut trial = {
+        let failed = from.failed();
+        from.db.begin().await.map_err(failed)
+    }?;
+    let sql = compose::create_publication(name, 0, true, &[]);
+    if let Err(error) = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *trial).await {
+        findings.push(refused(format!("shard {}: the role may not create a publication", from.shard.id()), &error));
+    }
+    drop(trial);
+    let url = from.shard.options().secret_subscription_url();
+    let mut trial = {
+        let failed = to.failed();
+        to.db.begin().await.map_err(failed)
+    }?;
+    let sql = compose::try_subscription(name, &url);
+    if let Err(error) = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *trial).await {
+        let what = format!(
+            "shard {}: its server cannot subscribe to shard {} at {}; the role needs the right (superuser before \
+             PostgreSQL 16, pg_create_subscription from then on) and the servers must reach one another",
+            to.shard.id(),
+            from.shard.id(),
+            from.shard.options().place(),
+        );
+        findings.push(refused(what, &error));
+    }
+    drop(trial);
+    Ok(findings)
+}
+
+fn refused(what: String, error: &sqlx::Error) -> PreflightFinding {
+    let code = error.as_database_error().and_then(|error| error.code());
+    PreflightFinding::fatal(code.map_or(what.clone(), |code| format!("{what} (SQLSTATE {code})")))
+}

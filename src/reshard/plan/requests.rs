@@ -1,0 +1,382 @@
+//! What people and programs ask for: plans, moves, and what becomes of them. Nothing here moves anything by itself.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::PgConnection;
+
+use super::analysis::{ClusterAnalysis, analyse};
+use super::planner::{DealStrategy, PlanError, SlotLoad, SlotTransfer, plan_drain, plan_strategy};
+use super::preflight;
+use super::preflight::{PreflightFinding, PreflightReport};
+use crate::reshard::coordinate::stage::MoveStage;
+use crate::reshard::coordinate::store;
+use crate::reshard::coordinate::store::{MoveEvent, MoveRequest, NewMove, SlotMove};
+use crate::reshard::error::MoveError;
+use crate::reshard::transfer::compose;
+use crate::reshard::transfer::side::MoveSide;
+use crate::reshard::transfer::tables::counted;
+use crate::shard::{Cluster, ConnectionLease, ScatterBreadth, ShardCall, ShardError, ShardId, Slot, SlotMap};
+
+/// Users that an analysis shows.
+const SAMPLE: i64 = 20;
+/// How long the counts and samples of all shards may take.
+const LOOK_LIMIT: Duration = Duration::from_secs(30);
+/// Rows that a move copied in a second where it was measured, for a first estimate: see docs/resharding.md.
+const ROWS_A_SECOND: i64 = 50_000;
+
+/// How a move is to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MoveOptions {
+    /// How long the way back stays armed after the flip.
+    pub keep: Duration,
+    /// Do not compare the rows.
+    pub skip_verify: bool,
+    /// Rows that the copy may bring in a second; `None`: as many as it can.
+    pub copy_rate: Option<NonZeroU32>,
+}
+
+impl Default for MoveOptions {
+    fn default() -> Self {
+        Self { keep: Duration::from_mins(10), skip_verify: false, copy_rate: None }
+    }
+}
+
+/// A plan, and what speaks against it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PlannedMoves {
+    /// What would move.
+    pub moves: Vec<NewMove>,
+    /// What the preflight of each pair of shards found.
+    pub findings: Vec<PreflightFinding>,
+}
+
+impl PlannedMoves {
+    /// Slots, rows and bytes of all moves.
+    #[must_use]
+    pub fn totals(&self) -> (usize, i64, i64) {
+        self.moves
+            .iter()
+            .fold((0, 0, 0), |(slots, rows, bytes), new| (slots + new.slots.len(), rows + new.rows, bytes + new.bytes))
+    }
+
+    /// About how long it takes, from a rate that was measured elsewhere.
+    #[must_use]
+    pub fn estimate(&self) -> Duration {
+        let (_, rows, _) = self.totals();
+        let copying = u64::try_from(rows / ROWS_A_SECOND * 2).unwrap_or(0);
+        // Making streams and waiting for their beginnings.
+        Duration::from_secs(copying + 5 * u64::try_from(self.moves.len()).unwrap_or(1))
+    }
+}
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// What was asked for cannot be; the text says what to change.
+    #[error("{0}")]
+    Invalid(String),
+    /// Something else is in the way: another move, or the move's stage.
+    #[error("{0}")]
+    Conflict(String),
+    /// There is no such move.
+    #[error("there is no move {0}")]
+    NotFound(i64),
+    /// A shard did not do its part.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// A shard's server did not do its part.
+    #[error(transparent)]
+    Move(#[from] MoveError),
+}
+
+impl From<PlanError> for RequestError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::NotWorthIt(reason) => Self::Conflict(reason),
+            PlanError::Impossible(reason) => Self::Invalid(reason),
+        }
+    }
+}
+
+/// The way in for commands and the API.
+pub struct MoveService {
+    cluster: Arc<Cluster>,
+}
+
+impl MoveService {
+    /// Asks through this cluster's connections.
+    #[must_use]
+    pub fn new(cluster: Arc<Cluster>) -> Self {
+        Self { cluster }
+    }
+
+    /// Plans the move of these slots to a shard, wherever they are; looks whether it can be done.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such shard, or it owns one of the slots already; `Conflict` if a slot is in another move;
+    /// otherwise the shards' errors.
+    pub async fn plan_move(&self, slots: &[Slot], target: ShardId) -> Result<PlannedMoves, RequestError> {
+        self.cluster.refresh_shards(ScatterBreadth::All).await;
+        self.cluster.refresh_map().await;
+        if self.cluster.shard(target).is_none() {
+            let last = self.cluster.shards().len().saturating_sub(1);
+            return Err(RequestError::Invalid(format!("there is no shard {target}; the shards are 0 to {last}")));
+        }
+        if slots.is_empty() {
+            return Err(RequestError::Invalid("no slot was named".to_owned()));
+        }
+        let map = self.cluster.map();
+        if let Some(slot) = slots.iter().find(|slot| map.owner(**slot) == target) {
+            return Err(RequestError::Invalid(format!("slot {slot} is on shard {target} already")));
+        }
+        let mut transfers: Vec<SlotTransfer> = Vec::new();
+        for slot in slots {
+            let source = map.owner(*slot);
+            match transfers.iter_mut().find(|transfer| transfer.source == source) {
+                Some(transfer) => transfer.slots.push(*slot),
+                None => transfers.push(SlotTransfer { source, target, slots: vec![*slot] }),
+            }
+        }
+        self.look("move", transfers).await
+    }
+
+    /// Plans to empty a shard.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such shard or no other one, `Conflict` if it owns nothing; otherwise the shards' errors.
+    pub async fn plan_drain(&self, shard: ShardId) -> Result<PlannedMoves, RequestError> {
+        let (map, loads) = self.loads().await?;
+        let plan = plan_drain(&map, &loads, self.count(), shard)?;
+        self.look("drain", plan).await
+    }
+
+    /// Plans to deal the slots anew.
+    ///
+    /// # Errors
+    /// `Conflict` if that is not worth it; otherwise the shards' errors.
+    pub async fn plan_rebalance(&self, strategy: DealStrategy) -> Result<PlannedMoves, RequestError> {
+        let (map, loads) = self.loads().await?;
+        let plan = plan_strategy(&map, &loads, self.count(), strategy)?;
+        self.look("rebalance", plan).await
+    }
+
+    fn count(&self) -> u16 {
+        u16::try_from(self.cluster.shards().len()).unwrap_or(u16::MAX)
+    }
+
+    /// Compares the ways of dealing slots to another number of shards.
+    ///
+    /// # Errors
+    /// `Invalid` for a number of shards that cannot be; otherwise the shards' errors.
+    pub async fn analyse(&self, shards: u16) -> Result<ClusterAnalysis, RequestError> {
+        if shards == 0 || shards > crate::shard::SLOT_COUNT {
+            return Err(RequestError::Invalid("shards must be a number from 1 to 5040".to_owned()));
+        }
+        let (map, loads) = self.loads().await?;
+        let gathered = self.cluster.scatter(&SampleUsers, LOOK_LIMIT).await;
+        let mut sample: Vec<i64> = gathered.into_answers().flatten().flatten().collect();
+        sample.sort_unstable();
+        sample.dedup();
+        sample.truncate(usize::try_from(SAMPLE).unwrap_or(0));
+        let gathered = self.cluster.scatter(&CountUsers, LOOK_LIMIT).await;
+        let users = gathered.is_complete().then(|| {
+            let mut users = vec![0_i64; Slot::all().count()];
+            for (slot, count) in gathered.into_answers().flatten().flatten() {
+                if let Some(place) = usize::try_from(slot).ok().and_then(|slot| users.get_mut(slot)) {
+                    *place += count;
+                }
+            }
+            users
+        });
+        Ok(analyse(&map, self.cluster.shards().len(), shards, &loads, users.as_deref(), &sample))
+    }
+
+    /// The map, and what is in each slot, as the slots' owners count it.
+    async fn loads(&self) -> Result<(Arc<SlotMap>, Vec<SlotLoad>), RequestError> {
+        self.cluster.refresh_shards(ScatterBreadth::All).await;
+        self.cluster.refresh_map().await;
+        let map = self.cluster.map();
+        let mut loads = vec![SlotLoad::default(); Slot::all().count()];
+        for (shard, answer) in self.cluster.scatter(&SlotTotals, LOOK_LIMIT).await.answers {
+            for (slot, rows, bytes) in answer?.unwrap_or_default() {
+                let owned = Slot::from_sql(slot).filter(|slot| map.owner(*slot) == shard);
+                if let Some(load) = owned.and_then(|slot| loads.get_mut(slot.index())) {
+                    load.rows += rows;
+                    load.bytes += bytes;
+                }
+            }
+        }
+        Ok((map, loads))
+    }
+
+    /// Rows, bytes and findings of a plan.
+    async fn look(&self, kind: &'static str, transfers: Vec<SlotTransfer>) -> Result<PlannedMoves, RequestError> {
+        let slots: Vec<i32> = transfers.iter().flat_map(|transfer| &transfer.slots).map(|slot| slot.to_sql()).collect();
+        let (mut lease, failed) = self.control().await?;
+        let overlap = store::find_overlap(&mut lease, &slots).await.map_err(failed)?;
+        lease.give_back();
+        if let Some(overlap) = overlap {
+            return Err(in_another_move(overlap));
+        }
+        let (_, loads) = self.loads().await?;
+        let mut planned = PlannedMoves { moves: Vec::new(), findings: Vec::new() };
+        for transfer in transfers {
+            let (source, target) = (self.shard(transfer.source)?, self.shard(transfer.target)?);
+            let findings = async {
+                let (mut source, mut target) =
+                    (MoveSide::open_to_look(source).await?, MoveSide::open_to_look(target).await?);
+                preflight::look_and_try(&transfer.slots, &mut source, &mut target).await
+            };
+            let findings =
+                source.while_healthy_for(Some(LOOK_LIMIT), target.while_healthy_for(Some(LOOK_LIMIT), findings));
+            let PreflightReport { findings, disk } = Box::pin(findings).await???;
+            for finding in findings {
+                if !planned.findings.contains(&finding) {
+                    planned.findings.push(finding);
+                }
+            }
+            let sum = |part: fn(&SlotLoad) -> i64| {
+                transfer.slots.iter().filter_map(|slot| loads.get(slot.index())).map(part).sum()
+            };
+            planned.moves.push(NewMove {
+                kind,
+                source: transfer.source,
+                target: transfer.target,
+                rows: sum(|load| load.rows),
+                bytes: sum(|load| load.bytes),
+                disk,
+                slots: transfer.slots,
+            });
+        }
+        Ok(planned)
+    }
+
+    fn shard(&self, id: ShardId) -> Result<&Arc<crate::shard::Shard>, RequestError> {
+        let shard = self.cluster.shard(id).ok_or_else(|| RequestError::Invalid(format!("there is no shard {id}")))?;
+        shard.check()?;
+        Ok(shard)
+    }
+
+    /// Puts a plan to work: all of its moves, or none. Gives their numbers.
+    ///
+    /// # Errors
+    /// `Conflict` if something fatal was found, or a slot is in another move; otherwise the shards' errors.
+    pub async fn start(&self, planned: &PlannedMoves, options: MoveOptions) -> Result<Vec<i64>, RequestError> {
+        let fatal: Vec<_> = planned.findings.iter().filter(|finding| finding.fatal).map(|f| f.what.as_str()).collect();
+        if !fatal.is_empty() {
+            return Err(RequestError::Conflict(fatal.join("; ")));
+        }
+        let (mut lease, failed) = self.control().await?;
+        let made = store::create_moves(&mut lease, &planned.moves, options).await.map_err(failed)?;
+        lease.give_back();
+        made.map_err(|(id, slot)| {
+            RequestError::Conflict(format!("slot {slot} is part of move {id}, which has not ended"))
+        })
+    }
+
+    /// The latest moves, newest first.
+    ///
+    /// # Errors
+    /// The shard's.
+    pub async fn list(&self, limit: i64) -> Result<Vec<SlotMove>, RequestError> {
+        let (mut lease, failed) = self.control().await?;
+        let moves = store::latest_moves(&mut lease, limit).await.map_err(failed)?;
+        lease.give_back();
+        Ok(moves)
+    }
+
+    /// A move and what happened in it.
+    ///
+    /// # Errors
+    /// `NotFound`, or the shard's.
+    pub async fn find(&self, id: i64) -> Result<(SlotMove, Vec<MoveEvent>), RequestError> {
+        let (mut lease, failed) = self.control().await?;
+        let found = store::find_move(&mut lease, id).await.map_err(failed)?;
+        lease.give_back();
+        found.ok_or(RequestError::NotFound(id))
+    }
+
+    /// Asks something of a move; the coordinator does it soon.
+    ///
+    /// # Errors
+    /// `NotFound`, `Conflict` if the move is not in a stage in which that can be done, or the shard's.
+    pub async fn wish(&self, id: i64, wish: MoveRequest) -> Result<SlotMove, RequestError> {
+        let (mut lease, failed) = self.control().await?;
+        let done = store::set_wish(&mut lease, id, wish).await.map_err(&failed)?;
+        let found = store::find_move(&mut lease, id).await.map_err(failed)?;
+        lease.give_back();
+        let (found, _) = found.ok_or(RequestError::NotFound(id))?;
+        if done {
+            return Ok(found);
+        }
+        let stages: Vec<_> = wish.stages().iter().map(|stage| MoveStage::as_str(*stage)).collect();
+        Err(RequestError::Conflict(format!(
+            "move {id} is at {}; {} can be done at {}",
+            found.stage.as_str(),
+            wish.as_str(),
+            stages.join(", ")
+        )))
+    }
+
+    /// A connection to the shard that keeps the moves.
+    async fn control(&self) -> Result<(ConnectionLease, impl Fn(sqlx::Error) -> RequestError + use<>), RequestError> {
+        let control = ShardId::default();
+        let lease = self.shard(control)?.lease().await?;
+        Ok((lease, move |error| RequestError::Move(MoveError::on(control)(error))))
+    }
+}
+
+fn in_another_move((id, slot): (i64, i32)) -> RequestError {
+    RequestError::Conflict(format!("slot {slot} is part of move {id}, which has not ended"))
+}
+
+/// Rows and bytes of the slots that the shard owns.
+struct SlotTotals;
+
+impl ShardCall for SlotTotals {
+    type Output = Vec<(i32, i64, i64)>;
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
+        let slots: Vec<i32> = Slot::all().map(Slot::to_sql).collect();
+        let mut all = Vec::new();
+        for (_, counts) in counted() {
+            let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(counts))).bind(&slots);
+            let rows: Vec<(i32, i64, i64)> = statement.fetch_all(&mut *connection).await?;
+            all.extend(rows);
+        }
+        Ok(Some(all))
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        Some(LOOK_LIMIT)
+    }
+}
+
+/// The shard's first users.
+struct SampleUsers;
+
+impl ShardCall for SampleUsers {
+    type Output = Vec<i64>;
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Vec<i64>>, sqlx::Error> {
+        let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/first_users.sql")).bind(SAMPLE);
+        statement.fetch_all(connection).await.map(Some)
+    }
+}
+
+/// How many users with rows there are in each slot that the shard owns.
+struct CountUsers;
+
+impl ShardCall for CountUsers {
+    type Output = Vec<(i32, i64)>;
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
+        sqlx::query_as(include_str!("../../../sql/reshard/count_users.sql")).fetch_all(connection).await.map(Some)
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        Some(LOOK_LIMIT)
+    }
+}

@@ -1,0 +1,364 @@
+//! Ownership changes: from the source to the target, or back.
+//!
+//! | step | where | a crash after it leaves |
+//! |---|---|---|
+//! | the slots are held | owner | nobody can write to them until they are released |
+//! | the writers of before have ended; all they wrote has arrived; changes are compared | | the same |
+//! | **the new owner takes them**, with their counts, and holds them too | new owner | **from here on it only goes forward**: both own them, nobody can write |
+//! | the owner gives them up | owner | the new owner holds them |
+//! | they are released | new owner | done |
+//!
+//! Until the third step each fault, or too long a wait, releases the slots. Reads go on all the time: from the third to the
+//! fourth step both shards answer, and alike, as nobody writes. All other slots notice nothing.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::json;
+use sqlx::Connection;
+use tokio::time::Instant;
+
+use super::side::MoveSide;
+use super::stream::{await_beat, beat};
+use super::tables::{CountTables, counted};
+use super::verify::compare_changes;
+use super::{compose, outbox_drained};
+use crate::reshard::coordinate::store::SlotMove;
+use crate::reshard::coordinate::testing::TestStop;
+use crate::reshard::error::MoveError;
+use crate::shard::{LOOK_LEASE, LOOK_SETTLE};
+
+/// What is left of the time between the two steps for what clocks cannot tell.
+const MARGIN: Duration = Duration::from_millis(10);
+/// How long a rehearsal, or the end of another coordinator's handover, may wait for a lock.
+const REHEARSAL_LIMIT: Duration = Duration::from_secs(2);
+/// SQLSTATE.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+const HOLD: &str = include_str!("../../../sql/reshard/hold_slots.sql");
+
+/// Rows and bytes of each slot, for each table that counts them.
+type SlotTotals = Vec<(CountTables, Vec<(i32, i64, i64)>)>;
+
+/// The epochs under which the slots change hands.
+struct HandoverEpochs {
+    /// That of each slot at its old owner, in the order of the slots; `None`: not known.
+    before: Option<Vec<i64>>,
+    /// That of all of them at the new one.
+    next: i64,
+}
+
+/// Where the time of a hold went, for the move's events.
+struct FreezeClock {
+    last: Instant,
+    parts: String,
+}
+
+impl FreezeClock {
+    fn new() -> Self {
+        Self { last: Instant::now(), parts: String::new() }
+    }
+
+    /// A part is over.
+    fn lap(&mut self, part: &str) {
+        let now = Instant::now();
+        let separator = if self.parts.is_empty() { "" } else { ", " };
+        let _ = write!(self.parts, "{separator}{part} {}", (now - self.last).as_millis()); // a String takes it all
+        self.last = now;
+    }
+}
+
+/// What became of a try.
+#[derive(Debug)]
+pub(in crate::reshard) enum HandoverOutcome {
+    /// The other side owns the slots; nobody could write to them for so long, and what took it.
+    Done(Duration, String),
+    /// Nothing has changed; the reason, and how long the slots were held.
+    Undone(&'static str, Duration),
+}
+
+/// Tries to hand the slots of a move over, holding them for `limit` at most until they are given up.
+///
+/// # Errors
+/// If a statement failed: it is not known then what is done, and [`resume`] finds out, with a new token.
+pub(in crate::reshard) async fn hand_over(
+    job: &SlotMove,
+    from: &mut MoveSide,
+    to: &mut MoveSide,
+    forward: bool,
+    limit: Duration,
+    testing: &TestStop,
+) -> Result<HandoverOutcome, MoveError> {
+    if outbox_drained::are_stuck(job, from).await? {
+        return Ok(HandoverOutcome::Undone("events of these slots are not told yet", Duration::ZERO));
+    }
+    let epochs = next_epochs(job, from).await?;
+    rehearse(job, from, to, &epochs).await?;
+    let (begun, mut clock) = (Instant::now(), FreezeClock::new());
+    set_hold(job, from, true).await?;
+    clock.lap("hold");
+    testing.step(if forward { "held" } else { "held_back" });
+    let ready = prepare(job, from, to, forward, begun + limit, &mut clock).await;
+    let totals = match ready {
+        Ok(Ok(totals)) => totals,
+        Ok(Err(reason)) => {
+            set_hold(job, from, false).await?;
+            return Ok(HandoverOutcome::Undone(reason, begun.elapsed()));
+        }
+        Err(error) => {
+            // A difference, or a statement that failed: nothing has been given up.
+            set_hold(job, from, false).await?;
+            return Err(error);
+        }
+    };
+    let taking_since = Instant::now();
+    match take(job, to, &epochs, &totals, begun + limit).await {
+        Ok(true) => {}
+        Ok(false) => {
+            set_hold(job, from, false).await?;
+            return Ok(HandoverOutcome::Undone("preparing the new owner took too long", begun.elapsed()));
+        }
+        Err(error) => return Err(error),
+    }
+    clock.lap("taking");
+    testing.step(if forward { "both" } else { "both_back" });
+    leave(job, from, to, epochs.next).await?;
+    clock.lap("leaving");
+    testing.step(if forward { "left" } else { "left_back" });
+    if taking_since.elapsed() > LOOK_SETTLE - LOOK_LEASE - MARGIN && cache_in_use(from).await? {
+        tokio::time::sleep(LOOK_LEASE).await;
+    }
+    set_hold(job, to, false).await?;
+    clock.lap("release");
+    Ok(HandoverOutcome::Done(begun.elapsed(), clock.parts))
+}
+
+/// What must be true before the slots are given up. `Err` within `Ok`: the time is over.
+async fn prepare(
+    job: &SlotMove,
+    from: &mut MoveSide,
+    to: &mut MoveSide,
+    forward: bool,
+    until: Instant,
+    clock: &mut FreezeClock,
+) -> Result<Result<SlotTotals, &'static str>, MoveError> {
+    if !from.wait_for_writers(until).await? {
+        return Ok(Err("a transaction that writes has not ended"));
+    }
+    clock.lap("writers");
+    let beat = beat(from, job, forward).await?;
+    let (totals, arrived) = tokio::join!(read_totals(job, from), await_beat(to, job, forward, beat, until));
+    let totals = totals?;
+    if !arrived? {
+        return Ok(Err("the last rows did not arrive in time"));
+    }
+    clock.lap("arrival");
+    if !job.skip_verify {
+        while compare_changes(job, from, to, forward, true).await? > 0 {
+            if Instant::now() >= until {
+                return Ok(Err("comparing the last changes took too long"));
+            }
+        }
+    }
+    clock.lap("comparison");
+    if !outbox_drained::await_all(job, from, until).await? {
+        return Ok(Err("events of these slots are not told yet"));
+    }
+    clock.lap("events");
+    if Instant::now() >= until {
+        return Ok(Err("it took too long"));
+    }
+    Ok(Ok(totals))
+}
+
+/// The point of no return: the new owner takes the slots and holds them. False if it had to wait for longer than until
+/// then; nothing has changed in that case.
+async fn take(
+    job: &SlotMove,
+    to: &mut MoveSide,
+    epochs: &HandoverEpochs,
+    totals: &SlotTotals,
+    until: Instant,
+) -> Result<bool, MoveError> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Ok(false);
+    }
+    let failed = to.failed();
+    match taking(job, to, epochs, totals, left).execute(&mut to.db).await {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => Ok(false),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+type HandoverStatement = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+fn taking(
+    job: &SlotMove,
+    to: &MoveSide,
+    epochs: &HandoverEpochs,
+    totals: &SlotTotals,
+    limit: Duration,
+) -> HandoverStatement {
+    let columns = |(counts, totals): &(CountTables, Vec<(i32, i64, i64)>)| {
+        json!({
+            "counts": counts.totals,
+            "deltas": counts.deltas,
+            "slots": totals.iter().map(|(slot, ..)| *slot).collect::<Vec<_>>(),
+            "rows": totals.iter().map(|(_, rows, _)| *rows).collect::<Vec<_>>(),
+            "bytes": totals.iter().map(|(.., bytes)| *bytes).collect::<Vec<_>>(),
+        })
+    };
+    let counts: Vec<_> = totals.iter().map(columns).collect();
+    sqlx::query(include_str!("../../../sql/reshard/take_slots.sql"))
+        .bind(job.id)
+        .bind(job.sql_slots())
+        .bind(epochs.before.clone())
+        .bind(to.id().to_sql())
+        .bind(epochs.next)
+        .bind(to.token)
+        .bind(json!(counts).to_string())
+        .bind(i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).max(1))
+}
+
+fn leaving(job: &SlotMove, from: &MoveSide, to: &MoveSide, epoch: i64) -> HandoverStatement {
+    sqlx::query(include_str!("../../../sql/reshard/leave_slots.sql"))
+        .bind(job.id)
+        .bind(job.sql_slots())
+        .bind(to.id().to_sql())
+        .bind(epoch)
+        .bind(from.token)
+}
+
+async fn leave(job: &SlotMove, from: &mut MoveSide, to: &MoveSide, epoch: i64) -> Result<(), MoveError> {
+    let failed = from.failed();
+    leaving(job, from, to, epoch).execute(&mut from.db).await.map(drop).map_err(failed)
+}
+
+/// A process that looked at the old owner just before may rely on that for the length of a lease, and one that saw the
+/// new one first settles on it after longer than that. Only if the two steps lay further apart than the difference, the
+/// release must wait for the lease (docs/decisions/0011-cache.md), and only where a cache is in use.
+async fn cache_in_use(from: &mut MoveSide) -> Result<bool, MoveError> {
+    let failed = from.failed();
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/cache_in_use.sql"));
+    statement.fetch_one(&mut from.db).await.map_err(failed)
+}
+
+/// The epochs of the slots, and the one that the next owner will have them under.
+async fn next_epochs(job: &SlotMove, from: &mut MoveSide) -> Result<HandoverEpochs, MoveError> {
+    let failed = from.failed();
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/list_epochs.sql")).bind(job.sql_slots());
+    let before: Vec<i64> = statement.fetch_all(&mut from.db).await.map_err(failed)?;
+    let next = before.iter().max().copied().unwrap_or(0) + 1;
+    Ok(HandoverEpochs { before: Some(before), next })
+}
+
+/// Does on both shards, and takes back, what will be done while the slots are held, so that the servers need not read
+/// and plan it for the first time while writers wait.
+async fn rehearse(
+    job: &SlotMove,
+    from: &mut MoveSide,
+    to: &mut MoveSide,
+    epochs: &HandoverEpochs,
+) -> Result<(), MoveError> {
+    let (on_from, on_to) = (from.failed(), to.failed());
+    from.wait_for_writers(Instant::now()).await?;
+    let totals = read_totals(job, from).await?;
+    let statement = taking(job, to, epochs, &totals, REHEARSAL_LIMIT);
+    let mut trial = to.db.begin().await.map_err(&on_to)?;
+    statement.execute(&mut *trial).await.map_err(&on_to)?;
+    trial.rollback().await.map_err(on_to)?;
+    let (hold, leaving) = (sqlx::query(HOLD).bind(job.id).bind(from.token), leaving(job, from, to, epochs.next));
+    let mut trial = from.db.begin().await.map_err(&on_from)?;
+    hold.execute(&mut *trial).await.map_err(&on_from)?;
+    leaving.execute(&mut *trial).await.map_err(&on_from)?;
+    trial.rollback().await.map_err(on_from)
+}
+
+/// Where a handover stands that somebody else began, and its end: forward if the new owner has taken the slots, back
+/// otherwise. `true`: the other side owns them.
+///
+/// # Errors
+/// `Refused` if a map shows what no handover leaves; otherwise the shards' errors.
+pub(in crate::reshard) async fn resume(
+    job: &SlotMove,
+    from: &mut MoveSide,
+    to: &mut MoveSide,
+) -> Result<bool, MoveError> {
+    let gives = sole_owner(job, from).await?.ok_or_else(|| several_owners(from))?;
+    // What the other side says of slots that it does not own may be old, and of several owners.
+    let taken = sole_owner(job, to).await?.filter(|(owner, _)| *owner == to.id().to_sql());
+    let has_left = gives.0 == to.id().to_sql();
+    match taken {
+        _ if !has_left && gives.0 != from.id().to_sql() => return Err(several_owners(from)),
+        None if !has_left => {
+            set_hold(job, from, false).await?;
+            return Ok(false);
+        }
+        Some((_, epoch)) if !has_left => leave(job, from, to, epoch).await?,
+        Some(_) => {}
+        // The release before this one gave slots up first.
+        None => {
+            let totals = read_totals(job, from).await?;
+            let epochs = HandoverEpochs { before: None, next: gives.1 };
+            if !take(job, to, &epochs, &totals, Instant::now() + REHEARSAL_LIMIT).await? {
+                return Err(MoveError::Late("the new owner's counts"));
+            }
+        }
+    }
+    if cache_in_use(from).await? {
+        tokio::time::sleep(LOOK_LEASE).await;
+    }
+    set_hold(job, to, false).await?;
+    Ok(true)
+}
+
+/// Releases slots whose owner is beyond doubt: the release of before did not wait for the owner's disk, so that a crash of its
+/// server may have brought the hold back.
+pub(in crate::reshard) async fn release_again(
+    job: &SlotMove,
+    owner: &mut MoveSide,
+    other: &mut MoveSide,
+) -> Result<(), MoveError> {
+    let itself = owner.id().to_sql();
+    let is_owner = |found: Option<(i32, i64)>| found.is_some_and(|(owner, _)| owner == itself);
+    if is_owner(sole_owner(job, owner).await?) && is_owner(sole_owner(job, other).await?) {
+        set_hold(job, owner, false).await?;
+    }
+    Ok(())
+}
+
+/// The owner of all of the move's slots, as this shard's map says, and the newest epoch; `None`: there are several.
+async fn sole_owner(job: &SlotMove, side: &mut MoveSide) -> Result<Option<(i32, i64)>, MoveError> {
+    match side.owners(&job.slots).await?.as_slice() {
+        [one] => Ok(Some(*one)),
+        _ => Ok(None),
+    }
+}
+
+fn several_owners(side: &MoveSide) -> MoveError {
+    MoveError::Refused(format!("shard {} names owners for the slots of the move that no move leaves", side.id()))
+}
+
+async fn set_hold(job: &SlotMove, from: &mut MoveSide, held: bool) -> Result<(), MoveError> {
+    let failed = from.failed();
+    let sql = if held { HOLD } else { include_str!("../../../sql/reshard/release_slots.sql") };
+    let done = sqlx::query(sql).bind(job.id).bind(from.token).execute(&mut from.db).await.map_err(failed)?;
+    if done.rows_affected() == 1 || !held {
+        Ok(())
+    } else {
+        Err(MoveError::Refused("the marks of the move are gone from the owner".to_owned()))
+    }
+}
+
+/// What the counts of the owner say of the slots.
+async fn read_totals(job: &SlotMove, from: &mut MoveSide) -> Result<SlotTotals, MoveError> {
+    let mut totals = Vec::new();
+    for (_, counts) in counted() {
+        let failed = from.failed();
+        let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(counts))).bind(job.sql_slots());
+        totals.push((counts, statement.fetch_all(&mut from.db).await.map_err(failed)?));
+    }
+    Ok(totals)
+}

@@ -1,0 +1,12 @@
+//! What a stage does to the two shards: copy, compare, hand over, clean up.
+
+pub(super) mod clean_up;
+pub(super) mod compose;
+pub(super) mod handover;
+pub(super) mod outbox_drained;
+pub(super) mod pressure;
+pub(super) mod replication_slots;
+pub(super) mod side;
+pub(super) mod stream;
+pub(super) mod tables;
+pub(super) mod verify;

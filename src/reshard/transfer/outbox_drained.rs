@@ -1,0 +1,37 @@
+//! Events of slots that move are told before those of their next owner: otherwise two relays would tell them in any order.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::side::MoveSide;
+use crate::reshard::coordinate::store::SlotMove;
+use crate::reshard::error::MoveError;
+
+/// Events that have waited for so long are not about to be told: nobody should be held up for them.
+const STUCK: Duration = Duration::from_secs(3);
+/// Between two looks.
+const SOON: Duration = Duration::from_millis(5);
+
+/// True if events of the move's slots wait on their owner, and the relay is not at work or cannot keep up.
+pub(super) async fn are_stuck(job: &SlotMove, from: &mut MoveSide) -> Result<bool, MoveError> {
+    are_waiting(job, from, STUCK).await
+}
+
+/// Waits until all events of the slots, which are held, are told; false at the deadline.
+pub(super) async fn await_all(job: &SlotMove, from: &mut MoveSide, until: Instant) -> Result<bool, MoveError> {
+    while are_waiting(job, from, Duration::ZERO).await? {
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        tokio::time::sleep(SOON).await;
+    }
+    Ok(true)
+}
+
+async fn are_waiting(job: &SlotMove, from: &mut MoveSide, for_longer_than: Duration) -> Result<bool, MoveError> {
+    let failed = from.failed();
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/has_events.sql"));
+    let statement = statement.bind(job.sql_slots()).bind(for_longer_than.as_secs_f64());
+    statement.fetch_one(&mut from.db).await.map_err(failed)
+}

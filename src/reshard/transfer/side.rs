@@ -1,0 +1,133 @@
+//! A connection to one of the two shards of a move, fenced: no coordinator of before can change owners there any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, FromRow};
+use tokio::time::Instant;
+
+use crate::reshard::error::MoveError;
+use crate::shard::{Shard, ShardId, Slot};
+
+/// Between two looks at something that comes soon.
+pub(super) const SOON: Duration = Duration::from_millis(1);
+
+/// One of the two shards, and the coordinator's connection to it.
+pub(in crate::reshard) struct MoveSide {
+    pub(in crate::reshard) shard: Arc<Shard>,
+    pub(in crate::reshard) db: PgConnection,
+    pub(in crate::reshard) token: i64,
+}
+
+impl MoveSide {
+    /// Connects and raises the fence. Statements of an earlier coordinator that are under way there have either ended
+    /// when this returns or will be refused.
+    ///
+    /// # Errors
+    /// `Overtaken` if a later coordinator was here before; otherwise the shard's.
+    pub(in crate::reshard) async fn open(shard: &Arc<Shard>, token: i64) -> Result<Self, MoveError> {
+        let mut side = Self::open_to_look(shard).await?;
+        let raise = sqlx::query(include_str!("../../../sql/reshard/raise_fence.sql")).bind(token);
+        raise.execute(&mut side.db).await.map_err(side.failed())?;
+        side.token = token;
+        Ok(side)
+    }
+
+    /// Connects for somebody who changes nothing.
+    ///
+    /// # Errors
+    /// The shard's.
+    pub(in crate::reshard) async fn open_to_look(shard: &Arc<Shard>) -> Result<Self, MoveError> {
+        let failed = MoveError::on(shard.id());
+        let mut db = shard.connect().await.map_err(&failed)?;
+        sqlx::query(include_str!("../../../sql/reshard/set_session.sql")).execute(&mut db).await.map_err(&failed)?;
+        Ok(Self { shard: Arc::clone(shard), db, token: 0 })
+    }
+
+    pub(in crate::reshard) fn id(&self) -> ShardId {
+        self.shard.id()
+    }
+
+    /// Turns the driver's error into this shard's.
+    pub(in crate::reshard) fn failed(&self) -> impl Fn(sqlx::Error) -> MoveError + use<> {
+        MoveError::on(self.shard.id())
+    }
+
+    /// Reads tables by an index in the order that is asked for from here on, or as the planner thinks best.
+    pub(in crate::reshard) async fn read_in_order(&mut self, in_order: bool) -> Result<(), MoveError> {
+        let failed = self.failed();
+        let statement = sqlx::query(include_str!("../../../sql/reshard/set_index_order.sql"));
+        let statement = statement.bind(if in_order { "off" } else { "on" });
+        statement.execute(&mut self.db).await.map(drop).map_err(failed)
+    }
+
+    /// Runs a composed statement that gives no rows and takes no parameters.
+    pub(in crate::reshard) async fn run(&mut self, sql: String) -> Result<(), MoveError> {
+        let failed = self.failed();
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.db).await.map(drop).map_err(failed)
+    }
+
+    /// The one row of a composed statement with these keys as its parameters.
+    pub(in crate::reshard) async fn one<T>(&mut self, sql: String, keys: &[Option<&[String]>]) -> Result<T, MoveError>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let failed = self.failed();
+        let mut statement = sqlx::query_as(AssertSqlSafe(sql)).persistent(false);
+        for key in keys {
+            statement = statement.bind(key.map(<[String]>::to_vec));
+        }
+        statement.fetch_one(&mut self.db).await.map_err(failed)
+    }
+
+    /// The rows of a composed statement with these arrays of texts as its parameters.
+    pub(in crate::reshard) async fn list<T>(
+        &mut self,
+        sql: String,
+        arrays: &[Option<Vec<String>>],
+    ) -> Result<Vec<T>, MoveError>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let failed = self.failed();
+        let mut statement = sqlx::query_as(AssertSqlSafe(sql)).persistent(false);
+        for array in arrays {
+            statement = statement.bind(array.clone());
+        }
+        statement.fetch_all(&mut self.db).await.map_err(failed)
+    }
+
+    /// Waits until every transaction that wrote here when this was called has ended; false at the deadline.
+    ///
+    /// Whoever takes the writers' lock later has looked at the marks and the map after what the caller did before.
+    pub(in crate::reshard) async fn wait_for_writers(&mut self, until: Instant) -> Result<bool, MoveError> {
+        let failed = self.failed();
+        let writers: Vec<String> = sqlx::query_scalar(include_str!("../../../sql/reshard/list_writers.sql"))
+            .fetch_all(&mut self.db)
+            .await
+            .map_err(&failed)?;
+        loop {
+            let left: i64 = sqlx::query_scalar(include_str!("../../../sql/reshard/count_writers.sql"))
+                .bind(&writers)
+                .fetch_one(&mut self.db)
+                .await
+                .map_err(&failed)?;
+            if left == 0 {
+                return Ok(true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            tokio::time::sleep(SOON).await;
+        }
+    }
+
+    /// Who owns these slots in this shard's map, each owner once with its highest epoch.
+    pub(in crate::reshard) async fn owners(&mut self, slots: &[Slot]) -> Result<Vec<(i32, i64)>, MoveError> {
+        let failed = self.failed();
+        let slots: Vec<i32> = slots.iter().map(|slot| slot.to_sql()).collect();
+        let statement = sqlx::query_as(include_str!("../../../sql/reshard/list_owners.sql")).bind(slots);
+        statement.fetch_all(&mut self.db).await.map_err(failed)
+    }
+}

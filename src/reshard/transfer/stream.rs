@@ -1,0 +1,251 @@
+//! The streams of a move: publications, slots and subscriptions, and the beats that tell how far they are.
+//!
+//! The forward stream goes from the source to the target and copies first. The reverse one goes back and is made before
+//! the flip, but begins only after it, where the target's log was when it took the slots.
+//!
+//! Each object is written down in `shardrive.move_objects` before it is made, and struck out when it is gone.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::compose;
+use super::side::{MoveSide, SOON};
+use super::tables::TABLES;
+use crate::reshard::coordinate::lease::CoordinatorLease;
+use crate::reshard::coordinate::store::SlotMove;
+use crate::reshard::error::MoveError;
+
+/// How long the readers of a slot may take to go.
+const SLOT_LIMIT: Duration = Duration::from_secs(10);
+
+/// What there is of a move outside of tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::reshard) enum ObjectKind {
+    Publication,
+    Slot,
+    Subscription,
+}
+
+impl ObjectKind {
+    pub(in crate::reshard) fn as_str(self) -> &'static str {
+        match self {
+            Self::Publication => "publication",
+            Self::Slot => "slot",
+            Self::Subscription => "subscription",
+        }
+    }
+
+    pub(in crate::reshard) fn parse(text: &str) -> Option<Self> {
+        [Self::Publication, Self::Slot, Self::Subscription].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// The one name of a stream's publication, slot and subscription. Slots are known to a whole server, which may hold
+/// shards of other clusters: the cluster's id is in it.
+pub(in crate::reshard) fn stream_name(cluster: uuid::Uuid, move_id: i64, forward: bool) -> String {
+    let cluster = cluster.simple().to_string();
+    let cluster: String = cluster.chars().take(8).collect();
+    format!("shardrive_{cluster}_{move_id}_{}", if forward { "f" } else { "r" })
+}
+
+async fn exists(side: &mut MoveSide, kind: ObjectKind, name: &str) -> Result<bool, MoveError> {
+    let sql = match kind {
+        ObjectKind::Publication => include_str!("../../../sql/reshard/has_publication.sql"),
+        ObjectKind::Slot => include_str!("../../../sql/reshard/has_slot.sql"),
+        ObjectKind::Subscription => include_str!("../../../sql/reshard/has_subscription.sql"),
+    };
+    let failed = side.failed();
+    sqlx::query_scalar(sql).bind(name).fetch_one(&mut side.db).await.map_err(failed)
+}
+
+async fn record(
+    lease: &CoordinatorLease,
+    job: &SlotMove,
+    side: &MoveSide,
+    kind: ObjectKind,
+    name: &str,
+) -> Result<(), MoveError> {
+    let statement = sqlx::query(include_str!("../../../sql/reshard/add_object.sql"));
+    let statement = statement.bind(job.id).bind(side.id().to_sql()).bind(kind.as_str()).bind(name);
+    statement.execute(&mut *lease.db().await).await.map(drop).map_err(|_| MoveError::Overtaken)
+}
+
+/// Makes what is missing of a stream from one shard to another. The slot is made before the copy begins, by a statement
+/// of its own: a subscription that makes its slot itself waits for ever where both shards are on one server.
+pub(in crate::reshard) async fn make_stream(
+    lease: &CoordinatorLease,
+    job: &SlotMove,
+    name: &str,
+    from: &mut MoveSide,
+    to: &mut MoveSide,
+    forward: bool,
+) -> Result<(), MoveError> {
+    record(lease, job, from, ObjectKind::Publication, name).await?;
+    if !exists(from, ObjectKind::Publication, name).await? {
+        from.run(compose::create_publication(name, job.id, forward, &job.slots)).await?;
+    }
+    record(lease, job, from, ObjectKind::Slot, name).await?;
+    if !exists(from, ObjectKind::Slot, name).await? {
+        let failed = from.failed();
+        let statement = sqlx::query(include_str!("../../../sql/reshard/create_slot.sql")).bind(name);
+        statement.execute(&mut from.db).await.map_err(failed)?;
+    }
+    record(lease, job, to, ObjectKind::Subscription, name).await?;
+    if !exists(to, ObjectKind::Subscription, name).await? {
+        let url = from.shard.options().secret_subscription_url();
+        to.run(compose::create_subscription(name, &url, name, forward)).await?;
+    }
+    Ok(())
+}
+
+/// True once every table has been copied and follows.
+pub(in crate::reshard) async fn is_copied(to: &mut MoveSide, name: &str) -> Result<bool, MoveError> {
+    let failed = to.failed();
+    let (tables, ready): (i64, i64) = sqlx::query_as(include_str!("../../../sql/reshard/count_ready_tables.sql"))
+        .bind(name)
+        .fetch_one(&mut to.db)
+        .await
+        .map_err(failed)?;
+    Ok(usize::try_from(tables) == Ok(TABLES.len() + 1) && ready == tables)
+}
+
+/// How many rows have been copied of the tables that are not done yet.
+pub(in crate::reshard) async fn copied_rows(to: &mut MoveSide) -> Result<i64, MoveError> {
+    let failed = to.failed();
+    let names: Vec<_> = TABLES.iter().map(|table| table.name.to_owned()).collect();
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/count_copied.sql")).bind(names);
+    statement.fetch_one(&mut to.db).await.map_err(failed)
+}
+
+/// How often the target refused something of the stream.
+pub(in crate::reshard) async fn count_refusals(to: &mut MoveSide, name: &str) -> Result<i64, MoveError> {
+    let failed = to.failed();
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/count_refusals.sql")).bind(name);
+    statement.fetch_optional(&mut to.db).await.map(Option::unwrap_or_default).map_err(failed)
+}
+
+/// Begins the reverse stream where the new owner's log was when it took the slots: what came before is the copy.
+///
+/// The reader is told where to begin, and not only the slot: a slot's place is not safe from a crash of its server until
+/// the next checkpoint, the reader's is.
+pub(in crate::reshard) async fn start_reverse(
+    name: &str,
+    job: &SlotMove,
+    from: &mut MoveSide,
+    to: &mut MoveSide,
+) -> Result<(), MoveError> {
+    let (on_from, on_to) = (from.failed(), to.failed());
+    let taken: Option<String> = sqlx::query_scalar(include_str!("../../../sql/reshard/find_taken.sql"))
+        .bind(job.id)
+        .fetch_optional(&mut from.db)
+        .await
+        .map(Option::flatten)
+        .map_err(&on_from)?;
+    let Some(taken) = taken else {
+        return Err(MoveError::Refused("it is not known where the new owner's log was at the flip".to_owned()));
+    };
+    let statement = sqlx::query(include_str!("../../../sql/reshard/advance_reader.sql")).bind(name).bind(&taken);
+    statement.execute(&mut to.db).await.map_err(on_to)?;
+    let statement = sqlx::query(include_str!("../../../sql/reshard/advance_slot.sql")).bind(name).bind(&taken);
+    statement.execute(&mut from.db).await.map_err(on_from)?;
+    to.run(compose::enable_subscription(name)).await
+}
+
+/// Lets the server forget what the reverse stream will not need, so that its beginning is quick. The writes of moving
+/// slots are on the other shard still.
+pub(in crate::reshard) async fn advance(name: &str, from: &mut MoveSide) -> Result<(), MoveError> {
+    let failed = from.failed();
+    let statement = sqlx::query(include_str!("../../../sql/reshard/advance_slot_to_now.sql")).bind(name);
+    statement.execute(&mut from.db).await.map(drop).map_err(failed)
+}
+
+/// How much of the server's log the slot keeps from being removed; `None` if the server has dropped it already.
+pub(in crate::reshard) async fn kept_log(name: &str, from: &mut MoveSide) -> Result<Option<i64>, MoveError> {
+    let failed = from.failed();
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/kept_log.sql")).bind(name);
+    statement.fetch_optional(&mut from.db).await.map(Option::flatten).map_err(failed)
+}
+
+/// Removes one object, whatever is left of it, and strikes it out.
+pub(in crate::reshard) async fn remove(
+    lease: &CoordinatorLease,
+    side: &mut MoveSide,
+    kind: ObjectKind,
+    name: &str,
+) -> Result<(), MoveError> {
+    match kind {
+        ObjectKind::Subscription => {
+            if exists(side, kind, name).await? {
+                for step in compose::drop_subscription(name) {
+                    side.run(step).await?;
+                }
+            }
+        }
+        ObjectKind::Slot => remove_slot(side, name).await?,
+        ObjectKind::Publication => side.run(compose::drop_publication(name)).await?,
+    }
+    let statement = sqlx::query(include_str!("../../../sql/reshard/remove_object.sql"));
+    let statement = statement.bind(side.id().to_sql()).bind(kind.as_str()).bind(name);
+    statement.execute(&mut *lease.db().await).await.map(drop).map_err(|_| MoveError::Overtaken)
+}
+
+/// The number of a subscription, which is in the names of the slots that its copying makes.
+pub(super) async fn subscription_number(side: &mut MoveSide, name: &str) -> Result<Option<i64>, MoveError> {
+    let failed = side.failed();
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/subscription_number.sql")).bind(name);
+    statement.fetch_optional(&mut side.db).await.map_err(failed)
+}
+
+/// Removes a slot, ending who still reads it: its subscription is gone or has been replaced.
+pub(super) async fn remove_slot(side: &mut MoveSide, name: &str) -> Result<(), MoveError> {
+    let until = Instant::now() + SLOT_LIMIT;
+    while exists(side, ObjectKind::Slot, name).await? {
+        let failed = side.failed();
+        // Gives nothing while somebody reads; whoever reads is asked to stop.
+        let statement = sqlx::query(include_str!("../../../sql/reshard/drop_slot.sql")).bind(name);
+        statement.execute(&mut side.db).await.map_err(&failed)?;
+        let statement = sqlx::query(include_str!("../../../sql/reshard/end_slot_reader.sql")).bind(name);
+        statement.execute(&mut side.db).await.map_err(&failed)?;
+        if Instant::now() >= until {
+            return Err(MoveError::Late("removing a replication slot"));
+        }
+        tokio::time::sleep(SOON * 20).await;
+    }
+    Ok(())
+}
+
+/// Sends a beat into the stream.
+pub(in crate::reshard) async fn beat(from: &mut MoveSide, job: &SlotMove, forward: bool) -> Result<i64, MoveError> {
+    let failed = from.failed();
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/beat.sql")).bind(job.id).bind(forward);
+    statement.fetch_one(&mut from.db).await.map_err(failed)
+}
+
+/// Waits until the beat has arrived, and with it all that was committed before it; false at the deadline.
+pub(in crate::reshard) async fn await_beat(
+    to: &mut MoveSide,
+    job: &SlotMove,
+    forward: bool,
+    beat: i64,
+    until: Instant,
+) -> Result<bool, MoveError> {
+    let failed = to.failed();
+    let mut pause = SOON;
+    loop {
+        let arrived: Option<i64> = sqlx::query_scalar(include_str!("../../../sql/reshard/read_beat.sql"))
+            .bind(job.id)
+            .bind(forward)
+            .fetch_one(&mut to.db)
+            .await
+            .map_err(&failed)?;
+        if arrived.is_some_and(|arrived| arrived >= beat) {
+            return Ok(true);
+        }
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(SOON * 8);
+    }
+}

@@ -1,0 +1,99 @@
+//! The tables whose rows belong to users, and so move with their slots. A new kind of row is one more entry here.
+
+/// A table that is keyed by user.
+#[derive(Debug)]
+pub(in crate::reshard) struct MovedTable {
+    /// Its schema and name.
+    pub(in crate::reshard) name: &'static str,
+    /// Its name alone, as the triggers that note changed keys give it.
+    pub(in crate::reshard) short: &'static str,
+    /// The slot of a row and its type, by built-in functions alone: it stands in the row filter of a publication. There is an
+    /// index that begins with it.
+    pub(in crate::reshard) slot: (&'static str, &'static str),
+    /// The columns of the primary key and their types. The columns that `slot` needs are among them.
+    pub(in crate::reshard) key: &'static [(&'static str, &'static str)],
+    /// The same order within a slot: the slot, then the columns of the key besides.
+    pub(super) by_slot: &'static [(&'static str, &'static str)],
+    /// Where its rows are counted, if they are.
+    pub(in crate::reshard) counts: Option<CountTables>,
+}
+
+/// In which order the rows of some slots are read, part by part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::reshard) enum ReadOrder {
+    /// Slot by slot: nothing else is read, but a part sorts the rest of its slot.
+    BySlot,
+    /// By the primary key: all rows of the table are read, each once.
+    ByKey,
+}
+
+impl ReadOrder {
+    /// The one in which fewer rows are read. `rows`: of each slot to be read; `all`: of the whole table; `part`: of a part.
+    pub(super) fn cheaper(rows: &[i64], all: i64, part: u32) -> Self {
+        let by_slot = rows.iter().map(|rows| rows.saturating_mul(rows / i64::from(part * 2) + 1));
+        if by_slot.fold(0, i64::saturating_add) <= all { Self::BySlot } else { Self::ByKey }
+    }
+}
+
+/// The tables that count another one's rows.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::reshard) struct CountTables {
+    /// Rows and bytes for each slot.
+    pub(in crate::reshard) totals: &'static str,
+    /// The changes of them that are not folded yet.
+    pub(in crate::reshard) deltas: &'static str,
+}
+
+/// The tables whose rows are counted, with their counts.
+pub(in crate::reshard) fn counted() -> impl Iterator<Item = (&'static MovedTable, CountTables)> {
+    TABLES.iter().filter_map(|table| Some((table, table.counts?)))
+}
+
+/// All of them.
+pub(in crate::reshard) const TABLES: &[MovedTable] = &[
+    MovedTable {
+        name: "public.file_metadata",
+        short: "file_metadata",
+        // Never negative: a constraint of the table.
+        slot: ("(user_id % 5040)", "bigint"),
+        key: &[("user_id", "bigint"), ("file_id", "uuid")],
+        by_slot: &[("(user_id % 5040)", "bigint"), ("user_id", "bigint"), ("file_id", "uuid")],
+        counts: Some(CountTables { totals: "shardrive.slot_counts", deltas: "shardrive.slot_deltas" }),
+    },
+    MovedTable {
+        name: "public.records",
+        short: "records",
+        slot: ("slot", "int"),
+        key: &[("collection", "text"), ("key", "text"), ("slot", "int")],
+        by_slot: &[("slot", "int"), ("collection", "text"), ("key", "text")],
+        counts: Some(CountTables { totals: "shardrive.record_counts", deltas: "shardrive.record_deltas" }),
+    },
+    MovedTable {
+        name: "shardrive.idempotency_keys",
+        short: "idempotency_keys",
+        slot: ("slot", "int"),
+        key: &[("slot", "int"), ("key", "uuid")],
+        by_slot: &[("slot", "int"), ("key", "uuid")],
+        counts: None,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_slots_are_read_alone_and_a_huge_one_in_one_go() {
+        for (rows, all, order) in [
+            (vec![], 0, ReadOrder::BySlot),
+            (vec![400; 60], 2_000_000, ReadOrder::BySlot),
+            (vec![50_000; 840], 100_000_000, ReadOrder::BySlot),
+            (vec![100_000_000, 5], 100_000_005, ReadOrder::ByKey),
+            (vec![2_000_000], 100_000_000, ReadOrder::BySlot),
+            (vec![4_000_000], 100_000_000, ReadOrder::ByKey),
+            (vec![i64::MAX; 2], i64::MAX - 1, ReadOrder::ByKey),
+        ] {
+            assert_eq!(ReadOrder::cheaper(&rows, all, 30_000), order, "{} slots of {all}", rows.len());
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Are the rows of both sides the same? Compared while writes go on.
+//!
+//! All rows are compared once, in parts by key: count and sum of hashes of what the owner has in one snapshot, against
+//! the other side when everything before that snapshot has arrived there. The other side may be further by then; a part
+//! that differs is looked at row by row, and a key that differs must be among the changes that the owner's triggers
+//! noted since the move began. Those are compared later, by key, and again if they were changed again, the last of them
+//! while nobody can write. So each row is compared after its last change; any other difference is one.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::compose;
+use super::compose::RowReading;
+use super::side::MoveSide;
+use super::stream::{await_beat, beat};
+use super::tables::{MovedTable, ReadOrder, TABLES};
+use crate::reshard::coordinate::store::SlotMove;
+use crate::reshard::error::MoveError;
+use crate::shard::Slot;
+
+/// Rows of a part. While others write, the two sides of a part are read at two moments, and one that was written to between them is
+/// read row by row: the smaller, the rarer that is, and the cheaper; but each part takes two statements and a beat.
+const PART: u32 = 8_000;
+/// Changes that are compared at once.
+const CHANGES: i64 = 5_000;
+/// How long a beat may take in a comparison.
+const ARRIVAL: Duration = Duration::from_secs(30);
+/// Keys of a difference that are named.
+const NAMED: usize = 5;
+
+/// A primary key as texts.
+type RowKey = Vec<String>;
+/// What is on one side: the hash of each row.
+type RowHashes = HashMap<RowKey, i64>;
+/// A part: how many rows, the sum of their hashes, the last place.
+type RowPart = (i64, String, Option<RowKey>);
+/// Keys, one array a column.
+type KeyColumns = Vec<Option<Vec<String>>>;
+/// A noted change: its number, the table, the key.
+type NotedChange = (i64, String, RowKey);
+
+/// How far a comparison of all rows is. It is kept in memory; who takes over begins anew.
+#[derive(Default, Debug)]
+pub(in crate::reshard) struct ComparisonPass {
+    /// The part that has been read from the owner, while the other side's is not.
+    ahead: Option<ReadPart>,
+    /// Rows that were compared.
+    pub(in crate::reshard) rows: i64,
+}
+
+/// A part as the owner has it in one snapshot.
+#[derive(Debug)]
+struct ReadPart {
+    table: usize,
+    order: ReadOrder,
+    lower: Option<RowKey>,
+    /// Open in the last part of a table: what the other side has behind the owner's last row must be seen.
+    upper: Option<RowKey>,
+    rows: i64,
+    hash: String,
+    /// When it arrives, everything of the snapshot has.
+    beat: i64,
+}
+
+/// Compares the next part, and reads the one behind it meanwhile. `true`: all rows have been compared.
+///
+/// # Errors
+/// `Refused` with the first keys that differ without a reason; otherwise the shards' errors.
+pub(in crate::reshard) async fn next_part(
+    pass: &mut ComparisonPass,
+    job: &SlotMove,
+    from: &mut MoveSide,
+    to: &mut MoveSide,
+    forward: bool,
+) -> Result<bool, MoveError> {
+    let part = match pass.ahead.take() {
+        Some(part) => part,
+        None => match read_first_part(job, from, forward, 0).await? {
+            Some(part) => part,
+            None => return Ok(true),
+        },
+    };
+    let Some(table) = TABLES.get(part.table) else { return Ok(true) };
+    let slots = within(&job.slots, part.order, part.lower.as_deref(), part.upper.as_deref());
+    let reading = RowReading { table, order: part.order, slots };
+    let next = async {
+        match &part.upper {
+            Some(place) => read_part(job, from, forward, part.table, part.order, Some(place.clone())).await,
+            None => read_first_part(job, from, forward, part.table + 1).await,
+        }
+    };
+    let (next, same) = tokio::join!(next, is_same(&part, reading, job, to, forward));
+    pass.ahead = next?;
+    if !same? {
+        explain(reading, job, from, to, forward, [part.lower.as_deref(), part.upper.as_deref()]).await?;
+    }
+    pass.rows += part.rows;
+    Ok(pass.ahead.is_none())
+}
+
+/// Those of the slots, which are in order, that may have rows behind one place and up to another, so that the database is not asked
+/// for others.
+fn within<'a>(slots: &'a [Slot], order: ReadOrder, lower: Option<&[String]>, upper: Option<&[String]>) -> &'a [Slot] {
+    let slot_of = |place: &[String]| place.first().and_then(|slot| slot.parse::<u16>().ok());
+    if order == ReadOrder::ByKey {
+        return slots;
+    }
+    let from = lower.and_then(slot_of).map_or(0, |lower| slots.partition_point(|slot| slot.number() < lower));
+    let to = upper.and_then(slot_of).map_or(slots.len(), |upper| slots.partition_point(|slot| slot.number() <= upper));
+    slots.get(from..to).unwrap_or(slots)
+}
+
+/// The owner's first part of a table. `None`: there is no such table.
+async fn read_first_part(
+    job: &SlotMove,
+    from: &mut MoveSide,
+    forward: bool,
+    number: usize,
+) -> Result<Option<ReadPart>, MoveError> {
+    let Some(table) = TABLES.get(number) else { return Ok(None) };
+    let order = match table.counts {
+        Some(counts) => {
+            let failed = from.failed();
+            let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::row_counts(counts))).bind(job.sql_slots());
+            let (rows, all): (Vec<i64>, i64) = statement.fetch_one(&mut from.db).await.map_err(failed)?;
+            ReadOrder::cheaper(&rows, all, PART)
+        }
+        // Its primary key begins with the slot.
+        None => ReadOrder::BySlot,
+    };
+    read_part(job, from, forward, number, order, None).await
+}
+
+async fn read_part(
+    job: &SlotMove,
+    from: &mut MoveSide,
+    forward: bool,
+    number: usize,
+    order: ReadOrder,
+    lower: Option<RowKey>,
+) -> Result<Option<ReadPart>, MoveError> {
+    let Some(table) = TABLES.get(number) else { return Ok(None) };
+    let slots = within(&job.slots, order, lower.as_deref(), None);
+    let sql = compose::sum_next_rows(RowReading { table, order, slots }, PART);
+    let (rows, hash, last): RowPart = from.one(sql, &[lower.as_deref()]).await?;
+    let upper = if rows < i64::from(PART) { None } else { last };
+    let beat = beat(from, job, forward).await?;
+    Ok(Some(ReadPart { table: number, order, lower, upper, rows, hash, beat }))
+}
+
+/// True if the other side has the same in this part, once everything of the owner's snapshot has arrived.
+async fn is_same(
+    part: &ReadPart,
+    reading: RowReading<'_>,
+    job: &SlotMove,
+    to: &mut MoveSide,
+    forward: bool,
+) -> Result<bool, MoveError> {
+    if !await_beat(to, job, forward, part.beat, Instant::now() + ARRIVAL).await? {
+        return Err(MoveError::Late("a row's way to the other shard"));
+    }
+    let there: (i64, String) =
+        to.one(compose::sum_range(reading), &[part.lower.as_deref(), part.upper.as_deref()]).await?;
+    Ok(there.0 == part.rows && there.1 == part.hash)
+}
+
+/// Waits until the other side has all that was committed here.
+async fn settle(job: &SlotMove, from: &mut MoveSide, to: &mut MoveSide, forward: bool) -> Result<(), MoveError> {
+    let beat = beat(from, job, forward).await?;
+    if await_beat(to, job, forward, beat, Instant::now() + ARRIVAL).await? {
+        Ok(())
+    } else {
+        Err(MoveError::Late("a row's way to the other shard"))
+    }
+}
+
+/// A part differs: every key that does must have been changed meanwhile, and so be compared again later.
+async fn explain(
+    reading: RowReading<'_>,
+    job: &SlotMove,
+    from: &mut MoveSide,
+    to: &mut MoveSide,
+    forward: bool,
+    range: [Option<&[String]>; 2],
+) -> Result<(), MoveError> {
+    let bounds = range.map(|key| key.map(<[String]>::to_vec));
+    let here: RowHashes = from.list(compose::list_range(reading), &bounds).await?.into_iter().collect();
+    settle(job, from, to, forward).await?;
+    let there: RowHashes = to.list(compose::list_range(reading), &bounds).await?.into_iter().collect();
+    let differ = differences(&here, &there);
+    if differ.is_empty() {
+        return Ok(());
+    }
+    let changed = other_changes(from, job, &[]).await?;
+    judge(reading.table, differ, &changed)
+}
+
+/// A key that differs, and how the other side does.
+type RowDifference = (RowKey, &'static str);
+
+fn differences(here: &RowHashes, there: &RowHashes) -> Vec<RowDifference> {
+    let other = here.iter().filter_map(|(key, hash)| match there.get(key) {
+        Some(found) if found == hash => None,
+        Some(_) => Some((key.clone(), "other values")),
+        None => Some((key.clone(), "missing")),
+    });
+    let surplus = there.keys().filter(|key| !here.contains_key(*key)).map(|key| (key.clone(), "too much"));
+    let mut all: Vec<RowDifference> = other.chain(surplus).collect();
+    all.sort_unstable();
+    all
+}
+
+fn judge(table: &MovedTable, differ: Vec<RowDifference>, changed: &HashSet<(String, RowKey)>) -> Result<(), MoveError> {
+    let wrong: Vec<RowDifference> =
+        differ.into_iter().filter(|(key, _)| !changed.contains(&(table.short.to_owned(), key.clone()))).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let columns: Vec<_> = table.key.iter().map(|(name, _)| *name).collect();
+    let named: Vec<_> = wrong.iter().take(NAMED).map(|(key, how)| format!("{} ({how})", key.join(" "))).collect();
+    Err(MoveError::Refused(format!(
+        "{} rows of {} differ between the shards; {}: {}{}",
+        wrong.len(),
+        table.short,
+        columns.join(" "),
+        named.join(", "),
+        if wrong.len() > NAMED { ", …" } else { "" },
+    )))
+}
+
+/// The keys that were changed, besides these changes.
+async fn other_changes(
+    from: &mut MoveSide,
+    job: &SlotMove,
+    ids: &[i64],
+) -> Result<HashSet<(String, RowKey)>, MoveError> {
+    // Replication may bring a transaction to the other side a moment before its own server shows it to others.
+    if !from.wait_for_writers(Instant::now() + ARRIVAL).await? {
+        return Err(MoveError::Late("the end of transactions that write"));
+    }
+    let failed = from.failed();
+    let rows: Vec<(String, RowKey)> = sqlx::query_as(include_str!("../../../sql/reshard/list_other_changes.sql"))
+        .bind(job.id)
+        .bind(ids)
+        .fetch_all(&mut from.db)
+        .await
+        .map_err(failed)?;
+    Ok(rows.into_iter().collect())
+}
+
+/// How many changes have not been compared.
+pub(in crate::reshard) async fn pending_changes(from: &mut MoveSide, job: &SlotMove) -> Result<i64, MoveError> {
+    let failed = from.failed();
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/count_changed_keys.sql")).bind(job.id);
+    statement.fetch_one(&mut from.db).await.map_err(failed)
+}
+
+/// Compares the first of the noted changes and strikes them out; gives how many there were. With `settled`, all that
+/// the owner has committed has arrived already.
+///
+/// # Errors
+/// As [`next_part`].
+pub(in crate::reshard) async fn compare_changes(
+    job: &SlotMove,
+    from: &mut MoveSide,
+    to: &mut MoveSide,
+    forward: bool,
+    settled: bool,
+) -> Result<usize, MoveError> {
+    let failed = from.failed();
+    let changes: Vec<NotedChange> = sqlx::query_as(include_str!("../../../sql/reshard/list_changed_keys.sql"))
+        .bind(job.id)
+        .bind(CHANGES)
+        .fetch_all(&mut from.db)
+        .await
+        .map_err(&failed)?;
+    if changes.is_empty() {
+        return Ok(0);
+    }
+    let mut here: Vec<(&MovedTable, KeyColumns, RowHashes)> = Vec::new();
+    for table in TABLES {
+        let keys: HashSet<&RowKey> =
+            changes.iter().filter(|(_, name, _)| name == table.short).map(|(_, _, key)| key).collect();
+        if keys.is_empty() {
+            continue;
+        }
+        let columns: KeyColumns = (0..table.key.len())
+            .map(|column| Some(keys.iter().filter_map(|key| key.get(column).cloned()).collect()))
+            .collect();
+        let rows = from.list(compose::list_keys(table), &columns).await?.into_iter().collect();
+        here.push((table, columns, rows));
+    }
+    if !settled {
+        settle(job, from, to, forward).await?;
+    }
+    let ids: Vec<i64> = changes.iter().map(|(id, _, _)| *id).collect();
+    for (table, columns, rows) in here {
+        let there: RowHashes = to.list(compose::list_keys(table), &columns).await?.into_iter().collect();
+        let differ = differences(&rows, &there);
+        if !differ.is_empty() {
+            // Changed again after it was read here: noted again, and compared later.
+            let again = other_changes(from, job, &ids).await?;
+            judge(table, differ, &again)?;
+        }
+    }
+    sqlx::query(include_str!("../../../sql/reshard/remove_changed_keys.sql"))
+        .bind(&ids)
+        .execute(&mut from.db)
+        .await
+        .map_err(failed)?;
+    Ok(changes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(list: &[(&str, i64)]) -> RowHashes {
+        list.iter().map(|(key, hash)| (vec![(*key).to_owned()], *hash)).collect()
+    }
+
+    #[test]
+    fn a_part_asks_for_the_slots_it_may_have_rows_of() {
+        let slots: Vec<Slot> = [2, 4, 6, 8].into_iter().filter_map(Slot::new).collect();
+        let place = |slot: &str| vec![slot.to_owned(), "42".to_owned()];
+        let of = |order, lower: Option<&str>, upper: Option<&str>| {
+            let (lower, upper) = (lower.map(place), upper.map(place));
+            within(&slots, order, lower.as_deref(), upper.as_deref())
+                .iter()
+                .map(|slot| slot.number())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of(ReadOrder::BySlot, None, None), [2, 4, 6, 8]);
+        assert_eq!(of(ReadOrder::BySlot, Some("4"), None), [4, 6, 8], "the rest of its last slot");
+        assert_eq!(of(ReadOrder::BySlot, Some("4"), Some("4")), [4]);
+        assert_eq!(of(ReadOrder::BySlot, None, Some("6")), [2, 4, 6]);
+        assert_eq!(of(ReadOrder::ByKey, Some("4"), Some("4")), [2, 4, 6, 8]);
+    }
+
+    #[test]
+    fn what_is_missing_other_or_too_much_differs() {
+        let differ = differences(&rows(&[("a", 1), ("b", 2), ("c", 3)]), &rows(&[("a", 1), ("b", 9), ("d", 4)]));
+        let how: Vec<_> = differ.iter().map(|(key, how)| (key[0].as_str(), *how)).collect();
+        assert_eq!(how, [("b", "other values"), ("c", "missing"), ("d", "too much")]);
+        let table = &TABLES[0];
+        let noted = |keys: &[&str]| keys.iter().map(|key| (table.short.to_owned(), vec![(*key).to_owned()])).collect();
+        assert!(judge(table, differ.clone(), &noted(&["b", "c", "d", "x"])).is_ok());
+        let wrong = judge(table, differ, &noted(&["c"])).unwrap_err().to_string();
+        assert_eq!(
+            wrong,
+            "2 rows of file_metadata differ between the shards; user_id file_id: b (other values), d (too much)"
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! Gathered reads: small reads that are asked for at the same time are answered by one statement.
+//!
+//! Each thread that asks has a lane for each shard: a bounded queue and a task. The lane takes what is in the queue, reads
+//! all of it by one statement and answers each caller; while it waits for the shard, the next callers gather. Most of a
+//! small read's cost is that of a statement, so this serves more reads with the same PostgreSQL
+//! (docs/decisions/0010-gathered-reads.md).
+//!
+//! The lane and its connection live on the runtime of the thread that asks: of what a read costs besides the statement,
+//! most was waking other threads. An HTTP worker that ends takes its lanes with it, after its requests; nothing is lost,
+//! as these are reads.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sqlx::PgConnection;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::shard::cluster::cluster::{Cluster, ShardCall};
+use crate::shard::cluster::known_map::MovingSlot;
+use crate::shard::error::ShardError;
+use crate::shard::server::pool::ShardPool;
+use crate::shard::server::shard::Shard;
+use crate::shard::slot::{ShardId, Slot};
+use crate::telemetry::{SpanLink, batch_span, note_place};
+
+/// Reads of one thread that may wait for one shard; more are refused as overload.
+const QUEUE: usize = 4096;
+/// Reads in one statement.
+const BATCH: usize = 64;
+
+/// A small read of one slot. As a [`ShardCall`] it is read alone, and [`BatchRead::call_all`] reads many at once.
+pub trait BatchRead: ShardCall<Output: 'static> + Send + 'static {
+    /// The slot that it is about.
+    fn slot(&self) -> Slot;
+
+    /// Answers all of `reads`, which are of any slots and may be alike, by one statement on `connection`, which leads
+    /// to `shard`: one entry for each, in their order. `None`: the shard does not own that read's slot.
+    ///
+    /// The future may be dropped at any await; its connection is closed then.
+    fn call_all(
+        reads: &[Self],
+        connection: &mut PgConnection,
+        shard: ShardId,
+    ) -> impl Future<Output = Result<Vec<Option<Self::Output>>, sqlx::Error>> + Send
+    where
+        Self: Sized;
+}
+
+/// What a lane says of a read.
+enum ReadReply<R: BatchRead> {
+    Answer(R::Output),
+    /// The shard does not own the read's slot.
+    NotOwner(R),
+    Failed(ShardError),
+}
+
+struct WaitingRead<R: BatchRead> {
+    read: R,
+    /// When its caller has waited long enough.
+    until: Instant,
+    reply: oneshot::Sender<ReadReply<R>>,
+    link: Option<SpanLink>,
+}
+
+/// The number of the next `BatchedReads`: each has its own.
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// The queues of this thread's lanes, one a shard, by the number of their `BatchedReads`.
+    static QUEUES: RefCell<HashMap<usize, Box<dyn Any>>> = RefCell::new(HashMap::new());
+}
+
+/// One thread's queues, in the order of the shards.
+type ReadQueues<R> = Vec<mpsc::Sender<WaitingRead<R>>>;
+
+/// The lanes of all shards, for one kind of read.
+pub struct BatchedReads<R: BatchRead> {
+    cluster: Arc<Cluster>,
+    number: usize,
+    kind: PhantomData<fn(R)>,
+}
+
+impl<R: BatchRead> BatchedReads<R> {
+    /// Lanes on these shards; each starts when its thread first asks, and ends when the cluster shuts down.
+    #[must_use]
+    pub fn start(cluster: Arc<Cluster>) -> Self {
+        // Relaxed: the number orders nothing.
+        Self { cluster, number: NEXT.fetch_add(1, Ordering::Relaxed), kind: PhantomData }
+    }
+
+    /// Starts this thread's lane to a shard.
+    fn start_lane(&self, shard: &Arc<Shard>) -> mpsc::Sender<WaitingRead<R>> {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let stop = self.cluster.stopping().clone();
+        self.cluster.spawn_here(run_lane(Arc::clone(shard), shard.pool_here(), queue, stop));
+        sender
+    }
+
+    /// Puts a read into this thread's queue for the shard.
+    fn enqueue(&self, shard: ShardId, waiting: WaitingRead<R>) -> Result<(), ShardError> {
+        QUEUES.with_borrow_mut(|all| {
+            let queues = all.entry(self.number).or_insert_with(|| Box::new(ReadQueues::<R>::new()));
+            let queues: &mut ReadQueues<R> = queues.downcast_mut().ok_or(ShardError::Moving)?;
+            // All at the thread's first read, and one more when the cluster has grown.
+            if queues.len() <= shard.index() {
+                let missing = self.cluster.shards().iter().skip(queues.len());
+                queues.extend(missing.map(|shard| self.start_lane(shard)));
+            }
+            let queue = queues.get(shard.index()).ok_or(ShardError::Moving)?;
+            queue.try_send(waiting).map_err(|error| match error {
+                TrySendError::Full(_) => ShardError::Overloaded { shard },
+                TrySendError::Closed(_) => ShardError::Unavailable { shard },
+            })
+        })
+    }
+
+    /// Reads on the shard that owns the slot, as [`Cluster::run`] does, together with others who ask now.
+    ///
+    /// # Errors
+    /// `Overloaded` if the queue is full; otherwise see [`ShardError`].
+    pub async fn read(&self, mut read: R) -> Result<(ShardId, R::Output), ShardError> {
+        let slot = read.slot();
+        let mut moving = MovingSlot::new(slot, self.cluster.limits());
+        loop {
+            let shard = self.cluster.owner(slot)?;
+            shard.check()?;
+            let id = shard.id();
+            note_place(slot.number(), id.number());
+            let watched = shard.watch::<R>();
+            let (reply, answer) = oneshot::channel();
+            let until = Instant::now() + self.cluster.limits().call_timeout;
+            if let Err(error) = self.enqueue(id, WaitingRead { read, until, reply, link: watched.span.link() }) {
+                return watched.end(Err(error));
+            }
+            // The lane keeps the time, for a batch at once, and looks at the shard's health.
+            match answer.await {
+                Ok(ReadReply::Answer(output)) => return Ok((id, output)),
+                Ok(ReadReply::NotOwner(back)) => read = back,
+                Ok(ReadReply::Failed(error)) => return watched.end(Err(error)),
+                Err(_) => return watched.end(Err(ShardError::Unavailable { shard: id })),
+            }
+            drop(watched);
+            moving.wait_for_owner(&self.cluster, id).await?;
+        }
+    }
+}
+
+async fn run_lane<R: BatchRead>(
+    shard: Arc<Shard>,
+    pool: ShardPool,
+    mut queue: mpsc::Receiver<WaitingRead<R>>,
+    stop: CancellationToken,
+) {
+    loop {
+        let mut batch = Vec::with_capacity(BATCH);
+        match stop.run_until_cancelled(queue.recv_many(&mut batch, BATCH)).await {
+            None | Some(0) => return,
+            Some(_) => {}
+        }
+        batch.retain(|waiting| !waiting.reply.is_closed());
+        answer_batch(&shard, &pool, batch).await;
+    }
+}
+
+/// Several reads as one call. It always has an answer: which of them are the shard's is told for each.
+struct ReadBatch<R>(Vec<R>);
+
+impl<R: BatchRead> ShardCall for ReadBatch<R> {
+    type Output = Vec<Option<R::Output>>;
+
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
+        R::call_all(&self.0, connection, shard).await.map(Some)
+    }
+}
+
+async fn answer_batch<R: BatchRead>(shard: &Shard, pool: &ShardPool, mut batch: Vec<WaitingRead<R>>) {
+    // The first has waited longest. Whoever came after it would wait for the same statement in vain.
+    let Some(until) = batch.first().map(|waiting| waiting.until) else { return };
+    shard.counters().read_batches.observe_size(batch.len());
+    let links = batch.iter_mut().filter_map(|waiting| waiting.link.take());
+    let mut span = batch_span("GatheredRead", shard.id().number(), links);
+    span.count_rows(batch.len());
+    let (reads, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.read, waiting.reply)).unzip();
+    let reads = ReadBatch(reads);
+    let call = Box::pin(tokio::time::timeout_at(until, shard.run_on(pool, &reads))).await;
+    let result = call.unwrap_or(Err(ShardError::Timeout { shard: shard.id() }));
+    // A caller who went away does not want to know.
+    match result {
+        Ok(answers) => {
+            for ((reply, read), answer) in replies.into_iter().zip(reads.0).zip(answers.unwrap_or_default()) {
+                let _ = reply.send(answer.map_or_else(|| ReadReply::NotOwner(read), ReadReply::Answer));
+            }
+        }
+        Err(error) => {
+            span.fail(error.kind());
+            for reply in replies {
+                let _ = reply.send(ReadReply::Failed(error.again()));
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Adding a shard to a cluster that serves.
+//!
+//! In this order, each step leaving a cluster that serves, and each done again without harm:
+//!
+//! 1. the number is claimed in the first shard's list, so that a second call with the same URL finds it again;
+//! 2. the new database gets the schema, its identity and the map, in which it owns nothing;
+//! 3. every shard's list names it, and says that the cluster has one shard more. From the first list that does,
+//!    processes begin to use it; as it owns no slot, nobody is sent there yet.
+
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::cluster::Cluster;
+use super::registry::{load_registry, save_registry, save_shard};
+use super::scatter::ScatterBreadth;
+use crate::shard::map::SlotMap;
+use crate::shard::server::options::ShardOptions;
+use crate::shard::setup::migrate::{apply_migrations, insert_identity, lock_setup, migrator, set_ready};
+use crate::shard::setup::start_checks::{load_identity, probe_all};
+use crate::shard::slot::ShardId;
+
+/// How long somebody else's set-up may take while this one waits.
+const TURN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why a shard was not added. Adding it again goes on where it stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum GrowError {
+    /// The database cannot be reached, or is not one that can become a shard. Nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+    /// All shards must be there, so that each hears of the new one.
+    #[error("shard {shard} is away; adding a shard needs all of them")]
+    Away {
+        /// The shard.
+        shard: ShardId,
+        /// The driver's error.
+        source: sqlx::Error,
+    },
+    /// A step failed.
+    #[error("{step} failed at {place}")]
+    Step {
+        /// What was being done.
+        step: &'static str,
+        /// Where.
+        place: String,
+        /// The driver's error.
+        source: sqlx::Error,
+    },
+    /// The schema could not be made.
+    #[error("the migration of {place} failed")]
+    Migration {
+        /// Where.
+        place: String,
+        /// What the migrator says.
+        source: sqlx::migrate::MigrateError,
+    },
+}
+
+/// A shard that belongs to the cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct JoinedShard {
+    /// Its number.
+    pub shard: ShardId,
+    /// True if it belonged to it before.
+    pub was_there: bool,
+}
+
+/// Makes a database the cluster's next shard, which owns no slot yet. A database that is one of its shards already is
+/// told so. With `dry_run`, looks whether it could be done and changes nothing.
+///
+/// # Errors
+/// See [`GrowError`]. Dropping the future leaves a state that the next call completes.
+pub async fn add_shard(
+    cluster: &Cluster,
+    options: &ShardOptions,
+    connect_timeout: Duration,
+    dry_run: bool,
+) -> Result<JoinedShard, GrowError> {
+    let mut shards = Vec::new();
+    for shard in cluster.shards() {
+        let connected = shard.connect().await;
+        shards.push((shard.id(), connected.map_err(|source| GrowError::Away { shard: shard.id(), source })?));
+    }
+    let Some((_, first)) = shards.first_mut() else {
+        return Err(GrowError::Refused("there is no cluster to add to".to_owned()));
+    };
+    let on_first = |step| move |source| GrowError::Step { step, place: "shard 0".to_owned(), source };
+    // Until the end of this function, by its connection.
+    let turn = tokio::time::timeout(TURN_LIMIT, lock_setup(first)).await;
+    let turn = turn.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
+    turn.map_err(on_first("waiting for another set-up"))?;
+    let registered = load_registry(first).await.map_err(on_first("reading the list of shards"))?;
+    let number = judge(cluster, options, connect_timeout, &registered).await?;
+    let (shard, was_there) = match number {
+        ShardCandidate::Member(shard) => (shard, true),
+        ShardCandidate::Next(shard) => (shard, false),
+    };
+    if dry_run {
+        return Ok(JoinedShard { shard, was_there });
+    }
+    if let Some(member) = cluster.shard(shard) {
+        // An adding that broke off may have told some shards and not others.
+        tell_all(&mut shards, shard, member.options()).await?;
+        return Ok(JoinedShard { shard, was_there });
+    }
+    save_shard(first, shard, options, false).await.map_err(on_first("claiming a number"))?;
+
+    let mut all: Vec<_> = cluster.shards().iter().map(|shard| shard.options().clone()).collect();
+    all.push(options.clone());
+    cluster.refresh_map().await;
+    prepare(options, connect_timeout, cluster.id(), shard, &all, &cluster.map()).await?;
+    tell_all(&mut shards, shard, options).await?;
+    cluster.refresh_shards(ScatterBreadth::All).await;
+    log::info!("shard {shard} at {} was added", options.place());
+    Ok(JoinedShard { shard, was_there })
+}
+
+enum ShardCandidate {
+    Member(ShardId),
+    Next(ShardId),
+}
+
+/// What this database could be in the cluster, from what it says of itself.
+async fn judge(
+    cluster: &Cluster,
+    options: &ShardOptions,
+    connect_timeout: Duration,
+    registered: &[super::registry::RegisteredShard],
+) -> Result<ShardCandidate, GrowError> {
+    let place = options.place();
+    let refused = |reason: String| Err(GrowError::Refused(format!("{place}: {reason}")));
+    let mut urls: Vec<_> = cluster.shards().iter().map(|shard| shard.options().clone()).collect();
+    urls.push(options.clone());
+    let mut probes = probe_all(&urls, connect_timeout).await;
+    let facts = match probes.pop() {
+        Some(Ok(facts)) => facts,
+        Some(Err(reason)) => return Err(GrowError::Refused(format!("cannot be reached: {reason}"))),
+        None => return refused("was not looked at".to_owned()),
+    };
+    if facts.server_version < crate::shard::setup::start_checks::OLDEST_SERVER {
+        return refused(format!("PostgreSQL {} is too old; 15 or newer is needed", facts.server_version / 10_000));
+    }
+    if facts.is_standby {
+        return refused("is a standby; name the primary".to_owned());
+    }
+    let same =
+        probes.iter().position(|probe| probe.as_ref().is_ok_and(|known| known.database_key == facts.database_key));
+    if let Some(index) = same {
+        return Ok(ShardCandidate::Member(crate::shard::setup::start_checks::shard_id(index)));
+    }
+    let next = crate::shard::setup::start_checks::shard_id(cluster.shards().len());
+    let claim = registered.iter().find(|entry| entry.shard == next && !entry.active);
+    if let Some(claim) = claim
+        && claim.options.place() != place
+    {
+        return refused(format!(
+            "the number {next} is claimed for {}, whose adding broke off; complete that one first",
+            claim.options.place()
+        ));
+    }
+    match facts.identity {
+        None => {}
+        Some(found) if found.cluster_id == cluster.id() && found.shard_id == next.to_sql() => {}
+        Some(found) if found.cluster_id == cluster.id() => {
+            return refused(format!("says that it is shard {} of this cluster", found.shard_id));
+        }
+        Some(_) => return refused("belongs to another cluster".to_owned()),
+    }
+    let known = migrator();
+    if facts.migrations.iter().any(|applied| !known.iter().any(|known| known.version == applied.version)) {
+        return refused("has migrations of a newer Shardrive".to_owned());
+    }
+    if facts.has_rows {
+        return refused("its table file_metadata holds rows; a new shard must be empty".to_owned());
+    }
+    Ok(ShardCandidate::Next(next))
+}
+
+/// Schema, identity, map and list of the new database.
+async fn prepare(
+    options: &ShardOptions,
+    connect_timeout: Duration,
+    cluster_id: Uuid,
+    shard: ShardId,
+    all: &[ShardOptions],
+    map: &SlotMap,
+) -> Result<(), GrowError> {
+    let place = options.place();
+    let failed = |step| {
+        let place = place.clone();
+        move |source| GrowError::Step { step, place, source }
+    };
+    let mut connection = options.connect(connect_timeout).await.map_err(failed("connecting"))?;
+    let migrated = apply_migrations(&mut connection).await;
+    migrated.map_err(|source| GrowError::Migration { place: place.clone(), source })?;
+    let shards = shard.to_sql() + 1;
+    let mut transaction = connection.begin().await.map_err(failed("setting the identity"))?;
+    insert_identity(&mut transaction, cluster_id, shard, shards).await.map_err(failed("setting the identity"))?;
+    let found = load_identity(&mut transaction).await.map_err(failed("setting the identity"))?;
+    if found.is_none_or(|found| (found.cluster_id, found.shard_id) != (cluster_id, shard.to_sql())) {
+        return Err(GrowError::Refused(format!("{place}: has become another shard meanwhile")));
+    }
+    let (owners, epochs) = map.columns();
+    sqlx::query(include_str!("../../../sql/shard/set_map.sql"))
+        .bind(owners)
+        .bind(epochs)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed("copying the slot map"))?;
+    save_registry(&mut transaction, all).await.map_err(failed("copying the list of shards"))?;
+    set_ready(&mut transaction).await.map_err(failed("setting the identity"))?;
+    transaction.commit().await.map_err(failed("setting the identity"))
+}
+
+/// Every shard hears that there is one more.
+async fn tell_all(
+    shards: &mut [(ShardId, PgConnection)],
+    shard: ShardId,
+    options: &ShardOptions,
+) -> Result<(), GrowError> {
+    for (known, connection) in shards {
+        tell(connection, shard, options).await.map_err(|source| GrowError::Step {
+            step: "telling of the new shard",
+            place: format!("shard {known}"),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// A shard hears that there is one more.
+async fn tell(connection: &mut PgConnection, shard: ShardId, options: &ShardOptions) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    save_shard(&mut transaction, shard, options, true).await?;
+    sqlx::query(include_str!("../../../sql/shard/set_shard_count.sql"))
+        .bind(shard.to_sql() + 1)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await
+}

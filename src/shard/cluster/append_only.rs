@@ -1,0 +1,94 @@
+//! Lists that only grow while others read them: the shards of a cluster, and what there is one of for each shard.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::shard::server::shard::Shard;
+use crate::shard::slot::ShardId;
+
+/// The shards, in the order of their numbers. A shard is added by a new, longer list behind the old one, so that a
+/// borrowed list stays valid for as long as the cluster lives. Shards are added rarely; the old lists are a few
+/// pointers each.
+pub(in crate::shard) struct ShardList {
+    shards: Vec<Arc<Shard>>,
+    longer: OnceLock<Box<Self>>,
+}
+
+impl ShardList {
+    pub(in crate::shard) fn new(shards: Vec<Arc<Shard>>) -> Self {
+        Self { shards, longer: OnceLock::new() }
+    }
+
+    /// The shards there are now.
+    pub(in crate::shard) fn newest(&self) -> &[Arc<Shard>] {
+        &self.last().shards
+    }
+
+    /// Puts a shard behind the others; one caller at a time. False if its number is not the next one.
+    pub(in crate::shard) fn push(&self, shard: Arc<Shard>) -> bool {
+        let last = self.last();
+        if shard.id().index() != last.shards.len() {
+            return false;
+        }
+        let mut shards = last.shards.clone();
+        shards.push(shard);
+        last.longer.set(Box::new(Self::new(shards))).is_ok()
+    }
+
+    fn last(&self) -> &Self {
+        let mut list = self;
+        while let Some(longer) = list.longer.get() {
+            list = longer;
+        }
+        list
+    }
+}
+
+/// How many there are in one part of a [`PerShard`].
+const PART: usize = 16;
+
+/// One value for each shard, made when the shard is first asked for.
+pub(crate) struct PerShard<T> {
+    values: [OnceLock<T>; PART],
+    further: OnceLock<Box<Self>>,
+}
+
+impl<T> PerShard<T> {
+    pub(crate) fn new() -> Self {
+        Self { values: std::array::from_fn(|_| OnceLock::new()), further: OnceLock::new() }
+    }
+
+    /// The shard's value; `make` makes it if it is not there yet, and is run once even if several callers come at once.
+    pub(crate) fn get_or_make(&self, shard: ShardId, make: impl FnOnce() -> T) -> &T {
+        let (mut part, mut index) = (self, shard.index());
+        loop {
+            match part.values.get(index) {
+                Some(value) => return value.get_or_init(make),
+                None => {
+                    part = part.further.get_or_init(|| Box::new(Self::new()));
+                    index -= PART;
+                }
+            }
+        }
+    }
+}
+
+impl<T> Default for PerShard<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_shard_has_one_value() {
+        let values = PerShard::new();
+        for round in 0..2 {
+            for number in [0, 15, 16, 40, 5039] {
+                assert_eq!(*values.get_or_make(ShardId::new(number), || (number, round)), (number, 0));
+            }
+        }
+    }
+}

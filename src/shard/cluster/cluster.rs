@@ -1,0 +1,350 @@
+//! All shards and the slot map: a call for a slot goes to the shard that owns it, also while that changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::append_only::ShardList;
+use super::known_map::{KnownMap, MovingSlot, keep_map_fresh};
+use super::registry::{ListShards, RegisteredShard};
+use super::scatter::ScatterBreadth;
+use crate::shard::error::{DbFault, ShardError};
+use crate::shard::map::SlotMap;
+use crate::shard::server::health::{ProbeSchedule, ShardState, watch_other_hosts, watch_shard};
+use crate::shard::server::pool::{RequiredRole, ShardIdentity, ShardPool};
+use crate::shard::server::replica::{ReadConsistency, follow_replicas};
+use crate::shard::server::shard::{Shard, ShardLimits};
+use crate::shard::slot::{ShardId, Slot};
+use crate::telemetry::note_place;
+
+/// How long the list of shards may take on any one of them.
+const LIST_DEADLINE: Duration = Duration::from_secs(1);
+/// How long the end of the background tasks is waited for: longer than what they wait for themselves.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+/// How often a call is repeated on a new connection after its connection broke.
+const RECONNECTS: u32 = 2;
+
+/// A statement, or a few, that one shard runs on one connection.
+pub trait ShardCall: Sync {
+    /// What it answers.
+    type Output: Send;
+
+    /// Runs on `connection`, which leads to `shard`. `None`: the shard does not own the slot that this is about.
+    ///
+    /// The future may be dropped at any await; its connection is closed then, and with it an open transaction.
+    fn call(
+        &self,
+        connection: &mut PgConnection,
+        shard: ShardId,
+    ) -> impl Future<Output = Result<Option<Self::Output>, sqlx::Error>> + Send;
+
+    /// True if running it twice does the same as running it once, so that it may be repeated when a connection broke
+    /// and nobody knows whether it ran.
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+
+    /// How long it may take, if that is longer than other calls.
+    fn time_limit(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// The shards and who owns what.
+pub struct Cluster {
+    id: Uuid,
+    shards: ShardList,
+    map: KnownMap,
+    /// How many shards there are; told to whoever does something for each of them.
+    grown: watch::Sender<usize>,
+    schema_version: Option<i64>,
+    limits: ShardLimits,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    runtime: Handle,
+}
+
+impl Cluster {
+    /// Puts the cluster together and starts its tasks: a health check for each shard, and the reading of the map.
+    pub(in crate::shard) async fn assemble(
+        identity: (Uuid, Option<i64>),
+        shards: Vec<Arc<Shard>>,
+        map: SlotMap,
+        limits: ShardLimits,
+    ) -> Arc<Self> {
+        let (id, schema_version) = identity;
+        let cluster = Arc::new(Self {
+            id,
+            grown: watch::channel(shards.len()).0,
+            schema_version,
+            shards: ShardList::new(shards),
+            map: KnownMap::new(map),
+            limits,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            runtime: Handle::current(),
+        });
+        for shard in cluster.shards() {
+            cluster.watch_over(shard);
+            if !shard.replicas().is_empty() {
+                cluster.tasks.spawn(follow_replicas(Arc::clone(&cluster), Arc::clone(shard)));
+            }
+            if shard.state() == ShardState::Healthy {
+                shard.warm_up().await;
+            }
+        }
+        cluster.tasks.spawn(keep_map_fresh(Arc::clone(&cluster)));
+        cluster
+    }
+
+    /// The cluster's id, which each of its databases knows.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// All shards, in the order of their numbers.
+    #[must_use]
+    pub fn shards(&self) -> &[Arc<Shard>] {
+        self.shards.newest()
+    }
+
+    /// Does something once for each shard, also for those that are added later; until the cluster shuts down.
+    pub fn for_each_shard(self: &Arc<Self>, mut each: impl FnMut(&Arc<Shard>) + Send + 'static) {
+        let (list, mut grown, stop) = (Arc::downgrade(self), self.grown.subscribe(), self.stop.clone());
+        let mut done = 0;
+        self.spawn(async move {
+            loop {
+                let Some(cluster) = list.upgrade() else { return };
+                for shard in cluster.shards().iter().skip(done) {
+                    each(shard);
+                    done += 1;
+                }
+                drop(cluster);
+                match stop.run_until_cancelled(grown.changed()).await {
+                    Some(Ok(())) => {}
+                    _ => return,
+                }
+            }
+        });
+    }
+
+    /// The map as this process knows it. A shard may know a newer one.
+    #[must_use]
+    pub fn map(&self) -> Arc<SlotMap> {
+        Arc::clone(&self.map.load())
+    }
+
+    /// The shard that owns a slot, as far as this process knows.
+    ///
+    /// # Errors
+    /// `Moving` if the owner is a shard that this process has no URL for.
+    pub fn owner(&self, slot: Slot) -> Result<&Arc<Shard>, ShardError> {
+        let owner = self.map.load().owner(slot);
+        self.shards().get(owner.index()).ok_or(ShardError::Moving)
+    }
+
+    /// The shard with this number.
+    #[must_use]
+    pub fn shard(&self, id: ShardId) -> Option<&Arc<Shard>> {
+        self.shards().get(id.index())
+    }
+
+    /// Runs a call on the shard that owns the slot. If that shard says that it does not, reads the map again and
+    /// tries the shard that does, for as long as a move may hold a slot.
+    ///
+    /// # Errors
+    /// `Unavailable` at once if the owner is known to be away; `Moving` if nobody owned the slot until the deadline;
+    /// otherwise see [`ShardError`].
+    pub async fn run<C: ShardCall>(&self, slot: Slot, call: &C) -> Result<(ShardId, C::Output), ShardError> {
+        let mut moving = MovingSlot::new(slot, &self.limits);
+        loop {
+            let shard = self.owner(slot)?;
+            note_place(slot.number(), shard.id().number());
+            if let Some(output) = shard.run(call).await? {
+                return Ok((shard.id(), output));
+            }
+            moving.wait_for_owner(self, shard.id()).await?;
+        }
+    }
+
+    /// Runs a read. An eventual one goes to a replica of the shard that owns the slot, if there is one that is fresh;
+    /// otherwise, and if the replica does not know the slot as its shard's, it is run as [`Cluster::run`] does.
+    ///
+    /// # Errors
+    /// See [`Cluster::run`].
+    pub async fn read<C: ShardCall>(
+        &self,
+        consistency: ReadConsistency,
+        slot: Slot,
+        call: &C,
+    ) -> Result<(ShardId, C::Output), ShardError> {
+        if consistency == ReadConsistency::Eventual {
+            // Before the map is read: if it changes in between, no replica counts as fresh that might not know of the change.
+            let map_changes = self.map_changes();
+            let shard = self.owner(slot)?;
+            if let Some(output) = shard.replicas().read(call, shard.id(), map_changes).await {
+                return Ok((shard.id(), output));
+            }
+        }
+        self.run(slot, call).await
+    }
+
+    /// Reads from every shard that answers which shards there are, and begins to use those that this process does not
+    /// know yet. Callers hold the map's turn, so that one at a time adds.
+    pub(super) async fn learn_shards(&self, breadth: ScatterBreadth) {
+        let gathered = self.scatter_by(breadth, &ListShards, LIST_DEADLINE).await;
+        let mut found: Vec<RegisteredShard> = gathered.into_answers().flatten().flatten().collect();
+        found.sort_by_key(|registered| registered.shard);
+        for registered in found {
+            // Every shard tells of every shard; the first to tell of the next one counts.
+            if registered.active && registered.shard.index() == self.shards().len() {
+                self.add(registered);
+            }
+        }
+    }
+
+    /// Begins to use a shard. It serves as soon as its health check has found the right database.
+    fn add(&self, registered: RegisteredShard) {
+        let (shard, schema_version) = (registered.shard, self.schema_version);
+        let identity = ShardIdentity { cluster_id: self.id, shard, schema_version, role: RequiredRole::Primary };
+        let options = registered.options.with_session(self.limits.call_timeout);
+        log::info!("shard {} at {} joins", registered.shard, options.place());
+        let shard = self.in_runtime(|| Shard::new(options, identity, self.limits, ShardState::Healthy));
+        let shard = Arc::new(shard);
+        if self.shards.push(Arc::clone(&shard)) {
+            self.watch_over(&shard);
+            self.grown.send_replace(self.shards().len());
+        }
+    }
+
+    /// A shard's connections belong to the runtime that it is made on, which must be the cluster's own.
+    fn in_runtime<T>(&self, make: impl FnOnce() -> T) -> T {
+        let _entered = self.runtime.enter();
+        make()
+    }
+
+    /// Starts the shard's health check.
+    fn watch_over(&self, shard: &Arc<Shard>) {
+        let watch = ProbeSchedule { interval: self.limits.health_interval, timeout: self.limits.health_timeout };
+        self.tasks.spawn_on(watch_shard(Arc::clone(shard), watch, self.stop.clone()), &self.runtime);
+        if !shard.options().has_one_host() {
+            let (shard, stop) = (Arc::clone(shard), self.stop.clone());
+            self.tasks.spawn_on(watch_other_hosts(shard, watch, stop), &self.runtime);
+        }
+    }
+
+    /// The map, and what it was read from.
+    pub(in crate::shard) fn known_map(&self) -> &KnownMap {
+        &self.map
+    }
+
+    /// How often this process has met a newer map.
+    pub(in crate::shard) fn map_changes(&self) -> u64 {
+        self.map.changes()
+    }
+
+    /// Reads which shards there are, now rather than at the next turn.
+    pub async fn refresh_shards(&self, breadth: ScatterBreadth) {
+        let _turn = self.map.turn().await;
+        self.learn_shards(breadth).await;
+    }
+
+    /// Ends the tasks and closes the pools. Calls in progress end with an error; stop serving first.
+    pub async fn shut_down(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(STOP_LIMIT, self.tasks.wait()).await.is_err() {
+            log::error!("{} background tasks did not end in {} s and are left", self.tasks.len(), STOP_LIMIT.as_secs());
+        }
+        self.shards().iter().for_each(|shard| shard.close());
+    }
+
+    /// Cancelled when the cluster shuts down.
+    #[must_use]
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Runs a background task that ends at [`Cluster::stopping`]; `shut_down` waits for it.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.runtime);
+    }
+
+    /// As [`Cluster::spawn`], on the runtime that this is called on, with which the task may end.
+    pub(crate) fn spawn_here(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// The runtime of the background tasks: work that a request hands over goes on beside the request's own thread.
+    #[must_use]
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// How long calls keep trying for a slot that changes hands.
+    pub(crate) fn limits(&self) -> &ShardLimits {
+        &self.limits
+    }
+}
+
+impl Shard {
+    /// Runs a call on this shard, whoever owns the slot. `None`: the shard does not own it.
+    ///
+    /// # Errors
+    /// See [`ShardError`]; never `Moving`.
+    pub async fn run<C: ShardCall>(&self, call: &C) -> Result<Option<C::Output>, ShardError> {
+        let watched = self.watch::<C>();
+        let result = self.run_on(self.pool(), call).await;
+        watched.end(result)
+    }
+
+    /// As [`Shard::run`], on a connection of this pool.
+    pub(in crate::shard) async fn run_on<C: ShardCall>(
+        &self,
+        pool: &ShardPool,
+        call: &C,
+    ) -> Result<Option<C::Output>, ShardError> {
+        let mut reconnects = 0;
+        loop {
+            let mut lease = self.lease_from(pool).await?;
+            let called = self.while_healthy_for(call.time_limit(), call.call(&mut lease, self.id())).await;
+            if matches!(called, Err(ShardError::Timeout { .. })) {
+                self.lost();
+            }
+            let error = match called? {
+                Ok(output) => {
+                    lease.give_back();
+                    self.answered();
+                    return Ok(output);
+                }
+                Err(error) => error,
+            };
+            drop(lease);
+            let fault = DbFault::of(&error);
+            match fault {
+                DbFault::NotOwner => return Ok(None),
+                DbFault::ConnectionLost if call.is_repeatable() && reconnects < RECONNECTS => self.forget_idle(),
+                // It has changed nothing. Perhaps another server is the primary by now; once is enough to find out.
+                DbFault::ReadOnly if reconnects == 0 => {
+                    self.suspect();
+                    self.forget_idle();
+                    reconnects = RECONNECTS;
+                }
+                DbFault::Conflict if reconnects < RECONNECTS => {}
+                DbFault::ConnectionLost | DbFault::Unavailable => {
+                    self.lost();
+                    return Err(fault.into_error(self.id(), error));
+                }
+                _ => return Err(fault.into_error(self.id(), error)),
+            }
+            reconnects += 1;
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! All shards as one: who owns which slot, calls to one shard or to all, and the list of shards, which only grows.
+//!
+//! `impl Cluster` stands in several files of this folder, each with one duty.
+
+pub(super) mod add_shard;
+pub(super) mod append_only;
+pub(super) mod cluster;
+pub(super) mod known_map;
+pub(super) mod periodic;
+pub(super) mod registry;
+pub(super) mod scatter;

@@ -1,0 +1,107 @@
+//! Work that comes back on every shard, for as long as the cluster runs.
+//!
+//! Every shard has its own point within the interval, so that the turns of many are spread over it: a hundred that came at
+//! once would take the processor from the requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::cluster::Cluster;
+use crate::shard::error::ShardError;
+use crate::shard::server::shard::Shard;
+use crate::shard::slot::ShardId;
+
+/// Before the next turn of a chore that has left something to do.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The fractional parts of its multiples lie as far from each other as they can, however many there are (Knuth, The Art of
+/// Computer Programming, volume 3, section 6.4, theorem S).
+const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_9;
+
+/// Work that is done on one shard again and again. Every API process tries; what must be done by one at a time is up to the
+/// statements.
+pub(crate) trait PeriodicTask: Send + 'static {
+    /// From the end of a turn to the next one.
+    const INTERVAL: Duration;
+    /// What it is, for the log; the shard is named after it.
+    const WHAT: &'static str;
+
+    /// One turn. It must be safe to drop anywhere.
+    ///
+    /// # Errors
+    /// Those of the shard's calls. They are logged, and the next turn tries again.
+    fn turn(&mut self, shard: &Shard) -> impl Future<Output = Result<TaskProgress, ShardError>> + Send;
+}
+
+/// What a turn has left to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TaskProgress {
+    /// Nothing until the interval is over.
+    Nothing,
+    /// Perhaps as much again.
+    More,
+}
+
+impl Cluster {
+    /// Does a chore on each shard, also on those that are added later, until the cluster shuts down. A shard that is away is
+    /// passed over.
+    pub(crate) fn keep_doing<C: PeriodicTask>(
+        self: &Arc<Self>,
+        mut chore: impl FnMut(&Arc<Shard>) -> C + Send + 'static,
+    ) {
+        let cluster = Arc::clone(self);
+        self.for_each_shard(move |shard| {
+            let work = repeat(chore(shard), Arc::clone(shard));
+            let stop = cluster.stopping().clone();
+            cluster.spawn(async move {
+                stop.run_until_cancelled(work).await;
+            });
+        });
+    }
+}
+
+async fn repeat<C: PeriodicTask>(mut chore: C, shard: Arc<Shard>) {
+    let mut pause = offset(shard.id(), C::INTERVAL);
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = C::INTERVAL;
+        if shard.check().is_err() {
+            continue;
+        }
+        match chore.turn(&shard).await {
+            Ok(TaskProgress::More) => pause = PAUSE,
+            // The health check tells of a shard that is away.
+            Ok(TaskProgress::Nothing) | Err(ShardError::Unavailable { .. }) => {}
+            Err(error) => log::warn!("{} shard {} failed: {error}", C::WHAT, shard.id()),
+        }
+    }
+}
+
+/// Ticks for looks at a shard that come at intervals; the first comes within one. Missed ones are left out.
+pub(crate) fn ticks(shard: ShardId, interval: Duration) -> Interval {
+    let mut ticks = tokio::time::interval_at(Instant::now() + offset(shard, interval), interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
+}
+
+/// A shard's point within an interval.
+fn offset(shard: ShardId, interval: Duration) -> Duration {
+    interval.mul_f64((f64::from(shard.number()) * GOLDEN_RATIO).fract())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_turns_of_many_shards_are_spread_over_the_interval() {
+        let interval = Duration::from_secs(1);
+        let mut points: Vec<Duration> = (0..100).map(|number| offset(ShardId::new(number), interval)).collect();
+        points.sort();
+        assert_eq!(points[0], Duration::ZERO);
+        let widest = points.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        let narrowest = points.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
+        assert!(points[99] < interval && widest < interval / 50 && narrowest > interval / 200, "{points:?}");
+    }
+}

@@ -1,0 +1,93 @@
+//! Where the shards are, as the shards themselves know it: how a process learns of one that was added.
+
+use sqlx::PgConnection;
+
+use super::cluster::{Cluster, ShardCall};
+use crate::shard::error::{DbFault, ShardError};
+use crate::shard::server::options::ShardOptions;
+use crate::shard::setup::start_checks::shard_id;
+use crate::shard::slot::ShardId;
+
+/// A shard of the list that every shard keeps.
+#[derive(Clone, Debug)]
+pub(in crate::shard) struct RegisteredShard {
+    pub(in crate::shard) shard: ShardId,
+    pub(in crate::shard) options: ShardOptions,
+    /// False while it is being added.
+    pub(in crate::shard) active: bool,
+}
+
+/// The list of the database that `connection` leads to. A database of an earlier release has none, and an entry that
+/// cannot be read is left out: the others count.
+pub(in crate::shard) async fn load_registry(
+    connection: &mut PgConnection,
+) -> Result<Vec<RegisteredShard>, sqlx::Error> {
+    let has_registry: bool =
+        sqlx::query_scalar(include_str!("../../../sql/shard/has_registry.sql")).fetch_one(&mut *connection).await?;
+    if has_registry { list(connection).await } else { Ok(Vec::new()) }
+}
+
+async fn list(connection: &mut PgConnection) -> Result<Vec<RegisteredShard>, sqlx::Error> {
+    let rows: Vec<(i32, String, bool)> =
+        sqlx::query_as(include_str!("../../../sql/shard/list_shards.sql")).fetch_all(connection).await?;
+    let read = |(shard, url, active): (i32, String, bool)| {
+        let (shard, options) = (ShardId::from_sql(shard)?, ShardOptions::parse(&url).ok()?);
+        Some(RegisteredShard { shard, options, active })
+    };
+    Ok(rows.into_iter().filter_map(read).collect())
+}
+
+/// Notes in the database that `connection` leads to where one shard is.
+pub(super) async fn save_shard(
+    connection: &mut PgConnection,
+    shard: ShardId,
+    options: &ShardOptions,
+    active: bool,
+) -> Result<(), sqlx::Error> {
+    let statement = sqlx::query(include_str!("../../../sql/shard/set_shard.sql"));
+    statement.bind(shard.to_sql()).bind(options.secret_url()).bind(active).execute(connection).await.map(drop)
+}
+
+/// Notes in the database that `connection` leads to where all of these shards are.
+pub(in crate::shard) async fn save_registry(
+    connection: &mut PgConnection,
+    urls: &[ShardOptions],
+) -> Result<(), sqlx::Error> {
+    for (index, options) in urls.iter().enumerate() {
+        save_shard(connection, shard_id(index), options, true).await?;
+    }
+    Ok(())
+}
+
+/// One shard's list.
+pub(in crate::shard) struct ListShards;
+
+impl ShardCall for ListShards {
+    type Output = Vec<RegisteredShard>;
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
+        list(connection).await.map(Some)
+    }
+}
+
+impl Cluster {
+    /// Tells every shard where those are that this process's settings name, the first `named` ones. A shard that is
+    /// away hears it from the next process that starts.
+    pub(in crate::shard) async fn register(&self, named: usize) {
+        let urls: Vec<_> = self.shards().iter().take(named).map(|shard| shard.options().clone()).collect();
+        for shard in self.shards() {
+            if let Err(error) = self.register_on(shard.id(), &urls).await {
+                log::warn!("shard {} was not told where the others are: {error}", shard.id());
+            }
+        }
+    }
+
+    async fn register_on(&self, shard: ShardId, urls: &[ShardOptions]) -> Result<(), ShardError> {
+        let Some(shard) = self.shard(shard) else { return Ok(()) };
+        let mut lease = shard.lease().await?;
+        let saved = shard.while_healthy(save_registry(&mut lease, urls)).await?;
+        saved.map_err(|error| DbFault::of(&error).into_error(shard.id(), error))?;
+        lease.give_back();
+        Ok(())
+    }
+}

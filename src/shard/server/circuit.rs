@@ -1,0 +1,93 @@
+//! May calls go to a shard? A circuit breaker: a few states, and one function that says what each event makes of each.
+
+/// Calls that are lost one after the other, none answered in between, until the circuit opens. A single one may be the
+/// end of one session, and is no news.
+pub(super) const LOSSES: u32 = 5;
+
+/// Whether calls go to a shard.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CircuitBreaker {
+    /// They do.
+    Closed,
+    /// They do, on trial: the shard was away and has answered once. The first loss opens the circuit again.
+    HalfOpen,
+    /// They do not: they are refused at once, without a wait.
+    Open,
+}
+
+/// What a circuit hears of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::shard) enum CircuitEvent {
+    /// The health check got the right answer from the right database.
+    LookGood,
+    /// It did not.
+    LookBad,
+    /// A call was answered.
+    CallAnswered,
+    /// Calls were lost, this many since the last one that was answered: their connections broke, could not be opened,
+    /// or left them without an answer.
+    CallsLost(u32),
+}
+
+impl CircuitBreaker {
+    /// The state after an event.
+    #[must_use]
+    pub(in crate::shard) fn after(self, event: CircuitEvent) -> Self {
+        match (self, event) {
+            (_, CircuitEvent::LookBad) => Self::Open,
+            (Self::Open, CircuitEvent::LookGood) => Self::HalfOpen,
+            (Self::HalfOpen, CircuitEvent::LookGood | CircuitEvent::CallAnswered) => Self::Closed,
+            (Self::HalfOpen, CircuitEvent::CallsLost(_)) => Self::Open,
+            (Self::Closed, CircuitEvent::CallsLost(run)) if run >= LOSSES => Self::Open,
+            // An answer that was on its way when the circuit opened says nothing of the shard as it is now.
+            (same, _) => same,
+        }
+    }
+
+    /// True if calls may go.
+    #[must_use]
+    pub fn admits(self) -> bool {
+        self != Self::Open
+    }
+
+    /// The word for it in `/health`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half-open",
+            Self::Open => "open",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CircuitBreaker::{Closed, HalfOpen, Open};
+    use super::CircuitEvent::{CallAnswered, CallsLost, LookBad, LookGood};
+    use super::*;
+
+    #[test]
+    fn every_event_has_its_effect_in_every_state() {
+        let few = CallsLost(LOSSES - 1);
+        let many = CallsLost(LOSSES);
+        for (event, from_closed, from_half_open, from_open) in [
+            (LookGood, Closed, Closed, HalfOpen),
+            (LookBad, Open, Open, Open),
+            (CallAnswered, Closed, Closed, Open),
+            (few, Closed, Open, Open),
+            (many, Open, Open, Open),
+        ] {
+            assert_eq!(Closed.after(event), from_closed, "closed, {event:?}");
+            assert_eq!(HalfOpen.after(event), from_half_open, "half-open, {event:?}");
+            assert_eq!(Open.after(event), from_open, "open, {event:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_happened_two_good_looks_close_it() {
+        for state in [Closed, HalfOpen, Open] {
+            assert_eq!(state.after(LookGood).after(LookGood), Closed);
+        }
+    }
+}

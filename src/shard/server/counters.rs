@@ -1,0 +1,107 @@
+//! What a shard's calls are counted in: how many for clients, how long, with how many others; and how its pool is.
+
+use std::time::Instant;
+
+use super::shard::Shard;
+use crate::shard::error::ShardError;
+use crate::telemetry::metrics::{Counter, Gauge, Histogram};
+use crate::telemetry::{Span, current_request_is_there, shard_span};
+
+/// The counts of one shard since the start of this process.
+#[derive(Debug)]
+pub struct ShardCounters {
+    /// Calls that were made in the name of a request, and how long each took, with all waits.
+    pub requests: Histogram,
+    /// Those of them that ended with an error.
+    pub failures: Counter,
+    /// Rows in each group commit.
+    pub commit_batches: Histogram,
+    /// Single writes that wait for a group commit.
+    pub commit_queue: Gauge,
+    /// Reads in each gathered read.
+    pub read_batches: Histogram,
+}
+
+impl ShardCounters {
+    pub(in crate::shard) fn new() -> Self {
+        Self {
+            requests: Histogram::of_times(),
+            failures: Counter::new(),
+            commit_batches: Histogram::of_sizes(),
+            commit_queue: Gauge::default(),
+            read_batches: Histogram::of_sizes(),
+        }
+    }
+}
+
+/// A pool at a moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PoolStatus {
+    /// Connections that there may be.
+    pub limit: usize,
+    /// Connections that nobody uses.
+    pub idle: usize,
+    /// Connections that somebody uses, or opens.
+    pub in_use: usize,
+    /// Calls that wait for one.
+    pub waiting: usize,
+    /// Connections of the threads' own, for gathered reads.
+    pub of_threads: usize,
+}
+
+impl Shard {
+    /// What its calls were counted in.
+    #[must_use]
+    pub fn counters(&self) -> &ShardCounters {
+        &self.counters
+    }
+
+    /// How its pool is now.
+    #[must_use]
+    pub fn pool_status(&self) -> PoolStatus {
+        let status = self.pool().status();
+        let idle = status.available.min(status.size);
+        let all: usize = self.pools().iter().map(|pool| pool.status().size).sum();
+        PoolStatus {
+            limit: status.max_size,
+            idle,
+            in_use: status.size - idle,
+            waiting: status.waiting,
+            of_threads: all.saturating_sub(status.size),
+        }
+    }
+
+    /// Begins to watch a call of this kind, which counts as one if it is made in the name of a request.
+    pub(in crate::shard) fn watch<C>(&self) -> TimedCall<'_> {
+        let start = current_request_is_there().then(Instant::now);
+        let span =
+            if start.is_some() { shard_span(std::any::type_name::<C>(), self.id().number()) } else { Span::default() };
+        TimedCall { shard: self, start, span }
+    }
+}
+
+/// A call on its way; counted when it is dropped, also if its caller goes away.
+pub(in crate::shard) struct TimedCall<'a> {
+    shard: &'a Shard,
+    start: Option<Instant>,
+    pub(in crate::shard) span: Span,
+}
+
+impl TimedCall<'_> {
+    /// Notes how the call ended, if it did not go well.
+    pub(in crate::shard) fn end<T>(mut self, result: Result<T, ShardError>) -> Result<T, ShardError> {
+        if let (Err(error), true) = (&result, self.start.is_some()) {
+            self.shard.counters.failures.add(1);
+            self.span.fail(error.kind());
+        }
+        result
+    }
+}
+
+impl Drop for TimedCall<'_> {
+    fn drop(&mut self) {
+        if let Some(start) = self.start {
+            self.shard.counters.requests.observe(start.elapsed());
+        }
+    }
+}

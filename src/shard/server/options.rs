@@ -1,0 +1,303 @@
+//! Where a shard's database is: on one server, or on one of several, of which one is the primary at a time.
+//!
+//! A failover moves the database to another server. This process then sees a new timeline of the same system, or, where a
+//! name was pointed elsewhere, another system. From then on the connections opened before are of no use, and a server on
+//! an earlier timeline, an old primary that came back, is refused.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+
+use super::primary;
+use super::primary::ServerLineage;
+
+/// Where a shard's database is. Its `Debug` shows no password. Copies share what is known of the servers.
+#[derive(Clone)]
+pub struct ShardOptions {
+    /// One for each host of the URL; never empty.
+    endpoints: Arc<[PgConnectOptions]>,
+    /// As it was given. It holds the password.
+    url: Arc<str>,
+    replicas: Arc<[Self]>,
+    known: Arc<KnownHosts>,
+}
+
+/// What connections have found so far.
+#[derive(Default)]
+struct KnownHosts {
+    lineage: Mutex<Option<ServerLineage>>,
+    /// The endpoint that led to the primary last, plus one; 0 if none has.
+    endpoint: AtomicUsize,
+    /// When the database was last seen to have moved, in microseconds of [`CLOCK`]; 0 if it never has.
+    moved: AtomicU64,
+}
+
+/// What `moved` counts from.
+static CLOCK: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn micros(at: Instant) -> u64 {
+    // Never 0, which stands for "never".
+    u64::try_from(at.saturating_duration_since(*CLOCK).as_micros()).unwrap_or(u64::MAX).saturating_add(1)
+}
+
+impl ShardOptions {
+    /// Reads a `postgres://user:password@host:port/database` URL. It may name several servers,
+    /// `host1:port1,host2:port2`, one of which is the primary at a time.
+    ///
+    /// # Errors
+    /// A text that says what is wrong, without the URL itself: it may hold a password.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            return Err("must start with postgres:// or postgresql://".to_owned());
+        }
+        let urls = each_host(url).ok_or("has a comma but no host before or behind it")?;
+        let endpoints: Result<Vec<_>, _> = urls.iter().map(|url| parse_one(url)).collect();
+        // From here on the clock runs, so that no connection is older than it.
+        let _ = *CLOCK;
+        Ok(Self { endpoints: endpoints?.into(), url: url.into(), replicas: Arc::default(), known: Arc::default() })
+    }
+
+    /// The same, with standbys that answer reads which may be a little old.
+    #[must_use]
+    pub fn with_replicas(self, replicas: Vec<Self>) -> Self {
+        Self { replicas: replicas.into(), ..self }
+    }
+
+    /// The standbys for reads.
+    #[must_use]
+    pub fn replicas(&self) -> &[Self] {
+        &self.replicas
+    }
+
+    /// Sets what each session of the service has: its name and the server's own time limits.
+    #[must_use]
+    pub fn with_session(self, statement_timeout: Duration) -> Self {
+        let millis = |time: Duration| time.as_millis().to_string();
+        let endpoint = |options: &PgConnectOptions| {
+            options
+                .clone()
+                .application_name("shardrive")
+                .options([
+                    ("statement_timeout", millis(statement_timeout)),
+                    ("lock_timeout", millis(statement_timeout)),
+                    ("idle_in_transaction_session_timeout", millis(statement_timeout * 2)),
+                    ("default_transaction_isolation", "read committed".to_owned()),
+                    // Our statements take arrays whose length would make the planner think anew at each call.
+                    ("plan_cache_mode", "force_generic_plan".to_owned()),
+                    // A statement is compiled anew at each call, for tens of milliseconds, where a large table alone makes the
+                    // planner expect much work; ours read a few rows.
+                    ("jit", "off".to_owned()),
+                ])
+                .disable_statement_logging()
+        };
+        let replicas = self.replicas.iter().map(|replica| replica.clone().with_session(statement_timeout)).collect();
+        Self { endpoints: self.endpoints.iter().map(endpoint).collect(), replicas, ..self }
+    }
+
+    /// The URL with its password: for the shards' own list of one another. Not for logs, errors or answers.
+    #[must_use]
+    pub(crate) fn secret_url(&self) -> &str {
+        &self.url
+    }
+
+    /// The URL with its password as a server that subscribes to this one needs it: of several hosts, libpq is told to take
+    /// the primary. Not for logs, errors or answers.
+    #[must_use]
+    pub(crate) fn secret_subscription_url(&self) -> String {
+        if self.has_one_host() || self.url.contains("target_session_attrs=") {
+            return self.url.as_ref().to_owned();
+        }
+        let sign = if self.url.contains('?') { '&' } else { '?' };
+        format!("{}{sign}target_session_attrs=primary", self.url)
+    }
+
+    /// The database's name.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        self.endpoints.first().and_then(PgConnectOptions::get_database).unwrap_or_default()
+    }
+
+    /// `host:port/database`, for messages: it tells servers apart and holds no secret. Several hosts have commas in between.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}/{}", self.hosts().collect::<Vec<_>>().join(","), self.database())
+    }
+
+    /// True if one of the hosts is among the other's, with the same database.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.database() == other.database() && self.hosts().any(|host| other.hosts().any(|theirs| theirs == host))
+    }
+
+    fn hosts(&self) -> impl Iterator<Item = String> {
+        self.endpoints.iter().map(|options| {
+            let socket = options.get_socket().map(|path| path.display().to_string());
+            format!("{}:{}", socket.unwrap_or_else(|| options.get_host().to_owned()), options.get_port())
+        })
+    }
+
+    /// True if the URL names one server.
+    #[must_use]
+    pub(in crate::shard) fn has_one_host(&self) -> bool {
+        self.endpoints.len() == 1
+    }
+
+    /// Opens a connection, whoever the database is. Names are resolved anew. Of several servers it is the primary; if there
+    /// is none, any that answers, which says of itself that it is a standby.
+    ///
+    /// # Errors
+    /// The driver's error; `TimedOut` after `limit`.
+    pub async fn connect(&self, limit: Duration) -> Result<PgConnection, sqlx::Error> {
+        let connecting = async {
+            match self.endpoints.as_ref() {
+                [only] => only.connect().await,
+                several => {
+                    let last = self.known.endpoint.load(Ordering::Relaxed).checked_sub(1);
+                    let (index, connection) = primary::connect(several, last, self.lineage()).await?;
+                    if let Some(index) = index {
+                        self.known.endpoint.store(index + 1, Ordering::Relaxed);
+                    }
+                    Ok(connection)
+                }
+            }
+        };
+        match tokio::time::timeout(limit, connecting).await {
+            Ok(result) => result,
+            Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    /// Looks at the servers that are not in use, so that a new primary is found while the old one still answers.
+    pub(super) async fn look_around(&self, limit: Duration) {
+        let last = self.known.endpoint.load(Ordering::Relaxed).checked_sub(1);
+        let looks = self.endpoints.iter().enumerate().filter(|(index, _)| Some(*index) != last);
+        for (_, options) in looks {
+            if let Ok(Ok(Some(found))) = tokio::time::timeout(limit, primary::look_at(options)).await
+                && self.lineage().is_some_and(|known| found.replaces(known))
+            {
+                self.accept(found);
+            }
+        }
+    }
+
+    fn lineage(&self) -> Option<ServerLineage> {
+        *self.known.lineage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes which primary a connection led to. False if it is one that another has replaced.
+    pub(in crate::shard) fn accept(&self, found: ServerLineage) -> bool {
+        let mut lineage = self.known.lineage.lock().unwrap_or_else(PoisonError::into_inner);
+        match *lineage {
+            Some(known) if known.replaces(found) => return false,
+            Some(known) if known != found => {
+                self.known.moved.store(micros(Instant::now()), Ordering::Release);
+                log::warn!("{} has moved to another primary", self.place());
+            }
+            _ => {}
+        }
+        *lineage = Some(found);
+        true
+    }
+
+    /// True if the database has moved since this moment, so that a connection opened then leads to a former primary.
+    #[must_use]
+    pub(super) fn has_moved_since(&self, opened: Instant) -> bool {
+        let moved = self.known.moved.load(Ordering::Acquire);
+        moved != 0 && micros(opened) < moved
+    }
+}
+
+impl fmt::Debug for ShardOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.place())
+    }
+}
+
+/// The URL once for each of its hosts: the driver knows no URLs with several. `None` if one is empty.
+fn each_host(url: &str) -> Option<Vec<String>> {
+    let whole = || Some(vec![url.to_owned()]);
+    let Some((scheme, rest)) = url.split_once("://") else { return whole() };
+    let (authority, path) = rest.split_once('/').map_or((rest, None), |(authority, path)| (authority, Some(path)));
+    let (user, hosts) = authority.rsplit_once('@').map_or((None, authority), |(user, hosts)| (Some(user), hosts));
+    if !hosts.contains(',') {
+        return whole();
+    }
+    let one = |host: &str| {
+        let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+        let path = path.map(|path| format!("/{path}")).unwrap_or_default();
+        (!host.is_empty() && !host.starts_with(':')).then(|| format!("{scheme}://{user}{host}{path}"))
+    };
+    hosts.split(',').map(one).collect()
+}
+
+fn parse_one(url: &str) -> Result<PgConnectOptions, String> {
+    let options: PgConnectOptions = url.parse().map_err(|error: sqlx::Error| match error {
+        sqlx::Error::Configuration(reason) => format!("is not a PostgreSQL URL: {reason}"),
+        _ => "is not a PostgreSQL URL".to_owned(),
+    })?;
+    if options.get_database().is_none_or(str::is_empty) {
+        return Err("names no database: end it with /drive_shard_0 or the like".to_owned());
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_may_name_several_hosts() {
+        for (url, place) in [
+            ("postgres://u:p@h/d", "h:5432/d"),
+            ("postgres://u:p@h1:1,h2:2/d", "h1:1,h2:2/d"),
+            ("postgresql://u:p%2C@h1,[::1]:7/d?sslmode=disable", "h1:5432,[::1]:7/d"),
+        ] {
+            let options = ShardOptions::parse(url).unwrap();
+            assert_eq!(options.place(), place);
+            assert_eq!(format!("{options:?}"), place);
+        }
+        for url in ["postgres://u:secret@h1,/d", "postgres://u:secret@,h/d", "postgres://u:secret@h1,:5/d"] {
+            let reason = ShardOptions::parse(url).unwrap_err();
+            assert!(reason.contains("comma") && !reason.contains("secret"), "{reason}");
+        }
+        assert!(ShardOptions::parse("postgres://u:secret@h1:1,h2:x/d").is_err());
+        assert!(ShardOptions::parse("postgres://u:secret@h1:1,h2:2").is_err());
+    }
+
+    #[test]
+    fn servers_that_subscribe_take_the_primary() {
+        let url = |url| ShardOptions::parse(url).unwrap().secret_subscription_url();
+        assert_eq!(url("postgres://h/d"), "postgres://h/d");
+        assert_eq!(url("postgres://a,b/d"), "postgres://a,b/d?target_session_attrs=primary");
+        assert_eq!(
+            url("postgres://a,b/d?sslmode=disable"),
+            "postgres://a,b/d?sslmode=disable&target_session_attrs=primary"
+        );
+    }
+
+    #[test]
+    fn an_old_primary_is_refused_and_its_connections_are_outdated() {
+        let options = ShardOptions::parse("postgres://a,b/d").unwrap();
+        let opened = Instant::now();
+        let on = |system, timeline| ServerLineage { system, timeline };
+        assert!(options.accept(on(7, 1)));
+        assert!(!options.has_moved_since(opened));
+        assert!(options.accept(on(7, 2)));
+        assert!(options.has_moved_since(opened));
+        assert!(!options.accept(on(7, 1)), "the old primary came back");
+        assert!(options.accept(on(8, 1)), "another system: the name was pointed elsewhere");
+    }
+
+    #[test]
+    fn overlapping_hosts_are_found() {
+        let options = |url| ShardOptions::parse(url).unwrap();
+        let one = options("postgres://a,b:7/d");
+        assert!(one.overlaps(&options("postgres://c,b:7/d")));
+        assert!(!one.overlaps(&options("postgres://c,b/d")));
+        assert!(!one.overlaps(&options("postgres://a/e")));
+    }
+}

@@ -1,0 +1,159 @@
+//! Connections to one shard.
+//!
+//! A pool of sqlx connections that deadpool keeps: sqlx's own pool pings the server at each release, which costs
+//! half of a small read (docs/decisions/0004-connections.md). A [`ConnectionLease`] goes back only when its user says that the
+//! connection is clean; one that is dropped on the way (a cancelled request, a deadline, an error) is closed.
+
+use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+
+use super::options::ShardOptions;
+use super::primary::ServerLineage;
+use crate::shard::slot::ShardId;
+
+/// Which database a connection must lead to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::shard) struct ShardIdentity {
+    pub(in crate::shard) cluster_id: Uuid,
+    pub(in crate::shard) shard: ShardId,
+    /// The newest migration of this program, which the database must have.
+    pub(in crate::shard) schema_version: Option<i64>,
+    pub(in crate::shard) role: RequiredRole,
+}
+
+/// What the server must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::shard) enum RequiredRole {
+    /// It takes writes, or would if nobody had told it not to.
+    Primary,
+    /// It follows a primary.
+    Standby,
+}
+
+/// What a database says of itself.
+#[derive(sqlx::FromRow)]
+struct FoundDatabase {
+    cluster_id: Uuid,
+    shard_id: i32,
+    schema_version: Option<i64>,
+    system: i64,
+    /// None on a standby.
+    timeline: Option<i32>,
+}
+
+/// Opens connections, and refuses those that lead to another database than the shard's.
+pub(in crate::shard) struct ShardConnector {
+    pub(in crate::shard) options: ShardOptions,
+    pub(in crate::shard) identity: ShardIdentity,
+    pub(in crate::shard) connect_timeout: Duration,
+    /// Where the connections' input and output is driven. A connection dies with the runtime that it was opened on,
+    /// and the threads that serve HTTP have runtimes of their own, which end one by one when the service stops.
+    pub(in crate::shard) runtime: Handle,
+}
+
+impl ShardConnector {
+    /// A connection to the shard's own database.
+    ///
+    /// # Errors
+    /// The driver's error, or `Configuration` if the database is another shard's.
+    pub(in crate::shard) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let opening = open(self.options.clone(), self.identity, self.connect_timeout);
+        // A task of its own also keeps this large future, which is rarely needed, out of every request's.
+        let opened = AbortOnDropHandle::new(self.runtime.spawn(opening)).await;
+        opened.unwrap_or(Err(sqlx::Error::WorkerCrashed)) // the runtime is shutting down
+    }
+}
+
+async fn open(options: ShardOptions, expected: ShardIdentity, limit: Duration) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = options.connect(limit).await?;
+    let found: Option<FoundDatabase> =
+        sqlx::query_as(include_str!("../../../sql/shard/who_am_i.sql")).fetch_optional(&mut connection).await?;
+    let (place, shard) = (options.place(), expected.shard);
+    // As if nobody listened there: the primary is somewhere else, or will be in a moment.
+    let elsewhere = |text| Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::ConnectionRefused, text)));
+    let refused = match found {
+        Some(found) if (found.cluster_id, found.shard_id) == (expected.cluster_id, shard.to_sql()) => {
+            let lineage = found.timeline.map(|timeline| ServerLineage { system: found.system, timeline });
+            match (expected.role, lineage) {
+                // A newer schema is fine: migrations keep what the program before them needs.
+                _ if found.schema_version < expected.schema_version => {
+                    format!("{place} lacks migrations; run \"shardrive migrate\"")
+                }
+                (RequiredRole::Primary, None) => return elsewhere(format!("{place} is a standby, and no primary")),
+                (RequiredRole::Standby, Some(_)) => return elsewhere(format!("{place} is no standby any more")),
+                (RequiredRole::Primary, Some(lineage)) if !options.accept(lineage) => {
+                    return elsewhere(format!("{place} leads to a former primary, which another one has replaced"));
+                }
+                _ => return Ok(connection),
+            }
+        }
+        _ => format!("{place} is not the database of shard {shard}"),
+    };
+    Err(sqlx::Error::Configuration(refused.into()))
+}
+
+impl managed::Manager for ShardConnector {
+    type Type = PgConnection;
+    type Error = sqlx::Error;
+
+    async fn create(&self) -> Result<PgConnection, sqlx::Error> {
+        self.connect().await
+    }
+
+    async fn recycle(&self, connection: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
+        if self.options.has_moved_since(metrics.created) {
+            return Err(RecycleError::message("the database has moved to another server since"));
+        }
+        // A connection that was used a moment ago is trusted; one that lay idle may have been cut off unnoticed.
+        if metrics.last_used() < Duration::from_secs(30) {
+            return Ok(());
+        }
+        connection.ping().await.map_err(RecycleError::Backend)
+    }
+}
+
+pub(in crate::shard) type ShardPool = managed::Pool<ShardConnector>;
+pub(in crate::shard) type PooledConnection = managed::Object<ShardConnector>;
+
+/// A connection on loan from a shard's pool. Dropping it closes it; [`ConnectionLease::give_back`] returns it.
+pub struct ConnectionLease(Option<managed::Object<ShardConnector>>);
+
+impl ConnectionLease {
+    pub(in crate::shard) fn new(object: managed::Object<ShardConnector>) -> Self {
+        Self(Some(object))
+    }
+
+    /// Returns the connection: no transaction is open on it, and no answer is outstanding.
+    pub fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for ConnectionLease {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(managed::Object::take(object));
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the object is there until give_back or drop, both of which end the lease")]
+impl Deref for ConnectionLease {
+    type Target = PgConnection;
+    fn deref(&self) -> &PgConnection {
+        self.0.as_ref().expect("a lease holds its connection until its end")
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the object is there until give_back or drop, both of which end the lease")]
+impl DerefMut for ConnectionLease {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.0.as_mut().expect("a lease holds its connection until its end")
+    }
+}

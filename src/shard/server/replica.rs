@@ -1,0 +1,237 @@
+//! Standbys that answer reads which may be a little old.
+//!
+//! Ten times a second the primary is asked how far it has written, and each replica how far it has come. A replica that has come
+//! to where the primary was at a moment shows everything that was acknowledged before that moment: it is **fresh** until
+//! `REPLICA_MAX_LAG_MS` after it. One on another timeline than the primary's never is, as it may hold what was lost in a
+//! failover. Nor is one that might not know of a change of owners which this process knows: the moment must lie after the
+//! change of the map.
+//!
+//! So an answer is at most that old, and a slot's former owner can answer for it no longer than that, not even if
+//! nobody has told this process of the change. Whatever a replica cannot answer, the primary does.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use sqlx::PgConnection;
+
+use super::options::ShardOptions;
+use super::pool::{ConnectionLease, RequiredRole, ShardIdentity, ShardPool};
+use super::shard::{ServerSession, Shard, ShardLimits, new_pool};
+use crate::shard::cluster::cluster::{Cluster, ShardCall};
+use crate::shard::slot::ShardId;
+
+/// How old the answer to a read may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReadConsistency {
+    /// It shows every write that was acknowledged before the read began.
+    #[default]
+    Strict,
+    /// It may lack those of the last moments: `REPLICA_MAX_LAG_MS`, and the time that the read takes itself.
+    Eventual,
+}
+
+/// Moments that are remembered while no replica has come to them.
+const MARKS: usize = 64;
+/// How long a replica is left alone after a read on it failed.
+const PENALTY: Duration = Duration::from_secs(1);
+
+/// Where the primary was at a moment.
+#[derive(Clone, Copy, Debug)]
+struct PrimaryMark {
+    at: Instant,
+    timeline: i32,
+    position: i64,
+    /// How often the map had changed by then.
+    map_changes: u64,
+}
+
+/// The replicas of one shard.
+pub struct ShardReplicas {
+    replicas: Vec<KnownReplica>,
+    limits: ShardLimits,
+    next: AtomicUsize,
+}
+
+struct KnownReplica {
+    pool: ShardPool,
+    /// The latest moment that it is known to have come to.
+    reached: ArcSwapOption<PrimaryMark>,
+    /// When a read on it failed last.
+    failed: ArcSwapOption<Instant>,
+}
+
+impl KnownReplica {
+    fn is_fresh(&self, map_changes: u64, max_lag: Duration) -> bool {
+        let failed = self.failed.load().as_deref().is_some_and(|at| at.elapsed() < PENALTY);
+        !failed && self.reached.load().as_deref().is_some_and(|mark| mark.serves(map_changes, max_lag))
+    }
+}
+
+impl PrimaryMark {
+    fn serves(&self, map_changes: u64, max_lag: Duration) -> bool {
+        self.map_changes == map_changes && self.at.elapsed() < max_lag
+    }
+}
+
+impl ShardReplicas {
+    /// The replicas that the options name; their connections belong to the runtime that this is called on.
+    pub(in crate::shard) fn new(options: &ShardOptions, identity: ShardIdentity, limits: ShardLimits) -> Self {
+        let identity = ShardIdentity { role: RequiredRole::Standby, ..identity };
+        let replica = |options: &ShardOptions| KnownReplica {
+            pool: new_pool(options.clone(), identity, limits, limits.pool_max),
+            reached: ArcSwapOption::empty(),
+            failed: ArcSwapOption::empty(),
+        };
+        Self { replicas: options.replicas().iter().map(replica).collect(), limits, next: AtomicUsize::new(0) }
+    }
+
+    /// True if there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.replicas.is_empty()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.replicas.len()
+    }
+
+    /// How many of them answer reads at the moment, as far as lag and health go.
+    #[must_use]
+    pub fn fresh(&self) -> usize {
+        let in_time = |replica: &&KnownReplica| {
+            replica
+                .reached
+                .load()
+                .as_deref()
+                .is_some_and(|mark| replica.is_fresh(mark.map_changes, self.limits.replica_max_lag))
+        };
+        self.replicas.iter().filter(in_time).count()
+    }
+
+    /// Reads on a fresh replica, taking turns. `None` if there is none, if it failed, or if it does not know the slot as
+    /// its shard's.
+    pub(in crate::shard) async fn read<C: ShardCall>(
+        &self,
+        call: &C,
+        shard: ShardId,
+        map_changes: u64,
+    ) -> Option<C::Output> {
+        // Relaxed: the turn orders nothing.
+        let turn = if self.is_empty() { return None } else { self.next.fetch_add(1, Ordering::Relaxed) };
+        let (late, early) = self.replicas.split_at_checked(turn % self.replicas.len())?;
+        let fresh = |replica: &&KnownReplica| replica.is_fresh(map_changes, self.limits.replica_max_lag);
+        let replica = early.iter().chain(late).find(fresh)?;
+        let read = async {
+            let mut lease = ConnectionLease::new(replica.pool.get().await.ok()?);
+            let answer = call.call(&mut lease, shard).await.ok()?;
+            lease.give_back();
+            Some(answer)
+        };
+        if let Ok(Some(answer)) = tokio::time::timeout(self.limits.health_timeout, read).await {
+            return answer;
+        }
+        replica.failed.store(Some(Arc::new(Instant::now())));
+        None
+    }
+
+    pub(in crate::shard) fn close(&self) {
+        self.replicas.iter().for_each(|replica| replica.pool.close());
+    }
+}
+
+/// Follows how far a shard's replicas have come, until the cluster shuts down.
+pub(in crate::shard) async fn follow_replicas(cluster: Arc<Cluster>, shard: Arc<Shard>) {
+    let mut primary = None;
+    let mut standbys: Vec<Option<PgConnection>> = shard.replicas.replicas.iter().map(|_| None).collect();
+    let mut marks = VecDeque::with_capacity(MARKS);
+    let stop = cluster.stopping().clone();
+    while stop.run_until_cancelled(tokio::time::sleep(shard.replicas.limits.health_interval)).await.is_some() {
+        let round = follow(&cluster, &shard, &mut primary, &mut standbys, &mut marks);
+        stop.run_until_cancelled(round).await;
+    }
+}
+
+async fn follow(
+    cluster: &Cluster,
+    shard: &Shard,
+    primary: &mut Option<ServerSession>,
+    standbys: &mut [Option<PgConnection>],
+    marks: &mut VecDeque<PrimaryMark>,
+) {
+    let limit = shard.replicas.limits.health_timeout;
+    // Before the primary is asked: its answer then holds everything that was there at this moment.
+    let (at, map_changes) = (Instant::now(), cluster.map_changes());
+    match tokio::time::timeout(limit, position(shard, primary)).await {
+        Ok(Ok(Some((timeline, position)))) => {
+            // On another timeline the same positions mean something else.
+            marks.retain(|mark| mark.timeline == timeline);
+            if marks.len() == MARKS {
+                // Every other one, so that a replica that is far behind has one to come to.
+                let mut keep = false;
+                marks.retain(|_| {
+                    keep = !keep;
+                    keep
+                });
+            }
+            marks.push_back(PrimaryMark { at, timeline, position, map_changes });
+        }
+        // Without a primary nothing new is known of the replicas; they stop to be fresh in their time.
+        _ => *primary = None,
+    }
+    let looks = shard.replicas.replicas.iter().zip(standbys).map(|(replica, connection)| {
+        let marks = &*marks;
+        async move {
+            let found = tokio::time::timeout(limit, replayed(replica, connection)).await;
+            let Ok(Ok(Some((timeline, position)))) = found else {
+                *connection = None;
+                return;
+            };
+            let reached = marks.iter().rev().find(|mark| mark.timeline == timeline && mark.position <= position);
+            match reached {
+                Some(mark) => replica.reached.store(Some(Arc::new(*mark))),
+                // It is on another timeline, or behind everything that is remembered.
+                None => replica.reached.store(None),
+            }
+        }
+    });
+    futures_util::future::join_all(looks).await;
+}
+
+type LogPosition = Option<(i32, i64)>;
+
+async fn position(shard: &Shard, connection: &mut Option<ServerSession>) -> Result<LogPosition, sqlx::Error> {
+    let mut open = ServerSession::of(shard, connection.take()).await?;
+    let found =
+        sqlx::query_as(include_str!("../../../sql/shard/position.sql")).fetch_optional(&mut open.connection).await?;
+    *connection = Some(open);
+    Ok(found)
+}
+
+async fn replayed(replica: &KnownReplica, connection: &mut Option<PgConnection>) -> Result<LogPosition, sqlx::Error> {
+    let mut open = match connection.take() {
+        Some(open) => open,
+        None => replica.pool.manager().connect().await?,
+    };
+    let found = sqlx::query_as(include_str!("../../../sql/shard/replayed.sql")).fetch_optional(&mut open).await?;
+    *connection = Some(open);
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_serves_while_it_is_fresh_and_knows_the_map() {
+        let lag = Duration::from_secs(60);
+        let mark = PrimaryMark { at: Instant::now(), timeline: 1, position: 7, map_changes: 3 };
+        assert!(mark.serves(3, lag));
+        assert!(!mark.serves(4, lag), "slots have changed hands since");
+        assert!(!mark.serves(3, Duration::ZERO));
+    }
+}

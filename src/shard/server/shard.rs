@@ -1,0 +1,384 @@
+//! One shard: its state, its pool, and how a call gets a connection to it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use deadpool::managed::{PoolError, QueueMode, TimeoutType, Timeouts};
+use sqlx::PgConnection;
+use tokio::sync::{Notify, watch};
+
+use super::circuit::{CircuitBreaker, CircuitEvent};
+use super::counters::ShardCounters;
+use super::health::{ShardState, until_open};
+use super::options::ShardOptions;
+use super::pool::{ConnectionLease, PooledConnection, ShardConnector, ShardIdentity, ShardPool};
+use super::replica::ShardReplicas;
+use crate::shard::error::{DbFault, ShardError};
+use crate::shard::slot::ShardId;
+
+/// How often opening a connection is tried again after it broke off or took too long.
+const RECONNECTS: u32 = 2;
+
+/// How much of a shard the service may use, and how long it waits.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardLimits {
+    /// Connections that are opened at start.
+    pub pool_min: usize,
+    /// Connections at most, besides one for each writer, the health check and each thread that serves HTTP.
+    pub pool_max: usize,
+    /// How long opening a connection may take.
+    pub connect_timeout: Duration,
+    /// How long one statement may take.
+    pub call_timeout: Duration,
+    /// How long a request keeps trying while its slot changes hands.
+    pub move_timeout: Duration,
+    /// How long a shard may leave a health check unanswered.
+    pub health_timeout: Duration,
+    /// How often a shard is looked at.
+    pub health_interval: Duration,
+    /// How much older than the primary what a replica answers may be.
+    pub replica_max_lag: Duration,
+}
+
+/// A pool on the runtime that this is called on.
+pub(super) fn new_pool(options: ShardOptions, identity: ShardIdentity, limits: ShardLimits, size: usize) -> ShardPool {
+    let connector = ShardConnector {
+        options,
+        identity,
+        connect_timeout: limits.connect_timeout,
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let timeouts = Timeouts {
+        wait: Some(limits.call_timeout),
+        create: Some(limits.connect_timeout),
+        recycle: Some(limits.health_timeout),
+    };
+    let pool = ShardPool::builder(connector)
+        .max_size(size)
+        .timeouts(timeouts)
+        // The connection used last is the likeliest to be warm, and the others may rest.
+        .queue_mode(QueueMode::Lifo)
+        .runtime(deadpool::Runtime::Tokio1)
+        .build();
+    #[expect(clippy::expect_used, reason = "building fails only where timeouts are set and no runtime is")]
+    pool.expect("a pool with a runtime can be built")
+}
+
+/// A connection that one task keeps for itself, outside the pool.
+pub(in crate::shard) struct ServerSession {
+    opened: Instant,
+    pub(in crate::shard) connection: PgConnection,
+}
+
+impl ServerSession {
+    /// The session that is there, unless the database has moved since; or else a new one.
+    ///
+    /// # Errors
+    /// See [`Shard::connect`].
+    pub(in crate::shard) async fn of(shard: &Shard, kept: Option<Self>) -> Result<Self, sqlx::Error> {
+        match kept.filter(|kept| !shard.options().has_moved_since(kept.opened)) {
+            Some(kept) => Ok(kept),
+            None => Ok(Self { opened: Instant::now(), connection: shard.connect().await? }),
+        }
+    }
+}
+
+/// One shard of the cluster: a PostgreSQL database that knows its number.
+pub struct Shard {
+    id: ShardId,
+    pool: ShardPool,
+    thread_pools: Mutex<HashMap<ThreadId, ShardPool>>,
+    limits: ShardLimits,
+    circuit: watch::Sender<CircuitBreaker>,
+    /// Calls that were lost since the last one that was answered.
+    losses: AtomicU32,
+    openings: AtomicU64,
+    takes_writes: AtomicBool,
+    pub(in crate::shard) replicas: ShardReplicas,
+    suspicion: Notify,
+    warned: AtomicBool,
+    pub(in crate::shard) counters: ShardCounters,
+}
+
+impl Shard {
+    /// The connections of its pool belong to the runtime that this is called on.
+    pub(in crate::shard) fn new(
+        options: ShardOptions,
+        identity: ShardIdentity,
+        limits: ShardLimits,
+        state: ShardState,
+    ) -> Self {
+        let replicas = ShardReplicas::new(&options, identity, limits);
+        let pool = new_pool(options, identity, limits, limits.pool_max);
+        let circuit = if state == ShardState::Healthy { CircuitBreaker::Closed } else { CircuitBreaker::Open };
+        Self {
+            id: identity.shard,
+            pool,
+            thread_pools: Mutex::default(),
+            limits,
+            circuit: watch::channel(circuit).0,
+            losses: AtomicU32::new(0),
+            openings: AtomicU64::new(0),
+            takes_writes: AtomicBool::new(true),
+            replicas,
+            suspicion: Notify::new(),
+            warned: AtomicBool::new(false),
+            counters: ShardCounters::new(),
+        }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// Where its database is.
+    #[must_use]
+    pub fn options(&self) -> &ShardOptions {
+        &self.pool.manager().options
+    }
+
+    /// Whether it gets calls.
+    #[must_use]
+    pub fn state(&self) -> ShardState {
+        if self.circuit().admits() { ShardState::Healthy } else { ShardState::Unreachable }
+    }
+
+    /// Its circuit breaker.
+    #[must_use]
+    pub fn circuit(&self) -> CircuitBreaker {
+        *self.circuit.borrow()
+    }
+
+    /// How often its circuit has opened since this process began.
+    #[must_use]
+    pub fn circuit_openings(&self) -> u64 {
+        self.openings.load(Ordering::Relaxed)
+    }
+
+    /// False while its server was told to be read-only: it answers reads and refuses writes.
+    #[must_use]
+    pub fn takes_writes(&self) -> bool {
+        self.takes_writes.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the server takes writes; true if that is news.
+    pub(super) fn set_takes_writes(&self, takes_writes: bool) -> bool {
+        self.takes_writes.swap(takes_writes, Ordering::Relaxed) != takes_writes
+    }
+
+    /// The standbys for reads that may be a little old.
+    #[must_use]
+    pub fn replicas(&self) -> &ShardReplicas {
+        &self.replicas
+    }
+
+    /// Connections in its pool at the moment.
+    #[must_use]
+    pub fn pool_size(&self) -> usize {
+        self.pool.status().size
+    }
+
+    /// Opens `pool_min` connections, so that the first requests find them.
+    pub(in crate::shard) async fn warm_up(&self) {
+        let mut leases = Vec::new();
+        for _ in 0..self.limits.pool_min.min(self.limits.pool_max) {
+            match self.lease().await {
+                Ok(lease) => leases.push(lease),
+                Err(_) => break,
+            }
+        }
+        leases.into_iter().for_each(ConnectionLease::give_back);
+    }
+
+    /// The pool of the main runtime.
+    pub(in crate::shard) fn pool(&self) -> &ShardPool {
+        &self.pool
+    }
+
+    /// The pool of the thread that this is called on: one connection, whose input and output the thread's own runtime
+    /// drives, so that an answer wakes no other thread.
+    pub(in crate::shard) fn pool_here(&self) -> ShardPool {
+        let connector = self.pool.manager();
+        let new = || new_pool(connector.options.clone(), connector.identity, self.limits, 1);
+        let mut pools = self.thread_pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.entry(std::thread::current().id()).or_insert_with(new).clone()
+    }
+
+    /// A connection of one's own, outside the pool.
+    ///
+    /// # Errors
+    /// The driver's error, or `Configuration` if the database is another shard's.
+    pub async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        self.pool.manager().connect().await
+    }
+
+    /// A connection of the pool, with a deadline for the wait.
+    ///
+    /// # Errors
+    /// `Unavailable` at once if the shard is known to be away, `Overloaded` if all connections stay busy.
+    pub async fn lease(&self) -> Result<ConnectionLease, ShardError> {
+        self.lease_from(&self.pool).await
+    }
+
+    /// As [`Shard::lease`], from the shard's pool or a thread's.
+    pub(in crate::shard) async fn lease_from(&self, pool: &ShardPool) -> Result<ConnectionLease, ShardError> {
+        let mut tries = 0;
+        loop {
+            self.check()?;
+            let got = self.while_healthy(pool.get()).await?;
+            let failed_on_the_way = match &got {
+                Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => true,
+                Err(PoolError::Backend(error)) => DbFault::of(error) == DbFault::ConnectionLost,
+                _ => false,
+            };
+            // Perhaps it was this process that stood still. A shard that is away ends the wait by its health.
+            if !failed_on_the_way || tries == RECONNECTS {
+                return self.lease_of(got);
+            }
+            self.suspect();
+            tries += 1;
+        }
+    }
+
+    fn lease_of(&self, got: Result<PooledConnection, PoolError<sqlx::Error>>) -> Result<ConnectionLease, ShardError> {
+        let shard = self.id;
+        match got {
+            Ok(object) => Ok(ConnectionLease::new(object)),
+            Err(PoolError::Timeout(TimeoutType::Wait)) => Err(ShardError::Overloaded { shard }),
+            Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => {
+                self.lost();
+                Err(ShardError::Unavailable { shard })
+            }
+            Err(PoolError::Backend(error)) => {
+                self.lost();
+                match DbFault::of(&error) {
+                    DbFault::Unexpected => {
+                        if !self.warned.swap(true, Ordering::Relaxed) {
+                            log::error!("shard {shard} refuses connections: {error}");
+                        }
+                        Err(ShardError::Unavailable { shard })
+                    }
+                    fault => Err(fault.into_error(shard, error)),
+                }
+            }
+            Err(PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_)) => {
+                Err(ShardError::Unavailable { shard })
+            }
+        }
+    }
+
+    /// `Unavailable` if the shard is known to be away.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn check(&self) -> Result<(), ShardError> {
+        match self.state() {
+            ShardState::Healthy => Ok(()),
+            ShardState::Unreachable => Err(ShardError::Unavailable { shard: self.id }),
+        }
+    }
+
+    /// Waits for `work`, but not longer than the shard is healthy and not longer than a call may take.
+    ///
+    /// # Errors
+    /// `Unavailable` when the shard goes away meanwhile, `Timeout` at the deadline. The work is dropped then.
+    pub async fn while_healthy<T>(&self, work: impl Future<Output = T>) -> Result<T, ShardError> {
+        self.while_healthy_for(None, work).await
+    }
+
+    /// As [`Shard::while_healthy`], with a time limit of its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn while_healthy_for<T>(
+        &self,
+        limit: Option<Duration>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, ShardError> {
+        let mut circuit = self.circuit.subscribe();
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = until_open(&mut circuit) => Err(ShardError::Unavailable { shard: self.id }),
+            () = tokio::time::sleep(limit.unwrap_or(self.limits.call_timeout)) => Err(ShardError::Timeout { shard: self.id }),
+        }
+    }
+
+    /// Asks for a look at the shard now: a call met something that looks as if it were away.
+    pub fn suspect(&self) {
+        self.suspicion.notify_one();
+    }
+
+    pub(super) async fn suspected(&self) {
+        self.suspicion.notified().await;
+        // Many calls fail together when a server goes; one look is enough for all of them.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    /// A call was answered. Free of cost unless calls were lost before it.
+    pub fn answered(&self) {
+        if self.losses.load(Ordering::Relaxed) != 0 {
+            self.losses.store(0, Ordering::Relaxed);
+            self.tell(CircuitEvent::CallAnswered);
+        }
+    }
+
+    /// A call was lost, after whatever could be repeated was: its connection broke or could not be opened, or there was no
+    /// answer in time. Too many of them one after the other, and no further call is let through until the shard answers again.
+    pub fn lost(&self) {
+        let run = self.losses.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if self.tell(CircuitEvent::CallsLost(run)) == Some(CircuitBreaker::Open) {
+            log::warn!("shard {} at {} loses calls; none is sent until it answers", self.id, self.options().place());
+        }
+        self.suspect();
+    }
+
+    /// Tells the circuit of an event; gives its new state if it changed.
+    pub(in crate::shard) fn tell(&self, event: CircuitEvent) -> Option<CircuitBreaker> {
+        let mut news = None;
+        self.circuit.send_if_modified(|circuit| {
+            let new = circuit.after(event);
+            news = (new != *circuit).then_some(new);
+            *circuit = new;
+            news.is_some()
+        });
+        match news {
+            Some(CircuitBreaker::Open) => {
+                self.openings.fetch_add(1, Ordering::Relaxed);
+                // What is idle in the pool is dead or suspect; a shard that comes back gets new connections.
+                self.forget_idle();
+            }
+            // On trial: an answer is worth being told, too.
+            Some(CircuitBreaker::HalfOpen) => self.losses.store(1, Ordering::Relaxed),
+            Some(CircuitBreaker::Closed) => {
+                self.losses.store(0, Ordering::Relaxed);
+                self.warned.store(false, Ordering::Relaxed);
+            }
+            None => {}
+        }
+        news
+    }
+
+    /// Closes the connections that lie idle: one of them broke, so the others are likely broken too.
+    pub(in crate::shard) fn forget_idle(&self) {
+        for pool in self.pools() {
+            pool.retain(|_, _| false);
+        }
+    }
+
+    pub(in crate::shard) fn close(&self) {
+        self.replicas.close();
+        self.pools().iter().for_each(ShardPool::close);
+    }
+
+    /// The shard's pool and those of the threads.
+    pub(in crate::shard) fn pools(&self) -> Vec<ShardPool> {
+        let others = self.thread_pools.lock().unwrap_or_else(PoisonError::into_inner);
+        std::iter::once(&self.pool).chain(others.values()).cloned().collect()
+    }
+}

@@ -1,0 +1,170 @@
+//! Making databases into the shards of a cluster: migrations, identities, the first slot map.
+
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use uuid::Uuid;
+
+use super::start_checks::{
+    DatabaseProbe, FoundIdentity, StartError, StartFault, identity_faults, load_identity, probe_with_registered,
+    shard_id,
+};
+use crate::shard::cluster::registry::save_registry;
+use crate::shard::server::options::ShardOptions;
+use crate::shard::slot::ShardId;
+
+/// Between two looks whether it is one's turn.
+const TURN_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the databases were not set up. Running it again continues where it stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The databases are not what the settings say; nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] StartError),
+    /// A migration failed on a shard.
+    #[error("the migration of shard {shard} failed: {source}")]
+    Migration {
+        /// The shard.
+        shard: ShardId,
+        /// What the migrator says.
+        source: MigrateError,
+    },
+    /// A statement failed on a shard.
+    #[error("setting up shard {shard} failed: {source}")]
+    Statement {
+        /// The shard.
+        shard: ShardId,
+        /// The driver's error.
+        source: sqlx::Error,
+    },
+}
+
+/// The migrations of this program, kept in a table of the service's own schema.
+pub(in crate::shard) fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!("./migrations");
+    migrator.create_schema("shardrive");
+    // Those of a newer release, in the middle of an update.
+    migrator.set_ignore_missing(true);
+    migrator.dangerous_set_table_name("shardrive._sqlx_migrations");
+    migrator
+}
+
+/// Brings a database to this program's schema.
+///
+/// A `CREATE INDEX CONCURRENTLY` that broke off leaves an index that costs writers and serves nobody. The set-up rebuilds it
+/// first, so that `IF NOT EXISTS` in its migration finds a good one.
+///
+/// # Errors
+/// The migrator's error, after which the database is as before the migration that failed.
+pub async fn apply_migrations(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    sqlx::query(include_str!("../../../sql/shard/limit_lock_waits.sql")).execute(&mut *connection).await?;
+    let migrator = migrator();
+    let schema: Vec<&str> = migrator.iter().map(|migration| migration.sql.as_str()).collect();
+    let statements: Vec<String> = sqlx::query_scalar(include_str!("../../../sql/shard/rebuild_broken_indexes.sql"))
+        .bind(schema.concat())
+        .fetch_all(&mut *connection)
+        .await?;
+    for statement in statements {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await?;
+    }
+    migrator.run(connection).await
+}
+
+/// Brings every database to this program's schema and, if they are new, makes them the shards of a new cluster:
+/// identities first, then, once all have theirs, ready to serve. A set-up that broke off is completed.
+///
+/// # Errors
+/// [`SetupError::Refused`] with every fault, before anything is changed; otherwise what failed, and where.
+pub async fn migrate(urls: &[ShardOptions], connect_timeout: Duration) -> Result<(), SetupError> {
+    let Some(first) = urls.first() else { return Ok(()) };
+    // Whoever sets up holds this lock on the first shard, so that two of them cannot make two clusters of one.
+    // It ends with its connection, after everything else in this function.
+    let mut lock = first.connect(connect_timeout).await.map_err(|source| {
+        StartError(vec![StartFault::Unreachable(ShardId::default(), format!("{} ({source})", first.place()))])
+    })?;
+    let on_first = |source| SetupError::Statement { shard: ShardId::default(), source };
+    lock_setup(&mut lock).await.map_err(on_first)?;
+
+    let (urls, probes) = probe_with_registered(urls.to_vec(), connect_timeout).await;
+    refuse_faults(&probes)?;
+    let cluster_id =
+        probes.iter().find_map(|probe| Some(probe.as_ref().ok()?.identity?.cluster_id)).unwrap_or_else(Uuid::new_v4);
+
+    let mut connections = Vec::with_capacity(urls.len());
+    for (index, options) in urls.iter().enumerate() {
+        let shard = shard_id(index);
+        let on_shard = |source| SetupError::Statement { shard, source };
+        let mut connection = options.connect(connect_timeout).await.map_err(on_shard)?;
+        apply_migrations(&mut connection).await.map_err(|source| SetupError::Migration { shard, source })?;
+        let found = set_identity(&mut connection, cluster_id, shard, urls.len()).await.map_err(on_shard)?;
+        // Somebody else who sets up, with the URLs in another order, holds the lock on another shard.
+        if found.is_none_or(|found| (found.cluster_id, found.shard_id) != (cluster_id, shard.to_sql())) {
+            return Err(StartError(vec![StartFault::OtherCluster(shard)]).into());
+        }
+        log::info!("shard {shard} at {} is migrated", options.place());
+        connections.push((shard, connection));
+    }
+    for (shard, connection) in &mut connections {
+        let on_shard = |source| SetupError::Statement { shard: *shard, source };
+        save_registry(connection, &urls).await.map_err(on_shard)?;
+        set_ready(connection).await.map_err(on_shard)?;
+    }
+    Ok(())
+}
+
+/// From here on the database serves.
+pub(in crate::shard) async fn set_ready(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("../../../sql/shard/set_ready.sql")).execute(connection).await.map(drop)
+}
+
+/// Waits for its turn, for as long as that takes: one set-up at a time; until the connection ends.
+pub(in crate::shard) async fn lock_setup(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    while !sqlx::query_scalar(include_str!("../../../sql/shard/lock_setup.sql")).fetch_one(&mut *connection).await? {
+        tokio::time::sleep(TURN_PAUSE).await;
+    }
+    Ok(())
+}
+
+fn refuse_faults(probes: &[DatabaseProbe]) -> Result<(), StartError> {
+    let away = probes
+        .iter()
+        .enumerate()
+        .filter_map(|(index, probe)| Some(StartFault::Unreachable(shard_id(index), probe.as_ref().err()?.clone())));
+    let faults: Vec<_> = away.chain(identity_faults(probes)).collect();
+    if faults.is_empty() { Ok(()) } else { Err(StartError(faults)) }
+}
+
+/// Gives the database its identity, if it has none, and tells which one it has. Identity and map come in one
+/// transaction: no database has one without the other.
+async fn set_identity(
+    connection: &mut PgConnection,
+    cluster_id: Uuid,
+    shard: ShardId,
+    shards: usize,
+) -> Result<Option<FoundIdentity>, sqlx::Error> {
+    let shards = i32::try_from(shards).unwrap_or(i32::MAX); // the settings allow 5,040 at most
+    let mut transaction = connection.begin().await?;
+    if insert_identity(&mut transaction, cluster_id, shard, shards).await? {
+        sqlx::query(include_str!("../../../sql/shard/set_first_map.sql"))
+            .bind(shards)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    let identity = load_identity(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(identity)
+}
+
+/// Gives the database its identity; false if it has one.
+pub(in crate::shard) async fn insert_identity(
+    connection: &mut PgConnection,
+    cluster_id: Uuid,
+    shard: ShardId,
+    shards: i32,
+) -> Result<bool, sqlx::Error> {
+    let statement = sqlx::query(include_str!("../../../sql/shard/set_identity.sql"));
+    let made = statement.bind(cluster_id).bind(shard.to_sql()).bind(shards).execute(connection).await?;
+    Ok(made.rows_affected() == 1)
+}

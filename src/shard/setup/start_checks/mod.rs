@@ -1,0 +1,393 @@
+//! What must be true before anything is served, and opening the cluster once it is.
+//!
+//! The facts are gathered from every database first; [`faults`] then judges them all, so that one start names
+//! everything that is wrong.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sqlx::PgConnection;
+use sqlx::migrate::Migrator;
+use uuid::Uuid;
+
+use super::migrate::migrator;
+use crate::shard::cluster::cluster::Cluster;
+use crate::shard::cluster::known_map::load_map;
+use crate::shard::cluster::registry::{RegisteredShard, load_registry};
+use crate::shard::map::SlotMap;
+use crate::shard::server::health::ShardState;
+use crate::shard::server::options::ShardOptions;
+use crate::shard::server::pool::{RequiredRole, ShardIdentity};
+use crate::shard::server::shard::{Shard, ShardLimits};
+use crate::shard::slot::ShardId;
+
+/// The oldest PostgreSQL that has row filters on publications, which moves need.
+pub(in crate::shard) const OLDEST_SERVER: i32 = 150_000;
+
+/// What one database says of itself.
+#[derive(Clone, Debug)]
+pub(in crate::shard) struct DatabaseFacts {
+    pub(in crate::shard) database_key: String,
+    pub(in crate::shard) is_standby: bool,
+    pub(in crate::shard) server_version: i32,
+    pub(in crate::shard) migrations: Vec<AppliedMigration>,
+    pub(in crate::shard) identity: Option<FoundIdentity>,
+    pub(in crate::shard) map: Option<SlotMap>,
+    /// Where the cluster's shards are, as this one was told.
+    pub(in crate::shard) registry: Vec<RegisteredShard>,
+    /// True if there is a table of files with rows in it.
+    pub(in crate::shard) has_rows: bool,
+}
+
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(in crate::shard) struct AppliedMigration {
+    pub(in crate::shard) version: i64,
+    pub(in crate::shard) checksum: Vec<u8>,
+    pub(in crate::shard) success: bool,
+    /// From the file's name.
+    pub(in crate::shard) description: String,
+}
+
+impl AppliedMigration {
+    /// What a program must know to work on the schema after it. A migration that only adds asks for nothing; one that takes
+    /// away what the release before last needed is named `NNNN_contract_MMMM_….sql`, and asks for migration MMMM.
+    fn needs(&self) -> i64 {
+        let words = self.description.strip_prefix("contract ").unwrap_or_default();
+        words.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub(in crate::shard) struct FoundIdentity {
+    pub(in crate::shard) cluster_id: Uuid,
+    pub(in crate::shard) shard_id: i32,
+    pub(super) shard_count: i32,
+    pub(in crate::shard) ready: bool,
+}
+
+/// What one look at a shard's URL found: its facts, or why there are none.
+pub(in crate::shard) type DatabaseProbe = Result<DatabaseFacts, String>;
+
+/// Something that must be put right before the service may start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StartFault {
+    /// No shard answers at all.
+    NoShardReachable(Vec<(ShardId, String)>),
+    /// A shard does not answer, where all are needed.
+    Unreachable(ShardId, String),
+    /// Two URLs lead to one database.
+    SameDatabase(ShardId, ShardId),
+    /// The server is too old.
+    OldServer(ShardId, i32),
+    /// The URL leads to a standby.
+    Standby(ShardId),
+    /// Migrations are missing; their versions.
+    MissingMigrations(ShardId, Vec<i64>),
+    /// The database has migrations that took away what this program needs; their versions.
+    NewerMigrations(ShardId, Vec<i64>),
+    /// A migration was changed after it was applied, or broke off.
+    BrokenMigrations(ShardId, Vec<i64>),
+    /// The database is not a shard yet.
+    NotSetUp(ShardId),
+    /// The database is another shard's.
+    Swapped(ShardId, i32),
+    /// The database belongs to another cluster than the first one that answers.
+    OtherCluster(ShardId),
+    /// The cluster has another number of shards.
+    ShardCount(ShardId, i32, usize),
+    /// The database has no whole slot map.
+    NoMap(ShardId),
+    /// The database is empty, but the cluster was set up long ago.
+    LostShard(ShardId),
+}
+
+impl fmt::Display for StartFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoShardReachable(reasons) => {
+                write!(f, "no shard can be reached:")?;
+                reasons.iter().try_for_each(|(shard, reason)| write!(f, " SHARD_{shard}_URL: {reason};"))
+            }
+            Self::Unreachable(shard, reason) => write!(f, "SHARD_{shard}_URL: cannot be reached: {reason}"),
+            Self::SameDatabase(first, second) => {
+                write!(f, "SHARD_{first}_URL and SHARD_{second}_URL name the same database; each shard needs its own")
+            }
+            Self::OldServer(shard, version) => {
+                write!(f, "SHARD_{shard}_URL: PostgreSQL {} is too old; 15 or newer is needed", version / 10_000)
+            }
+            Self::Standby(shard) => write!(f, "SHARD_{shard}_URL: is a standby; name the primary"),
+            Self::MissingMigrations(shard, versions) => {
+                write!(f, "SHARD_{shard}_URL: lacks the migrations {versions:?}; run \"shardrive migrate\"")
+            }
+            Self::NewerMigrations(shard, versions) => {
+                write!(
+                    f,
+                    "SHARD_{shard}_URL: has the migrations {versions:?} of a newer Shardrive, which this one is too old for; start a newer one"
+                )
+            }
+            Self::BrokenMigrations(shard, versions) => write!(
+                f,
+                "SHARD_{shard}_URL: the migrations {versions:?} differ from this program's or broke off; \
+                 restore the database or start the program that made it"
+            ),
+            Self::NotSetUp(shard) => {
+                write!(f, "SHARD_{shard}_URL: is not a shard yet; run \"shardrive migrate\"")
+            }
+            Self::Swapped(shard, found) => {
+                write!(f, "SHARD_{shard}_URL: leads to shard {found}; put the URLs in the order of their shards")
+            }
+            Self::OtherCluster(shard) => write!(f, "SHARD_{shard}_URL: belongs to another cluster than the others"),
+            Self::ShardCount(shard, found, given) => write!(
+                f,
+                "SHARD_{shard}_URL: the slot map is for {found} shards, the settings name {given}; \
+                 the number of shards never changes by the settings alone, as that would send users to the wrong shard"
+            ),
+            Self::NoMap(shard) => write!(f, "SHARD_{shard}_URL: has no whole slot map; restore shardrive.slot_map"),
+            Self::LostShard(shard) => write!(
+                f,
+                "SHARD_{shard}_URL: is an empty database, but the cluster's other shards hold data; \
+                 restore this shard from its backup"
+            ),
+        }
+    }
+}
+
+/// Why the cluster was not opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", list(.0))]
+pub struct StartError(pub Vec<StartFault>);
+
+fn list(faults: &[StartFault]) -> String {
+    faults.iter().map(|fault| format!("- {fault}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Asks every database what it is, all at the same time.
+pub(in crate::shard) async fn probe_all(urls: &[ShardOptions], connect_timeout: Duration) -> Vec<DatabaseProbe> {
+    join_all(urls.iter().map(|options| async move {
+        let probing = async {
+            let mut connection = options.connect(connect_timeout).await?;
+            probe(&mut connection).await
+        };
+        match tokio::time::timeout(connect_timeout * 2, probing).await {
+            Ok(Ok(facts)) => Ok(facts),
+            Ok(Err(error)) => Err(format!("{} ({error})", options.place())),
+            Err(_) => Err(format!("{} (no answer in time)", options.place())),
+        }
+    }))
+    .await
+}
+
+async fn probe(connection: &mut PgConnection) -> Result<DatabaseFacts, sqlx::Error> {
+    let (database_key, has_migrations, has_identity, has_files, is_standby, server_version): (
+        String,
+        bool,
+        bool,
+        bool,
+        bool,
+        i32,
+    ) = sqlx::query_as(include_str!("../../../../sql/shard/inspect_database.sql")).fetch_one(&mut *connection).await?;
+    let mut facts = DatabaseFacts {
+        database_key,
+        is_standby,
+        server_version,
+        migrations: Vec::new(),
+        identity: None,
+        map: None,
+        registry: Vec::new(),
+        has_rows: false,
+    };
+    if has_files {
+        facts.has_rows =
+            sqlx::query_scalar(include_str!("../../../../sql/shard/has_rows.sql")).fetch_one(&mut *connection).await?;
+    }
+    if has_migrations {
+        facts.migrations = sqlx::query_as(include_str!("../../../../sql/shard/list_migrations.sql"))
+            .fetch_all(&mut *connection)
+            .await?;
+    }
+    if has_identity {
+        facts.identity = load_identity(connection).await?;
+        facts.map = load_map(connection).await?;
+        facts.registry = load_registry(connection).await?;
+    }
+    Ok(facts)
+}
+
+/// Asks every database what it is, also those that the settings do not name yet: the shards know one another, so that a
+/// process with older settings finds those that were added since.
+pub(super) async fn probe_with_registered(
+    mut urls: Vec<ShardOptions>,
+    connect_timeout: Duration,
+) -> (Vec<ShardOptions>, Vec<DatabaseProbe>) {
+    let mut probes = probe_all(&urls, connect_timeout).await;
+    let mut known: Vec<RegisteredShard> = reached(&probes).flat_map(|(_, facts)| facts.registry.clone()).collect();
+    known.sort_by_key(|registered| registered.shard);
+    let mut added = Vec::new();
+    for registered in known {
+        if registered.active && registered.shard.index() == urls.len() + added.len() {
+            added.push(registered.options);
+        }
+    }
+    probes.extend(probe_all(&added, connect_timeout).await);
+    urls.extend(added);
+    (urls, probes)
+}
+
+/// What the database says it is, also while its cluster is being set up.
+pub(in crate::shard) async fn load_identity(
+    connection: &mut PgConnection,
+) -> Result<Option<FoundIdentity>, sqlx::Error> {
+    sqlx::query_as(include_str!("../../../../sql/shard/load_identity.sql")).fetch_optional(connection).await
+}
+
+/// The faults that forbid to touch the databases at all: they are not what the settings say.
+pub(super) fn identity_faults(probes: &[DatabaseProbe]) -> Vec<StartFault> {
+    let mut faults = Vec::new();
+    let mut seen: HashMap<&str, ShardId> = HashMap::new();
+    let mut cluster = None;
+    let counts = reached(probes).filter_map(|(_, facts)| usize::try_from(facts.identity?.shard_count).ok());
+    let largest = counts.max().unwrap_or(probes.len());
+    for (shard, facts) in reached(probes) {
+        if let Some(first) = seen.insert(&facts.database_key, shard) {
+            faults.push(StartFault::SameDatabase(first, shard));
+            continue;
+        }
+        if facts.server_version < OLDEST_SERVER {
+            faults.push(StartFault::OldServer(shard, facts.server_version));
+        }
+        if facts.is_standby {
+            faults.push(StartFault::Standby(shard));
+        }
+        let Some(identity) = facts.identity else { continue };
+        if *cluster.get_or_insert(identity.cluster_id) != identity.cluster_id {
+            faults.push(StartFault::OtherCluster(shard));
+            continue;
+        }
+        if identity.shard_id != shard.to_sql() {
+            faults.push(StartFault::Swapped(shard, identity.shard_id));
+        }
+        // While a shard is added, some of the others have not been told yet.
+        let count = usize::try_from(identity.shard_count).unwrap_or(usize::MAX);
+        if count > probes.len() || largest < probes.len() {
+            faults.push(StartFault::ShardCount(shard, identity.shard_count, probes.len()));
+        }
+    }
+    let served_before = reached(probes).any(|(_, facts)| facts.identity.is_some_and(|identity| identity.ready));
+    if served_before && !faults.iter().any(|fault| matches!(fault, StartFault::ShardCount(..))) {
+        let lost = reached(probes).filter(|(_, facts)| facts.identity.is_none());
+        faults.extend(lost.map(|(shard, _)| StartFault::LostShard(shard)));
+    }
+    faults
+}
+
+/// Everything that forbids to serve.
+fn faults(probes: &[DatabaseProbe], migrator: &Migrator) -> Vec<StartFault> {
+    if probes.iter().all(Result::is_err) {
+        let reasons = probes
+            .iter()
+            .enumerate()
+            .filter_map(|(index, probe)| Some((shard_id(index), probe.as_ref().err()?.clone())));
+        return vec![StartFault::NoShardReachable(reasons.collect())];
+    }
+    let mut faults = identity_faults(probes);
+    for (shard, facts) in reached(probes) {
+        let known = |version: i64| migrator.iter().find(|migration| migration.version == version);
+        let applied = |version: i64| facts.migrations.iter().any(|applied| applied.version == version);
+
+        let missing: Vec<_> = migrator.iter().map(|m| m.version).filter(|version| !applied(*version)).collect();
+        // In the middle of an update programs of the release before go on, and start anew, on the new schema.
+        let newest = migrator.iter().map(|m| m.version).max().unwrap_or(0);
+        let newer: Vec<_> = facts
+            .migrations
+            .iter()
+            .filter(|m| known(m.version).is_none() && m.needs() > newest)
+            .map(|m| m.version)
+            .collect();
+        let broken: Vec<_> = facts
+            .migrations
+            .iter()
+            .filter(|m| !m.success || known(m.version).is_some_and(|known| *known.checksum != *m.checksum))
+            .map(|m| m.version)
+            .collect();
+
+        let nothing_there = facts.migrations.is_empty() && faults.contains(&StartFault::LostShard(shard));
+        if !missing.is_empty() && !nothing_there {
+            faults.push(StartFault::MissingMigrations(shard, missing));
+        } else if !faults.contains(&StartFault::LostShard(shard)) {
+            match facts.identity {
+                Some(identity) if identity.ready => {
+                    if facts.map.is_none() {
+                        faults.push(StartFault::NoMap(shard));
+                    }
+                }
+                _ => faults.push(StartFault::NotSetUp(shard)),
+            }
+        }
+        if !newer.is_empty() {
+            faults.push(StartFault::NewerMigrations(shard, newer));
+        }
+        if !broken.is_empty() {
+            faults.push(StartFault::BrokenMigrations(shard, broken));
+        }
+    }
+    faults
+}
+
+fn reached(probes: &[DatabaseProbe]) -> impl Iterator<Item = (ShardId, &DatabaseFacts)> {
+    probes.iter().enumerate().filter_map(|(index, probe)| Some((shard_id(index), probe.as_ref().ok()?)))
+}
+
+pub(in crate::shard) fn shard_id(index: usize) -> ShardId {
+    ShardId::new(u16::try_from(index).unwrap_or(u16::MAX)) // the settings allow 5,040 shards at most
+}
+
+impl Cluster {
+    /// Opens the cluster: asks every database what it is, refuses all faults at once, and starts the health checks.
+    ///
+    /// A shard that does not answer is no fault as long as another one does: it is served as soon as it is there,
+    /// and only if it is the database that it should be.
+    ///
+    /// # Errors
+    /// Every fault that was found.
+    pub async fn open(urls: Vec<ShardOptions>, limits: ShardLimits) -> Result<Arc<Self>, StartError> {
+        let named = urls.len();
+        let (urls, probes) = probe_with_registered(urls, limits.connect_timeout).await;
+        let faults = faults(&probes, &migrator());
+        if !faults.is_empty() {
+            return Err(StartError(faults));
+        }
+        let cluster_id = reached(&probes).find_map(|(_, facts)| Some(facts.identity?.cluster_id)).unwrap_or_default();
+        let mut map: Option<SlotMap> = None;
+        for copy in reached(&probes).filter_map(|(_, facts)| facts.map.as_ref()) {
+            match &mut map {
+                Some(map) => map.merge(copy),
+                None => map = Some(copy.clone()),
+            }
+        }
+        let schema_version = migrator().iter().map(|migration| migration.version).max();
+        let mut shards = Vec::with_capacity(urls.len());
+        for (index, (options, probe)) in urls.into_iter().zip(&probes).enumerate() {
+            let state = match probe {
+                Ok(_) => ShardState::Healthy,
+                Err(reason) => {
+                    log::warn!("shard {index} is unreachable: {reason}");
+                    ShardState::Unreachable
+                }
+            };
+            let identity =
+                ShardIdentity { cluster_id, shard: shard_id(index), schema_version, role: RequiredRole::Primary };
+            let options = options.with_session(limits.call_timeout);
+            shards.push(Arc::new(Shard::new(options, identity, limits, state)));
+        }
+        let map = map.ok_or_else(|| StartError(vec![StartFault::NoMap(ShardId::default())]))?;
+        let cluster = Self::assemble((cluster_id, schema_version), shards, map, limits).await;
+        cluster.register(named).await;
+        Ok(cluster)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! Ids that carry their slot: UUIDs by which a row is found without asking every shard.
+//!
+//! A minted id sorts by its time. It is a `UUIDv7` (RFC 9562, section 5.7; the 12 bits after the milliseconds hold a fraction of one, as in
+//! its section 6.2, method 3). A hashed id is a `UUIDv8` made of what it names. Both end alike:
+//!
+//! ```text
+//! 019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e
+//! └ time, random bits       │   └ the mark of our ids (24 bits)
+//!                           └ the slot: 002a is 42
+//! ```
+//!
+//! [`slot_in`] is the only place that reads the slot. Ids of other makers have none.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chrono::Utc;
+use uuid::Uuid;
+
+use super::slot::Slot;
+
+/// The last three bytes of every id that was made here.
+const MARK: u128 = 0x5d_4c_1e;
+const MARK_BITS: u32 = 24;
+/// Slot and mark: the bits of an id that are not free.
+const TAIL_BITS: u32 = 16 + MARK_BITS;
+const VERSION_SHIFT: u32 = 76;
+const VARIANT: u128 = 0b10 << 62;
+
+/// Mints ids: later ones sort after earlier ones, also within a millisecond and when the clock steps back.
+#[derive(Default, Debug)]
+pub struct IdClock {
+    /// The tick given out last: milliseconds since 1970, and 12 bits of fraction.
+    last_tick: AtomicU64,
+}
+
+impl IdClock {
+    /// A new id for a row in `slot`.
+    #[must_use]
+    pub fn mint(&self, slot: Slot) -> Uuid {
+        let tick = u128::from(self.next_tick());
+        let random = u128::from(rand::random::<u32>() >> 10); // the 22 bits that are left
+        Uuid::from_u128(
+            (tick >> 12) << 80 | 7 << VERSION_SHIFT | (tick & 0xfff) << 64 | VARIANT | random << TAIL_BITS | tail(slot),
+        )
+    }
+
+    fn next_tick(&self) -> u64 {
+        let micros = u64::try_from(Utc::now().timestamp_micros()).unwrap_or_default();
+        let now = ((micros / 1000) << 12) | ((micros % 1000) * 4096 / 1000);
+        // Relaxed: the counter orders nothing but itself.
+        let last = self.last_tick.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
+        last.map_or(now, |last| now.max(last + 1))
+    }
+}
+
+/// The id of what has this hash: always the same. It starts with a zero byte and so sorts below every minted id.
+#[must_use]
+pub(crate) fn hashed_id(slot: Slot, hash: u128) -> Uuid {
+    let fixed_top = 0xff << 120 | 0xf << VERSION_SHIFT | 0b11 << 62;
+    let free = !(fixed_top | ((1 << TAIL_BITS) - 1));
+    Uuid::from_u128(hash & free | 8 << VERSION_SHIFT | VARIANT | tail(slot))
+}
+
+/// The slot that an id carries, or `None` if it was not made here.
+#[must_use]
+pub(crate) fn slot_in(id: Uuid) -> Option<Slot> {
+    let bits = id.as_u128();
+    let ours = bits & ((1 << MARK_BITS) - 1) == MARK && matches!(id.get_version_num(), 7 | 8);
+    let slot = u16::try_from(bits >> MARK_BITS & 0xffff).ok().filter(|_| ours)?;
+    Slot::new(slot)
+}
+
+fn tail(slot: Slot) -> u128 {
+    u128::from(slot.number()) << MARK_BITS | MARK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn ids_carry_their_slot(slot in 0..5040_u16, hash in any::<u128>()) {
+            let slot = Slot::new(slot).unwrap();
+            let minted = IdClock::default().mint(slot);
+            prop_assert_eq!(slot_in(minted), Some(slot));
+            prop_assert_eq!(minted.get_version_num(), 7);
+            prop_assert_eq!(minted.get_variant(), uuid::Variant::RFC4122);
+
+            let hashed = hashed_id(slot, hash);
+            prop_assert_eq!(slot_in(hashed), Some(slot));
+            prop_assert_eq!(hashed.get_version_num(), 8);
+            prop_assert_eq!(hashed.get_variant(), uuid::Variant::RFC4122);
+            prop_assert!(hashed < minted);
+        }
+
+        #[test]
+        fn other_makers_ids_carry_no_slot(bits in any::<u128>()) {
+            let foreign = uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid();
+            prop_assert_eq!(slot_in(foreign), None);
+        }
+    }
+
+    #[test]
+    fn minted_ids_sort_by_their_making_and_carry_the_time() {
+        let clock = IdClock::default();
+        let slot = Slot::new(7).unwrap();
+        let before = Utc::now().timestamp_millis();
+        let ids: Vec<_> = (0..100_000).map(|_| clock.mint(slot)).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b));
+        let millis = i64::try_from(ids[0].as_u128() >> 80).unwrap();
+        assert!((before..before + 1000).contains(&millis));
+    }
+
+    #[test]
+    fn threads_share_a_clock_without_a_clash() {
+        let clock = IdClock::default();
+        let slot = Slot::new(0).unwrap();
+        let mut ids: Vec<_> = std::thread::scope(|scope| {
+            let mint = || (0..20_000).map(|_| clock.mint(slot)).collect::<Vec<_>>();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(mint)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 80_000);
+    }
+}

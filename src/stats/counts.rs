@@ -1,0 +1,199 @@
+//! Counting by scatter-gather: one statement a shard, a deadline, and an honest answer about who was missing.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sqlx::{Connection, PgConnection};
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use crate::shard::{Cluster, ScatterBreadth, Shard, ShardCall, ShardError, ShardId, ShardState, SlotCoverage};
+
+/// Where the numbers come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CountMethod {
+    /// The counts that every transaction keeps: exact, and as quick at a hundred million rows as at a thousand.
+    Counts,
+    /// The rows themselves: what the counts must agree with. Takes as long as reading every row.
+    Scan,
+}
+
+impl CountMethod {
+    /// How long a scan may take.
+    pub const SCAN_LIMIT: Duration = Duration::from_mins(5);
+}
+
+/// Whether a shard answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ShardStatus {
+    /// It did.
+    Healthy,
+    /// It is there, but did not answer before the deadline.
+    Late,
+    /// It cannot be reached.
+    Unreachable,
+}
+
+/// One shard's share.
+#[derive(Clone, Debug)]
+pub struct ShardStats {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its database's name.
+    pub database: String,
+    /// Whether it answered.
+    pub status: ShardStatus,
+    /// Files of the slots that it owns; `None` if it did not answer.
+    pub rows: Option<u64>,
+    /// Sum of their known sizes in bytes.
+    pub bytes: Option<u64>,
+    /// Documents of the slots that it owns.
+    pub documents: Option<u64>,
+    /// Sum of their lengths in bytes.
+    pub document_bytes: Option<u64>,
+    /// Slots that it owns.
+    pub slots: Option<u64>,
+}
+
+/// All shards' shares.
+#[derive(Clone, Debug)]
+pub struct ClusterStats {
+    /// In the order of the shards' numbers.
+    pub shards: Vec<ShardStats>,
+    /// True if every shard answered, and every slot was counted on exactly one of them.
+    pub complete: bool,
+}
+
+impl ClusterStats {
+    /// The files of the shards that answered.
+    #[must_use]
+    pub fn total_rows(&self) -> u64 {
+        self.shards.iter().filter_map(|shard| shard.rows).sum()
+    }
+
+    /// The documents of the shards that answered.
+    #[must_use]
+    pub fn total_documents(&self) -> u64 {
+        self.shards.iter().filter_map(|shard| shard.documents).sum()
+    }
+
+    /// The bytes of the files of the shards that answered.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.shards.iter().filter_map(|shard| shard.bytes).sum()
+    }
+}
+
+/// Between two tries while a slot changes hands.
+const MOVE_PAUSE: Duration = Duration::from_millis(2);
+
+/// Two shards own a slot for less than this, mostly.
+const CHANGE_OF_HANDS: Duration = Duration::from_millis(50);
+
+/// Asks every shard, so many at once, for `deadline` at most. While a slot changes hands, asks again until each slot is counted once.
+pub async fn gather(
+    cluster: &Cluster,
+    method: CountMethod,
+    breadth: ScatterBreadth,
+    deadline: Duration,
+) -> ClusterStats {
+    let first = Instant::now();
+    let until = first + deadline;
+    let mut refreshed = false;
+    loop {
+        let begun = Instant::now();
+        let left = until.saturating_duration_since(begun);
+        let gathered = cluster.scatter_by(breadth, &CountRows(method), left).await;
+        let all_answered = gathered.is_complete();
+        let answers: Vec<_> = gathered.answers.into_iter().map(|(_, answer)| answer).collect();
+        let covered = answers.iter().filter_map(|answer| Some(answer.as_ref().ok()?.as_ref()?.coverage));
+        let complete = all_answered && SlotCoverage::is_every_slot_once(covered);
+        let shards = cluster.shards().iter().zip(answers).map(|(shard, answer)| share(shard, answer)).collect();
+        // Another try must have the time that this one took, or it would find the shards late that answered now.
+        let took = begun.elapsed() * 2;
+        let mut is_over = complete || !all_answered || Instant::now() + MOVE_PAUSE + took >= until;
+        if !is_over && !refreshed && first.elapsed() > CHANGE_OF_HANDS {
+            // Perhaps the owner of the missing slots is a shard that this process does not know yet.
+            refreshed = tokio::time::timeout_at(until, cluster.refresh_map()).await.is_ok();
+            is_over = Instant::now() + MOVE_PAUSE + took >= until;
+        }
+        if is_over {
+            return ClusterStats { shards, complete };
+        }
+        tokio::time::sleep(MOVE_PAUSE).await;
+    }
+}
+
+fn share(shard: &Shard, answer: Result<Option<CountedShard>, ShardError>) -> ShardStats {
+    let status = match (&answer, shard.state()) {
+        (Ok(Some(_)), _) => ShardStatus::Healthy,
+        // The connection may tell it before the health check does.
+        (Err(ShardError::Unavailable { .. }), _) | (_, ShardState::Unreachable) => ShardStatus::Unreachable,
+        (_, ShardState::Healthy) => ShardStatus::Late,
+    };
+    let counted = answer.ok().flatten();
+    ShardStats {
+        shard: shard.id(),
+        database: shard.options().database().to_owned(),
+        status,
+        rows: counted.as_ref().map(|counted| counted.rows),
+        bytes: counted.as_ref().map(|counted| counted.bytes),
+        documents: counted.as_ref().map(|counted| counted.documents),
+        document_bytes: counted.as_ref().map(|counted| counted.document_bytes),
+        slots: counted.as_ref().map(|counted| count(counted.coverage.slots)),
+    }
+}
+
+/// A negative sum would be a broken count; the audit finds it, and here it is shown as nothing.
+fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+struct CountRows(CountMethod);
+
+struct CountedShard {
+    coverage: SlotCoverage,
+    rows: u64,
+    bytes: u64,
+    documents: u64,
+    document_bytes: u64,
+}
+
+/// Coverage, then files and their bytes, then documents and theirs.
+type CountRow = (i64, i64, i64, i64, i64, i64, i64);
+
+impl ShardCall for CountRows {
+    type Output = CountedShard;
+
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<CountedShard>, sqlx::Error> {
+        let (slots, digest, others, rows, bytes, documents, document_bytes): CountRow = match self.0 {
+            CountMethod::Counts => {
+                sqlx::query_as(include_str!("../../sql/stats/count_owned.sql")).fetch_one(connection).await?
+            }
+            CountMethod::Scan => {
+                let mut transaction = connection.begin().await?;
+                sqlx::query(include_str!("../../sql/stats/allow_long_scan.sql")).execute(&mut *transaction).await?;
+                let statement = sqlx::query_as(include_str!("../../sql/stats/scan_owned.sql"));
+                let counted = statement.bind(shard.to_sql()).fetch_one(&mut *transaction).await?;
+                transaction.commit().await?;
+                counted
+            }
+        };
+        let coverage = SlotCoverage { slots, digest, others };
+        Ok(Some(CountedShard {
+            coverage,
+            rows: count(rows),
+            bytes: count(bytes),
+            documents: count(documents),
+            document_bytes: count(document_bytes),
+        }))
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        match self.0 {
+            CountMethod::Counts => None,
+            CountMethod::Scan => Some(CountMethod::SCAN_LIMIT),
+        }
+    }
+}
