@@ -12,7 +12,7 @@ use crate::limits::{AddressRange, RateQuota};
 const RATE_LIMIT: NumberSetting = NumberSetting::new("RATE_LIMIT", "", 1..=1_000_000);
 /// Its default is twice the rate.
 const RATE_LIMIT_BURST: NumberSetting = NumberSetting::new("RATE_LIMIT_BURST", "", LEAST_BURST..=100_000_000);
-/// Without it a caller may run as many as there may be in all.
+/// Without it a caller may run half of what there may be in all.
 const LOADS_PER_CALLER: NumberSetting = NumberSetting::new("MAX_BULK_LOADS_PER_CALLER", "", 1..=1_000);
 const TRUSTED_PROXIES: TextSetting = TextSetting { name: "TRUSTED_PROXIES", default: "" };
 const TLS_CERT_FILE: TextSetting = TextSetting { name: "TLS_CERT_FILE", default: "" };
@@ -49,7 +49,7 @@ pub(super) const PREFIXES: [&str; 7] =
 pub struct EdgeSettings {
     /// `RATE_LIMIT`, `RATE_LIMIT_BURST`: how much each caller may ask for.
     pub rate: Option<RateQuota>,
-    /// `MAX_BULK_LOADS_PER_CALLER`; `None`: no bound besides `MAX_BULK_LOADS`, which is everybody's.
+    /// `MAX_BULK_LOADS_PER_CALLER`; `None`: a share of `MAX_BULK_LOADS`, which is everybody's.
     pub loads_per_caller: Option<usize>,
     /// `TRUSTED_PROXIES`: those whose `X-Forwarded-For` counts.
     pub proxies: Vec<AddressRange>,
@@ -96,9 +96,12 @@ pub(super) fn read_cors(read: &mut SettingsReader) -> Option<CorsOrigins> {
 }
 
 pub(super) fn read_connections(read: &mut SettingsReader, proxies: &[AddressRange]) -> ConnectionLimits {
+    let is_given = read.has(CONNECTIONS_PER_ADDRESS.setting.name);
+    let (total, per_address) = (read.size(&MAX_CONNECTIONS), read.size(&CONNECTIONS_PER_ADDRESS));
     ConnectionLimits {
-        total: read.size(&MAX_CONNECTIONS),
-        per_address: read.size(&CONNECTIONS_PER_ADDRESS),
+        total,
+        // Unless the settings say otherwise, one address does not hold every place.
+        per_address: if is_given { per_address } else { per_address.min((total / 2).max(1)) },
         proxies: proxies.to_vec(),
         keep_alive: Duration::from_secs(read.number(&KEEP_ALIVE)),
     }

@@ -12,6 +12,7 @@ use super::sampler::ShardSample;
 use crate::cache::{Cache, CacheState};
 use crate::events::EventsStatus;
 use crate::http::response::problem::Problem;
+use crate::http::server::connections::ConnectionTable;
 use crate::http::server::listener::AppState;
 use crate::shard::{Cluster, PoolStatus, Shard, ShardState};
 use crate::telemetry::metrics::{self, BULK_ROWS, Exposition, TRACE_SPANS, table};
@@ -28,10 +29,12 @@ use crate::telemetry::process;
 pub(in crate::http) async fn metrics(
     state: Data<AppState>,
     counts: Data<RequestCounts>,
+    connections: Data<ConnectionTable>,
 ) -> Result<HttpResponse, Problem> {
     let (sample, usage) = tokio::join!(state.sampler.latest(), process::usage());
     let mut text = Exposition::with_capacity(32 * 1024);
     of_requests(&mut text, &counts);
+    of_connections(&mut text, &connections);
     if let Some(limiter) = &state.limiter {
         text.single(&table::LIMIT_ALONE, limiter.decided_alone());
     }
@@ -64,6 +67,19 @@ fn of_requests(text: &mut Exposition, counts: &RequestCounts) {
     for (code, count) in problems() {
         family.sample(&[&code], count);
     }
+}
+
+fn of_connections(text: &mut Exposition, connections: &ConnectionTable) {
+    text.single(&table::CONNECTIONS_OPEN, connections.count());
+    let counters = connections.counters();
+    let mut family = text.family(&table::CONNECTIONS);
+    family.sample(&[&"used"], counters.used.get());
+    family.sample(&[&"silent"], counters.silent.get());
+    family.sample(&[&"refused"], counters.refused.get());
+    let mut family = text.family(&table::HANDSHAKES);
+    family.sample(&[&"done"], counters.handshakes.done.get());
+    family.sample(&[&"failed"], counters.handshakes.failed.get());
+    family.sample(&[&"timed_out"], counters.handshakes.timed_out.get());
 }
 
 fn of_shards(text: &mut Exposition, cluster: &Cluster, sample: &ShardSample) {

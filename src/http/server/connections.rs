@@ -3,29 +3,30 @@
 //! The server's own clock for the head of a request covers the first one of a connection only. Whoever sends one good
 //! request and then the next byte by byte would keep the connection for ever; here its time runs out.
 
-use std::any::Any;
 use std::collections::HashMap;
-use std::net::{IpAddr, Shutdown};
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Bytes;
-use socket2::{SockRef, Socket};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::silent_addresses::SilentAddresses;
 use crate::limits::{AddressRange, CallerKey};
+use crate::telemetry::metrics::Counter;
 
 /// How often idle connections are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 /// That an address is refused is said in the log this often at most.
 const SAY: Duration = Duration::from_secs(60);
+/// A connection that ends sooner without a request is a health probe or a client that changed its mind.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// How many there may be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,6 +48,7 @@ pub(in crate::http) struct ConnectionTable {
     patience: Duration,
     started: Instant,
     open: Mutex<OpenCounts>,
+    counters: ConnectionCounters,
 }
 
 #[derive(Default)]
@@ -54,67 +56,96 @@ struct OpenCounts {
     by_address: HashMap<CallerKey, usize>,
     all: Vec<Weak<ClientConnection>>,
     said: Option<Instant>,
+    silent: SilentAddresses,
+}
+
+/// What became of connections, for `/metrics`.
+#[derive(Default)]
+pub(in crate::http) struct ConnectionCounters {
+    /// At least one request came.
+    pub(in crate::http) used: Counter,
+    /// They ended without a request.
+    pub(in crate::http) silent: Counter,
+    /// Their address had as many as it may.
+    pub(in crate::http) refused: Counter,
+    pub(in crate::http) handshakes: HandshakeCounters,
+}
+
+/// What became of TLS handshakes.
+#[derive(Default)]
+pub(in crate::http) struct HandshakeCounters {
+    pub(in crate::http) done: Counter,
+    pub(in crate::http) failed: Counter,
+    pub(in crate::http) timed_out: Counter,
 }
 
 /// One connection; dropped with it.
 pub(in crate::http) struct ClientConnection {
     connections: Arc<ConnectionTable>,
-    /// Another handle of its socket, to close it by.
-    socket: Socket,
+    peer: IpAddr,
     address: Option<CallerKey>,
     /// Requests that are being answered.
     busy: AtomicUsize,
     /// When there was one last, in milliseconds since the start.
     used: AtomicU64,
+    opened: Instant,
+    /// A request came.
+    asked: AtomicBool,
+    close: Notify,
 }
 
 impl ConnectionTable {
     /// Connections within these limits, whose requests have so long to send their head.
     pub(in crate::http) fn new(limits: ConnectionLimits, head: Duration) -> Arc<Self> {
         let patience = limits.keep_alive + head;
-        Arc::new(Self { limits, patience, started: Instant::now(), open: Mutex::default() })
+        let (open, counters) = (Mutex::default(), ConnectionCounters::default());
+        Arc::new(Self { limits, patience, started: Instant::now(), open, counters })
+    }
+
+    pub(in crate::http) fn counters(&self) -> &ConnectionCounters {
+        &self.counters
+    }
+
+    /// How many there are.
+    pub(in crate::http) fn count(&self) -> usize {
+        self.lock().all.iter().filter(|connection| connection.strong_count() > 0).count()
     }
 
     fn now(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// To be called with each connection as it is accepted.
-    pub(in crate::http) fn accept(self: &Arc<Self>, stream: &dyn Any, data: &mut Extensions) {
-        let plain = stream.downcast_ref::<TcpStream>();
-        let Some(stream) = plain.or_else(|| Some(stream.downcast_ref::<TlsStream<TcpStream>>()?.get_ref().0)) else {
-            return;
+    /// Counts a connection as it is accepted; `None` if its address may have no more.
+    pub(in crate::http) fn enter(self: &Arc<Self>, stream: &TcpStream) -> Option<Arc<ClientConnection>> {
+        let peer = stream.peer_addr().ok()?.ip();
+        let Some(address) = self.count_address(peer) else {
+            self.counters.refused.add(1);
+            return None;
         };
-        let socket = SockRef::from(stream);
-        let Ok(peer) = stream.peer_addr() else { return };
-        match (self.enter(peer.ip()), socket.try_clone()) {
-            (Ok(address), Ok(socket)) => {
-                let used = AtomicU64::new(self.now());
-                let connections = Arc::clone(self);
-                let connection =
-                    Arc::new(ClientConnection { connections, socket, address, busy: AtomicUsize::new(0), used });
-                self.lock().all.push(Arc::downgrade(&connection));
-                data.insert(connection);
-            }
-            (entered, _) => {
-                if let Ok(Some(address)) = entered {
-                    self.leave(address);
-                }
-                let _ = socket.shutdown(Shutdown::Both); // it may be closed already
-            }
-        }
+        let connection = Arc::new(ClientConnection {
+            connections: Arc::clone(self),
+            peer,
+            address,
+            busy: AtomicUsize::new(0),
+            used: AtomicU64::new(self.now()),
+            opened: Instant::now(),
+            asked: AtomicBool::new(false),
+            close: Notify::new(),
+        });
+        self.lock().all.push(Arc::downgrade(&connection));
+        Some(connection)
     }
 
-    /// Counts a connection; gives by what it is counted.
-    fn enter(&self, peer: IpAddr) -> Result<Option<CallerKey>, ()> {
+    /// Gives by what the connection is counted: nothing for a trusted proxy. `None` if its address may have no more.
+    fn count_address(&self, peer: IpAddr) -> Option<Option<CallerKey>> {
         if self.limits.proxies.iter().any(|network| network.holds(peer)) {
-            return Ok(None);
+            return Some(None);
         }
         let (key, mut open) = (CallerKey::address(peer), self.lock());
         let count = open.by_address.entry(key).or_default();
         if *count < self.limits.per_address {
             *count += 1;
-            return Ok(Some(key));
+            return Some(Some(key));
         }
         if open.said.is_none_or(|said| said.elapsed() >= SAY) {
             open.said = Some(Instant::now());
@@ -124,17 +155,7 @@ impl ConnectionTable {
                 self.limits.per_address
             );
         }
-        Err(())
-    }
-
-    fn leave(&self, address: CallerKey) {
-        let mut open = self.lock();
-        if let Some(count) = open.by_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                open.by_address.remove(&address);
-            }
-        }
+        None
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, OpenCounts> {
@@ -145,27 +166,56 @@ impl ConnectionTable {
     pub(in crate::http) async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let mut beat = tokio::time::interval(LOOK);
         while stop.run_until_cancelled(beat.tick()).await.is_some() {
-            let oldest = self.now().saturating_sub(u64::try_from(self.patience.as_millis()).unwrap_or(u64::MAX));
-            let mut idle = Vec::new();
-            self.lock().all.retain(|connection| {
-                let Some(connection) = connection.upgrade() else { return false };
-                let is_idle =
-                    connection.busy.load(Ordering::Acquire) == 0 && connection.used.load(Ordering::Relaxed) < oldest;
-                // Dropped outside of the lock, which their own end takes.
-                idle.push((is_idle, connection));
-                !is_idle
-            });
-            for (_, connection) in idle.iter().filter(|(is_idle, _)| *is_idle) {
-                let _ = connection.socket.shutdown(Shutdown::Both);
+            self.close_idle();
+            let silent = self.lock().silent.report(Instant::now());
+            for (address, count) in silent {
+                log::warn!(
+                    "{address} opened {count} connections within a minute and sent no request on them; they are closed \
+                     after some seconds, and MAX_CONNECTIONS_PER_ADDRESS bounds them"
+                );
             }
         }
+    }
+
+    fn close_idle(&self) {
+        let oldest = self.now().saturating_sub(u64::try_from(self.patience.as_millis()).unwrap_or(u64::MAX));
+        let mut idle = Vec::new();
+        self.lock().all.retain(|connection| {
+            let Some(connection) = connection.upgrade() else { return false };
+            let is_idle =
+                connection.busy.load(Ordering::Acquire) == 0 && connection.used.load(Ordering::Relaxed) < oldest;
+            // Dropped outside of the lock, which their own end takes.
+            idle.push((is_idle, connection));
+            !is_idle
+        });
+        for (_, connection) in idle.iter().filter(|(is_idle, _)| *is_idle) {
+            connection.close.notify_one();
+        }
+    }
+}
+
+impl ClientConnection {
+    /// Waits until the connection is to be closed.
+    pub(in crate::http) async fn closed(&self) {
+        self.close.notified().await;
     }
 }
 
 impl Drop for ClientConnection {
     fn drop(&mut self) {
-        if let Some(address) = self.address {
-            self.connections.leave(address);
+        let asked = *self.asked.get_mut();
+        let counters = &self.connections.counters;
+        if asked { &counters.used } else { &counters.silent }.add(1);
+        let Some(address) = self.address else { return };
+        let mut open = self.connections.lock();
+        if !asked && self.opened.elapsed() >= PROBE {
+            open.silent.note(address, self.peer);
+        }
+        if let Some(count) = open.by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                open.by_address.remove(&address);
+            }
         }
     }
 }
@@ -176,6 +226,7 @@ pub(in crate::http) struct InUse(Arc<ClientConnection>);
 impl InUse {
     pub(in crate::http) fn of(connection: &Arc<ClientConnection>) -> Self {
         connection.busy.fetch_add(1, Ordering::AcqRel);
+        connection.asked.store(true, Ordering::Relaxed);
         Self(Arc::clone(connection))
     }
 

@@ -7,12 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix_web::http::KeepAlive;
+use actix_http::{HttpService, KeepAlive};
+use actix_server::ServerBuilder;
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
+use actix_web::dev::AppConfig;
 use actix_web::web::{Data, ServiceConfig};
-use actix_web::{App, HttpServer, dev};
+use actix_web::{App, dev};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::acceptor::{ClientLink, ConnectionAcceptor, listen_on};
 use super::connections::{ConnectionLimits, ConnectionTable};
 use super::cors::CorsOrigins;
 use super::middleware::EdgeOptions;
@@ -38,10 +42,6 @@ use crate::shard::{AdminKeys, Cluster};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to close a connection that we close.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a TLS handshake may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// TLS handshakes of each worker at the same time: they cost the most of what a stranger can ask for.
-const HANDSHAKES: usize = 128;
 
 /// Where to listen, and with how much.
 #[derive(Clone, Debug)]
@@ -125,6 +125,7 @@ impl ApiServer {
         let closing = Arc::new(AtomicBool::new(false));
         let connections = ConnectionTable::new(options.connections.clone(), HEAD_TIMEOUT);
         state.cluster.spawn(Arc::clone(&connections).watch(state.cluster.stopping().clone()));
+        let kept_connections = Data::from(Arc::clone(&connections));
         let (say_goodbye, cors, over_tls) = (Arc::clone(&closing), options.cors.clone(), tls.is_some());
         let app = move || {
             let proxies: Rc<[AddressRange]> = state.proxies.as_slice().into();
@@ -142,27 +143,42 @@ impl ApiServer {
             });
             let wrap = move |request, service: &_| observe(Rc::clone(&edge), request, service);
             let app = App::new().app_data(state.clone()).app_data(counts.clone()).app_data(feed.clone());
-            app.wrap_fn(wrap).configure(routes)
+            app.app_data(kept_connections.clone()).wrap_fn(wrap).configure(routes)
         };
-        let server = HttpServer::new(app)
+        let tls = tls.map(|tls| tls.server_config().map_err(io::Error::other)).transpose()?;
+        let acceptor = ConnectionAcceptor::new(connections, tls);
+        let mut builder = ServerBuilder::new()
             .workers(options.workers)
-            .max_connections(options.connections.total.div_ceil(options.workers).max(1))
-            .max_connection_rate(HANDSHAKES)
-            .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
-            .on_connect(move |stream, data| connections.accept(stream, data))
-            .client_request_timeout(HEAD_TIMEOUT)
-            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            .keep_alive(KeepAlive::Timeout(options.connections.keep_alive))
-            .tcp_nodelay(true)
+            .max_concurrent_connections(options.connections.total.div_ceil(options.workers).max(1))
             .shutdown_timeout(options.shutdown_timeout.as_secs())
             .disable_signals();
-        let server = match tls {
-            Some(tls) => server.bind_rustls_0_23(&options.bind, tls.server_config().map_err(io::Error::other)?)?,
-            None => server.bind(&options.bind)?,
-        };
-        let addresses = server.addrs();
+        let mut addresses = Vec::new();
+        for socket in listen_on(&options.bind)? {
+            let address = socket.local_addr()?;
+            addresses.push(address);
+            let (app, acceptor, keep_alive) = (app.clone(), acceptor.clone(), options.connections.keep_alive);
+            let ending = builder.graceful_shutdown_signal();
+            builder = builder.listen(format!("http {address}"), socket, move || {
+                let ending = ending.clone();
+                let http = HttpService::build()
+                    .graceful_shutdown_signal(move || {
+                        let ending = ending.clone();
+                        async move { ending.notified().await }
+                    })
+                    .client_request_timeout(HEAD_TIMEOUT)
+                    .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+                    .keep_alive(KeepAlive::Timeout(keep_alive))
+                    .local_addr(address)
+                    .on_connect_ext(|link: &ClientLink, data: &mut dev::Extensions| {
+                        data.insert(Arc::clone(link.connection()));
+                    });
+                // The name and address in it are for links to ourselves, which no answer has.
+                let app = app().into_factory().map_err(|error: actix_web::Error| error.error_response());
+                acceptor.clone().in_front_of(http.finish(map_config(app, |()| AppConfig::default())))
+            })?;
+        }
         cluster.spawn(looks);
-        Ok(Self { server: server.run(), addresses, draining, closing, drain_delay: options.drain_delay })
+        Ok(Self { server: builder.run(), addresses, draining, closing, drain_delay: options.drain_delay })
     }
 
     /// Where it listens.

@@ -55,6 +55,9 @@ metrics! {
     HTTP_REQUESTS = Counter "http_requests_total" ["route" "method" "status"] "Answered requests by route, method and class of status (2xx).";
     HTTP_DURATION = Histogram "http_request_duration_seconds" ["route" "method"] "From the head of a request to the head of its answer.";
     PROBLEMS = Counter "problems_total" ["code"] "Answers that are no success, by the code of their problem.";
+    CONNECTIONS_OPEN = Gauge "connections_open" [] "Connections of clients that are open.";
+    CONNECTIONS = Counter "connections_total" ["result"] "Connections that ended after a request (used) or without one (silent), and those refused by MAX_CONNECTIONS_PER_ADDRESS.";
+    HANDSHAKES = Counter "tls_handshakes_total" ["result"] "TLS handshakes by result: done, failed, or timed_out after 5 s.";
     LIMIT_ALONE = Counter "rate_limit_alone_total" [] "Requests that this process limited by itself, as the shared count gave no answer in time; none without RATE_LIMIT.";
 
     SHARD_REQUEST = Histogram "shard_request" ["shard"] "Calls to a shard for clients, in seconds, with the wait for a connection or a batch. Housekeeping is not counted.";

@@ -1,0 +1,236 @@
+//! From an accepted socket to HTTP: the connection is counted first, then a TLS handshake runs by its own clock.
+//!
+//! actix's own TLS acceptor lets a worker run so many handshakes, and accepts nothing while as many silent clients hold
+//! them. Here no connection waits for another one's handshake.
+
+use std::convert::Infallible;
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_http::Protocol;
+use actix_service::{Service, ServiceFactory};
+use actix_web::rt::net::TcpStream;
+use futures_util::future::LocalBoxFuture;
+use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::connections::{ClientConnection, ConnectionTable};
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections that the system accepts before a worker takes them.
+const BACKLOG: i32 = 1024;
+
+/// Sockets that listen on every address that `bind` stands for.
+///
+/// # Errors
+/// If none of the addresses can be listened on.
+pub(super) fn listen_on(bind: &str) -> io::Result<Vec<TcpListener>> {
+    let (mut sockets, mut failure) = (Vec::new(), None);
+    for address in bind.to_socket_addrs()? {
+        match listen_at(address) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) => failure = Some(error),
+        }
+    }
+    match failure {
+        Some(error) if sockets.is_empty() => Err(error),
+        None if sockets.is_empty() => Err(io::Error::other("the name stands for no address")),
+        _ => Ok(sockets),
+    }
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// What each new connection goes through.
+#[derive(Clone)]
+pub(super) struct ConnectionAcceptor {
+    connections: Arc<ConnectionTable>,
+    tls: Option<TlsAcceptor>,
+}
+
+/// What HTTP is spoken over.
+type Incoming = (ClientLink, Protocol, Option<SocketAddr>);
+
+impl ConnectionAcceptor {
+    /// Counts by `connections`; speaks TLS if there are settings for it.
+    pub(super) fn new(connections: Arc<ConnectionTable>, tls: Option<rustls::ServerConfig>) -> Self {
+        let tls = tls.map(|mut config| {
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            TlsAcceptor::from(Arc::new(config))
+        });
+        Self { connections, tls }
+    }
+
+    /// The service of a worker, in front of its HTTP service.
+    pub(super) fn in_front_of<F>(self, http: F) -> AcceptFactory<F> {
+        AcceptFactory { acceptor: self, http }
+    }
+
+    /// The link, once its handshake is done; `None` if it is not done in time.
+    async fn open(&self, stream: TcpStream, connection: Arc<ClientConnection>) -> Option<Incoming> {
+        let peer = stream.peer_addr().ok();
+        let _ = stream.set_nodelay(true); // a socket that is gone is noticed when it is read
+        let Some(tls) = &self.tls else {
+            return Some((ClientLink { transport: Transport::Plain(stream), connection }, Protocol::Http1, peer));
+        };
+        let handshakes = &self.connections.counters().handshakes;
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                handshakes.done.add(1);
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
+                Some((ClientLink { transport: Transport::Tls(Box::new(stream)), connection }, protocol, peer))
+            }
+            Ok(Err(error)) => {
+                handshakes.failed.add(1);
+                log::debug!("a TLS handshake failed: {error}");
+                None
+            }
+            Err(_) => {
+                handshakes.timed_out.add(1);
+                None
+            }
+        }
+    }
+}
+
+/// Makes the service of each worker.
+pub(super) struct AcceptFactory<F> {
+    acceptor: ConnectionAcceptor,
+    http: F,
+}
+
+impl<F> ServiceFactory<TcpStream> for AcceptFactory<F>
+where
+    F: ServiceFactory<Incoming, Config = (), Response = ()>,
+    F::Service: 'static,
+    F::Future: 'static,
+{
+    type Response = ();
+    type Error = Infallible;
+    type Config = ();
+    type Service = AcceptService<F::Service>;
+    type InitError = F::InitError;
+    type Future = LocalBoxFuture<'static, Result<Self::Service, Self::InitError>>;
+
+    fn new_service(&self, (): ()) -> Self::Future {
+        let (acceptor, http) = (self.acceptor.clone(), self.http.new_service(()));
+        Box::pin(async move { Ok(AcceptService { acceptor: Rc::new(acceptor), http: Rc::new(http.await?) }) })
+    }
+}
+
+/// Takes the connections of a worker.
+pub(super) struct AcceptService<S> {
+    acceptor: Rc<ConnectionAcceptor>,
+    http: Rc<S>,
+}
+
+impl<S> Service<TcpStream> for AcceptService<S>
+where
+    S: Service<Incoming, Response = ()> + 'static,
+{
+    type Response = ();
+    type Error = Infallible;
+    type Future = LocalBoxFuture<'static, Result<(), Infallible>>;
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.http.poll_ready(context).map(|_| Ok(()))
+    }
+
+    fn call(&self, stream: TcpStream) -> Self::Future {
+        let (acceptor, http) = (Rc::clone(&self.acceptor), Rc::clone(&self.http));
+        // A connection that is refused is closed as its stream is dropped.
+        let connection = acceptor.connections.enter(&stream);
+        Box::pin(async move {
+            let Some(connection) = connection else { return Ok(()) };
+            let closed = Arc::clone(&connection);
+            let serve = async {
+                if let Some(incoming) = acceptor.open(stream, connection).await {
+                    // What ends a connection is the client's affair, or was logged with its request.
+                    let _ = http.call(incoming).await;
+                }
+            };
+            tokio::select! {
+                () = serve => {}
+                () = closed.closed() => {}
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A connection that HTTP is spoken over.
+pub(super) struct ClientLink {
+    transport: Transport,
+    connection: Arc<ClientConnection>,
+}
+
+enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl ClientLink {
+    pub(super) fn connection(&self) -> &Arc<ClientConnection> {
+        &self.connection
+    }
+}
+
+/// Calls the same method of the transport.
+macro_rules! transport {
+    ($link:expr, $method:ident $(, $argument:expr)*) => {
+        match &mut $link.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).$method($($argument),*),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for ClientLink {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        transport!(self, poll_read, context, into)
+    }
+}
+
+impl AsyncWrite for ClientLink {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        transport!(self, poll_write, context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        transport!(self, poll_write_vectored, context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.transport {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        transport!(self, poll_flush, context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        transport!(self, poll_shutdown, context)
+    }
+}
