@@ -16,6 +16,7 @@ use tokio::io::AsyncRead;
 
 use super::CliError;
 use crate::payload::{BodyEncoding, BodyReader};
+use crate::telemetry::OneLine;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -156,7 +157,9 @@ async fn send(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Resu
         .await;
     progress.end();
     if let Some(fault) = fault.lock().ok().and_then(|mut fault| fault.take()) {
-        return Err(CliError::Failed(format!("{shown}: {fault}")));
+        return Err(CliError::Failed(format!(
+            "{shown}: {fault}; records before that place were sent and may be stored"
+        )));
     }
     let answer = sent.map_err(|error| CliError::Failed(format!("{}: {}", args.url, chain(&error))))?;
     let status = answer.status();
@@ -174,7 +177,8 @@ async fn send(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Resu
         answer.get("detail").or_else(|| answer.get("title")).and_then(Value::as_str).unwrap_or("no reason given");
     let stored = answer.get("inserted").and_then(Value::as_u64).unwrap_or(0);
     Err(CliError::Failed(format!(
-        "{shown}: {detail} (status {status}; {} records were stored before)",
+        "{shown}: {} (status {status}; {} records were stored before)",
+        OneLine(detail),
         HumanCount(stored)
     )))
 }
@@ -291,6 +295,7 @@ fn report(args: &ImportArgs, input: &Path, answer: &Value) {
         let text = |name: &str| fault.get(name).map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
         let field =
             text("field").filter(|field| !field.is_empty()).map(|field| format!("{field}: ")).unwrap_or_default();
-        eprintln!("  line {}: {field}{}", text("line").unwrap_or_default(), text("reason").unwrap_or_default());
+        let reason = format!("{field}{}", text("reason").unwrap_or_default());
+        eprintln!("  line {}: {}", text("line").unwrap_or_default(), OneLine(reason));
     }
 }

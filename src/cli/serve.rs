@@ -96,7 +96,7 @@ pub(crate) async fn serve(
         connect_timeout: settings.shard_limits.connect_timeout,
         bulk: settings.bulk,
         bulk_permits: Semaphore::new(settings.bulk.loads),
-        loads: RunningLoads::new(settings.edge.loads_per_caller.unwrap_or(usize::MAX)),
+        loads: RunningLoads::new(settings.edge.loads_per_caller.unwrap_or(RunningLoads::share_of(settings.bulk.loads))),
         limiter,
         proxies: settings.edge.proxies,
         stats_timeout: settings.stats_timeout,

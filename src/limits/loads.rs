@@ -26,6 +26,12 @@ impl RunningLoads {
         Arc::new(Self { each, running: Mutex::default() })
     }
 
+    /// What one caller may run of `all` if the settings say nothing: half, so that no caller alone holds every place.
+    #[must_use]
+    pub fn share_of(all: usize) -> usize {
+        (all / 2).max(1)
+    }
+
     /// The right to one more load; `None` if the caller runs as many as there may be.
     #[must_use]
     pub fn begin(self: &Arc<Self>, caller: CallerKey) -> Option<LoadPermit> {
@@ -54,6 +60,11 @@ impl Drop for LoadPermit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_half_and_never_nothing() {
+        assert_eq!([1, 2, 3, 8].map(RunningLoads::share_of), [1, 1, 1, 4]);
+    }
 
     #[test]
     fn each_caller_has_so_many() {

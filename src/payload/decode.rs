@@ -1,5 +1,6 @@
 //! The bytes of a body, unpacked, with a bound on what a small body may become.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::task::{Context, Poll};
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
-use tokio::io::{AsyncRead, AsyncReadExt, BufReader, ReadBuf};
+use tokio::io::{AsyncRead, BufReader, ReadBuf};
 
 use super::fault::BodyFault;
 
@@ -71,12 +72,28 @@ enum UnpackedStream<R> {
 }
 
 impl<R: AsyncRead + Unpin> UnpackedStream<R> {
-    async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Identity(reader) => reader.read(into).await,
-            Self::Gzip(reader) => reader.read(into).await,
-            Self::Zstd(reader) => reader.read(into).await,
+    fn poll_read(&mut self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut into = ReadBuf::new(into);
+        let read = match self {
+            Self::Identity(reader) => Pin::new(reader).poll_read(context, &mut into),
+            Self::Gzip(reader) => Pin::new(reader).poll_read(context, &mut into),
+            Self::Zstd(reader) => Pin::new(reader).poll_read(context, &mut into),
+        };
+        read.map_ok(|()| into.filled().len())
+    }
+
+    /// Fills `into` with what there is; waits only for the first bytes. Less than one byte is the end.
+    fn poll_fill(&mut self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut filled = 0;
+        // Decoders give a few kilobytes at a time; a full chunk makes fewer rounds.
+        while let Some(free) = into.get_mut(filled..).filter(|free| !free.is_empty()) {
+            match self.poll_read(context, free)? {
+                Poll::Pending if filled == 0 => return Poll::Pending,
+                Poll::Pending | Poll::Ready(0) => break,
+                Poll::Ready(read) => filled += read,
+            }
         }
+        Poll::Ready(Ok(filled))
     }
 }
 
@@ -102,19 +119,13 @@ impl<R: AsyncRead + Unpin> BodyReader<R> {
         Self { unpacked, packed_bytes, unpacked_bytes: 0, chunk: vec![0; CHUNK_BYTES] }
     }
 
-    /// The next bytes; empty at the end.
+    /// The next bytes, as many as there are without a wait; empty at the end.
     ///
     /// # Errors
     /// `Truncated` if the body or its packing ends in the middle, `Malformed` if it cannot be unpacked, `Bomb`.
     pub async fn next_chunk(&mut self) -> Result<&[u8], BodyFault> {
-        let mut filled = 0;
-        // Decoders give a few kilobytes at a time; a full chunk makes fewer rounds.
-        while let Some(free) = self.chunk.get_mut(filled..).filter(|free| !free.is_empty()) {
-            match self.unpacked.read(free).await.map_err(|error| fault_of(&error))? {
-                0 => break,
-                read => filled += read,
-            }
-        }
+        let (unpacked, chunk) = (&mut self.unpacked, &mut self.chunk);
+        let filled = poll_fn(|context| unpacked.poll_fill(context, chunk)).await.map_err(|error| fault_of(&error))?;
         self.unpacked_bytes += u64::try_from(filled).unwrap_or_default();
         let packed = self.packed_bytes.load(Ordering::Relaxed);
         if self.unpacked_bytes > FREE_BYTES && self.unpacked_bytes / packed.max(1) > MAX_RATIO {
@@ -160,6 +171,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for CountedStream<R> {
 mod tests {
     use super::*;
     use async_compression::tokio::bufread::{GzipEncoder, ZstdEncoder};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     async fn pack(plain: &[u8], encoding: BodyEncoding) -> Vec<u8> {
         let mut packed = Vec::new();
@@ -196,6 +208,24 @@ mod tests {
                 let fault = unpack(b"this is not packed at all", encoding).await.unwrap_err();
                 assert!(matches!(fault, BodyFault::Malformed(_)), "{encoding:?}: {fault:?}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_come_is_given_without_a_wait_for_more() {
+        for encoding in [BodyEncoding::Identity, BodyEncoding::Gzip, BodyEncoding::Zstd] {
+            let (mut client, server) = tokio::io::duplex(1024);
+            let mut body = BodyReader::new(server, encoding);
+            let mut got = Vec::new();
+            for line in [&b"one\n"[..], b"two\n"] {
+                client.write_all(&pack(line, encoding).await).await.unwrap();
+                while !got.ends_with(line) {
+                    got.extend_from_slice(body.next_chunk().await.unwrap());
+                }
+            }
+            drop(client);
+            assert_eq!(body.next_chunk().await.unwrap(), b"", "{encoding:?}");
+            assert_eq!(got, b"one\ntwo\n", "{encoding:?}");
         }
     }
 

@@ -117,7 +117,17 @@ impl RecordLoad {
         (self.loaded, outcome)
     }
 
-    async fn settle_one(&mut self) -> Result<(), ShardError> {
+    /// True while documents are on their way.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
+    /// Waits for one of the documents that are on their way. Can be broken off: no result is lost.
+    ///
+    /// # Errors
+    /// If its shard does not store any more.
+    pub async fn settle_one(&mut self) -> Result<(), ShardError> {
         let Some(LoadWrite { line, bytes, key, result }) = self.writes.next().await else { return Ok(()) };
         self.bytes = self.bytes.saturating_sub(bytes);
         self.keys.remove(&key);

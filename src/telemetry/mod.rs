@@ -4,12 +4,14 @@
 mod export;
 mod logs;
 pub mod metrics;
+mod one_line;
 pub mod process;
 mod request;
 mod traces;
 
 pub use export::{TraceExport, TraceOptions};
 pub use logs::{LogFormat, LogOptions, install};
+pub use one_line::OneLine;
 pub use request::{
     RequestContext, RoutedSlot, current_request, current_request_is_there, in_name_of, note_place, with_request,
 };

@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
-use crate::support::api::Api;
+use crate::support::api::{Api, PROGRAM};
 use crate::support::pack::pack;
+use crate::support::poll;
 use crate::support::program::{Done, shardrive, shardrive_reading};
 use crate::support::servers::TestCluster;
 
@@ -23,6 +25,30 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> String {
 
 async fn total(api: &Api) -> Value {
     api.get_json("/stats").await.1["total_records"].clone()
+}
+
+#[tokio::test]
+async fn what_a_slow_pipe_has_brought_is_stored_before_its_end() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    let mut child = tokio::process::Command::new(PROGRAM)
+        .args(["import", "-", "--format", "ndjson", "--url", api.base()])
+        .env_clear()
+        .current_dir(std::env::temp_dir()) // no .env there
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    for rows in 1..=2 {
+        pipe.write_all(b"{\"user_id\":1,\"file_name\":\"a\"}\n").await.unwrap();
+        poll::until_true("the row", async || api.get_json("/query/1").await.1["file_count"] == rows).await;
+    }
+    drop(pipe);
+    let done = child.wait_with_output().await.unwrap();
+    let out = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success() && out.contains("2 stored"), "{out}");
 }
 
 #[tokio::test]
@@ -88,8 +114,7 @@ async fn what_cannot_be_sent_is_said_and_nothing_is_stored() {
     let broken = write(folder.path(), "broken.json", b"[{\"user_id\":1}");
     let missing = folder.path().join("missing.csv");
     for (arguments, code, text) in [
-        (&[cut.as_str()][..], 1, "cut.ndjson.gz: "),
-        (&[&plain], 1, "plain.ndjson.zst: "),
+        (&[plain.as_str()][..], 1, "plain.ndjson.zst: "),
         (&[&broken], 1, "status 400"),
         (&[missing.to_str().unwrap()], 1, "No such file"),
         (&[folder.path().to_str().unwrap(), "--format", "csv"], 1, "directory"),
@@ -106,6 +131,9 @@ async fn what_cannot_be_sent_is_said_and_nothing_is_stored() {
         assert!(done.err.contains(text), "{arguments:?}: {done:?}");
     }
     assert_eq!(total(&api).await, 0);
+    let done = import(&api, &[&cut], b"").await;
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.err.contains("cut.ndjson.gz: ") && done.err.contains("may be stored"), "{done:?}");
 
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{nobody}");

@@ -49,6 +49,7 @@ mod rolling;
 mod service;
 mod sign_in;
 mod sign_in_provider;
+mod silent_clients;
 mod simple_calls;
 mod start;
 mod support;

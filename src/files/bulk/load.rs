@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::batch::{BatchFate, LoadRow, StoreBatch, StoreMethod};
 use super::parse::{RecordFault, RecordPlace};
@@ -26,6 +28,8 @@ const QUEUE: usize = 2;
 const LANES: usize = 2;
 /// The bytes of a batch that is sent before it has all its rows: a thousand long paths must not fill the memory.
 const BATCH_BYTES: usize = 1 << 20;
+/// How long a row waits for more rows of its batch.
+const LINGER: Duration = Duration::from_secs(1);
 /// How many rejections are listed one by one.
 const LISTED: usize = 100;
 
@@ -106,6 +110,8 @@ pub struct BulkLoad {
     cache: Arc<Cache>,
     limits: BulkLimits,
     batches: HashMap<ShardId, RowBatch>,
+    /// When batches are sent although they are not full; `None` while they hold no row.
+    due: Option<Instant>,
     queues: HashMap<ShardId, mpsc::Sender<Vec<LoadRow>>>,
     tasks: JoinSet<(LoadSummary, Result<(), ShardError>)>,
     loaded: LoadSummary,
@@ -134,6 +140,7 @@ impl BulkLoad {
             cache: Arc::clone(files.cache()),
             limits,
             batches: HashMap::new(),
+            due: None,
             queues: HashMap::new(),
             tasks: JoinSet::new(),
             loaded: LoadSummary { distribution, ..LoadSummary::default() },
@@ -154,8 +161,29 @@ impl BulkLoad {
         let batch = self.batches.entry(shard).or_insert_with(|| RowBatch::new(full));
         batch.bytes += file.text_bytes();
         batch.rows.push(LoadRow { place, file });
+        self.due.get_or_insert_with(|| Instant::now() + LINGER);
         if batch.rows.len() >= full || batch.bytes >= BATCH_BYTES {
             let batch = std::mem::replace(batch, RowBatch::new(full));
+            self.send(shard, batch.rows).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a row has waited for more rows of its batch long enough; for ever while there is none.
+    pub async fn has_waited(&self) {
+        match self.due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Sends every batch as it is: what a slow body has brought is stored before its end.
+    ///
+    /// # Errors
+    /// If a shard does not store any more; [`BulkLoad::finish`] tells why.
+    pub async fn send_waiting(&mut self) -> Result<(), ShardError> {
+        self.due = None;
+        for (shard, batch) in std::mem::take(&mut self.batches) {
             self.send(shard, batch.rows).await?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::pin::pin;
 
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
@@ -198,22 +199,25 @@ pub(in crate::http) async fn load(
         Some("abort") => RejectPolicy::Abort,
         Some(_) => return Err(Problem::query("on_error", "must be skip or abort")),
     };
-    let mut turn = ChargedLoad::take(&state, &request)?;
+    let mut intake = UploadMeter::new(&state, caller_key(&request, &state.proxies));
     if let Some(count) = query_number("count", query.count.as_deref(), 1..=state.bulk.max_count)? {
         if query.format.is_some() || query.user_id.is_some() {
             return Err(Problem::query("count", "makes test files; format and user_id belong to a body"));
         }
-        return generate(&state, &mut turn.intake, count).await;
+        let _place = LoadPlace::take(&state, &intake)?;
+        return generate(&state, &mut intake, count).await;
     }
     let format = format_of(&request, &query)?;
     if let BodyFormat::Lsjson(user) = format {
         caller.reaches(user.get(), "user_id")?;
     }
     let encoding = encoding(request.headers())?;
+    let body = intake.wait_for_first(body).await?;
+    let _place = LoadPlace::take(&state, &intake)?;
     let bytes = StreamReader::new(body.map(|chunk| chunk.map_err(io_error)));
     let mut load = BulkLoad::start(&state.files, state.bulk);
     let body = BodyReader::new(bytes, encoding);
-    let stop = read(&state, &mut turn.intake, body, format, on_error, caller.only_user(), &mut load).await.err();
+    let stop = read(&state, &mut intake, body, format, on_error, caller.only_user(), &mut load).await.err();
     let (loaded, stored) = load.finish().await;
     // A shard's own error says more than the full stop that it brought the reading to.
     match stored.err().map(LoadStop::Shard).or(stop) {
@@ -222,19 +226,17 @@ pub(in crate::http) async fn load(
     }
 }
 
-/// The right to run a load, and what it is charged.
-pub(in crate::http) struct ChargedLoad<'a> {
-    pub(in crate::http) intake: UploadMeter,
+/// The place of a load, one of those of its caller and one of those of the process.
+pub(in crate::http) struct LoadPlace<'a> {
     _own: LoadPermit,
     _permit: SemaphorePermit<'a>,
 }
 
-impl<'a> ChargedLoad<'a> {
+impl<'a> LoadPlace<'a> {
     /// # Errors
     /// 429 if the caller runs as many loads as one may, 503 if the process does.
-    pub(in crate::http) fn take(state: &'a Data<AppState>, request: &HttpRequest) -> Result<Self, Problem> {
-        let caller = caller_key(request, &state.proxies);
-        let own = state.loads.begin(caller).ok_or_else(|| {
+    pub(in crate::http) fn take(state: &'a Data<AppState>, intake: &UploadMeter) -> Result<Self, Problem> {
+        let own = state.loads.begin(intake.caller()).ok_or_else(|| {
             Problem::new(
                 ProblemCode::TooManyOwnLoads,
                 "you run as many bulk loads as one caller may; wait for one to end",
@@ -244,7 +246,7 @@ impl<'a> ChargedLoad<'a> {
         let permit = state.bulk_permits.try_acquire().map_err(|_| {
             Problem::new(ProblemCode::TooManyLoads, "as many bulk loads as this process takes are running; try again")
         })?;
-        Ok(Self { intake: UploadMeter::new(state, caller), _own: own, _permit: permit })
+        Ok(Self { _own: own, _permit: permit })
     }
 }
 
@@ -261,7 +263,7 @@ async fn read<R: tokio::io::AsyncRead + Unpin>(
     let mut records = RecordReader::new(format, state.bulk.record_bytes);
     let mut parsed = Vec::new();
     loop {
-        let chunk = intake.wait(body.next_chunk()).await.map_err(LoadStop::Slow)?.map_err(LoadStop::Body)?;
+        let chunk = next_chunk(intake, &mut body, load).await?;
         let fault = records.feed(chunk, state.files.ids(), |place, record| parsed.push((place, record))).err();
         let at_end = chunk.is_empty();
         intake.count(chunk.len(), parsed.len()).await;
@@ -279,6 +281,21 @@ async fn read<R: tokio::io::AsyncRead + Unpin>(
             Some(fault) => return Err(LoadStop::Body(fault)),
             None if at_end => return Ok(()),
             None => {}
+        }
+    }
+}
+
+/// The next bytes of the body. Rows that have waited for more rows long enough are sent meanwhile.
+async fn next_chunk<'a, R: tokio::io::AsyncRead + Unpin>(
+    intake: &mut UploadMeter,
+    body: &'a mut BodyReader<R>,
+    load: &mut BulkLoad,
+) -> Result<&'a [u8], LoadStop> {
+    let mut chunk = pin!(intake.wait(body.next_chunk()));
+    loop {
+        tokio::select! {
+            chunk = &mut chunk => return chunk.map_err(LoadStop::Slow)?.map_err(LoadStop::Body),
+            () = load.has_waited() => load.send_waiting().await.map_err(LoadStop::Shard)?,
         }
     }
 }

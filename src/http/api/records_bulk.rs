@@ -1,6 +1,7 @@
 //! A stream of documents: `POST /records/{collection}` with NDJSON.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
@@ -11,8 +12,9 @@ use serde::Serialize;
 use tokio_util::io::StreamReader;
 use utoipa::ToSchema;
 
-use super::files_bulk::{ChargedLoad, FaultyRecord, io_error};
+use super::files_bulk::{FaultyRecord, LoadPlace, io_error};
 use crate::http::guards::access::Caller;
+use crate::http::guards::rate_limit::caller_key;
 use crate::http::request::body::encoding;
 use crate::http::request::upload_pace::{TooSlow, UploadMeter};
 use crate::http::response::answer;
@@ -71,11 +73,13 @@ pub(in crate::http) async fn load(
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let only = caller.documents_of(&collection)?.map(|_| (caller, Arc::clone(&collection)));
-    let mut turn = ChargedLoad::take(state, request)?;
     let encoding = encoding(request.headers())?;
+    let mut intake = UploadMeter::new(state, caller_key(request, &state.proxies));
+    let body = intake.wait_for_first(body).await?;
+    let _place = LoadPlace::take(state, &intake)?;
     let bytes = StreamReader::new(body.map(|chunk| chunk.map_err(io_error)));
     let mut load = RecordLoad::start(Arc::clone(&state.records), collection);
-    let stop = read(&mut turn.intake, BodyReader::new(bytes, encoding), only, &mut load).await.err();
+    let stop = read(&mut intake, BodyReader::new(bytes, encoding), only, &mut load).await.err();
     let (loaded, stored) = load.finish().await;
     let stop = stored.err().map(RecordLoadStop::Shard).or(stop);
     let LoadedRecords { stored, replaced, rejected, distribution, rejections } = loaded;
@@ -112,8 +116,7 @@ async fn read<R: tokio::io::AsyncRead + Unpin>(
     let mut lines = LineSplitter::new(MAX_DOCUMENT_BYTES);
     let mut pieces: Vec<(u64, Option<Vec<u8>>)> = Vec::new();
     loop {
-        let chunk =
-            intake.wait(body.next_chunk()).await.map_err(RecordLoadStop::Slow)?.map_err(RecordLoadStop::Body)?;
+        let chunk = next_chunk(intake, &mut body, load).await?;
         let (at_end, bytes) = (chunk.is_empty(), chunk.len());
         let text = opening.pass(chunk).map_err(RecordLoadStop::Body)?.unwrap_or_default();
         lines.feed(text, |piece| pieces.push((piece.line, piece.bytes.map(<[u8]>::to_vec))));
@@ -133,6 +136,22 @@ async fn read<R: tokio::io::AsyncRead + Unpin>(
         }
         if at_end {
             return Ok(());
+        }
+    }
+}
+
+/// The next bytes of the body. Documents that are on their way are stored meanwhile.
+async fn next_chunk<'a, R: tokio::io::AsyncRead + Unpin>(
+    intake: &mut UploadMeter,
+    body: &'a mut BodyReader<R>,
+    load: &mut RecordLoad,
+) -> Result<&'a [u8], RecordLoadStop> {
+    let mut chunk = pin!(intake.wait(body.next_chunk()));
+    loop {
+        tokio::select! {
+            biased;
+            chunk = &mut chunk => return chunk.map_err(RecordLoadStop::Slow)?.map_err(RecordLoadStop::Body),
+            settled = load.settle_one(), if load.is_busy() => settled.map_err(RecordLoadStop::Shard)?,
         }
     }
 }
