@@ -9,6 +9,7 @@ use log::{LevelFilter, Record, SetLoggerError};
 use serde_json::{Map, Value as Json};
 
 use super::current_request;
+use super::one_line::OneLine;
 
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,20 +53,26 @@ pub fn install(options: &LogOptions) -> Result<(), SetLoggerError> {
         LogFormat::Text => builder.write_style(WriteStyle::Auto).format(|out, record| {
             let style = out.default_level_style(record.level());
             let now = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
-            write!(out, "{now} {style}{:5}{style:#} {} {}", record.level(), record.target(), record.args())?;
-            write_fields(out, record)
+            write!(out, "{now} {style}{:5}{style:#} {} ", record.level(), record.target())?;
+            write_message(out, record)
         }),
         LogFormat::Json => builder.write_style(WriteStyle::Never).format(write_json),
     };
     builder.try_init()
 }
 
-/// ` name=value` for each field, and the end of the line.
-fn write_fields(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
+/// The message, ` name=value` for each field, and the end of the line. Texts of clients may be in any of them, so the line is
+/// escaped here, where no caller can forget it.
+fn write_message(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
+    write!(out, "{}", OneLine(record.args()))?;
     for (name, value) in fields(record) {
+        let name = OneLine(&name);
         match value {
-            Json::String(text) => write!(out, " {name}={text}")?,
-            value => write!(out, " {name}={value}")?,
+            Json::String(text) if text.contains([' ', '=', '"']) => {
+                write!(out, " {name}={}", OneLine(&Json::String(text)))?;
+            }
+            Json::String(text) => write!(out, " {name}={}", OneLine(&text))?,
+            value => write!(out, " {name}={}", OneLine(&value))?,
         }
     }
     writeln!(out)
@@ -112,6 +119,25 @@ mod tests {
     use super::*;
     use crate::telemetry::{RequestContext, TraceContext, note_place, with_request};
 
+    #[test]
+    fn a_client_cannot_forge_a_line_or_a_field() {
+        let mut out = Vec::new();
+        let forged = "a\n2026-01-01T00:00:00.000Z ERROR forged \x1b[2J\u{202e}";
+        let fields = [("path", Value::from("x status=200\r\n")), ("plain", Value::from("a\tb"))];
+        let mut record = Record::builder();
+        record.level(log::Level::Debug).target("t").key_values(&fields);
+        write_message(&mut out, &record.args(format_args!("no such field {forged}")).build()).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let (line, rest) = text.split_once('\n').unwrap();
+        assert_eq!(rest, "", "one line");
+        assert!(!line.contains(char::is_control) && !line.contains('\u{202e}'), "{line:?}");
+        assert!(
+            line.starts_with("no such field a\\n2026-01-01T00:00:00.000Z ERROR forged \\u{1b}[2J\\u{202e} "),
+            "{line}"
+        );
+        assert!(line.contains(" path=\"x status=200\\r\\n\"") && line.contains(" plain=a\\tb"), "{line}");
+    }
+
     fn line(write: fn(&mut Vec<u8>, &Record<'_>) -> io::Result<()>) -> String {
         let mut out = Vec::new();
         let fields = [("shard", Value::from(1)), ("path", Value::from("a \"b\"\n"))];
@@ -146,7 +172,11 @@ mod tests {
     #[test]
     fn a_text_line_ends_with_the_fields() {
         // In which order, a feature of serde_json decides that crates of the tests may switch on.
-        let text = line(write_fields);
-        assert!([" path=a \"b\"\n shard=1\n", " shard=1 path=a \"b\"\n\n"].contains(&text.as_str()), "{text:?}");
+        let text = line(write_message);
+        let (path, shard) = (r#" path="a \"b\"\n""#, " shard=1");
+        assert!(
+            [format!("went wrong{path}{shard}\n"), format!("went wrong{shard}{path}\n")].contains(&text),
+            "{text:?}"
+        );
     }
 }

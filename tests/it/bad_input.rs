@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::support::api::Api;
 use crate::support::pack::pack;
+use crate::support::poll;
 use crate::support::servers::TestCluster;
 
 const JSON: &str = "application/json";
@@ -433,6 +434,20 @@ async fn bulk_bodies() {
         cases.push(case);
     }
     check_all(cases).await;
+}
+
+#[tokio::test]
+async fn what_a_client_sends_forges_no_line_of_the_log() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start_with(&cluster, &[("RUST_LOG", "debug")]).await;
+    let answer = api.send("/ingest", "application/json", "{\"a\\nFORGED\\u001b[2J\":1}").await;
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    let listing = api.send("/ingest/bulk", NDJSON, "{\"b\\r\\nFORGED\":1}\n").await;
+    assert_eq!(listing.status(), StatusCode::OK);
+    poll::until_true("the line", async || api.log().contains("FORGED")).await;
+    let log = api.log();
+    assert!(!log.lines().any(|line| line.trim_start().starts_with("FORGED")), "{log}");
+    assert!(!log.contains('\u{1b}') && log.contains("\\nFORGED"), "{log}");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use crate::audit::{
 };
 use crate::cli::CliError;
 use crate::local_servers::operator;
+use crate::telemetry::OneLine;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -118,5 +119,8 @@ fn show(entry: &LoggedAction) {
         details.as_object().into_iter().flatten().map(|(name, value)| format!("{name}={value}")).collect();
     let code = code.as_ref().map_or(String::new(), |code| format!("({code}) "));
     let source = source.as_deref().unwrap_or("-");
-    println!("{at:<20} {act:<18} {outcome:<9} {actor:<28} {scope:<15} {source:<15} {code}{}", details.join(" "));
+    // Whom a token names is the provider's text, or that of whoever signed up there.
+    let actor = OneLine(actor).to_string();
+    let details = OneLine(details.join(" "));
+    println!("{at:<20} {act:<18} {outcome:<9} {actor:<28} {scope:<15} {source:<15} {code}{details}");
 }
