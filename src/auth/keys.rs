@@ -6,10 +6,13 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::header::ED25519;
 use super::{AuthError, SigningSecret};
 
 /// The most keys that are taken of a provider.
-const MAX_KEYS: usize = 64;
+const MAX_KEYS: usize = 1024;
+/// The most keys that one token is tried with: who sends nonsense must not cost more than this.
+const MAX_TRIES: usize = 16;
 
 /// A key and the one algorithm that it is for.
 #[derive(Clone)]
@@ -68,32 +71,36 @@ impl KeySet {
         let KeySetDocument { keys } = serde_json::from_slice(document).ok()?;
         let keys = keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
         let mut set = Self::default();
-        for key in keys.filter_map(|jwk: Jwk| jwk.key()).take(MAX_KEYS) {
-            // One that is listed twice is no choice between two.
-            if !set.keys.contains(&key) {
-                set.keys.push(key);
+        for key in keys.filter_map(|jwk: Jwk| jwk.key()) {
+            // A key that is listed twice is tried once.
+            if set.keys.contains(&key) {
+                continue;
             }
+            if set.keys.len() == MAX_KEYS {
+                log::warn!("the sign-in provider publishes more than {MAX_KEYS} keys; those after them do not count");
+                break;
+            }
+            set.keys.push(key);
         }
         (!set.keys.is_empty()).then_some(set)
     }
 
-    /// The key that a token's header names, or the only one of its algorithm if it names none.
+    /// The keys that may have signed a token: those that its header names and those that have no id, or all if it names
+    /// none; of these, those of its algorithm.
     ///
     /// # Errors
-    /// `UnknownKey`; `Invalid` if the key is there and is for another algorithm.
-    pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<&VerificationKey, AuthError> {
-        let mut named =
-            self.keys.iter().filter(|key| self.is_secret || id.is_none() || key.id.as_deref() == id).peekable();
-        if named.peek().is_none() {
+    /// `UnknownKey` if the token names a key and it cannot be one of these.
+    pub(super) fn candidates(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<impl Iterator<Item = &VerificationKey>, AuthError> {
+        let may_be =
+            move |key: &&VerificationKey| self.is_secret || id.is_none() || key.id.is_none() || key.id.as_deref() == id;
+        if !self.keys.iter().any(|key| may_be(&key)) {
             return Err(AuthError::UnknownKey);
         }
-        let mut fitting = named.filter(|key| key.algorithm == algorithm);
-        match (fitting.next(), fitting.next()) {
-            (Some(key), None) => Ok(key),
-            // Without an id there must be no choice.
-            (Some(_), Some(_)) => Err(AuthError::UnknownKey),
-            (None, _) => Err(AuthError::Invalid),
-        }
+        Ok(self.keys.iter().filter(may_be).filter(move |key| key.algorithm == algorithm).take(MAX_TRIES))
     }
 }
 
@@ -102,24 +109,24 @@ impl Jwk {
         if self.purpose.as_deref().is_some_and(|purpose| purpose != "sig") {
             return None;
         }
-        let (name, algorithm, key, material) = match (self.kty.as_str(), self.crv.as_deref()) {
+        let (names, algorithm, key, material) = match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", _) => {
                 let (n, e) = (number(self.n.as_deref()?)?, number(self.e.as_deref()?)?);
                 let key = DecodingKey::from_rsa_raw_components(&n, &e);
-                ("RS256", Algorithm::RS256, key, [n, e].concat())
+                (&["RS256"][..], Algorithm::RS256, key, [n, e].concat())
             }
             ("EC", Some("P-256")) => {
                 let (x, y) = (coordinate(self.x.as_deref()?)?, coordinate(self.y.as_deref()?)?);
                 let point = [&[4], x.as_slice(), y.as_slice()].concat();
-                ("ES256", Algorithm::ES256, DecodingKey::from_ec_der(&point), point)
+                (&["ES256"][..], Algorithm::ES256, DecodingKey::from_ec_der(&point), point)
             }
             ("OKP", Some("Ed25519")) => {
                 let point = URL_SAFE_NO_PAD.decode(self.x?).ok().filter(|point| point.len() == 32)?;
-                ("EdDSA", Algorithm::EdDSA, DecodingKey::from_ed_der(&point), point)
+                (&["EdDSA", ED25519][..], Algorithm::EdDSA, DecodingKey::from_ed_der(&point), point)
             }
             _ => return None,
         };
-        if self.alg.as_deref().is_some_and(|alg| alg != name) {
+        if self.alg.as_deref().is_some_and(|alg| !names.contains(&alg)) {
             return None;
         }
         Some(VerificationKey { id: self.kid, algorithm, key, material })

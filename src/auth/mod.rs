@@ -1,7 +1,7 @@
 //! Who calls: bearer tokens (JWT), the keys they are checked with, and what their callers may do.
 //!
 //! ```text
-//! settings → Verifier ── keys of a secret, or of a provider (fetched by one task) ── crypto (ring)
+//! settings → Verifier ── header, keys of a secret or of a provider (fetched by one task) ── crypto (ring), ed25519
 //!               └─ claims → Principal          Remembered: what a worker has verified before
 //! ```
 //!
@@ -9,7 +9,9 @@
 
 mod claims;
 mod crypto;
+mod ed25519;
 mod error;
+mod header;
 mod keys;
 mod mint;
 mod principal;

@@ -6,14 +6,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::{Error, ErrorKind};
-use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, Validation, decode};
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 use super::claims::{ClaimRules, Claims};
-use super::keys::KeySet;
+use super::header::TokenHeader;
+use super::keys::{KeySet, VerificationKey};
 use super::provider::SignInProvider;
-use super::{AuthError, AuthSettings, KeySource, Principal, crypto};
+use super::{AuthError, AuthSettings, KeySource, Principal, crypto, ed25519};
 
 /// The longest token that is looked at, in bytes.
 const MAX_TOKEN: usize = 8 * 1024;
@@ -23,7 +24,7 @@ const MAX_TOKEN: usize = 8 * 1024;
 pub struct VerifiedToken {
     /// Whose it is.
     pub principal: Principal,
-    /// A hash of its subject, which tells programs apart; the same in every process.
+    /// A hash of its issuer and subject, which tells programs apart; the same in every process.
     pub subject: u128,
     /// When it ends, in seconds since 1970, with the clock skew.
     pub until: u64,
@@ -90,52 +91,94 @@ impl TokenVerifier {
         }
     }
 
-    /// Checks a token, and asks the provider for its keys if the token's is not among those that are known. Cancel safe.
+    /// Checks a token, and asks the provider for its keys if none that is known has signed it. Cancel safe.
     ///
     /// # Errors
     /// Why the token does not count.
     pub async fn verify(&self, token: &str) -> Result<VerifiedToken, AuthError> {
-        let header = (token.len() <= MAX_TOKEN).then(|| decode_header(token).ok()).flatten();
-        // Nobody here knows an extension that a token insists on (RFC 7515, section 4.1.11).
-        let header = header.filter(|header| header.crit.is_none()).ok_or(AuthError::Malformed)?;
-        let id = header.kid.as_deref();
-        match &self.keys {
-            TrustedKeys::Fixed(keys) => self.check(token, keys, 0, id, header.alg),
-            TrustedKeys::Provider(provider) => {
-                let known = provider.known();
-                match self.check(token, &known.keys, known.epoch, id, header.alg) {
-                    Err(AuthError::UnknownKey) => {}
-                    checked => return checked,
-                }
-                let known = provider.ask_again(&known).await?;
-                self.check(token, &known.keys, known.epoch, id, header.alg)
-            }
+        let header = (token.len() <= MAX_TOKEN).then(|| TokenHeader::read(token)).flatten();
+        let header = header.ok_or(AuthError::Malformed)?;
+        let provider = match &self.keys {
+            TrustedKeys::Fixed(keys) => return self.check(token, keys, 0, &header).map_err(AuthError::from),
+            TrustedKeys::Provider(provider) => provider,
+        };
+        let known = provider.known();
+        match self.check(token, &known.keys, known.epoch, &header) {
+            Err(Refusal::Other(error)) => Err(error),
+            Ok(verified) => Ok(verified),
+            Err(refusal @ (Refusal::UnknownKey | Refusal::Signature)) => match provider.ask_again(&known).await {
+                Ok(known) => self.check(token, &known.keys, known.epoch, &header).map_err(AuthError::from),
+                Err(_) if refusal == Refusal::Signature => Err(refusal.into()),
+                Err(error) => Err(error),
+            },
         }
     }
 
-    fn check(
+    /// Tries every key that may have signed the token.
+    fn check(&self, token: &str, keys: &KeySet, epoch: u64, header: &TokenHeader) -> Result<VerifiedToken, Refusal> {
+        let candidates = keys.candidates(header.key_id.as_deref(), header.algorithm);
+        for key in candidates.map_err(|_| Refusal::UnknownKey)? {
+            match self.check_with(token, key, epoch, header) {
+                Err(Refusal::Signature) => {}
+                checked => return checked,
+            }
+        }
+        Err(Refusal::Signature)
+    }
+
+    fn check_with(
         &self,
         token: &str,
-        keys: &KeySet,
+        key: &VerificationKey,
         epoch: u64,
-        id: Option<&str>,
-        algorithm: Algorithm,
-    ) -> Result<VerifiedToken, AuthError> {
-        let key = keys.find(id, algorithm)?;
+        header: &TokenHeader,
+    ) -> Result<VerifiedToken, Refusal> {
         let mut rules = self.rules.clone();
         rules.algorithms = vec![key.algorithm];
-        let claims: Claims = decode(token, &key.key, &rules).map_err(|error| why(&error))?.claims;
-        let end = claims.get("exp").and_then(seconds).ok_or(AuthError::Invalid)?;
-        let principal = self.claims.principal(&claims)?;
+        let claims: Claims = if header.is_ed25519 {
+            let (token, key) = ed25519::with_own_signature(token, &key.key).ok_or(Refusal::Signature)?;
+            rules.algorithms = vec![Algorithm::HS256];
+            decode(&token, key, &rules)
+        } else {
+            decode(token, &key.key, &rules)
+        }
+        .map_err(|error| match error.kind() {
+            ErrorKind::InvalidSignature => Refusal::Signature,
+            _ => Refusal::Other(why(&error)),
+        })?
+        .claims;
+        let end = claims.get("exp").and_then(seconds).ok_or(Refusal::Other(AuthError::Invalid))?;
+        let principal = self.claims.principal(&claims).map_err(Refusal::Other)?;
         let subject = subject(&claims);
         Ok(VerifiedToken { principal, subject, until: end.saturating_add(rules.leeway), epoch })
     }
 }
 
-/// A hash of whom a token names.
+/// Why a key set does not let a token pass. The first two may be otherwise with the provider's newest keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// The token names a key that is not there.
+    UnknownKey,
+    /// No key that it may be has signed it: a forgery, or the provider put a new key in an old one's place.
+    Signature,
+    Other(AuthError),
+}
+
+impl From<Refusal> for AuthError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::UnknownKey => Self::UnknownKey,
+            Refusal::Signature => Self::Invalid,
+            Refusal::Other(error) => error,
+        }
+    }
+}
+
+/// A hash of whom a token names, and of who says so: another issuer's subject of the same name is somebody else.
 fn subject(claims: &Claims) -> u128 {
-    let named = named(claims).as_bytes();
-    digest(&SHA256, named).as_ref().iter().take(16).fold(0, |hash, byte| (hash << 8) | u128::from(*byte))
+    let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
+    let named = format!("{}:{issuer}{}", issuer.len(), named(claims));
+    digest(&SHA256, named.as_bytes()).as_ref().iter().take(16).fold(0, |hash, byte| (hash << 8) | u128::from(*byte))
 }
 
 /// Whom a token names, by the first of the claims that are usual for it.

@@ -205,6 +205,88 @@ async fn a_new_key_is_fetched_once_for_all_and_at_most_so_often() {
 }
 
 #[tokio::test]
+async fn a_new_key_under_an_old_id_counts_at_once() {
+    let (old, new, other) = (Key::ed(), Key::ed(), Key::ec());
+    let stub = StubProvider::start(Mood::Keys(vec![old.jwk("k")])).await;
+    let (verifier, _running) = with_provider(&stub);
+    let claims = claims(&stub.issuer, json!({}));
+    assert!(verifier.verify(&old.token("k", &claims)).await.is_ok());
+    for key in [&new, &other] {
+        stub.is(Mood::Keys(vec![key.jwk("k")]));
+        assert!(verifier.verify(&key.token("k", &claims)).await.is_ok(), "{}", key.algorithm());
+        assert_eq!(verifier.verify(&old.token("k", &claims)).await.unwrap_err(), AuthError::Invalid);
+    }
+    for _ in 0..300 {
+        assert_eq!(verifier.verify(&Key::ed().token("k", &claims)).await.unwrap_err(), AuthError::Invalid);
+    }
+    assert!(stub.fetches() <= 7, "{} fetches", stub.fetches());
+    assert!(verifier.verify(&other.token("k", &claims)).await.is_ok());
+}
+
+#[tokio::test]
+async fn key_sets_of_every_shape_are_understood() {
+    let without_id = |key: &Key| {
+        let mut jwk = key.jwk("");
+        jwk.as_object_mut().unwrap().remove("kid");
+        jwk
+    };
+    let named_by_curve = |key: &Key, id: &str| {
+        let mut jwk = key.jwk(id);
+        jwk["alg"] = json!("Ed25519");
+        jwk
+    };
+    let keys: Vec<Key> = (0..200).map(|_| Key::ed()).collect();
+    let (first, second, rsa) = (&keys[0], &keys[1], Key::rsa());
+    for (what, published, id) in [
+        ("keys without ids", vec![without_id(first), without_id(second), without_id(&rsa)], Some("k")),
+        ("keys without ids, and tokens without one", vec![without_id(first), without_id(second)], None),
+        ("two keys under one id", vec![first.jwk("k"), second.jwk("k")], Some("k")),
+        ("several keys, and tokens without an id", vec![first.jwk("a"), second.jwk("b"), rsa.jwk("c")], None),
+        ("Ed25519", vec![named_by_curve(first, "k"), named_by_curve(second, "k")], Some("k")),
+    ] {
+        let stub = StubProvider::start(Mood::Keys(published)).await;
+        let (verifier, _running) = with_provider(&stub);
+        let token = |key: &Key, algorithm: &str, changes: Value| {
+            let mut header = json!({"alg": algorithm});
+            if let Some(id) = id {
+                header["kid"] = json!(id);
+            }
+            key.token_with(&header, &claims(&stub.issuer, changes))
+        };
+        for algorithm in ["EdDSA", "Ed25519"] {
+            for key in [first, second] {
+                let verified = verifier.verify(&token(key, algorithm, json!({}))).await;
+                assert_eq!(verified.map(|verified| verified.principal), Ok(Principal::User(42)), "{what}, {algorithm}");
+            }
+            for (changes, expected) in [
+                (json!({"exp": now() - 900}), AuthError::Expired),
+                (json!({"aud": "others"}), AuthError::WrongAudience),
+                (json!({"iss": "others"}), AuthError::WrongIssuer),
+                (json!({"nbf": now() + 900}), AuthError::NotYetValid),
+                (json!({"exp": null}), AuthError::Invalid),
+            ] {
+                let error = verifier.verify(&token(first, algorithm, changes.clone())).await.unwrap_err();
+                assert_eq!(error, expected, "{what}, {algorithm}: {changes}");
+            }
+            let forged = verifier.verify(&token(&keys[2], algorithm, json!({}))).await.unwrap_err();
+            assert_eq!(forged, AuthError::Invalid, "{what}, {algorithm}");
+            let other_claims = token(first, algorithm, json!({"sub": "7"}));
+            let (good, bad) = (token(first, algorithm, json!({})), other_claims.split('.').collect::<Vec<_>>());
+            let good: Vec<_> = good.split('.').collect();
+            let mixed = [good[0], bad[1], good[2]].join(".");
+            assert_eq!(verifier.verify(&mixed).await.unwrap_err(), AuthError::Invalid, "{what}, {algorithm}");
+        }
+    }
+    let many = keys.iter().enumerate().map(|(number, key)| key.jwk(&number.to_string())).collect();
+    let stub = StubProvider::start(Mood::Keys(many)).await;
+    let (verifier, _running) = with_provider(&stub);
+    for (number, key) in keys.iter().enumerate() {
+        let token = key.token(&number.to_string(), &claims(&stub.issuer, json!({})));
+        assert!(verifier.verify(&token).await.is_ok(), "key {number}");
+    }
+}
+
+#[tokio::test]
 async fn a_provider_that_is_away_keeps_nobody_out_whose_key_is_known() {
     let (known, new) = (Key::ed(), Key::ec());
     let stub = StubProvider::start(Mood::Silent).await;
