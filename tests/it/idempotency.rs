@@ -15,6 +15,7 @@ use crate::support::cache::{TestCache, until_in_use};
 use crate::support::poll;
 use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
+use crate::support::tokens::{Key, now};
 
 const PATIENT: [(&str, &str); 3] =
     [("HEALTH_TIMEOUT_MS", "20000"), ("CONNECT_TIMEOUT_MS", "20000"), ("MOVE_TIMEOUT_MS", "30000")];
@@ -52,6 +53,30 @@ async fn post(api: &Api, path: &str, key: &str, body: &Value) -> Answer {
     send(api.base(), Method::POST, path, key, body).await.unwrap()
 }
 
+#[tokio::test]
+async fn a_key_belongs_to_its_caller() {
+    const SECRET: &str = "a secret of the test, long enough for HS256";
+    let cluster = TestCluster::migrated(2).await;
+    let api = Api::start_with(&cluster, &[("AUTH_SECRET", SECRET)]).await;
+    let send = async |subject: &str, scope: &str| {
+        let claims = json!({"sub": subject, "scope": scope, "exp": now() + 600});
+        let request = api.request(Method::POST, "/ingest").bearer_auth(Key::secret(SECRET).token("", &claims));
+        let request = request.header("Idempotency-Key", "one").json(&json!({"user_id": 4, "file_name": "a"}));
+        let (status, body) = crate::support::api::json(request.send().await.unwrap()).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        body["data"]["file_id"].as_str().unwrap().to_owned()
+    };
+    let backup = send("backup", "service").await;
+    assert_eq!(send("backup", "service").await, backup, "the same request of the same program");
+    assert_eq!(send("backup", "admin").await, backup, "also with a token of another scope");
+    let sync = send("sync", "service").await;
+    assert_ne!(sync, backup, "another program's key is another key");
+    assert_eq!(send("sync", "service").await, sync);
+    let user = send("4", "user").await;
+    assert!(user != backup && user != sync);
+    assert_eq!(counts(&cluster).await.0, 3);
+}
+
 /// All rows, of files and documents, and the keys.
 async fn counts(cluster: &TestCluster) -> (i64, i64, i64) {
     let mut sums = (0, 0, 0);
@@ -76,7 +101,7 @@ async fn every_call_is_made_once(settings: &[(&str, &str)]) {
     api.request(Method::PUT, "/collections/profiles").json(&profiles).send().await.unwrap();
 
     let file = post(&api, "/ingest", "a", &json!({"user_id": 3, "file_name": "a.txt", "size_bytes": 7})).await;
-    assert_eq!((file.status, file.headers.len()), (StatusCode::CREATED, 1));
+    assert_eq!((file.status, file.headers.len()), (StatusCode::CREATED, 2));
     let file_path = file.headers["location"].clone();
     let order = post(&api, "/records/orders", "b", &json!({"user_id": 4, "sum": 1})).await;
     let order_path = order.headers["location"].clone();

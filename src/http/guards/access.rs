@@ -123,12 +123,13 @@ impl Caller {
         self.key
     }
 
-    /// Whose keys the caller's are: a user has their own, and so do all callers of one of the other scopes.
+    /// Whose the caller's keys are: the user's, or the program's by its issuer and subject, whatever its scope.
     pub(in crate::http) fn name(self) -> String {
-        match self.principal {
-            Principal::User(user) => format!("user {user}"),
-            Principal::Service => Scope::Service.as_str().to_owned(),
-            Principal::Admin => Scope::Admin.as_str().to_owned(),
+        match (self.principal, self.key) {
+            (Principal::User(user), _) => format!("user {user}"),
+            (Principal::Service | Principal::Admin, Some(key)) => format!("program {key}"),
+            // Without sign-in nobody can be told from anybody.
+            (Principal::Service | Principal::Admin, None) => "anybody".to_owned(),
         }
     }
 
