@@ -1,5 +1,5 @@
 -- Deletes a file; gives whose it was. No row: the shard does not own the slot. null: no such file.
--- With a user ($4), a file of another one is as one that is not there.
+-- With a user ($4), a file of another one is as one that is not there; with a state ($5), so is a file in another state.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $1 AND owner = $2
 ), deleted AS (
@@ -7,6 +7,7 @@ WITH owned AS (
      USING owned
      WHERE f.file_id = $3 AND shardrive.slot_of(f.user_id) = owned.slot
        AND ($4::bigint IS NULL OR f.user_id = $4)
+       AND ($5::text IS NULL OR f::text = $5)
     RETURNING f.user_id
 )
 SELECT d.user_id

@@ -1,6 +1,6 @@
 -- Changes a file: of each pair the first says whether, the second to what. No row: the shard does not own the slot.
 -- A row of nulls: no such file. The path follows a new name, and a path of null becomes the name.
--- With a user ($16), a file of another one is as one that is not there.
+-- With a user ($16), a file of another one is as one that is not there; with a state ($17), so is a file in another state.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $1 AND owner = $2
 ), changed AS (
@@ -16,6 +16,7 @@ WITH owned AS (
       FROM owned
      WHERE f.file_id = $3 AND shardrive.slot_of(f.user_id) = owned.slot
        AND ($16::bigint IS NULL OR f.user_id = $16)
+       AND ($17::text IS NULL OR f::text = $17)
     RETURNING f.*
 )
 SELECT c.file_id, c.file_name, c.path, c.mime_type, c.checksum, c.size_bytes, c.modified_at, c.created_at, c.updated_at,

@@ -15,6 +15,7 @@ mod model;
 mod page_codec;
 mod service;
 mod store;
+mod tag;
 mod values;
 mod writer;
 
@@ -22,3 +23,4 @@ pub use input::{FileInput, LoadedFile, PatchInput};
 pub use limits::{TEXT_LIMITS, TextLimit, check_user};
 pub use model::{File, FileCursor, FilePage, FilePageSize, FilePatch, NewFile, UserId};
 pub use service::{FileError, FileService, IngestedFile};
+pub use tag::{FileCondition, FileTag};

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::model::{File, FileCursor, FilePage, FilePageSize, FilePatch, NewFile, UserId};
 use super::page_codec::PageCodec;
-use super::store::{DeleteFile, FindById, ListByUser, SearchById, UpdateFile};
+use super::store::{DeleteFile, FindById, FindState, ListByUser, SearchById, UpdateFile};
+use super::tag::FileCondition;
 use super::writer::{FileInsert, FileWriter, InsertFiles, InsertOutcome};
 use crate::cache::{Cache, CacheKey, PendingWrite};
 use crate::shard::{
@@ -19,6 +20,10 @@ use crate::shard::{
 /// Larger pages are read alone: they would hold up the small ones of their batch.
 const SMALL_PAGE: usize = 100;
 
+/// How often a change under a condition is tried anew. A second try is needed only where a file was changed between the look at its
+/// state and the change, and is then in the state asked for again.
+const STATE_TRIES: u32 = 5;
+
 /// Why a file was not stored, found or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -28,6 +33,9 @@ pub enum FileError {
     /// Another user has stored a file under this id.
     #[error("the id {0} belongs to another user's file")]
     IdTaken(Uuid),
+    /// It is not in the state that the client named.
+    #[error("the file {0} is in another state than If-Match names; read it anew")]
+    Changed(Uuid),
     /// The shard did not do it.
     #[error(transparent)]
     Shard(#[from] ShardError),
@@ -210,21 +218,45 @@ impl FileService {
     /// second one changes nothing, and is answered as the first was.
     ///
     /// # Errors
-    /// `NotFound`, or the shard's error.
+    /// `NotFound`, `Changed` if the condition does not hold, or the shard's error.
     pub async fn update(
         &self,
         id: Uuid,
         only: Option<UserId>,
         patch: &FilePatch,
+        condition: FileCondition,
         key: Option<RequestKey>,
     ) -> Result<(ShardId, File), FileError> {
         if let Some(key) = &key {
-            return Box::pin(self.update_once(id, only, patch, key)).await;
+            return Box::pin(self.update_once(id, only, patch, condition, key)).await;
         }
-        let (slot, mark) = self.before_change(id, only).await?;
-        let (shard, file) = self.cluster.run(slot, &UpdateFile { slot, id, only, patch }).await?;
-        self.after_change(mark, file.as_ref().map(|file| file.user_id)).await?;
-        file.map(|file| (shard, file)).ok_or(FileError::NotFound(id))
+        for _ in 0..STATE_TRIES {
+            let (slot, mark) = self.before_change(id, only).await?;
+            let state = self.expected_state(slot, id, only, condition).await?;
+            let call = UpdateFile { slot, id, only, patch, state: state.as_deref() };
+            let (shard, file) = self.cluster.run(slot, &call).await?;
+            self.after_change(mark, file.as_ref().map(|file| file.user_id)).await?;
+            match file {
+                Some(file) => return Ok((shard, file)),
+                None if state.is_none() => return Err(FileError::NotFound(id)),
+                None => {}
+            }
+        }
+        Err(FileError::Changed(id))
+    }
+
+    /// The state that a statement must find, if the condition names one and the file is in it now.
+    async fn expected_state(
+        &self,
+        slot: Slot,
+        id: Uuid,
+        only: Option<UserId>,
+        condition: FileCondition,
+    ) -> Result<Option<String>, FileError> {
+        let FileCondition::Tag(tag) = condition else { return Ok(None) };
+        let (_, found) = self.cluster.run(slot, &FindState { slot, id, only }).await?;
+        let (file, state) = found.ok_or(FileError::NotFound(id))?;
+        if tag == Some(file.tag()) { Ok(Some(state)) } else { Err(FileError::Changed(id)) }
     }
 
     async fn update_once(
@@ -232,6 +264,7 @@ impl FileService {
         id: Uuid,
         only: Option<UserId>,
         patch: &FilePatch,
+        condition: FileCondition,
         key: &RequestKey,
     ) -> Result<(ShardId, File), FileError> {
         // Before the file is looked for: it may be gone since.
@@ -242,27 +275,45 @@ impl FileService {
             self.after_change(None, Some(file.user_id)).await?;
             return Ok((known.shard, file));
         }
-        let (slot, mark) = self.before_change(id, only).await?;
-        let call = UpdateFile { slot, id, only, patch };
-        let seal = |file: &Option<File>| file.as_ref().and_then(|file| serde_json::to_string(file).ok());
-        let (shard, made) = self.cluster.run(slot, &IdempotentCall { call: &call, slot, key, seal }).await?;
-        let (shard, file) = match made {
-            CallOutcome::Now(file) => (shard, file),
-            CallOutcome::Before(known) => (known.shard, Some(known.outcome_of::<File>(key)?)),
-        };
-        self.after_change(mark, file.as_ref().map(|file| file.user_id)).await?;
-        file.map(|file| (shard, file)).ok_or(FileError::NotFound(id))
+        for _ in 0..STATE_TRIES {
+            let (slot, mark) = self.before_change(id, only).await?;
+            let state = self.expected_state(slot, id, only, condition).await?;
+            let call = UpdateFile { slot, id, only, patch, state: state.as_deref() };
+            let seal = |file: &Option<File>| file.as_ref().and_then(|file| serde_json::to_string(file).ok());
+            let (shard, made) = self.cluster.run(slot, &IdempotentCall { call: &call, slot, key, seal }).await?;
+            let (shard, file) = match made {
+                CallOutcome::Now(file) => (shard, file),
+                CallOutcome::Before(known) => (known.shard, Some(known.outcome_of::<File>(key)?)),
+            };
+            self.after_change(mark, file.as_ref().map(|file| file.user_id)).await?;
+            match file {
+                Some(file) => return Ok((shard, file)),
+                None if state.is_none() => return Err(FileError::NotFound(id)),
+                None => {}
+            }
+        }
+        Err(FileError::Changed(id))
     }
 
     /// Deletes a file, with `only` one of this user alone; gives where it was.
     ///
     /// # Errors
-    /// `NotFound`, or the shard's error; after `Timeout` and `Unavailable` it may be deleted all the same.
-    pub async fn delete(&self, id: Uuid, only: Option<UserId>) -> Result<ShardId, FileError> {
-        let (slot, mark) = self.before_change(id, only).await?;
-        let (shard, owner) = self.cluster.run(slot, &DeleteFile { slot, id, only }).await?;
-        self.after_change(mark, owner).await?;
-        owner.map(|_| shard).ok_or(FileError::NotFound(id))
+    /// `NotFound`, `Changed` if the condition does not hold, or the shard's error; after `Timeout` and `Unavailable` it may be
+    /// deleted all the same.
+    pub async fn delete(&self, id: Uuid, only: Option<UserId>, condition: FileCondition) -> Result<ShardId, FileError> {
+        for _ in 0..STATE_TRIES {
+            let (slot, mark) = self.before_change(id, only).await?;
+            let state = self.expected_state(slot, id, only, condition).await?;
+            let (shard, owner) =
+                self.cluster.run(slot, &DeleteFile { slot, id, only, state: state.as_deref() }).await?;
+            self.after_change(mark, owner).await?;
+            match owner {
+                Some(_) => return Ok(shard),
+                None if state.is_none() => return Err(FileError::NotFound(id)),
+                None => {}
+            }
+        }
+        Err(FileError::Changed(id))
     }
 
     /// The slot of a file that is to be changed. While a cache is in use somewhere, its page is marked as well, for

@@ -189,6 +189,31 @@ impl ShardCall for SearchById {
     }
 }
 
+/// A file and its state: all columns of its row, so that no change of any of them is overlooked.
+pub(super) struct FindState {
+    pub(super) slot: Slot,
+    pub(super) id: Uuid,
+    /// The only user whose file it may be.
+    pub(super) only: Option<UserId>,
+}
+
+impl ShardCall for FindState {
+    type Output = Option<(File, String)>;
+
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
+        let row = sqlx::query(include_str!("../../sql/files/find_state.sql"))
+            .bind(self.slot.to_sql())
+            .bind(shard.to_sql())
+            .bind(self.id)
+            .bind(self.only.map(UserId::get))
+            .fetch_optional(connection)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let file = file_in(&row, 0)?;
+        Ok(Some(file.map(|file| Ok::<_, sqlx::Error>((file, row.try_get(USER_COLUMN + 1)?))).transpose()?))
+    }
+}
+
 /// A change of a file.
 pub(super) struct UpdateFile<'a> {
     pub(super) slot: Slot,
@@ -196,6 +221,8 @@ pub(super) struct UpdateFile<'a> {
     /// The only user whose file it may be.
     pub(super) only: Option<UserId>,
     pub(super) patch: &'a FilePatch,
+    /// The only state that it may be in, as [`FindState`] gives it.
+    pub(super) state: Option<&'a str>,
 }
 
 impl ShardCall for UpdateFile<'_> {
@@ -220,6 +247,7 @@ impl ShardCall for UpdateFile<'_> {
             .bind(patch.modified_at.is_some())
             .bind(patch.modified_at.flatten())
             .bind(self.only.map(UserId::get))
+            .bind(self.state)
             .fetch_optional(connection)
             .await?;
         row.map(|row| file_in(&row, 0)).transpose()
@@ -227,14 +255,16 @@ impl ShardCall for UpdateFile<'_> {
 }
 
 /// The end of a file.
-pub(super) struct DeleteFile {
+pub(super) struct DeleteFile<'a> {
     pub(super) slot: Slot,
     pub(super) id: Uuid,
     /// The only user whose file it may be.
     pub(super) only: Option<UserId>,
+    /// The only state that it may be in, as [`FindState`] gives it.
+    pub(super) state: Option<&'a str>,
 }
 
-impl ShardCall for DeleteFile {
+impl ShardCall for DeleteFile<'_> {
     /// Whose file it was, if there was one.
     type Output = Option<i64>;
 
@@ -244,6 +274,7 @@ impl ShardCall for DeleteFile {
             .bind(shard.to_sql())
             .bind(self.id)
             .bind(self.only.map(UserId::get))
+            .bind(self.state)
             .fetch_optional(connection)
             .await?;
         Ok(row.map(|(user,)| user))

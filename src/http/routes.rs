@@ -7,7 +7,7 @@ use actix_web::dev::HttpServiceFactory;
 use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
-use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, guard, web};
+use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, guard, web};
 
 use super::api::{
     audit_log, collections, data, files, files_bulk, health, key_value, moves, openapi, records, stats, user_values,
@@ -21,6 +21,7 @@ use super::guards::rate_limit::{RateLimitGate, cost};
 use super::guards::sign_in::{SignInGate, SignInState};
 use super::metrics::exposition;
 use super::metrics::request_counts::RouteNumber;
+use super::request::conditional;
 use super::response::problem::Problem;
 use super::response::problem_code::ProblemCode;
 use crate::audit::OperatorAction;
@@ -39,13 +40,15 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::at("/files/{file_id}")
             .get(Own(OwnerSource::File), files::find)
             .on(Own(OwnerSource::File), Method::PATCH, files::change)
-            .on(Own(OwnerSource::File), Method::DELETE, files::delete),
+            .on(Own(OwnerSource::File), Method::DELETE, files::delete)
+            .conditional(),
         Endpoint::at("/data/{id}").get(Needs(Service), data::find),
         Endpoint::at("/records/{collection}/{key:.*}")
             .get(Own(OwnerSource::Documents), records::find)
             .on(Own(OwnerSource::Documents), Method::PUT, records::put)
             .on(Own(OwnerSource::Documents), Method::PATCH, records::patch)
-            .on(Own(OwnerSource::Documents), Method::DELETE, records::delete),
+            .on(Own(OwnerSource::Documents), Method::DELETE, records::delete)
+            .conditional(),
         // The rest, by what they are about.
         Endpoint::at("/health").get(Open, health::health),
         Endpoint::at("/health/live").get(Open, health::live),
@@ -117,6 +120,8 @@ pub(super) struct Endpoint {
     /// As it is documented: without the patterns of its parts.
     path: String,
     calls: Vec<EndpointMethod>,
+    /// Its handlers honour conditions (`If-Match` and its like); of every other route a request with one is refused.
+    is_conditional: bool,
     resource: Resource,
 }
 
@@ -129,7 +134,7 @@ struct EndpointMethod {
 
 impl Endpoint {
     fn at(path: &'static str) -> Self {
-        Self { path: path.replace(":.*", ""), calls: Vec::new(), resource: web::resource(path) }
+        Self { path: path.replace(":.*", ""), calls: Vec::new(), is_conditional: false, resource: web::resource(path) }
     }
 
     /// `GET`, and `HEAD` by the same handler: the server leaves out the body.
@@ -155,6 +160,11 @@ impl Endpoint {
         self
     }
 
+    fn conditional(mut self) -> Self {
+        self.is_conditional = true;
+        self
+    }
+
     pub(super) fn path(&self) -> &str {
         &self.path
     }
@@ -173,7 +183,13 @@ impl Endpoint {
         let detail = format!("{} takes {text}", self.path);
         // Methods are letters, always fit for a header.
         let allow = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
+        let taken = methods.iter().map(ToString::to_string).collect::<Vec<_>>();
         for EndpointMethod { access, handler, method } in self.calls {
+            let handler = if self.is_conditional {
+                handler
+            } else {
+                handler.guard(guard::fn_guard(|context| conditional::untaken(context.head()).is_none()))
+            };
             let handler = if access.has_acts() {
                 handler.wrap(from_fn(move |request, next| noted(access, request, next)))
             } else {
@@ -194,8 +210,13 @@ impl Endpoint {
                 }
             });
         }
-        self.resource.app_data(route).default_service(web::to(move || {
-            let problem = Problem::new(ProblemCode::MethodNotAllowed, detail.clone()).header(ALLOW, allow.clone());
+        // What no route has taken: another method, or a condition that the method's route does not honour.
+        self.resource.app_data(route).default_service(web::to(move |request: HttpRequest| {
+            let is_taken = taken.iter().any(|method| method == request.method().as_str());
+            let problem = match conditional::untaken(request.head()) {
+                Some(header) if is_taken => conditional::refuse_untaken(header),
+                _ => Problem::new(ProblemCode::MethodNotAllowed, detail.clone()).header(ALLOW, allow.clone()),
+            };
             async move { Err::<HttpResponse, _>(problem) }
         }))
     }

@@ -23,6 +23,7 @@ mod events;
 mod examples;
 mod failover;
 mod faults;
+mod file_conditions;
 mod files;
 mod gathered;
 mod grow;

@@ -17,6 +17,7 @@ use crate::files::{File, FileCursor, FileInput, FilePage, FilePageSize, FileServ
 use crate::http::guards::access::Caller;
 use crate::http::guards::idempotency::{key_of, keyed};
 use crate::http::request::body::JsonBody;
+use crate::http::request::conditional::{file_condition, is_known, not_modified, refused_file, tag};
 use crate::http::request::extract::{FilePath, UserPath, consistency, query, query_number};
 use crate::http::response::answer;
 use crate::http::response::answer::NDJSON;
@@ -124,9 +125,11 @@ pub(in crate::http) async fn ingest(
         (StatusCode::CREATED, format!("File ingested into shard {}", stored.shard))
     };
     let location = HeaderValue::from_str(&format!("/files/{}", stored.file.file_id));
+    let current = stored.file.tag().to_string();
     let data = StoredFile::new(stored.file, stored.shard);
     let body = IngestAnswer { success: true, message, duplicate: stored.duplicate, data };
     let mut response = answer::json(status, &body, FILE_BYTES * 2)?;
+    tag(&mut response, &current);
     if let Ok(location) = location {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -272,26 +275,50 @@ async fn fetch(
 /// Get one file
 #[utoipa::path(
     get, path = "/files/{file_id}", tag = "files",
-    params(("file_id" = Uuid, Path, description = "The file")),
-    responses((status = 200, description = "The file", body = FileAnswer), RequestProblems, FileProblems, ShardProblems)
+    params(
+        ("file_id" = Uuid, Path, description = "The file"),
+        ("If-None-Match" = Option<String>, Header, description = "`ETag` of the state that the client has"),
+        ("If-Match" = Option<String>, Header, description = "`ETag` of the only state that the client wants"),
+    ),
+    responses(
+        (status = 200, description = "The file", body = FileAnswer, headers(("ETag" = String, description = "Its state"))),
+        (status = 304, description = "It is still in the state that the client has"),
+        (status = 412, description = "The file is not in the state asked for", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        RequestProblems, FileProblems, ShardProblems,
+    )
 )]
 pub(in crate::http) async fn find(
     state: Data<AppState>,
     caller: Caller,
     FilePath(id): FilePath,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let (shard, file) = state.files.find(id, caller.only_user()).await?;
-    answer::ok(&FileAnswer { success: true, data: StoredFile::new(file, shard) })
+    let current = file.tag().to_string();
+    if is_known(&request, &current)? {
+        return Ok(not_modified(&current));
+    }
+    file_answer(file, shard, &current)
+}
+
+fn file_answer(file: File, shard: ShardId, current: &str) -> Result<HttpResponse, Problem> {
+    let mut response = answer::ok(&FileAnswer { success: true, data: StoredFile::new(file, shard) })?;
+    tag(&mut response, current);
+    Ok(response)
 }
 
 /// Change one file
 ///
-/// A field that is left out stays as it is, `null` clears it. Name and path change together.
+/// A field that is left out stays as it is, `null` clears it. Name and path change together. With `If-Match` only in the state named.
 #[utoipa::path(
     patch, path = "/files/{file_id}", tag = "files", request_body = PatchInput<'static>,
-    params(("file_id" = Uuid, Path, description = "The file")),
+    params(
+        ("file_id" = Uuid, Path, description = "The file"),
+        ("If-Match" = Option<String>, Header, description = "`ETag` of the state that is to be changed, or `*` for any"),
+    ),
     responses(
-        (status = 200, description = "The file as it is now", body = FileAnswer),
+        (status = 200, description = "The file as it is now", body = FileAnswer, headers(("ETag" = String, description = "Its state"))),
+        (status = 412, description = "The file is not in the state asked for", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
         RequestProblems, BodyProblems, FileProblems, ShardProblems,
     )
 )]
@@ -302,23 +329,36 @@ pub(in crate::http) async fn change(
     request: HttpRequest,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
+    let condition = file_condition(&request)?;
     let keyed = keyed(&request, caller, body.bytes())?;
     let patch = body.parse::<PatchInput<'_>>()?.check()?;
-    let (shard, file) = state.files.update(id, caller.only_user(), &patch, key_of(keyed.as_ref())).await?;
-    answer::ok(&FileAnswer { success: true, data: StoredFile::new(file, shard) })
+    let changed = state.files.update(id, caller.only_user(), &patch, condition, key_of(keyed.as_ref())).await;
+    let (shard, file) = changed.map_err(|error| refused_file(error, condition))?;
+    let current = file.tag().to_string();
+    file_answer(file, shard, &current)
 }
 
 /// Delete one file
 #[utoipa::path(
     delete, path = "/files/{file_id}", tag = "files",
-    params(("file_id" = Uuid, Path, description = "The file")),
-    responses((status = 200, description = "The file is gone", body = DeleteAnswer), RequestProblems, FileProblems, ShardProblems)
+    params(
+        ("file_id" = Uuid, Path, description = "The file"),
+        ("If-Match" = Option<String>, Header, description = "`ETag` of the state that is to be deleted, or `*` for any"),
+    ),
+    responses(
+        (status = 200, description = "The file is gone", body = DeleteAnswer),
+        (status = 412, description = "The file is not in the state asked for", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        RequestProblems, FileProblems, ShardProblems,
+    )
 )]
 pub(in crate::http) async fn delete(
     state: Data<AppState>,
     caller: Caller,
     FilePath(id): FilePath,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let shard = state.files.delete(id, caller.only_user()).await?;
+    let condition = file_condition(&request)?;
+    let deleted = state.files.delete(id, caller.only_user(), condition).await;
+    let shard = deleted.map_err(|error| refused_file(error, condition))?;
     answer::ok(&DeleteAnswer { success: true, message: format!("File deleted from shard {shard}"), file_id: id })
 }

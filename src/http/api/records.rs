@@ -13,7 +13,7 @@ use super::records_bulk;
 use crate::http::guards::access::Caller;
 use crate::http::guards::idempotency::{key_of, keyed, refuse};
 use crate::http::request::body::{JsonBody, MAX_DOCUMENT_BODY, header_text};
-use crate::http::request::conditional::{condition, is_known, refused, tag};
+use crate::http::request::conditional::{change_condition, condition, is_known, not_modified, refused, tag};
 use crate::http::request::extract::{CollectionPath, KeyPath, consistency, query, query_number};
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
@@ -224,11 +224,13 @@ pub(in crate::http) async fn create(
         ("collection" = String, Path, description = "The collection"),
         ("key" = String, Path, description = "The document's key; may hold `/`"),
         ("If-None-Match" = Option<String>, Header, description = "`ETag` of the version that the client has"),
+        ("If-Match" = Option<String>, Header, description = "`ETag` of the only version that the client wants"),
         ("consistency" = Option<String>, Query, description = "`eventual`: a replica may answer, without the writes of the last moments; `strict`, which is also what is done without it: every acknowledged write shows"),
     ),
     responses(
         (status = 200, description = "The document", body = RecordAnswer, headers(("ETag" = String, description = "Its version"))),
         (status = 304, description = "It is still the version that the client has"),
+        (status = 412, description = "It is another version than `If-Match` names", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
         RequestProblems, RecordProblems, ShardProblems,
     )
 )]
@@ -247,10 +249,9 @@ pub(in crate::http) async fn find(
         ReadConsistency::Strict => state.records.find(&collection, &key).await?,
         ReadConsistency::Eventual => Box::pin(state.records.find_eventually(&collection, &key)).await?,
     };
-    if is_known(&request, found.record.version) {
-        let mut response = HttpResponse::NotModified().finish();
-        tag(&mut response, found.record.version);
-        return Ok(response);
+    let version = found.record.version.to_string();
+    if is_known(&request, &version)? {
+        return Ok(not_modified(&version));
     }
     found_answer(name, found)
 }
@@ -320,7 +321,7 @@ pub(in crate::http) async fn patch(
     request: HttpRequest,
     body: DocumentBody,
 ) -> Result<HttpResponse, Problem> {
-    let condition = condition(&request)?;
+    let condition = change_condition(&request)?;
     let collection = state.records.collection(&name).await?;
     caller.may_reach(&state, &collection, &key).await?;
     let keyed = keyed(&request, caller, body.bytes())?;
@@ -350,7 +351,7 @@ pub(in crate::http) async fn delete(
     KeyPath(key): KeyPath,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let condition = condition(&request)?;
+    let condition = change_condition(&request)?;
     let collection = state.records.collection(&name).await?;
     caller.may_reach(&state, &collection, &key).await?;
     let deleted = state.records.delete(&collection, &key, condition).await;
@@ -371,7 +372,7 @@ fn found_answer(collection: CollectionName, found: FoundRecord) -> Result<HttpRe
     let (version, bytes) = (record.version, record.document.as_str().len());
     let body = RecordAnswer { success: true, collection, record, shard_id: shard.number(), from_cache };
     let mut response = answer::json(StatusCode::OK, &body, FRAME_BYTES + bytes)?;
-    tag(&mut response, version);
+    tag(&mut response, &version.to_string());
     Ok(response)
 }
 
@@ -384,7 +385,7 @@ fn stored_answer(collection: CollectionName, stored: StoredRecord) -> Result<Htt
     let body =
         StoredRecordAnswer { success: true, message, collection, key, version, created_at, updated_at, shard_id };
     let mut response = answer::json(status, &body, FRAME_BYTES)?;
-    tag(&mut response, version);
+    tag(&mut response, &version.to_string());
     if created && let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(LOCATION, location);
     }

@@ -1,39 +1,109 @@
-//! `ETag`, `If-Match` and `If-None-Match` (RFC 9110, section 13): a document's version, asked for and told.
+//! `ETag`, `If-Match` and `If-None-Match` (RFC 9110, section 13), for every route.
+//!
+//! A condition is honoured or refused: 412 if it does not hold, 400 if the route does not know it, and never a change as if it had not
+//! been there. The table of routes says which routes take conditions; their handlers ask here for them.
 
-use actix_web::http::header::{ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use actix_web::dev::RequestHead;
+use actix_web::http::Method;
+use actix_web::http::header::{ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use actix_web::{HttpRequest, HttpResponse};
 
+use crate::files::{FileCondition, FileError, FileTag};
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
 use crate::records::{RecordError, WriteCondition};
 
-/// On what condition a document is to be changed.
+/// The conditions under which nothing may be done, each by its header. `If-Modified-Since` and `If-None-Match` of a read are none of them: who
+/// gets the whole answer all the same has lost nothing.
+static OF_READS: [HeaderName; 2] = [IF_MATCH, IF_UNMODIFIED_SINCE];
+static OF_CHANGES: [HeaderName; 3] = [IF_MATCH, IF_UNMODIFIED_SINCE, IF_NONE_MATCH];
+
+/// The condition in a request to a route that takes none, if there is one.
+pub(in crate::http) fn untaken(head: &RequestHead) -> Option<&'static str> {
+    let is_read = matches!(head.method, Method::GET | Method::HEAD);
+    let headers = if is_read { &OF_READS[..] } else { &OF_CHANGES[..] };
+    let found = headers.iter().find(|name| head.headers.contains_key(*name))?;
+    Some(name_of(found))
+}
+
+fn name_of(header: &HeaderName) -> &'static str {
+    if *header == IF_MATCH {
+        "If-Match"
+    } else if *header == IF_NONE_MATCH {
+        "If-None-Match"
+    } else {
+        "If-Unmodified-Since"
+    }
+}
+
+/// The answer to a condition that a route does not take.
+pub(in crate::http) fn refuse_untaken(header: &'static str) -> Problem {
+    wrong(header, "is not supported by this route, and nothing was done; leave it out")
+}
+
+/// On what condition a document is to be stored.
 ///
 /// # Errors
 /// If the headers are no such condition. Several tags are not taken: no client here can know of more than one.
 pub(in crate::http) fn condition(request: &HttpRequest) -> Result<WriteCondition, Problem> {
-    match (text(request, IF_MATCH)?, text(request, IF_NONE_MATCH)?) {
-        (None, None) => Ok(WriteCondition::Any),
-        (Some("*"), None) => Ok(WriteCondition::Present),
-        // A tag that is none of ours names no version that there is or will be.
-        (Some(tag), None) => one_tag(tag).map(|tag| WriteCondition::Version(version(tag).unwrap_or(-1))),
-        (None, Some("*")) => Ok(WriteCondition::Absent),
-        (None, Some(_)) => Err(wrong("If-None-Match", "must be *, for a document that must not be there yet")),
-        (Some(_), Some(_)) => Err(wrong("If-None-Match", "cannot be asked for together with If-Match")),
+    match (wanted(request)?, text(request, IF_NONE_MATCH)?) {
+        (wanted, None) => Ok(wanted.into()),
+        (Wanted::Any, Some("*")) => Ok(WriteCondition::Absent),
+        (Wanted::Any, Some(_)) => Err(wrong("If-None-Match", "must be *, for a document that must not be there yet")),
+        (_, Some(_)) => Err(wrong("If-None-Match", "cannot be asked for together with If-Match")),
     }
 }
 
-/// True if the client has this version already.
-pub(in crate::http) fn is_known(request: &HttpRequest, current: i64) -> bool {
-    let known = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    known
-        .split(',')
-        .map(str::trim)
-        .any(|tag| tag == "*" || version(tag.strip_prefix("W/").unwrap_or(tag)) == Some(current))
+/// On what condition a document that is there is to be changed or deleted.
+///
+/// # Errors
+/// As [`condition`].
+pub(in crate::http) fn change_condition(request: &HttpRequest) -> Result<WriteCondition, Problem> {
+    refuse_none_match(request)?;
+    Ok(wanted(request)?.into())
+}
+
+/// On what condition a file is to be changed or deleted.
+///
+/// # Errors
+/// As [`condition`].
+pub(in crate::http) fn file_condition(request: &HttpRequest) -> Result<FileCondition, Problem> {
+    refuse_none_match(request)?;
+    Ok(match wanted(request)? {
+        Wanted::Any => FileCondition::Any,
+        Wanted::Present => FileCondition::Present,
+        Wanted::Tag(tag) => FileCondition::Tag(opaque(tag).and_then(FileTag::parse)),
+    })
+}
+
+/// Whether a read can be answered with 304: the client has this version already.
+///
+/// # Errors
+/// 412 if the client wants another version.
+pub(in crate::http) fn is_known(request: &HttpRequest, current: &str) -> Result<bool, Problem> {
+    let holds = match wanted(request)? {
+        Wanted::Any | Wanted::Present => true,
+        Wanted::Tag(tag) => opaque(tag) == Some(current),
+    };
+    if !holds {
+        return Err(Problem::new(ProblemCode::PreconditionFailed, "this is another version than If-Match names"));
+    }
+    let mut known = request.headers().get_all(IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
+    Ok(known.any(|line| {
+        let mut tags = line.split(',').map(str::trim);
+        tags.any(|tag| tag == "*" || opaque(tag.strip_prefix("W/").unwrap_or(tag)) == Some(current))
+    }))
+}
+
+/// The answer to a client that has this version already.
+pub(in crate::http) fn not_modified(current: &str) -> HttpResponse {
+    let mut response = HttpResponse::NotModified().finish();
+    tag(&mut response, current);
+    response
 }
 
 /// Adds the version to an answer.
-pub(in crate::http) fn tag(response: &mut HttpResponse, version: i64) {
+pub(in crate::http) fn tag(response: &mut HttpResponse, version: &str) {
     if let Ok(value) = HeaderValue::from_str(&format!("\"{version}\"")) {
         response.headers_mut().insert(ETAG, value);
     }
@@ -50,14 +120,62 @@ pub(in crate::http) fn refused(error: RecordError, condition: WriteCondition) ->
     }
 }
 
+/// A problem with a file that the client named a state of: one that is gone is not in that state.
+pub(in crate::http) fn refused_file(error: FileError, condition: FileCondition) -> Problem {
+    match (&error, condition) {
+        (FileError::NotFound(_), FileCondition::Present | FileCondition::Tag(_)) => {
+            Problem::new(ProblemCode::PreconditionFailed, error.to_string())
+        }
+        _ => error.into(),
+    }
+}
+
+/// What `If-Match` asks for.
+enum Wanted<'a> {
+    Any,
+    Present,
+    Tag(&'a str),
+}
+
+impl From<Wanted<'_>> for WriteCondition {
+    fn from(wanted: Wanted<'_>) -> Self {
+        match wanted {
+            Wanted::Any => Self::Any,
+            Wanted::Present => Self::Present,
+            // A tag that is none of ours names no version that there is or will be.
+            Wanted::Tag(tag) => Self::Version(opaque(tag).and_then(|tag| tag.parse().ok()).unwrap_or(-1)),
+        }
+    }
+}
+
+fn wanted(request: &HttpRequest) -> Result<Wanted<'_>, Problem> {
+    if request.headers().contains_key(IF_UNMODIFIED_SINCE) {
+        return Err(wrong("If-Unmodified-Since", "is not supported; ask by If-Match and an ETag"));
+    }
+    match text(request, IF_MATCH)? {
+        None => Ok(Wanted::Any),
+        Some("*") => Ok(Wanted::Present),
+        Some(tag) => one_tag(tag).map(Wanted::Tag),
+    }
+}
+
+fn refuse_none_match(request: &HttpRequest) -> Result<(), Problem> {
+    match text(request, IF_NONE_MATCH)? {
+        None => Ok(()),
+        Some(_) => {
+            Err(wrong("If-None-Match", "cannot be asked for where something that is there is changed; use If-Match"))
+        }
+    }
+}
+
 fn text(request: &HttpRequest, name: HeaderName) -> Result<Option<&str>, Problem> {
     let mut values = request.headers().get_all(&name);
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(value), None) => {
-            value.to_str().map(|text| Some(text.trim())).map_err(|_| wrong("If-Match", "must be text"))
+            value.to_str().map(|text| Some(text.trim())).map_err(|_| wrong(name_of(&name), "must be text"))
         }
-        (Some(_), Some(_)) => Err(wrong("If-Match", "must be there only once")),
+        (Some(_), Some(_)) => Err(wrong(name_of(&name), "must be there only once")),
     }
 }
 
@@ -68,9 +186,9 @@ fn one_tag(text: &str) -> Result<&str, Problem> {
     if is_tag { Ok(text) } else { Err(wrong("If-Match", "must be * or one ETag, as in \"1700000000000000\"")) }
 }
 
-/// The version in a strong tag.
-fn version(tag: &str) -> Option<i64> {
-    tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+/// What stands in a strong tag.
+fn opaque(tag: &str) -> Option<&str> {
+    tag.strip_prefix('"')?.strip_suffix('"')
 }
 
 fn wrong(header: &'static str, reason: &str) -> Problem {
@@ -112,10 +230,53 @@ mod tests {
     }
 
     #[test]
+    fn a_change_knows_no_condition_of_what_is_not_there() {
+        let with = |header: (&'static str, &str)| TestRequest::patch().append_header(header).to_http_request();
+        for wrong in
+            [("if-none-match", "*"), ("if-none-match", "\"7\""), ("if-unmodified-since", "x"), ("if-match", "7")]
+        {
+            assert_eq!(
+                file_condition(&with(wrong)).map_err(|problem| problem.code()),
+                Err(ProblemCode::InvalidHeader),
+                "{wrong:?}"
+            );
+            assert_eq!(
+                change_condition(&with(wrong)).map_err(|problem| problem.code()),
+                Err(ProblemCode::InvalidHeader)
+            );
+        }
+        let tag = "0123456789abcdef0123456789abcdef";
+        let named = file_condition(&with(("if-match", &format!("\"{tag}\"")))).ok();
+        assert_eq!(named, Some(FileCondition::Tag(FileTag::parse(tag))));
+        assert_eq!(file_condition(&with(("if-match", "\"0\""))).ok(), Some(FileCondition::Tag(None)));
+        assert_eq!(file_condition(&with(("if-match", &format!("W/\"{tag}\"")))).ok(), Some(FileCondition::Tag(None)));
+    }
+
+    #[test]
+    fn what_a_route_does_not_take_is_found() {
+        let found = |method: Method, name: &'static str| {
+            untaken(TestRequest::with_uri("/").method(method).append_header((name, "*")).to_http_request().head())
+        };
+        assert_eq!(found(Method::POST, "if-match"), Some("If-Match"));
+        assert_eq!(found(Method::PUT, "if-none-match"), Some("If-None-Match"));
+        assert_eq!(found(Method::DELETE, "if-unmodified-since"), Some("If-Unmodified-Since"));
+        assert_eq!(found(Method::POST, "if-modified-since"), None, "RFC 9110 has it ignored");
+        assert_eq!(found(Method::GET, "if-match"), Some("If-Match"));
+        assert_eq!(found(Method::GET, "if-none-match"), None);
+    }
+
+    #[test]
     fn a_version_that_is_known_is_not_sent_again() {
-        let known =
-            |tag: &str| is_known(&TestRequest::default().append_header(("if-none-match", tag)).to_http_request(), 7);
+        let ask = |name: &'static str, tag: &str| {
+            let request = TestRequest::default().append_header((name, tag)).to_http_request();
+            is_known(&request, "7").map_err(|problem| problem.code())
+        };
+        let known = |tag| ask("if-none-match", tag).unwrap();
         assert!(known("\"7\"") && known("W/\"7\"") && known("\"1\", \"7\"") && known("*"));
         assert!(!known("\"8\"") && !known("7") && !known(""));
+        assert_eq!(ask("if-match", "\"7\""), Ok(false));
+        assert_eq!(ask("if-match", "*"), Ok(false));
+        assert_eq!(ask("if-match", "\"8\""), Err(ProblemCode::PreconditionFailed));
+        assert_eq!(ask("if-unmodified-since", "Sat, 29 Oct 1994 19:43:31 GMT"), Err(ProblemCode::InvalidHeader));
     }
 }

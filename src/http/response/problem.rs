@@ -286,6 +286,7 @@ impl From<FileError> for Problem {
         match error {
             FileError::NotFound(_) => Self::new(ProblemCode::FileNotFound, error.to_string()),
             FileError::IdTaken(_) => Self::new(ProblemCode::IdTaken, error.to_string()).field("file_id"),
+            FileError::Changed(_) => Self::new(ProblemCode::PreconditionFailed, error.to_string()),
             FileError::Shard(error) => error.into(),
         }
     }
@@ -371,6 +372,7 @@ mod tests {
         let table: Vec<(Problem, u16, &str)> = vec![
             (FileError::NotFound(Uuid::nil()).into(), 404, "file_not_found"),
             (FileError::IdTaken(Uuid::nil()).into(), 409, "id_taken"),
+            (FileError::Changed(Uuid::nil()).into(), 412, "precondition_failed"),
             (FileError::Shard(ShardError::Moving).into(), 503, "slot_moving"),
             (ShardError::Unavailable { shard }.into(), 503, "shard_unavailable"),
             (ShardError::Overloaded { shard }.into(), 503, "shard_overloaded"),

@@ -113,7 +113,7 @@ codes! {
     /// A document would come under another shard key.
     ShardKeyFixed = "shard_key_fixed", CONFLICT, "A document's shard key does not change";
     /// The document is not as `If-Match` or `If-None-Match` asks for.
-    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "The document is not in the state asked for";
+    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "What is to be changed is not in the state asked for";
     /// Others change the document all the time.
     RecordContended = "record_contended", SERVICE_UNAVAILABLE, "The document is changed by others all the time";
     /// There is no such move.
