@@ -56,9 +56,8 @@ pub(super) struct OutgoingEvent {
 impl OutgoingEvent {
     pub(super) fn of_change(cluster: Uuid, shard: ShardId, change: &OutboxChange) -> Self {
         let OutboxChange { id, kind, at, .. } = change;
-        let (subject, data) = match (&change.file_id, &change.collection, &change.key) {
-            (Some(file), ..) => {
-                let user = change.user_id.unwrap_or_default();
+        let (subject, data) = match (&change.user_id.zip(change.file_id), &change.collection, &change.key) {
+            (Some((user, file)), ..) => {
                 let data = json!({"user_id": user, "file_id": file, "size_bytes": change.size_bytes});
                 (format!("users/{user}/files/{file}"), data)
             }

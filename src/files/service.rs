@@ -14,7 +14,7 @@ use super::writer::{FileInsert, FileWriter, InsertFiles, InsertOutcome};
 use crate::cache::{Cache, CacheKey, PendingWrite};
 use crate::shard::{
     BatchedReads, CallOutcome, Cluster, IdClock, IdempotentCall, ReadConsistency, RequestKey, ShardError, ShardId,
-    Slot, SlotCoverage, StoredOutcome, WriterLimits, slot_in,
+    Slot, SlotCoverage, StoredOutcome, WriterLimits, slot_in, time_of_micros,
 };
 
 /// Larger pages are read alone: they would hold up the small ones of their batch.
@@ -383,7 +383,7 @@ impl FileService {
 fn ingested_before(mut file: NewFile, known: &StoredOutcome, key: &RequestKey) -> Result<IngestedFile, ShardError> {
     let KeptInsert { file_id, created_at } = known.outcome_of(key)?;
     file.id = file_id;
-    let at = chrono::DateTime::from_timestamp_micros(created_at).unwrap_or_default();
+    let at = time_of_micros(known.shard, created_at)?;
     Ok(IngestedFile { file: file.stored(at), shard: known.shard, duplicate: false })
 }
 

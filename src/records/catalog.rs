@@ -65,8 +65,8 @@ impl CollectionCatalog {
         let (mut lists, mut failure) = (Vec::new(), None);
         for (shard, answer) in self.cluster.scatter(&ListCollections, DEADLINE).await.answers {
             match answer {
-                Ok(list) => {
-                    let list = list.unwrap_or_default();
+                Ok(None) => {}
+                Ok(Some(list)) => {
                     all.extend(list.iter().map(|entry| (entry.name.clone(), Arc::new(entry.clone()))));
                     lists.push((shard, list));
                 }
@@ -80,7 +80,8 @@ impl CollectionCatalog {
             None => *read_at = Some(Instant::now()),
         }
         for (shard, list) in lists {
-            for collection in all.values().filter(|collection| !list.contains(collection)) {
+            let held: BTreeMap<_, _> = list.iter().map(|collection| (&collection.name, collection)).collect();
+            for collection in all.values().filter(|collection| held.get(&collection.name) != Some(&&***collection)) {
                 if let Some(shard) = self.cluster.shard(shard) {
                     declare_on(shard, collection).await?;
                 }
@@ -98,8 +99,8 @@ impl CollectionCatalog {
     pub(super) async fn declare(&self, collection: Collection) -> Result<bool, RecordError> {
         let mut is_new = false;
         for (place, shard) in self.cluster.shards().iter().enumerate() {
-            let (inserted, list) = declare_on(shard, &collection).await?;
-            if !list.contains(&collection) {
+            let (inserted, declared) = declare_on(shard, &collection).await?;
+            if declared.as_ref() != Some(&collection) {
                 return Err(RecordError::CollectionDiffers(collection.name));
             }
             is_new |= inserted && place == 0;
@@ -113,15 +114,15 @@ impl CollectionCatalog {
     }
 }
 
-async fn declare_on(shard: &Shard, collection: &Collection) -> Result<(bool, Vec<Collection>), ShardError> {
+async fn declare_on(shard: &Shard, collection: &Collection) -> Result<(bool, Option<Collection>), ShardError> {
     shard.run(&DeclareCollection(collection)).await?.ok_or(ShardError::Moving)
 }
 
 struct DeclareCollection<'a>(&'a Collection);
 
 impl ShardCall for DeclareCollection<'_> {
-    /// True if it was not there, and what is there now.
-    type Output = (bool, Vec<Collection>);
+    /// True if it was not there, and the collection of this name that is there now.
+    type Output = (bool, Option<Collection>);
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
         let done = sqlx::query(include_str!("../../sql/records/declare_collection.sql"))
@@ -131,7 +132,11 @@ impl ShardCall for DeclareCollection<'_> {
             .bind(self.0.records_per_key.as_str())
             .execute(&mut *connection)
             .await?;
-        Ok(Some((done.rows_affected() > 0, list(connection).await?)))
+        let found: Option<CollectionRow> = sqlx::query_as(include_str!("../../sql/records/find_collection.sql"))
+            .bind(self.0.name.as_str())
+            .fetch_optional(connection)
+            .await?;
+        Ok(Some((done.rows_affected() > 0, found.map(read_collection).transpose()?)))
     }
 }
 
@@ -146,20 +151,23 @@ impl ShardCall for ListCollections {
 }
 
 async fn list(connection: &mut PgConnection) -> Result<Vec<Collection>, sqlx::Error> {
-    let rows: Vec<(String, Option<String>, Option<String>, String)> =
+    let rows: Vec<CollectionRow> =
         sqlx::query_as(include_str!("../../sql/records/list_collections.sql")).fetch_all(connection).await?;
-    rows.into_iter()
-        .map(|(name, field, key_type, per_key)| {
-            let broken = |why: String| sqlx::Error::Decode(format!("collection {name}: {why}").into());
-            let key_type = match key_type.as_deref() {
-                None => None,
-                Some("integer") => Some(KeyType::Integer),
-                Some("string") => Some(KeyType::String),
-                Some(other) => return Err(broken(format!("unknown type of key {other}"))),
-            };
-            let per_key = if per_key == "many" { RecordsPerKey::Many } else { RecordsPerKey::One };
-            let parsed = name.parse().map_err(|why: &str| broken(why.to_owned()))?;
-            Collection::new(parsed, field.as_deref(), key_type, per_key).map_err(|fault| broken(fault.to_string()))
-        })
-        .collect()
+    rows.into_iter().map(read_collection).collect()
+}
+
+/// The name, the field, the type of its key, and how many documents a key has.
+type CollectionRow = (String, Option<String>, Option<String>, String);
+
+fn read_collection((name, field, key_type, per_key): CollectionRow) -> Result<Collection, sqlx::Error> {
+    let broken = |why: String| sqlx::Error::Decode(format!("collection {name}: {why}").into());
+    let key_type = match key_type.as_deref() {
+        None => None,
+        Some("integer") => Some(KeyType::Integer),
+        Some("string") => Some(KeyType::String),
+        Some(other) => return Err(broken(format!("unknown type of key {other}"))),
+    };
+    let per_key = if per_key == "many" { RecordsPerKey::Many } else { RecordsPerKey::One };
+    let parsed = name.parse().map_err(|why: &str| broken(why.to_owned()))?;
+    Collection::new(parsed, field.as_deref(), key_type, per_key).map_err(|fault| broken(fault.to_string()))
 }

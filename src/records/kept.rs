@@ -1,11 +1,10 @@
 //! What is kept of a document's change for an `Idempotency-Key`: what the answer is made of.
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::store::RecordVersion;
 use super::{Document, FoundRecord, Record, RecordError, StoredRecord};
-use crate::shard::{RequestKey, ShardError, StoredOutcome};
+use crate::shard::{RequestKey, ShardError, StoredOutcome, time_of_micros};
 
 /// As `sql/records/put_batch_keyed.sql` writes it as well; times are microseconds since 1970.
 #[derive(Serialize, Deserialize)]
@@ -46,8 +45,8 @@ pub(super) fn stored_before(known: &StoredOutcome, key: Option<&RequestKey>) -> 
         shard: known.shard,
         created: kept.created,
         version: kept.version,
-        created_at: at(kept.created_at),
-        updated_at: at(kept.updated_at),
+        created_at: time_of_micros(known.shard, kept.created_at)?,
+        updated_at: time_of_micros(known.shard, kept.updated_at)?,
     })
 }
 
@@ -56,14 +55,11 @@ pub(super) fn found_before(known: &StoredOutcome, key: &RequestKey) -> Result<Fo
     let kept: KeptOutcome = known.outcome_of(key)?;
     let record = Record {
         key: kept.key,
-        document: Document::stored(kept.document.unwrap_or_default()),
+        // An answer without a document was another request's.
+        document: Document::stored(kept.document.ok_or(ShardError::KeyReused)?),
         version: kept.version,
-        created_at: at(kept.created_at),
-        updated_at: at(kept.updated_at),
+        created_at: time_of_micros(known.shard, kept.created_at)?,
+        updated_at: time_of_micros(known.shard, kept.updated_at)?,
     };
     Ok(FoundRecord { record, shard: known.shard, from_cache: false })
-}
-
-fn at(micros: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp_micros(micros).unwrap_or_default()
 }

@@ -127,10 +127,10 @@ impl Collection {
         let wrong = |reason: &str| FieldFault::new(field.to_owned(), reason.to_owned());
         let text = match self.key_type {
             Some(KeyType::Integer) => {
-                let number = value.get().parse::<i64>().map_err(|_| wrong("must be a whole number of 64 bits"))?;
+                let number = value.parse::<i64>().map_err(|_| wrong("must be a whole number of 64 bits"))?;
                 number.to_string()
             }
-            _ => serde_json::from_str::<String>(value.get()).map_err(|_| wrong("must be a text"))?,
+            _ => serde_json::from_str::<String>(value).map_err(|_| wrong("must be a text"))?,
         };
         self.place_of(&text).map(Some).map_err(|fault| FieldFault::new(field.to_owned(), fault.reason))
     }

@@ -40,7 +40,7 @@ pub use server::options::ShardOptions;
 pub use server::pool::ConnectionLease;
 pub use server::replica::{ReadConsistency, ShardReplicas};
 pub use server::shard::{Shard, ShardLimits};
-pub(crate) use server::timestamps::{time_at, time_in};
+pub(crate) use server::timestamps::{time_at, time_in, time_of_micros};
 pub use setup::migrate::{SetupError, apply_migrations, migrate};
 pub use setup::start_checks::{StartError, StartFault};
 pub use slot::{SLOT_COUNT, ShardId, Slot};

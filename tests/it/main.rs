@@ -31,6 +31,7 @@ mod guard;
 mod idempotency;
 mod import;
 mod ingest;
+mod kept_whole;
 mod limits;
 mod listing;
 mod local;

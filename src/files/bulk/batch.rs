@@ -56,7 +56,7 @@ impl<'a> StoreBatch<'a> {
     /// `None`: a row is there already, and nothing was stored.
     async fn copy(&self, connection: &mut PgConnection) -> Result<Option<usize>, sqlx::Error> {
         let bytes: usize = self.files().map(|file| file.text_bytes() + 96).sum();
-        let rows = copy::encode(self.files(), bytes);
+        let rows = copy::encode(self.files(), bytes)?;
         let mut stream: PgCopyIn<_> = connection.copy_in_raw(include_str!("../../../sql/files/copy_batch.sql")).await?;
         stream.send(rows).await?;
         match stream.finish().await {

@@ -14,30 +14,38 @@ const END: i16 = -1;
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
 /// The rows of a `COPY` of the columns that `sql/files/copy_batch.sql` names.
-pub(super) fn encode<'a>(files: impl Iterator<Item = &'a NewFile>, capacity: usize) -> Vec<u8> {
+///
+/// # Errors
+/// If a value is longer than the format can say.
+pub(super) fn encode<'a>(files: impl Iterator<Item = &'a NewFile>, capacity: usize) -> Result<Vec<u8>, sqlx::Error> {
     let mut out = Vec::with_capacity(capacity);
     out.extend_from_slice(SIGNATURE);
     out.extend_from_slice(&HEADER_REST);
     for file in files {
         out.extend_from_slice(&COLUMNS.to_be_bytes());
-        field(&mut out, Some(&file.user.get().to_be_bytes()));
-        field(&mut out, Some(file.id.as_bytes()));
-        field(&mut out, Some(file.name.as_bytes()));
-        field(&mut out, Some(file.path().as_bytes()));
-        field(&mut out, file.mime_type.as_deref().map(str::as_bytes));
-        field(&mut out, file.checksum.as_deref().map(str::as_bytes));
-        field(&mut out, file.size_bytes.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
-        field(&mut out, file.modified_at.map(time).as_ref().map(<[u8; 8]>::as_slice));
+        field(&mut out, Some(&file.user.get().to_be_bytes()))?;
+        field(&mut out, Some(file.id.as_bytes()))?;
+        field(&mut out, Some(file.name.as_bytes()))?;
+        field(&mut out, Some(file.path().as_bytes()))?;
+        field(&mut out, file.mime_type.as_deref().map(str::as_bytes))?;
+        field(&mut out, file.checksum.as_deref().map(str::as_bytes))?;
+        field(&mut out, file.size_bytes.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice))?;
+        field(&mut out, file.modified_at.map(time).as_ref().map(<[u8; 8]>::as_slice))?;
     }
     out.extend_from_slice(&END.to_be_bytes());
-    out
+    Ok(out)
 }
 
-fn field(out: &mut Vec<u8>, value: Option<&[u8]>) {
-    // Values are checked to be a few kilobytes at most.
-    let length = value.map_or(NULL, |bytes| i32::try_from(bytes.len()).unwrap_or(NULL));
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(value.unwrap_or_default());
+fn field(out: &mut Vec<u8>, value: Option<&[u8]>) -> Result<(), sqlx::Error> {
+    match value {
+        None => out.extend_from_slice(&NULL.to_be_bytes()),
+        Some(bytes) => {
+            let length = i32::try_from(bytes.len()).map_err(|error| sqlx::Error::Encode(error.into()))?;
+            out.extend_from_slice(&length.to_be_bytes());
+            out.extend_from_slice(bytes);
+        }
+    }
+    Ok(())
 }
 
 fn time(at: DateTime<Utc>) -> [u8; 8] {

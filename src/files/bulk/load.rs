@@ -327,16 +327,13 @@ async fn store_batch(
 /// A shard and the rows that it owns.
 type ShardRows = (Arc<Shard>, Vec<LoadRow>);
 
-fn by_owner(cluster: &Cluster, rows: Vec<LoadRow>) -> Result<Vec<ShardRows>, ShardError> {
-    let mut groups: Vec<ShardRows> = Vec::new();
+fn by_owner(cluster: &Cluster, rows: Vec<LoadRow>) -> Result<impl Iterator<Item = ShardRows>, ShardError> {
+    let mut groups: BTreeMap<ShardId, ShardRows> = BTreeMap::new();
     for row in rows {
         let owner = cluster.owner(row.file.user().slot())?;
-        match groups.iter_mut().find(|(shard, _)| shard.id() == owner.id()) {
-            Some((_, rows)) => rows.push(row),
-            None => groups.push((Arc::clone(owner), vec![row])),
-        }
+        groups.entry(owner.id()).or_insert_with(|| (Arc::clone(owner), Vec::new())).1.push(row);
     }
-    Ok(groups)
+    Ok(groups.into_values())
 }
 
 fn split_refused(rows: Vec<LoadRow>, refused: &[Slot]) -> (Vec<LoadRow>, Vec<LoadRow>) {

@@ -68,11 +68,12 @@ async fn fields(act: OperatorAction, request: &mut ServiceRequest) -> Result<Map
         return Ok(Map::new());
     }
     let body = request.extract::<JsonBody>().await?;
-    let fields = serde_json::from_slice(body.bytes()).unwrap_or_default();
+    // An act whose fields the log cannot hold is refused: it must not be done and noted as one without fields.
+    let is_blank = body.bytes().iter().all(u8::is_ascii_whitespace);
+    let fields = if is_blank { Map::new() } else { body.parse()? };
     let bytes = body.into_bytes();
     request.headers_mut().remove(actix_web::http::header::CONTENT_ENCODING);
     request.set_payload(Payload::Stream { payload: Box::pin(once(ready(Ok(bytes)))) });
-    // What is no JSON object its handler refuses.
     Ok(fields)
 }
 

@@ -101,7 +101,9 @@ pub(in crate::http) async fn once(
     match state.admin_keys.begin(keyed.key).await? {
         AdminClaim::Running => return Err(in_use()),
         AdminClaim::Done(status, body) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+            let status = StatusCode::from_u16(status).map_err(|error| {
+                Problem::new(ProblemCode::Internal, "the answer that was kept for this key cannot be read").cause(error)
+            })?;
             return Ok(HttpResponse::build(status).insert_header((CONTENT_TYPE, answer::JSON)).body(body));
         }
         AdminClaim::Yours => {}
@@ -109,10 +111,12 @@ pub(in crate::http) async fn once(
     match act.await {
         Ok(done) => {
             let (head, body) = done.into_parts();
-            let bytes = body.try_into_bytes().unwrap_or_default();
+            let unreadable =
+                || Problem::new(ProblemCode::Internal, "the act is done, but its answer cannot be kept for the key");
+            let bytes = body.try_into_bytes().map_err(|_| unreadable())?;
+            let text = std::str::from_utf8(&bytes).map_err(|error| unreadable().cause(error))?;
             // If this fails the act is done all the same, and found done by the next try.
-            let kept = (head.status().as_u16(), std::str::from_utf8(&bytes).unwrap_or_default());
-            if let Err(error) = state.admin_keys.end(keyed.key, Some(kept)).await {
+            if let Err(error) = state.admin_keys.end(keyed.key, Some((head.status().as_u16(), text))).await {
                 log::warn!("the answer of an act could not be kept for its key: {error}");
             }
             Ok(head.set_body(actix_web::body::BoxBody::new(bytes)))

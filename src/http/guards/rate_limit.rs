@@ -60,12 +60,13 @@ pub(super) fn address_key(request: &HttpRequest, proxies: &[AddressRange]) -> Ca
 /// The address that a request came from.
 pub(in crate::http) fn origin(request: &HttpRequest, proxies: &[AddressRange]) -> IpAddr {
     const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
-    let lines: Vec<&str> = if proxies.is_empty() {
+    // A client's own bytes must not hide what a proxy wrote behind them.
+    let lines: Vec<_> = if proxies.is_empty() {
         Vec::new()
     } else {
-        request.headers().get_all(FORWARDED).filter_map(|line| line.to_str().ok()).collect()
+        request.headers().get_all(FORWARDED).map(|line| String::from_utf8_lossy(line.as_bytes())).collect()
     };
-    trusted_origin(request.peer_addr().map(|peer| peer.ip()), lines.into_iter(), proxies)
+    trusted_origin(request.peer_addr().map(|peer| peer.ip()), lines.iter().map(AsRef::as_ref), proxies)
 }
 
 /// Stands before a route.

@@ -72,18 +72,21 @@ impl FromRequest for KeyPath {
             key: String,
         }
         let key = Path::<KeyParameter>::extract(request).into_inner().map(|path| path.into_inner().key).ok();
-        // Bytes that are no UTF-8 were replaced by this character on the way here.
-        let is_whole = |key: &String| {
-            !key.contains(char::REPLACEMENT_CHARACTER)
-                || request.uri().path().to_ascii_uppercase().contains("%EF%BF%BD")
-        };
-        let key = key.filter(is_whole).map(Self);
+        let key = key.filter(|_| is_utf8(request.uri().path())).map(Self);
         ready(key.ok_or_else(|| Problem::path("key", "must be UTF-8, percent-encoded")))
     }
 }
 
+/// True if a percent-encoded text is UTF-8. Decoding replaces all other bytes, so that different texts become one.
+fn is_utf8(encoded: &str) -> bool {
+    percent_encoding::percent_decode_str(encoded).decode_utf8().is_ok()
+}
+
 /// The query, as a struct whose fields are `Option<String>`, so that each can be named when it is wrong.
 pub(in crate::http) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
+    if !is_utf8(request.query_string()) {
+        return Err(Problem::new(ProblemCode::InvalidQuery, "the query must be UTF-8, percent-encoded"));
+    }
     Query::<T>::from_query(request.query_string()).map(Query::into_inner).map_err(|error| {
         let text = error.to_string();
         let text = text.strip_prefix("Query deserialize error: ").unwrap_or(&text);

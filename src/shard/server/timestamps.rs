@@ -4,6 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{Row as _, ValueRef as _};
 
+use crate::shard::error::ShardError;
+use crate::shard::slot::ShardId;
+
 /// Microseconds from 1970 to the time that PostgreSQL counts from, the beginning of 2000.
 const YEAR_2000: i64 = 946_684_800_000_000;
 
@@ -21,6 +24,12 @@ pub(crate) fn time_in(row: &PgRow, column: usize) -> Result<Option<DateTime<Utc>
 
 fn faulty(column: usize) -> sqlx::Error {
     sqlx::Error::Decode(format!("column {column} holds no time that can be told").into())
+}
+
+/// The time of microseconds since 1970 that a shard has kept.
+pub(crate) fn time_of_micros(shard: ShardId, micros: i64) -> Result<DateTime<Utc>, ShardError> {
+    let source = || sqlx::Error::Decode(format!("{micros} microseconds are no time that can be told").into());
+    DateTime::from_timestamp_micros(micros).ok_or_else(|| ShardError::Unexpected { shard, source: source() })
 }
 
 /// A column's time, which is never null.
