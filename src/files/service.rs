@@ -13,8 +13,8 @@ use super::tag::FileCondition;
 use super::writer::{FileInsert, FileWriter, InsertFiles, InsertOutcome};
 use crate::cache::{Cache, CacheKey, PendingWrite};
 use crate::shard::{
-    BatchedReads, CallOutcome, Cluster, IdClock, IdempotentCall, ReadConsistency, RequestKey, ShardError, ShardId,
-    Slot, SlotCoverage, StoredOutcome, WriterLimits, slot_in, time_of_micros,
+    BatchedReads, CallOutcome, Cluster, IdClock, IdempotentCall, ReadConsistency, RequestKey, RowQueue, RowTurn,
+    ShardError, ShardId, Slot, SlotCoverage, StoredOutcome, WriterLimits, slot_in, time_of_micros,
 };
 
 /// Larger pages are read alone: they would hold up the small ones of their batch.
@@ -36,6 +36,9 @@ pub enum FileError {
     /// It is not in the state that the client named.
     #[error("the file {0} is in another state than If-Match names; read it anew")]
     Changed(Uuid),
+    /// Too many callers wait to change the file.
+    #[error("too many changes of the file {0} are waiting; try again")]
+    Contended(Uuid),
     /// The shard did not do it.
     #[error(transparent)]
     Shard(#[from] ShardError),
@@ -72,6 +75,8 @@ pub struct FileService {
     writer: FileWriter,
     pages: BatchedReads<ListByUser>,
     finds: BatchedReads<FindById>,
+    /// Of the files that are being changed or deleted.
+    changes: RowQueue<Uuid>,
     ids: IdClock,
 }
 
@@ -82,7 +87,7 @@ impl FileService {
         let for_writers = Arc::clone(&cache);
         let writer = FileWriter::start(Arc::clone(&cluster), limits, move || InsertFiles::new(&for_writers));
         let (pages, finds) = (BatchedReads::start(Arc::clone(&cluster)), BatchedReads::start(Arc::clone(&cluster)));
-        Self { cluster, cache, writer, pages, finds, ids: IdClock::default() }
+        Self { cluster, cache, writer, pages, finds, changes: RowQueue::new(), ids: IdClock::default() }
     }
 
     /// The maker of ids.
@@ -227,6 +232,7 @@ impl FileService {
         condition: FileCondition,
         key: Option<RequestKey>,
     ) -> Result<(ShardId, File), FileError> {
+        let _turn = self.wait_for_turn(id).await?;
         if let Some(key) = &key {
             return Box::pin(self.update_once(id, only, patch, condition, key)).await;
         }
@@ -301,6 +307,7 @@ impl FileService {
     /// `NotFound`, `Changed` if the condition does not hold, or the shard's error; after `Timeout` and `Unavailable` it may be
     /// deleted all the same.
     pub async fn delete(&self, id: Uuid, only: Option<UserId>, condition: FileCondition) -> Result<ShardId, FileError> {
+        let _turn = self.wait_for_turn(id).await?;
         for _ in 0..STATE_TRIES {
             let (slot, mark) = self.before_change(id, only).await?;
             let state = self.expected_state(slot, id, only, condition).await?;
@@ -314,6 +321,13 @@ impl FileService {
             }
         }
         Err(FileError::Changed(id))
+    }
+
+    /// Waits until earlier changes of the file are done. Each holds a connection, and many changes of one file must leave
+    /// connections to the other files of the shard.
+    async fn wait_for_turn(&self, id: Uuid) -> Result<RowTurn<'_, Uuid>, FileError> {
+        let limit = self.cluster.limits().call_timeout;
+        self.changes.wait_for_turn(id, limit).await.ok_or(FileError::Contended(id))
     }
 
     /// The slot of a file that is to be changed. While a cache is in use somewhere, its page is marked as well, for

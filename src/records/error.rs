@@ -47,8 +47,8 @@ pub enum RecordError {
     /// It is too long.
     #[error("a document must not be longer than {} bytes", super::MAX_DOCUMENT_BYTES)]
     TooLarge,
-    /// Others change the document all the time.
-    #[error("the document was changed by others again and again; try again")]
+    /// Too many callers wait to change the document.
+    #[error("too many changes of this document are waiting; try again")]
     Contended,
     /// The shard did not do it.
     #[error(transparent)]

@@ -4,6 +4,7 @@
 //! service → catalog (what collections there are)
 //!         → cached (documents in the cache)
 //!         → writer (group commit) ─┐
+//!         → patch (merge)         ─┤
 //!         → list (pages)          ─┼→ store (statements) → shard
 //!         → load (streams)        ─┘
 //! ```
@@ -19,6 +20,7 @@ mod list;
 mod load;
 mod merge;
 mod model;
+mod patch;
 mod place;
 mod service;
 mod store;

@@ -1,12 +1,14 @@
 //! What can be done with documents: the rules above the statements.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::cached::{RecordCodec, cache_key};
 use super::catalog::CollectionCatalog;
 use super::kept::{KeptOutcome, found_before, stored_before};
 use super::list::{ListAll, ListOfKey};
+use super::patch::{PatchOutcome, PatchRecord};
 use super::place::RecordPlace;
 use super::store::{
     CreateRecord, DeleteOutcome, DeleteRecord, FindOutcome, FindRecord, RecordVersion, ReplaceOutcome, ReplaceRecord,
@@ -16,15 +18,12 @@ use super::{
     BuiltIn, Collection, CollectionName, Document, FoundRecord, Record, RecordCursor, RecordError, RecordPage,
     RecordPageSize, RecordsPerKey, StoredRecord, WriteCondition,
 };
-use crate::cache::{Cache, PendingWrite};
+use crate::cache::{Cache, CacheKey, PendingWrite};
 use crate::payload::FieldFault;
 use crate::shard::{
-    BatchedReads, CallOutcome, Cluster, IdClock, IdempotentCall, ReadConsistency, RequestKey, ShardError, ShardId,
-    WriterLimits,
+    BatchedReads, CallOutcome, Cluster, IdClock, IdempotentCall, ReadConsistency, RequestKey, RowQueue, RowTurn,
+    ShardError, ShardId, WriterLimits,
 };
-
-/// How often a patch is tried anew after somebody else changed the document meanwhile.
-const PATCH_TRIES: u32 = 20;
 
 /// The documents of all collections.
 pub struct RecordService {
@@ -33,6 +32,8 @@ pub struct RecordService {
     catalog: CollectionCatalog,
     writer: RecordWriter,
     reader: BatchedReads<FindRecord>,
+    /// Of the documents that are being changed otherwise than by the writer.
+    changes: RowQueue<CacheKey>,
     ids: IdClock,
 }
 
@@ -44,7 +45,7 @@ impl RecordService {
         let for_writers = Arc::clone(&cache);
         let writer = RecordWriter::start(Arc::clone(&cluster), limits, move || PutRecords::new(&for_writers));
         let reader = BatchedReads::start(Arc::clone(&cluster));
-        Self { cluster, cache, catalog, writer, reader, ids: IdClock::default() }
+        Self { cluster, cache, catalog, writer, reader, changes: RowQueue::new(), ids: IdClock::default() }
     }
 
     /// The collections that there are, in the order of their names.
@@ -192,6 +193,7 @@ impl RecordService {
             }
             WriteCondition::Absent => {
                 let call = CreateRecord { collection: &collection.name, place: &place, document: &document };
+                let _turn = self.wait_for_turn(collection, &place).await?;
                 let mark = self.cache.before_write(vec![cache_key(collection, &place)]).await;
                 let (shard, state) = match &key {
                     None => self.cluster.run(place.slot, &call).await?,
@@ -233,6 +235,7 @@ impl RecordService {
         key: Option<&RequestKey>,
     ) -> Result<(ShardId, CallOutcome<RecordVersion>), RecordError> {
         let call = ReplaceRecord { collection: &collection.name, place, document, expected: condition.version() };
+        let _turn = self.wait_for_turn(collection, place).await?;
         let mark = self.cache.before_write(vec![cache_key(collection, place)]).await;
         let (shard, outcome) = match key {
             None => self.cluster.run(place.slot, &call).await?,
@@ -261,11 +264,12 @@ impl RecordService {
         }
     }
 
-    /// Changes a document by a patch (JSON Merge Patch, RFC 7396), and gives what it is now.
+    /// Changes a document by a patch (JSON Merge Patch, RFC 7396), and gives what it is now. Patches of one document come one
+    /// after the other, and none of them is lost.
     ///
     /// # Errors
-    /// `NotFound`; `Changed` if it is not in the version that the condition names; `Contended` if others change it all
-    /// the time; otherwise the shard's error, after which it may be changed all the same.
+    /// `NotFound`; `Changed` if it is not in the version that the condition names; `Contended` if too many wait to change it;
+    /// otherwise the shard's error, after which it may be changed all the same.
     pub async fn patch(
         &self,
         collection: &Arc<Collection>,
@@ -274,39 +278,42 @@ impl RecordService {
         condition: WriteCondition,
         request: Option<RequestKey>,
     ) -> Result<FoundRecord, RecordError> {
-        let mut place = collection.locate(key)?;
-        if let Some(request) = &request
-            && let Some(known) = self.cluster.find_key(place.slot, request).await?
-        {
-            self.cache.mark(vec![cache_key(collection, &place)]).settle().await?;
-            return found_before(&known, request);
-        }
-        for _ in 0..PATCH_TRIES {
-            // From the shard: a cached one may be about to change.
-            let (_, record) = self.load(collection, &place).await?;
-            let mut record = record.ok_or_else(|| not_found(collection, &place))?;
-            if condition.version().is_some_and(|version| version != record.version) {
-                return Err(RecordError::Changed { found: Some(record.version) });
-            }
-            let document = record.document.merged(patch)?;
-            collection.settle(&mut place, &document)?;
-            let version = WriteCondition::Version(record.version);
-            match self.replace(collection, &place, &document, version, request.as_ref()).await {
-                Ok((_, CallOutcome::Before(known))) => match &request {
-                    Some(request) => return found_before(&known, request),
-                    None => return Err(RecordError::Contended), // never: without a key nothing is known
-                },
-                Ok((shard, CallOutcome::Now(state))) => {
-                    record.document = document;
-                    record.version = state.version;
-                    record.updated_at = state.updated_at;
-                    return Ok(FoundRecord { record, shard, from_cache: false });
+        let place = collection.locate(key)?;
+        let (expected, is_committing) = (condition.version(), AtomicBool::new(false));
+        let call = PatchRecord { collection, place: &place, patch, expected, is_committing };
+        let _turn = self.wait_for_turn(collection, &place).await?;
+        let mark = self.cache.before_write(vec![cache_key(collection, &place)]).await;
+        let (shard, outcome) = match &request {
+            None => self.cluster.run(place.slot, &call).await?,
+            Some(key) => {
+                let once = IdempotentCall { call: &call, slot: place.slot, key, seal: PatchOutcome::to_kept };
+                match Box::pin(self.cluster.run(place.slot, &once)).await? {
+                    (shard, CallOutcome::Now(outcome)) => (shard, outcome),
+                    (_, CallOutcome::Before(known)) => {
+                        mark.settle().await?;
+                        return found_before(&known, key);
+                    }
                 }
-                Err(RecordError::Changed { .. }) => {}
-                Err(error) => return Err(error),
             }
+        };
+        after(mark, matches!(outcome, PatchOutcome::Done(_))).await?;
+        match outcome {
+            PatchOutcome::Done(record) => Ok(FoundRecord { record, shard, from_cache: false }),
+            PatchOutcome::Missing => Err(not_found(collection, &place)),
+            PatchOutcome::Changed(found) => Err(RecordError::Changed { found: Some(found) }),
+            PatchOutcome::Refused(error) => Err(error),
         }
-        Err(RecordError::Contended)
+    }
+
+    /// Waits until earlier changes of the document are done. Each holds a connection, and many changes of one document must
+    /// leave connections to the other documents of the shard.
+    async fn wait_for_turn(
+        &self,
+        collection: &Collection,
+        place: &RecordPlace,
+    ) -> Result<RowTurn<'_, CacheKey>, RecordError> {
+        let limit = self.cluster.limits().call_timeout;
+        self.changes.wait_for_turn(cache_key(collection, place), limit).await.ok_or(RecordError::Contended)
     }
 
     /// Deletes a document; gives where it was.
@@ -322,6 +329,7 @@ impl RecordService {
     ) -> Result<ShardId, RecordError> {
         let place = collection.locate(key)?;
         let call = DeleteRecord { collection: &collection.name, place: &place, expected: condition.version() };
+        let _turn = self.wait_for_turn(collection, &place).await?;
         let mark = self.cache.before_write(vec![cache_key(collection, &place)]).await;
         let (shard, outcome) = self.cluster.run(place.slot, &call).await?;
         after(mark, matches!(outcome, DeleteOutcome::Done)).await?;

@@ -8,6 +8,7 @@
 #![expect(clippy::large_futures, reason = "a test has stack enough")]
 
 mod cache;
+mod hot;
 mod moves;
 mod red;
 mod rolling;
@@ -53,11 +54,12 @@ enum Fault {
     MoveSlotsForthAndBack,
     MoveWhileAProgramIsFrozen,
     MoveByTheServiceAndAFault,
+    HotDocument,
 }
 
 /// Those that a move by the service meets.
 const PLAIN: usize = 7;
-const FAULTS: [Fault; 12] = [
+const FAULTS: [Fault; 13] = [
     Fault::KillProgram,
     Fault::FreezeProgram,
     Fault::StopProgram,
@@ -71,6 +73,7 @@ const FAULTS: [Fault; 12] = [
     // Twice as often as the others.
     Fault::MoveByTheServiceAndAFault,
     Fault::MoveByTheServiceAndAFault,
+    Fault::HotDocument,
 ];
 
 struct Run {
@@ -148,6 +151,7 @@ impl Run {
                 self.cluster.psql(shard, end).await.unwrap();
             }
             Fault::MoveByTheServiceAndAFault => self.move_by_service().await,
+            Fault::HotDocument => hot::patch_one_document(&self.apis, self.random.random()).await,
             Fault::MoveSlots => self.move_slots(shard).await,
             Fault::MoveSlotsForthAndBack => {
                 self.move_slots(shard).await;

@@ -28,6 +28,7 @@ mod files;
 mod gathered;
 mod grow;
 mod guard;
+mod hot_rows;
 mod idempotency;
 mod import;
 mod ingest;

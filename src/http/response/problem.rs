@@ -285,6 +285,7 @@ impl From<FileError> for Problem {
     fn from(error: FileError) -> Self {
         match error {
             FileError::NotFound(_) => Self::new(ProblemCode::FileNotFound, error.to_string()),
+            FileError::Contended(_) => Self::new(ProblemCode::FileContended, error.to_string()),
             FileError::IdTaken(_) => Self::new(ProblemCode::IdTaken, error.to_string()).field("file_id"),
             FileError::Changed(_) => Self::new(ProblemCode::PreconditionFailed, error.to_string()),
             FileError::Shard(error) => error.into(),

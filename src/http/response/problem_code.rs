@@ -114,8 +114,10 @@ codes! {
     ShardKeyFixed = "shard_key_fixed", CONFLICT, "A document's shard key does not change";
     /// The document is not as `If-Match` or `If-None-Match` asks for.
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "What is to be changed is not in the state asked for";
-    /// Others change the document all the time.
-    RecordContended = "record_contended", SERVICE_UNAVAILABLE, "The document is changed by others all the time";
+    /// Too many changes of one document are waiting.
+    RecordContended = "record_contended", SERVICE_UNAVAILABLE, "Too many changes of one document are waiting";
+    /// Too many changes of one file are waiting.
+    FileContended = "file_contended", SERVICE_UNAVAILABLE, "Too many changes of one file are waiting";
     /// There is no such move.
     MoveNotFound = "move_not_found", NOT_FOUND, "There is no such move";
     /// Another move, or the stage of this one, is in the way.

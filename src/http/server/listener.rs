@@ -165,6 +165,8 @@ impl ApiServer {
                         let ending = ending.clone();
                         async move { ending.notified().await }
                     })
+                    // The work of a client that went away stops.
+                    .h1_allow_half_closed(false)
                     .client_request_timeout(HEAD_TIMEOUT)
                     .client_disconnect_timeout(DISCONNECT_TIMEOUT)
                     .keep_alive(KeepAlive::Timeout(keep_alive))
