@@ -35,6 +35,8 @@ CREATE TABLE public.records (
     shard_key  text COLLATE "C",
     -- json, not jsonb: a document comes back as it was written, numbers and order of fields included.
     document   json        NOT NULL,
+    -- The bytes of its text, so that a page, a count or a batch knows them without unpacking the document.
+    size_bytes int         NOT NULL GENERATED ALWAYS AS (octet_length(document::text)) STORED,
     version    bigint      NOT NULL DEFAULT shardrive.clock_micros(),
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),

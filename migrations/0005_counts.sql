@@ -203,18 +203,18 @@ BEGIN
 
     IF TG_OP = 'INSERT' THEN
         SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
-          FROM (SELECT slot, count(*) AS n, sum(octet_length(document::text))::bigint AS b
+          FROM (SELECT slot, count(*) AS n, sum(size_bytes)::bigint AS b
                   FROM new_rows GROUP BY slot) AS change;
     ELSIF TG_OP = 'DELETE' THEN
         SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
-          FROM (SELECT slot, -count(*) AS n, -sum(octet_length(document::text))::bigint AS b
+          FROM (SELECT slot, -count(*) AS n, -sum(size_bytes)::bigint AS b
                   FROM old_rows GROUP BY slot) AS change;
     ELSE
         SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
           FROM (SELECT slot, sum(n)::bigint AS n, sum(b)::bigint AS b
-                  FROM (SELECT slot, 1 AS n, octet_length(document::text) AS b FROM new_rows
+                  FROM (SELECT slot, 1 AS n, size_bytes AS b FROM new_rows
                         UNION ALL
-                        SELECT slot, -1, -octet_length(document::text) FROM old_rows) AS both_sides
+                        SELECT slot, -1, -size_bytes FROM old_rows) AS both_sides
                  GROUP BY slot) AS change;
     END IF;
 

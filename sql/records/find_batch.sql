@@ -5,7 +5,7 @@ SELECT wanted.place, r.*
   FROM unnest($1::text[], $2::text[], $3::int[]) WITH ORDINALITY AS wanted (collection, key, slot, place)
   JOIN shardrive.slot_map AS m ON m.slot = wanted.slot AND m.owner = $4
   LEFT JOIN LATERAL (
-        SELECT CASE WHEN pg_column_size(document) <= 65536 THEN document END, version, created_at, updated_at
+        SELECT CASE WHEN size_bytes <= 65536 THEN document END, version, created_at, updated_at
           FROM records
          WHERE collection = wanted.collection AND key = wanted.key AND slot = wanted.slot
          LIMIT 1

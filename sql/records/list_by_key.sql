@@ -5,11 +5,11 @@ SELECT coverage.slots, coverage.digest, coverage.others,
   FROM shardrive.coverage
   LEFT JOIN LATERAL (
         SELECT r.*, count(*) OVER () AS found,
-               sum(octet_length(r.document)) OVER (ORDER BY r.key) - octet_length(r.document) AS bytes_before
+               sum(r.size_bytes) OVER (ORDER BY r.key) - r.size_bytes AS bytes_before
           FROM (
                 SELECT *
                   FROM (
-                        SELECT r.key, r.document::text, r.version, r.created_at, r.updated_at
+                        SELECT r.key, r.document, r.version, r.created_at, r.updated_at, r.size_bytes
                           FROM records AS r
                          WHERE r.collection = $1 AND r.key > $2
                            AND (SELECT m.owner FROM shardrive.slot_map AS m WHERE m.slot = r.slot) = $3

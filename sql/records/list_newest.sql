@@ -1,17 +1,18 @@
 -- A shard's part of a page over a whole collection, newest first, from before the key $2 on: at most $4, and no more than $5
--- bytes of them after the first. found says how many there would have been without the limit on bytes. And which slots the
--- shard owns. A row's owner is looked up, not joined: a join would read the whole collection for each page.
+-- bytes of them after the first. found says how many there would have been without the limit on bytes. Documents behind
+-- the limit are not unpacked: the column size_bytes tells their bytes. And which slots the shard owns. A row's owner is looked
+-- up, not joined: a join would read the whole collection for each page.
 -- 1001 is a page of the largest size and one more: of a number that it does not know, the planner expects a tenth of the table.
 SELECT coverage.slots, coverage.digest, coverage.others,
        page.key, page.document, page.version, page.created_at, page.updated_at, page.found
   FROM shardrive.coverage
   LEFT JOIN LATERAL (
         SELECT r.*, count(*) OVER () AS found,
-               sum(octet_length(r.document)) OVER (ORDER BY r.key DESC) - octet_length(r.document) AS bytes_before
+               sum(r.size_bytes) OVER (ORDER BY r.key DESC) - r.size_bytes AS bytes_before
           FROM (
                 SELECT *
                   FROM (
-                        SELECT r.key, r.document::text, r.version, r.created_at, r.updated_at
+                        SELECT r.key, r.document, r.version, r.created_at, r.updated_at, r.size_bytes
                           FROM records AS r
                          WHERE r.collection = $1 AND r.key < $2
                            AND (SELECT m.owner FROM shardrive.slot_map AS m WHERE m.slot = r.slot) = $3

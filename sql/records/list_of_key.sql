@@ -1,16 +1,17 @@
 -- Documents of one shard key, newest first, from before the key $4 on: at most $6, and no more
--- than $7 bytes of them after the first. found says how many there would have been without the limit on bytes. No row: the
--- shard does not own the slot. A row of nulls: there are none.
+-- than $7 bytes of them after the first. found says how many there would have been without the limit on bytes. Documents
+-- behind the limit are not unpacked: the column size_bytes tells their bytes. No row: the shard does not own the slot. A row
+-- of nulls: there are none.
 -- 1001 is a page of the largest size and one more: of a number that it does not know, the planner expects a tenth of the rows.
 SELECT page.key, page.document, page.version, page.created_at, page.updated_at, page.found
   FROM shardrive.slot_map AS m
   LEFT JOIN LATERAL (
         SELECT r.*, count(*) OVER () AS found,
-               sum(octet_length(r.document)) OVER (ORDER BY r.key DESC) - octet_length(r.document) AS bytes_before
+               sum(r.size_bytes) OVER (ORDER BY r.key DESC) - r.size_bytes AS bytes_before
           FROM (
                 SELECT *
                   FROM (
-                        SELECT key, document::text, version, created_at, updated_at
+                        SELECT key, document, version, created_at, updated_at, size_bytes
                           FROM records
                          WHERE collection = $1 AND shard_key = $2 AND slot = $3 AND key < $4
                          ORDER BY key DESC

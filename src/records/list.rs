@@ -129,7 +129,7 @@ impl ShardCall for ListOfKey<'_> {
             .bind(ListOrder::NewestFirst.start(self.after))
             .bind(shard.to_sql())
             .bind(self.size.rows())
-            .bind(page_bytes())
+            .bind(page_bytes(1))
             .fetch_all(connection)
             .await?;
         if rows.is_empty() { Ok(None) } else { part_in(&rows, 0).map(Some) }
@@ -141,6 +141,8 @@ pub(super) struct ListAll<'a> {
     pub(super) collection: &'a Collection,
     pub(super) after: Option<&'a RecordCursor>,
     pub(super) size: RecordPageSize,
+    /// How many shards share the bytes of the page: what all of them read is about what the page holds.
+    pub(super) shards: usize,
 }
 
 /// In which order a collection is listed.
@@ -230,7 +232,7 @@ impl ShardCall for ListAll<'_> {
             .bind(self.order().start(self.after))
             .bind(shard.to_sql())
             .bind(self.size.rows())
-            .bind(page_bytes())
+            .bind(page_bytes(self.shards))
             .fetch_all(connection)
             .await?;
         let Some(first) = rows.first() else { return Ok(None) };
@@ -239,8 +241,9 @@ impl ShardCall for ListAll<'_> {
     }
 }
 
-fn page_bytes() -> i64 {
-    i64::try_from(PAGE_BYTES).unwrap_or(i64::MAX)
+/// The bytes that each of so many shards may read for a page. A shard reads one document more.
+fn page_bytes(shards: usize) -> i64 {
+    i64::try_from(PAGE_BYTES / shards.max(1)).unwrap_or(i64::MAX)
 }
 
 /// The documents in the columns from `first` on: key, document, version and times, and how many there are.

@@ -354,7 +354,9 @@ impl RecordService {
         consistency: ReadConsistency,
     ) -> Result<RecordPage, RecordError> {
         let Some(key) = shard_key else {
-            return Ok(ListAll { collection, after, size }.page(&self.cluster).await?);
+            return Ok(ListAll { collection, after, size, shards: self.cluster.shards().len() }
+                .page(&self.cluster)
+                .await?);
         };
         let place = collection.place_of(key).map_err(|fault| FieldFault::new("shard_key", fault.reason))?;
         match collection.records_per_key {
@@ -380,7 +382,9 @@ impl RecordService {
         collection: &Collection,
         size: RecordPageSize,
     ) -> Vec<(ShardId, Result<RecordPage, ShardError>)> {
-        ListAll { collection, after: None, size }.of_each_shard(&self.cluster).await
+        ListAll { collection, after: None, size, shards: self.cluster.shards().len() }
+            .of_each_shard(&self.cluster)
+            .await
     }
 
     /// Where a new document would go, for a load.

@@ -43,6 +43,7 @@ mod proxy;
 mod query;
 mod records;
 mod records_cache;
+mod records_pages;
 mod replicas;
 mod reshard;
 mod reshard_brake;

@@ -56,14 +56,19 @@ impl Move {
         run(target, "BEGIN; SET LOCAL session_replication_role = replica").await.unwrap();
         for table in &TABLES {
             let Table { name, slot, .. } = table;
-            let rows = format!("COPY (SELECT * FROM {name} WHERE {slot} = ANY ({slots})) TO STDOUT");
+            // A generated column is computed where the row arrives.
+            let columns = "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute";
+            let stored = "attnum > 0 AND NOT attisdropped AND attgenerated = ''";
+            let columns: String =
+                value(source, &format!("{columns} WHERE attrelid = '{name}'::regclass AND {stored}")).await;
+            let rows = format!("COPY (SELECT {columns} FROM {name} WHERE {slot} = ANY ({slots})) TO STDOUT");
             let mut lines = Vec::new();
             let mut stream = source.copy_out_raw(&rows).await.unwrap();
             while let Some(part) = futures_util::StreamExt::next(&mut stream).await {
                 lines.extend_from_slice(&part.unwrap());
             }
             drop(stream);
-            let mut sink = target.copy_in_raw(&format!("COPY {name} FROM STDIN")).await.unwrap();
+            let mut sink = target.copy_in_raw(&format!("COPY {name} ({columns}) FROM STDIN")).await.unwrap();
             sink.send(lines).await.unwrap();
             sink.finish().await.unwrap();
             run(target, &deltas(table, slots, "")).await.unwrap();
