@@ -14,6 +14,9 @@ OVERLAY ?= k8s/overlays/example
 # make bench SHORT=1, make chaos SHORT=1: a run of a minute instead of a full one.
 SHORT ?=
 
+# Tests mostly wait, for servers that start, are killed or come back: three for each core keep the cores busy.
+test_threads = $${RUST_TEST_THREADS:-$$(($$(getconf _NPROCESSORS_ONLN) * 3))}
+
 profile := $(if $(RELEASE),--release)
 program := $${CARGO_TARGET_DIR:-target}/$(if $(RELEASE),release,debug)/shardrive
 
@@ -64,12 +67,12 @@ down: ## Stop the containers; the data stays (scripts/compose down -v deletes it
 .PHONY: test
 test: ## Run all tests; does all the set-up
 	@scripts/setup test
-	cargo test --locked $(ARGS)
+	RUST_TEST_THREADS=$(test_threads) cargo test --locked $(ARGS)
 
 .PHONY: test-postgres
 test-postgres: ## Run the tests on PostgreSQL 16, 17 or 18: make test-postgres VERSION=18 (needs npm)
 	@scripts/setup test
-	tests/postgres/run $(VERSION) $(ARGS)
+	RUST_TEST_THREADS=$(test_threads) tests/postgres/run $(VERSION) $(ARGS)
 
 .PHONY: test-compose
 test-compose: ## Try the containers from build to clean-up; skips where there is no engine
@@ -97,7 +100,7 @@ bench: ## Measure against pgbench and \copy on the same shards
 	tests/bench/run $(if $(SHORT),--short) $(ARGS)
 
 .PHONY: chaos
-chaos: ## Kill shards and services under load and count what is lost
+chaos: ## Kill shards and services under load, let callers ask for too much, and count what is lost
 	@scripts/setup dev
 	tests/chaos/run $(if $(SHORT),--short) $(ARGS)
 

@@ -15,10 +15,12 @@ use super::watchdog::Watch;
 /// The program that is tested.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_shardrive");
 
-/// What every program is told, unless a test says otherwise. A busy machine must not make a shard look lost.
-const DEFAULTS: [(&str, &str); 6] = [
-    ("BIND_ADDR", "127.0.0.1:0"),
-    ("RUST_LOG", "info"),
+/// What every service is told, unless a test says otherwise.
+const DEFAULTS: [(&str, &str); 2] = [("BIND_ADDR", "127.0.0.1:0"), ("RUST_LOG", "info")];
+
+/// What every service and every command is told, unless a test says otherwise: a busy machine must not make a shard look
+/// lost.
+pub const PATIENT: [(&str, &str); 4] = [
     ("HEALTH_TIMEOUT_MS", "10000"),
     ("CONNECT_TIMEOUT_MS", "10000"),
     ("SHARD_TIMEOUT_MS", "30000"),
@@ -91,6 +93,7 @@ impl Api {
             .args(arguments)
             .env_clear()
             .envs(DEFAULTS)
+            .envs(PATIENT)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .current_dir(folder)
             .stdin(Stdio::null())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::api::PROGRAM;
+use super::api::{PATIENT, PROGRAM};
 
 /// Far more than any command takes.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -26,7 +26,7 @@ impl Done {
     }
 }
 
-/// Runs a command with these variables and no others.
+/// Runs a command with these variables, [`PATIENT`] and no others.
 pub async fn shardrive(arguments: &[&str], variables: &[(String, String)]) -> Done {
     shardrive_reading(arguments, variables, Vec::new()).await
 }
@@ -36,6 +36,7 @@ pub async fn shardrive_reading(arguments: &[&str], variables: &[(String, String)
     let mut child = Command::new(PROGRAM)
         .args(arguments)
         .env_clear()
+        .envs(PATIENT)
         .envs(variables.iter().map(|(name, value)| (name, value)))
         .current_dir(std::env::temp_dir()) // no .env there
         .stdin(Stdio::piped())

@@ -1,15 +1,21 @@
 //! Data folders that are copied for each test: to copy takes less time than `initdb`, `CREATE DATABASE` and the migrations.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use shardrive::local_servers::{Durability, PostgresBinaries, PostgresServer, ServerAccount, database_name, free_port};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::{digest, hmac, pbkdf2};
+use shardrive::local_servers::{
+    Durability, PASSWORD, PostgresBinaries, PostgresServer, ServerAccount, USER, database_name, free_port,
+};
 use shardrive::shard::apply_migrations;
 
 use super::folders::{RunFolder, entries, lock};
-use super::servers::start_somewhere;
+use super::servers::{run, start_somewhere};
 
 /// Templates that nobody has used for so long are of another schema, or of a PostgreSQL that is gone.
 const UNUSED: Duration = Duration::from_secs(3600);
@@ -58,6 +64,7 @@ async fn make(binaries: &PostgresBinaries, account: ServerAccount, home: &Path) 
     first.init().await.unwrap();
     start_somewhere(&mut first).await;
     first.create_database(&database_name(0)).await.unwrap();
+    run(&mut first.connect("postgres").await.unwrap(), &quick_password()).await.unwrap();
     first.stop().await;
 
     copy(&empty, &part);
@@ -71,9 +78,22 @@ async fn make(binaries: &PostgresBinaries, account: ServerAccount, home: &Path) 
     std::fs::rename(part, home.join("schema")).unwrap();
 }
 
+/// Keeps the usual password as a secret of one round instead of 4,096: in a debug build the rounds of one connection take a
+/// hundredth of a second of processor time at both ends.
+fn quick_password() -> String {
+    const ROUNDS: NonZeroU32 = NonZeroU32::MIN;
+    let (salt, mut salted) = ([7; 16], [0; digest::SHA256_OUTPUT_LEN]);
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, &salt, PASSWORD.as_bytes(), &mut salted);
+    let key_of = |name: &str| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &salted), name.as_bytes());
+    let stored = STANDARD.encode(digest::digest(&digest::SHA256, key_of("Client Key").as_ref()));
+    let (server, salt) = (STANDARD.encode(key_of("Server Key")), STANDARD.encode(salt));
+    format!("ALTER ROLE {USER} PASSWORD 'SCRAM-SHA-256${ROUNDS}:{salt}${stored}:{server}'")
+}
+
 /// Tells one schema from another.
 fn schema_key() -> u64 {
     let mut hasher = DefaultHasher::new();
+    quick_password().hash(&mut hasher);
     for migration in sqlx::migrate!("./migrations").iter() {
         (migration.version, &migration.checksum).hash(&mut hasher);
     }
