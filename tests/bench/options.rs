@@ -10,13 +10,13 @@ use crate::Result;
 #[derive(Parser, Clone, Debug)]
 #[command(name = "tests/bench/run")]
 pub struct Options {
-    /// One or two short rounds of each case.
+    /// One short round of each case.
     #[arg(long)]
     pub short: bool,
     /// Only the cases whose names hold this word; may be given several times.
     #[arg(long, value_name = "WORD")]
     pub only: Vec<String>,
-    /// Rounds of each comparison [default: 5, or 2 with --short].
+    /// Rounds of each comparison [default: 5, or 1 with --short].
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
     /// Where to write the figures.
@@ -51,7 +51,7 @@ impl Options {
 
     /// How often each comparison is made.
     pub fn rounds(&self) -> usize {
-        self.rounds.unwrap_or(if self.short { 2 } else { 5 }).max(1)
+        self.rounds.unwrap_or(if self.short { 1 } else { 5 }).max(1)
     }
 
     /// How long one side of a comparison runs.
