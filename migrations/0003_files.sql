@@ -17,6 +17,12 @@ RETURN encode(
     'hex'
 )::uuid;
 
+-- What tells the paths of a user's imported files apart, in an index that a path would be too long for. The backslash is doubled
+-- because the cast reads it as an escape; all of it is immutable, so that the planner puts it in place of the call.
+CREATE FUNCTION shardrive.path_key(path text) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN substring(sha256(replace(path, '\', '\\')::bytea) FROM 1 FOR 16);
+
 -- COLLATE "C": the order of names must not depend on the machine's locale.
 CREATE TABLE public.file_metadata (
     user_id     bigint      NOT NULL,
@@ -29,13 +35,24 @@ CREATE TABLE public.file_metadata (
     modified_at timestamptz,
     created_at  timestamptz NOT NULL DEFAULT now(),
     updated_at  timestamptz NOT NULL DEFAULT now(),
+    listed      boolean     NOT NULL DEFAULT false,
 
     -- The user first: rows of a user lie together, and a move's row filter finds user_id in the replica identity.
     CONSTRAINT file_metadata_pkey PRIMARY KEY (user_id, file_id),
     -- A file is found by its id alone.
     CONSTRAINT file_metadata_file_id_key UNIQUE (file_id),
     CONSTRAINT file_metadata_user_id_check CHECK (user_id >= 0),
-    CONSTRAINT file_metadata_file_name_check CHECK (file_name <> ''),
+    -- The limits of src/files/limits.rs, where a constraint's name becomes the field that a client is told.
+    CONSTRAINT file_metadata_file_name_check CHECK (
+        octet_length(file_name) BETWEEN 1 AND 1024 AND strpos(file_name, '/') = 0
+    ),
+    CONSTRAINT file_metadata_path_length_check CHECK (octet_length(path) <= 4096),
+    CONSTRAINT file_metadata_mime_type_check CHECK (octet_length(mime_type) <= 255),
+    CONSTRAINT file_metadata_checksum_check CHECK (octet_length(checksum) <= 255),
+    -- The years that RFC 3339 can write and every client can read; neither infinity.
+    CONSTRAINT file_metadata_times_check CHECK (
+        modified_at >= '0001-01-01T00:00:00Z' AND modified_at < '10000-01-01T00:00:00Z'
+    ),
     CONSTRAINT file_metadata_size_bytes_check CHECK (size_bytes >= 0),
     CONSTRAINT file_metadata_path_check CHECK (
         path IS NULL OR path = file_name OR right(path, length(file_name) + 1) = '/' || file_name
@@ -46,8 +63,14 @@ CREATE TABLE public.file_metadata (
 );
 COMMENT ON TABLE  public.file_metadata IS 'One row for each file of the users whose slots this shard owns.';
 COMMENT ON COLUMN public.file_metadata.path IS 'The whole path in the user''s drive, ending in file_name. NULL: the name is the path.';
+COMMENT ON COLUMN public.file_metadata.listed IS 'True: the file came by a listing, and the next import of its path updates it.';
 COMMENT ON COLUMN public.file_metadata.size_bytes IS 'NULL: unknown.';
 COMMENT ON COLUMN public.file_metadata.modified_at IS 'When the content last changed, as the client tells it.';
+
+-- Importing a listing again finds each path. It follows the path: after a rename the old path is free. Within a user, so that
+-- nobody learns or takes a path of another user.
+CREATE UNIQUE INDEX file_metadata_listed_path_idx
+    ON public.file_metadata (user_id, shardrive.path_key(coalesce(path, file_name))) WHERE listed;
 
 -- A move reads the rows of its slots alone (docs/decisions/0026-slot-index.md).
 CREATE INDEX file_metadata_slot_idx ON public.file_metadata ((user_id % 5040));

@@ -11,7 +11,9 @@ CREATE TABLE shardrive.collections (
     records_per_key text NOT NULL CHECK (records_per_key IN ('one', 'many')),
     created_at      timestamptz NOT NULL DEFAULT now(),
 
-    CONSTRAINT collections_shard_key_check CHECK (shard_key IS NULL OR key_type IS NOT NULL),
+    CONSTRAINT collections_shard_key_check CHECK (
+        shard_key IS NULL OR key_type IS NOT NULL AND octet_length(shard_key) BETWEEN 1 AND 255
+    ),
     CONSTRAINT collections_many_check CHECK (records_per_key = 'one' OR key_type IS NULL OR shard_key IS NOT NULL),
     CONSTRAINT collections_one_check CHECK (records_per_key = 'many' OR key_type IS NOT NULL)
 );
@@ -46,6 +48,9 @@ CREATE TABLE public.records (
     CONSTRAINT records_pkey PRIMARY KEY (collection, key, slot),
     CONSTRAINT records_slot_check CHECK (slot BETWEEN 0 AND 5039),
     CONSTRAINT records_key_check CHECK (key <> '' AND octet_length(key) <= 1024),
+    CONSTRAINT records_shard_key_check CHECK (octet_length(shard_key) BETWEEN 1 AND 1024),
+    -- 1 MiB, as the service takes them, and the four bytes of the length before them. A stored document may be packed, never longer.
+    CONSTRAINT records_document_check CHECK (pg_column_size(document) <= 1048580),
     CONSTRAINT records_copy_brake CHECK (hashtext(key) & 15 <> 0 OR shardrive.brake_copy(slot, 16))
 );
 COMMENT ON TABLE  public.records IS 'One row for each document of the slots that this shard owns.';

@@ -276,10 +276,11 @@ fn report(args: &ImportArgs, input: &Path, answer: &Value) {
     }
     let number = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);
     println!(
-        "{}: {} stored, {} were there already, {} rejected",
+        "{}: {} stored, {} updated, {} were there already, {} rejected",
         input.display(),
         HumanCount(number("inserted")),
-        HumanCount(number("duplicates")),
+        HumanCount(number("updated")),
+        HumanCount(number("duplicates") + number("unchanged")),
         HumanCount(number("rejected"))
     );
     if let Some(Value::Object(shards)) = answer.get("distribution") {

@@ -1,5 +1,6 @@
 //! What clients send, and turning it into what may be stored within the [`limits`](super::limits).
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -22,7 +23,7 @@ pub struct LoadedFile {
 }
 
 /// A file to store, as a client sends it.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Default, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewFile)]
 pub struct FileInput<'a> {
@@ -56,6 +57,14 @@ pub struct FileInput<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub modified_at: Option<TimeInput<'a>>,
+    /// A bulk load passes over it, so that it takes the listings that this service writes: the shard's clock tells it.
+    #[serde(default)]
+    #[schema(ignore)]
+    pub created_at: Option<IgnoredAny>,
+    /// As `created_at`.
+    #[serde(default)]
+    #[schema(ignore)]
+    pub updated_at: Option<IgnoredAny>,
 }
 
 impl FileInput<'_> {
@@ -64,6 +73,11 @@ impl FileInput<'_> {
     /// # Errors
     /// The first field that is wrong.
     pub fn check(self, ids: &IdClock) -> Result<NewFile, FieldFault> {
+        for (field, value) in [("created_at", self.created_at), ("updated_at", self.updated_at)] {
+            if value.is_some() {
+                return Err(FieldFault::new(field, "is told by the shard's clock; leave it out"));
+            }
+        }
         let LoadedFile { file, warning } = self.check_loaded(ids)?;
         warning.map_or(Ok(file), Err)
     }
@@ -244,6 +258,14 @@ mod tests {
         let time = check(good).unwrap().modified_at.unwrap();
         assert_eq!(time.to_rfc3339(), "2017-01-01T00:00:00+00:00");
         assert_eq!(check(r#"{"user_id":1,"file_name":"a","modified_at":null}"#).unwrap().modified_at, None);
+    }
+
+    #[test]
+    fn what_a_listing_tells_of_the_shards_clock_is_for_loads_alone() {
+        let json = r#"{"user_id":1,"file_name":"a","created_at":"2024-05-01T12:00:00Z","updated_at":null}"#;
+        assert_eq!(check(json).unwrap_err(), "created_at");
+        let input: FileInput<'_> = serde_json::from_str(json).unwrap();
+        assert!(input.check_loaded(&IdClock::default()).unwrap().warning.is_none());
     }
 
     #[test]

@@ -64,6 +64,27 @@ impl TextLimit {
     }
 }
 
+/// What a client is told of the constraints of `file_metadata`: the field, and what must be true of it.
+const CONSTRAINTS: [(&str, &str, &str); 8] = [
+    ("file_metadata_user_id_check", "user_id", WHOLE_NUMBER),
+    ("file_metadata_file_name_check", "file_name", "must be 1 to 1024 bytes long, without /"),
+    ("file_metadata_path_check", "path", "must end in /file_name"),
+    ("file_metadata_path_length_check", "path", "must not be longer than 4096 bytes, with its new name too"),
+    ("file_metadata_mime_type_check", "mime_type", "must not be longer than 255 bytes"),
+    ("file_metadata_checksum_check", "checksum", "must not be longer than 255 bytes"),
+    ("file_metadata_size_bytes_check", "size_bytes", WHOLE_NUMBER),
+    ("file_metadata_times_check", "modified_at", "must be in the years 1 to 9999"),
+];
+
+/// The index by which the rows of a listing are told apart.
+pub(super) const LISTED_PATH_INDEX: &str = "file_metadata_listed_path_idx";
+
+/// Why a constraint refuses a row, if it is one that a client can mend.
+pub(super) fn fault_of_constraint(constraint: &str) -> Option<FieldFault> {
+    let (_, field, reason) = CONSTRAINTS.iter().find(|(name, ..)| *name == constraint)?;
+    Some(FieldFault::new(*field, *reason))
+}
+
 /// The user with this number.
 ///
 /// # Errors

@@ -8,7 +8,6 @@
 //! ```
 
 pub mod bulk;
-mod id;
 mod input;
 mod limits;
 mod model;

@@ -6,12 +6,14 @@ use serde::Deserialize;
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
+use super::limits::{LISTED_PATH_INDEX, fault_of_constraint};
 use super::model::{File, FileCursor, FilePage, FilePageSize, FilePatch, NewFile, UserId};
 use super::page_codec::PageCodec;
 use super::store::{DeleteFile, FindById, FindState, ListByUser, SearchById, UpdateFile};
 use super::tag::FileCondition;
 use super::writer::{FileInsert, FileWriter, InsertFiles, InsertOutcome};
 use crate::cache::{Cache, CacheKey, PendingWrite};
+use crate::payload::FieldFault;
 use crate::shard::{
     BatchedReads, CallOutcome, Cluster, IdClock, IdempotentCall, ReadConsistency, RequestKey, RowQueue, RowTurn,
     ShardError, ShardId, Slot, SlotCoverage, StoredOutcome, WriterLimits, slot_in, time_of_micros,
@@ -39,9 +41,26 @@ pub enum FileError {
     /// Too many callers wait to change the file.
     #[error("too many changes of the file {0} are waiting; try again")]
     Contended(Uuid),
+    /// Another file of the user, which was imported too, has the path.
+    #[error("path: another imported file of this user has it")]
+    PathTaken,
+    /// A field would become what it must not be.
+    #[error("{0}")]
+    Field(FieldFault),
     /// The shard did not do it.
     #[error(transparent)]
-    Shard(#[from] ShardError),
+    Shard(ShardError),
+}
+
+impl From<ShardError> for FileError {
+    fn from(error: ShardError) -> Self {
+        let ShardError::RowRefused { constraint: Some(constraint), .. } = &error else { return Self::Shard(error) };
+        match fault_of_constraint(constraint) {
+            Some(fault) => Self::Field(fault),
+            None if constraint == LISTED_PATH_INDEX => Self::PathTaken,
+            None => Self::Shard(error),
+        }
+    }
 }
 
 /// A file that was stored, now or before.

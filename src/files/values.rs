@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use crate::payload::time;
 
 /// A text that borrows from the input where it can. serde does that for `Cow` alone, but not for `Option<Cow>`.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct BorrowedText<'a>(pub Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for BorrowedText<'a> {

@@ -47,4 +47,4 @@ pub use setup::migrate::{SetupError, apply_migrations, migrate};
 pub use setup::start_checks::{StartError, StartFault};
 pub use slot::{SLOT_COUNT, ShardId, Slot};
 pub use slot_id::IdClock;
-pub(crate) use slot_id::{hashed_id, slot_in};
+pub(crate) use slot_id::slot_in;

@@ -1,7 +1,7 @@
 //! Ids that carry their slot: UUIDs by which a row is found without asking every shard.
 //!
-//! A minted id sorts by its time. It is a `UUIDv7` (RFC 9562, section 5.7; the 12 bits after the milliseconds hold a fraction of one, as in
-//! its section 6.2, method 3). A hashed id is a `UUIDv8` made of what it names. Both end alike:
+//! An id sorts by its time. It is a `UUIDv7` (RFC 9562, section 5.7; the 12 bits after the milliseconds hold a fraction of one, as in
+//! its section 6.2, method 3), and ends in its slot:
 //!
 //! ```text
 //! 019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e
@@ -53,19 +53,11 @@ impl IdClock {
     }
 }
 
-/// The id of what has this hash: always the same. It starts with a zero byte and so sorts below every minted id.
-#[must_use]
-pub(crate) fn hashed_id(slot: Slot, hash: u128) -> Uuid {
-    let fixed_top = 0xff << 120 | 0xf << VERSION_SHIFT | 0b11 << 62;
-    let free = !(fixed_top | ((1 << TAIL_BITS) - 1));
-    Uuid::from_u128(hash & free | 8 << VERSION_SHIFT | VARIANT | tail(slot))
-}
-
 /// The slot that an id carries, or `None` if it was not made here.
 #[must_use]
 pub(crate) fn slot_in(id: Uuid) -> Option<Slot> {
     let bits = id.as_u128();
-    let ours = bits & ((1 << MARK_BITS) - 1) == MARK && matches!(id.get_version_num(), 7 | 8);
+    let ours = bits & ((1 << MARK_BITS) - 1) == MARK && id.get_version_num() == 7;
     let slot = u16::try_from(bits >> MARK_BITS & 0xffff).ok().filter(|_| ours)?;
     Slot::new(slot)
 }
@@ -81,18 +73,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ids_carry_their_slot(slot in 0..5040_u16, hash in any::<u128>()) {
+        fn ids_carry_their_slot(slot in 0..5040_u16) {
             let slot = Slot::new(slot).unwrap();
             let minted = IdClock::default().mint(slot);
             prop_assert_eq!(slot_in(minted), Some(slot));
             prop_assert_eq!(minted.get_version_num(), 7);
             prop_assert_eq!(minted.get_variant(), uuid::Variant::RFC4122);
-
-            let hashed = hashed_id(slot, hash);
-            prop_assert_eq!(slot_in(hashed), Some(slot));
-            prop_assert_eq!(hashed.get_version_num(), 8);
-            prop_assert_eq!(hashed.get_variant(), uuid::Variant::RFC4122);
-            prop_assert!(hashed < minted);
         }
 
         #[test]

@@ -68,7 +68,10 @@ async fn files_of_every_kind_and_standard_input_are_sent() {
     let names: Vec<_> = files.iter().map(String::as_str).collect();
     let done = import(&api, &names, b"").await;
     assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
-    assert!(done.out.contains(&format!("{}: 2 stored, 0 were there already, 0 rejected", files[0])), "{done:?}");
+    assert!(
+        done.out.contains(&format!("{}: 2 stored, 0 updated, 0 were there already, 0 rejected", files[0])),
+        "{done:?}"
+    );
     assert!(done.out.contains("  shard 0: 1 stored\n  shard 1: 1 stored\n"), "{done:?}");
     assert_eq!(total(&api).await, 6);
 
@@ -76,7 +79,7 @@ async fn files_of_every_kind_and_standard_input_are_sent() {
     for stored in [1, 0] {
         let done = import(&api, &["--user-id", "42", "--json", &files[4]], b"").await;
         assert_eq!((done.code, &done.json()["inserted"]), (0, &json!(stored)), "{done:?}");
-        assert_eq!(done.json()["duplicates"], 1 - stored, "{done:?}");
+        assert_eq!(done.json()["unchanged"], 1 - stored, "{done:?}");
     }
     for (arguments, input) in [(&["--format", "ndjson"][..], &ndjson[..]), (&["-", "--format", "csv"], csv)] {
         let done = import(&api, arguments, input).await;
@@ -92,7 +95,7 @@ async fn rejected_records_are_shown_and_have_a_code_of_their_own() {
     let input = b"{\"user_id\":1,\"file_name\":\"a\"}\n{\"user_id\":1,\"file_name\":\"a/b\"}\nnonsense\n";
     let done = import(&api, &["--format", "ndjson"], input).await;
     assert_eq!(done.code, 3, "{done:?}");
-    assert!(done.out.contains("-: 1 stored, 0 were there already, 2 rejected"), "{done:?}");
+    assert!(done.out.contains("-: 1 stored, 0 updated, 0 were there already, 2 rejected"), "{done:?}");
     assert!(done.err.contains("line 2: file_name: must not contain /"), "{done:?}");
     assert!(done.err.contains("line 3: ") && done.err.contains("2 records were rejected"), "{done:?}");
 

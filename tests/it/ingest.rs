@@ -98,7 +98,7 @@ async fn test_files_by_count_and_their_statistics() {
     let records = loaded.as_object_mut().unwrap().remove("records").unwrap();
     let expected = json!({
         "success": true, "message": "Inserted 100 records", "inserted": 100, "duplicates": 0, "rejected": 0,
-        "warned": 0, "folders": 0, "distribution": {"0": 50, "1": 50},
+        "updated": 0, "unchanged": 0, "warned": 0, "folders": 0, "distribution": {"0": 50, "1": 50},
     });
     assert_eq!((status, loaded), (StatusCode::OK, expected));
     for (user, record) in records.as_array().unwrap().iter().enumerate() {

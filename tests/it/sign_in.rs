@@ -139,7 +139,7 @@ async fn files_are_reached_by_their_user_alone() {
     assert_eq!((&loaded["inserted"], &loaded["rejected"]), (&json!(2), &json!(1)));
     assert_eq!(
         loaded["rejections"],
-        json!([{"line": 2, "field": "user_id", "reason": "must be the token's own user"}])
+        json!([{"line": 2, "record": 2, "field": "user_id", "reason": "must be the token's own user"}])
     );
     let csv = "user_id,file_name\n43,x\n43,y\n";
     assert_eq!(json(bulk(&alice, "", "text/csv", csv).send().await.unwrap()).await.1["rejected"], 2);

@@ -9,20 +9,30 @@ use sqlx::postgres::{PgBindIterExt, PgConnection, PgCopyIn};
 use uuid::Uuid;
 
 use super::copy;
-use super::parse::RecordPlace;
+use super::parse::RecordPosition;
 use crate::files::model::NewFile;
 use crate::files::store::bind_columns;
 use crate::shard::{ShardCall, ShardId, Slot, is_duplicate_key, refused_slots};
 
 /// A file of a load, and where its record stands.
 pub(super) struct LoadRow {
-    pub(super) place: RecordPlace,
+    pub(super) place: RecordPosition,
     pub(super) file: NewFile,
+}
+
+/// By what a row is known that is there already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RowIdentity {
+    /// By the file's id: the row stays as it is.
+    Id,
+    /// By the user and the path, among the rows that came by listings: the row becomes what the listing says.
+    ListedPath,
 }
 
 /// Stores the rows of a batch, each once.
 pub(super) struct StoreBatch<'a> {
     rows: &'a [LoadRow],
+    identity: RowIdentity,
     way: StoreMethod,
     tries: AtomicU32,
 }
@@ -38,15 +48,24 @@ pub(super) enum StoreMethod {
 
 /// What became of a batch.
 pub(super) enum BatchFate {
-    /// It is stored: so many rows are new, and these ids belong to other users' files.
-    Stored { inserted: usize, taken: Vec<Uuid> },
+    /// It is stored.
+    Stored(StoredRows),
     /// Nothing is stored, as the shard does not own these slots.
     Refused(Vec<Slot>),
 }
 
+/// What became of the rows of a batch. The others were there already.
+#[derive(Default)]
+pub(super) struct StoredRows {
+    pub(super) inserted: usize,
+    pub(super) updated: usize,
+    /// Ids that belong to other users' files.
+    pub(super) taken: Vec<Uuid>,
+}
+
 impl<'a> StoreBatch<'a> {
-    pub(super) fn new(rows: &'a [LoadRow], way: StoreMethod) -> Self {
-        Self { rows, way, tries: AtomicU32::new(0) }
+    pub(super) fn new(rows: &'a [LoadRow], identity: RowIdentity, way: StoreMethod) -> Self {
+        Self { rows, identity, way, tries: AtomicU32::new(0) }
     }
 
     fn files(&self) -> impl Iterator<Item = &NewFile> {
@@ -56,8 +75,14 @@ impl<'a> StoreBatch<'a> {
     /// `None`: a row is there already, and nothing was stored.
     async fn copy(&self, connection: &mut PgConnection) -> Result<Option<usize>, sqlx::Error> {
         let bytes: usize = self.files().map(|file| file.text_bytes() + 96).sum();
-        let rows = copy::encode(self.files(), bytes)?;
-        let mut stream: PgCopyIn<_> = connection.copy_in_raw(include_str!("../../../sql/files/copy_batch.sql")).await?;
+        let is_listing = self.identity == RowIdentity::ListedPath;
+        let rows = copy::encode(self.files(), is_listing, bytes)?;
+        let statement = if is_listing {
+            include_str!("../../../sql/files/copy_listing.sql")
+        } else {
+            include_str!("../../../sql/files/copy_batch.sql")
+        };
+        let mut stream: PgCopyIn<_> = connection.copy_in_raw(statement).await?;
         stream.send(rows).await?;
         match stream.finish().await {
             Ok(_) => Ok(Some(self.rows.len())),
@@ -66,31 +91,23 @@ impl<'a> StoreBatch<'a> {
         }
     }
 
-    async fn insert(&self, connection: &mut PgConnection) -> Result<usize, sqlx::Error> {
-        let statement = sqlx::query(include_str!("../../../sql/files/load_batch.sql"));
-        let done = bind_columns!(statement, self.files()).execute(connection).await?;
-        Ok(usize::try_from(done.rows_affected()).unwrap_or(self.rows.len()))
-    }
-
-    async fn store(&self, connection: &mut PgConnection) -> Result<usize, sqlx::Error> {
+    async fn store(&self, connection: &mut PgConnection, shard: ShardId) -> Result<BatchFate, sqlx::Error> {
+        let again = self.tries.fetch_add(1, Ordering::Relaxed) > 0;
         if self.way == StoreMethod::Copy
             && let Some(inserted) = self.copy(connection).await?
         {
-            return Ok(inserted);
+            return Ok(BatchFate::Stored(StoredRows { inserted, ..StoredRows::default() }));
         }
-        self.insert(connection).await
+        match self.identity {
+            RowIdentity::Id => self.insert(connection, again).await.map(BatchFate::Stored),
+            RowIdentity::ListedPath => self.merge(connection, shard, again).await,
+        }
     }
-}
 
-impl ShardCall for StoreBatch<'_> {
-    type Output = BatchFate;
-
-    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<BatchFate>, sqlx::Error> {
-        let again = self.tries.fetch_add(1, Ordering::Relaxed) > 0;
-        let mut inserted = match self.store(connection).await {
-            Ok(inserted) => inserted,
-            Err(error) => return refused_slots(&error).map(|slots| Some(BatchFate::Refused(slots))).ok_or(error),
-        };
+    async fn insert(&self, connection: &mut PgConnection, again: bool) -> Result<StoredRows, sqlx::Error> {
+        let statement = sqlx::query(include_str!("../../../sql/files/load_batch.sql"));
+        let done = bind_columns!(statement, self.files()).execute(&mut *connection).await?;
+        let mut inserted = usize::try_from(done.rows_affected()).unwrap_or(self.rows.len());
         if again {
             // The connection of the first try broke after its commit: the minted rows that are there are its own.
             inserted = inserted.max(self.files().filter(|file| file.minted).count());
@@ -103,6 +120,48 @@ impl ShardCall for StoreBatch<'_> {
                 .fetch_all(connection)
                 .await?;
         }
-        Ok(Some(BatchFate::Stored { inserted, taken }))
+        Ok(StoredRows { inserted, updated: 0, taken })
+    }
+
+    /// The rows of a listing are all of one user.
+    async fn merge(
+        &self,
+        connection: &mut PgConnection,
+        shard: ShardId,
+        again: bool,
+    ) -> Result<BatchFate, sqlx::Error> {
+        let Some(slot) = self.files().next().map(|file| file.user.slot()) else {
+            return Ok(BatchFate::Stored(StoredRows::default()));
+        };
+        let statement = sqlx::query_as(include_str!("../../../sql/files/load_listing.sql"));
+        let (owned, mut inserted, updated): (bool, i64, i64) = bind_columns!(statement, self.files())
+            .bind(slot.to_sql())
+            .bind(shard.to_sql())
+            .fetch_one(&mut *connection)
+            .await?;
+        if !owned {
+            return Ok(BatchFate::Refused(vec![slot]));
+        }
+        if again {
+            // What the first try committed before its connection broke is there under its ids.
+            inserted = sqlx::query_scalar(include_str!("../../../sql/files/count_stored.sql"))
+                .bind(self.files().map(|file| file.user.get()).bind_iter())
+                .bind(self.files().map(|file| file.id).bind_iter())
+                .fetch_one(connection)
+                .await?;
+        }
+        let count = |rows: i64| usize::try_from(rows).unwrap_or_default();
+        Ok(BatchFate::Stored(StoredRows { inserted: count(inserted), updated: count(updated), taken: Vec::new() }))
+    }
+}
+
+impl ShardCall for StoreBatch<'_> {
+    type Output = BatchFate;
+
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<BatchFate>, sqlx::Error> {
+        match self.store(connection, shard).await {
+            Ok(fate) => Ok(Some(fate)),
+            Err(error) => refused_slots(&error).map(|slots| Some(BatchFate::Refused(slots))).ok_or(error),
+        }
     }
 }

@@ -12,9 +12,19 @@ use crate::files::values::{BorrowedText, TimeInput};
 use crate::payload::{BodyFault, FieldFault};
 use crate::shard::IdClock;
 
-/// The columns that a file may have; `user_id` and `file_name` must be there.
-const COLUMNS: [&str; 8] =
-    ["user_id", "file_name", "file_id", "path", "size_bytes", "mime_type", "checksum", "modified_at"];
+/// The columns that a file may have; `user_id` and `file_name` must be there. The last two are passed over.
+const COLUMNS: [&str; 10] = [
+    "user_id",
+    "file_name",
+    "file_id",
+    "path",
+    "size_bytes",
+    "mime_type",
+    "checksum",
+    "modified_at",
+    "created_at",
+    "updated_at",
+];
 
 /// The most fields that a record is read to the end for.
 const MAX_FIELDS: usize = 64;
@@ -164,7 +174,7 @@ fn read_file(header: &[usize], fields: &[&[u8]], ids: &IdClock) -> Result<Parsed
             *place = Some(text).filter(|text| !text.is_empty());
         }
     }
-    let [user_id, file_name, file_id, path, size_bytes, mime_type, checksum, modified_at] = columns;
+    let [user_id, file_name, file_id, path, size_bytes, mime_type, checksum, modified_at, ..] = columns;
     let text = |text| BorrowedText(Cow::Borrowed(text));
     let whole = "must be a whole number from 0 to 9223372036854775807";
     let input = FileInput {
@@ -176,6 +186,7 @@ fn read_file(header: &[usize], fields: &[&[u8]], ids: &IdClock) -> Result<Parsed
         mime_type: mime_type.map(text),
         checksum: checksum.map(text),
         modified_at: modified_at.map(|time| TimeInput::Text(Cow::Borrowed(time))),
+        ..FileInput::default()
     };
     input.check_loaded(ids).map(ParsedRecord::File)
 }

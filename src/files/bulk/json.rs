@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::parse::ParsedRecord;
-use crate::files::id;
 use crate::files::input::{FileInput, LoadedFile};
 use crate::files::model::UserId;
 use crate::files::values::{BorrowedText, TimeInput};
@@ -41,8 +40,7 @@ struct ListingEntry<'a> {
     hashes: Option<BTreeMap<String, String>>,
 }
 
-/// An entry of a listing of `user`'s drive. Its id is made of user and path, so that the same listing can be loaded
-/// again and leaves one row for each path.
+/// An entry of a listing of `user`'s drive.
 pub(super) fn lsjson_entry(record: &[u8], user: UserId, ids: &IdClock) -> Result<ParsedRecord, FieldFault> {
     let entry: ListingEntry<'_> = from_json(record)?;
     if entry.is_dir {
@@ -50,13 +48,13 @@ pub(super) fn lsjson_entry(record: &[u8], user: UserId, ids: &IdClock) -> Result
     }
     let input = FileInput {
         user_id: user.get(),
-        file_id: Some(id::derive(user, &entry.path.0)),
         file_name: entry.name,
         path: Some(entry.path),
         size_bytes: entry.size.filter(|size| *size != -1),
         mime_type: entry.mime_type.filter(|kind| !kind.0.is_empty()),
         checksum: entry.hashes.as_ref().and_then(strongest).map(|checksum| BorrowedText(Cow::Owned(checksum))),
         modified_at: entry.mod_time.filter(|time| *time != TimeInput::Text(Cow::Borrowed(""))),
+        ..FileInput::default()
     };
     let named = |fault: FieldFault| FieldFault { field: lsjson_name(fault.field), ..fault };
     let LoadedFile { file, warning } = input.check_loaded(ids).map_err(named)?;
@@ -117,7 +115,7 @@ mod tests {
         assert_eq!((file.path(), file.size_bytes), ("bin/[", Some(68496)));
         assert_eq!(file.checksum.as_deref(), Some("sha1:aa"));
         assert_eq!(file.modified_at.unwrap().to_rfc3339(), "2022-09-20T15:27:27+00:00");
-        assert_eq!(entry(json).unwrap().unwrap().id(), file.id());
+        assert!(entry(json).unwrap().unwrap().id() > file.id(), "ids are minted");
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! Storing a stream of files: routed into a batch for each shard, and all shards written at the same time.
 //!
-//! A shard has a queue of two batches and two tasks that store them, each batch in a transaction of its own, short
-//! enough never to hold up a change of ownership. A batch that the guard refuses is stored without the refused rows,
-//! and those are sent after their slots.
+//! A shard has a queue of two batches and two tasks that store them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +10,14 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::batch::{BatchFate, LoadRow, StoreBatch, StoreMethod};
-use super::parse::{RecordFault, RecordPlace};
+use super::batch::{LoadRow, RowIdentity};
+use super::lane::LoadLane;
+use super::loaded::LoadSummary;
+use super::parse::{RecordFault, RecordPosition};
 use crate::cache::Cache;
 use crate::files::input::LoadedFile;
-use crate::files::service::{FileService, page_key};
-use crate::payload::FieldFault;
-use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
+use crate::files::service::FileService;
+use crate::shard::{Cluster, ShardError, ShardId};
 use crate::telemetry::metrics::BULK_ROWS;
 use crate::telemetry::{current_request, in_name_of};
 
@@ -30,8 +29,6 @@ const LANES: usize = 2;
 const BATCH_BYTES: usize = 1 << 20;
 /// How long a row waits for more rows of its batch.
 const LINGER: Duration = Duration::from_secs(1);
-/// How many rejections are listed one by one.
-const LISTED: usize = 100;
 
 /// How much a load takes on at once.
 #[derive(Clone, Copy, Debug)]
@@ -46,69 +43,12 @@ pub struct BulkLimits {
     pub loads: usize,
 }
 
-/// What a load has done.
-#[derive(Clone, Default, Debug)]
-pub struct LoadSummary {
-    /// Files stored.
-    pub inserted: u64,
-    /// Files that were there already.
-    pub duplicates: u64,
-    /// Records that cannot be stored.
-    pub rejected: u64,
-    /// Files taken without a field that cannot be kept.
-    pub warned: u64,
-    /// Folders of a listing, which are no files.
-    pub folders: u64,
-    /// Files stored on each shard.
-    pub distribution: BTreeMap<u16, u64>,
-    /// The first 100 rejections.
-    pub rejections: Vec<RecordFault>,
-    /// The first 100 warnings.
-    pub warnings: Vec<RecordFault>,
-}
-
-impl LoadSummary {
-    fn reject(&mut self, rejection: RecordFault) {
-        self.rejected += 1;
-        BULK_ROWS.rejected.add(1);
-        if self.rejections.len() < LISTED {
-            self.rejections.push(rejection);
-        }
-    }
-
-    fn warn(&mut self, warning: RecordFault) {
-        self.warned += 1;
-        if self.warnings.len() < LISTED {
-            self.warnings.push(warning);
-        }
-    }
-
-    fn add(&mut self, other: Self) {
-        self.inserted += other.inserted;
-        self.duplicates += other.duplicates;
-        self.rejected += other.rejected;
-        self.warned += other.warned;
-        self.folders += other.folders;
-        for (shard, rows) in other.distribution {
-            *self.distribution.entry(shard).or_default() += rows;
-        }
-        add_first(&mut self.rejections, other.rejections);
-        add_first(&mut self.warnings, other.warnings);
-    }
-}
-
-/// Keeps the faults that stand first in the body.
-fn add_first(faults: &mut Vec<RecordFault>, others: Vec<RecordFault>) {
-    faults.extend(others);
-    faults.sort_by_key(|fault| fault.place.line);
-    faults.truncate(LISTED);
-}
-
 /// A load in progress. Dropping it stops it: what is stored stays, what is not is forgotten.
 pub struct BulkLoad {
     cluster: Arc<Cluster>,
     cache: Arc<Cache>,
     limits: BulkLimits,
+    identity: RowIdentity,
     batches: HashMap<ShardId, RowBatch>,
     /// When batches are sent although they are not full; `None` while they hold no row.
     due: Option<Instant>,
@@ -132,13 +72,14 @@ impl RowBatch {
 impl BulkLoad {
     /// Begins a load.
     #[must_use]
-    pub fn start(files: &FileService, limits: BulkLimits) -> Self {
+    pub fn start(files: &FileService, limits: BulkLimits, identity: RowIdentity) -> Self {
         let cluster = Arc::clone(files.cluster());
         let distribution = cluster.shards().iter().map(|shard| (shard.id().number(), 0)).collect();
         Self {
             cluster,
             cache: Arc::clone(files.cache()),
             limits,
+            identity,
             batches: HashMap::new(),
             due: None,
             queues: HashMap::new(),
@@ -151,7 +92,7 @@ impl BulkLoad {
     ///
     /// # Errors
     /// If its shard does not store any more; [`BulkLoad::finish`] tells why.
-    pub async fn push(&mut self, place: RecordPlace, loaded: LoadedFile) -> Result<(), ShardError> {
+    pub async fn push(&mut self, place: RecordPosition, loaded: LoadedFile) -> Result<(), ShardError> {
         let LoadedFile { file, warning } = loaded;
         if let Some(fault) = warning {
             self.loaded.warn(RecordFault { place, fault });
@@ -234,125 +175,18 @@ impl BulkLoad {
         if let Some(shard) = self.cluster.shard(shard) {
             shard.check()?;
         }
-        BULK_ROWS.accepted.add(as_count(batch.len()));
+        BULK_ROWS.accepted.add(u64::try_from(batch.len()).unwrap_or(u64::MAX));
         let queue = self.queues.entry(shard).or_insert_with(|| {
             let (sender, receiver) = mpsc::channel(QUEUE);
             let receiver = Arc::new(Mutex::new(receiver));
             for _ in 0..LANES {
-                let lane = store_batches(Arc::clone(&self.cluster), Arc::clone(&self.cache), Arc::clone(&receiver));
+                let lane =
+                    LoadLane::new(&self.cluster, &self.cache, self.identity).store_batches(Arc::clone(&receiver));
                 let lane = in_name_of(current_request(), lane);
                 self.tasks.spawn_on(lane, self.cluster.runtime());
             }
             sender
         });
         queue.send(batch).await.map_err(|_| ShardError::Unavailable { shard })
-    }
-}
-
-/// Stores batch after batch, until there are no more or a shard fails; then the queue is closed.
-async fn store_batches(
-    cluster: Arc<Cluster>,
-    cache: Arc<Cache>,
-    queue: Arc<Mutex<mpsc::Receiver<Vec<LoadRow>>>>,
-) -> (LoadSummary, Result<(), ShardError>) {
-    let mut loaded = LoadSummary::default();
-    let mut way = StoreMethod::Copy;
-    loop {
-        let next = queue.lock().await.recv().await;
-        let Some(batch) = next else { return (loaded, Ok(())) };
-        if let Err(error) = store_batch(&cluster, &cache, batch, &mut way, &mut loaded).await {
-            queue.lock().await.close();
-            return (loaded, Err(error));
-        }
-    }
-}
-
-/// Stores a batch, wherever its slots are by now.
-async fn store_batch(
-    cluster: &Cluster,
-    cache: &Arc<Cache>,
-    batch: Vec<LoadRow>,
-    way: &mut StoreMethod,
-    loaded: &mut LoadSummary,
-) -> Result<(), ShardError> {
-    let mut parts = vec![batch];
-    let mut moving: Option<MovingSlot> = None;
-    while let Some(part) = parts.pop() {
-        for (shard, mut rows) in by_owner(cluster, part)? {
-            // In the order of the primary key: the pages of a user lie together, and no two loads can wait in a ring.
-            rows.sort_unstable_by_key(|row| (row.file.user(), row.file.id()));
-            let users = rows.chunk_by(|a, b| a.file.user() == b.file.user()).flat_map(<[_]>::first);
-            let mark = cache.before_write(users.map(|row| page_key(row.file.user())).collect()).await;
-            let call = StoreBatch::new(&rows, *way);
-            match Box::pin(shard.run(&call)).await {
-                Ok(Some(BatchFate::Stored { inserted, taken })) => {
-                    Box::pin(mark.settle()).await?;
-                    // A listing that was loaded before goes on like this, and new files go on being new.
-                    *way = if inserted == rows.len() { StoreMethod::Copy } else { StoreMethod::Insert };
-                    count(&rows, shard.id(), inserted, &taken, loaded);
-                }
-                Ok(Some(BatchFate::Refused(slots))) => {
-                    mark.release();
-                    let (foreign, owned) = split_refused(rows, &slots);
-                    let slot = foreign.first().map_or_else(|| Slot::of_user(0), |row| row.file.user().slot());
-                    moving
-                        .get_or_insert_with(|| MovingSlot::new(slot, cluster.limits()))
-                        .wait_for_owner(cluster, shard.id())
-                        .await?;
-                    parts.extend([foreign, owned]);
-                }
-                Ok(None) => return Err(ShardError::Moving),
-                Err(ShardError::RowRefused { .. }) if rows.len() > 1 => {
-                    mark.release();
-                    let second = rows.split_off(rows.len() / 2);
-                    parts.extend([second, rows]);
-                }
-                Err(ShardError::RowRefused { constraint, .. }) => {
-                    mark.release();
-                    for row in rows {
-                        let why = constraint.as_deref().map_or_else(
-                            || "the database cannot hold it".to_owned(),
-                            |constraint| format!("the database's rule {constraint} forbids it"),
-                        );
-                        loaded.reject(RecordFault { place: row.place, fault: FieldFault::new("", why) });
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A shard and the rows that it owns.
-type ShardRows = (Arc<Shard>, Vec<LoadRow>);
-
-fn by_owner(cluster: &Cluster, rows: Vec<LoadRow>) -> Result<impl Iterator<Item = ShardRows>, ShardError> {
-    let mut groups: BTreeMap<ShardId, ShardRows> = BTreeMap::new();
-    for row in rows {
-        let owner = cluster.owner(row.file.user().slot())?;
-        groups.entry(owner.id()).or_insert_with(|| (Arc::clone(owner), Vec::new())).1.push(row);
-    }
-    Ok(groups.into_values())
-}
-
-fn split_refused(rows: Vec<LoadRow>, refused: &[Slot]) -> (Vec<LoadRow>, Vec<LoadRow>) {
-    let refused: HashSet<Slot> = refused.iter().copied().collect();
-    rows.into_iter().partition(|row| refused.contains(&row.file.user().slot()))
-}
-
-fn as_count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
-}
-
-fn count(rows: &[LoadRow], shard: ShardId, inserted: usize, taken: &[uuid::Uuid], loaded: &mut LoadSummary) {
-    loaded.inserted += as_count(inserted);
-    BULK_ROWS.stored.add(as_count(inserted));
-    loaded.duplicates += as_count(rows.len().saturating_sub(inserted + taken.len()));
-    *loaded.distribution.entry(shard.number()).or_default() += as_count(inserted);
-    let taken: HashSet<_> = taken.iter().copied().collect();
-    for row in rows.iter().filter(|row| taken.contains(&row.file.id())) {
-        let fault = FieldFault::new("file_id", "belongs to another user's file");
-        loaded.reject(RecordFault { place: row.place, fault });
     }
 }

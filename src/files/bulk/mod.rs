@@ -10,8 +10,13 @@ mod batch;
 mod copy;
 mod csv;
 mod json;
+mod lane;
 mod load;
+mod loaded;
 mod parse;
+mod paths;
 
-pub use load::{BulkLimits, BulkLoad, LoadSummary};
-pub use parse::{BodyFormat, ParsedRecord, RecordFault, RecordPlace, RecordReader};
+pub use batch::RowIdentity;
+pub use load::{BulkLimits, BulkLoad};
+pub use loaded::LoadSummary;
+pub use parse::{BodyFormat, ParsedRecord, RecordFault, RecordPosition, RecordReader};

@@ -2,6 +2,7 @@
 
 use super::csv::CsvRecords;
 use super::json;
+use super::paths::RecentPaths;
 use crate::files::input::LoadedFile;
 use crate::files::model::UserId;
 use crate::payload::{ArraySplitter, BodyFault, BodyOpening, FieldFault, LineSplitter, RecordPiece, skip_mark};
@@ -22,7 +23,7 @@ pub enum BodyFormat {
 
 /// Where a record stands in its body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RecordPlace {
+pub struct RecordPosition {
     /// Which record it is, from 1; 0 for test files, which stand in no body.
     pub record: u64,
     /// The line that it starts on, from 1.
@@ -33,7 +34,7 @@ pub struct RecordPlace {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordFault {
     /// Where it stands.
-    pub place: RecordPlace,
+    pub place: RecordPosition,
     /// What is wrong with it.
     pub fault: FieldFault,
 }
@@ -62,6 +63,7 @@ pub struct RecordReader {
     opening: BodyOpening,
     splitter: BodySplitter,
     read: u64,
+    paths: RecentPaths,
 }
 
 impl RecordReader {
@@ -73,7 +75,7 @@ impl RecordReader {
             BodyFormat::JsonArray | BodyFormat::Lsjson(_) => BodySplitter::Array(ArraySplitter::new(limit)),
             BodyFormat::Csv => BodySplitter::Csv(Box::new(CsvRecords::new(limit))),
         };
-        Self { format, limit, opening: BodyOpening::default(), splitter, read: 0 }
+        Self { format, limit, opening: BodyOpening::default(), splitter, read: 0, paths: RecentPaths::default() }
     }
 
     /// Reads a chunk; an empty one is the end of the body. Calls back with each record and its place.
@@ -84,20 +86,22 @@ impl RecordReader {
         &mut self,
         chunk: &[u8],
         ids: &IdClock,
-        mut each: impl FnMut(RecordPlace, ParsedRecord),
+        mut each: impl FnMut(RecordPosition, ParsedRecord),
     ) -> Result<(), BodyFault> {
         let (format, limit) = (self.format, self.limit);
-        let read = &mut self.read;
+        let (read, paths) = (&mut self.read, &mut self.paths);
         let mut end_record = |line: u64, result: Result<ParsedRecord, FieldFault>| {
             *read += 1;
-            each(RecordPlace { record: *read, line }, result.unwrap_or_else(ParsedRecord::Rejected));
+            each(RecordPosition { record: *read, line }, result.unwrap_or_else(ParsedRecord::Rejected));
         };
         let mut end_piece = |piece: RecordPiece<'_>| match piece.bytes {
             Some(bytes) if skip_mark(bytes).trim_ascii().is_empty() => {}
             Some(bytes) => end_record(
                 piece.line,
                 match format {
-                    BodyFormat::Lsjson(user) => json::lsjson_entry(bytes, user, ids),
+                    BodyFormat::Lsjson(user) => {
+                        json::lsjson_entry(bytes, user, ids).and_then(|entry| refuse_second(paths, entry, piece.line))
+                    }
                     BodyFormat::Ndjson | BodyFormat::JsonArray | BodyFormat::Csv => json::file(bytes, ids),
                 },
             ),
@@ -132,6 +136,16 @@ impl RecordReader {
     }
 }
 
+/// The entry of a listing, unless another entry has named its path.
+fn refuse_second(paths: &mut RecentPaths, entry: ParsedRecord, line: u64) -> Result<ParsedRecord, FieldFault> {
+    if let ParsedRecord::File(loaded) = &entry
+        && let Some(earlier) = paths.note(loaded.file.path(), line)
+    {
+        return Err(FieldFault::new("Path", format!("stands on line {earlier} already, and a path holds one file")));
+    }
+    Ok(entry)
+}
+
 /// Why a record of more than `limit` bytes is passed over.
 pub(super) fn too_long(limit: usize) -> FieldFault {
     FieldFault::new("", format!("is longer than {limit} bytes, the most that a record may have (MAX_LINE_BYTES)"))
@@ -143,7 +157,7 @@ mod tests {
 
     fn read(format: BodyFormat, body: &[u8], chunk: usize) -> Result<Vec<(u64, String)>, BodyFault> {
         let (mut records, ids, mut seen) = (RecordReader::new(format, 200), IdClock::default(), Vec::new());
-        let mut each = |place: RecordPlace, parsed| {
+        let mut each = |place: RecordPosition, parsed| {
             let word = match parsed {
                 ParsedRecord::File(LoadedFile { file, warning: None }) => {
                     format!("{} {}", file.user().get(), file.path())
@@ -185,7 +199,7 @@ mod tests {
                 (
                     6,
                     "#5 folder: unknown field `folder`, expected one of `user_id`, `file_name`, `file_id`, `path`, \
-                     `size_bytes`, `mime_type`, `checksum`, `modified_at`",
+                     `size_bytes`, `mime_type`, `checksum`, `modified_at`, `created_at`, `updated_at`",
                 ),
                 (7, "4 d"),
             ],

@@ -310,6 +310,7 @@ fn file_answer(file: File, shard: ShardId, current: &str) -> Result<HttpResponse
 /// Change one file
 ///
 /// A field that is left out stays as it is, `null` clears it. Name and path change together. With `If-Match` only in the state named.
+/// Files that were imported from a listing have each path once.
 #[utoipa::path(
     patch, path = "/files/{file_id}", tag = "files", request_body = PatchInput<'static>,
     params(
@@ -319,6 +320,7 @@ fn file_answer(file: File, shard: ShardId, current: &str) -> Result<HttpResponse
     responses(
         (status = 200, description = "The file as it is now", body = FileAnswer, headers(("ETag" = String, description = "Its state"))),
         (status = 412, description = "The file is not in the state asked for", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        (status = 409, description = "Another imported file of the user has the path", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
         RequestProblems, BodyProblems, FileProblems, ShardProblems,
     )
 )]

@@ -17,7 +17,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::openapi::{BodyProblems, RequestProblems, ShardProblems};
-use crate::files::bulk::{BodyFormat, BulkLoad, LoadSummary, ParsedRecord, RecordFault, RecordPlace, RecordReader};
+use crate::files::bulk::{
+    BodyFormat, BulkLoad, LoadSummary, ParsedRecord, RecordFault, RecordPosition, RecordReader, RowIdentity,
+};
 use crate::files::{LoadedFile, NewFile, UserId};
 use crate::http::guards::access::Caller;
 use crate::http::guards::idempotency::refuse;
@@ -64,9 +66,15 @@ pub(in crate::http) struct BulkCounts {
     /// Files stored.
     #[schema(example = 100)]
     inserted: u64,
-    /// Files that were there already.
+    /// Files whose ids were there already. They stay as they are.
     #[schema(example = 0)]
     duplicates: u64,
+    /// Files of a listing that were imported before and have changed.
+    #[schema(example = 0)]
+    updated: u64,
+    /// Files of a listing that were imported before and are the same.
+    #[schema(example = 0)]
+    unchanged: u64,
     /// Records that cannot be stored.
     #[schema(example = 0)]
     rejected: u64,
@@ -86,6 +94,8 @@ impl From<&LoadSummary> for BulkCounts {
         Self {
             inserted: loaded.inserted,
             duplicates: loaded.duplicates,
+            updated: loaded.updated,
+            unchanged: loaded.unchanged,
             rejected: loaded.rejected,
             warned: loaded.warned,
             folders: loaded.folders,
@@ -164,8 +174,8 @@ enum LoadStop {
 ///
 /// Either `count=N`: N test files, one each for the users 0 to N-1. Or a body, read as a stream of any length: NDJSON
 /// (`application/x-ndjson`), a JSON array (`application/json`) or CSV with a header (`text/csv`), packed by gzip or zstd
-/// or plain; or with `format=lsjson&user_id=42` the output of `rclone lsjson -R`, whose files get ids made of user and
-/// path, so that loading a listing again adds nothing.
+/// or plain; or with `format=lsjson&user_id=42` the output of `rclone lsjson -R`. Loading a listing again adds new paths and
+/// updates files that have changed. The NDJSON of `GET /query/{user_id}` is taken as it is.
 ///
 /// A file whose `modified_at` cannot be read or kept is stored without it, and `warnings` names its line.
 ///
@@ -215,7 +225,8 @@ pub(in crate::http) async fn load(
     let body = intake.wait_for_first(body).await?;
     let _place = LoadPlace::take(&state, &intake)?;
     let bytes = StreamReader::new(body.map(|chunk| chunk.map_err(io_error)));
-    let mut load = BulkLoad::start(&state.files, state.bulk);
+    let identity = if matches!(format, BodyFormat::Lsjson(_)) { RowIdentity::ListedPath } else { RowIdentity::Id };
+    let mut load = BulkLoad::start(&state.files, state.bulk, identity);
     let body = BodyReader::new(bytes, encoding);
     let stop = read(&state, &mut intake, body, format, on_error, caller.only_user(), &mut load).await.err();
     let (loaded, stored) = load.finish().await;
@@ -312,7 +323,7 @@ fn own(record: ParsedRecord, only: Option<UserId>) -> ParsedRecord {
 
 /// Stores the test files. They are made as they are sent, never all at once.
 async fn generate(state: &AppState, intake: &mut UploadMeter, count: u64) -> Result<HttpResponse, Problem> {
-    let mut load = BulkLoad::start(&state.files, state.bulk);
+    let mut load = BulkLoad::start(&state.files, state.bulk, RowIdentity::Id);
     let mut listed = Vec::new();
     let mut failure = None;
     for user in (0..).map_while(UserId::new).take(usize::try_from(count).unwrap_or(usize::MAX)) {
@@ -322,7 +333,7 @@ async fn generate(state: &AppState, intake: &mut UploadMeter, count: u64) -> Res
         }
         intake.count_one().await;
         let loaded = LoadedFile { file, warning: None };
-        if let Err(error) = load.push(RecordPlace { record: 0, line: 0 }, loaded).await {
+        if let Err(error) = load.push(RecordPosition { record: 0, line: 0 }, loaded).await {
             failure = Some(error);
             break;
         }

@@ -15,13 +15,13 @@ use utoipa::ToSchema;
 use super::files_bulk::{FaultyRecord, LoadPlace, io_error};
 use crate::http::guards::access::Caller;
 use crate::http::guards::rate_limit::caller_key;
-use crate::http::request::body::encoding;
+use crate::http::request::body::{MAX_DOCUMENT_BODY, encoding};
 use crate::http::request::upload_pace::{TooSlow, UploadMeter};
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
 use crate::http::server::listener::AppState;
 use crate::payload::{BodyFault, BodyOpening, BodyReader, FieldFault, LineSplitter};
-use crate::records::{Collection, Document, LoadedRecords, MAX_DOCUMENT_BYTES, RecordError, RecordLoad};
+use crate::records::{Collection, Document, LoadedRecords, RecordError, RecordLoad};
 use crate::shard::ShardError;
 
 /// What a stream of documents came to.
@@ -113,7 +113,8 @@ async fn read<R: tokio::io::AsyncRead + Unpin>(
         _ => false, // what is no document is not stored
     };
     let mut opening = BodyOpening::default();
-    let mut lines = LineSplitter::new(MAX_DOCUMENT_BYTES);
+    // White space around a document does not count, as in a body of one document.
+    let mut lines = LineSplitter::new(MAX_DOCUMENT_BODY);
     let mut pieces: Vec<(u64, Option<Vec<u8>>)> = Vec::new();
     loop {
         let chunk = next_chunk(intake, &mut body, load).await?;

@@ -288,6 +288,8 @@ impl From<FileError> for Problem {
             FileError::Contended(_) => Self::new(ProblemCode::FileContended, error.to_string()),
             FileError::IdTaken(_) => Self::new(ProblemCode::IdTaken, error.to_string()).field("file_id"),
             FileError::Changed(_) => Self::new(ProblemCode::PreconditionFailed, error.to_string()),
+            FileError::PathTaken => Self::new(ProblemCode::PathTaken, error.to_string()).field("path"),
+            FileError::Field(fault) => fault.into(),
             FileError::Shard(error) => error.into(),
         }
     }
@@ -374,6 +376,7 @@ mod tests {
             (FileError::NotFound(Uuid::nil()).into(), 404, "file_not_found"),
             (FileError::IdTaken(Uuid::nil()).into(), 409, "id_taken"),
             (FileError::Changed(Uuid::nil()).into(), 412, "precondition_failed"),
+            (FileError::PathTaken.into(), 409, "path_taken"),
             (FileError::Shard(ShardError::Moving).into(), 503, "slot_moving"),
             (ShardError::Unavailable { shard }.into(), 503, "shard_unavailable"),
             (ShardError::Overloaded { shard }.into(), 503, "shard_overloaded"),

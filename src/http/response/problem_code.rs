@@ -102,6 +102,8 @@ codes! {
     FileNotFound = "file_not_found", NOT_FOUND, "There is no such file";
     /// Another user has stored a file under this id.
     IdTaken = "id_taken", CONFLICT, "The file id is taken";
+    /// Another file that was imported has this path.
+    PathTaken = "path_taken", CONFLICT, "The path is taken";
     /// Nobody declared this collection.
     CollectionNotFound = "collection_not_found", NOT_FOUND, "There is no such collection";
     /// The collection is declared, but otherwise.

@@ -1,0 +1,148 @@
+//! One of the tasks that store a load's batches on a shard: each batch in a transaction of its own, short enough never to hold up
+//! a change of ownership. A batch that the guard refuses is stored without the refused rows, and those go to their slots' owner.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc};
+
+use super::batch::{BatchFate, LoadRow, RowIdentity, StoreBatch, StoreMethod, StoredRows};
+use super::loaded::LoadSummary;
+use super::parse::RecordFault;
+use crate::cache::Cache;
+use crate::files::limits::fault_of_constraint;
+use crate::files::service::page_key;
+use crate::payload::FieldFault;
+use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
+use crate::telemetry::metrics::BULK_ROWS;
+
+/// A task that stores batches of a shard.
+pub(super) struct LoadLane {
+    cluster: Arc<Cluster>,
+    cache: Arc<Cache>,
+    identity: RowIdentity,
+    way: StoreMethod,
+    loaded: LoadSummary,
+}
+
+impl LoadLane {
+    pub(super) fn new(cluster: &Arc<Cluster>, cache: &Arc<Cache>, identity: RowIdentity) -> Self {
+        let (cluster, cache) = (Arc::clone(cluster), Arc::clone(cache));
+        Self { cluster, cache, identity, way: StoreMethod::Copy, loaded: LoadSummary::default() }
+    }
+
+    /// Stores batch after batch, until there are no more or a shard fails; then the queue is closed.
+    pub(super) async fn store_batches(
+        mut self,
+        queue: Arc<Mutex<mpsc::Receiver<Vec<LoadRow>>>>,
+    ) -> (LoadSummary, Result<(), ShardError>) {
+        loop {
+            let next = queue.lock().await.recv().await;
+            let Some(batch) = next else { return (self.loaded, Ok(())) };
+            if let Err(error) = self.store_batch(batch).await {
+                queue.lock().await.close();
+                return (self.loaded, Err(error));
+            }
+        }
+    }
+
+    /// Stores a batch, wherever its slots are by now.
+    async fn store_batch(&mut self, batch: Vec<LoadRow>) -> Result<(), ShardError> {
+        let mut parts = vec![batch];
+        let mut moving: Option<MovingSlot> = None;
+        while let Some(part) = parts.pop() {
+            for (shard, mut rows) in by_owner(&self.cluster, part)? {
+                self.sort(&mut rows);
+                let users = rows.chunk_by(|a, b| a.file.user() == b.file.user()).flat_map(<[_]>::first);
+                let mark = self.cache.before_write(users.map(|row| page_key(row.file.user())).collect()).await;
+                let call = StoreBatch::new(&rows, self.identity, self.way);
+                match Box::pin(shard.run(&call)).await {
+                    Ok(Some(BatchFate::Stored(stored))) => {
+                        Box::pin(mark.settle()).await?;
+                        // A listing that was loaded before goes on like this, and new files go on being new.
+                        self.way = if stored.inserted == rows.len() { StoreMethod::Copy } else { StoreMethod::Insert };
+                        self.count(&rows, shard.id(), stored);
+                    }
+                    Ok(Some(BatchFate::Refused(slots))) => {
+                        mark.release();
+                        let (foreign, owned) = split_refused(rows, &slots);
+                        let slot = foreign.first().map_or_else(|| Slot::of_user(0), |row| row.file.user().slot());
+                        moving
+                            .get_or_insert_with(|| MovingSlot::new(slot, self.cluster.limits()))
+                            .wait_for_owner(&self.cluster, shard.id())
+                            .await?;
+                        parts.extend([foreign, owned]);
+                    }
+                    Ok(None) => return Err(ShardError::Moving),
+                    Err(ShardError::RowRefused { .. }) if rows.len() > 1 => {
+                        mark.release();
+                        let second = rows.split_off(rows.len() / 2);
+                        parts.extend([second, rows]);
+                    }
+                    Err(ShardError::RowRefused { constraint, .. }) => {
+                        mark.release();
+                        let known = constraint.as_deref().and_then(fault_of_constraint);
+                        let fault = known.unwrap_or_else(|| FieldFault::new("", "the database cannot hold it"));
+                        for row in rows {
+                            let fault = fault.clone();
+                            self.loaded.reject(RecordFault { place: row.place, fault });
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows lie in the order of the index by which they are told apart: no two loads can wait in a ring.
+    fn sort(&self, rows: &mut [LoadRow]) {
+        match self.identity {
+            // The primary key: the pages of a user lie together.
+            RowIdentity::Id => rows.sort_unstable_by_key(|row| (row.file.user(), row.file.id())),
+            RowIdentity::ListedPath => {
+                rows.sort_unstable_by(|a, b| (a.file.user(), a.file.path()).cmp(&(b.file.user(), b.file.path())));
+            }
+        }
+    }
+
+    fn count(&mut self, rows: &[LoadRow], shard: ShardId, stored: StoredRows) {
+        let StoredRows { inserted, updated, taken } = stored;
+        let loaded = &mut self.loaded;
+        loaded.inserted += as_count(inserted);
+        loaded.updated += as_count(updated);
+        BULK_ROWS.stored.add(as_count(inserted));
+        let others = as_count(rows.len().saturating_sub(inserted + updated + taken.len()));
+        match self.identity {
+            RowIdentity::Id => loaded.duplicates += others,
+            RowIdentity::ListedPath => loaded.unchanged += others,
+        }
+        *loaded.distribution.entry(shard.number()).or_default() += as_count(inserted);
+        let taken: HashSet<_> = taken.into_iter().collect();
+        for row in rows.iter().filter(|row| taken.contains(&row.file.id())) {
+            let fault = FieldFault::new("file_id", "belongs to another user's file");
+            loaded.reject(RecordFault { place: row.place, fault });
+        }
+    }
+}
+
+/// A shard and the rows that it owns.
+type ShardRows = (Arc<Shard>, Vec<LoadRow>);
+
+fn by_owner(cluster: &Cluster, rows: Vec<LoadRow>) -> Result<impl Iterator<Item = ShardRows> + use<>, ShardError> {
+    let mut groups: BTreeMap<ShardId, ShardRows> = BTreeMap::new();
+    for row in rows {
+        let owner = cluster.owner(row.file.user().slot())?;
+        groups.entry(owner.id()).or_insert_with(|| (Arc::clone(owner), Vec::new())).1.push(row);
+    }
+    Ok(groups.into_values())
+}
+
+fn split_refused(rows: Vec<LoadRow>, refused: &[Slot]) -> (Vec<LoadRow>, Vec<LoadRow>) {
+    let refused: HashSet<Slot> = refused.iter().copied().collect();
+    rows.into_iter().partition(|row| refused.contains(&row.file.user().slot()))
+}
+
+fn as_count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
