@@ -1,6 +1,8 @@
 //! The fences of all shards, kept up to date by a task for each, which also opens and closes them.
 //!
 //! - A process whose link is up opens a closed fence for its server, and closes one that is open for another server.
+//! - A fence names the server and the formats of those who share it. One that names other formats is closed, and stays so for a
+//!   while.
 //! - A process that cannot reach its server closes every fence, and keeps it closed for as long as that lasts: it
 //!   could not invalidate what others cache.
 //! - A process without a cache closes a fence that it finds open, and keeps it closed from then on.
@@ -15,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::fence_view::{FenceView, KnownSlots, MapCopy, ShardFence, SlotTenure};
+use super::server_info::is_same_server;
 use super::shared_connection::LinkState;
 use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, SlotMap, ticks};
 
@@ -75,6 +78,7 @@ impl KnownFences {
                 map_version: None,
                 warned: false,
                 keeps_closed: false,
+                mixed_until: None,
             };
             watched.cluster.spawn(watcher.run(end.clone()));
         });
@@ -144,6 +148,9 @@ struct FenceReading {
     is_fading: bool,
 }
 
+/// For so long nobody uses the cache after a process with other formats has used it; then one of them tries again.
+const MIXED: Duration = Duration::from_secs(10);
+
 /// What is to be done with a fence.
 #[derive(PartialEq, Eq, Debug)]
 enum FenceStep {
@@ -165,6 +172,8 @@ struct FenceWatcher {
     warned: bool,
     /// This process has no cache and has found somebody else using one.
     keeps_closed: bool,
+    /// Until then nobody uses the cache: a process that knows other formats has used it.
+    mixed_until: Option<Instant>,
 }
 
 impl FenceWatcher {
@@ -269,7 +278,26 @@ impl FenceWatcher {
             LinkState::Away => FenceStep::Leave,
             LinkState::Up(link) => match &look.fence.server {
                 Some(server) if *server == link.server => FenceStep::Leave,
+                Some(server) if is_same_server(server, &link.server) => {
+                    if self.mixed_until.is_none() {
+                        log::info!(
+                            "shard {}: processes of releases that cache in different ways are running; nobody uses the cache \
+                             until those of one release are left",
+                            self.shard.id()
+                        );
+                    }
+                    self.mixed_until = Some(Instant::now() + MIXED);
+                    FenceStep::Close
+                }
                 Some(_) => FenceStep::Close,
+                // Opening it each time that the other closes it would make writes wait each time.
+                None if self.mixed_until.is_some_and(|until| Instant::now() < until) => {
+                    if look.is_fading {
+                        FenceStep::Close
+                    } else {
+                        FenceStep::Leave
+                    }
+                }
                 None if look.is_held => FenceStep::Leave,
                 None => FenceStep::Open(Arc::clone(&link.server)),
             },

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use super::codec::CacheFormat;
 use crate::shard::Slot;
 
 /// The name of one cached value: the slot that its rows are in, what kind of value it is, and which one.
@@ -10,7 +11,7 @@ use crate::shard::Slot;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CacheKey {
     slot: Slot,
-    kind: &'static str,
+    format: CacheFormat,
     name: EntryName,
 }
 
@@ -53,8 +54,8 @@ impl fmt::Display for EntryName {
 impl CacheKey {
     /// The key of a value that is made of rows of `slot` and of nothing else.
     #[must_use]
-    pub fn new(slot: Slot, kind: &'static str, name: impl Into<EntryName>) -> Self {
-        Self { slot, kind, name: name.into() }
+    pub fn new(slot: Slot, format: CacheFormat, name: impl Into<EntryName>) -> Self {
+        Self { slot, format, name: name.into() }
     }
 
     /// The slot whose writes invalidate it.
@@ -63,11 +64,16 @@ impl CacheKey {
         self.slot
     }
 
+    /// How its value is written.
+    pub(super) fn format(&self) -> CacheFormat {
+        self.format
+    }
+
     /// The key as the server knows it, under what is in force for its shard and its slot at the moment.
     pub(super) fn under(&self, prefix: &str, epoch: i64) -> String {
         let mut text = String::with_capacity(prefix.len() + 48);
         // Writing to a String does not fail.
-        let _ = write!(text, "{prefix}:{epoch}:{}:{}", self.kind, self.name);
+        let _ = write!(text, "{prefix}:{epoch}:{}:{}", self.format.kind, self.name);
         text
     }
 }
@@ -79,7 +85,7 @@ mod tests {
     #[test]
     fn no_two_values_share_a_name() {
         let slot = Slot::of_user(42);
-        let key = |kind, name: EntryName| CacheKey { slot, kind, name }.under("p", 3);
+        let key = |kind, name: EntryName| CacheKey::new(slot, CacheFormat { kind, version: 1 }, name).under("p", 3);
         assert_eq!(key("page", 42.into()), "p:3:page:42");
         assert_eq!(key("page", "a:b".into()), "p:3:page:a:b");
         assert_ne!(key("page", 42.into()), key("record", 42.into()));

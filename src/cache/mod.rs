@@ -25,7 +25,7 @@ mod single_flight;
 mod thread_connection;
 mod write;
 
-pub use codec::ValueCodec;
+pub use codec::{CacheFormat, ValueCodec};
 pub use key::{CacheKey, EntryName};
 pub use service::{Cache, CacheCounts, CacheState, CachedValue};
 pub use settings::{CacheSettings, CacheUrl};

@@ -76,7 +76,10 @@ impl Cache {
         codec: &C,
         load: impl Future<Output = Result<(ShardId, C::Value), ShardError>>,
     ) -> Result<CachedValue<C::Value>, ShardError> {
-        if !self.is_configured {
+        // Processes that do not know the format would not remove the value.
+        let is_known = key.format() == C::FORMAT && self.formats.contains(&C::FORMAT);
+        debug_assert!(is_known || !self.is_configured, "{} is not among the formats of the settings", C::FORMAT);
+        if !self.is_configured || !is_known {
             let (shard, value) = load.await?;
             return Ok(CachedValue { shard, value, from_cache: false });
         }

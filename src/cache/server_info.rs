@@ -6,6 +6,9 @@ use std::sync::Arc;
 /// The oldest Redis that has `SET … NX GET`.
 const OLDEST: u32 = 7;
 
+/// Stands before the formats in what a fence names.
+const FORMATS: char = '+';
+
 /// The lines of an answer to `INFO`.
 pub(super) struct ServerInfo<'a>(HashMap<&'a str, &'a str>);
 
@@ -43,6 +46,18 @@ impl<'a> ServerInfo<'a> {
     }
 }
 
+/// What a fence names: the server, and the formats of those who share it. To a process with other formats it is another server,
+/// and so the two never use the cache at the same time.
+pub(super) fn name_in_fence(server: &str, formats: &str) -> Arc<str> {
+    format!("{server}{FORMATS}{formats}").into()
+}
+
+/// True if both name the same server.
+pub(super) fn is_same_server(one: &str, other: &str) -> bool {
+    let server = |name: &str| name.split_once(FORMATS).map_or_else(|| name.to_owned(), |(server, _)| server.to_owned());
+    server(one) == server(other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +65,15 @@ mod tests {
     fn check(version: &str, role: &str, more: &str) -> Result<Arc<str>, String> {
         let text = format!("# Server\r\n{version}\r\nrun_id:abc\r\nrole:{role}\r\nmaster_replid:def\r\n{more}\r\n");
         ServerInfo::parse(&text).check()
+    }
+
+    #[test]
+    fn other_formats_are_another_server() {
+        let one = name_in_fence("abc-def", "page1,record1");
+        let two = name_in_fence("abc-def", "page1,record2");
+        assert_eq!(&*one, "abc-def+page1,record1");
+        assert!(one != two && is_same_server(&one, &two));
+        assert!(!is_same_server(&one, &name_in_fence("abc-xyz", "page1,record1")));
     }
 
     #[test]

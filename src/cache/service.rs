@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::background::{BackgroundSender, errands};
+use super::codec::CacheFormat;
 use super::fence_watcher::KnownFences;
 use super::settings::{CacheSettings, CacheUrl};
 use super::shared_connection::LinkConnector;
@@ -81,6 +82,7 @@ pub struct Cache {
     pub(super) end: CancellationToken,
     pub(super) is_configured: bool,
     pub(super) ttl: Duration,
+    pub(super) formats: &'static [CacheFormat],
     pub(super) hits: AtomicU64,
     pub(super) misses: AtomicU64,
 }
@@ -90,7 +92,7 @@ impl Cache {
     /// answers, and for half a second after that, everything is read from the shards.
     #[must_use]
     pub fn start(cluster: Arc<Cluster>, settings: CacheSettings) -> Arc<Self> {
-        let connector = Arc::new(LinkConnector::new(settings.url.is_some()));
+        let connector = Arc::new(LinkConnector::new(settings.url.is_some(), settings.formats));
         // Writers that still have to be answered when the service stops need the fences and the link to the end.
         let (writers, end) = (TaskTracker::new(), CancellationToken::new());
         cluster.spawn(end_after(cluster.stopping().clone(), writers.clone(), end.clone()));
@@ -114,6 +116,7 @@ impl Cache {
             end,
             is_configured,
             ttl: settings.ttl,
+            formats: settings.formats,
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         })

@@ -9,6 +9,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::codec::CacheFormat;
+
 /// Where the cache is, and how long it keeps what it has.
 #[derive(Clone, Debug)]
 pub struct CacheSettings {
@@ -16,11 +18,13 @@ pub struct CacheSettings {
     pub url: Option<CacheUrl>,
     /// How long a value is kept at most.
     pub ttl: Duration,
+    /// Every format that the program knows: it removes the values of these kinds when it writes, and of no others.
+    pub formats: &'static [CacheFormat],
 }
 
 impl CacheSettings {
     /// No cache.
-    pub const NONE: Self = Self { url: None, ttl: Duration::from_secs(300) };
+    pub const NONE: Self = Self { url: None, ttl: Duration::from_secs(300), formats: &[] };
 }
 
 /// The address of a Redis or Valkey server. Its `Debug` shows no password.

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::server_info::ServerInfo;
+use super::codec::{CacheFormat, describe_formats};
+use super::server_info::{ServerInfo, name_in_fence};
 use super::settings::CacheUrl;
 
 /// How long the first try after a loss may take; meanwhile writes wait, and nobody closes a fence.
@@ -50,7 +51,8 @@ pub(super) enum LinkState {
 
 /// A connection to one server that is known to be a primary.
 pub(super) struct ServerLink {
-    /// Which server this is: changes when it is started anew, and when another one's data takes the place of its own.
+    /// Which server this is, with the formats of this program, as a fence names it: changes when the server is started anew, and
+    /// when another one's data takes the place of its own.
     pub(super) server: Arc<str>,
     connection: MultiplexedConnection,
     opened: Instant,
@@ -133,15 +135,27 @@ pub(super) struct LinkConnector {
     live: ArcSwapOption<ServerLink>,
     /// Keys in the server's database.
     keys: AtomicU64,
+    /// The formats of this program, in one word.
+    formats: String,
 }
 
 /// Stands for "not known" among counts of keys.
 const UNKNOWN: u64 = u64::MAX;
 
 impl LinkConnector {
-    pub(super) fn new(is_configured: bool) -> Self {
+    pub(super) fn new(is_configured: bool, formats: &[CacheFormat]) -> Self {
         let state = if is_configured { LinkState::Connecting } else { LinkState::Disabled };
-        Self { state: watch::channel(state).0, live: ArcSwapOption::empty(), keys: AtomicU64::new(UNKNOWN) }
+        Self {
+            state: watch::channel(state).0,
+            live: ArcSwapOption::empty(),
+            keys: AtomicU64::new(UNKNOWN),
+            formats: describe_formats(formats),
+        }
+    }
+
+    /// What a fence names for this server and the formats of this program.
+    pub(super) fn name_in_fence(&self, server: &str) -> Arc<str> {
+        name_in_fence(server, &self.formats)
     }
 
     /// The state, and its changes.
@@ -170,7 +184,7 @@ impl LinkConnector {
     async fn keep_up(&self, url: &CacheUrl) {
         let (mut limit, mut pause, mut said) = (FIRST_TRY, PAUSE.0, String::new());
         loop {
-            let reason = match tokio::time::timeout(limit, open(url)).await {
+            let reason = match tokio::time::timeout(limit, open(url, &self.formats)).await {
                 Ok(Ok(link)) => {
                     log::info!("the cache at {} is healthy", url.place());
                     said.clear();
@@ -225,7 +239,7 @@ impl LinkConnector {
             };
             match answer {
                 Some(Ok(text)) => match ServerInfo::parse(&text).check() {
-                    Ok(server) if *server == *link.server => {}
+                    Ok(server) if self.name_in_fence(&server) == link.server => {}
                     Ok(_) => return "its data was replaced".to_owned(),
                     Err(reason) => return reason,
                 },
@@ -252,14 +266,14 @@ async fn within<T>(limit: Duration, asking: impl Future<Output = T>) -> Option<T
 }
 
 /// A new connection, its host name looked up anew, to a server that will do.
-async fn open(url: &CacheUrl) -> Result<ServerLink, String> {
+async fn open(url: &CacheUrl, formats: &str) -> Result<ServerLink, String> {
     let said = |error: RedisError| describe(&error);
     let client = url.client().map_err(said)?;
     // Time limits are ours: some commands may take longer than others.
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await.map_err(said)?;
     let text: String = redis::cmd("INFO").query_async(&mut connection).await.map_err(said)?;
-    let server = ServerInfo::parse(&text).check()?;
+    let server = name_in_fence(&ServerInfo::parse(&text).check()?, formats);
     try_commands(&mut connection).await.map_err(|error| format!("it refuses our commands: {}", said(error)))?;
     Ok(ServerLink {
         server,

@@ -127,7 +127,7 @@ impl LaneWorker {
     async fn run(mut self) {
         let Some(url) = self.cache.url.as_ref() else { return };
         let wire = match tokio::time::timeout(OPEN_LIMIT, RespConnection::open(url)).await {
-            Ok(Ok((wire, server))) if server == self.link.server => wire,
+            Ok(Ok((wire, server))) if self.cache.connector.name_in_fence(&server) == self.link.server => wire,
             Ok(Ok(_)) => return log::debug!("the cache at {} is another server by now", url.place()),
             Ok(Err(error)) => return log::debug!("the cache at {}: {error}", url.place()),
             Err(_) => return log::debug!("the cache at {}: no answer in time", url.place()),

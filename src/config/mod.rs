@@ -290,7 +290,11 @@ impl Settings {
                 loads: read.size(&MAX_BULK_LOADS),
             },
             collections: read.parsed(&COLLECTIONS, parse_collections),
-            cache: CacheSettings { url, ttl: Duration::from_secs(read.number(&CACHE_TTL)) },
+            cache: CacheSettings {
+                url,
+                ttl: Duration::from_secs(read.number(&CACHE_TTL)),
+                formats: &[crate::files::CACHE_FORMAT, crate::records::CACHE_FORMAT],
+            },
             events: events::read(&mut read),
             audit_keep_days: u16::try_from(read.number(&AUDIT_KEEP)).unwrap_or(u16::MAX),
             auth: auth::read(&mut read),

@@ -1,5 +1,6 @@
 //! The broker: NATS `JetStream`. The only file that knows its client.
 
+use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,9 +8,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use async_nats::connection::State;
-use async_nats::jetstream::context::{Context, ContextBuilder, PublishAckFuture};
+use async_nats::jetstream::context::{
+    Context, ContextBuilder, CreateStreamErrorKind, PublishAckFuture, PublishError, PublishErrorKind,
+};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream;
+use async_nats::jetstream::{self, stream};
 use async_nats::{ConnectOptions, Event as Connection};
 use tokio::sync::OnceCell;
 
@@ -21,14 +24,36 @@ const ACK_LIMIT: Duration = Duration::from_secs(2);
 /// For how long the broker knows the ids of events, and drops one that comes again.
 const DUPLICATES: Duration = Duration::from_secs(120);
 
-/// Why an event is not told yet.
+/// Why an event is not published yet.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct BrokerError(String);
+pub(super) enum BrokerError {
+    /// There is no answer: every event waits.
+    #[error("{0}")]
+    Away(String),
+    /// The broker is there, and refuses this event: no stream takes its subject, or its stream is full.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody has said in time that they have this event. Either the broker is away, or no stream takes the subject and somebody
+    /// else listens to it.
+    #[error("there was no acknowledgement in time")]
+    Unacknowledged,
+}
 
 impl BrokerError {
     fn of(error: impl std::fmt::Display) -> Self {
-        Self(error.to_string())
+        Self::Away(error.to_string())
+    }
+
+    fn of_publish(error: &PublishError) -> Self {
+        // What the server itself says of the message.
+        let answer = error.source().and_then(|source| source.downcast_ref::<jetstream::Error>());
+        match (error.kind(), answer) {
+            (PublishErrorKind::StreamNotFound, _) => Self::Refused("no stream takes it".to_owned()),
+            (PublishErrorKind::TimedOut, _) => Self::Unacknowledged,
+            (_, Some(answer)) => Self::Refused(answer.to_string()),
+            (PublishErrorKind::MaxPayloadExceeded, None) => Self::Refused(error.to_string()),
+            _ => Self::of(error),
+        }
     }
 }
 
@@ -88,13 +113,23 @@ impl EventBroker {
         }
     }
 
+    /// Somebody may have removed the stream, or changed it: the next [`EventBroker::ready`] looks.
+    pub(super) fn doubt_stream(&self) {
+        self.has_stream.store(false, Ordering::Relaxed);
+    }
+
+    /// The subject of an event on the broker.
+    pub(super) fn subject_of(&self, topic: &str) -> String {
+        format!("{}.{topic}", self.subject)
+    }
+
     /// Sees to it that there is a stream that takes the events. One that is there is left as it is.
     pub(super) async fn ready(&self) -> Result<(), BrokerError> {
         let context = self.context().await?;
         // What is sent while it is away would wait in the client, once for each try.
         if context.client().connection_state() != State::Connected {
             let why = self.refusal.load().as_ref().map(|why| format!(": {why}"));
-            return Err(BrokerError(format!("there is no connection{}", why.unwrap_or_default())));
+            return Err(BrokerError::Away(format!("there is no connection{}", why.unwrap_or_default())));
         }
         if self.has_stream.load(Ordering::Relaxed) {
             return Ok(());
@@ -109,7 +144,13 @@ impl EventBroker {
                 ..stream::Config::default()
             };
             let made = tokio::time::timeout(ACK_LIMIT, context.get_or_create_stream(config)).await;
-            made.map_err(BrokerError::of)?.map_err(BrokerError::of)?;
+            match made.map_err(BrokerError::of)? {
+                // Others take some of the subjects, or there may be no more streams: each event shows whether one takes it.
+                Err(error) if matches!(error.kind(), CreateStreamErrorKind::JetStream(_)) => {
+                    log::debug!("no stream for all events was made: {error}");
+                }
+                made => made.map(drop).map_err(BrokerError::of)?,
+            }
         }
         self.has_stream.store(true, Ordering::Relaxed);
         Ok(())
@@ -122,18 +163,26 @@ impl EventBroker {
             .message_id(&event.id)
             .header("Content-Type", "application/cloudevents+json")
             .payload(payload.into());
-        let subject = format!("{}.{}", self.subject, event.topic());
-        let sending = self.context().await?.send_publish(subject, message);
-        tokio::time::timeout(ACK_LIMIT, sending).await.map_err(BrokerError::of)?.map_err(BrokerError::of)
+        let sending = self.context().await?.send_publish(self.subject_of(event.topic()), message);
+        let sent = tokio::time::timeout(ACK_LIMIT, sending).await.map_err(BrokerError::of)?;
+        sent.map_err(|error| BrokerError::of_publish(&error))
+    }
+
+    /// True if the broker answers questions about streams: then it is not the reason for what is not acknowledged.
+    pub(super) async fn answers(&self) -> bool {
+        let Ok(context) = self.context().await else { return false };
+        matches!(tokio::time::timeout(ACK_LIMIT, context.query_account()).await, Ok(Ok(_)))
     }
 
     /// Waits until the broker has it.
     pub(super) async fn confirm(&self, sent: PublishAckFuture) -> Result<(), BrokerError> {
-        let acknowledged = tokio::time::timeout(ACK_LIMIT, sent).await.map_err(BrokerError::of)?;
+        let acknowledged = tokio::time::timeout(ACK_LIMIT, sent).await.map_err(|_| BrokerError::Unacknowledged)?;
         acknowledged.map(drop).map_err(|error| {
-            // Perhaps somebody has removed the stream.
-            self.has_stream.store(false, Ordering::Relaxed);
-            BrokerError::of(error)
+            // Without a stream for the event, the relay looks for one when it tries again.
+            if error.kind() != PublishErrorKind::StreamNotFound {
+                self.doubt_stream();
+            }
+            BrokerError::of_publish(&error)
         })
     }
 }

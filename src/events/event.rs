@@ -13,6 +13,9 @@ use crate::shard::ShardId;
 /// What the types of all events begin with.
 const TYPE: &str = "dev.shardrive.";
 
+/// The topic of a gap.
+pub(super) const GAP: &str = "gap";
+
 /// A row of the outbox.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct OutboxChange {
@@ -77,7 +80,7 @@ impl OutgoingEvent {
         let OutboxGap { events, from, to } = gap;
         let data = json!({"shard": shard.number(), "events": events, "from": stamp(from), "to": stamp(to)});
         let id = format!("{shard}-gap-{}-{events}", to.timestamp_micros());
-        Self::new(cluster, shard, id, "gap", None, to, data)
+        Self::new(cluster, shard, id, GAP, None, to, data)
     }
 
     fn new(

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
 use super::event::{OutboxChange, OutboxGap};
+use super::held::HeldEvents;
 
 /// How long the session of a relay may be silent, as PostgreSQL takes it; then another one takes over.
 const SILENCE: &str = "5s";
@@ -24,10 +25,18 @@ pub(super) async fn commit_lazily(db: &mut PgConnection) -> Result<(), sqlx::Err
     sqlx::query(include_str!("../../sql/events/commit_lazily.sql")).execute(db).await.map(drop)
 }
 
-/// The next events, in their order.
-pub(super) async fn next(db: &mut PgConnection, limit: usize) -> Result<Vec<OutboxChange>, sqlx::Error> {
+/// The next events after a number, in their order, without those that are held back.
+pub(super) async fn next(
+    db: &mut PgConnection,
+    limit: usize,
+    after: i64,
+    held: &HeldEvents,
+) -> Result<Vec<OutboxChange>, sqlx::Error> {
     sqlx::query_as(include_str!("../../sql/events/next.sql"))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(after)
+        .bind(held.slots(true))
+        .bind(held.slots(false))
         .fetch_all(db)
         .await
 }

@@ -40,7 +40,7 @@ impl ShardCall for RetentionTask {
     type Output = (i64, OutboxStatus);
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
-        let (rows, lag_seconds, dropped): (i64, f64, i64) =
+        let (rows, lag_seconds, dropped, oldest): (i64, f64, i64, Option<String>) =
             sqlx::query_as(include_str!("../../sql/events/look.sql")).fetch_one(&mut *connection).await?;
         let now: i64 = sqlx::query_scalar(include_str!("../../sql/events/bound.sql"))
             .bind(self.0)
@@ -48,6 +48,6 @@ impl ShardCall for RetentionTask {
             .fetch_one(connection)
             .await?;
         let positive = |number: i64| u64::try_from(number).unwrap_or_default();
-        Ok(Some((now, OutboxStatus { rows: positive(rows), lag_seconds, dropped: positive(dropped + now) })))
+        Ok(Some((now, OutboxStatus { rows: positive(rows), lag_seconds, oldest, dropped: positive(dropped + now) })))
     }
 }

@@ -21,5 +21,6 @@ mod writer;
 pub use input::{FileInput, LoadedFile, PatchInput};
 pub use limits::{TEXT_LIMITS, TextLimit, check_user};
 pub use model::{File, FileCursor, FilePage, FilePageSize, FilePatch, NewFile, UserId};
+pub use page_codec::CACHE_FORMAT;
 pub use service::{FileError, FileService, IngestedFile};
 pub use tag::{FileCondition, FileTag};

@@ -1,4 +1,4 @@
-//! A page of files as bytes, for the cache. Read by this program only, and by its next releases: a version in front.
+//! A page of files as bytes, for the cache. Read only by programs that know the same version of the format.
 //!
 //! Numbers are little-endian. A text is its length in four bytes and then its UTF-8; what may be missing has a byte in
 //! front that is 1 if it is there.
@@ -7,9 +7,10 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::model::{File, FileCursor, FilePage, FilePageSize};
-use crate::cache::ValueCodec;
+use crate::cache::{CacheFormat, ValueCodec};
 
-const VERSION: u8 = 1;
+/// How a page is written: the tests show when it needs another version.
+pub const CACHE_FORMAT: CacheFormat = CacheFormat { kind: "page", version: 1 };
 /// About as long as a file is.
 const FILE_BYTES: usize = 192;
 
@@ -21,29 +22,45 @@ pub(super) struct PageCodec {
 impl ValueCodec for PageCodec {
     type Value = FilePage;
 
+    const FORMAT: CacheFormat = CACHE_FORMAT;
+
     fn encode(&self, page: &FilePage) -> Vec<u8> {
         let mut out = Vec::with_capacity(8 + FILE_BYTES * page.files.len());
-        out.extend([VERSION, u8::from(page.next.is_some())]);
-        out.extend(length(page.files.len()));
-        for file in &page.files {
-            out.extend(file.file_id.as_bytes());
-            out.extend(file.user_id.to_le_bytes());
-            text(&mut out, &file.file_name);
+        let FilePage { files, next } = page;
+        out.extend([CACHE_FORMAT.version, u8::from(next.is_some())]);
+        out.extend(length(files.len()));
+        for file in files {
+            // All fields by their names: a new one must be written too.
+            let File {
+                file_id,
+                user_id,
+                file_name,
+                path,
+                mime_type,
+                checksum,
+                size_bytes,
+                modified_at,
+                created_at,
+                updated_at,
+            } = file;
+            out.extend(file_id.as_bytes());
+            out.extend(user_id.to_le_bytes());
+            text(&mut out, file_name);
             // Mostly the path is the name.
-            optional(&mut out, (file.path != file.file_name).then_some(&file.path), |out, path| text(out, path));
-            optional(&mut out, file.mime_type.as_ref(), |out, value| text(out, value));
-            optional(&mut out, file.checksum.as_ref(), |out, value| text(out, value));
-            optional(&mut out, file.size_bytes, |out, value| out.extend(value.to_le_bytes()));
-            optional(&mut out, file.modified_at, time);
-            time(&mut out, file.created_at);
-            time(&mut out, file.updated_at);
+            optional(&mut out, (path != file_name).then_some(path), |out, path| text(out, path));
+            optional(&mut out, mime_type.as_ref(), |out, value| text(out, value));
+            optional(&mut out, checksum.as_ref(), |out, value| text(out, value));
+            optional(&mut out, *size_bytes, |out, value| out.extend(value.to_le_bytes()));
+            optional(&mut out, *modified_at, time);
+            time(&mut out, *created_at);
+            time(&mut out, *updated_at);
         }
         out
     }
 
     fn decode(&self, bytes: &[u8]) -> Option<FilePage> {
         let mut input = ByteReader(bytes);
-        if input.byte()? != VERSION {
+        if input.byte()? != CACHE_FORMAT.version {
             return None;
         }
         let more = input.flag()?;
@@ -181,6 +198,45 @@ mod tests {
                 }
             },
         )
+    }
+
+    /// The bytes of one page. Whoever changes them gives [`CACHE_FORMAT`] another version: processes of the release before would
+    /// misread the new ones.
+    #[test]
+    fn other_bytes_need_another_version() {
+        let at = |micros| DateTime::from_timestamp_micros(micros).unwrap();
+        let file = File {
+            file_id: Uuid::from_u128(0x0102),
+            user_id: 7,
+            file_name: "n".to_owned(),
+            path: "p/n".to_owned(),
+            mime_type: Some("m".to_owned()),
+            checksum: None,
+            size_bytes: Some(5),
+            modified_at: Some(at(1)),
+            created_at: at(2),
+            updated_at: at(3),
+        };
+        let bytes = codec(1).encode(&FilePage { next: Some(FileCursor::after(file.file_id)), files: vec![file] });
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let known = concat!(
+            "010101000000",
+            "00000000000000000000000000000102",
+            "0700000000000000",
+            "010000006e",
+            "0103000000702f6e",
+            "01010000006d",
+            "00",
+            "010500000000000000",
+            "010100000000000000",
+            "0200000000000000",
+            "0300000000000000",
+        );
+        assert_eq!(
+            (CACHE_FORMAT.version, &*hex),
+            (1, known),
+            "give CACHE_FORMAT a new version, and this test its bytes"
+        );
     }
 
     fn codec(size: u16) -> PageCodec {

@@ -12,7 +12,7 @@ use super::page_codec::PageCodec;
 use super::store::{DeleteFile, FindById, FindState, ListByUser, SearchById, UpdateFile};
 use super::tag::FileCondition;
 use super::writer::{FileInsert, FileWriter, InsertFiles, InsertOutcome};
-use crate::cache::{Cache, CacheKey, PendingWrite};
+use crate::cache::{Cache, CacheKey, PendingWrite, ValueCodec as _};
 use crate::payload::FieldFault;
 use crate::shard::{
     BatchedReads, CallOutcome, Cluster, IdClock, IdempotentCall, ReadConsistency, RequestKey, RowQueue, RowTurn,
@@ -84,7 +84,7 @@ struct KeptInsert {
 
 /// The first page of a user's listing, in the cache.
 pub(super) fn page_key(user: UserId) -> CacheKey {
-    CacheKey::new(user.slot(), "page", user.get())
+    CacheKey::new(user.slot(), PageCodec::FORMAT, user.get())
 }
 
 /// The files of all users.

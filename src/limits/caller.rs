@@ -24,6 +24,12 @@ impl CallerKey {
         Self((2 << KIND) | (subject >> 8))
     }
 
+    /// The caller as a number, for those who only tell callers apart.
+    #[must_use]
+    pub fn number(self) -> u128 {
+        self.0
+    }
+
     /// An address. One who has an IPv6 address mostly has the 2^64 around it as well: they count as one.
     #[must_use]
     pub fn address(address: IpAddr) -> Self {

@@ -1,11 +1,13 @@
-//! A document as bytes, for the cache. Read by this program only, and by its next releases: a version in front.
+//! A document as bytes, for the cache. Read only by programs that know the same version of the format.
 
 use chrono::{DateTime, Utc};
 
 use super::place::RecordPlace;
 use super::{Collection, Document, Record};
-use crate::cache::{CacheKey, ValueCodec};
+use crate::cache::{CacheFormat, CacheKey, ValueCodec};
 
+/// How a document is written: the tests show when it needs another version.
+pub const CACHE_FORMAT: CacheFormat = CacheFormat { kind: "record", version: VERSION };
 const VERSION: u8 = 1;
 const ABSENT: u8 = 0;
 const PRESENT: u8 = 1;
@@ -15,7 +17,7 @@ pub(super) fn cache_key(collection: &Collection, place: &RecordPlace) -> CacheKe
     let (name, key) = (collection.name.as_str(), &*place.key);
     let mut text = String::with_capacity(name.len() + 1 + key.len());
     [name, ":", key].into_iter().for_each(|part| text.push_str(part));
-    CacheKey::new(place.slot, "record", text)
+    CacheKey::new(place.slot, CACHE_FORMAT, text)
 }
 
 /// The document under this key, or that there is none.
@@ -26,13 +28,17 @@ pub(super) struct RecordCodec<'a> {
 impl ValueCodec for RecordCodec<'_> {
     type Value = Option<Record>;
 
+    const FORMAT: CacheFormat = CACHE_FORMAT;
+
     fn encode(&self, record: &Option<Record>) -> Vec<u8> {
         let Some(record) = record else { return vec![VERSION, ABSENT] };
-        let text = record.document.as_str();
+        // All fields by their names: a new one must be written too. The key is known to whoever reads it.
+        let Record { key: _, document, version, created_at, updated_at } = record;
+        let text = document.as_str();
         let mut bytes = Vec::with_capacity(26 + text.len());
         bytes.extend([VERSION, PRESENT]);
-        let times = [record.created_at, record.updated_at].map(|time| time.timestamp_micros());
-        [record.version].iter().chain(&times).for_each(|number| bytes.extend(number.to_le_bytes()));
+        let times = [created_at, updated_at].map(DateTime::timestamp_micros);
+        [*version].iter().chain(&times).for_each(|number| bytes.extend(number.to_le_bytes()));
         bytes.extend(text.as_bytes());
         bytes
     }
@@ -85,6 +91,24 @@ mod tests {
         fn nonsense_does_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let _ = RecordCodec { key: "k" }.decode(&bytes);
         }
+    }
+
+    /// The bytes of one document. Whoever changes them gives [`CACHE_FORMAT`] another version: processes of the release before
+    /// would misread the new ones.
+    #[test]
+    fn other_bytes_need_another_version() {
+        let at = |micros| DateTime::from_timestamp_micros(micros).unwrap();
+        let document = Document::read(br#"{"a":1}"#).unwrap();
+        let record = Record { key: "k".into(), document, version: 7, created_at: at(2), updated_at: at(3) };
+        let bytes = RecordCodec { key: "k" }.encode(&Some(record));
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let known = concat!("0101", "0700000000000000", "0200000000000000", "0300000000000000", "7b2261223a317d");
+        assert_eq!(
+            (CACHE_FORMAT.version, &*hex),
+            (1, known),
+            "give CACHE_FORMAT a new version, and this test its bytes"
+        );
+        assert_eq!(RecordCodec { key: "k" }.encode(&None), [1, 0]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 use super::place::RecordPlace;
 use super::store::record_in;
 use super::{Collection, Record, RecordsPerKey};
-use crate::shard::{Cluster, ReadConsistency, ShardCall, ShardError, ShardId, SlotCoverage};
+use crate::shard::{Cluster, ReadConsistency, ShardCall, ShardError, ShardId, SlotCoverage, WorkKind};
 
 /// The documents of a page, in bytes; one more may be in it. A page is in memory as a whole.
 const PAGE_BYTES: usize = 2 << 20;
@@ -134,6 +134,10 @@ impl ShardCall for ListOfKey<'_> {
             .await?;
         if rows.is_empty() { Ok(None) } else { part_in(&rows, 0).map(Some) }
     }
+
+    fn work(&self) -> WorkKind {
+        WorkKind::Listing
+    }
 }
 
 /// A page of a whole collection.
@@ -238,6 +242,10 @@ impl ShardCall for ListAll<'_> {
         let Some(first) = rows.first() else { return Ok(None) };
         let coverage = SlotCoverage { slots: first.try_get(0)?, digest: first.try_get(1)?, others: first.try_get(2)? };
         Ok(Some((coverage, part_in(&rows, 3)?)))
+    }
+
+    fn work(&self) -> WorkKind {
+        WorkKind::Listing
     }
 }
 

@@ -26,6 +26,7 @@ mod service;
 mod store;
 mod writer;
 
+pub use cached::CACHE_FORMAT;
 pub use collection::{BuiltIn, Collection, CollectionName, KeyType, RecordsPerKey};
 pub use document::{Document, MAX_DOCUMENT_BYTES};
 pub use error::RecordError;

@@ -11,6 +11,8 @@
 mod coordinate;
 mod error;
 mod plan;
+mod settled;
+mod standby_slots;
 mod transfer;
 
 pub use coordinate::decide::{CutoverDecision, CutoverFacts, decide};
@@ -27,5 +29,6 @@ pub use plan::planner::{
 pub use plan::preflight::{DiskForecast, PreflightFinding};
 pub use plan::requests::{MoveOptions, MoveService, PlannedMoves, RequestError};
 pub use plan::view::{MoveView, PlanView, PlannedMove};
+pub use settled::PlanScope;
 pub use transfer::pressure::{MovePressure, reason_to_wait};
 pub use transfer::replication_slots::{parse_slots, show_slots};

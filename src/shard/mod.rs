@@ -7,18 +7,22 @@
 //! [`Cluster`] is the way in: it runs a [`ShardCall`] on the shard that owns a slot, and when that shard's database
 //! says that it does not own the slot, takes a fresh map and goes to the one that does.
 
+mod admission;
 mod batching;
 mod cluster;
 mod coverage;
 mod error;
+mod fault;
 mod idempotency;
 mod map;
 mod row_queue;
 mod server;
 mod setup;
+mod shortage;
 mod slot;
 mod slot_id;
 
+pub use admission::WorkKind;
 pub use batching::batched_reads::{BatchRead, BatchedReads};
 pub use batching::group_commit::WriterLimits;
 pub(crate) use batching::group_commit::{BatchWrite, GroupCommit, WriteMark};
@@ -29,8 +33,9 @@ pub(crate) use cluster::known_map::MovingSlot;
 pub(crate) use cluster::periodic::{PeriodicTask, TaskProgress, ticks};
 pub use cluster::scatter::{ScatterBreadth, ScatterResult};
 pub use coverage::SlotCoverage;
-pub use error::{DbFault, ShardError};
-pub(crate) use error::{is_duplicate_key, is_overtaken, refused_slots};
+pub use error::ShardError;
+pub use fault::{DbFault, ServerResource};
+pub(crate) use fault::{is_duplicate_key, is_overtaken, refused_slots};
 pub use idempotency::{AdminClaim, AdminKeys, RequestKey, expire_in_background};
 pub(crate) use idempotency::{CallOutcome, IdempotentCall, StoredOutcome};
 pub use map::{LOOK_LEASE, LOOK_SETTLE, SlotMap, SlotOwnership};

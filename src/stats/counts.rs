@@ -7,7 +7,9 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::shard::{Cluster, ScatterBreadth, Shard, ShardCall, ShardError, ShardId, ShardState, SlotCoverage};
+use crate::shard::{
+    Cluster, ScatterBreadth, Shard, ShardCall, ShardError, ShardId, ShardState, SlotCoverage, WorkKind,
+};
 
 /// Where the numbers come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -188,6 +190,13 @@ impl ShardCall for CountRows {
             documents: count(documents),
             document_bytes: count(document_bytes),
         }))
+    }
+
+    fn work(&self) -> WorkKind {
+        match self.0 {
+            CountMethod::Counts => WorkKind::Point,
+            CountMethod::Scan => WorkKind::Listing,
+        }
     }
 
     fn time_limit(&self) -> Option<Duration> {

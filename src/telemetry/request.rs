@@ -18,6 +18,8 @@ pub struct RequestContext {
     trace: Option<TraceContext>,
     /// Where it went last.
     place: Cell<Option<RoutedSlot>>,
+    /// Whose it is, as a number.
+    caller: Cell<Option<u128>>,
 }
 
 /// A slot and the shard that was asked for it.
@@ -33,7 +35,7 @@ impl RequestContext {
     /// A request that has gone nowhere yet.
     #[must_use]
     pub fn new(request_id: Arc<str>, trace: Option<TraceContext>) -> Self {
-        Self { request_id, trace, place: Cell::new(None) }
+        Self { request_id, trace, place: Cell::new(None), caller: Cell::new(None) }
     }
 
     /// The trace that it belongs to.
@@ -52,6 +54,11 @@ impl RequestContext {
 /// Runs `work` in the name of a request.
 pub async fn with_request<T>(request: RequestContext, work: impl Future<Output = T>) -> T {
     CURRENT.scope(request, work).await
+}
+
+/// Begins `work` in the name of a request; gives what it gives, and the request with what was noted of it meanwhile.
+pub fn begin_request<T>(request: RequestContext, work: impl FnOnce() -> T) -> (T, RequestContext) {
+    CURRENT.sync_scope(request, || (work(), CURRENT.with(Clone::clone)))
 }
 
 /// Runs `work` in the name of a request, if there is one: for tasks that go on beside the request's own.
@@ -77,6 +84,17 @@ pub fn current_request() -> Option<RequestContext> {
 /// Notes where the current task's request goes, for its log lines. Nothing happens outside of a request.
 pub fn note_place(slot: u16, shard: u16) {
     let _ = CURRENT.try_with(|request| request.place.set(Some(RoutedSlot { slot, shard })));
+}
+
+/// Notes whose request the current task's is. Nothing happens outside of a request.
+pub fn note_caller(caller: u128) {
+    let _ = CURRENT.try_with(|request| request.caller.set(Some(caller)));
+}
+
+/// Whose request the current task works for, if that is known.
+#[must_use]
+pub fn current_caller() -> Option<u128> {
+    CURRENT.try_with(|request| request.caller.get()).ok().flatten()
 }
 
 /// The trace of the current task's request.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use shardrive::cache::{Cache, CacheKey, CacheSettings, CacheUrl, ValueCodec};
+use shardrive::cache::{Cache, CacheFormat, CacheKey, CacheSettings, CacheUrl, ValueCodec};
 use shardrive::shard::{Cluster, ShardId, Slot};
 
 use crate::support::api::{Api, json as read};
@@ -223,6 +223,8 @@ struct Text;
 impl ValueCodec for Text {
     type Value = String;
 
+    const FORMAT: CacheFormat = CacheFormat { kind: "test", version: 1 };
+
     fn encode(&self, value: &String) -> Vec<u8> {
         value.clone().into_bytes()
     }
@@ -238,10 +240,10 @@ async fn processes(cluster: &TestCluster, cache: &TestCache) -> Vec<(Arc<Cluster
     for _ in 0..2 {
         let opened = cluster.open().await;
         let url = Some(CacheUrl::parse(&cache.url()).unwrap());
-        let settings = CacheSettings { url, ttl: Duration::from_secs(60) };
+        let settings = CacheSettings { url, ttl: Duration::from_secs(60), formats: &[Text::FORMAT] };
         processes.push((Arc::clone(&opened), Cache::start(opened, settings)));
     }
-    let key = CacheKey::new(Slot::of_user(1), "test", "warm");
+    let key = CacheKey::new(Slot::of_user(1), Text::FORMAT, "warm");
     for (_, cache) in &processes {
         poll::until_true("a hit", async || {
             let load = async { Ok((ShardId::default(), "warm".to_owned())) };
@@ -260,7 +262,7 @@ async fn a_cold_key_is_read_once_however_many_ask() {
     // On a machine that stands still for a moment the cache answers too late, and everybody reads by himself.
     poll::until("one reading for all", async || {
         let round = i64::try_from(round.fetch_add(1, Ordering::Relaxed)).unwrap();
-        let (loads, key) = (AtomicUsize::new(0), CacheKey::new(Slot::of_user(1), "test", round));
+        let (loads, key) = (AtomicUsize::new(0), CacheKey::new(Slot::of_user(1), Text::FORMAT, round));
         let reads = (0..200).map(|number| {
             let (cache, loads, key) = (&processes[number % 2].1, &loads, &key);
             async move {
@@ -287,7 +289,7 @@ async fn what_was_read_before_a_write_is_not_kept_after_it() {
     let (cluster, server) = (TestCluster::migrated(1).await, TestCache::start().await);
     let processes = processes(&cluster, &server).await;
     let (one, two) = (&processes[0].1, &processes[1].1);
-    let key = CacheKey::new(Slot::of_user(1), "test", "raced");
+    let key = CacheKey::new(Slot::of_user(1), Text::FORMAT, "raced");
     let value = |text: &str| Ok((ShardId::default(), text.to_owned()));
     // The one reads the old value; before it is brought into the cache, the other one writes.
     let load = async {

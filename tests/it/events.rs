@@ -307,3 +307,100 @@ async fn the_outbox_is_bounded_and_what_is_dropped_is_told() {
     plain.post("/ingest", &json!({"user_id": 1, "file_name": "untold"})).await;
     assert_eq!(cluster.value::<i64>(0, "SELECT count(*) FROM shardrive.outbox").await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_stream_takes_holds_back_nothing_else_and_is_named() {
+    let cluster = TestCluster::migrated(2).await;
+    let nats = Nats::start().await;
+    // Files alone: by its name and subject it is none that the service would make.
+    nats.keep("files", "shardrive.file.>", None).await;
+    let heard = nats.listen("shardrive.>").await;
+    let api = start(&cluster, &nats, &[]).await;
+    until_on(&cluster, 2).await;
+    for user in 0..40 {
+        api.post_json("/store", &json!({"userId": user, "data": 1})).await;
+        api.post_json("/ingest", &json!({"user_id": user, "file_name": "f"})).await;
+        api.post_json("/store", &json!({"userId": user, "data": 2})).await;
+    }
+    poll::until("the files' events", async || {
+        let told = nats.told_to("files").await.len();
+        if told == 40 { Ok(()) } else { Err((told, api.log())) }
+    })
+    .await;
+    let waiting = "SELECT count(*) FROM shardrive.outbox";
+    poll::until_true("the files' events to be removed", async || cluster.value::<i64>(0, waiting).await == 40).await;
+    // Others go on, also where documents wait.
+    for user in 0..40 {
+        api.post_json("/ingest", &json!({"user_id": user, "file_name": "g"})).await;
+    }
+    poll::until_true("further events", async || nats.told_to("files").await.len() == 80).await;
+    let (_, health) = api.get_json("/health").await;
+    assert_eq!(health["status"], "degraded", "{health}");
+    let warned = |about: &str| {
+        let warnings = health["warnings"].as_array().cloned().unwrap_or_default();
+        warnings.iter().any(|warning| {
+            let detail = warning["detail"].as_str().unwrap();
+            warning["about"] == about
+                && warning["code"] == "events_refused"
+                && detail.contains("shardrive.record.created")
+                && detail.contains("no stream")
+        })
+    };
+    assert!(warned("shard_0") && warned("shard_1"), "{health}");
+    let metrics = api.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("events_refused{shard=\"1\",subject=\"shardrive.record.created\"} 1"), "{metrics}");
+    // A move waits, and says for what.
+    let answer = api.post_json("/admin/moves", &json!({"slots": "0-7", "to": 1, "keep_seconds": 0})).await;
+    assert_eq!(answer.0, StatusCode::OK, "{answer:?}");
+    poll::until("a move that says what it waits for", async || {
+        let sql = "SELECT count(*) FROM shardrive.move_events WHERE what LIKE '%not told yet: %record.created%'";
+        if cluster.value::<i64>(0, sql).await > 0 { Ok(()) } else { Err(()) }
+    })
+    .await;
+    // What the broker took is not sent again, and of what it refuses a few, though seconds have passed.
+    let times = {
+        let mut times: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for message in heard.lock().unwrap().iter() {
+            *times.entry(message.clone()).or_default() += 1;
+        }
+        times
+    };
+    let again = times.iter().filter(|((subject, _), count)| subject.starts_with("shardrive.file") && **count > 1);
+    assert_eq!(again.collect::<Vec<_>>(), []);
+    let refused: usize =
+        times.iter().filter(|((subject, _), _)| subject.starts_with("shardrive.record")).map(|(_, count)| count).sum();
+    assert!(refused <= 40 + 2 * 20, "{refused} tries of 40 first events");
+    let named = api.log().matches("refuses events shardrive.record.created of shard 1").count();
+    assert_eq!(named, 1, "{}", api.log());
+
+    nats.keep("records", "shardrive.record.>", None).await;
+    until_told(&cluster, 2).await;
+    let mut told = nats.told_to("files").await;
+    told.extend(nats.told_to("records").await);
+    hold_against_tables(&cluster, &told).await;
+    poll::until("a healthy service", async || {
+        let (_, health) = api.get_json("/health").await;
+        if health["status"] == "healthy" { Ok(()) } else { Err(health) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_stream_loses_nothing() {
+    let cluster = TestCluster::migrated(1).await;
+    let nats = Nats::start().await;
+    nats.keep("shardrive", "shardrive.>", Some(30)).await;
+    let api = start(&cluster, &nats, &[]).await;
+    until_on(&cluster, 1).await;
+    let lines: String = (0..100).map(|n| format!("{{\"user_id\": {n}, \"file_name\": \"f\"}}\n")).collect();
+    assert_eq!(api.send("/ingest/bulk", "application/x-ndjson", lines).await.status(), StatusCode::OK);
+    poll::until("the full stream to be named", async || {
+        let (_, health) = api.get_json("/health").await;
+        if health.to_string().contains("maximum messages exceeded") { Ok(()) } else { Err(health) }
+    })
+    .await;
+    assert_eq!(nats.told().await.len(), 30);
+    nats.keep("shardrive", "shardrive.>", None).await;
+    until_told(&cluster, 1).await;
+    assert_eq!(nats.told().await.len(), 100);
+}

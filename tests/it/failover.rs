@@ -170,10 +170,12 @@ async fn a_read_only_server_answers_reads_and_refuses_writes_at_once() {
             let begun = Instant::now();
             assert_eq!(store(&api, 43).await, StatusCode::SERVICE_UNAVAILABLE);
             assert!(begun.elapsed() < GENEROUS / 10, "refused after {:?}", begun.elapsed());
-            assert_eq!(store(&api, 42).await, StatusCode::CREATED);
+            assert_eq!(store(&api, 42).await, StatusCode::CREATED, "round {round}");
             let (status, page) = api.get_json("/query/43").await;
             assert_eq!((status, page["files"].as_array().map(|files| !files.is_empty())), (StatusCode::OK, Some(true)));
         }
+        let (_, health) = api.get_json("/health").await;
+        assert_eq!((&health["status"], &health["warnings"][0]["code"]), (&json!("degraded"), &json!("read_only")));
         poll::until_true("the log to say so", async || {
             api.log().contains("shard 1") && api.log().contains("is read-only")
         })
@@ -184,6 +186,55 @@ async fn a_read_only_server_answers_reads_and_refuses_writes_at_once() {
             run(&mut db, sql).await.unwrap();
         }
         until_stored(&api, 43).await;
-        assert_eq!(api.get_json("/health").await.1["status"], "healthy", "round {round}");
+        poll::until_true("a healthy service", async || api.get_json("/health").await.1["status"] == "healthy").await;
     }
+}
+
+/// A switchover while slots move: what was the primary follows as a standby from here on, with the move's replication slots.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demoted_server_keeps_no_slot_of_a_move_that_has_ended() {
+    let mut cluster = TestCluster::migrated(2).await;
+    let standby = cluster.standby(1).await;
+    let settings = [("HEALTH_TIMEOUT_MS", "20000"), ("CONNECT_TIMEOUT_MS", "20000")];
+    let api = Api::start_on(&[cluster.url(0), both(&cluster, &standby)], &settings).await;
+    let (status, plan) = api.post_json("/admin/moves", &json!({"slots": "0,2", "to": 1, "keep_seconds": 3600})).await;
+    assert_eq!(status, StatusCode::OK, "{plan}");
+    let logical = "SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical'";
+    let armed =
+        format!("SELECT count(*) FROM shardrive.move_events WHERE what = '{}'", shardrive::reshard::WAY_BACK_ARMED);
+    poll::until_true("the way back to be armed", async || cluster.value::<i64>(0, &armed).await == 1).await;
+    assert_eq!(cluster.value::<i64>(1, logical).await, 1, "the way back reads from shard 1");
+
+    cluster.server(1).stop().await;
+    promote(&standby).await;
+    let mut demoted = cluster.replace(1, standby);
+    let mut follow =
+        std::fs::OpenOptions::new().append(true).open(demoted.folder().join("postgresql.auto.conf")).unwrap();
+    std::io::Write::write_all(&mut follow, format!("primary_conninfo = '{}'\n", cluster.url(1)).as_bytes()).unwrap();
+    std::fs::write(demoted.folder().join("standby.signal"), "").unwrap();
+    demoted.start().await.unwrap();
+    let mut db = demoted.connect(&database_name(1)).await.unwrap();
+    assert!(value::<bool>(&mut db, "SELECT pg_is_in_recovery()").await);
+    assert_eq!(value::<i64>(&mut db, logical).await, 1, "it kept the slot, and with it its log");
+
+    until_stored(&api, 43).await;
+    // It may have ended by itself already, as the new primary has not the slot.
+    let id = plan["ids"][0].to_string();
+    api.post_json(&format!("/admin/moves/{id}/finish"), &json!({})).await;
+    poll::until("the end of the move", async || {
+        let stage: String = cluster.value(0, "SELECT stage FROM shardrive.moves").await;
+        if stage == "done" { Ok(()) } else { Err((stage, api.log())) }
+    })
+    .await;
+    poll::until("the slot to go", async || {
+        let left: i64 = value(&mut db, logical).await;
+        if left == 0 { Ok(()) } else { Err(api.log()) }
+    })
+    .await;
+    poll::until("the log to name it", async || {
+        let log = api.log();
+        if log.contains("a standby of shard 1, kept") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    drop(demoted);
 }

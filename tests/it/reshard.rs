@@ -3,6 +3,8 @@
 //! With two shards, even users are on shard 0 and odd ones on shard 1.
 
 use serde_json::{Value, json};
+use shardrive::reshard::{MoveOptions, MoveService, RequestError, parse_slots};
+use shardrive::shard::ShardId;
 
 use crate::support::api::Api;
 use crate::support::load::Load;
@@ -413,4 +415,61 @@ async fn documents_move_with_the_files() {
     assert_eq!(totals[0], totals[1]);
     let audit = shardrive(&["shards", "verify"], &cluster.variables()).await;
     assert_eq!(audit.code, 0, "{audit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_waits_for_what_may_bring_slots_back() {
+    let cluster = TestCluster::migrated(2).await;
+    let (apis, _) = start(&cluster, 1).await;
+    let api = &apis[0];
+    for user in 0..8 {
+        api.post("/ingest", &json!({"user_id": user, "file_name": "f"})).await;
+    }
+    let armed = moved(&cluster, &["move", "--slots", EVEN, "--to", "1"]).await;
+    let id = armed["id"].to_string();
+    for body in [json!({"shard": 0}), json!({"shard": 0, "dry_run": true})] {
+        let (status, refused) = api.post_json("/admin/drain", &body).await;
+        assert_eq!((status.as_u16(), &refused["code"]), (409, &json!("move_conflict")), "{refused}");
+        let detail = refused["detail"].as_str().unwrap();
+        assert!(detail.contains("can still be rolled back") && detail.contains(&format!("finish {id}")), "{detail}");
+    }
+    let (status, asked) = api.post_json(&format!("/admin/moves/{id}/rollback"), &json!({})).await;
+    assert!(status.is_success(), "{asked}");
+    let mut waited = 0;
+    poll::until("the end of the rollback", async || {
+        let (status, answer) = api.post_json("/admin/drain", &json!({"shard": 0, "keep_seconds": 0})).await;
+        if status.is_success() {
+            return Ok(());
+        }
+        let detail = answer["detail"].as_str().unwrap_or_default();
+        let is_told = detail.contains("brings slots back to shard 0") || detail.contains("which has not ended");
+        assert!(status.as_u16() == 409 && is_told, "{answer}");
+        waited += usize::from(detail.contains("brings slots back to shard 0"));
+        Err(answer)
+    })
+    .await;
+    assert!(waited > 0, "no drain was asked for while the rollback was under way");
+    poll::until("the drain", async || {
+        let open: i64 = cluster.value(0, "SELECT count(*) FROM shardrive.moves WHERE ended_at IS NULL").await;
+        if open == 0 { Ok(()) } else { Err(open) }
+    })
+    .await;
+    for shard in 0..2 {
+        let left: i64 = cluster.value(shard, "SELECT count(*) FROM shardrive.slot_map WHERE owner = 0").await;
+        assert_eq!(left, 0, "slots of the drained shard, as shard {shard} says");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_made_on_another_map_is_not_put_to_work() {
+    let cluster = TestCluster::migrated(2).await;
+    let opened = cluster.open().await;
+    let requests = MoveService::new(std::sync::Arc::clone(&opened));
+    let planned = requests.plan_move(&parse_slots("0").unwrap(), ShardId::new(1)).await.unwrap();
+    moved(&cluster, &["move", "--slots", "2", "--to", "1", "--keep", "0"]).await;
+    let late = requests.start(&planned, MoveOptions::default()).await.unwrap_err();
+    assert!(matches!(late, RequestError::Conflict(_)) && late.to_string().contains("plan again"), "{late}");
+    let planned = requests.plan_move(&parse_slots("0").unwrap(), ShardId::new(1)).await.unwrap();
+    requests.start(&planned, MoveOptions::default()).await.unwrap();
+    opened.shut_down().await;
 }

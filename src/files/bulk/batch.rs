@@ -12,7 +12,7 @@ use super::copy;
 use super::parse::RecordPosition;
 use crate::files::model::NewFile;
 use crate::files::store::bind_columns;
-use crate::shard::{ShardCall, ShardId, Slot, is_duplicate_key, refused_slots};
+use crate::shard::{ShardCall, ShardId, Slot, WorkKind, is_duplicate_key, refused_slots};
 
 /// A file of a load, and where its record stands.
 pub(super) struct LoadRow {
@@ -163,5 +163,9 @@ impl ShardCall for StoreBatch<'_> {
             Ok(fate) => Ok(Some(fate)),
             Err(error) => refused_slots(&error).map(|slots| Some(BatchFate::Refused(slots))).ok_or(error),
         }
+    }
+
+    fn work(&self) -> WorkKind {
+        WorkKind::Load
     }
 }

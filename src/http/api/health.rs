@@ -9,11 +9,12 @@ use actix_web::web::Data;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::events::{EventsStatus, RefusedSubject};
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
 use crate::http::server::listener::AppState;
-use crate::shard::{Shard, ShardState};
+use crate::shard::{ServerResource, Shard, ShardState};
 
 /// What the service is.
 #[derive(Serialize, ToSchema)]
@@ -39,17 +40,65 @@ pub(in crate::http) struct HealthAnswer {
     /// `closed` (requests go to the shard), `half-open` (they do, on trial) or `open` (they are refused at once), by the shard's name.
     #[schema(value_type = BTreeMap<String, String>, example = json!({"shard_0": "closed", "shard_1": "closed"}))]
     circuits: BTreeMap<String, &'static str>,
+    /// What is wrong although the service goes on: the disk of a server is full, for example. Left out if nothing is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<HealthWarning>,
     /// `healthy`, `unhealthy` or, without `REDIS_URL`, `disabled`. The service is well without it, only slower.
     #[schema(value_type = String, example = "healthy")]
     cache: &'static str,
 }
+
+/// Something that is wrong and needs an operator, while requests are answered.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct HealthWarning {
+    /// What it is about: a shard's name.
+    #[schema(example = "shard_1")]
+    about: String,
+    /// `disk`, `memory`, `connections` or `limit`, if the shard's server has run out of it; `read_only`; `events_refused`;
+    /// `events_wait`.
+    #[schema(value_type = String, example = "disk")]
+    code: &'static str,
+    /// What is wrong, for people.
+    #[schema(example = "the server of shard 1 has no space left on its disk; reads go on, writes need space")]
+    detail: String,
+}
+
+impl HealthWarning {
+    fn of_shard(shard: &Shard) -> impl Iterator<Item = Self> {
+        let (about, id) = (format!("shard_{}", shard.id()), shard.id());
+        let read_only = (!shard.takes_writes())
+            .then(|| ("read_only", format!("the server of shard {id} is read-only; reads go on, writes are refused")));
+        let short = move |resource: ServerResource| (resource.as_str(), format!("the server of shard {id} {resource}"));
+        let all = shard.shortages().into_iter().map(short).chain(read_only);
+        all.map(move |(code, detail)| Self { about: about.clone(), code, detail })
+    }
+
+    fn of_events(events: &EventsStatus) -> Vec<Self> {
+        let about = |shard| format!("shard_{shard}");
+        let refused = events.refused().into_iter().flat_map(|(shard, subjects)| {
+            subjects.into_iter().map(move |RefusedSubject { subject, reason }| {
+                let detail = format!("the broker refuses events {subject} of shard {shard}: {reason}");
+                Self { about: about(shard), code: "events_refused", detail }
+            })
+        });
+        let waiting = events.outboxes().into_iter().filter_map(|(shard, outbox)| {
+            let kind = outbox.oldest.filter(|_| outbox.lag_seconds > EVENTS_WAIT_SECONDS)?;
+            let detail = format!("events of shard {shard} wait, the oldest ({kind}) for {:.0} s", outbox.lag_seconds);
+            Some(Self { about: about(shard), code: "events_wait", detail })
+        });
+        refused.chain(waiting).collect()
+    }
+}
+
+/// Events that wait for longer need somebody who looks at the broker.
+const EVENTS_WAIT_SECONDS: f64 = 30.0;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::http) enum HealthStatus {
     /// Every shard is healthy.
     Healthy,
-    /// Some shards are away; only their users notice.
+    /// Some shards are away, and only their users notice; or there are warnings.
     Degraded,
     /// No shard is healthy.
     Unhealthy,
@@ -83,13 +132,18 @@ pub(in crate::http) async fn service(state: Data<AppState>) -> Result<HttpRespon
 )]
 pub(in crate::http) async fn health(state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let shards = state.cluster.shards();
-    let status = judge(shards.iter().map(|shard| shard.state()));
+    let of_shards = shards.iter().flat_map(|shard| HealthWarning::of_shard(shard));
+    let warnings: Vec<_> = of_shards.chain(HealthWarning::of_events(&state.events)).collect();
+    let status = match judge(shards.iter().map(|shard| shard.state())) {
+        HealthStatus::Healthy if !warnings.is_empty() => HealthStatus::Degraded,
+        status => status,
+    };
     let name = |shard: &Shard| format!("shard_{}", shard.id());
     let circuits = shards.iter().map(|shard| (name(shard), shard.circuit().as_str())).collect();
     let shards = shards.iter().map(|shard| (name(shard), shard.state().as_str())).collect();
     let code = if status == HealthStatus::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let mut response =
-        answer::json(code, &HealthAnswer { status, shards, circuits, cache: state.cache.state().as_str() }, 512)?;
+    let cache = state.cache.state().as_str();
+    let mut response = answer::json(code, &HealthAnswer { status, shards, circuits, warnings, cache }, 512)?;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == HealthStatus::Unhealthy {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

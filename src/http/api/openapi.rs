@@ -73,6 +73,9 @@ pub(in crate::http) enum ShardProblems {
     /// The shard did not answer in time; a change may have been made all the same.
     #[response(status = 504, content_type = "application/problem+json", headers(("Retry-After" = u32)))]
     Timeout(ProblemBody<'static>),
+    /// The disk of the shard's server is full: reads go on, writes need space.
+    #[response(status = 507, content_type = "application/problem+json", headers(("Retry-After" = u32)))]
+    StorageFull(ProblemBody<'static>),
 }
 
 #[derive(OpenApi)]
@@ -189,7 +192,11 @@ mod tests {
                     let is_error = status.starts_with('4') || (status.starts_with('5') && path != "/health");
                     assert_eq!(is_problem, is_error, "{method} {path} {status}");
                     let waits = response["headers"]["Retry-After"].is_object();
-                    assert_eq!(waits, ["429", "503", "504"].contains(&status.as_str()), "{method} {path} {status}");
+                    assert_eq!(
+                        waits,
+                        ["429", "503", "504", "507"].contains(&status.as_str()),
+                        "{method} {path} {status}"
+                    );
                 }
                 assert!(operation["responses"]["414"].is_object(), "{method} {path}");
             }

@@ -75,7 +75,7 @@ impl RouteAccess {
     ///
     /// # Errors
     /// 403.
-    pub(super) fn admit(self, caller: Principal, request: &HttpRequest) -> Result<(), Problem> {
+    pub(in crate::http) fn admit(self, caller: Principal, request: &HttpRequest) -> Result<(), Problem> {
         match self {
             Self::Own(OwnerSource::Rows) if makes_test_files(request) => {
                 Self::Needs(Scope::Admin).admit(caller, request)

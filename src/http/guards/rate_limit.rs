@@ -53,7 +53,7 @@ pub(in crate::http) fn caller_key(request: &HttpRequest, proxies: &[AddressRange
 }
 
 /// Whose request it is by its address.
-pub(super) fn address_key(request: &HttpRequest, proxies: &[AddressRange]) -> CallerKey {
+pub(in crate::http) fn address_key(request: &HttpRequest, proxies: &[AddressRange]) -> CallerKey {
     CallerKey::address(origin(request, proxies))
 }
 

@@ -15,6 +15,7 @@ use super::rate_limit::{address_key, refusal};
 use crate::auth::{AuthError, TokenVerifier, VerifiedToken, VerifiedTokens, unix_now};
 use crate::http::response::problem::Problem;
 use crate::limits::{AddressRange, RateLimiter, TakeOutcome};
+use crate::telemetry::note_caller;
 
 /// Tokens that a worker remembers; at most twice as many, of about 120 bytes each.
 const REMEMBERED: usize = 16_384;
@@ -89,7 +90,11 @@ impl SignInGate {
 
     fn admit(&self, verified: VerifiedToken, request: &ServiceRequest) -> Result<(), Problem> {
         let admitted = self.access.admit(verified.principal, request.request());
-        request.extensions_mut().insert(Caller::new(verified));
+        let caller = Caller::new(verified);
+        if let Some(key) = caller.key() {
+            note_caller(key.number());
+        }
+        request.extensions_mut().insert(caller);
         admitted
     }
 }

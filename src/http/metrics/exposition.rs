@@ -14,7 +14,7 @@ use crate::events::EventsStatus;
 use crate::http::response::problem::Problem;
 use crate::http::server::connections::ConnectionTable;
 use crate::http::server::listener::AppState;
-use crate::shard::{Cluster, PoolStatus, Shard, ShardState};
+use crate::shard::{Cluster, PoolStatus, ServerResource, Shard, ShardState};
 use crate::telemetry::metrics::{self, BULK_ROWS, Exposition, TRACE_SPANS, table};
 use crate::telemetry::process;
 
@@ -97,6 +97,12 @@ fn of_shards(text: &mut Exposition, cluster: &Cluster, sample: &ShardSample) {
         text.single(&table::SHARD_DISTRIBUTION_AGE, at.elapsed().as_secs_f64());
     }
     each_shard(text, &table::SHARD_UP, shards, |shard| u8::from(shard.state() == ShardState::Healthy));
+    let mut family = text.family(&table::SHARD_EXHAUSTED);
+    for shard in shards {
+        for resource in ServerResource::ALL {
+            family.sample(&[&shard.id(), &resource.as_str()], shard.refusals(resource));
+        }
+    }
     let map = cluster.map();
     let mut owned = vec![0_u32; shards.len()];
     for slot in crate::shard::Slot::all() {
@@ -181,6 +187,12 @@ fn of_events(text: &mut Exposition, events: &EventsStatus) {
     let mut family = text.family(&table::EVENTS_LAG);
     for (shard, outbox) in &outboxes {
         family.sample(&[shard], outbox.lag_seconds);
+    }
+    let mut family = text.family(&table::EVENTS_REFUSED);
+    for (shard, subjects) in events.refused() {
+        for refused in subjects {
+            family.sample(&[&shard, &refused.subject], 1);
+        }
     }
     let mut family = text.family(&table::EVENTS_DROPPED);
     for (shard, outbox) in &outboxes {

@@ -19,7 +19,7 @@ use crate::files::FileError;
 use crate::http::metrics::request_counts;
 use crate::payload::FieldFault;
 use crate::records::RecordError;
-use crate::shard::{ShardError, ShardId};
+use crate::shard::{ServerResource, ShardError, ShardId};
 use crate::telemetry::current_request;
 
 /// When a client may try again what a shard could not do now.
@@ -241,8 +241,13 @@ impl ResponseError for Problem {
         };
         let mut answer = HttpResponse::build(status);
         answer.insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
-            || self.code == ProblemCode::IdempotencyKeyInUse
+        if matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::GATEWAY_TIMEOUT
+                | StatusCode::INSUFFICIENT_STORAGE
+        ) || self.code == ProblemCode::IdempotencyKeyInUse
         {
             answer.insert_header((header::RETRY_AFTER, RETRY_AFTER));
         }
@@ -325,6 +330,19 @@ impl From<ShardError> for Problem {
                 Self::new(ProblemCode::ShardTimeout, detail).shard(shard)
             }
             ShardError::Overloaded { shard } => Self::new(ProblemCode::ShardOverloaded, error.to_string()).shard(shard),
+            ShardError::CallerBusy { shard } => {
+                let detail = "you have as many calls on this shard as one caller may have; wait for one to end";
+                Self::new(ProblemCode::TooManyOwnCalls, detail).shard(shard)
+            }
+            ShardError::Exhausted { shard, resource } => {
+                let code = match resource {
+                    ServerResource::Disk => ProblemCode::ShardStorageFull,
+                    ServerResource::Memory | ServerResource::Connections | ServerResource::Limit => {
+                        ProblemCode::ShardOverloaded
+                    }
+                };
+                Self::new(code, error.to_string()).shard(shard)
+            }
             ShardError::Moving => {
                 Self::new(ProblemCode::SlotMoving, "the user's data is on its way to another shard; try again")
             }
@@ -381,6 +399,9 @@ mod tests {
             (ShardError::Unavailable { shard }.into(), 503, "shard_unavailable"),
             (ShardError::Overloaded { shard }.into(), 503, "shard_overloaded"),
             (ShardError::Timeout { shard }.into(), 504, "shard_timeout"),
+            (ShardError::CallerBusy { shard }.into(), 429, "too_many_own_calls"),
+            (ShardError::Exhausted { shard, resource: ServerResource::Disk }.into(), 507, "shard_storage_full"),
+            (ShardError::Exhausted { shard, resource: ServerResource::Memory }.into(), 503, "shard_overloaded"),
             (ShardError::RowRefused { shard, constraint: Some("secret_check".into()) }.into(), 400, "row_refused"),
             (ShardError::Unexpected { shard, source: source() }.into(), 500, "internal"),
             (Problem::query("limit", "must be smaller"), 400, "invalid_query"),
@@ -393,7 +414,7 @@ mod tests {
             assert_eq!(body["type"], format!("urn:shardrive:problem:{code}"));
             assert_eq!(body["request_id"], "r-1");
             assert_eq!(answer.headers().get("content-type").unwrap(), "application/problem+json");
-            assert_eq!(answer.headers().contains_key("retry-after"), status == 503 || status == 504, "{code}");
+            assert_eq!(answer.headers().contains_key("retry-after"), [429, 503, 504, 507].contains(&status), "{code}");
             assert!(!body.to_string().contains("secret"), "{body}");
         }
     }

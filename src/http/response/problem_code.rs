@@ -64,6 +64,8 @@ codes! {
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too many requests";
     /// The caller runs as many bulk loads as one may.
     TooManyOwnLoads = "too_many_own_loads", TOO_MANY_REQUESTS, "Too many bulk loads of one caller";
+    /// The caller has as many calls on a shard as one may.
+    TooManyOwnCalls = "too_many_own_calls", TOO_MANY_REQUESTS, "Too many calls of one caller";
     /// The address is too long.
     UrlTooLong = "url_too_long", URI_TOO_LONG, "The address is too long";
     /// No route has this path.
@@ -138,6 +140,8 @@ codes! {
     TooManyViewers = "too_many_viewers", SERVICE_UNAVAILABLE, "Too many people watch the dashboard";
     /// The shard has too much to do.
     ShardOverloaded = "shard_overloaded", SERVICE_UNAVAILABLE, "A shard has too much to do";
+    /// The disk of the shard's server is full.
+    ShardStorageFull = "shard_storage_full", INSUFFICIENT_STORAGE, "The disk of a shard's server is full";
     /// The user's data is on its way to another shard.
     SlotMoving = "slot_moving", SERVICE_UNAVAILABLE, "The user's data is being moved";
     /// The shard did not answer in time.

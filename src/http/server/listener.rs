@@ -133,13 +133,15 @@ impl ApiServer {
                 .sign_in
                 .clone()
                 .map(|verifier| Rc::new(SignInState::new(verifier, state.limiter.clone(), Rc::clone(&proxies))));
-            let guards = RouteGuards { sign_in, limiter: state.limiter.clone().map(|limiter| (limiter, proxies)) };
+            let limiter = state.limiter.clone().map(|limiter| (limiter, Rc::clone(&proxies)));
+            let guards = RouteGuards { sign_in, limiter };
             let routes = move |config: &mut ServiceConfig| configure(config, &guards);
             let edge = Rc::new(EdgeOptions {
                 closing: Arc::clone(&say_goodbye),
                 over_tls,
                 cors: cors.clone(),
                 is_limited: state.limiter.is_some(),
+                proxies: Rc::clone(&proxies),
             });
             let wrap = move |request, service: &_| observe(Rc::clone(&edge), request, service);
             let app = App::new().app_data(state.clone()).app_data(counts.clone()).app_data(feed.clone());

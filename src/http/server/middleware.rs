@@ -1,5 +1,6 @@
 //! What is done for every request before and after its route: too long addresses, other sites' questions, headers.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +16,7 @@ use super::security_headers;
 use crate::http::guards::rate_limit;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
-use crate::limits::CallerStanding;
+use crate::limits::{AddressRange, CallerStanding};
 
 /// The longest path with its query, in bytes. No cursor of ours is longer than a few hundred.
 const MAX_URL: usize = 8 * 1024;
@@ -27,6 +28,8 @@ pub(in crate::http) struct EdgeOptions {
     pub(super) over_tls: bool,
     pub(in crate::http) cors: Option<CorsOrigins>,
     pub(super) is_limited: bool,
+    /// Those whose `X-Forwarded-For` counts.
+    pub(in crate::http) proxies: Rc<[AddressRange]>,
 }
 
 /// What must be known of a request once it is answered.

@@ -13,9 +13,10 @@ use futures_util::future::{Either, lazy};
 use uuid::Uuid;
 
 use super::middleware::EdgeOptions;
+use crate::http::guards::rate_limit::address_key;
 use crate::http::metrics::request_counts::{RequestCounts, RouteNumber, method_name};
 use crate::http::response::problem::Problem;
-use crate::telemetry::{RequestContext, Span, TraceContext, request_span, with_request};
+use crate::telemetry::{RequestContext, Span, TraceContext, begin_request, note_caller, request_span, with_request};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -39,7 +40,8 @@ where
     let trace_header = trace.as_ref().and_then(|trace| HeaderValue::from_str(&trace.to_string()).ok());
     let context = RequestContext::new(id, trace);
     let (before, early) = edge.before(&request);
-    let work = match early {
+    // What stands before a route may note whose request it is, before there is anything to wait for.
+    let (work, context) = begin_request(context, || match early {
         // Within the request's context, which a problem names.
         Some(answer) => Either::Left(lazy(move |_| {
             let answer = answer.unwrap_or_else(|problem| {
@@ -48,8 +50,11 @@ where
             });
             Ok(request.into_response(answer))
         })),
-        None => Either::Right(service.call(request)),
-    };
+        None => {
+            note_caller(address_key(request.request(), &edge.proxies).number());
+            Either::Right(service.call(request))
+        }
+    });
     with_request(context, async move {
         let mut answer = edge.after(before, work.await?);
         let headers = answer.headers_mut();

@@ -15,6 +15,7 @@ use super::steps::{ActiveMove, NextStep};
 use super::store::{MoveRequest, SlotMove, open_moves};
 use super::testing::TestStop;
 use crate::reshard::error::MoveError;
+use crate::reshard::standby_slots;
 use crate::reshard::transfer::side::MoveSide;
 use crate::reshard::transfer::stream::ObjectKind;
 use crate::reshard::transfer::{clean_up, stream};
@@ -194,6 +195,7 @@ async fn reap(cluster: &Cluster, lease: &CoordinatorLease, moves: &[SlotMove]) {
                 log::warn!("shard {} had a {} of a move that has ended", shard.id(), kind.as_str());
                 stream::remove(lease, &mut side, kind, &name).await?;
             }
+            standby_slots::reap(cluster, shard, moves).await;
             Ok::<_, MoveError>(())
         };
         match Box::pin(shard.while_healthy_for(Some(STEP_LIMIT), reaping)).await {

@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 use super::stage::MoveStage;
 use crate::reshard::error::MoveError;
 use crate::reshard::plan::preflight::DiskForecast;
-use crate::reshard::plan::requests::MoveOptions;
+use crate::reshard::plan::requests::{MoveOptions, PlannedMoves};
+use crate::reshard::settled::find_unsettled;
 use crate::shard::{ShardId, Slot};
 
 /// A move of slots from one shard to another.
@@ -184,7 +185,7 @@ impl SlotMove {
 }
 
 /// The moves that have not ended, oldest first.
-pub(super) async fn open_moves(db: &mut PgConnection) -> Result<Vec<SlotMove>, sqlx::Error> {
+pub(in crate::reshard) async fn open_moves(db: &mut PgConnection) -> Result<Vec<SlotMove>, sqlx::Error> {
     sqlx::query_as(include_str!("../../../sql/reshard/list_open_moves.sql")).fetch_all(db).await
 }
 
@@ -221,20 +222,28 @@ pub(in crate::reshard) async fn find_overlap(
     sqlx::query_as(include_str!("../../../sql/reshard/find_overlap.sql")).bind(slots).fetch_optional(db).await
 }
 
-/// Creates moves, all or none. `Err` within `Ok`: a slot that is in another move already.
+/// What to tell of a slot that is in another move.
+pub(in crate::reshard) fn describe_overlap((id, slot): (i64, i32)) -> String {
+    format!("slot {slot} is part of move {id}, which has not ended")
+}
+
+/// Creates the moves of a plan, all or none. `Err` within `Ok`: which open move is in the way.
 pub(in crate::reshard) async fn create_moves(
     db: &mut PgConnection,
-    moves: &[NewMove],
+    planned: &PlannedMoves,
     options: MoveOptions,
-) -> Result<Result<Vec<i64>, (i64, i32)>, sqlx::Error> {
+) -> Result<Result<Vec<i64>, String>, sqlx::Error> {
     let keep = i64::try_from(options.keep.as_millis()).unwrap_or(i64::MAX);
     let mut transaction = db.begin().await?;
     sqlx::query(include_str!("../../../sql/reshard/lock_moves.sql")).execute(&mut *transaction).await?;
+    if let Some(reason) = find_unsettled(planned.scope, &open_moves(&mut transaction).await?) {
+        return Ok(Err(reason));
+    }
     let mut ids = Vec::new();
-    for new in moves {
+    for new in &planned.moves {
         let slots: Vec<i32> = new.slots.iter().map(|slot| slot.to_sql()).collect();
         if let Some(overlap) = find_overlap(&mut transaction, &slots).await? {
-            return Ok(Err(overlap));
+            return Ok(Err(describe_overlap(overlap)));
         }
         let id: i64 = sqlx::query_scalar(include_str!("../../../sql/reshard/insert_move.sql"))
             .bind(new.kind)

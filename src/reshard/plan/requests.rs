@@ -14,10 +14,11 @@ use crate::reshard::coordinate::stage::MoveStage;
 use crate::reshard::coordinate::store;
 use crate::reshard::coordinate::store::{MoveEvent, MoveRequest, NewMove, SlotMove};
 use crate::reshard::error::MoveError;
+use crate::reshard::settled::{PlanScope, find_unsettled};
 use crate::reshard::transfer::compose;
 use crate::reshard::transfer::side::MoveSide;
 use crate::reshard::transfer::tables::counted;
-use crate::shard::{Cluster, ConnectionLease, ScatterBreadth, ShardCall, ShardError, ShardId, Slot, SlotMap};
+use crate::shard::{Cluster, ConnectionLease, ScatterBreadth, ShardCall, ShardError, ShardId, Slot, SlotMap, WorkKind};
 
 /// Users that an analysis shows.
 const SAMPLE: i64 = 20;
@@ -50,6 +51,10 @@ pub struct PlannedMoves {
     pub moves: Vec<NewMove>,
     /// What the preflight of each pair of shards found.
     pub findings: Vec<PreflightFinding>,
+    /// What it is about.
+    pub scope: PlanScope,
+    /// The epoch of the map that it was made on.
+    pub epoch: i64,
 }
 
 impl PlannedMoves {
@@ -139,27 +144,39 @@ impl MoveService {
                 None => transfers.push(SlotTransfer { source, target, slots: vec![*slot] }),
             }
         }
-        self.look("move", transfers).await
+        self.look("move", PlanScope::Slots, &map, transfers).await
     }
 
     /// Plans to empty a shard.
     ///
     /// # Errors
-    /// `Invalid` if there is no such shard or no other one, `Conflict` if it owns nothing; otherwise the shards' errors.
+    /// `Invalid` if there is no such shard or no other one, `Conflict` if it owns nothing or an open move can bring it slots;
+    /// otherwise the shards' errors.
     pub async fn plan_drain(&self, shard: ShardId) -> Result<PlannedMoves, RequestError> {
+        let scope = PlanScope::Drain(shard);
+        self.check_settled(scope).await?;
         let (map, loads) = self.loads().await?;
         let plan = plan_drain(&map, &loads, self.count(), shard)?;
-        self.look("drain", plan).await
+        self.look("drain", scope, &map, plan).await
     }
 
     /// Plans to deal the slots anew.
     ///
     /// # Errors
-    /// `Conflict` if that is not worth it; otherwise the shards' errors.
+    /// `Conflict` if that is not worth it or an open move changes the map; otherwise the shards' errors.
     pub async fn plan_rebalance(&self, strategy: DealStrategy) -> Result<PlannedMoves, RequestError> {
+        self.check_settled(PlanScope::Rebalance).await?;
         let (map, loads) = self.loads().await?;
         let plan = plan_strategy(&map, &loads, self.count(), strategy)?;
-        self.look("rebalance", plan).await
+        self.look("rebalance", PlanScope::Rebalance, &map, plan).await
+    }
+
+    /// Before the map is read: an open move may be about to change it.
+    async fn check_settled(&self, scope: PlanScope) -> Result<(), RequestError> {
+        let (mut lease, failed) = self.control().await?;
+        let open = store::open_moves(&mut lease).await.map_err(failed)?;
+        lease.give_back();
+        find_unsettled(scope, &open).map_or(Ok(()), |reason| Err(RequestError::Conflict(reason)))
     }
 
     fn count(&self) -> u16 {
@@ -212,16 +229,22 @@ impl MoveService {
     }
 
     /// Rows, bytes and findings of a plan.
-    async fn look(&self, kind: &'static str, transfers: Vec<SlotTransfer>) -> Result<PlannedMoves, RequestError> {
+    async fn look(
+        &self,
+        kind: &'static str,
+        scope: PlanScope,
+        map: &SlotMap,
+        transfers: Vec<SlotTransfer>,
+    ) -> Result<PlannedMoves, RequestError> {
         let slots: Vec<i32> = transfers.iter().flat_map(|transfer| &transfer.slots).map(|slot| slot.to_sql()).collect();
         let (mut lease, failed) = self.control().await?;
         let overlap = store::find_overlap(&mut lease, &slots).await.map_err(failed)?;
         lease.give_back();
         if let Some(overlap) = overlap {
-            return Err(in_another_move(overlap));
+            return Err(RequestError::Conflict(store::describe_overlap(overlap)));
         }
         let (_, loads) = self.loads().await?;
-        let mut planned = PlannedMoves { moves: Vec::new(), findings: Vec::new() };
+        let mut planned = PlannedMoves { moves: Vec::new(), findings: Vec::new(), scope, epoch: map.epoch() };
         for transfer in transfers {
             let (source, target) = (self.shard(transfer.source)?, self.shard(transfer.target)?);
             let findings = async {
@@ -262,18 +285,22 @@ impl MoveService {
     /// Puts a plan to work: all of its moves, or none. Gives their numbers.
     ///
     /// # Errors
-    /// `Conflict` if something fatal was found, or a slot is in another move; otherwise the shards' errors.
+    /// `Conflict` if something fatal was found, a slot is in another move, or the map has changed since the plan was made or is
+    /// about to; otherwise the shards' errors.
     pub async fn start(&self, planned: &PlannedMoves, options: MoveOptions) -> Result<Vec<i64>, RequestError> {
         let fatal: Vec<_> = planned.findings.iter().filter(|finding| finding.fatal).map(|f| f.what.as_str()).collect();
         if !fatal.is_empty() {
             return Err(RequestError::Conflict(fatal.join("; ")));
         }
+        self.cluster.refresh_map().await;
+        if self.cluster.map().epoch() != planned.epoch {
+            let reason = "slots have changed their owners since the plan was made; plan again";
+            return Err(RequestError::Conflict(reason.to_owned()));
+        }
         let (mut lease, failed) = self.control().await?;
-        let made = store::create_moves(&mut lease, &planned.moves, options).await.map_err(failed)?;
+        let made = store::create_moves(&mut lease, planned, options).await.map_err(failed)?;
         lease.give_back();
-        made.map_err(|(id, slot)| {
-            RequestError::Conflict(format!("slot {slot} is part of move {id}, which has not ended"))
-        })
+        made.map_err(RequestError::Conflict)
     }
 
     /// The latest moves, newest first.
@@ -328,10 +355,6 @@ impl MoveService {
     }
 }
 
-fn in_another_move((id, slot): (i64, i32)) -> RequestError {
-    RequestError::Conflict(format!("slot {slot} is part of move {id}, which has not ended"))
-}
-
 /// Rows and bytes of the slots that the shard owns.
 struct SlotTotals;
 
@@ -352,6 +375,10 @@ impl ShardCall for SlotTotals {
     fn time_limit(&self) -> Option<Duration> {
         Some(LOOK_LIMIT)
     }
+
+    fn work(&self) -> WorkKind {
+        WorkKind::Listing
+    }
 }
 
 /// The shard's first users.
@@ -363,6 +390,10 @@ impl ShardCall for SampleUsers {
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Vec<i64>>, sqlx::Error> {
         let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/first_users.sql")).bind(SAMPLE);
         statement.fetch_all(connection).await.map(Some)
+    }
+
+    fn work(&self) -> WorkKind {
+        WorkKind::Listing
     }
 }
 
@@ -378,5 +409,9 @@ impl ShardCall for CountUsers {
 
     fn time_limit(&self) -> Option<Duration> {
         Some(LOOK_LIMIT)
+    }
+
+    fn work(&self) -> WorkKind {
+        WorkKind::Listing
     }
 }

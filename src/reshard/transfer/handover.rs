@@ -11,6 +11,7 @@
 //! Until the third step each fault, or too long a wait, releases the slots. Reads go on all the time: from the third to the
 //! fourth step both shards answer, and alike, as nobody writes. All other slots notice nothing.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -74,7 +75,7 @@ pub(in crate::reshard) enum HandoverOutcome {
     /// The other side owns the slots; nobody could write to them for so long, and what took it.
     Done(Duration, String),
     /// Nothing has changed; the reason, and how long the slots were held.
-    Undone(&'static str, Duration),
+    Undone(Cow<'static, str>, Duration),
 }
 
 /// Tries to hand the slots of a move over, holding them for `limit` at most until they are given up.
@@ -89,8 +90,8 @@ pub(in crate::reshard) async fn hand_over(
     limit: Duration,
     testing: &TestStop,
 ) -> Result<HandoverOutcome, MoveError> {
-    if outbox_drained::are_stuck(job, from).await? {
-        return Ok(HandoverOutcome::Undone("events of these slots are not told yet", Duration::ZERO));
+    if let Some(reason) = outbox_drained::find_stuck(job, from).await? {
+        return Ok(HandoverOutcome::Undone(reason.into(), Duration::ZERO));
     }
     let epochs = next_epochs(job, from).await?;
     rehearse(job, from, to, &epochs).await?;
@@ -116,7 +117,7 @@ pub(in crate::reshard) async fn hand_over(
         Ok(true) => {}
         Ok(false) => {
             set_hold(job, from, false).await?;
-            return Ok(HandoverOutcome::Undone("preparing the new owner took too long", begun.elapsed()));
+            return Ok(HandoverOutcome::Undone("preparing the new owner took too long".into(), begun.elapsed()));
         }
         Err(error) => return Err(error),
     }
@@ -141,32 +142,35 @@ async fn prepare(
     forward: bool,
     until: Instant,
     clock: &mut FreezeClock,
-) -> Result<Result<SlotTotals, &'static str>, MoveError> {
+) -> Result<Result<SlotTotals, Cow<'static, str>>, MoveError> {
     if !from.wait_for_writers(until).await? {
-        return Ok(Err("a transaction that writes has not ended"));
+        return Ok(Err("a transaction that writes has not ended".into()));
     }
     clock.lap("writers");
     let beat = beat(from, job, forward).await?;
     let (totals, arrived) = tokio::join!(read_totals(job, from), await_beat(to, job, forward, beat, until));
     let totals = totals?;
     if !arrived? {
-        return Ok(Err("the last rows did not arrive in time"));
+        return Ok(Err("the last rows did not arrive in time".into()));
     }
     clock.lap("arrival");
     if !job.skip_verify {
         while compare_changes(job, from, to, forward, true).await? > 0 {
             if Instant::now() >= until {
-                return Ok(Err("comparing the last changes took too long"));
+                return Ok(Err("comparing the last changes took too long".into()));
             }
         }
     }
     clock.lap("comparison");
     if !outbox_drained::await_all(job, from, until).await? {
-        return Ok(Err("events of these slots are not told yet"));
+        let reason = outbox_drained::describe(job, from)
+            .await?
+            .unwrap_or_else(|| "events of these slots were told too late".into());
+        return Ok(Err(reason.into()));
     }
     clock.lap("events");
     if Instant::now() >= until {
-        return Ok(Err("it took too long"));
+        return Ok(Err("it took too long".into()));
     }
     Ok(Ok(totals))
 }

@@ -13,9 +13,22 @@ const STUCK: Duration = Duration::from_secs(3);
 /// Between two looks.
 const SOON: Duration = Duration::from_millis(5);
 
-/// True if events of the move's slots wait on their owner, and the relay is not at work or cannot keep up.
-pub(super) async fn are_stuck(job: &SlotMove, from: &mut MoveSide) -> Result<bool, MoveError> {
-    are_waiting(job, from, STUCK).await
+/// If events of the move's slots wait on their owner, and the relay is not at work or cannot keep up: what the move waits for.
+pub(super) async fn find_stuck(job: &SlotMove, from: &mut MoveSide) -> Result<Option<String>, MoveError> {
+    if are_waiting(job, from, STUCK).await? { describe(job, from).await } else { Ok(None) }
+}
+
+/// How many events of the slots wait, and what the oldest says; `None` if none does any more.
+pub(in crate::reshard) async fn describe(job: &SlotMove, from: &mut MoveSide) -> Result<Option<String>, MoveError> {
+    let failed = from.failed();
+    let statement = sqlx::query_as(include_str!("../../../sql/reshard/waiting_events.sql")).bind(job.sql_slots());
+    let (count, kind, seconds): (i64, Option<String>, i64) = statement.fetch_one(&mut from.db).await.map_err(failed)?;
+    Ok(kind.map(|kind| {
+        format!(
+            "events of these slots are not told yet: {count}, the oldest ({kind}) for {seconds} s; /health of the process that \
+             relays this shard says why"
+        )
+    }))
 }
 
 /// Waits until all events of the slots, which are held, are told; false at the deadline.

@@ -44,9 +44,14 @@ impl ObjectKind {
 /// The one name of a stream's publication, slot and subscription. Slots are known to a whole server, which may hold
 /// shards of other clusters: the cluster's id is in it.
 pub(in crate::reshard) fn stream_name(cluster: uuid::Uuid, move_id: i64, forward: bool) -> String {
-    let cluster = cluster.simple().to_string();
-    let cluster: String = cluster.chars().take(8).collect();
-    format!("shardrive_{cluster}_{move_id}_{}", if forward { "f" } else { "r" })
+    format!("{}{move_id}_{}", name_prefix(cluster), if forward { "f" } else { "r" })
+}
+
+/// What the names of all streams of a cluster begin with.
+#[must_use]
+pub(in crate::reshard) fn name_prefix(cluster: uuid::Uuid) -> String {
+    let cluster: String = cluster.simple().to_string().chars().take(8).collect();
+    format!("shardrive_{cluster}_")
 }
 
 async fn exists(side: &mut MoveSide, kind: ObjectKind, name: &str) -> Result<bool, MoveError> {

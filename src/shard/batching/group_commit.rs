@@ -14,6 +14,7 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::PgConnection;
 use tokio::sync::mpsc::error::TrySendError;
@@ -24,14 +25,18 @@ use uuid::Uuid;
 use crate::shard::cluster::append_only::PerShard;
 use crate::shard::cluster::cluster::Cluster;
 use crate::shard::cluster::known_map::MovingSlot;
-use crate::shard::error::{DbFault, ShardError, refused_slots};
+use crate::shard::error::ShardError;
+use crate::shard::fault::{DbFault, ServerResource, refused_slots};
 use crate::shard::idempotency::{CallOutcome, RequestKey, StoredOutcome, find_refused, is_key_there};
+use crate::shard::server::pool::ConnectionLease;
 use crate::shard::server::shard::{ServerSession, Shard};
 use crate::shard::slot::{ShardId, Slot};
 use crate::telemetry::{SpanLink, batch_span, note_place};
 
 /// How often a batch is tried again after a broken connection or a deadlock.
 const RETRIES: u32 = 3;
+/// Between two tries to open a lane's connection before it is needed.
+const CONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How much a lane takes on.
 #[derive(Clone, Copy, Debug)]
@@ -119,20 +124,25 @@ impl<W: BatchWrite> QueuedWrite<W> {
 pub(crate) struct GroupCommit<W: BatchWrite> {
     cluster: Arc<Cluster>,
     limits: WriterLimits,
-    /// Started when a shard's first write comes, so that a shard that is added later has one too.
+    /// That of a shard that is added later is started by the shard's first write.
     writer: Box<dyn Fn() -> W + Send + Sync>,
     lanes: PerShard<mpsc::Sender<QueuedWrite<W>>>,
 }
 
 impl<W: BatchWrite> GroupCommit<W> {
-    /// There will be a lane for each shard, with a `writer` of its own. When the cluster shuts down, a lane stores what is
+    /// There is a lane for each shard, with a `writer` of its own, and a connection before the first write comes: later the
+    /// server may have none to give. When the cluster shuts down, a lane stores what is
     /// in its queue and ends.
     pub(crate) fn start(
         cluster: Arc<Cluster>,
         limits: WriterLimits,
         writer: impl Fn() -> W + Send + Sync + 'static,
     ) -> Self {
-        Self { cluster, limits, writer: Box::new(writer), lanes: PerShard::new() }
+        let commit = Self { cluster, limits, writer: Box::new(writer), lanes: PerShard::new() };
+        for shard in commit.cluster.shards() {
+            commit.lane(shard);
+        }
+        commit
     }
 
     fn lane(&self, shard: &Arc<Shard>) -> &mpsc::Sender<QueuedWrite<W>> {
@@ -195,6 +205,10 @@ impl<W: BatchWrite> CommitLane<W> {
             tokio::select! {
                 biased;
                 taken = queue.recv_many(&mut writes, batch) => if taken == 0 { return },
+                session = connect_early(&self.shard), if self.session.is_none() => {
+                    self.session = Some(session);
+                    continue;
+                }
                 // Nothing comes in any more; what is in the queue is still taken out.
                 () = stop.cancelled(), if !queue.is_closed() => queue.close(),
             }
@@ -257,7 +271,7 @@ impl<W: BatchWrite> CommitLane<W> {
                 }
                 continue;
             }
-            match DbFault::of(&error) {
+            match self.shard.note_fault(&error) {
                 DbFault::NotOwner => {
                     mark.release();
                     let refused =
@@ -275,7 +289,10 @@ impl<W: BatchWrite> CommitLane<W> {
                 DbFault::ReadOnly if tries == 0 => {
                     mark.release();
                     tries = RETRIES;
-                    self.shard.forget_idle();
+                    // A server that is known to be read-only goes on with reads.
+                    if self.shard.takes_writes() {
+                        self.shard.forget_idle();
+                    }
                     batches.push(batch);
                 }
                 DbFault::RowRefused | DbFault::Unexpected if batch.len() > 1 => {
@@ -285,7 +302,8 @@ impl<W: BatchWrite> CommitLane<W> {
                 }
                 fault => {
                     match fault {
-                        DbFault::ConnectionLost | DbFault::Unavailable => self.shard.lost(),
+                        fault if fault.is_loss() => self.shard.lost(),
+                        DbFault::Exhausted(_) => {}
                         _ => self.shard.suspect(),
                     }
                     let error = fault.into_error(self.shard.id(), error);
@@ -314,7 +332,8 @@ impl<W: BatchWrite> CommitLane<W> {
         self.on_connection(async |connection| W::store(connection, id, rows).await).await
     }
 
-    /// Works on the lane's connection, which is kept only if the server answered on it.
+    /// Works on the lane's connection, which is kept only if the server answered on it. While the server gives no new one, it
+    /// is one of the shard's pool.
     async fn on_connection<T>(
         &mut self,
         run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
@@ -322,9 +341,15 @@ impl<W: BatchWrite> CommitLane<W> {
         let shard = Arc::clone(&self.shard);
         let taken = self.session.take();
         let work = async {
-            let mut session = ServerSession::of(&shard, taken).await?;
-            let result = run(&mut session.connection).await;
-            Ok::<_, sqlx::Error>((session, result))
+            let mut held = match ServerSession::of(&shard, taken).await {
+                Ok(session) => Held::Own(session),
+                Err(error) if DbFault::of(&error) == DbFault::Exhausted(ServerResource::Connections) => {
+                    Held::Lent(shard.lease().await.map_err(BatchRefusal::Shard)?)
+                }
+                Err(error) => return Err(BatchRefusal::Database(error)),
+            };
+            let result = run(held.connection()).await;
+            Ok((held, result))
         };
         let done = shard.while_healthy(work).await.map_err(|error| {
             if matches!(error, ShardError::Timeout { .. }) {
@@ -332,12 +357,42 @@ impl<W: BatchWrite> CommitLane<W> {
             }
             BatchRefusal::Shard(error)
         });
-        let (session, result) = done?.map_err(BatchRefusal::Database)?;
+        let (held, result) = done??;
         if !result.as_ref().is_err_and(|error| DbFault::of(error).ends_connection()) {
             shard.answered();
-            self.session = Some(session);
+            match held {
+                Held::Own(session) => self.session = Some(session),
+                Held::Lent(lease) => lease.give_back(),
+            }
         }
         result.map_err(BatchRefusal::Database)
+    }
+}
+
+/// What a batch is stored over.
+enum Held {
+    Own(ServerSession),
+    Lent(ConnectionLease),
+}
+
+impl Held {
+    fn connection(&mut self) -> &mut PgConnection {
+        match self {
+            Self::Own(session) => &mut session.connection,
+            Self::Lent(lease) => lease,
+        }
+    }
+}
+
+/// Opens a lane's connection before it is needed; tries for as long as it takes.
+async fn connect_early(shard: &Shard) -> ServerSession {
+    loop {
+        if shard.check().is_ok()
+            && let Ok(session) = ServerSession::of(shard, None).await
+        {
+            return session;
+        }
+        tokio::time::sleep(CONNECT_PAUSE).await;
     }
 }
 

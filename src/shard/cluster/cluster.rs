@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -14,10 +14,12 @@ use super::append_only::ShardList;
 use super::known_map::{KnownMap, MovingSlot, keep_map_fresh};
 use super::registry::{ListShards, RegisteredShard};
 use super::scatter::ScatterBreadth;
-use crate::shard::error::{DbFault, ShardError};
+use crate::shard::admission::WorkKind;
+use crate::shard::error::ShardError;
+use crate::shard::fault::DbFault;
 use crate::shard::map::SlotMap;
 use crate::shard::server::health::{ProbeSchedule, ShardState, watch_other_hosts, watch_shard};
-use crate::shard::server::pool::{RequiredRole, ShardIdentity, ShardPool};
+use crate::shard::server::pool::{ConnectionLease, RequiredRole, ShardIdentity, ShardPool};
 use crate::shard::server::replica::{ReadConsistency, follow_replicas};
 use crate::shard::server::shard::{Shard, ShardLimits};
 use crate::shard::slot::{ShardId, Slot};
@@ -48,6 +50,11 @@ pub trait ShardCall: Sync {
     /// and nobody knows whether it ran.
     fn is_repeatable(&self) -> bool {
         true
+    }
+
+    /// How it uses its connection. Long work leaves others their share of the pool.
+    fn work(&self) -> WorkKind {
+        WorkKind::Point
     }
 
     /// How long it may take, if that is longer than other calls.
@@ -301,7 +308,11 @@ impl Shard {
     /// See [`ShardError`]; never `Moving`.
     pub async fn run<C: ShardCall>(&self, call: &C) -> Result<Option<C::Output>, ShardError> {
         let watched = self.watch::<C>();
-        let result = self.run_on(self.pool(), call).await;
+        let result = async {
+            let _admitted = self.admit(call.work()).await?;
+            self.run_on(self.pool(), call).await
+        };
+        let result = result.await;
         watched.end(result)
     }
 
@@ -316,7 +327,8 @@ impl Shard {
             let mut lease = self.lease_from(pool).await?;
             let called = self.while_healthy_for(call.time_limit(), call.call(&mut lease, self.id())).await;
             if matches!(called, Err(ShardError::Timeout { .. })) {
-                self.lost();
+                // Long work that is late says nothing of the shard, but that it should be looked at.
+                if call.work().is_long() { self.suspect() } else { self.lost() }
             }
             let error = match called? {
                 Ok(output) => {
@@ -326,25 +338,42 @@ impl Shard {
                 }
                 Err(error) => error,
             };
-            drop(lease);
-            let fault = DbFault::of(&error);
+            let fault = self.note_fault(&error);
+            match fault {
+                DbFault::ConnectionLost => self.doubt_idle(),
+                // Perhaps another server is the primary by now. A server that is known to be read-only goes on with reads.
+                DbFault::ReadOnly if self.takes_writes() => self.forget_idle(),
+                _ => {}
+            }
+            if !fault.ends_connection() && error.as_database_error().is_some() {
+                self.keep_answering(lease).await;
+            }
             match fault {
                 DbFault::NotOwner => return Ok(None),
-                DbFault::ConnectionLost if call.is_repeatable() && reconnects < RECONNECTS => self.forget_idle(),
-                // It has changed nothing. Perhaps another server is the primary by now; once is enough to find out.
+                DbFault::ConnectionLost if call.is_repeatable() && reconnects < RECONNECTS => {}
+                // It has changed nothing; once is enough to find another primary.
                 DbFault::ReadOnly if reconnects == 0 => {
                     self.suspect();
-                    self.forget_idle();
                     reconnects = RECONNECTS;
                 }
                 DbFault::Conflict if reconnects < RECONNECTS => {}
-                DbFault::ConnectionLost | DbFault::Unavailable => {
-                    self.lost();
+                fault => {
+                    if fault.is_loss() {
+                        self.lost();
+                    }
                     return Err(fault.into_error(self.id(), error));
                 }
-                _ => return Err(fault.into_error(self.id(), error)),
             }
             reconnects += 1;
+        }
+    }
+
+    /// Gives back a connection whose statement the server has refused, if it answers: the server may have no other one to
+    /// give. What was left of a transaction is undone before the answer.
+    async fn keep_answering(&self, mut lease: ConnectionLease) {
+        let answers = matches!(self.while_healthy(lease.ping()).await, Ok(Ok(())));
+        if answers && !lease.is_in_transaction() {
+            lease.give_back();
         }
     }
 }

@@ -3,7 +3,8 @@
 use sqlx::PgConnection;
 
 use super::cluster::{Cluster, ShardCall};
-use crate::shard::error::{DbFault, ShardError};
+use crate::shard::error::ShardError;
+use crate::shard::fault::DbFault;
 use crate::shard::server::options::ShardOptions;
 use crate::shard::setup::start_checks::shard_id;
 use crate::shard::slot::ShardId;

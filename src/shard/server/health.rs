@@ -1,7 +1,7 @@
 //! Is a shard there? One task a shard asks it, so that no request has to find out by waiting.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
 use tokio::sync::watch;
@@ -10,10 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::circuit::{CircuitBreaker, CircuitEvent};
 use super::shard::{ServerSession, Shard};
 use crate::shard::cluster::periodic::ticks;
-use crate::shard::error::DbFault;
+use crate::shard::fault::{DbFault, ServerResource};
 
 /// How often the servers of a shard that are not in use are looked at.
 const OTHER_HOSTS: Duration = Duration::from_secs(1);
+
+/// How often a server without connections is asked for one.
+const ASK_FOR_CONNECTION: Duration = Duration::from_secs(1);
 
 /// New sessions that may be ended in one look before that is taken for the server's fault.
 const NEW_SESSIONS: u32 = 3;
@@ -45,19 +48,42 @@ pub(in crate::shard) struct ProbeSchedule {
     pub(in crate::shard) timeout: Duration,
 }
 
+/// What a look found.
+enum Sight {
+    /// The server is the right one; whether it takes writes.
+    Good { writes: bool },
+    /// The server answers, but gives no connection over which it could be asked who it is: nothing new is known.
+    Nothing,
+    /// What is wrong.
+    Bad(String),
+}
+
 /// Looks at a shard until `stop` is cancelled, and tells what it finds by the shard's state.
 pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedule, stop: CancellationToken) {
     let (mut connection, mut ticks) = (None, ticks(shard.id(), watch.interval));
+    let mut asked = Instant::now();
     while !stop.is_cancelled() {
-        let found = match within(watch.timeout, look_at(&shard, &mut connection)).await {
-            Some(Ok(writes)) => Ok(writes),
-            Some(Err(error)) => Err(error.to_string()),
-            None => Err(format!("no answer in {} ms", watch.timeout.as_millis())),
+        let sight = match within(watch.timeout, look_at(&shard, &mut connection)).await {
+            Some(Ok(writes)) => Sight::Good { writes },
+            Some(Err(error)) if shard.note_fault(&error) == DbFault::Exhausted(ServerResource::Connections) => {
+                Sight::Nothing
+            }
+            Some(Err(error)) => Sight::Bad(error.to_string()),
+            None => Sight::Bad(format!("no answer in {} ms", watch.timeout.as_millis())),
         };
-        if found.is_err() {
-            connection = None;
+        match sight {
+            Sight::Bad(_) => connection = None,
+            // Before any call comes, so that none has to wait for what is dead.
+            Sight::Good { .. } if !shard.circuit().admits() => shard.prove_idle(watch.timeout).await,
+            Sight::Good { .. } | Sight::Nothing => {}
         }
-        report(&shard, found);
+        report(&shard, sight);
+        shard.end_old_shortages();
+        if shard.has_shortage(ServerResource::Connections) && asked.elapsed() >= ASK_FOR_CONNECTION {
+            asked = Instant::now();
+            // Notes the answer. The connection itself is of no use.
+            let _ = tokio::time::timeout(watch.timeout, shard.connect()).await;
+        }
         tokio::select! {
             _ = ticks.tick() => {}
             () = shard.suspected() => {}
@@ -80,9 +106,10 @@ async fn within<T>(limit: Duration, look: impl Future<Output = T>) -> Option<T> 
 /// (an administrator's `pg_terminate_backend`) is no news, nor is that of the new one. A new one leads to whatever server is the
 /// primary now. True if it takes writes.
 async fn look_at(shard: &Shard, kept: &mut Option<ServerSession>) -> Result<bool, sqlx::Error> {
-    if let Some(open) = kept.take()
-        // What made the circuit open may be what this session alone does not notice.
-        && shard.circuit().admits()
+    // What made the circuit open may be what the session that is there does not notice: a new one is asked first.
+    let mut old = kept.take();
+    if shard.circuit().admits()
+        && let Some(open) = old.take()
         && let Ok(mut open) = ServerSession::of(shard, Some(open)).await
         && takes_writes(&mut open.connection).await.is_ok_and(|writes| writes)
     {
@@ -99,7 +126,16 @@ async fn look_at(shard: &Shard, kept: &mut Option<ServerSession>) -> Result<bool
             }
             // A server that is gone, or stops or starts, refuses the next one in another way.
             Err(error) if left > 0 && DbFault::of(&error) == DbFault::ConnectionLost => {}
-            Err(error) => return Err(error),
+            Err(error) => {
+                let Some(mut open) =
+                    old.filter(|_| DbFault::of(&error) == DbFault::Exhausted(ServerResource::Connections))
+                else {
+                    return Err(error);
+                };
+                let writes = takes_writes(&mut open.connection).await?;
+                *kept = Some(open);
+                return Ok(writes);
+            }
         }
     }
 }
@@ -114,16 +150,22 @@ async fn takes_writes(connection: &mut PgConnection) -> Result<bool, sqlx::Error
     sqlx::query_scalar(include_str!("../../../sql/shard/takes_writes.sql")).fetch_one(connection).await
 }
 
-fn report(shard: &Shard, found: Result<bool, String>) {
+fn report(shard: &Shard, sight: Sight) {
     let (id, place) = (shard.id(), shard.options().place());
-    let news = shard.tell(if found.is_ok() { CircuitEvent::LookGood } else { CircuitEvent::LookBad });
-    match (news, &found) {
+    let news = match &sight {
+        Sight::Good { .. } => shard.tell(CircuitEvent::LookGood),
+        Sight::Nothing => None,
+        Sight::Bad(_) => shard.tell(CircuitEvent::LookBad),
+    };
+    match (news, &sight) {
         (Some(CircuitBreaker::HalfOpen), _) => log::info!("shard {id} at {place} answers again"),
         (Some(CircuitBreaker::Closed), _) => log::info!("shard {id} at {place} is healthy"),
-        (Some(CircuitBreaker::Open), Err(reason)) => log::warn!("shard {id} at {place} is unreachable: {reason}"),
+        (Some(CircuitBreaker::Open), Sight::Bad(reason)) => {
+            log::warn!("shard {id} at {place} is unreachable: {reason}")
+        }
         _ => {}
     }
-    if let Ok(writes) = found
+    if let Sight::Good { writes } = sight
         && shard.set_takes_writes(writes)
     {
         if writes {

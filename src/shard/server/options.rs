@@ -39,8 +39,8 @@ struct KnownHosts {
 /// What `moved` counts from.
 static CLOCK: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-fn micros(at: Instant) -> u64 {
-    // Never 0, which stands for "never".
+/// A moment in microseconds since the first URL was read. Never 0.
+pub(in crate::shard) fn micros(at: Instant) -> u64 {
     u64::try_from(at.saturating_duration_since(*CLOCK).as_micros()).unwrap_or(u64::MAX).saturating_add(1)
 }
 
@@ -96,6 +96,20 @@ impl ShardOptions {
         };
         let replicas = self.replicas.iter().map(|replica| replica.clone().with_session(statement_timeout)).collect();
         Self { endpoints: self.endpoints.iter().map(endpoint).collect(), replicas, ..self }
+    }
+
+    /// Each server of the URL and of the replicas by itself.
+    pub(crate) fn each_server(&self) -> Vec<Self> {
+        let of = |options: &Self| -> Vec<Self> {
+            let alone = |endpoint: &PgConnectOptions| Self {
+                endpoints: [endpoint.clone()].into(),
+                url: Arc::clone(&options.url),
+                replicas: Arc::default(),
+                known: Arc::default(),
+            };
+            options.endpoints.iter().map(alone).collect()
+        };
+        std::iter::once(self).chain(self.replicas.iter()).flat_map(of).collect()
     }
 
     /// The URL with its password: for the shards' own list of one another. Not for logs, errors or answers.

@@ -8,14 +8,18 @@ use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::options::ShardOptions;
+use super::options::{ShardOptions, micros};
 use super::primary::ServerLineage;
 use crate::shard::slot::ShardId;
+
+/// For so long after its last use a connection is used again without a question.
+const TRUSTED: Duration = Duration::from_secs(30);
 
 /// Which database a connection must lead to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,9 +59,26 @@ pub(in crate::shard) struct ShardConnector {
     /// Where the connections' input and output is driven. A connection dies with the runtime that it was opened on,
     /// and the threads that serve HTTP have runtimes of their own, which end one by one when the service stops.
     pub(in crate::shard) runtime: Handle,
+    /// A connection that was used last before this moment must answer before it is used again, in microseconds of the
+    /// process's clock.
+    doubted: AtomicU64,
 }
 
 impl ShardConnector {
+    pub(in crate::shard) fn new(
+        options: ShardOptions,
+        identity: ShardIdentity,
+        connect_timeout: Duration,
+        runtime: Handle,
+    ) -> Self {
+        Self { options, identity, connect_timeout, runtime, doubted: AtomicU64::new(0) }
+    }
+
+    /// The connections that are there must answer before they are used again.
+    pub(in crate::shard) fn doubt(&self) {
+        self.doubted.store(micros(Instant::now()), Ordering::Relaxed);
+    }
+
     /// A connection to the shard's own database.
     ///
     /// # Errors
@@ -111,7 +132,8 @@ impl managed::Manager for ShardConnector {
             return Err(RecycleError::message("the database has moved to another server since"));
         }
         // A connection that was used a moment ago is trusted; one that lay idle may have been cut off unnoticed.
-        if metrics.last_used() < Duration::from_secs(30) {
+        let last_used = metrics.recycled.unwrap_or(metrics.created);
+        if last_used.elapsed() < TRUSTED && micros(last_used) > self.doubted.load(Ordering::Relaxed) {
             return Ok(());
         }
         connection.ping().await.map_err(RecycleError::Backend)

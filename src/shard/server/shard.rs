@@ -16,11 +16,18 @@ use super::health::{ShardState, until_open};
 use super::options::ShardOptions;
 use super::pool::{ConnectionLease, PooledConnection, ShardConnector, ShardIdentity, ShardPool};
 use super::replica::ShardReplicas;
-use crate::shard::error::{DbFault, ShardError};
+use crate::shard::admission::PoolAdmission;
+use crate::shard::error::ShardError;
+use crate::shard::fault::{DbFault, ServerResource};
+use crate::shard::shortage::ServerShortages;
 use crate::shard::slot::ShardId;
 
 /// How often opening a connection is tried again after it broke off or took too long.
 const RECONNECTS: u32 = 2;
+/// For so long after a server refused a new connection no other one is asked for: what is there must do.
+const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
+/// How often a call looks for a free connection meanwhile.
+const LOOK_FOR_IDLE: Duration = Duration::from_millis(10);
 
 /// How much of a shard the service may use, and how long it waits.
 #[derive(Clone, Copy, Debug)]
@@ -45,12 +52,7 @@ pub struct ShardLimits {
 
 /// A pool on the runtime that this is called on.
 pub(super) fn new_pool(options: ShardOptions, identity: ShardIdentity, limits: ShardLimits, size: usize) -> ShardPool {
-    let connector = ShardConnector {
-        options,
-        identity,
-        connect_timeout: limits.connect_timeout,
-        runtime: tokio::runtime::Handle::current(),
-    };
+    let connector = ShardConnector::new(options, identity, limits.connect_timeout, tokio::runtime::Handle::current());
     let timeouts = Timeouts {
         wait: Some(limits.call_timeout),
         create: Some(limits.connect_timeout),
@@ -100,6 +102,8 @@ pub struct Shard {
     pub(in crate::shard) replicas: ShardReplicas,
     suspicion: Notify,
     warned: AtomicBool,
+    pub(in crate::shard) admission: PoolAdmission,
+    pub(in crate::shard) shortages: ServerShortages,
     pub(in crate::shard) counters: ShardCounters,
 }
 
@@ -126,6 +130,8 @@ impl Shard {
             replicas,
             suspicion: Notify::new(),
             warned: AtomicBool::new(false),
+            admission: PoolAdmission::new(limits.pool_max),
+            shortages: ServerShortages::new(),
             counters: ShardCounters::new(),
         }
     }
@@ -214,7 +220,19 @@ impl Shard {
     /// # Errors
     /// The driver's error, or `Configuration` if the database is another shard's.
     pub async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        self.pool.manager().connect().await
+        let connected = self.pool.manager().connect().await;
+        match &connected {
+            Ok(_) => self.note_connection(),
+            Err(error) => {
+                self.note_fault(error);
+            }
+        }
+        connected
+    }
+
+    /// How long a statement may take.
+    pub(in crate::shard) fn call_timeout(&self) -> Duration {
+        self.limits.call_timeout
     }
 
     /// A connection of the pool, with a deadline for the wait.
@@ -225,15 +243,23 @@ impl Shard {
         self.lease_from(&self.pool).await
     }
 
-    /// As [`Shard::lease`], from the shard's pool or a thread's.
-    pub(in crate::shard) async fn lease_from(&self, pool: &ShardPool) -> Result<ConnectionLease, ShardError> {
-        let mut tries = 0;
+    /// As [`Shard::lease`], from the shard's pool or a thread's. Where the server gives no new connections, it is one of the
+    /// shard's pool.
+    pub(in crate::shard) async fn lease_from(&self, mut pool: &ShardPool) -> Result<ConnectionLease, ShardError> {
+        let (mut tries, until) = (0, Instant::now() + self.limits.call_timeout);
         loop {
             self.check()?;
+            if pool.status().available == 0 && self.lacked_within(ServerResource::Connections, REFUSAL_PAUSE) {
+                pool = &self.pool;
+                self.wait_for_idle(until).await?;
+            }
             let got = self.while_healthy(pool.get()).await?;
             let failed_on_the_way = match &got {
                 Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => true,
-                Err(PoolError::Backend(error)) => DbFault::of(error) == DbFault::ConnectionLost,
+                Err(PoolError::Backend(error)) => match self.note_fault(error) {
+                    DbFault::Exhausted(ServerResource::Connections) => continue,
+                    fault => fault == DbFault::ConnectionLost,
+                },
                 _ => false,
             };
             // Perhaps it was this process that stood still. A shard that is away ends the wait by its health.
@@ -243,6 +269,23 @@ impl Shard {
             self.suspect();
             tries += 1;
         }
+    }
+
+    /// Waits until a connection of the pool is free, or until the server may be asked for a new one again.
+    async fn wait_for_idle(&self, until: Instant) -> Result<(), ShardError> {
+        let shard = self.id;
+        while self.lacked_within(ServerResource::Connections, REFUSAL_PAUSE) {
+            let status = self.pool.status();
+            if status.available > 0 {
+                return Ok(());
+            }
+            // Without any connection there is none to come back.
+            if status.size == 0 || Instant::now() >= until {
+                return Err(ShardError::Exhausted { shard, resource: ServerResource::Connections });
+            }
+            self.while_healthy(tokio::time::sleep(LOOK_FOR_IDLE)).await?;
+        }
+        Ok(())
     }
 
     fn lease_of(&self, got: Result<PooledConnection, PoolError<sqlx::Error>>) -> Result<ConnectionLease, ShardError> {
@@ -255,8 +298,11 @@ impl Shard {
                 Err(ShardError::Unavailable { shard })
             }
             Err(PoolError::Backend(error)) => {
-                self.lost();
-                match DbFault::of(&error) {
+                let fault = DbFault::of(&error);
+                if !matches!(fault, DbFault::Exhausted(_)) {
+                    self.lost();
+                }
+                match fault {
                     DbFault::Unexpected => {
                         if !self.warned.swap(true, Ordering::Relaxed) {
                             log::error!("shard {shard} refuses connections: {error}");
@@ -350,8 +396,7 @@ impl Shard {
         match news {
             Some(CircuitBreaker::Open) => {
                 self.openings.fetch_add(1, Ordering::Relaxed);
-                // What is idle in the pool is dead or suspect; a shard that comes back gets new connections.
-                self.forget_idle();
+                self.doubt_idle();
             }
             // On trial: an answer is worth being told, too.
             Some(CircuitBreaker::HalfOpen) => self.losses.store(1, Ordering::Relaxed),
@@ -364,11 +409,26 @@ impl Shard {
         news
     }
 
-    /// Closes the connections that lie idle: one of them broke, so the others are likely broken too.
+    /// Closes the connections that lie idle: they lead to a server that may not be the primary any more.
     pub(in crate::shard) fn forget_idle(&self) {
         for pool in self.pools() {
             pool.retain(|_, _| false);
         }
+    }
+
+    /// From here on the connections that lie idle must answer before they are used: another one broke. Those that still work
+    /// are kept, as the server may have no others to give.
+    pub(in crate::shard) fn doubt_idle(&self) {
+        self.pools().iter().for_each(|pool| pool.manager().doubt());
+    }
+
+    /// Asks every idle connection for an answer, all at once, and closes those that give none.
+    pub(super) async fn prove_idle(&self, limit: Duration) {
+        let timeouts = Timeouts { wait: Some(Duration::ZERO), create: Some(Duration::ZERO), recycle: Some(limit) };
+        let (pools, timeouts) = (self.pools(), &timeouts);
+        let asks = pools.iter().flat_map(|pool| (0..pool.status().available).map(|_| pool.timeout_get(timeouts)));
+        // Dropped, they go back into their pools.
+        futures_util::future::join_all(asks).await;
     }
 
     pub(in crate::shard) fn close(&self) {

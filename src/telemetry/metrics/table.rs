@@ -65,6 +65,7 @@ metrics! {
     SHARD_DISTRIBUTION = Gauge "shard_distribution" ["shard"] "Files and documents that the shard holds, as in /stats; none while it does not answer.";
     SHARD_DISTRIBUTION_AGE = Gauge "shard_distribution_age_seconds" [] "How long ago shard_distribution was read.";
     SHARD_UP = Gauge "shard_up" ["shard"] "1 if the last look at the shard found it well, else 0.";
+    SHARD_EXHAUSTED = Counter "shard_exhausted_total" ["shard" "resource"] "Calls that the shard's server refused as it had run out of something: disk, memory, connections, or a limit of its settings.";
     SHARD_SLOTS = Gauge "shard_slots" ["shard"] "Slots that the shard owns, of 5040.";
     SLOT_MAP_EPOCH = Gauge "slot_map_epoch" [] "Epoch of the slot map that this process uses.";
 
@@ -86,6 +87,7 @@ metrics! {
     EVENTS_PUBLISHED = Counter "events_published_total" [] "Events that this process has relayed to the broker.";
     EVENTS_WAITING = Gauge "events_outbox_rows" ["shard"] "Events that wait on the shard, at most.";
     EVENTS_LAG = Gauge "events_outbox_lag_seconds" ["shard"] "How long the oldest event of the shard has waited.";
+    EVENTS_REFUSED = Gauge "events_refused" ["shard" "subject"] "1 for each subject whose events the broker refuses, told by the process that relays the shard.";
     EVENTS_DROPPED = Counter "events_dropped_total" ["shard"] "Events that were dropped, as more than EVENTS_MAX_ROWS waited or no relay came for a day.";
 
     MOVES_KNOWN = Gauge "moves_known" [] "1 if the open moves could be read from shard 0, else 0.";

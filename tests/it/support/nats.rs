@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::context::GetStreamErrorKind;
+use futures_util::StreamExt as _;
 use serde_json::Value;
 use shardrive::local_servers::free_port;
 use tempfile::TempDir;
@@ -110,10 +112,46 @@ impl Nats {
         }
     }
 
+    /// Makes a stream of these subjects, or changes it; one that has a bound refuses what comes when it is full.
+    pub async fn keep(&self, name: &str, subject: &str, most: Option<i64>) {
+        let config = jetstream::stream::Config {
+            name: name.to_owned(),
+            subjects: vec![subject.to_owned()],
+            max_messages: most.unwrap_or(-1),
+            discard: most.map_or(jetstream::stream::DiscardPolicy::Old, |_| jetstream::stream::DiscardPolicy::New),
+            ..jetstream::stream::Config::default()
+        };
+        self.client().await.unwrap().create_or_update_stream(config).await.unwrap();
+    }
+
+    /// The ids of all messages that are sent to a subject from here on, whether a stream takes them or not.
+    pub async fn listen(&self, subject: &'static str) -> Arc<Mutex<Vec<(String, String)>>> {
+        let _ = client(); // sees to the provider of TLS
+        let client = async_nats::connect(self.url()).await.unwrap();
+        let mut messages = client.subscribe(subject).await.unwrap();
+        client.flush().await.unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&heard);
+        tokio::spawn(async move {
+            let _client = client;
+            while let Some(message) = messages.next().await {
+                let id = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
+                let heard = (message.subject.to_string(), id.map(ToString::to_string).unwrap_or_default());
+                into.lock().unwrap().push(heard);
+            }
+        });
+        heard
+    }
+
     /// Everything that was told so far, in its order; what was told twice, once, where it came first.
     pub async fn told(&self) -> Vec<Told> {
+        self.told_to("shardrive").await
+    }
+
+    /// The same of this stream.
+    pub async fn told_to(&self, name: &str) -> Vec<Told> {
         let context = self.client().await.expect("a server that runs");
-        let Ok(mut stream) = context.get_stream("shardrive").await else { return Vec::new() };
+        let Ok(mut stream) = context.get_stream(name).await else { return Vec::new() };
         let last = stream.info().await.unwrap().state.last_sequence;
         let (mut all, mut ids) = (Vec::new(), HashSet::new());
         for number in 1..=last {

@@ -1,0 +1,182 @@
+//! How many connections of a shard's pool one kind of work and one caller may hold.
+//!
+//! Long work (listings, scans, bulk batches) has half of the pool and a short queue of its own, so that point reads and writes
+//! find a connection however slow the long work is. Of each kind one caller has three quarters at most: another caller's
+//! call is never behind one caller's calls alone.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::error::ShardError;
+use super::server::shard::Shard;
+use crate::telemetry::current_caller;
+
+/// Calls that may wait for each place.
+const QUEUE: usize = 8;
+/// How a call uses its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum WorkKind {
+    /// Briefly: a few rows by their keys.
+    Point,
+    /// For as long as many rows take to be read.
+    Listing,
+    /// For as long as many rows take to be stored.
+    Load,
+}
+
+impl WorkKind {
+    pub(super) fn is_long(self) -> bool {
+        self != Self::Point
+    }
+}
+
+/// The places of one pool.
+pub(super) struct PoolAdmission {
+    /// For long work: half of the pool.
+    long: Arc<Semaphore>,
+    long_places: usize,
+    /// Listings that may wait for one of these.
+    long_queue: Semaphore,
+    /// For all work: the pool.
+    all_places: usize,
+    callers: Mutex<HashMap<(u128, bool), CallerPlaces>>,
+}
+
+/// What one caller has of one kind of work.
+struct CallerPlaces {
+    /// Calls that hold a place or wait for one.
+    calls: usize,
+    places: Arc<Semaphore>,
+}
+
+/// The right to use a connection, until it is dropped.
+pub(super) struct AdmittedCall<'a> {
+    _long: Option<OwnedSemaphorePermit>,
+    _of_caller: Option<OwnedSemaphorePermit>,
+    /// Last: the caller's places are forgotten after the place is given back.
+    _counted: Option<CountedCall<'a>>,
+}
+
+/// A call that counts among its caller's.
+struct CountedCall<'a> {
+    admission: &'a PoolAdmission,
+    key: (u128, bool),
+}
+
+impl Drop for CountedCall<'_> {
+    fn drop(&mut self) {
+        let mut callers = self.admission.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(caller) = callers.get_mut(&self.key) {
+            caller.calls -= 1;
+            if caller.calls == 0 {
+                callers.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// Three quarters, and at least one.
+fn caller_share(places: usize) -> usize {
+    (places - places / 4).max(1)
+}
+
+impl PoolAdmission {
+    /// For a pool of so many connections.
+    pub(super) fn new(pool_max: usize) -> Self {
+        let long_places = (pool_max / 2).max(1);
+        Self {
+            long: Arc::new(Semaphore::new(long_places)),
+            long_places,
+            long_queue: Semaphore::new(long_places * QUEUE),
+            all_places: pool_max,
+            callers: Mutex::default(),
+        }
+    }
+
+    /// Counts a call of a caller. `None` if too many of the caller's calls wait already.
+    fn count(&self, caller: u128, work: WorkKind) -> Option<(CountedCall<'_>, Arc<Semaphore>)> {
+        let key = (caller, work.is_long());
+        let share = caller_share(if work.is_long() { self.long_places } else { self.all_places });
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || CallerPlaces { calls: 0, places: Arc::new(Semaphore::new(share)) };
+        let found = callers.entry(key).or_insert_with(new);
+        // The waits of loads and point calls are bounded elsewhere: by the loads and the requests that there may be.
+        if work == WorkKind::Listing && found.calls >= share * (QUEUE + 1) {
+            return None;
+        }
+        found.calls += 1;
+        Some((CountedCall { admission: self, key }, Arc::clone(&found.places)))
+    }
+}
+
+impl Shard {
+    /// Waits for the right to use a connection of the pool.
+    ///
+    /// # Errors
+    /// `CallerBusy` if the caller has too many such calls; `Overloaded` if all callers together have; `Unavailable` if the
+    /// shard goes away meanwhile.
+    pub(super) async fn admit(&self, work: WorkKind) -> Result<AdmittedCall<'_>, ShardError> {
+        let (shard, admission) = (self.id(), &self.admission);
+        // What a listing needs besides is the other half of its time. A bulk batch can wait: its load reads no further meanwhile.
+        let limit = if work == WorkKind::Listing { self.call_timeout() / 2 } else { self.call_timeout() };
+        let (mut counted, mut of_caller) = (None, None);
+        if let Some(caller) = current_caller() {
+            let (call, places) = admission.count(caller, work).ok_or(ShardError::CallerBusy { shard })?;
+            counted = Some(call);
+            of_caller = Some(self.place_in(&places, limit, ShardError::CallerBusy { shard }).await?);
+        }
+        let long = match work {
+            WorkKind::Point => None,
+            WorkKind::Load => Some(self.place_in(&admission.long, limit, ShardError::Overloaded { shard }).await?),
+            WorkKind::Listing => {
+                let _queued = admission.long_queue.try_acquire().map_err(|_| ShardError::Overloaded { shard })?;
+                Some(self.place_in(&admission.long, limit, ShardError::Overloaded { shard }).await?)
+            }
+        };
+        Ok(AdmittedCall { _long: long, _of_caller: of_caller, _counted: counted })
+    }
+
+    async fn place_in(
+        &self,
+        places: &Arc<Semaphore>,
+        limit: Duration,
+        too_many: ShardError,
+    ) -> Result<OwnedSemaphorePermit, ShardError> {
+        if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+            return Ok(place);
+        }
+        match self.while_healthy_for(Some(limit), Arc::clone(places).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) => Err(ShardError::Unavailable { shard: self.id() }), // never: the places are not closed
+            Err(ShardError::Timeout { .. }) => Err(too_many),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_has_three_quarters_and_at_least_one() {
+        let shares: Vec<_> = [1, 2, 3, 4, 8, 10].map(caller_share).into();
+        assert_eq!(shares, [1, 2, 3, 3, 6, 8]);
+    }
+
+    #[test]
+    fn a_caller_has_so_many_listings_and_each_kind_of_work_counts_by_itself() {
+        let admission = PoolAdmission::new(8);
+        let most = 3 * (QUEUE + 1);
+        let listings: Vec<_> = (0..most).map(|_| admission.count(1, WorkKind::Listing).unwrap()).collect();
+        assert!(admission.count(1, WorkKind::Listing).is_none());
+        assert!(admission.count(1, WorkKind::Point).is_some());
+        assert!(admission.count(2, WorkKind::Listing).is_some());
+        drop(listings);
+        assert!(admission.count(1, WorkKind::Listing).is_some());
+        assert!(admission.callers.lock().unwrap().is_empty(), "nothing is kept of callers who have no call");
+    }
+}

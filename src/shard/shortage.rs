@@ -1,0 +1,136 @@
+//! What a shard's server has run out of: noted by whichever call it refused, shown by `/health`, `/metrics` and the log.
+//!
+//! Nothing tells when a disk has space again. A shortage therefore counts as over when no call met it for a while, or, for
+//! connections, as soon as the server gives a new one.
+
+use std::array;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::fault::{DbFault, ServerResource};
+use super::server::options::micros;
+use super::server::shard::Shard;
+use crate::telemetry::metrics::Counter;
+
+/// For so long after the last refusal a shortage goes on.
+const MEMORY: Duration = Duration::from_secs(30);
+
+/// The refusals of one shard's server since this process began.
+pub(super) struct ServerShortages {
+    resources: [Shortage; ServerResource::ALL.len()],
+}
+
+#[derive(Default)]
+struct Shortage {
+    refusals: Counter,
+    /// When the server refused last, in microseconds of the process's clock; 0 while there is no shortage.
+    last: AtomicU64,
+}
+
+impl ServerShortages {
+    pub(super) fn new() -> Self {
+        Self { resources: array::from_fn(|_| Shortage::default()) }
+    }
+
+    fn of(&self, resource: ServerResource) -> Option<&Shortage> {
+        ServerResource::ALL
+            .iter()
+            .zip(&self.resources)
+            .find(|(known, _)| **known == resource)
+            .map(|(_, shortage)| shortage)
+    }
+
+    /// Notes a refusal at this moment; true if it begins a shortage.
+    fn begin(&self, resource: ServerResource, now: Instant) -> bool {
+        self.of(resource).is_some_and(|shortage| {
+            shortage.refusals.add(1);
+            shortage.last.swap(micros(now), Ordering::Relaxed) == 0
+        })
+    }
+
+    /// Ends a shortage; true if there was one.
+    fn end(&self, resource: ServerResource) -> bool {
+        self.of(resource).is_some_and(|shortage| shortage.last.swap(0, Ordering::Relaxed) != 0)
+    }
+
+    /// How long ago the server refused last; `None` while there is no shortage.
+    fn age(&self, resource: ServerResource, now: Instant) -> Option<Duration> {
+        let last = self.of(resource)?.last.load(Ordering::Relaxed);
+        (last != 0).then(|| Duration::from_micros(micros(now).saturating_sub(last)))
+    }
+
+    /// Ends what nobody has met for a while; gives what that is.
+    fn end_old(&self, now: Instant) -> Vec<ServerResource> {
+        let is_old = |resource: &ServerResource| self.age(*resource, now).is_some_and(|age| age > MEMORY);
+        ServerResource::ALL.into_iter().filter(is_old).filter(|resource| self.end(*resource)).collect()
+    }
+}
+
+impl Shard {
+    /// What its server has run out of.
+    #[must_use]
+    pub fn shortages(&self) -> Vec<ServerResource> {
+        ServerResource::ALL.into_iter().filter(|resource| self.has_shortage(*resource)).collect()
+    }
+
+    /// How often its server refused a call for lack of this.
+    #[must_use]
+    pub fn refusals(&self, resource: ServerResource) -> u64 {
+        self.shortages.of(resource).map_or(0, |shortage| shortage.refusals.get())
+    }
+
+    pub(super) fn has_shortage(&self, resource: ServerResource) -> bool {
+        self.shortages.age(resource, Instant::now()).is_some()
+    }
+
+    /// True if the server refused a call for lack of this within the time.
+    pub(super) fn lacked_within(&self, resource: ServerResource, time: Duration) -> bool {
+        self.shortages.age(resource, Instant::now()).is_some_and(|age| age < time)
+    }
+
+    /// Notes what a failed call says of the server; gives its meaning.
+    pub(super) fn note_fault(&self, error: &sqlx::Error) -> DbFault {
+        let fault = DbFault::of(error);
+        if let DbFault::Exhausted(resource) = fault
+            && self.shortages.begin(resource, Instant::now())
+        {
+            log::warn!("shard {} at {}: its server {resource}", self.id(), self.options().place());
+        }
+        fault
+    }
+
+    /// The server has given a new connection.
+    pub(super) fn note_connection(&self) {
+        if self.shortages.end(ServerResource::Connections) {
+            log::info!("shard {} at {}: its server has connections again", self.id(), self.options().place());
+        }
+    }
+
+    /// Ends the shortages that no call has met for a while.
+    pub(super) fn end_old_shortages(&self) {
+        for resource in self.shortages.end_old(Instant::now()) {
+            let (id, place, seconds) = (self.id(), self.options().place(), MEMORY.as_secs());
+            log::info!("shard {id} at {place}: no call was refused for lack of {} for {seconds} s", resource.as_str());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_ends_when_nobody_met_it_for_a_while() {
+        let shortages = ServerShortages::new();
+        let begun = Instant::now();
+        assert!(shortages.begin(ServerResource::Disk, begun));
+        assert!(!shortages.begin(ServerResource::Disk, begun), "it is no news");
+        assert!(shortages.end_old(begun + MEMORY / 2).is_empty());
+        assert_eq!(shortages.age(ServerResource::Memory, begun), None);
+        assert_eq!(shortages.end_old(begun + MEMORY * 2), [ServerResource::Disk]);
+        assert_eq!(shortages.age(ServerResource::Disk, begun), None);
+        assert!(shortages.begin(ServerResource::Disk, begun), "another one");
+        assert_eq!(shortages.of(ServerResource::Disk).map(|shortage| shortage.refusals.get()), Some(3));
+        assert!(shortages.end(ServerResource::Disk) && !shortages.end(ServerResource::Disk));
+    }
+}
