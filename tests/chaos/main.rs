@@ -10,6 +10,7 @@
 mod cache;
 mod hot;
 mod moves;
+mod pressure;
 mod red;
 mod rolling;
 #[path = "../it/support/mod.rs"]
@@ -291,7 +292,7 @@ fn main() -> ExitCode {
     let (mut moves, mut short) = (None, false);
     // What gives figures measures the release build; what breaks things may be slower, and checks more.
     let mut measured = PROGRAM.to_owned();
-    let mut parts = vec![Part::Shards, Part::Cache, Part::Rolling, Part::Red];
+    let mut parts = vec![Part::Shards, Part::Cache, Part::Pressure, Part::Rolling, Part::Red];
     let (mut seed, mut seconds) = (rand::random_range(0..1_000_000), 900);
     let number = |word: Option<String>| word.and_then(|word| word.parse().ok()).expect("a number");
     while let Some(word) = words.next() {
@@ -301,6 +302,7 @@ fn main() -> ExitCode {
             "--seconds" => seconds = number(words.next()),
             "--only-shards" => parts = vec![Part::Shards],
             "--only-cache" => parts = vec![Part::Cache],
+            "--only-pressure" => parts = vec![Part::Pressure],
             "--only-rolling" => parts = vec![Part::Rolling],
             "--only-red" => parts = vec![Part::Red],
             "--measure" => measured = found(&words.next().expect("a program")),
@@ -319,6 +321,7 @@ fn main() -> ExitCode {
             match part {
                 Part::Shards => run(seed, time).await,
                 Part::Cache => cache::run(seed, time).await,
+                Part::Pressure => pressure::run((time / 30).max(Duration::from_secs(5))).await,
                 Part::Rolling => rolling::run(&measured, short).await,
                 Part::Red => red::run(&measured, if short { 3 } else { 11 }).await,
             }
@@ -332,6 +335,7 @@ fn main() -> ExitCode {
 enum Part {
     Shards,
     Cache,
+    Pressure,
     Rolling,
     Red,
 }
