@@ -5,7 +5,6 @@
 
 #![expect(unreachable_pub, dead_code, reason = "the support of the integration tests, of which this needs a part")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a run fails")]
-#![expect(clippy::large_futures, reason = "a test has stack enough")]
 
 mod cache;
 mod hot;
@@ -31,6 +30,8 @@ use support::moves::Move;
 use support::poll;
 use support::program::shardrive;
 use support::servers::TestCluster;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 const PROGRAMS: usize = 3;
 const TASKS: usize = 12;
@@ -54,13 +55,14 @@ enum Fault {
     MoveSlots,
     MoveSlotsForthAndBack,
     MoveWhileAProgramIsFrozen,
-    MoveByTheServiceAndAFault,
+    ServiceMoveDisturbed,
     HotDocument,
+    SilentClients,
 }
 
 /// Those that a move by the service meets.
 const PLAIN: usize = 7;
-const FAULTS: [Fault; 13] = [
+const FAULTS: [Fault; 14] = [
     Fault::KillProgram,
     Fault::FreezeProgram,
     Fault::StopProgram,
@@ -72,9 +74,10 @@ const FAULTS: [Fault; 13] = [
     Fault::MoveSlotsForthAndBack,
     Fault::MoveWhileAProgramIsFrozen,
     // Twice as often as the others.
-    Fault::MoveByTheServiceAndAFault,
-    Fault::MoveByTheServiceAndAFault,
+    Fault::ServiceMoveDisturbed,
+    Fault::ServiceMoveDisturbed,
     Fault::HotDocument,
+    Fault::SilentClients,
 ];
 
 struct Run {
@@ -151,8 +154,9 @@ impl Run {
                 let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'shardrive'";
                 self.cluster.psql(shard, end).await.unwrap();
             }
-            Fault::MoveByTheServiceAndAFault => self.move_by_service().await,
+            Fault::ServiceMoveDisturbed => self.move_by_service().await,
             Fault::HotDocument => hot::patch_one_document(&self.apis, self.random.random()).await,
+            Fault::SilentClients => self.be_silent(program, time).await,
             Fault::MoveSlots => self.move_slots(shard).await,
             Fault::MoveSlotsForthAndBack => {
                 self.move_slots(shard).await;
@@ -165,6 +169,30 @@ impl Run {
                 self.apis[program].resume();
             }
         }
+    }
+
+    /// Clients keep connections and bulk loads open and send nothing; somebody else's load gets through.
+    async fn be_silent(&self, program: usize, time: Duration) {
+        let api = &self.apis[program];
+        let address = api.base().strip_prefix("http://").unwrap();
+        let mut silent = Vec::new();
+        for number in 0..500 {
+            let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+            if number % 10 == 0 {
+                let head = "POST /ingest/bulk HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-ndjson\r\n\
+                            Content-Length: 100\r\n\r\n";
+                let _ = stream.write_all(head.as_bytes()).await;
+            }
+            silent.push(stream);
+        }
+        poll::until("a load beside silent ones", async || {
+            let row = serde_json::json!([{"user_id": 5039, "file_name": uuid::Uuid::new_v4().to_string()}]);
+            let answer = api.request(reqwest::Method::POST, "/ingest/bulk").json(&row).send().await.unwrap();
+            if answer.status().is_success() { Ok(()) } else { Err(answer.status()) }
+        })
+        .await;
+        tokio::time::sleep(time).await;
+        drop(silent);
     }
 
     /// The service moves slots of its own, and something dies or freezes meanwhile.

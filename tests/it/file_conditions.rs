@@ -142,7 +142,7 @@ async fn no_route_passes_over_a_condition() {
         for method in operations.as_object().unwrap().keys() {
             let is_read = method == "get";
             let method: Method = method.to_uppercase().parse().unwrap();
-            let path = path.replace("{collection}", "notes").replace('{', "").replace('}', "");
+            let path = path.replace("{collection}", "notes").replace(['{', '}'], "");
             for header in ["If-Match", "If-None-Match", "If-Unmodified-Since"] {
                 if (taken && header != "If-Unmodified-Since") || (is_read && header == "If-None-Match") {
                     continue;

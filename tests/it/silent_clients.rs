@@ -36,8 +36,8 @@ fn other_client(authority: Option<&Authority>) -> Client {
 }
 
 fn metric(text: &str, name: &str) -> u64 {
-    let line = text.lines().find(|line| line.starts_with(name) && line[name.len()..].starts_with(' '));
-    line.unwrap_or_else(|| panic!("no {name} in {text}")).rsplit_once(' ').unwrap().1.parse().unwrap()
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
 
 /// Opens silent connections, and asks as somebody else while they are all open.
