@@ -51,7 +51,8 @@ CREATE TABLE public.file_metadata (
     CONSTRAINT file_metadata_checksum_check CHECK (octet_length(checksum) <= 255),
     -- The years that RFC 3339 can write and every client can read; neither infinity.
     CONSTRAINT file_metadata_times_check CHECK (
-        modified_at >= '0001-01-01T00:00:00Z' AND modified_at < '10000-01-01T00:00:00Z'
+        least(created_at, updated_at, modified_at) >= '0001-01-01T00:00:00Z'
+        AND greatest(created_at, updated_at, modified_at) < '10000-01-01T00:00:00Z'
     ),
     CONSTRAINT file_metadata_size_bytes_check CHECK (size_bytes >= 0),
     CONSTRAINT file_metadata_path_check CHECK (
@@ -74,6 +75,22 @@ CREATE UNIQUE INDEX file_metadata_listed_path_idx
 
 -- A move reads the rows of its slots alone (docs/decisions/0026-slot-index.md).
 CREATE INDEX file_metadata_slot_idx ON public.file_metadata ((user_id % 5040));
+
+-- A row stays its user's, under its id: an id carries the slot of its user, so that nobody would find the changed row by
+-- its id. Moves bring rows as they are, by a role whose triggers do not fire.
+CREATE FUNCTION shardrive.refuse_other_file() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'user_id and file_id of a file do not change'
+        USING ERRCODE = 'SD008',
+              DETAIL = format('user %s, file %s', OLD.user_id, OLD.file_id),
+              HINT = 'INSERT the file for the other user without a file_id, then DELETE this row.';
+END
+$$;
+
+CREATE TRIGGER file_metadata_same_file BEFORE UPDATE ON public.file_metadata
+    FOR EACH ROW WHEN (NEW.user_id <> OLD.user_id OR NEW.file_id <> OLD.file_id)
+    EXECUTE FUNCTION shardrive.refuse_other_file();
 
 CREATE FUNCTION shardrive.touch_updated_at() RETURNS trigger
 LANGUAGE plpgsql AS $$

@@ -51,6 +51,10 @@ CREATE TABLE public.records (
     CONSTRAINT records_shard_key_check CHECK (octet_length(shard_key) BETWEEN 1 AND 1024),
     -- 1 MiB, as the service takes them, and the four bytes of the length before them. A stored document may be packed, never longer.
     CONSTRAINT records_document_check CHECK (pg_column_size(document) <= 1048580),
+    -- psql takes times that the service cannot read.
+    CONSTRAINT records_times_check CHECK (
+        greatest(created_at, updated_at) < '200000-01-01 00:00:00+00' AND least(created_at, updated_at) > '-infinity'
+    ),
     CONSTRAINT records_copy_brake CHECK (hashtext(key) & 15 <> 0 OR shardrive.brake_copy(slot, 16))
 );
 COMMENT ON TABLE  public.records IS 'One row for each document of the slots that this shard owns.';
@@ -89,6 +93,22 @@ $$;
 CREATE TRIGGER records_place BEFORE INSERT ON public.records
     FOR EACH ROW WHEN (NEW.slot IS NULL)
     EXECUTE FUNCTION shardrive.place_record();
+
+-- A document stays in its collection, under its key and in its slot: nobody would find it elsewhere.
+CREATE FUNCTION shardrive.refuse_other_record() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'collection, key, shard_key and slot of a document do not change'
+        USING ERRCODE = 'SD008',
+              DETAIL = format('collection %s, key %s', OLD.collection, OLD.key),
+              HINT = 'INSERT the document under the other key without a slot, then DELETE this row.';
+END
+$$;
+
+CREATE TRIGGER records_same_record BEFORE UPDATE ON public.records
+    FOR EACH ROW WHEN (NEW.collection <> OLD.collection OR NEW.key <> OLD.key OR NEW.slot <> OLD.slot
+                       OR NEW.shard_key IS DISTINCT FROM OLD.shard_key)
+    EXECUTE FUNCTION shardrive.refuse_other_record();
 
 CREATE FUNCTION shardrive.touch_record() RETURNS trigger
 LANGUAGE plpgsql AS $$

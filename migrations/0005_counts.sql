@@ -4,6 +4,9 @@
 -- The triggers fire for statements, not rows: a batch pays once. They do not fire for rows that logical replication
 -- applies (session_replication_role = replica), so that rows may arrive before their slot's ownership does.
 
+-- The bytes of files are numeric: two files may each tell of 2^63 - 1 bytes, and no sum of sizes may fail. The bytes of
+-- documents are real, and no disk holds enough of them to exceed a bigint.
+--
 -- A slot's count is the sum of slot_counts and slot_deltas. A transaction appends its change to slot_deltas, so that
 -- writers never wait for one another; a periodic task folds the deltas into slot_counts.
 CREATE TABLE shardrive.slot_counts (
@@ -11,7 +14,7 @@ CREATE TABLE shardrive.slot_counts (
     -- A copy of what slot_map says, so that the rows that count are summed without a join.
     owned boolean NOT NULL DEFAULT false,
     rows  bigint  NOT NULL DEFAULT 0,
-    bytes bigint  NOT NULL DEFAULT 0
+    bytes numeric NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
 -- With a hundred shards each owns fifty slots of 5,040. Folding changes neither column, so that its updates stay HOT.
@@ -19,14 +22,14 @@ CREATE INDEX slot_counts_owned_idx ON shardrive.slot_counts (slot) WHERE owned;
 
 -- One row for each statement, its slots in arrays: a bulk load touches thousands of slots at once.
 CREATE TABLE shardrive.slot_deltas (
-    slots int[]    NOT NULL,
-    rows  bigint[] NOT NULL,
-    bytes bigint[] NOT NULL
+    slots int[]     NOT NULL,
+    rows  bigint[]  NOT NULL,
+    bytes numeric[] NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 
 -- What is true now, with the deltas that are not folded yet.
 CREATE VIEW shardrive.slot_totals AS
-SELECT slot, sum(rows)::bigint AS rows, sum(bytes)::bigint AS bytes
+SELECT slot, sum(rows)::bigint AS rows, sum(bytes) AS bytes
   FROM (
         SELECT slot, rows, bytes FROM shardrive.slot_counts
         UNION ALL
@@ -139,21 +142,21 @@ LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     changed_slots int[];
     row_deltas    bigint[];
-    byte_deltas   bigint[];
+    byte_deltas   numeric[];
 BEGIN
     PERFORM shardrive.enter_write();
 
     IF TG_OP = 'INSERT' THEN
         SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
-          FROM (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n, coalesce(sum(size_bytes), 0)::bigint AS b
+          FROM (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n, coalesce(sum(size_bytes), 0) AS b
                   FROM new_rows GROUP BY 1) AS change;
     ELSIF TG_OP = 'DELETE' THEN
         SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
-          FROM (SELECT shardrive.slot_of(user_id) AS slot, -count(*) AS n, -coalesce(sum(size_bytes), 0)::bigint AS b
+          FROM (SELECT shardrive.slot_of(user_id) AS slot, -count(*) AS n, -coalesce(sum(size_bytes), 0) AS b
                   FROM old_rows GROUP BY 1) AS change;
     ELSE
         SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
-          FROM (SELECT slot, sum(n)::bigint AS n, coalesce(sum(b), 0)::bigint AS b
+          FROM (SELECT slot, sum(n)::bigint AS n, coalesce(sum(b), 0) AS b
                   FROM (SELECT shardrive.slot_of(user_id) AS slot, 1 AS n, size_bytes AS b FROM new_rows
                         UNION ALL
                         SELECT shardrive.slot_of(user_id), -1, -size_bytes FROM old_rows) AS both_sides
@@ -293,14 +296,15 @@ CREATE TRIGGER records_truncated AFTER TRUNCATE ON public.records
 
 -- Sets the counts of one table for slots that nobody can write to at the moment: the triggers did not count the rows
 -- that replication brought or a clean-up removed. Folding waits meanwhile, as it moves numbers between the two tables.
-CREATE FUNCTION shardrive.set_counts(counts regclass, deltas regclass, given int[], new_rows bigint[], new_bytes bigint[])
-RETURNS void
+CREATE FUNCTION shardrive.set_counts(
+    counts regclass, deltas regclass, given int[], new_rows bigint[], new_bytes numeric[]
+) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(5040, 3);
     EXECUTE format(
         'WITH pending AS (
-             SELECT delta.slot, sum(delta.rows)::bigint AS rows, sum(delta.bytes)::bigint AS bytes
+             SELECT delta.slot, sum(delta.rows)::bigint AS rows, sum(delta.bytes) AS bytes
                FROM %2$s AS d, unnest(d.slots, d.rows, d.bytes) AS delta (slot, rows, bytes)
               WHERE delta.slot = ANY ($1)
               GROUP BY delta.slot

@@ -112,7 +112,7 @@ DECLARE
 BEGIN
     PERFORM set_config('lock_timeout', lock_ms::text, true);
     FOR given IN
-        SELECT * FROM jsonb_to_recordset(counts) AS t (counts text, deltas text, slots int[], rows bigint[], bytes bigint[])
+        SELECT * FROM jsonb_to_recordset(counts) AS t (counts text, deltas text, slots int[], rows bigint[], bytes numeric[])
     LOOP
         PERFORM shardrive.set_counts(given.counts, given.deltas, given.slots, given.rows, given.bytes);
     END LOOP;

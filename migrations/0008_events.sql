@@ -40,10 +40,6 @@ BEGIN
         INSERT INTO shardrive.outbox (slot, kind, user_id, file_id, size_bytes)
         SELECT shardrive.slot_of(user_id), 'file.created', user_id, file_id, size_bytes FROM new_rows;
     ELSIF TG_OP = 'UPDATE' THEN
-        -- A row that was given to another user is gone for the user before.
-        INSERT INTO shardrive.outbox (slot, kind, user_id, file_id)
-        SELECT shardrive.slot_of(gone.user_id), 'file.deleted', gone.user_id, gone.file_id
-          FROM (SELECT user_id, file_id FROM old_rows EXCEPT SELECT user_id, file_id FROM new_rows) AS gone;
         INSERT INTO shardrive.outbox (slot, kind, user_id, file_id, size_bytes)
         SELECT shardrive.slot_of(user_id), 'file.updated', user_id, file_id, size_bytes FROM new_rows;
     ELSIF current_setting('shardrive.clean_up', true) IS DISTINCT FROM 'on' THEN
@@ -61,9 +57,6 @@ BEGIN
         INSERT INTO shardrive.outbox (slot, kind, collection, key, shard_key, version)
         SELECT slot, 'record.created', collection, key, shard_key, version FROM new_rows;
     ELSIF TG_OP = 'UPDATE' THEN
-        INSERT INTO shardrive.outbox (slot, kind, collection, key, shard_key)
-        SELECT gone.slot, 'record.deleted', gone.collection, gone.key, NULL
-          FROM (SELECT collection, key, slot FROM old_rows EXCEPT SELECT collection, key, slot FROM new_rows) AS gone;
         INSERT INTO shardrive.outbox (slot, kind, collection, key, shard_key, version)
         SELECT slot, 'record.updated', collection, key, shard_key, version FROM new_rows;
     ELSIF current_setting('shardrive.clean_up', true) IS DISTINCT FROM 'on' THEN
@@ -77,13 +70,13 @@ $$;
 CREATE TRIGGER file_metadata_told_inserts AFTER INSERT ON public.file_metadata
     REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_files();
 CREATE TRIGGER file_metadata_told_updates AFTER UPDATE ON public.file_metadata
-    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_files();
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_files();
 CREATE TRIGGER file_metadata_told_deletes AFTER DELETE ON public.file_metadata
     REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_files();
 CREATE TRIGGER records_told_inserts AFTER INSERT ON public.records
     REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_records();
 CREATE TRIGGER records_told_updates AFTER UPDATE ON public.records
-    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_records();
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_records();
 CREATE TRIGGER records_told_deletes AFTER DELETE ON public.records
     REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_records();
 

@@ -1,9 +1,9 @@
 -- The same as audit_slots, for documents; and how many stand in another slot than their key says.
 SELECT m.slot, m.owner, m.epoch,
        coalesce(scanned.rows, 0)      AS scanned_rows,
-       coalesce(scanned.bytes, 0)     AS scanned_bytes,
+       coalesce(scanned.bytes, 0)::text AS scanned_bytes,
        coalesce(t.rows, 0)            AS counted_rows,
-       coalesce(t.bytes, 0)           AS counted_bytes,
+       coalesce(t.bytes, 0)::text     AS counted_bytes,
        coalesce(scanned.misplaced, 0) AS misplaced_rows,
        EXISTS (SELECT FROM shardrive.local_moves AS l WHERE get_bit(l.slots, m.slot) = 1) AS moving
   FROM shardrive.slot_map AS m

@@ -1,9 +1,9 @@
 -- Files, documents and their bytes in the slots that this shard owns, from the counts; the same cost at any number of
--- rows. And which slots these are.
+-- rows. And which slots these are. A sum of sizes that no bigint holds is given as the largest bigint.
 SELECT coverage.slots, coverage.digest, coverage.others, files.rows, files.bytes, documents.rows, documents.bytes
   FROM shardrive.coverage,
        (
-        SELECT coalesce(sum(part.rows), 0)::bigint AS rows, coalesce(sum(part.bytes), 0)::bigint AS bytes
+        SELECT coalesce(sum(part.rows), 0)::bigint AS rows, least(coalesce(sum(part.bytes), 0), 9223372036854775807)::bigint AS bytes
           FROM (
                 SELECT rows, bytes FROM shardrive.slot_counts WHERE owned
                 UNION ALL

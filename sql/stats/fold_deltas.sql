@@ -7,7 +7,7 @@ WITH turn AS MATERIALIZED (
      WHERE (SELECT mine FROM turn)
     RETURNING slots, rows, bytes
 ), summed AS (
-    SELECT delta.slot, sum(delta.rows)::bigint AS rows, sum(delta.bytes)::bigint AS bytes
+    SELECT delta.slot, sum(delta.rows)::bigint AS rows, sum(delta.bytes) AS bytes
       FROM folded, unnest(folded.slots, folded.rows, folded.bytes) AS delta (slot, rows, bytes)
      GROUP BY delta.slot
 ), added AS (

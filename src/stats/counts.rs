@@ -33,6 +33,8 @@ pub enum ShardStatus {
     Healthy,
     /// It is there, but did not answer before the deadline.
     Late,
+    /// It answered with an error, which the log names.
+    Failed,
     /// It cannot be reached.
     Unreachable,
 }
@@ -48,7 +50,7 @@ pub struct ShardStats {
     pub status: ShardStatus,
     /// Files of the slots that it owns; `None` if it did not answer.
     pub rows: Option<u64>,
-    /// Sum of their known sizes in bytes.
+    /// Sum of their known sizes in bytes; at most [`MOST_BYTES`].
     pub bytes: Option<u64>,
     /// Documents of the slots that it owns.
     pub documents: Option<u64>,
@@ -67,23 +69,27 @@ pub struct ClusterStats {
     pub complete: bool,
 }
 
+/// The largest sum of sizes that is told. Clients name the sizes, so that two files may exceed what a reader of JSON holds.
+const MOST_BYTES: u64 = i64::MAX.cast_unsigned();
+
 impl ClusterStats {
     /// The files of the shards that answered.
     #[must_use]
     pub fn total_rows(&self) -> u64 {
-        self.shards.iter().filter_map(|shard| shard.rows).sum()
+        self.shards.iter().filter_map(|shard| shard.rows).fold(0, u64::saturating_add)
     }
 
     /// The documents of the shards that answered.
     #[must_use]
     pub fn total_documents(&self) -> u64 {
-        self.shards.iter().filter_map(|shard| shard.documents).sum()
+        self.shards.iter().filter_map(|shard| shard.documents).fold(0, u64::saturating_add)
     }
 
-    /// The bytes of the files of the shards that answered.
+    /// The bytes of the files of the shards that answered; at most [`MOST_BYTES`].
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
-        self.shards.iter().filter_map(|shard| shard.bytes).sum()
+        let bytes = self.shards.iter().filter_map(|shard| shard.bytes);
+        bytes.fold(0, u64::saturating_add).min(MOST_BYTES)
     }
 }
 
@@ -132,6 +138,10 @@ fn share(shard: &Shard, answer: Result<Option<CountedShard>, ShardError>) -> Sha
         (Ok(Some(_)), _) => ShardStatus::Healthy,
         // The connection may tell it before the health check does.
         (Err(ShardError::Unavailable { .. }), _) | (_, ShardState::Unreachable) => ShardStatus::Unreachable,
+        (Err(error @ (ShardError::RowRefused { .. } | ShardError::Unexpected { .. })), _) => {
+            log::warn!("counting on shard {} failed: {error}", shard.id());
+            ShardStatus::Failed
+        }
         (_, ShardState::Healthy) => ShardStatus::Late,
     };
     let counted = answer.ok().flatten();

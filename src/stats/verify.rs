@@ -69,9 +69,9 @@ pub enum VerifyFinding {
         /// For which slot.
         slot: i32,
         /// Rows and bytes that are there.
-        scanned: (i64, i64),
+        scanned: (i64, String),
         /// Rows and bytes that the counts tell of.
-        counted: (i64, i64),
+        counted: (i64, String),
     },
     /// Two files have the same id.
     DoubleId {
@@ -187,9 +187,10 @@ struct SlotRow {
     slot: i32,
     owner: i32,
     scanned_rows: i64,
-    scanned_bytes: i64,
+    /// In digits: sizes that clients tell of may add up to more than 64 bits hold.
+    scanned_bytes: String,
     counted_rows: i64,
-    counted_bytes: i64,
+    counted_bytes: String,
     misplaced_rows: i64,
     moving: bool,
 }
@@ -225,8 +226,8 @@ fn judge_slots(shard: ShardId, kind: CountedKind, slots: &[SlotRow], audit: &mut
         if row.misplaced_rows > 0 {
             audit.find(VerifyFinding::Misplaced { shard, slot, rows: row.misplaced_rows });
         }
-        let scanned = (row.scanned_rows, row.scanned_bytes);
-        let counted = (row.counted_rows, row.counted_bytes);
+        let scanned = (row.scanned_rows, row.scanned_bytes.clone());
+        let counted = (row.counted_rows, row.counted_bytes.clone());
         if scanned != counted {
             audit.find(VerifyFinding::Drift { kind, shard, slot, scanned, counted });
         }

@@ -28,7 +28,7 @@ async fn totals(connection: &mut PgConnection) -> (i64, i64, i64) {
         "SELECT count(*)
            FROM shardrive.slot_totals AS t
            FULL JOIN (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n,
-                             coalesce(sum(size_bytes), 0)::bigint AS b
+                             coalesce(sum(size_bytes), 0) AS b
                         FROM file_metadata GROUP BY 1) AS scan USING (slot)
           WHERE coalesce(t.rows, 0) <> coalesce(scan.n, 0) OR coalesce(t.bytes, 0) <> coalesce(scan.b, 0)",
     )
@@ -89,8 +89,6 @@ async fn every_kind_of_write_to_a_foreign_slot_is_refused_whole() {
         "INSERT INTO file_metadata (user_id, file_name) VALUES (42, 'c'), (43, 'd')",
         "INSERT INTO file_metadata (user_id, file_name) SELECT n, 'n' FROM generate_series(0, 9999) AS n",
         "UPDATE file_metadata SET file_name = 'new', path = NULL WHERE user_id = 7",
-        "UPDATE file_metadata SET user_id = 43 WHERE user_id = 42",
-        "UPDATE file_metadata SET user_id = 42 WHERE user_id = 7",
         "UPDATE file_metadata SET file_name = 'new', path = NULL",
         "DELETE FROM file_metadata WHERE user_id = 7",
         "DELETE FROM file_metadata",
@@ -196,7 +194,8 @@ async fn counts_are_exact_after_every_kind_of_change() {
         (format!("INSERT INTO file_metadata (user_id, file_id, file_name, size_bytes) VALUES (3, {id}1', 'd', 9), (3, {id}2', 'e', 1)
                   ON CONFLICT (user_id, file_id) DO UPDATE SET size_bytes = excluded.size_bytes"), 5, 25),
         ("UPDATE file_metadata SET size_bytes = 100 WHERE user_id = 1".to_owned(), 5, 215),
-        ("UPDATE file_metadata SET user_id = 9 WHERE user_id = 2".to_owned(), 5, 215),
+        ("WITH gone AS (DELETE FROM file_metadata WHERE user_id = 2 RETURNING *)
+          INSERT INTO file_metadata (user_id, file_name, size_bytes) SELECT 9, file_name, size_bytes FROM gone".to_owned(), 5, 215),
         ("UPDATE file_metadata SET size_bytes = NULL WHERE user_id = 9".to_owned(), 5, 210),
         ("BEGIN; DELETE FROM file_metadata; INSERT INTO file_metadata (user_id, file_name) VALUES (5, 'z'); ROLLBACK".to_owned(), 5, 210),
         ("BEGIN; INSERT INTO file_metadata (user_id, file_name) VALUES (5, 'z'); SAVEPOINT s;
@@ -231,6 +230,58 @@ async fn values_that_make_no_sense_are_refused() {
         assert_eq!(error.as_database_error().unwrap().constraint(), Some(constraint), "{sql}");
     }
     run(&mut db, "INSERT INTO file_metadata (user_id, file_name, path) VALUES (1, 'x', 'a/x')").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_row_that_the_service_could_not_find_again_is_not_made_by_hand() {
+    let cluster = TestCluster::migrated(2).await;
+    let mut db = cluster.connect(0).await;
+    run(&mut db, "INSERT INTO file_metadata (user_id, file_name) VALUES (42, 'a')").await.unwrap();
+    run(&mut db, "INSERT INTO shardrive.collections (name, key_type, shard_key, records_per_key) VALUES ('notes', 'integer', 'user_id', 'many')")
+        .await
+        .unwrap();
+    run(&mut db, "INSERT INTO records (collection, key, slot, document) VALUES ('store', '42', 42, '1')")
+        .await
+        .unwrap();
+    run(
+        &mut db,
+        "INSERT INTO records (collection, key, slot, shard_key, document) VALUES ('notes', 'n', 42, '42', '1')",
+    )
+    .await
+    .unwrap();
+    for (sql, column) in [
+        // Another user of the same shard, of the same slot, of another shard.
+        ("UPDATE file_metadata SET user_id = 44", "user_id"),
+        ("UPDATE file_metadata SET user_id = 5082, file_name = 'b'", "user_id"),
+        ("UPDATE file_metadata SET user_id = 43", "user_id"),
+        ("UPDATE file_metadata SET file_id = gen_random_uuid()", "file_id"),
+        ("UPDATE records SET key = '44' WHERE collection = 'store'", "key"),
+        ("UPDATE records SET slot = 44 WHERE collection = 'store'", "slot"),
+        ("UPDATE records SET collection = 'kv' WHERE collection = 'store'", "collection"),
+        ("UPDATE records SET shard_key = '44' WHERE collection = 'notes'", "shard_key"),
+        ("UPDATE records SET shard_key = NULL WHERE collection = 'notes'", "shard_key"),
+    ] {
+        let error = run(&mut db, sql).await.unwrap_err().into_database_error().unwrap();
+        assert_eq!(error.code().as_deref(), Some("SD008"), "{sql}");
+        let error = error.downcast::<sqlx::postgres::PgDatabaseError>();
+        assert!(error.message().contains(column), "{sql}: {}", error.message());
+        assert!(error.hint().is_some_and(|hint| hint.contains("INSERT")), "{sql}");
+    }
+    for change in [
+        "UPDATE file_metadata SET user_id = 42, file_name = 'b'",
+        "UPDATE records SET document = '2', shard_key = shard_key",
+    ] {
+        run(&mut db, change).await.unwrap();
+    }
+    for (values, constraint) in [
+        ("file_metadata SET modified_at = 'infinity'", "file_metadata_times_check"),
+        ("file_metadata SET created_at = '-infinity'", "file_metadata_times_check"),
+        ("file_metadata SET modified_at = '270000-01-01'", "file_metadata_times_check"),
+        ("records SET created_at = 'infinity'", "records_times_check"),
+    ] {
+        let error = run(&mut db, &format!("UPDATE {values}")).await.unwrap_err();
+        assert_eq!(error.as_database_error().unwrap().constraint(), Some(constraint), "{values}");
+    }
 }
 
 #[tokio::test]

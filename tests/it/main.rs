@@ -31,6 +31,7 @@ mod gathered;
 mod grow;
 mod guard;
 mod hot_rows;
+mod huge_sizes;
 mod idempotency;
 mod import;
 mod imports;

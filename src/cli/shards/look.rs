@@ -49,6 +49,7 @@ pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: O
             let word = match stats.status {
                 ShardStatus::Healthy => "healthy",
                 ShardStatus::Late => "late",
+                ShardStatus::Failed => "failed",
                 ShardStatus::Unreachable => "unreachable",
             };
             println!(

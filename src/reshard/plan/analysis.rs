@@ -83,7 +83,9 @@ pub fn analyse(
     let cost = |(strategy, before, after): &(&'static str, Vec<ShardId>, Vec<ShardId>)| {
         let moved: Vec<usize> =
             Slot::all().map(Slot::index).filter(|slot| before.get(*slot) != after.get(*slot)).collect();
-        let sum = |part: fn(&SlotLoad) -> i64| moved.iter().filter_map(|slot| loads.get(*slot)).map(part).sum();
+        let sum = |part: fn(&SlotLoad) -> i64| {
+            moved.iter().filter_map(|slot| loads.get(*slot)).map(part).fold(0, i64::saturating_add)
+        };
         StrategyCost {
             strategy,
             slots: moved.len(),

@@ -135,12 +135,12 @@ pub(in crate::reshard) async fn look(
 /// What the rows of these slots take on the source's disk: their share of each table.
 async fn needed_bytes(slots: &[Slot], source: &mut MoveSide) -> Result<i64, MoveError> {
     let slots: Vec<i32> = slots.iter().map(|slot| slot.to_sql()).collect();
-    let mut sum = 0;
+    let mut sum: i64 = 0;
     for table in TABLES {
         let failed = source.failed();
         let statement = sqlx::query_scalar(sqlx::AssertSqlSafe(compose::share_of_disk(table))).bind(&slots);
         let bytes: i64 = statement.fetch_one(&mut source.db).await.map_err(failed)?;
-        sum += bytes;
+        sum = sum.saturating_add(bytes);
     }
     Ok(sum)
 }

@@ -61,9 +61,9 @@ impl PlannedMoves {
     /// Slots, rows and bytes of all moves.
     #[must_use]
     pub fn totals(&self) -> (usize, i64, i64) {
-        self.moves
-            .iter()
-            .fold((0, 0, 0), |(slots, rows, bytes), new| (slots + new.slots.len(), rows + new.rows, bytes + new.bytes))
+        self.moves.iter().fold((0, 0, 0), |(slots, rows, bytes), new| {
+            (slots + new.slots.len(), rows.saturating_add(new.rows), bytes.saturating_add(new.bytes))
+        })
     }
 
     /// About how long it takes, from a rate that was measured elsewhere.
@@ -220,8 +220,8 @@ impl MoveService {
             for (slot, rows, bytes) in answer?.unwrap_or_default() {
                 let owned = Slot::from_sql(slot).filter(|slot| map.owner(*slot) == shard);
                 if let Some(load) = owned.and_then(|slot| loads.get_mut(slot.index())) {
-                    load.rows += rows;
-                    load.bytes += bytes;
+                    load.rows = load.rows.saturating_add(rows);
+                    load.bytes = load.bytes.saturating_add(bytes);
                 }
             }
         }
@@ -261,7 +261,7 @@ impl MoveService {
                 }
             }
             let sum = |part: fn(&SlotLoad) -> i64| {
-                transfer.slots.iter().filter_map(|slot| loads.get(slot.index())).map(part).sum()
+                transfer.slots.iter().filter_map(|slot| loads.get(slot.index())).map(part).fold(0, i64::saturating_add)
             };
             planned.moves.push(NewMove {
                 kind,
@@ -366,8 +366,9 @@ impl ShardCall for SlotTotals {
         let mut all = Vec::new();
         for (_, counts) in counted() {
             let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(counts))).bind(&slots);
-            let rows: Vec<(i32, i64, i64)> = statement.fetch_all(&mut *connection).await?;
-            all.extend(rows);
+            let rows: Vec<(i32, i64, String)> = statement.fetch_all(&mut *connection).await?;
+            // A plan weighs by the bytes, and needs no more of them than an integer holds.
+            all.extend(rows.into_iter().map(|(slot, rows, bytes)| (slot, rows, bytes.parse().unwrap_or(i64::MAX))));
         }
         Ok(Some(all))
     }

@@ -223,10 +223,10 @@ pub(super) fn list_keys(table: &MovedTable) -> String {
     )
 }
 
-/// Rows and bytes of the slots `$1`, by slot.
+/// Rows and bytes of the slots `$1`, by slot. Bytes in digits: sizes that clients name may add up to more than 64 bits hold.
 pub(in crate::reshard) fn totals(counts: CountTables) -> String {
     format!(
-        "SELECT c.slot, (c.rows + coalesce(d.rows, 0))::bigint, (c.bytes + coalesce(d.bytes, 0))::bigint
+        "SELECT c.slot, (c.rows + coalesce(d.rows, 0))::bigint, (c.bytes + coalesce(d.bytes, 0))::text
            FROM {} AS c
            LEFT JOIN (
                  SELECT delta.slot, sum(delta.rows) AS rows, sum(delta.bytes) AS bytes

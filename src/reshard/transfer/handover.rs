@@ -38,8 +38,8 @@ const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 const HOLD: &str = include_str!("../../../sql/reshard/hold_slots.sql");
 
-/// Rows and bytes of each slot, for each table that counts them.
-type SlotTotals = Vec<(CountTables, Vec<(i32, i64, i64)>)>;
+/// Rows of each slot and their bytes in digits, for each table that counts them.
+type SlotTotals = Vec<(CountTables, Vec<(i32, i64, String)>)>;
 
 /// The epochs under which the slots change hands.
 struct HandoverEpochs {
@@ -205,13 +205,13 @@ fn taking(
     totals: &SlotTotals,
     limit: Duration,
 ) -> HandoverStatement {
-    let columns = |(counts, totals): &(CountTables, Vec<(i32, i64, i64)>)| {
+    let columns = |(counts, totals): &(CountTables, Vec<(i32, i64, String)>)| {
         json!({
             "counts": counts.totals,
             "deltas": counts.deltas,
             "slots": totals.iter().map(|(slot, ..)| *slot).collect::<Vec<_>>(),
             "rows": totals.iter().map(|(_, rows, _)| *rows).collect::<Vec<_>>(),
-            "bytes": totals.iter().map(|(.., bytes)| *bytes).collect::<Vec<_>>(),
+            "bytes": totals.iter().map(|(.., bytes)| bytes.as_str()).collect::<Vec<_>>(),
         })
     };
     let counts: Vec<_> = totals.iter().map(columns).collect();
