@@ -16,14 +16,16 @@ CREATE TABLE shardrive.identity (
 );
 COMMENT ON TABLE shardrive.identity IS 'One row: which shard of which cluster this database is.';
 
--- Every shard lists all shards, so that a process learns of a new shard without a new setting.
--- The URL holds a password: only the service's role reads this table.
+-- Every shard lists all shards, so that a process learns of a new shard without a new setting. Each process adds user and
+-- password from its settings: a dump of a shard must hold no password (docs/decisions/0027-credentials.md).
 CREATE TABLE shardrive.shards (
     shard_id int         PRIMARY KEY CHECK (shard_id BETWEEN 0 AND 5039),
     url      text        NOT NULL,
     -- False from the claim of the number until the shard's database is ready to take slots.
     active   boolean     NOT NULL DEFAULT false,
-    added_at timestamptz NOT NULL DEFAULT now()
+    added_at timestamptz NOT NULL DEFAULT now(),
+
+    CONSTRAINT shards_url_check CHECK (url !~ '^[^/?]*//[^/?]*@' AND url !~* '[?&](user|password|sslpassword|passfile)=')
 );
 REVOKE ALL ON shardrive.shards FROM PUBLIC;
 COMMENT ON TABLE shardrive.shards IS 'Where each shard of the cluster is.';

@@ -128,6 +128,11 @@ impl SettingsReader {
         self.take_numbered("_REPLICA_URLS")
     }
 
+    /// The variables `SHARD_<number>_SPARE_URL`, by number.
+    pub(super) fn take_spare_urls(&mut self) -> BTreeMap<u32, String> {
+        self.take_numbered("_SPARE_URL")
+    }
+
     fn take_numbered(&mut self, ending: &str) -> BTreeMap<u32, String> {
         let mut urls = BTreeMap::new();
         self.vars.retain(|name, value| match shard_number(name, ending) {
@@ -210,7 +215,7 @@ pub(super) fn names_shards(name: &str) -> bool {
 
 /// The variables that hold URLs of shards, and with them passwords.
 fn is_shard_url(name: &str) -> bool {
-    ["_URL", "_REPLICA_URLS"].iter().any(|ending| shard_number(name, ending).is_some())
+    ["_URL", "_REPLICA_URLS", "_SPARE_URL"].iter().any(|ending| shard_number(name, ending).is_some())
 }
 
 /// The ending of a variable that names the file of a secret.

@@ -1,4 +1,6 @@
-//! Where the shards are: `SHARD_<n>_URL`, `SHARD_<n>_REPLICA_URLS` and `NUM_SHARDS`.
+//! Where the shards are: `SHARD_<n>_URL`, `SHARD_<n>_REPLICA_URLS`, `SHARD_<n>_SPARE_URL` and `NUM_SHARDS`.
+
+use std::collections::BTreeMap;
 
 use super::reader::{NumberSetting, SettingsReader, TextSetting};
 use crate::shard::{SLOT_COUNT, ShardOptions};
@@ -10,6 +12,7 @@ pub(super) const COUNT: TextSetting = TextSetting { name: "NUM_SHARDS", default:
 pub(super) fn read(read: &mut SettingsReader) -> Vec<ShardOptions> {
     let urls = read.take_shard_urls();
     let mut replicas = read.take_replica_urls();
+    let spares = read_spares(read, &urls);
     if urls.is_empty() {
         read.fault(
             "SHARD_0_URL",
@@ -38,7 +41,8 @@ pub(super) fn read(read: &mut SettingsReader) -> Vec<ShardOptions> {
                     );
                 }
                 let given = replicas.remove(&number).unwrap_or_default();
-                shards.push((number, options.with_replicas(read_replicas(read, number, url, &given))));
+                let replicas = read_replicas(read, number, &options, &given);
+                shards.push((number, options.with_replicas(replicas)));
             }
         }
     }
@@ -53,7 +57,27 @@ pub(super) fn read(read: &mut SettingsReader) -> Vec<ShardOptions> {
             format!("is {count}, but {} SHARD_*_URL are set; leave it out or correct it", urls.len()),
         );
     }
-    shards.into_iter().map(|(_, options)| options).collect()
+    let mut shards: Vec<_> = shards.into_iter().map(|(_, options)| options).collect();
+    if let Some(first) = shards.first_mut() {
+        *first = first.clone().with_spares(spares);
+    }
+    shards
+}
+
+/// Databases that may be added as shards while this process runs, with the user and the password for them.
+fn read_spares(read: &mut SettingsReader, shards: &BTreeMap<u32, String>) -> Vec<ShardOptions> {
+    let mut spares = Vec::new();
+    for (number, url) in read.take_spare_urls() {
+        let name = format!("SHARD_{number}_SPARE_URL");
+        match ShardOptions::parse(&url) {
+            _ if shards.contains_key(&number) => {
+                read.fault(&name, format!("is set, and so is SHARD_{number}_URL: which one counts?"));
+            }
+            Ok(options) => spares.push(options),
+            Err(reason) => read.fault(&name, reason),
+        }
+    }
+    spares
 }
 
 fn replicas_name(number: u32) -> String {
@@ -62,10 +86,10 @@ fn replicas_name(number: u32) -> String {
 
 /// URLs with commas in between, each of one server. One that names no user takes user and password of the shard's URL, so that
 /// they need stand nowhere else.
-fn read_replicas(read: &mut SettingsReader, number: u32, shard: &str, given: &str) -> Vec<ShardOptions> {
+fn read_replicas(read: &mut SettingsReader, number: u32, shard: &ShardOptions, given: &str) -> Vec<ShardOptions> {
     let mut replicas: Vec<ShardOptions> = Vec::new();
     for (index, url) in given.split(',').map(str::trim).filter(|url| !url.is_empty()).enumerate() {
-        match ShardOptions::parse(&with_user_of(shard, url)) {
+        match shard.parse_beside(url) {
             Ok(options) if replicas.iter().any(|other| other.overlaps(&options)) => {
                 read.fault(&replicas_name(number), format!("URL {} names the same server as one before it", index + 1));
             }
@@ -74,17 +98,4 @@ fn read_replicas(read: &mut SettingsReader, number: u32, shard: &str, given: &st
         }
     }
     replicas
-}
-
-/// The URL, with user and password of the other one if it has none itself.
-fn with_user_of(other: &str, url: &str) -> String {
-    let user = |url: &str| {
-        let (_, rest) = url.split_once("://")?;
-        let (user, _) = rest.split(['/', '?']).next()?.rsplit_once('@')?;
-        Some(user.to_owned())
-    };
-    match (user(url), user(other), url.split_once("://")) {
-        (None, Some(user), Some((scheme, rest))) => format!("{scheme}://{user}@{rest}"),
-        _ => url.to_owned(),
-    }
 }

@@ -97,11 +97,15 @@ fn each_fault_names_its_variable() {
             &[
                 ("SHARD_0_REPLICA_URLS", "postgres://u:secret@r/d, mysql://u:secret@r2/d,postgres://u:secret@r/d"),
                 ("SHARD_5_REPLICA_URLS", "postgres://u:secret@r/d"),
+                ("SHARD_0_SPARE_URL", "postgres://u:secret@s/d"),
+                ("SHARD_6_SPARE_URL", "u:secret@s/d"),
             ],
             &[
                 "SHARD_0_REPLICA_URLS: URL 2: must start with postgres:// or postgresql://",
                 "SHARD_0_REPLICA_URLS: URL 3 names the same server as one before it",
                 "SHARD_5_REPLICA_URLS: there is no SHARD_5_URL",
+                "SHARD_0_SPARE_URL: is set, and so is SHARD_0_URL: which one counts?",
+                "SHARD_6_SPARE_URL: must start with postgres:// or postgresql://",
             ],
         ),
         (&[("DRAIN_DELAY_S", "soon")], &["DRAIN_DELAY_S: must be a whole number from 0 to 3600"]),
@@ -229,7 +233,7 @@ fn a_replica_without_a_user_takes_the_shards() {
         ),
     ])
     .unwrap();
-    let urls: Vec<_> = settings.shards[0].replicas().iter().map(ShardOptions::secret_url).collect();
+    let urls: Vec<_> = settings.shards[0].replicas().iter().map(ShardOptions::secret_subscription_url).collect();
     let wanted = ["postgres://me:a%40b@r1:5433/drive_shard_0?sslmode=disable", "postgres://other:pw@r2/drive_shard_0"];
     assert_eq!(urls, wanted);
 }

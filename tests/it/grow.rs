@@ -105,7 +105,8 @@ async fn what_cannot_become_a_shard_is_refused_and_left_alone() {
 async fn an_adding_that_broke_off_anywhere_is_completed_by_the_next() {
     let cluster = two_of_three().await;
     let url = cluster.url(2);
-    let claim = format!("INSERT INTO shardrive.shards (shard_id, url) VALUES (2, '{url}')");
+    let place = url.split_once('@').unwrap().1;
+    let claim = format!("INSERT INTO shardrive.shards (shard_id, url) VALUES (2, 'postgres://{place}')");
     cluster.psql(0, &claim).await.unwrap();
     // The cluster goes on as it was, with a claim and no more.
     let open =

@@ -14,6 +14,7 @@ mod cache_faults;
 mod cache_formats;
 mod cache_race;
 mod commands;
+mod credentials;
 mod dashboard;
 mod dashboard_browser;
 mod demo;

@@ -18,7 +18,7 @@ SECRETS = set(re.findall(r"\b([A-Z][A-Z_]+)_FILE\b", EXAMPLE.rsplit("# --- ", 1)
 
 
 def is_setting(name: str) -> bool:
-    if re.fullmatch(r"SHARD_(0|[1-9]\d*)_(URL|REPLICA_URLS)(_FILE)?", name):
+    if re.fullmatch(r"SHARD_(0|[1-9]\d*)_(URL|REPLICA_URLS|SPARE_URL)(_FILE)?", name):
         return True
     return name in SETTINGS or (name.endswith("_FILE") and name.removesuffix("_FILE") in SECRETS)
 

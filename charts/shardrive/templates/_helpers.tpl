@@ -115,6 +115,20 @@ redis://{{ include "shardrive.name" . }}-cache:6379
 {{/* The same and what the API needs besides: further entries of the projected volume above. */}}
 {{- define "shardrive.apiVolumes" -}}
 {{ include "shardrive.volumes" . | trim }}
+      {{- range $number, $shard := .Values.shards }}
+      {{- if eq $shard.join false }}
+      - secret:
+          {{- with $shard.existingSecret }}
+          name: {{ .name }}
+          items:
+            - {key: {{ .key }}, path: shard-{{ $number }}-spare-url}
+          {{- else }}
+          name: {{ include "shardrive.cluster" (dict "root" $ "number" $number) }}-app
+          items:
+            - {key: uri, path: shard-{{ $number }}-spare-url}
+          {{- end }}
+      {{- end }}
+      {{- end }}
       {{- range $value, $its := include "shardrive.secretFiles" . | fromYaml }}
       {{- with index $.Values.secrets $value }}
       - secret:
@@ -159,6 +173,12 @@ redis://{{ include "shardrive.name" . }}-cache:6379
 {{/* The same and those of the API. */}}
 {{- define "shardrive.apiEnv" -}}
 {{ include "shardrive.env" . | trim }}
+{{- range $number, $shard := .Values.shards }}
+{{- if eq $shard.join false }}
+- name: SHARD_{{ $number }}_SPARE_URL_FILE
+  value: /run/secrets/shardrive/shard-{{ $number }}-spare-url
+{{- end }}
+{{- end }}
 {{- range $value, $its := include "shardrive.secretFiles" . | fromYaml }}
 {{- if index $.Values.secrets $value }}
 - name: {{ $its.variable }}

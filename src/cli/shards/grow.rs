@@ -14,13 +14,15 @@ Example:
   shardrive shards add postgres://shard_user:shard_pass@db3.example:5432/drive_shard_2
   shardrive shards rebalance
 
-Running processes learn of the shard by themselves within seconds. Add its SHARD_n_URL to their settings when it suits.";
+Running processes learn of the shard by themselves within seconds, and sign in as to shard 0. If it has another user or
+password, name it as SHARD_n_SPARE_URL in their settings first. Add its SHARD_n_URL when it suits.";
 
 /// What to add.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct AddArgs {
-    /// The new database: postgres://user:password@host:port/database. It must be empty.
+    /// The new database: postgres://host:port/database. It must be empty. User and password, if it names them, must be those
+    /// that every process will use.
     url: String,
     /// Only look whether it could be done.
     #[arg(long)]

@@ -49,8 +49,9 @@ pub(in crate::http) enum MissingMove {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewShard {
-    /// `postgres://user:password@host:port/database`; the database must be empty.
-    #[schema(example = "postgres://shard_user:shard_pass@db3.example:5432/drive_shard_2")]
+    /// `postgres://host:port/database`; the database must be empty. User and password, if the URL has them, must be those that
+    /// every process uses for it: of shard 0, or of its `SHARD_<n>_SPARE_URL`.
+    #[schema(example = "postgres://db3.example:5432/drive_shard_2")]
     url: String,
     /// Only look whether it could be done.
     #[serde(default)]

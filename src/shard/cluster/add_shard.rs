@@ -78,6 +78,7 @@ pub async fn add_shard(
     connect_timeout: Duration,
     dry_run: bool,
 ) -> Result<JoinedShard, GrowError> {
+    let options = &sign_in_alike(cluster, options)?;
     let mut shards = Vec::new();
     for shard in cluster.shards() {
         let connected = shard.connect().await;
@@ -115,6 +116,24 @@ pub async fn add_shard(
     cluster.refresh_shards(ScatterBreadth::All).await;
     log::info!("shard {shard} at {} was added", options.place());
     Ok(JoinedShard { shard, was_there })
+}
+
+/// The options as every other process will make them of the shards' list, which holds no user and no password.
+fn sign_in_alike(cluster: &Cluster, options: &ShardOptions) -> Result<ShardOptions, GrowError> {
+    if let Some(member) = cluster.shards().iter().find(|shard| shard.options().overlaps(options)) {
+        return Ok(member.options().clone());
+    }
+    let Some(first) = cluster.shards().first() else { return Ok(options.clone()) };
+    let expected = first.options().complete(options);
+    if options.signs_in_unlike(&expected) {
+        return Err(GrowError::Refused(format!(
+            "{}: other processes would sign in with another user or password than this URL says: as to shard 0, or as their \
+             SHARD_<n>_SPARE_URL says. Give the new server that role, or name its URL in SHARD_{}_SPARE_URL of every process first",
+            options.place(),
+            cluster.shards().len(),
+        )));
+    }
+    Ok(expected)
 }
 
 enum ShardCandidate {

@@ -221,7 +221,8 @@ impl Cluster {
     fn add(&self, registered: RegisteredShard) {
         let (shard, schema_version) = (registered.shard, self.schema_version);
         let identity = ShardIdentity { cluster_id: self.id, shard, schema_version, role: RequiredRole::Primary };
-        let options = registered.options.with_session(self.limits.call_timeout);
+        let Some(first) = self.shards().first() else { return };
+        let options = first.options().complete(&registered.options).with_session(self.limits.call_timeout);
         log::info!("shard {} at {} joins", registered.shard, options.place());
         let shard = self.in_runtime(|| Shard::new(options, identity, self.limits, ShardState::Healthy));
         let shard = Arc::new(shard);

@@ -9,7 +9,7 @@ use crate::shard::server::options::ShardOptions;
 use crate::shard::setup::start_checks::shard_id;
 use crate::shard::slot::ShardId;
 
-/// A shard of the list that every shard keeps.
+/// A shard of the list that every shard keeps. The list says where it is, and not who signs in.
 #[derive(Clone, Debug)]
 pub(in crate::shard) struct RegisteredShard {
     pub(in crate::shard) shard: ShardId,
@@ -46,7 +46,7 @@ pub(super) async fn save_shard(
     active: bool,
 ) -> Result<(), sqlx::Error> {
     let statement = sqlx::query(include_str!("../../../sql/shard/set_shard.sql"));
-    statement.bind(shard.to_sql()).bind(options.secret_url()).bind(active).execute(connection).await.map(drop)
+    statement.bind(shard.to_sql()).bind(options.public_url()).bind(active).execute(connection).await.map(drop)
 }
 
 /// Notes in the database that `connection` leads to where all of these shards are.

@@ -2,6 +2,7 @@
 
 pub(super) mod circuit;
 pub(super) mod counters;
+mod credentials;
 pub(super) mod health;
 pub(super) mod options;
 pub(super) mod pool;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
+use super::credentials::{has_credentials, lend_credentials, remove_credentials, same_credentials};
 use super::primary;
 use super::primary::ServerLineage;
 
@@ -23,6 +24,8 @@ pub struct ShardOptions {
     /// As it was given. It holds the password.
     url: Arc<str>,
     replicas: Arc<[Self]>,
+    /// Databases that may be added as shards, with the user and the password for them.
+    spares: Arc<[Self]>,
     known: Arc<KnownHosts>,
 }
 
@@ -58,7 +61,36 @@ impl ShardOptions {
         let endpoints: Result<Vec<_>, _> = urls.iter().map(|url| parse_one(url)).collect();
         // From here on the clock runs, so that no connection is older than it.
         let _ = *CLOCK;
-        Ok(Self { endpoints: endpoints?.into(), url: url.into(), replicas: Arc::default(), known: Arc::default() })
+        let (endpoints, url) = (endpoints?.into(), url.into());
+        Ok(Self { endpoints, url, replicas: Arc::default(), spares: Arc::default(), known: Arc::default() })
+    }
+
+    /// As [`ShardOptions::parse`]; a URL without a user signs in as this one does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse_beside(&self, url: &str) -> Result<Self, String> {
+        Self::parse(&lend_credentials(url, &self.url))
+    }
+
+    /// The same, with databases that may be added as shards: user and password for them stand nowhere else.
+    #[must_use]
+    pub fn with_spares(self, spares: Vec<Self>) -> Self {
+        Self { spares: spares.into(), ..self }
+    }
+
+    /// How this process signs in to a shard that its settings do not name, if this is the first shard: as a spare database's URL
+    /// says, or as to the first shard itself.
+    #[must_use]
+    pub(in crate::shard) fn complete(&self, found: &Self) -> Self {
+        let lender = self.spares.iter().find(|spare| spare.overlaps(found)).unwrap_or(self);
+        lender.parse_beside(&remove_credentials(&found.url)).unwrap_or_else(|_| found.clone())
+    }
+
+    /// True if this URL says who signs in, and otherwise than the other one.
+    #[must_use]
+    pub(in crate::shard) fn signs_in_unlike(&self, other: &Self) -> bool {
+        has_credentials(&self.url) && !same_credentials(&self.url, &other.url)
     }
 
     /// The same, with standbys that answer reads which may be a little old.
@@ -105,6 +137,7 @@ impl ShardOptions {
                 endpoints: [endpoint.clone()].into(),
                 url: Arc::clone(&options.url),
                 replicas: Arc::default(),
+                spares: Arc::default(),
                 known: Arc::default(),
             };
             options.endpoints.iter().map(alone).collect()
@@ -112,10 +145,10 @@ impl ShardOptions {
         std::iter::once(self).chain(self.replicas.iter()).flat_map(of).collect()
     }
 
-    /// The URL with its password: for the shards' own list of one another. Not for logs, errors or answers.
+    /// The URL without user and password: for the shards' own list of one another, which is in each of their dumps.
     #[must_use]
-    pub(crate) fn secret_url(&self) -> &str {
-        &self.url
+    pub(in crate::shard) fn public_url(&self) -> String {
+        remove_credentials(&self.url)
     }
 
     /// The URL with its password as a server that subscribes to this one needs it: of several hosts, libpq is told to take

@@ -228,7 +228,7 @@ pub(super) async fn probe_with_registered(
     let mut added = Vec::new();
     for registered in known {
         if registered.active && registered.shard.index() == urls.len() + added.len() {
-            added.push(registered.options);
+            added.extend(urls.first().map(|first| first.complete(&registered.options)));
         }
     }
     probes.extend(probe_all(&added, connect_timeout).await);
