@@ -17,6 +17,9 @@ SHORT ?=
 # Tests mostly wait, for servers that start, are killed or come back: three for each core keep the cores busy.
 test_threads = $${RUST_TEST_THREADS:-$$(($$(getconf _NPROCESSORS_ONLN) * 3))}
 
+# A word before a build that takes minutes.
+tell_build = [ -x "$(program)" ] || echo "the first build compiles every library that the service uses, about 400: five to ten minutes on two cores; later builds take seconds" >&2
+
 profile := $(if $(RELEASE),--release)
 program := $${CARGO_TARGET_DIR:-target}/$(if $(RELEASE),release,debug)/shardrive
 
@@ -25,18 +28,21 @@ program := $${CARGO_TARGET_DIR:-target}/$(if $(RELEASE),release,debug)/shardrive
 .PHONY: dev
 dev: ## Run the service with local shards of its own; does all the set-up
 	@scripts/setup dev
+	@$(tell_build)
 	cargo build --locked $(profile)
 	exec $(program) dev $(ARGS)
 
 .PHONY: demo
 demo: ## Show what sharding does, with servers of its own; ARGS="--url http://…" on a service that runs
 	@scripts/setup dev
+	@$(tell_build)
 	cargo build --locked $(profile)
 	exec $(program) demo $(ARGS)
 
 .PHONY: run
 run: ## Run the service on the shards named in the environment or .env
 	@scripts/setup build
+	@$(tell_build)
 	cargo build --locked $(profile)
 	exec $(program) serve $(ARGS)
 
@@ -74,6 +80,10 @@ test-postgres: ## Run the tests on PostgreSQL 16, 17 or 18: make test-postgres V
 	@scripts/setup test
 	RUST_TEST_THREADS=$(test_threads) tests/postgres/run $(VERSION) $(ARGS)
 
+.PHONY: test-fresh
+test-fresh: ## Run both commands of README in a container that has git, make, curl and Rust alone; skips where there is no engine
+	tests/fresh/run $(ARGS)
+
 .PHONY: test-compose
 test-compose: ## Try the containers from build to clean-up; skips where there is no engine
 	tests/compose/run
@@ -101,7 +111,7 @@ bench: ## Measure against pgbench and \copy on the same shards
 
 .PHONY: chaos
 chaos: ## Kill shards and services under load, let callers ask for too much, and count what is lost
-	@scripts/setup dev
+	@scripts/setup bench
 	tests/chaos/run $(if $(SHORT),--short) $(ARGS)
 
 ##@ Run in Kubernetes (docs/kubernetes.md)

@@ -9,8 +9,14 @@ use shardrive::local_servers::free_port;
 use crate::Result;
 use crate::http::{Connection, get};
 
-const PROGRAMS: [&str; 4] =
-    ["/usr/sbin/nats-server", "/usr/bin/nats-server", "/usr/local/bin/nats-server", "/opt/homebrew/bin/nats-server"];
+/// Where packages put the program, and at last where `scripts/setup bench` does.
+const PROGRAMS: [&str; 5] = [
+    "/usr/sbin/nats-server",
+    "/usr/bin/nats-server",
+    "/usr/local/bin/nats-server",
+    "/opt/homebrew/bin/nats-server",
+    concat!(env!("CARGO_TARGET_TMPDIR"), "/../tools/bin/nats-server"),
+];
 
 /// A running server. Dropping it kills it.
 pub struct Nats {

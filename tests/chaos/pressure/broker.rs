@@ -27,7 +27,7 @@ pub struct PickyBroker {
 impl PickyBroker {
     pub async fn start() -> Self {
         let _ = crate::support::api::client(); // sees to the provider of TLS
-        let nats = Nats::start().await;
+        let nats = Nats::start().await.expect("nats-server; run scripts/setup bench");
         let context = jetstream::new(async_nats::connect(nats.url()).await.unwrap());
         let broker = Self { nats, context };
         broker.keep(FILES).await;

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::api::client;
 use super::folders::scratch_folder;
-use super::poll;
+use super::{poll, tools};
 
 /// A folder to which [`Browser::picture`] saves what it sees; nothing is saved without it. Pictures of the page in docs/
 /// are made this way.
@@ -31,10 +31,7 @@ pub struct Browser {
 impl Browser {
     /// Starts one; `None` where none is installed.
     pub async fn start() -> Option<Self> {
-        let Some(program) = find("chromedriver") else {
-            eprintln!("skipped: chromedriver is not installed; scripts/setup test installs it where the system has it");
-            return None;
-        };
+        let program = tools::find_or_skip("chromedriver")?;
         let turn = TURN.lock().await;
         let home = scratch_folder().await;
         let mut driver = Command::new(program)
@@ -204,9 +201,4 @@ impl Drop for Browser {
             }
         }
     }
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    let folders = std::env::var_os("PATH")?;
-    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
 }

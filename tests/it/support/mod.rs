@@ -21,5 +21,7 @@ pub mod proxy;
 pub mod race;
 pub mod servers;
 pub mod templates;
+pub mod tls_front;
 pub mod tokens;
+pub mod tools;
 pub mod watchdog;

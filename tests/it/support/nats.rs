@@ -15,13 +15,14 @@ use tempfile::TempDir;
 
 use super::api::client;
 use super::certificates::Authority;
-use super::poll;
+use super::{poll, tools};
 
 /// As it is, and as a URL has it.
 const PASSWORD: (&str, &str) = ("s3cret/of@the:broker", "s3cret%2Fof%40the%3Abroker");
 
 /// A server with `JetStream` on a free port of loopback. Dropping it kills it.
 pub struct Nats {
+    program: PathBuf,
     port: u16,
     child: Option<Child>,
     folder: TempDir,
@@ -38,35 +39,37 @@ pub struct Told {
 }
 
 impl Nats {
-    /// Starts a server. A machine that runs the tests has the program: scripts/setup sees to it.
-    pub async fn start() -> Self {
-        let mut nats = Self::away();
+    /// Starts a server; `None` where the program is missing.
+    pub async fn start() -> Option<Self> {
+        let mut nats = Self::away()?;
         nats.run().await;
-        nats
+        Some(nats)
     }
 
     /// Starts a server that speaks TLS, with a certificate by this authority, and asks for a password.
-    pub async fn start_encrypted(authority: &Authority) -> Self {
+    pub async fn start_encrypted(authority: &Authority) -> Option<Self> {
+        let mut nats = Self::away()?;
         let pair = authority.certificate(&["127.0.0.1"]);
         let (certificate, key) =
             (authority.write("nats.pem", &pair.certificate), authority.write("nats-key.pem", &pair.key));
         let arguments =
             ["--tls", "--tlscert", &certificate, "--tlskey", &key, "--user=service", &format!("--pass={}", PASSWORD.0)];
-        let mut nats = Self::away();
         nats.encrypted = Some((authority.file(), arguments.map(str::to_owned)));
         nats.run().await;
-        nats
+        Some(nats)
     }
 
-    /// A server that is not running yet.
-    pub fn away() -> Self {
-        Self { port: free_port().unwrap(), child: None, folder: tempfile::tempdir().unwrap(), encrypted: None }
+    /// A server that is not running yet; `None` where the program is missing.
+    pub fn away() -> Option<Self> {
+        let program = tools::find_or_skip("nats-server")?;
+        let folder = tempfile::tempdir().unwrap();
+        Some(Self { program, port: free_port().unwrap(), child: None, folder, encrypted: None })
     }
 
     /// Starts it, or starts it again with what it has on its disk.
     pub async fn run(&mut self) {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
-        let child = Command::new(program())
+        let child = Command::new(&self.program)
             .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"])
             .arg(self.folder.path())
             .args(self.encrypted.iter().flat_map(|(_, arguments)| arguments))
@@ -176,12 +179,4 @@ impl Drop for Nats {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn program() -> PathBuf {
-    ["/usr/sbin/nats-server", "/usr/bin/nats-server", "/usr/local/bin/nats-server", "/opt/homebrew/bin/nats-server"]
-        .into_iter()
-        .map(PathBuf::from)
-        .find(|program| program.is_file())
-        .expect("nats-server; run scripts/setup test")
 }

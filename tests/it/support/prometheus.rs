@@ -1,4 +1,4 @@
-//! Prometheus and its tool, which scripts/setup installs for the tests.
+//! Prometheus and its tool.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,11 +10,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 use super::api::client;
-use super::poll;
+use super::{poll, tools};
 
-/// Runs promtool with something to read; it must be content, and what it said is given back.
-pub async fn promtool(arguments: &[&str], folder: &Path, input: &str) -> String {
-    let mut child = Command::new("promtool")
+/// Runs promtool with something to read; it must be content, and what it said is given back. `None` where it is missing.
+pub async fn promtool(arguments: &[&str], folder: &Path, input: &str) -> Option<String> {
+    let mut child = Command::new(tools::find_or_skip("promtool")?)
         .args(arguments)
         .current_dir(folder)
         .stdin(Stdio::piped())
@@ -22,7 +22,7 @@ pub async fn promtool(arguments: &[&str], folder: &Path, input: &str) -> String 
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .expect("promtool; run scripts/setup test");
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let write = async move {
         // A command that reads nothing may close it first.
@@ -32,7 +32,7 @@ pub async fn promtool(arguments: &[&str], folder: &Path, input: &str) -> String 
     let output = output.unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "promtool {arguments:?}: {said}");
-    said.into_owned()
+    Some(said.into_owned())
 }
 
 /// A running Prometheus server. Dropping it ends it.
@@ -43,15 +43,16 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts a server that asks this `host:port` every second.
-    pub fn start(target: &str) -> Self {
+    /// Starts a server that asks this `host:port` every second; `None` where the program is missing.
+    pub fn start(target: &str) -> Option<Self> {
+        let program = tools::find_or_skip("prometheus")?;
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
             "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: shardrive\n  static_configs: [{{targets: ['{target}']}}]\n"
         );
         std::fs::write(folder.path().join("prometheus.yml"), config).unwrap();
         let address = format!("127.0.0.1:{}", free_port().unwrap());
-        let child = Command::new("prometheus")
+        let child = Command::new(program)
             .arg("--config.file=prometheus.yml")
             .arg("--storage.tsdb.path=data")
             .arg(format!("--web.listen-address={address}"))
@@ -61,8 +62,8 @@ impl Prometheus {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .expect("prometheus; run scripts/setup test");
-        Self { _child: child, base: format!("http://{address}"), _folder: folder }
+            .unwrap();
+        Some(Self { _child: child, base: format!("http://{address}"), _folder: folder })
     }
 
     /// The samples that a query gives, once there are any.

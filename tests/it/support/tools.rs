@@ -1,0 +1,32 @@
+//! Programs that single tests need and the service does not. Without its program a test is skipped, and says so.
+
+use std::path::{Path, PathBuf};
+
+/// Where packages put servers, besides the folders on PATH.
+const USUAL_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin"];
+
+/// The folder into which `scripts/setup test` unpacks what is not installed.
+pub fn tools_folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools")
+}
+
+/// The program of this name; `None` if it is missing, which ends the test.
+pub fn find_or_skip(name: &str) -> Option<PathBuf> {
+    let found = find(name);
+    if found.is_none() {
+        skip(name);
+    }
+    found
+}
+
+/// Says that a test ends for want of a program.
+pub fn skip(name: &str) {
+    eprintln!("skipped: {name} is not installed; scripts/setup test gets it where the system offers it");
+}
+
+fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let usual = USUAL_FOLDERS.iter().map(PathBuf::from);
+    let folders = std::env::split_paths(&path).chain(usual).chain([tools_folder().join("bin")]);
+    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
+}
