@@ -22,6 +22,8 @@ RUN touch build.rs src/main.rs src/lib.rs \
 
 FROM debian:trixie-slim
 RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin shardrive
+# For servers that are called by https: a sign-in provider, a collector of traces.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /build/target/release/shardrive /usr/local/bin/shardrive
 USER 10001:10001
 ENV BIND_ADDR=0.0.0.0:8000

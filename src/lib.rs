@@ -10,6 +10,7 @@
 //! - [`stats`]: how much is where
 //! - [`reshard`]: slots that move between shards while they serve
 //! - [`audit`]: who did what to the cluster
+//! - [`outbound`]: HTTP clients of our own, and whom they trust
 //! - [`telemetry`]: logs, and which request they are about
 //! - [`auth`]: who calls: tokens, keys, scopes
 //! - [`limits`]: how much each caller may ask for
@@ -28,6 +29,7 @@ pub mod files;
 pub mod http;
 pub mod limits;
 pub mod local_servers;
+pub mod outbound;
 pub mod payload;
 pub mod records;
 pub mod reshard;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::keys::KeySet;
 use super::{AuthError, KeySource};
+use crate::outbound::{TrustedAuthorities, with_causes};
 
 /// One fetch, with discovery.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,13 +58,16 @@ pub struct SignInProvider {
 }
 
 impl SignInProvider {
-    pub(super) fn new(source: KeySource) -> Result<Self, String> {
-        let client = reqwest::Client::builder()
+    /// A provider whose certificate is by these authorities, or else by those that the machine trusts.
+    pub(super) fn new(source: KeySource, authorities: Option<TrustedAuthorities>) -> Result<Self, String> {
+        let client = authorities
+            .unwrap_or_else(TrustedAuthorities::of_machine)
+            .client()
             .timeout(FETCH_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("shardrive/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| format!("no HTTP client: {error}"))?;
+            .map_err(|error| format!("no HTTP client: {}", with_causes(&error)))?;
         Ok(Self {
             source,
             client,
@@ -180,7 +184,7 @@ impl SignInProvider {
 
     async fn get(&self, url: reqwest::Url) -> Result<Vec<u8>, String> {
         // Without the URL, which the settings show.
-        let failed = |error: reqwest::Error| error.without_url().to_string();
+        let failed = |error: reqwest::Error| with_causes(&error.without_url());
         let mut answer = self.client.get(url).send().await.map_err(failed)?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(format!("it answers {}", answer.status()));

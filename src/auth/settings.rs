@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::outbound::TrustedAuthorities;
+
 /// How callers sign in.
 #[derive(Clone, Debug)]
 pub struct AuthSettings {
@@ -10,6 +12,8 @@ pub struct AuthSettings {
     pub source: KeySource,
     /// What a token's `aud` must be or hold. Always there with a provider.
     pub audience: Option<String>,
+    /// The authorities of the provider's certificate; `None`: those that the machine trusts.
+    pub authorities: Option<TrustedAuthorities>,
     /// How far the clocks of provider and service may be apart.
     pub clock_skew: Duration,
     /// The claim that holds the user's number; dots lead into objects.

@@ -74,7 +74,7 @@ impl TokenVerifier {
         let (keys, provider) = match settings.source {
             KeySource::Secret(secret) => (TrustedKeys::Fixed(Arc::new(KeySet::of_secret(&secret))), None),
             source @ (KeySource::Issuer(_) | KeySource::Jwks(..)) => {
-                let provider = Arc::new(SignInProvider::new(source)?);
+                let provider = Arc::new(SignInProvider::new(source, settings.authorities)?);
                 (TrustedKeys::Provider(Arc::clone(&provider)), Some(provider))
             }
         };

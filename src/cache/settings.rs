@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisResult, TlsCertificates};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+
+use crate::outbound::TrustedAuthorities;
 
 use super::codec::CacheFormat;
 
@@ -54,7 +54,9 @@ impl CacheUrl {
             ConnectionAddr::TcpTls { insecure: true, .. } => {
                 return Err("must not say #insecure: REDIS_CA_FILE names the authority of the server's certificate");
             }
-            ConnectionAddr::TcpTls { host, port, .. } => (host, *port, Some(client_config(&machine_roots()))),
+            ConnectionAddr::TcpTls { host, port, .. } => {
+                (host, *port, Some(Arc::new(TrustedAuthorities::of_machine().client_config())))
+            }
             _ => return Err("names no host, as redis://localhost:6381 does"),
         };
         if host.is_empty() || port == 0 {
@@ -74,15 +76,7 @@ impl CacheUrl {
     /// # Errors
     /// What is wrong with them.
     pub fn with_authority(mut self, pem: Vec<u8>) -> Result<Self, &'static str> {
-        const REASON: &str = "must hold certificates in PEM form";
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            roots.add(certificate.map_err(|_| REASON)?).map_err(|_| REASON)?;
-        }
-        if roots.is_empty() {
-            return Err(REASON);
-        }
-        self.tls = Some(client_config(&roots));
+        self.tls = Some(Arc::new(TrustedAuthorities::of_pem(&pem)?.client_config()));
         self.authority = Some(pem);
         Ok(self)
     }
@@ -112,22 +106,6 @@ impl CacheUrl {
     pub(super) fn info(&self) -> &ConnectionInfo {
         &self.info
     }
-}
-
-/// Whom the machine trusts.
-fn machine_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    // One that cannot be read is one that nobody can be trusted by.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
-}
-
-fn client_config(roots: &RootCertStore) -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    #[expect(clippy::expect_used, reason = "ring has what the default versions of TLS need")]
-    let builder = builder.expect("ring does TLS 1.2 and 1.3");
-    Arc::new(builder.with_root_certificates(roots.clone()).with_no_client_auth())
 }
 
 impl fmt::Debug for CacheUrl {

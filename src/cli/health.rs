@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::CliError;
 use crate::config::Settings;
+use crate::outbound::with_causes;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,7 +40,7 @@ impl HealthArgs {
             None => Settings::load_own_url()?,
         };
         let url = format!("{}/health/{}", base.trim_end_matches('/'), if self.ready { "ready" } else { "live" });
-        let failed = |error: reqwest::Error| CliError::Failed(format!("{url}: {error}"));
+        let failed = |error: reqwest::Error| CliError::Failed(format!("{url}: {}", with_causes(&error.without_url())));
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_millis(self.timeout))

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::io::AsyncRead;
 
 use super::CliError;
+use crate::outbound::{TrustedAuthorities, with_causes};
 use crate::payload::{BodyEncoding, BodyReader};
 use crate::telemetry::OneLine;
 
@@ -81,11 +82,12 @@ impl ImportArgs {
 }
 
 async fn send_all(args: ImportArgs) -> Result<(), CliError> {
-    let client = reqwest::Client::builder()
+    let client = TrustedAuthorities::of_machine()
+        .client()
         .default_headers(sign_in(args.token_file.as_deref()).await?)
         .connect_timeout(Duration::from_secs(5))
         .build()
-        .map_err(|error| CliError::Failed(format!("no HTTP client: {error}")))?;
+        .map_err(|error| CliError::Failed(format!("no HTTP client: {}", with_causes(&error))))?;
     let inputs = if args.files.is_empty() { vec![PathBuf::from("-")] } else { args.files.clone() };
     let mut rejected = 0;
     for input in &inputs {
@@ -161,12 +163,11 @@ async fn send(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Resu
             "{shown}: {fault}; records before that place were sent and may be stored"
         )));
     }
-    let answer = sent.map_err(|error| CliError::Failed(format!("{}: {}", args.url, chain(&error))))?;
+    let answer = sent.map_err(|error| CliError::Failed(format!("{}: {}", args.url, with_causes(&error))))?;
     let status = answer.status();
-    let answer: Value = answer
-        .json()
-        .await
-        .map_err(|error| CliError::Failed(format!("{}: no JSON answer (status {status}): {error}", args.url)))?;
+    let answer: Value = answer.json().await.map_err(|error| {
+        CliError::Failed(format!("{}: no JSON answer (status {status}): {}", args.url, with_causes(&error)))
+    })?;
     if status.is_success() {
         return Ok(answer);
     }
@@ -181,17 +182,6 @@ async fn send(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Resu
         OneLine(detail),
         HumanCount(stored)
     )))
-}
-
-/// An error with its causes, as reqwest's own text leaves them out.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn format_of(name: &str, has_user: bool) -> Option<ImportFormat> {

@@ -20,7 +20,7 @@ use crate::shard::{SetupError, StartError};
 use crate::telemetry;
 
 const EXAMPLES: &str = "\
-Settings come from the environment and a .env file; .env.example explains each of them.
+Settings come from the environment and the .env file of the working folder; .env.example explains each of them.
 
 Examples:
   shardrive dev                  all of it on this machine, with PostgreSQL servers of its own
@@ -144,6 +144,9 @@ fn settings() -> Result<Settings, SettingsError> {
 fn start_logging(settings: Settings) -> Result<Settings, SettingsError> {
     // There is a logger already only where tests run several commands in one process.
     let _ = telemetry::install(&settings.log);
+    if !settings.ignored.is_empty() {
+        log::warn!("not settings of shardrive, and ignored: {}", settings.ignored.join(", "));
+    }
     Ok(settings)
 }
 

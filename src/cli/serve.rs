@@ -63,7 +63,7 @@ pub(crate) async fn serve(
     let tls = settings.edge.tls.map(TlsCertificate::load).transpose().map_err(CliError::Failed)?;
     process::mark_start();
     let traces = TraceExport::start(&settings.traces)
-        .map_err(|error| CliError::Failed(format!("no client for OTEL_EXPORTER_OTLP_ENDPOINT can be made: {error}")))?;
+        .map_err(|why| CliError::Failed(format!("no client for OTEL_EXPORTER_OTLP_ENDPOINT can be made: {why}")))?;
     let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
     let limiter = settings.edge.rate.map(|rate| Arc::new(RateLimiter::new(rate, settings.cache.url.clone())));
     if let Some(limiter) = &limiter {

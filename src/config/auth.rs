@@ -8,14 +8,15 @@ use crate::auth::{AuthSettings, KeySource, ProviderUrl, SigningSecret};
 const ISSUER: TextSetting = TextSetting { name: "AUTH_ISSUER", default: "" };
 const JWKS_URL: TextSetting = TextSetting { name: "AUTH_JWKS_URL", default: "" };
 pub(super) const SECRET: TextSetting = TextSetting { name: "AUTH_SECRET", default: "" };
+const CA_FILE: TextSetting = TextSetting { name: "AUTH_CA_FILE", default: "" };
 const AUDIENCE: TextSetting = TextSetting { name: "AUTH_AUDIENCE", default: "" };
 const CLOCK_SKEW: NumberSetting = NumberSetting::new("AUTH_CLOCK_SKEW_S", "30", 0..=300);
 const USER_CLAIM: TextSetting = TextSetting { name: "AUTH_USER_CLAIM", default: "sub" };
 const SCOPE_CLAIM: TextSetting = TextSetting { name: "AUTH_SCOPE_CLAIM", default: "scope" };
 
 /// Every setting of sign-in.
-pub(super) const ALL: [TextSetting; 7] =
-    [ISSUER, JWKS_URL, SECRET, AUDIENCE, CLOCK_SKEW.setting, USER_CLAIM, SCOPE_CLAIM];
+pub(super) const ALL: [TextSetting; 8] =
+    [ISSUER, JWKS_URL, SECRET, CA_FILE, AUDIENCE, CLOCK_SKEW.setting, USER_CLAIM, SCOPE_CLAIM];
 
 /// How callers sign in; `None` if no setting speaks of it.
 pub(super) fn read(read: &mut SettingsReader) -> Option<AuthSettings> {
@@ -24,6 +25,7 @@ pub(super) fn read(read: &mut SettingsReader) -> Option<AuthSettings> {
     let issuer_text = issuer.as_ref().map(|issuer| issuer.as_str().to_owned());
     let jwks = read.parsed(&JWKS_URL, |text| optional(text, ProviderUrl::parse));
     let secret = read.parsed(&SECRET, |text| optional(text, SigningSecret::new));
+    let authorities = read.authorities(&CA_FILE);
     let audience = read.parsed(&AUDIENCE, |text| optional(text, |text| Ok(text.to_owned())));
     let clock_skew = Duration::from_secs(read.number(&CLOCK_SKEW));
     let user_claim = read.parsed(&USER_CLAIM, claim);
@@ -44,6 +46,9 @@ pub(super) fn read(read: &mut SettingsReader) -> Option<AuthSettings> {
             "goes with neither AUTH_ISSUER nor AUTH_JWKS_URL: tokens are signed by one or the other",
         );
     }
+    if is_given(&CA_FILE) && is_given(&SECRET) {
+        read.fault(CA_FILE.name, "says nothing without AUTH_ISSUER or AUTH_JWKS_URL");
+    }
     if by_provider && !is_given(&AUDIENCE) {
         read.fault(
             AUDIENCE.name,
@@ -55,7 +60,7 @@ pub(super) fn read(read: &mut SettingsReader) -> Option<AuthSettings> {
         (Some(issuer), None, _) => KeySource::Issuer(issuer),
         (None, None, secret) => KeySource::Secret(secret?),
     };
-    Some(AuthSettings { source, audience, clock_skew, user_claim, scope_claim })
+    Some(AuthSettings { source, authorities, audience, clock_skew, user_claim, scope_claim })
 }
 
 /// What `parse` makes of a text, unless it is empty.

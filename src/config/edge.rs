@@ -40,9 +40,15 @@ pub(super) const ALL: [TextSetting; 11] = [
     KEEP_ALIVE.setting,
 ];
 
-/// What a variable that begins like one of these and is none of them would leave open.
-pub(super) const PREFIXES: [&str; 7] =
-    ["RATE_LIM", "TRUSTED_PROX", "TLS_", "REDIS_CA", "CORS_", "MAX_CONN", "KEEP_ALIVE"];
+/// Settings whose absence opens something, so that an empty one must be a mistake.
+pub(super) const PROTECTIONS: [&str; 6] = [
+    RATE_LIMIT.setting.name,
+    RATE_LIMIT_BURST.setting.name,
+    LOADS_PER_CALLER.setting.name,
+    TLS_CERT_FILE.name,
+    TLS_KEY_FILE.name,
+    REDIS_CA_FILE.name,
+];
 
 /// What callers may ask for.
 #[derive(Clone, Debug)]

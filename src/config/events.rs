@@ -6,7 +6,7 @@ use super::reader::{NumberSetting, SettingsReader, TextSetting};
 use crate::events::{EventSettings, EventsUrl};
 
 pub(super) const URL: TextSetting = TextSetting { name: "EVENTS_URL", default: "" };
-const CA_FILE: TextSetting = TextSetting { name: "EVENTS_CA_FILE", default: "" };
+pub(super) const CA_FILE: TextSetting = TextSetting { name: "EVENTS_CA_FILE", default: "" };
 const SUBJECT: TextSetting = TextSetting { name: "EVENTS_SUBJECT", default: "shardrive" };
 const MAX_ROWS: NumberSetting = NumberSetting::new("EVENTS_MAX_ROWS", "1000000", 1_000..=1_000_000_000);
 

@@ -4,8 +4,10 @@
 //! is wrong with them at once, and never shows a value: a URL holds a password.
 
 mod auth;
+mod dotenv;
 mod edge;
 mod events;
+mod names;
 mod reader;
 mod shards;
 #[cfg(test)]
@@ -15,7 +17,8 @@ use std::fmt;
 use std::time::Duration;
 
 pub use edge::EdgeSettings;
-use reader::{ChoiceSetting, FILE, NumberSetting, SettingsReader, TextSetting};
+use names::FILE;
+use reader::{ChoiceSetting, NumberSetting, SettingsReader, TextSetting};
 
 use crate::auth::AuthSettings;
 use crate::cache::{CacheSettings, CacheUrl};
@@ -60,6 +63,7 @@ const CACHE_TTL: NumberSetting = NumberSetting::new("CACHE_TTL", "300", 1..=86_4
 const AUDIT_KEEP: NumberSetting = NumberSetting::new("AUDIT_KEEP_DAYS", "400", 1..=3_650);
 
 const OTLP_ENDPOINT: TextSetting = TextSetting { name: "OTEL_EXPORTER_OTLP_ENDPOINT", default: "" };
+const OTLP_CERTIFICATE: TextSetting = TextSetting { name: "OTEL_EXPORTER_OTLP_CERTIFICATE", default: "" };
 const OTEL_SERVICE: TextSetting = TextSetting { name: "OTEL_SERVICE_NAME", default: "shardrive" };
 const OTEL_RATIO: TextSetting = TextSetting { name: "OTEL_TRACES_SAMPLER_ARG", default: "1" };
 
@@ -100,38 +104,9 @@ const HERE: &[TextSetting] = &[
     CACHE_TTL.setting,
     AUDIT_KEEP.setting,
     OTLP_ENDPOINT,
+    OTLP_CERTIFICATE,
     OTEL_SERVICE,
     OTEL_RATIO,
-];
-
-/// A variable that begins like one of ours and is none of ours is a slip of the pen, which must not go unnoticed.
-const PREFIXES: &[&str] = &[
-    "SHARD_",
-    "COLLECTION",
-    "NUM_SHARD",
-    "DB_POOL_",
-    "BIND_",
-    "LOG_",
-    "HTTP_WORKER",
-    "CONNECT_TIMEOUT",
-    "MOVE_TIMEOUT",
-    "HEALTH_TIMEOUT",
-    "HEALTH_INTERVAL",
-    "STATS_TIMEOUT",
-    "SHUTDOWN_TIMEOUT",
-    "DRAIN_DELAY",
-    "REPLICA_MAX",
-    "WRITE_",
-    "BULK_",
-    "MAX_BULK_",
-    "MAX_LINE_",
-    // Not all of REDIS_: orchestrators tell every container about a service of that name.
-    "REDIS_UR",
-    "CACHE_TT",
-    "EVENTS_",
-    "AUDIT_",
-    // A slip here would leave the service open.
-    "AUTH_",
 ];
 
 /// What the service is told by its environment.
@@ -165,6 +140,8 @@ pub struct Settings {
     pub edge: EdgeSettings,
     /// `OTEL_*`.
     pub traces: TraceOptions,
+    /// Variables that begin like settings and are none: another program's, or a mistake.
+    pub ignored: Vec<String>,
 }
 
 /// One thing that is wrong with the settings.
@@ -192,7 +169,7 @@ fn list(faults: &[SettingsFault]) -> String {
 }
 
 impl Settings {
-    /// Reads the environment and the `.env` file of this folder or one above it; the environment wins.
+    /// Reads the environment and the `.env` file of the working folder; the environment wins.
     ///
     /// # Errors
     /// Everything that is wrong.
@@ -208,7 +185,7 @@ impl Settings {
     pub fn load_for(vars: Vec<(String, String)>) -> Result<Self, SettingsError> {
         let replaced: Vec<String> = vars.iter().map(|(name, _)| format!("{name}{FILE}")).collect();
         let others = reader::environment()?.into_iter();
-        let others = others.filter(|(name, _)| !reader::names_shards(name) && !replaced.contains(name));
+        let others = others.filter(|(name, _)| !names::names_shards(name) && !replaced.contains(name));
         Self::from_vars(others.chain(vars))
     }
 
@@ -245,7 +222,8 @@ impl Settings {
         read.finish(format!("{scheme}://{own}"))
     }
 
-    /// Reads settings from variables. Of two with one name the last counts; an empty one counts as not set.
+    /// Reads settings from variables. Of two with one name the last counts; an empty one counts as not set, or is refused if it
+    /// protects the service.
     ///
     /// # Errors
     /// Everything that is wrong.
@@ -301,9 +279,11 @@ impl Settings {
             edge,
             traces: TraceOptions {
                 endpoint: read.parsed(&OTLP_ENDPOINT, parse_collector),
+                authorities: read.authorities(&OTLP_CERTIFICATE),
                 service_name: read.parsed(&OTEL_SERVICE, |name| Ok(name.to_owned())),
                 ratio: read.parsed(&OTEL_RATIO, parse_ratio),
             },
+            ignored: read.ignored(),
         };
         read.finish(settings)
     }

@@ -1,12 +1,14 @@
 //! Takes variables one by one, and gathers what is wrong with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::io::Read as _;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{PREFIXES, SECRETS, SettingsError, SettingsFault, all, to_usize};
+use super::names::{is_ours, is_protection, looks_like_ours, secret_of, shard_number};
+use super::{SettingsError, SettingsFault, dotenv, names, to_usize};
+use crate::outbound::TrustedAuthorities;
 
 /// A variable and its default.
 #[derive(Clone, Copy, Debug)]
@@ -35,21 +37,16 @@ pub(super) struct ChoiceSetting<T: 'static> {
     pub(super) values: &'static [(&'static str, T)],
 }
 
-/// The process's environment on top of the `.env` file, which may be missing.
+/// The process's environment on top of the `.env` file of the working folder, which may be missing.
 pub(super) fn environment() -> Result<Vec<(String, String)>, SettingsError> {
-    let broken = |reason: &str| SettingsError(vec![SettingsFault { name: ".env".into(), reason: reason.into() }]);
-    let mut vars = Vec::new();
-    match dotenvy::dotenv_iter() {
-        Ok(lines) => {
-            for (index, line) in lines.enumerate() {
-                // The error would show the line, and with it a password.
-                vars.push(line.map_err(|_| broken(&format!("the {}. assignment cannot be read", index + 1)))?);
-            }
+    let (mut vars, mut faults) = match std::fs::read(".env").map(String::from_utf8) {
+        Ok(Ok(text)) => dotenv::read(&text, is_ours),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (Vec::new(), Vec::new()),
+        unreadable => {
+            let reason = unreadable.map_or_else(|error| format!("cannot be read: {error}"), |_| "must be UTF-8".into());
+            (Vec::new(), vec![SettingsFault { name: ".env".into(), reason }])
         }
-        Err(error) if error.not_found() => {}
-        Err(_) => return Err(broken("cannot be read")),
-    }
-    let mut faults = Vec::new();
+    };
     for (name, value) in env::vars_os() {
         let Ok(name) = name.into_string() else { continue };
         match value.into_string() {
@@ -61,32 +58,54 @@ pub(super) fn environment() -> Result<Vec<(String, String)>, SettingsError> {
     if faults.is_empty() { Ok(vars) } else { Err(SettingsError(faults)) }
 }
 
-fn is_ours(name: &str) -> bool {
-    is_known(name) || PREFIXES.iter().chain(&super::edge::PREFIXES).any(|prefix| name.starts_with(prefix))
-}
-
-fn is_known(name: &str) -> bool {
-    all().any(|setting| setting.name == name)
-}
-
 /// Variables that are still to be read, and the faults found so far.
 pub(super) struct SettingsReader {
     vars: BTreeMap<String, String>,
+    /// Variables that look like settings and are none.
+    ignored: Vec<String>,
     faults: Vec<SettingsFault>,
 }
 
 impl SettingsReader {
     pub(super) fn new(vars: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut ours = BTreeMap::new();
+        let (mut ours, mut ignored) = (BTreeMap::new(), BTreeSet::new());
         for (name, value) in vars {
             if is_ours(&name) {
                 ours.insert(name, value.trim().to_owned());
+            } else if looks_like_ours(&name) {
+                ignored.insert(name);
             }
         }
-        ours.retain(|_, value| !value.is_empty());
-        let mut reader = Self { vars: ours, faults: Vec::new() };
+        let mut reader = Self { vars: ours, ignored: ignored.into_iter().collect(), faults: Vec::new() };
+        reader.drop_empty();
         reader.read_files();
         reader
+    }
+
+    /// An empty variable counts as not set, except where that would switch a protection off.
+    fn drop_empty(&mut self) {
+        let (empty, given) = std::mem::take(&mut self.vars).into_iter().partition(|(_, value)| value.is_empty());
+        self.vars = given;
+        let empty: BTreeMap<String, String> = empty;
+        for name in empty.into_keys().filter(|name| is_protection(name)) {
+            self.fault(&name, "is empty: give it a value, or remove it to do without");
+        }
+    }
+
+    /// The variables that look like settings and are none.
+    pub(super) fn ignored(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.ignored)
+    }
+
+    /// The certificates in the file that a variable names.
+    pub(super) fn authorities(&mut self, setting: &TextSetting) -> Option<TrustedAuthorities> {
+        self.parsed(setting, |file| {
+            if file.is_empty() {
+                return Ok(None);
+            }
+            let pem = std::fs::read(file).map_err(|_| "names a file that cannot be read")?;
+            TrustedAuthorities::of_pem(&pem).map(Some)
+        })
     }
 
     /// Puts what stands in the files of secrets in place of their names.
@@ -197,8 +216,8 @@ impl SettingsReader {
 
     /// The settings, unless something was wrong or is left over.
     pub(super) fn finish<T>(mut self, settings: T) -> Result<T, SettingsError> {
-        for name in std::mem::take(&mut self.vars).into_keys().filter(|name| !is_orchestrators(name)) {
-            let reason = match nearest(&name) {
+        for name in std::mem::take(&mut self.vars).into_keys() {
+            let reason = match names::nearest(&name) {
                 Some(known) => format!("unknown setting; did you mean {known}?"),
                 None => "unknown setting; .env.example lists those there are".to_owned(),
             };
@@ -208,71 +227,11 @@ impl SettingsReader {
     }
 }
 
-/// True for the variables that say which shards there are.
-pub(super) fn names_shards(name: &str) -> bool {
-    name == super::shards::COUNT.name || is_shard_url(name.strip_suffix(FILE).unwrap_or(name))
-}
-
-/// The variables that hold URLs of shards, and with them passwords.
-fn is_shard_url(name: &str) -> bool {
-    ["_URL", "_REPLICA_URLS", "_SPARE_URL"].iter().any(|ending| shard_number(name, ending).is_some())
-}
-
-/// The ending of a variable that names the file of a secret.
-pub(super) const FILE: &str = "_FILE";
 /// The longest secret in a file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
-
-/// The secret whose file a variable names.
-fn secret_of(name: &str) -> Option<&str> {
-    let secret = name.strip_suffix(FILE)?;
-    (SECRETS.contains(&secret) || is_shard_url(secret)).then_some(secret)
-}
 
 fn read_file(path: &str) -> std::io::Result<String> {
     let mut text = String::new();
     std::fs::File::open(path)?.take(MAX_FILE).read_to_string(&mut text)?;
     Ok(text)
-}
-
-fn shard_number(name: &str, ending: &str) -> Option<u32> {
-    let number = name.strip_prefix("SHARD_")?.strip_suffix(ending)?;
-    let canonical = number == "0" || !number.starts_with('0');
-    number.parse().ok().filter(|_| canonical && number.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// Kubernetes and Docker links tell every container about a service named `shard-0` in variables such as
-/// `SHARD_0_SERVICE_HOST` and `SHARD_0_PORT_5432_TCP`.
-fn is_orchestrators(name: &str) -> bool {
-    let rest =
-        name.strip_prefix("SHARD_").map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '_'));
-    rest.is_some_and(|rest| rest.starts_with("SERVICE_") || rest == "PORT" || rest.starts_with("PORT_"))
-}
-
-/// The known name that is the fewest letters away, if it is near at all.
-fn nearest(name: &str) -> Option<String> {
-    let url = name.strip_prefix("SHARD_").map(|rest| {
-        let digits: String = rest.chars().filter(char::is_ascii_digit).collect();
-        let number = digits.parse::<u16>().unwrap_or_default();
-        [format!("SHARD_{number}_URL"), format!("SHARD_{number}_REPLICA_URLS")]
-    });
-    let known = all().map(|setting| setting.name.to_owned()).chain(url.into_iter().flatten());
-    let (distance, best) = known.map(|known| (distance(name, &known), known)).min()?;
-    (distance <= name.len() / 2).then_some(best)
-}
-
-/// Levenshtein's distance: letters to put in, take out or replace.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (y, cell) in b.bytes().zip(row.iter_mut().skip(1)) {
-            let replace = diagonal + usize::from(x != y);
-            diagonal = *cell;
-            left = replace.min(diagonal + 1).min(left + 1);
-            *cell = left;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

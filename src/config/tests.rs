@@ -30,7 +30,9 @@ fn defaults() {
     assert!(settings.server.workers >= 1);
     assert!(settings.cache.url.is_none());
     assert_eq!(settings.cache.ttl, Duration::from_secs(300));
-    assert_eq!(settings.traces, TraceOptions { endpoint: None, service_name: "shardrive".into(), ratio: 1.0 });
+    let traces = (settings.traces.endpoint, settings.traces.service_name.as_str(), settings.traces.ratio);
+    assert_eq!(traces, (None, "shardrive", 1.0));
+    assert_eq!(settings.ignored, [""; 0]);
 }
 
 #[test]
@@ -190,7 +192,7 @@ fn a_secret_is_never_shown() {
 
 #[test]
 fn sign_in_is_off_without_its_settings() {
-    assert!(read(&[("AUTH_SECRET", ""), ("AUTH_ISSUER", "")]).unwrap().auth.is_none());
+    assert!(read(&[]).unwrap().auth.is_none());
     let auth = read(&[("AUTH_ISSUER", "https://h/realm"), ("AUTH_AUDIENCE", "drive")]).unwrap().auth.unwrap();
     assert_eq!(auth.provider().unwrap().as_str(), "https://h/realm");
     assert_eq!((auth.user_claim.as_str(), auth.scope_claim.as_str()), ("sub", "scope"));
@@ -204,6 +206,87 @@ fn sign_in_is_off_without_its_settings() {
     ] {
         assert_eq!(crate::auth::ProviderUrl::parse(url).unwrap().is_exposed(), exposed, "{url}");
     }
+}
+
+#[test]
+fn an_empty_protection_is_refused() {
+    let empty = [
+        "AUTH_AUDIENCE",
+        "AUTH_CA_FILE",
+        "AUTH_CLOCK_SKEW_S",
+        "AUTH_ISSUER",
+        "AUTH_JWKS_URL",
+        "AUTH_SCOPE_CLAIM",
+        "AUTH_SECRET",
+        "AUTH_SECRET_FILE",
+        "AUTH_USER_CLAIM",
+        "EVENTS_CA_FILE",
+        "MAX_BULK_LOADS_PER_CALLER",
+        "RATE_LIMIT",
+        "RATE_LIMIT_BURST",
+        "REDIS_CA_FILE",
+        "TLS_CERT_FILE",
+        "TLS_KEY_FILE",
+    ];
+    for value in ["", "  "] {
+        let vars = empty.map(|name| (name, value));
+        let expected = empty.map(|name| format!("{name}: is empty: give it a value, or remove it to do without"));
+        assert_eq!(faults(&vars), expected);
+    }
+}
+
+#[test]
+fn other_programs_variables_do_not_stop_the_start() {
+    let ignored = [
+        "AUDIT_LOG",
+        "AUTH_TOKEN",
+        "BIND_ADDRESS",
+        "EVENTS_TABLE",
+        "HTTP_WORKER_COUNT",
+        "LOG_FILE",
+        "LOG_LEVEL",
+        "RATE_LIMIT_ENABLED",
+        "SHARD_KEY",
+        "TLS_VERIFY",
+        "WRITE_TIMEOUT",
+    ];
+    let silent = [
+        "AUTH_PORT",
+        "AUTH_PORT_80_TCP_ADDR",
+        "AUTH_SERVICE_HOST",
+        "CONNECT_TIMEOUT",
+        "CORS_ALLOWED_ORIGINS",
+        "DB_0_PORT",
+        "KEEP_ALIVE",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_TRACES_SAMPLER",
+        "PATH",
+        "REDIS_HOST",
+        "RUST_BACKTRACE",
+        "RUST_LOG_STYLE",
+        "SHARD_0_PORT_5432_TCP",
+        "SHARD_0_SERVICE_HOST",
+        "SSL_CERT_FILE",
+    ];
+    let vars: Vec<_> = ignored.iter().chain(&silent).map(|name| (*name, "value")).collect();
+    assert_eq!(read(&vars).unwrap().ignored, ignored);
+}
+
+#[test]
+fn certificates_are_read_from_their_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    std::fs::write(&path, "none").unwrap();
+    let file = path.to_str().unwrap();
+    let secret = "secret, and long enough to be one of HS256";
+    assert_eq!(
+        faults(&[("AUTH_SECRET", secret), ("AUTH_CA_FILE", "/nowhere"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", file)]),
+        [
+            "AUTH_CA_FILE: names a file that cannot be read",
+            "AUTH_CA_FILE: says nothing without AUTH_ISSUER or AUTH_JWKS_URL",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE: must hold certificates in PEM form",
+        ]
+    );
 }
 
 #[test]
@@ -284,6 +367,6 @@ fn the_example_lists_every_setting_with_its_default() {
         .filter(|(name, _)| !name.starts_with("SHARD_") && !all().any(|setting| setting.name == *name))
         .collect();
     assert!(unknown.is_empty(), "{unknown:?}");
-    let all = listed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Settings::from_vars(all).unwrap();
+    let all = listed.iter().filter(|(_, value)| !value.is_empty());
+    Settings::from_vars(all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).unwrap();
 }

@@ -6,25 +6,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter as Otlp, WithExportConfig};
+use opentelemetry_otlp::{Protocol, SpanExporter as Otlp, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter};
 use tokio::sync::oneshot;
 
+use super::collector_client::{CollectorClient, LastFault};
 use super::metrics::TRACE_SPANS;
 use super::traces::TRACER;
+use crate::outbound::{TrustedAuthorities, with_causes};
 
 /// How long the collector may take for one batch of spans.
-const EXPORT_LIMIT: Duration = Duration::from_secs(3);
+pub(super) const EXPORT_LIMIT: Duration = Duration::from_secs(3);
 /// How long a stop waits for the last spans to leave.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// Where traces go, and how many.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub struct TraceOptions {
     /// The collector, as in `http://localhost:4318`; `None`: there are no traces.
     pub endpoint: Option<String>,
+    /// The authorities of the collector's certificate; `None`: those that the machine trusts.
+    pub authorities: Option<TrustedAuthorities>,
     /// What the service is called there.
     pub service_name: String,
     /// The share of requests that are traced, from 0 to 1, of those whose caller did not decide it.
@@ -40,17 +44,21 @@ impl TraceExport {
     ///
     /// # Errors
     /// If no client for the collector can be made.
-    pub fn start(options: &TraceOptions) -> Result<Self, ExporterBuildError> {
+    pub fn start(options: &TraceOptions) -> Result<Self, String> {
         let Some(endpoint) = &options.endpoint else { return Ok(Self(None)) };
+        let client = CollectorClient::start(options.authorities.clone())?;
+        let last_fault = client.last_fault();
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
             .with_timeout(EXPORT_LIMIT)
-            .build()?;
+            .with_http_client(client)
+            .build()
+            .map_err(|error| with_causes(&error))?;
         let resource = Resource::builder().with_service_name(options.service_name.clone()).build();
         let provider = SdkTracerProvider::builder()
-            .with_batch_exporter(CountingExporter { exporter, is_failing: AtomicBool::new(false) })
+            .with_batch_exporter(CountingExporter { exporter, last_fault, is_failing: AtomicBool::new(false) })
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(options.ratio))))
             .with_resource(resource)
             .build();
@@ -81,6 +89,7 @@ impl TraceExport {
 #[derive(Debug)]
 struct CountingExporter {
     exporter: Otlp,
+    last_fault: LastFault,
     is_failing: AtomicBool,
 }
 
@@ -92,7 +101,10 @@ impl SpanExporter for CountingExporter {
         let counter = if failed { &TRACE_SPANS.failed } else { &TRACE_SPANS.exported };
         counter.add(spans);
         match (self.is_failing.swap(failed, Ordering::Relaxed), &result) {
-            (false, Err(error)) => log::warn!("the collector takes no spans: {error}"),
+            (false, Err(error)) => match self.last_fault.take() {
+                Some(cause) => log::warn!("the collector takes no spans: {error}: {cause}"),
+                None => log::warn!("the collector takes no spans: {error}"),
+            },
             (true, Ok(())) => log::info!("the collector takes spans again"),
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! What the service says of itself to the people who run it: logs, metrics, traces. Knows none of the other modules, and
 //! all of them may know it.
 
+mod collector_client;
 mod export;
 mod logs;
 pub mod metrics;

@@ -19,6 +19,7 @@ const AUDIENCE: &str = "drive";
 
 fn settings(source: KeySource) -> AuthSettings {
     AuthSettings {
+        authorities: None,
         source,
         audience: Some(AUDIENCE.to_owned()),
         clock_skew: Duration::from_secs(30),

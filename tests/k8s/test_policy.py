@@ -1,5 +1,6 @@
 """What this project asks of its manifests, beyond being well-formed."""
 
+import json
 import re
 import tomllib
 import unittest
@@ -7,7 +8,7 @@ import unittest
 import yaml
 
 import rules
-from render import CHART, ROOT, each, pods, renderings
+from render import CHART, ROOT, chart, each, pods, renderings
 
 VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
 # Every setting, as .env.example tells; a unit test of src/config holds that file against the program.
@@ -91,6 +92,24 @@ class Pods(unittest.TestCase):
         self.assertEqual([chart["version"], chart["appVersion"]], [VERSION, VERSION])
         job = yaml.safe_load((ROOT / "k8s/base/migrate.yaml").read_text())
         self.assertEqual(job["metadata"]["name"], f"shardrive-migrate-{VERSION.replace('.', '-')}")
+
+
+class Network(unittest.TestCase):
+    def test_names_are_resolved_wherever_the_servers_of_dns_are(self):
+        # A server may be a pod, on each node (NodeLocal DNSCache), or a cloud's own: a rule that names pods leaves the others out.
+        for where, found in each("NetworkPolicy"):
+            if found["metadata"]["name"].endswith("-cache"):
+                continue
+            dns = [rule for rule in found["spec"]["egress"] if {"port": 53, "protocol": "UDP"} in rule["ports"]]
+            with self.subTest(where):
+                self.assertEqual([rule.get("to") for rule in dns], [None])
+                ports = {(one["port"], one["protocol"]) for one in dns[0]["ports"]}
+                self.assertEqual(ports, {(port, protocol) for port in (53, 5353) for protocol in ("UDP", "TCP")})
+                # No other port is open to everybody.
+                self.assertFalse([rule for rule in found["spec"]["egress"] if not rule.get("to") and rule is not dns[0]])
+        node = {"ipBlock": {"cidr": "169.254.20.10/32"}}
+        named = [one for one in chart("--set-json", f"networkPolicy.dns=[{json.dumps(node)}]") if one["kind"] == "NetworkPolicy"]
+        self.assertEqual(named[0]["spec"]["egress"][0]["to"], [node])
 
 
 class Service(unittest.TestCase):

@@ -18,6 +18,8 @@ CHART_VALUES = {
     "DRAIN_DELAY_S": ({"drainDelaySeconds": 7}, "DRAIN_DELAY_S"),
     "SHUTDOWN_TIMEOUT_S": ({"shutdownTimeoutSeconds": 7}, "SHUTDOWN_TIMEOUT_S"),
     "AUTH_SECRET": ({"secrets": {"authSecret": ANYTHING}}, "AUTH_SECRET_FILE"),
+    "AUTH_CA_FILE": ({"secrets": {"authCa": ANYTHING}}, "AUTH_CA_FILE"),
+    "OTEL_EXPORTER_OTLP_CERTIFICATE": ({"secrets": {"otlpCa": ANYTHING}}, "OTEL_EXPORTER_OTLP_CERTIFICATE"),
     "REDIS_CA_FILE": ({"secrets": {"redisCa": ANYTHING}}, "REDIS_CA_FILE"),
     "EVENTS_CA_FILE": ({"secrets": {"eventsCa": ANYTHING}}, "EVENTS_CA_FILE"),
     "TLS_CERT_FILE": ({"tls": {"secretName": "some-secret"}}, "TLS_CERT_FILE"),
@@ -33,10 +35,14 @@ COMPOSE_NEVER = {
     "NUM_SHARDS": "there are two shards in the file",
     "TLS_CERT_FILE": "needs a volume: an override file",
     "TLS_KEY_FILE": "needs a volume: an override file",
+    "AUTH_CA_FILE": "needs a volume: an override file",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE": "needs a volume: an override file",
     "REDIS_CA_FILE": "needs a volume: an override file",
     "EVENTS_CA_FILE": "needs a volume: an override file",
 }
 COMPOSE_OWN = {"BIND_ADDR", "REDIS_URL"}
+# An empty one is refused by the program: Compose must hand on what is set, and nothing else.
+PROTECTIONS = {name for name in NAMES if name.startswith(("AUTH_", "RATE_LIMIT"))} | {"MAX_BULK_LOADS_PER_CALLER"}
 
 
 def given(values: dict) -> dict[str, str]:
@@ -81,7 +87,7 @@ class Settings(unittest.TestCase):
             if where.startswith("k8s/"):
                 deployment = next(found for name, found in api() if name.startswith(f"{where}:"))
                 shown |= set(settings_of(objects, deployment["spec"]["template"]["spec"]["containers"][0]))
-        files = {name for name in NAMES if name.endswith("_FILE")} | {f"{name}_FILE" for name in SECRETS}
+        files = {name for name in NAMES if name.endswith(("_FILE", "_CERTIFICATE"))} | {f"{name}_FILE" for name in SECRETS}
         self.assertLessEqual(files, shown)
 
     def test_docker_compose_hands_on_every_setting(self):
@@ -92,6 +98,9 @@ class Settings(unittest.TestCase):
                 self.assertIn(name, environment)
                 # Of whoever runs it, and not of the file: at the program's own default unless it is set.
                 default = dict(re.findall(r"^# ([A-Z_]+)=(.*)$", EXAMPLE, re.M)).get(name, "")
+                if name in PROTECTIONS:
+                    self.assertIsNone(environment[name])
+                    continue
                 wanted = rf"\$\{{{name}:-({re.escape(default)})?\}}"
                 if name not in COMPOSE_OWN:
                     self.assertRegex(environment[name], f"^{wanted}$")

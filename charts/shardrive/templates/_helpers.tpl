@@ -71,6 +71,8 @@ scheme: {{ include "shardrive.scheme" . }}
 {{/* Secrets of the API besides the shards', each by the file that it is mounted as and the variable that names the file. */}}
 {{- define "shardrive.secretFiles" -}}
 authSecret: {file: auth-secret, variable: AUTH_SECRET_FILE}
+authCa: {file: auth-ca.pem, variable: AUTH_CA_FILE}
+otlpCa: {file: otlp-ca.pem, variable: OTEL_EXPORTER_OTLP_CERTIFICATE}
 redisUrl: {file: redis-url, variable: REDIS_URL_FILE}
 redisCa: {file: redis-ca.pem, variable: REDIS_CA_FILE}
 eventsUrl: {file: events-url, variable: EVENTS_URL_FILE}

@@ -7,6 +7,7 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 
 use crate::cli::CliError;
+use crate::outbound::{TrustedAuthorities, with_causes};
 
 /// How long any answer may take.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -40,8 +41,9 @@ impl RunningService {
             header.set_sensitive(true);
             headers.insert(AUTHORIZATION, header);
         }
-        let client = Client::builder().default_headers(headers).connect_timeout(Duration::from_secs(5)).timeout(LIMIT);
-        let client = client.build().map_err(|error| CliError::Failed(format!("no HTTP client: {error}")))?;
+        let client = TrustedAuthorities::of_machine().client().default_headers(headers);
+        let client = client.connect_timeout(Duration::from_secs(5)).timeout(LIMIT).build();
+        let client = client.map_err(|error| CliError::Failed(format!("no HTTP client: {}", with_causes(&error))))?;
         let parsed = reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         if parsed.is_none() {
             return Err(CliError::Usage(format!("--url {url}: must begin with http:// or https://")));
@@ -85,8 +87,8 @@ impl RunningService {
 
     async fn send(&self, path: &str, request: RequestBuilder) -> Result<String, CallFailure> {
         let broken = |error: reqwest::Error| {
-            let cause = std::error::Error::source(&error).map(|cause| format!(" ({cause})")).unwrap_or_default();
-            CallFailure { status: 0, why: format!("{}: no answer: {}{cause}", self.at(path), error.without_url()) }
+            let why = format!("{}: no answer: {}", self.at(path), with_causes(&error.without_url()));
+            CallFailure { status: 0, why }
         };
         let answer = request.send().await.map_err(broken)?;
         let status = answer.status();

@@ -58,6 +58,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
 /// Tokens of programs, each another one; one a line.
 fn write_tokens(path: &std::path::Path, count: i64) -> Result<()> {
     let settings = AuthSettings {
+        authorities: None,
         source: KeySource::Secret(SigningSecret::new(SECRET)?),
         audience: None,
         clock_skew: Duration::ZERO,

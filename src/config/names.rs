@@ -1,0 +1,151 @@
+//! Which variables are settings of this service: by their exact names, by a slip of the pen, or not at all.
+//!
+//! A slip stops the start. A variable that only begins like a setting may be another program's, and is ignored with a word in the
+//! log.
+
+use super::{SECRETS, all, auth, edge, events};
+
+/// What settings begin with. Not all of `REDIS_`: orchestrators tell every container about a service of that name.
+const BEGINNINGS: [&str; 26] = [
+    "SHARD_",
+    "COLLECTION",
+    "NUM_SHARD",
+    "DB_POOL_",
+    "BIND_",
+    "LOG_",
+    "HTTP_WORKER",
+    "MOVE_TIMEOUT",
+    "HEALTH_TIMEOUT",
+    "HEALTH_INTERVAL",
+    "STATS_TIMEOUT",
+    "SHUTDOWN_TIMEOUT",
+    "DRAIN_DELAY",
+    "REPLICA_MAX",
+    "WRITE_",
+    "BULK_",
+    "MAX_BULK_",
+    "MAX_LINE_",
+    "REDIS_UR",
+    "CACHE_TT",
+    "EVENTS_",
+    "AUDIT_",
+    "AUTH_",
+    "TLS_",
+    "RATE_LIM",
+    "TRUSTED_PROX",
+];
+
+/// Units at the end of names, which are left out or put in by mistake.
+const UNITS: [&str; 4] = ["_MS", "_S", "_DAYS", "_SIZE"];
+/// Names without their unit that other programs use as well.
+const GENERIC: [&str; 2] = ["CONNECT_TIMEOUT", "KEEP_ALIVE"];
+/// Names that other tools of this program's own libraries read.
+const FOREIGN: [&str; 1] = ["OTEL_"];
+
+/// True for settings, and for names that can only be meant for one.
+pub(super) fn is_ours(name: &str) -> bool {
+    if is_known(name) || secret_of(name).is_some() {
+        return true;
+    }
+    if is_orchestrators(name) || FOREIGN.iter().any(|foreign| name.starts_with(foreign)) {
+        return false;
+    }
+    is_of_a_shard(name) || name.strip_suffix(FILE).is_some_and(is_known) || is_slip(name)
+}
+
+/// True for names that begin like settings and are none for sure.
+pub(super) fn looks_like_ours(name: &str) -> bool {
+    !is_orchestrators(name) && BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+}
+
+/// True for settings that protect: without a value the service would be open, or trust more than it should.
+pub(super) fn is_protection(name: &str) -> bool {
+    let name = name.strip_suffix(FILE).filter(|secret| SECRETS.contains(secret)).unwrap_or(name);
+    auth::ALL.iter().any(|setting| setting.name == name)
+        || edge::PROTECTIONS.contains(&name)
+        || name == events::CA_FILE.name
+}
+
+fn is_known(name: &str) -> bool {
+    all().any(|setting| setting.name == name) || is_shard_url(name)
+}
+
+/// `SHARD_2_URI`, `SHARD_02_URL`: the number says whose it is.
+fn is_of_a_shard(name: &str) -> bool {
+    name.strip_prefix("SHARD_").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// True if at most one letter in eight differs from a setting's name, or the unit at its end.
+fn is_slip(name: &str) -> bool {
+    if GENERIC.contains(&name) {
+        return false;
+    }
+    let most = if name.len() < 10 { 1 } else { 2 };
+    let by_unit = |known: &str| {
+        UNITS.iter().any(|unit| known.strip_suffix(unit) == Some(name) || name.strip_suffix(unit) == Some(known))
+    };
+    all().any(|known| {
+        known.name.len().abs_diff(name.len()) <= most && distance(name, known.name) <= most || by_unit(known.name)
+    })
+}
+
+/// True for the variables that say which shards there are.
+pub(super) fn names_shards(name: &str) -> bool {
+    name == super::shards::COUNT.name || is_shard_url(name.strip_suffix(FILE).unwrap_or(name))
+}
+
+/// The variables that hold URLs of shards, and with them passwords.
+fn is_shard_url(name: &str) -> bool {
+    ["_URL", "_REPLICA_URLS", "_SPARE_URL"].iter().any(|ending| shard_number(name, ending).is_some())
+}
+
+/// The ending of a variable that names the file of a secret.
+pub(super) const FILE: &str = "_FILE";
+/// The secret whose file a variable names.
+pub(super) fn secret_of(name: &str) -> Option<&str> {
+    let secret = name.strip_suffix(FILE)?;
+    (SECRETS.contains(&secret) || is_shard_url(secret)).then_some(secret)
+}
+
+pub(super) fn shard_number(name: &str, ending: &str) -> Option<u32> {
+    let number = name.strip_prefix("SHARD_")?.strip_suffix(ending)?;
+    let canonical = number == "0" || !number.starts_with('0');
+    number.parse().ok().filter(|_| canonical && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Kubernetes and Docker links tell every container about a service named `shard-0` or `auth` in variables such as
+/// `SHARD_0_SERVICE_HOST` and `AUTH_PORT_5432_TCP`.
+fn is_orchestrators(name: &str) -> bool {
+    name.ends_with("_PORT")
+        || name.contains("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || name.contains("_PORT_")
+}
+
+/// The known name that is the fewest letters away, if it is near at all.
+pub(super) fn nearest(name: &str) -> Option<String> {
+    let url = name.strip_prefix("SHARD_").map(|rest| {
+        let digits: String = rest.chars().filter(char::is_ascii_digit).collect();
+        let number = digits.parse::<u16>().unwrap_or_default();
+        [format!("SHARD_{number}_URL"), format!("SHARD_{number}_REPLICA_URLS")]
+    });
+    let known = all().map(|setting| setting.name.to_owned()).chain(url.into_iter().flatten());
+    let (distance, best) = known.map(|known| (distance(name, &known), known)).min()?;
+    (distance <= name.len() / 2).then_some(best)
+}
+
+/// Levenshtein's distance: letters to put in, take out or replace.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (y, cell) in b.bytes().zip(row.iter_mut().skip(1)) {
+            let replace = diagonal + usize::from(x != y);
+            diagonal = *cell;
+            left = replace.min(diagonal + 1).min(left + 1);
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
