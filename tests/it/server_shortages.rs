@@ -1,52 +1,14 @@
 //! A server that has run out of something is not away: what it can still do goes on, and `/health`, the log and the metrics
 //! name what is missing. Shard 1, where odd users are, is the one with the trouble.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use shardrive::local_servers::ServerAccount;
 
 use crate::support::api::{Api, json};
 use crate::support::poll;
 use crate::support::servers::TestCluster;
-
-/// A small file system in memory. Dropping it takes it away.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None` where mounting is not allowed.
-    fn mount(folder: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir(folder).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder);
-        let mounted = mount.output().is_ok_and(|done| done.status.success());
-        mounted.then(|| Self(folder.to_owned()))
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.join("filler")
-    }
-
-    /// Leaves no byte free.
-    fn fill(&self) {
-        let mut filler = std::fs::File::create(self.filler()).unwrap();
-        let full = std::io::copy(&mut std::io::repeat(7), &mut filler).unwrap_err();
-        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.filler()).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
+use crate::support::small_disk::SmallDisk;
 
 /// A file whose path takes room.
 fn file(user: i64, letter: &str) -> Value {
@@ -73,7 +35,6 @@ async fn on_a_full_disk_reads_go_on_and_writes_are_told_which_disk() {
         eprintln!("skipped: this machine does not let the test mount a small file system");
         return;
     };
-    ServerAccount::find().unwrap().own(&folder).unwrap();
     let mut psql = cluster.server(1).connect("postgres").await.unwrap();
     for sql in [
         format!("CREATE TABLESPACE small LOCATION '{}'", folder.display()),

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::LONGEST;
 use super::callers::code_of;
-use super::small_disk::SmallDisk;
 use crate::support::api::Api;
 use crate::support::poll;
 use crate::support::servers::{TestCluster, run};
+use crate::support::small_disk::SmallDisk;
 
 /// A small file system on which a shard keeps its rows.
 pub struct FullDisk {

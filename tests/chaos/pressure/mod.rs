@@ -3,14 +3,13 @@
 //!
 //! ```text
 //! run → bystanders
-//!  └──→ callers, broker, disk → small_disk
+//!  └──→ callers, broker, disk
 //! ```
 
 mod broker;
 mod bystanders;
 mod callers;
 mod disk;
-mod small_disk;
 
 use std::time::{Duration, Instant};
 

@@ -20,6 +20,7 @@ pub mod prometheus;
 pub mod proxy;
 pub mod race;
 pub mod servers;
+pub mod small_disk;
 pub mod templates;
 pub mod tls_front;
 pub mod tokens;
