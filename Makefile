@@ -89,11 +89,12 @@ test-compose: ## Try the containers from build to clean-up; skips where there is
 	tests/compose/run
 
 .PHONY: lint
-lint: ## Check the format, and let clippy and the documentation's build pass without a warning
-	@scripts/setup build
+lint: ## Check format, code, documentation, the API's description and the crates; needs Node and Python
+	@scripts/setup lint
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	tests/lint/run
 
 .PHONY: fuzz-api
 fuzz-api: ## Send requests made of the API's description to a real process

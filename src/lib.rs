@@ -1,22 +1,23 @@
 //! Shardrive: a drive-metadata service on several plain PostgreSQL servers.
 //!
-//! The modules, in reading order, each knowing only those before it (`tests/architecture.rs` keeps it so):
+//! The modules from the ground up: each imports only modules above it in this list (`tests/architecture.rs` holds the list to it).
 //!
-//! - [`shard`]: slots, the slot map, connections, routing, ownership
-//! - [`payload`]: what clients send and get, before anybody asks what it is about
+//! - [`outbound`]: HTTP clients of our own, and whom they trust
+//! - [`telemetry`]: logs, metrics, traces, and the request that they are about
+//! - [`payload`]: request and answer bodies: decompression, records, JSON faults, numbers, times
+//! - [`auth`]: who calls: tokens, keys, scopes
+//! - [`local_servers`]: PostgreSQL and cache servers of our own on this machine
+//! - [`shard`]: slots, the slot map, connections, health, routing, group commit, batched reads, idempotency, set-up
 //! - [`cache`]: values made of rows, on a Redis server, never older than the last acknowledged write
-//! - [`files`]: what a drive knows about files; group commit and bulk loads
+//! - [`limits`]: how much each caller may ask for
+//! - [`files`]: what a drive knows about files; bulk loads
 //! - [`records`]: keyed documents in collections
+//! - [`audit`]: who did what to the cluster
+//! - [`events`]: changes that are published to a broker
 //! - [`stats`]: how much is where
 //! - [`reshard`]: slots that move between shards while they serve
-//! - [`audit`]: who did what to the cluster
-//! - [`outbound`]: HTTP clients of our own, and whom they trust
-//! - [`telemetry`]: logs, and which request they are about
-//! - [`auth`]: who calls: tokens, keys, scopes
-//! - [`limits`]: how much each caller may ask for
 //! - [`http`]: the API
 //! - [`config`]: the settings
-//! - [`local_servers`]: PostgreSQL servers of our own on this machine
 //! - [`cli`]: the commands, which put all of this together
 
 pub mod audit;

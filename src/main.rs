@@ -1,5 +1,6 @@
 //! Parses the command line and runs it.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -9,7 +10,7 @@ fn main() -> ExitCode {
     match runtime {
         Ok(runtime) => runtime.block_on(shardrive::cli::run()),
         Err(error) => {
-            eprintln!("shardrive: no threads to run on: {error}");
+            let _ = writeln!(std::io::stderr(), "shardrive: no threads to run on: {error}");
             ExitCode::FAILURE
         }
     }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::string_slice, reason = "a panic is how a test fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What each module of the top level may import of the crate besides itself.
@@ -53,7 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("events", &["shard", "telemetry"]),
     ("payload", &[]),
     ("stats", &["cache", "shard"]),
-    ("reshard", &["shard"]),
+    ("reshard", &["shard", "payload"]), // how numbers are written
     ("cache", &["outbound", "shard"]),
     ("limits", &["cache"]), // where the Redis server is
     ("shard", &["telemetry"]),
@@ -115,6 +115,47 @@ fn words_behind<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
 
 fn assert_none(rule: &str, faults: &[String]) {
     assert!(faults.is_empty(), "{rule}:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn the_list_of_modules_is_complete_and_in_order() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let listed: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("//! - [`")?.split('`').next()).collect();
+    let mut declared: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let mut sorted = listed.clone();
+    sorted.sort_unstable();
+    declared.sort_unstable();
+    assert_eq!(sorted, declared, "src/lib.rs lists other modules than it has");
+    for (module, imports) in MAY_IMPORT.iter().filter(|(module, _)| *module != "main") {
+        let place = |name: &str| listed.iter().position(|listed| *listed == name).unwrap();
+        for import in *imports {
+            assert!(place(import) < place(module), "src/lib.rs lists {module} before {import}, which it imports");
+        }
+    }
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let mut crates = BTreeSet::new();
+    let mut in_dependencies = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            in_dependencies = ["[dependencies]", "[dev-dependencies]", "[build-dependencies]"].contains(&line);
+        } else if in_dependencies && let Some((name, _)) = line.split_once(" = ") {
+            crates.insert(name.to_owned());
+        }
+    }
+    let decision = std::fs::read_to_string(root.join("docs/decisions/0008-dependencies.md")).unwrap();
+    let rows = decision.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let reasons: BTreeSet<String> = rows
+        .filter(|names| *names != "crate")
+        .flat_map(|names| names.split(", "))
+        .map(|name| name.split(' ').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(crates, reasons, "Cargo.toml and docs/decisions/0008-dependencies.md name other crates");
 }
 
 #[test]

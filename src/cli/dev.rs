@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::output::{complain, print_text};
 use super::serve::{announce, serve, stop_signal};
 use super::{CliError, start_logging};
 use crate::config::Settings;
@@ -98,7 +99,8 @@ impl DevArgs {
             announce(addresses, false);
             // Port 0 takes any free one.
             let bind = addresses.first().copied().unwrap_or(self.bind);
-            print(&welcome(&self, bind, cluster.servers(), cache.as_ref(), &cluster.spare_urls()));
+            let text = welcome(&self, bind, cluster.servers(), cache.as_ref(), &cluster.spare_urls());
+            print_text(format_args!("{text}"));
         };
         let served = match stop_signal() {
             Ok(stop) => serve_cluster(&self, &cluster, cache.as_ref(), None, stop, listening).await,
@@ -151,7 +153,7 @@ async fn start_cache(args: &DevArgs) -> Result<Option<CacheServer>, CliError> {
         return Ok(None);
     }
     let Some(program) = CacheServer::program() else {
-        eprintln!("shardrive: found no redis-server or valkey-server on this machine; going on without a cache");
+        complain!("shardrive: found no redis-server or valkey-server on this machine; going on without a cache");
         return Ok(None);
     };
     let folder = args.dir.canonicalize()?.join("cache"); // the cluster has made the folder
@@ -177,11 +179,6 @@ fn variables(args: &DevArgs, cluster: &LocalCluster, cache: Option<&CacheServer>
     // Empty counts as not set: the environment's own cache is another cluster's.
     let cache = ("REDIS_URL".to_owned(), cache.map(CacheServer::url).unwrap_or_default());
     urls.chain([("BIND_ADDR".to_owned(), args.bind.to_string()), cache]).collect()
-}
-
-fn print(text: &str) {
-    // A reader who has gone away is no reason to stop serving.
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
 }
 
 /// What there is now, and what to try first.

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::io::AsyncRead;
 
 use super::CliError;
+use super::output::{complain, say};
 use crate::outbound::{TrustedAuthorities, with_causes};
 use crate::payload::{BodyEncoding, BodyReader};
 use crate::telemetry::OneLine;
@@ -172,7 +173,7 @@ async fn send(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Resu
         return Ok(answer);
     }
     if args.json {
-        println!("{answer}");
+        say!("{answer}");
     }
     let detail =
         answer.get("detail").or_else(|| answer.get("title")).and_then(Value::as_str).unwrap_or("no reason given");
@@ -261,11 +262,11 @@ impl ImportProgress {
 
 fn report(args: &ImportArgs, input: &Path, answer: &Value) {
     if args.json {
-        println!("{answer}");
+        say!("{answer}");
         return;
     }
     let number = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);
-    println!(
+    say!(
         "{}: {} stored, {} updated, {} were there already, {} rejected",
         input.display(),
         HumanCount(number("inserted")),
@@ -275,11 +276,11 @@ fn report(args: &ImportArgs, input: &Path, answer: &Value) {
     );
     if let Some(Value::Object(shards)) = answer.get("distribution") {
         for (shard, rows) in shards {
-            println!("  shard {shard}: {} stored", HumanCount(rows.as_u64().unwrap_or(0)));
+            say!("  shard {shard}: {} stored", HumanCount(rows.as_u64().unwrap_or(0)));
         }
     }
     if number("warned") > 0 {
-        println!("  {} came with a time that cannot be kept", HumanCount(number("warned")));
+        say!("  {} came with a time that cannot be kept", HumanCount(number("warned")));
     }
     let faults = ["rejections", "warnings"].iter().filter_map(|name| answer.get(name)?.as_array()).flatten();
     for fault in faults {
@@ -287,6 +288,6 @@ fn report(args: &ImportArgs, input: &Path, answer: &Value) {
         let field =
             text("field").filter(|field| !field.is_empty()).map(|field| format!("{field}: ")).unwrap_or_default();
         let reason = format!("{field}{}", text("reason").unwrap_or_default());
-        eprintln!("  line {}: {}", text("line").unwrap_or_default(), OneLine(reason));
+        complain!("  line {}: {}", text("line").unwrap_or_default(), OneLine(reason));
     }
 }

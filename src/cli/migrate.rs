@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::output::say;
 use super::{CliError, settings};
 use crate::shard::migrate;
 
@@ -15,7 +16,10 @@ impl MigrateArgs {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let settings = settings()?;
         migrate(&settings.shards, settings.shard_limits.connect_timeout).await?;
-        println!("{} shards are migrated", settings.shards.len());
+        match settings.shards.len() {
+            1 => say!("1 shard is migrated"),
+            shards => say!("{shards} shards are migrated"),
+        }
         Ok(())
     }
 }

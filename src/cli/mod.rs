@@ -6,6 +6,7 @@ mod health;
 mod import;
 mod migrate;
 mod openapi;
+mod output;
 mod serve;
 mod shards;
 mod token;
@@ -126,10 +127,11 @@ pub async fn run() -> ExitCode {
         Command::Token(command) => command.run(),
         Command::Openapi(command) => command.run(),
     };
-    match result {
+    let unwritten = || output::fault().map(|kind| CliError::Failed(format!("the output could not be written: {kind}")));
+    match result.and_then(|()| unwritten().map_or(Ok(()), Err)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("shardrive: {error}");
+            output::complain!("shardrive: {error}");
             ExitCode::from(error.exit_code())
         }
     }

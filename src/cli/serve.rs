@@ -1,6 +1,5 @@
 //! `shardrive serve`: opens the shards, serves the API, and stops without losing a request.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::output::say;
 use super::{CliError, settings};
 use crate::audit::AuditLog;
 use crate::auth::{AuthSettings, ProviderUrl, SignInProvider, TokenVerifier};
@@ -120,8 +120,7 @@ pub(crate) async fn serve(
 pub(super) fn announce(addresses: &[SocketAddr], is_tls: bool) {
     let scheme = if is_tls { "https" } else { "http" };
     for address in addresses {
-        // A reader who has gone away is no reason not to serve.
-        let _ = writeln!(std::io::stdout(), "listening on {scheme}://{address}");
+        say!("listening on {scheme}://{address}");
     }
 }
 

@@ -1,12 +1,12 @@
 //! `shardrive token`: a token for those who share a secret with the service.
 
-use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 
 use super::CliError;
+use super::output::say;
 use crate::auth::{Scope, mint};
 use crate::config::Settings;
 
@@ -46,15 +46,14 @@ impl TokenArgs {
         })?;
         let (token, end) =
             mint(&settings, self.scope, self.user, self.ttl).map_err(|why| CliError::Usage(why.into()))?;
-        let mut out = std::io::stdout();
         if self.json {
             let ends = chrono::DateTime::from_timestamp(i64::try_from(end).unwrap_or(i64::MAX), 0);
             let json = json!({
                 "token": token, "scope": self.scope.as_str(), "user": self.user, "expires_at": ends.map(|end| end.to_rfc3339()),
             });
-            writeln!(out, "{json}")?;
+            say!("{json}");
         } else {
-            writeln!(out, "{token}")?;
+            say!("{token}");
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The broker: NATS `JetStream`. The only file that knows its client.
+//! The broker: NATS `JetStream`. The relay knows it by this file.
 
 use std::error::Error as _;
 use std::path::PathBuf;

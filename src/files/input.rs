@@ -10,7 +10,7 @@ use super::limits::{
 };
 use super::model::{FilePatch, NewFile};
 use super::values::{BorrowedText, TimeInput};
-use crate::payload::FieldFault;
+use crate::payload::{FieldFault, WholeNumber, check_text, whole_number};
 use crate::shard::IdClock;
 
 /// A file that a load stores.
@@ -28,8 +28,13 @@ pub struct LoadedFile {
 #[schema(as = NewFile)]
 pub struct FileInput<'a> {
     /// Whose it is.
-    #[schema(minimum = 0, example = 123)]
+    #[serde(deserialize_with = "whole_number")]
+    #[schema(value_type = WholeNumber, example = 123)]
     pub user_id: i64,
+    /// The same as a text, as answers give it beside a large number. It must be the same number.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>)]
+    pub user_id_text: Option<BorrowedText<'a>>,
     /// Its name, the last part of its path: 1 to 1,024 bytes, without `/` and NUL.
     #[serde(borrow)]
     #[schema(value_type = String, min_length = 1, max_length = 1024, example = "my_document.txt")]
@@ -88,6 +93,7 @@ impl FileInput<'_> {
     /// The first other field that is wrong.
     pub(super) fn check_loaded(self, ids: &IdClock) -> Result<LoadedFile, FieldFault> {
         let user = check_user(self.user_id)?;
+        check_text(self.user_id, self.user_id_text.as_ref().map(|text| &*text.0), "user_id_text")?;
         FILE_NAME.check(&self.file_name.0)?;
         let path = self.path.filter(|path| path.0 != self.file_name.0);
         if let Some(path) = &path {

@@ -3,11 +3,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::payload::time;
+use crate::payload::{text_if_inexact, time};
 use crate::shard::{IdClock, Slot};
 
 /// A user: 0 to 9,223,372,036,854,775,807.
@@ -117,7 +118,7 @@ impl NewFile {
 }
 
 /// A stored file.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Debug, Deserialize, ToSchema)]
 pub struct File {
     /// Its id, a UUID.
     pub file_id: Uuid,
@@ -136,14 +137,49 @@ pub struct File {
     #[schema(minimum = 0)]
     pub size_bytes: Option<i64>,
     /// When its content last changed, as the client gave it; microseconds.
-    #[serde(serialize_with = "time::optional")]
     pub modified_at: Option<DateTime<Utc>>,
     /// When it was stored, by the shard's clock.
-    #[serde(serialize_with = "time::required")]
     pub created_at: DateTime<Utc>,
     /// When this record last changed, by the shard's clock.
-    #[serde(serialize_with = "time::required")]
     pub updated_at: DateTime<Utc>,
+}
+
+/// The members of the struct, and the user as a text where a double does not hold the number.
+impl Serialize for File {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let user_id_text = text_if_inexact(self.user_id);
+        let mut file = serializer.serialize_struct("File", 10 + usize::from(user_id_text.is_some()))?;
+        file.serialize_field("file_id", &self.file_id)?;
+        file.serialize_field("user_id", &self.user_id)?;
+        if let Some(text) = &user_id_text {
+            file.serialize_field("user_id_text", text)?;
+        }
+        file.serialize_field("file_name", &self.file_name)?;
+        file.serialize_field("path", &self.path)?;
+        file.serialize_field("mime_type", &self.mime_type)?;
+        file.serialize_field("checksum", &self.checksum)?;
+        file.serialize_field("size_bytes", &self.size_bytes)?;
+        file.serialize_field("modified_at", &OptionalTime(&self.modified_at))?;
+        file.serialize_field("created_at", &RequiredTime(&self.created_at))?;
+        file.serialize_field("updated_at", &RequiredTime(&self.updated_at))?;
+        file.end()
+    }
+}
+
+struct OptionalTime<'a>(&'a Option<DateTime<Utc>>);
+
+impl Serialize for OptionalTime<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        time::optional(self.0, serializer)
+    }
+}
+
+struct RequiredTime<'a>(&'a DateTime<Utc>);
+
+impl Serialize for RequiredTime<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        time::required(self.0, serializer)
+    }
 }
 
 /// What to change in a file; `None` leaves a field as it is, `Some(None)` clears it.

@@ -8,6 +8,7 @@
 mod decode;
 mod fault;
 mod json;
+mod number;
 mod opening;
 mod split;
 pub(crate) mod time;
@@ -15,5 +16,7 @@ pub(crate) mod time;
 pub use decode::{BodyEncoding, BodyReader};
 pub use fault::{BodyFault, FieldFault};
 pub use json::{JsonFault, named_field, plain_text, read_json, shorten};
+pub use number::{WholeNumber, text_if_inexact};
+pub(crate) use number::{check_text, whole_number};
 pub(crate) use opening::{BodyOpening, skip_mark};
 pub(crate) use split::{ArraySplitter, LineSplitter, RecordPiece};

@@ -1,4 +1,5 @@
-//! Slots, the slot map, connections, routing and ownership. Knows no file and no record.
+//! Slots, the slot map, connections, health, routing, ownership, group commit, batched reads, idempotency and set-up. Knows the
+//! tables of files and documents by their names alone: what a row holds is the business of `files` and `records`.
 //!
 //! ```text
 //! Slot → SlotMap → Shard (health, pool) → PostgreSQL

@@ -16,6 +16,8 @@ pub struct RequestContext {
     pub request_id: Arc<str>,
     /// The trace that it belongs to, if there is one.
     trace: Option<TraceContext>,
+    /// True if the request asks for a change.
+    asks_for_change: bool,
     /// Where it went last.
     place: Cell<Option<RoutedSlot>>,
     /// Whose it is, as a number.
@@ -35,7 +37,13 @@ impl RequestContext {
     /// A request that has gone nowhere yet.
     #[must_use]
     pub fn new(request_id: Arc<str>, trace: Option<TraceContext>) -> Self {
-        Self { request_id, trace, place: Cell::new(None), caller: Cell::new(None) }
+        Self { request_id, trace, asks_for_change: true, place: Cell::new(None), caller: Cell::new(None) }
+    }
+
+    /// The same request, which only reads.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        Self { asks_for_change: false, ..self }
     }
 
     /// The trace that it belongs to.
@@ -73,6 +81,12 @@ pub async fn in_name_of<T>(request: Option<RequestContext>, work: impl Future<Ou
 #[must_use]
 pub fn current_request_is_there() -> bool {
     CURRENT.try_with(|_| ()).is_ok()
+}
+
+/// True unless the current task works for a request that only reads.
+#[must_use]
+pub fn current_request_may_change() -> bool {
+    CURRENT.try_with(|request| request.asks_for_change).unwrap_or(true)
 }
 
 /// The request that the current task works for.

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::api::Api;
+use crate::support::api::{Api, PROGRAM};
 use crate::support::poll;
-use crate::support::program::shardrive;
+use crate::support::program::{shardrive, shardrive_unread};
 use crate::support::servers::TestCluster;
 
 #[tokio::test]
@@ -65,6 +65,57 @@ async fn health_asks_the_service_of_the_settings_or_another() {
     let gone = shardrive(&["health", "--url", &url], &[]).await;
     assert_eq!(gone.code, 1, "{gone:?}");
     assert_eq!(shardrive(&["health"], &[("BIND_ADDR".to_owned(), "x".to_owned())]).await.code, 2);
+}
+
+#[tokio::test]
+async fn a_reader_who_has_gone_away_is_no_fault() {
+    let cluster = TestCluster::migrated(2).await;
+    for (arguments, code) in [
+        (&["shards", "status"][..], 0),
+        (&["shards", "status", "--json"], 0),
+        (&["shards", "verify"], 0),
+        (&["shards", "audit"], 0),
+        (&["shards", "move", "--slots", "0", "--to", "1", "--dry-run"], 0),
+        (&["shards", "rebalance"], 0),
+        (&["shards", "drain", "9"], 2),
+        (&["openapi"], 0),
+        (&["migrate"], 0),
+        (&["--help"], 0),
+    ] {
+        let done = shardrive_unread(arguments, &cluster.variables()).await;
+        assert_eq!(done, code, "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_output_that_cannot_be_written_is_a_fault() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = tokio::process::Command::new(PROGRAM);
+    let started = command.arg("openapi").stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let done = started.wait_with_output().await.unwrap();
+    let err = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.code() == Some(1) && err.contains("could not be written"), "{err}");
+}
+
+#[tokio::test]
+async fn the_schema_does_not_change_while_slots_move() {
+    let cluster = TestCluster::migrated(2).await;
+    let variables = cluster.variables();
+    let begun = shardrive(&["shards", "move", "--slots", "0", "--to", "1", "--detach", "--json"], &variables).await;
+    assert_eq!((begun.code, &begun.json()["ids"]), (0, &json!([1])), "{begun:?}");
+    let nothing_new = shardrive(&["migrate"], &variables).await;
+    assert_eq!(nothing_new.code, 0, "{nothing_new:?}");
+    // As after an update of the program: a shard lacks its newest migration.
+    cluster
+        .psql(1, "DELETE FROM shardrive._sqlx_migrations WHERE version = (SELECT max(version) FROM shardrive._sqlx_migrations)")
+        .await
+        .unwrap();
+    let count = "SELECT count(*) FROM shardrive._sqlx_migrations";
+    let before: i64 = cluster.value(1, count).await;
+    let refused = shardrive(&["migrate"], &variables).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("move 1") && refused.err.contains("cancel"), "{refused:?}");
+    assert_eq!(cluster.value::<i64>(1, count).await, before, "nothing was changed");
 }
 
 #[tokio::test]

@@ -192,14 +192,25 @@ async fn a_wrong_request_is_refused_before_anything_is_touched() {
     let mut cluster = TestCluster::migrated(2).await;
     for (arguments, reason) in [
         (&["move", "--slots", "5040", "--to", "1"][..], "is no slot"),
-        (&["move", "--slots", "1", "--to", "1"], "is on shard 1 already"),
+        (&["move", "--slots", "0-1", "--to", "1"], "is on shard 1 already"),
         (&["move", "--slots", "0", "--to", "7"], "there is no shard 7"),
         (&["drain", "9"], "there is no shard 9"),
-        (&["rebalance"], "within 10 %"),
         (&["cancel", "99"], "there is no move 99"),
     ] {
         let refused = shards(&cluster, arguments).await;
         assert!(refused.code != 0 && refused.err.contains(reason), "{arguments:?}: {refused:?}");
+    }
+    // What is as it was asked for already is done, and not refused.
+    for (arguments, reason) in [
+        (&["rebalance"][..], "within 10 %"),
+        (&["move", "--slots", "1,3", "--to", "1"], "shard 1 owns these slots already"),
+    ] {
+        let done = shards(&cluster, arguments).await;
+        let plan = done.json();
+        assert_eq!((done.code, &plan["slots"], &plan["ids"]), (0, &json!(0), &json!([])), "{arguments:?}: {done:?}");
+        assert!(plan["findings"][0]["what"].as_str().unwrap().contains(reason), "{plan}");
+        let noted = shards(&cluster, &["audit", "--limit", "1"]).await;
+        assert_eq!(noted.json()["outcome"], "accepted", "{noted:?}");
     }
     let plain = shards(&cluster, &["move", "--slots", EVEN, "--to", "1", "--dry-run"]).await;
     assert_eq!((plain.code, &plain.json()["slots"], &plain.json()["ids"]), (0, &json!(4), &json!([])), "{plain:?}");

@@ -56,7 +56,7 @@ async fn it_says_what_it_is_and_how_it_is() {
         json!({"service": "shardrive", "status": "running", "num_shards": 2, "version": env!("CARGO_PKG_VERSION")});
     assert_eq!(api.get_json("/").await, (StatusCode::OK, expected));
     let expected = json!({"status": "healthy", "shards": {"shard_0": "healthy", "shard_1": "healthy"},
-            "circuits": {"shard_0": "closed", "shard_1": "closed"}, "cache": "disabled"});
+            "layer": "4-db-sharding", "circuits": {"shard_0": "closed", "shard_1": "closed"}, "cache": "disabled"});
     assert_eq!(api.get_json("/health").await, (StatusCode::OK, expected.clone()));
     assert_eq!(api.get_json("/health/live").await, (StatusCode::OK, json!({"status": "live"})));
     assert_eq!(api.get_json("/health/ready").await, (StatusCode::OK, json!({"status": "ready"})));
@@ -90,6 +90,82 @@ async fn it_says_what_it_is_and_how_it_is() {
         other => Err(other),
     })
     .await;
+}
+
+/// A path of the document with its examples filled in.
+fn filled(path: &str, operation: &Value) -> String {
+    operation["parameters"].as_array().into_iter().flatten().filter(|one| one["in"] == "path").fold(
+        path.to_owned(),
+        |path, parameter| {
+            let example = &parameter["example"];
+            let text = example.as_str().map_or(example.to_string(), str::to_owned);
+            path.replace(&format!("{{{}}}", parameter["name"].as_str().unwrap()), &text)
+        },
+    )
+}
+
+#[tokio::test]
+async fn keys_are_taken_where_the_document_says_so() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    let declared = json!({"shard_key": "user_id", "key_type": "integer"});
+    assert!(
+        api.request(Method::PUT, "/collections/orders").json(&declared).send().await.unwrap().status().is_success()
+    );
+    let (_, document) = api.get_json("/openapi.json").await;
+    let (mut takers, unfit) = (0, "x".repeat(256));
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let described = operation.to_string().contains("#/components/parameters/IdempotencyKey");
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let request = api.request(method.clone(), &filled(path, operation)).header("Idempotency-Key", &unfit);
+            let request = match &operation["requestBody"]["content"]["application/json"]["example"] {
+                Value::Null => request,
+                example => request.json(example),
+            };
+            let answer: Value = request.send().await.unwrap().json().await.unwrap_or_default();
+            let refused = answer["code"] == "invalid_header" && answer["field"] == "Idempotency-Key";
+            assert_eq!(refused, described, "{method} {path}: {}", answer["detail"]);
+            takers += usize::from(described);
+        }
+    }
+    assert!(takers > 10, "{takers}");
+}
+
+#[tokio::test]
+async fn parameters_take_the_words_that_the_document_lists_and_no_others() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    let declared = json!({"shard_key": "user_id", "key_type": "integer"});
+    assert!(
+        api.request(Method::PUT, "/collections/orders").json(&declared).send().await.unwrap().status().is_success()
+    );
+    let (_, document) = api.get_json("/openapi.json").await;
+    let mut lists = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let Some(words) = parameter["schema"]["enum"].as_array() else { continue };
+                lists += 1;
+                let name = parameter["name"].as_str().unwrap();
+                let ask = async |word: &str| {
+                    let user = if word == "lsjson" { "&user_id=1" } else { "" };
+                    let target = format!("{}?{name}={word}{user}", filled(path, operation));
+                    let request = api.request(method.to_uppercase().parse().unwrap(), &target);
+                    let request =
+                        if method == "post" { request.header("Content-Type", "text/csv").body("") } else { request };
+                    request.send().await.unwrap().text().await.unwrap()
+                };
+                for word in words {
+                    let answer = ask(word.as_str().unwrap()).await;
+                    assert!(!answer.contains("invalid_query"), "{method} {path} {name}={word}: {answer}");
+                }
+                let answer = ask("none-of-them").await;
+                assert!(answer.contains("invalid_query"), "{method} {path} {name}: {answer}");
+            }
+        }
+    }
+    assert!(lists >= 7, "{lists}");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ async fn one_value_a_user() {
     for (body, field) in [
         (json!({"userId": 15}), "data"),
         (json!({"data": 1}), "userId"),
-        (json!({"userId": "15", "data": 1}), "userId"),
+        (json!({"userId": "015", "data": 1}), "userId"),
         (json!({"userId": 1.5, "data": 1}), "userId"),
         (json!({"userId": 1, "data": 1, "extra": 1}), "extra"),
     ] {

@@ -155,15 +155,12 @@ async fn found_again(
 
 /// Deals the slots anew, and sees the moves through to their ends.
 async fn rebalance(service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
-    let plan = match service.post("/admin/rebalance", &json!({"strategy": "slots", "keep_seconds": 0})).await {
-        Ok(plan) => plan,
-        Err(refusal) if refusal.status == 409 => {
-            show.line(&format!("Nothing to move: {}", CliError::from(refusal)));
-            return Ok(json!([]));
-        }
-        Err(refusal) => return Err(refusal.into()),
-    };
+    let plan = service.post("/admin/rebalance", &json!({"strategy": "slots", "keep_seconds": 0})).await?;
     let ids: Vec<u64> = field(&plan, "ids").as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+    if ids.is_empty() {
+        show.line("Nothing to move: every slot is where it should be");
+        return Ok(json!([]));
+    }
     show.line(&format!("{} slots with {} rows go over", number(&plan, "slots"), show.number(number(&plan, "rows"))));
     let mut moves = Vec::new();
     for id in ids {

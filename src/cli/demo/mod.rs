@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use self::service::{field, number};
 use super::CliError;
 use super::dev::DevArgs;
+use super::output::complain;
 use service::RunningService;
 use show::DemoOutput;
 
@@ -77,7 +78,7 @@ impl DemoArgs {
         tokio::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).await?;
         let dev = DevArgs::of_demo(home.path().join("servers"));
         if !self.json {
-            eprintln!("Starting two PostgreSQL servers, a spare one, and the service …");
+            complain!("Starting two PostgreSQL servers, a spare one, and the service …");
         }
         let shown = dev
             .run_while(async |url: String, spare: Vec<String>| {

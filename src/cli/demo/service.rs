@@ -21,8 +21,6 @@ pub(super) struct RunningService {
 
 /// What went wrong with a call.
 pub(super) struct CallFailure {
-    /// 0 if there was no answer.
-    pub(super) status: u16,
     why: String,
 }
 
@@ -79,16 +77,13 @@ impl RunningService {
 
     async fn json(&self, path: &str, request: RequestBuilder) -> Result<Value, CallFailure> {
         let text = self.send(path, request).await?;
-        serde_json::from_str(&text).map_err(|_| CallFailure {
-            status: 0,
-            why: format!("{}: answers with something else than JSON", self.at(path)),
-        })
+        serde_json::from_str(&text)
+            .map_err(|_| CallFailure { why: format!("{}: answers with something else than JSON", self.at(path)) })
     }
 
     async fn send(&self, path: &str, request: RequestBuilder) -> Result<String, CallFailure> {
-        let broken = |error: reqwest::Error| {
-            let why = format!("{}: no answer: {}", self.at(path), with_causes(&error.without_url()));
-            CallFailure { status: 0, why }
+        let broken = |error: reqwest::Error| CallFailure {
+            why: format!("{}: no answer: {}", self.at(path), with_causes(&error.without_url())),
         };
         let answer = request.send().await.map_err(broken)?;
         let status = answer.status();
@@ -105,7 +100,7 @@ impl RunningService {
             _ => "",
         };
         let why = format!("{}: {reason} (status {}){hint}", self.at(path), status.as_u16());
-        Err(CallFailure { status: status.as_u16(), why })
+        Err(CallFailure { why })
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the demonstration prints: text for people, with colour where a terminal shows it, or JSON for programs.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use indicatif::HumanCount;
 use serde_json::Value;
+
+use crate::cli::output::say;
 
 /// How wide the bar of a shard is that holds everything.
 const WIDTH: u64 = 40;
@@ -20,8 +22,7 @@ impl DemoOutput {
 
     fn print(&self, text: &str) {
         if !self.json {
-            // A reader who has gone away is no reason to leave a move half seen.
-            let _ = writeln!(std::io::stdout(), "{text}");
+            say!("{text}");
         }
     }
 
@@ -63,7 +64,7 @@ impl DemoOutput {
 
     pub(super) fn end(&self, report: &Value, dashboard: &str) {
         if self.json {
-            let _ = writeln!(std::io::stdout(), "{report}");
+            say!("{report}");
         } else {
             self.print(&format!("\nThe same to look at: {dashboard}"));
         }

@@ -9,6 +9,7 @@ use crate::audit::{
     ActionDetails, ActionOutcome, Actor, AuditLog, EntryFilter, LoggedAction, NewEntry, OperatorAction,
 };
 use crate::cli::CliError;
+use crate::cli::output::{is_closed, say};
 use crate::local_servers::operator;
 use crate::telemetry::OneLine;
 
@@ -91,17 +92,14 @@ pub(super) async fn list(audit: &AuditLog, args: AuditArgs) -> Result<(), CliErr
     let mut filter = EntryFilter { before: None, since: args.since, act: args.act, actor: args.actor };
     let mut left = args.limit;
     if !args.output.json {
-        println!(
-            "{:<20} {:<18} {:<9} {:<28} {:<15} {:<15} details",
-            "time", "act", "outcome", "actor", "scope", "source"
-        );
+        say!("{:<20} {:<18} {:<9} {:<28} {:<15} {:<15} details", "time", "act", "outcome", "actor", "scope", "source");
     }
-    while left > 0 {
+    while left > 0 && !is_closed() {
         let size = u16::try_from(left).unwrap_or(PAGE).min(PAGE);
         let page = audit.list(&filter, size).await;
         let (entries, next) = page.map_err(|error| CliError::Failed(format!("{error}; it keeps the audit log")))?;
         for entry in &entries {
-            if args.output.json { println!("{}", json!(entry)) } else { show(entry) }
+            if args.output.json { say!("{}", json!(entry)) } else { show(entry) }
         }
         left -= u32::from(size).min(left);
         match next {
@@ -122,5 +120,5 @@ fn show(entry: &LoggedAction) {
     // Whom a token names is the provider's text, or that of whoever signed up there.
     let actor = OneLine(actor).to_string();
     let details = OneLine(details.join(" "));
-    println!("{at:<20} {act:<18} {outcome:<9} {actor:<28} {scope:<15} {source:<15} {code}{details}");
+    say!("{at:<20} {act:<18} {outcome:<9} {actor:<28} {scope:<15} {source:<15} {code}{details}");
 }

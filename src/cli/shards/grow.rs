@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::OutputArgs;
 use crate::cli::CliError;
+use crate::cli::output::say;
 use crate::shard::{Cluster, GrowError, ShardOptions, add_shard};
 
 const EXAMPLES: &str = "\
@@ -47,7 +48,7 @@ pub(super) async fn add(cluster: &Cluster, args: AddArgs, connect_timeout: Durat
     })?;
     let place = options.place();
     if args.output.json {
-        println!(
+        say!(
             "{}",
             json!({
                 "shard_id": joined.shard.number(), "place": place,
@@ -58,10 +59,10 @@ pub(super) async fn add(cluster: &Cluster, args: AddArgs, connect_timeout: Durat
     }
     let number = joined.shard;
     match (joined.was_there, args.dry_run) {
-        (true, _) => println!("{place} is shard {number} of this cluster already"),
-        (false, true) => println!("{place} can become shard {number}; nothing was changed"),
+        (true, _) => say!("{place} is shard {number} of this cluster already"),
+        (false, true) => say!("{place} can become shard {number}; nothing was changed"),
         (false, false) => {
-            println!("{place} is shard {number} now and owns no slot yet; \"shardrive shards rebalance\" gives it some")
+            say!("{place} is shard {number} now and owns no slot yet; \"shardrive shards rebalance\" gives it some")
         }
     }
     Ok(())

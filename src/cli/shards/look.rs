@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::OutputArgs;
 use crate::cli::CliError;
+use crate::cli::output::say;
 use crate::reshard::{MoveService, MoveView};
 use crate::shard::{Cluster, ScatterBreadth, ShardId};
 use crate::stats::{CountMethod, ShardStatus, VerifyReport, audit, gather};
@@ -33,15 +34,21 @@ pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: O
             })
             .collect();
         let epoch = cluster.map().epoch();
-        println!(
+        say!(
             "{}",
             json!({"cluster_id": cluster.id(), "epoch": epoch, "complete": stats.complete, "shards": shards, "moves": moves})
         );
     } else {
-        println!("cluster {}, slot map at epoch {}", cluster.id(), cluster.map().epoch());
-        println!(
+        say!("cluster {}, slot map at epoch {}", cluster.id(), cluster.map().epoch());
+        say!(
             "{:<6} {:<12} {:>6} {:>15} {:>12} {:>15} {:>12}  place",
-            "shard", "status", "slots", "files", "bytes", "documents", "bytes"
+            "shard",
+            "status",
+            "slots",
+            "files",
+            "bytes",
+            "documents",
+            "bytes"
         );
         for (shard, stats) in cluster.shards().iter().zip(&stats.shards) {
             let count = |number: Option<u64>| number.map_or("?".to_owned(), |number| HumanCount(number).to_string());
@@ -52,7 +59,7 @@ pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: O
                 ShardStatus::Failed => "failed",
                 ShardStatus::Unreachable => "unreachable",
             };
-            println!(
+            say!(
                 "{:<6} {word:<12} {:>6} {:>15} {:>12} {:>15} {:>12}  {}",
                 stats.shard.number(),
                 count(stats.slots),
@@ -64,7 +71,7 @@ pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: O
             );
         }
         for found in &moves {
-            println!(
+            say!(
                 "move {}: {} slots from shard {} to shard {}, at {}",
                 found.id,
                 found.slot_count,
@@ -92,7 +99,7 @@ pub(super) async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), 
             rows.iter().map(|(shard, rows)| (shard.to_string(), json!(rows))).collect()
         };
         let findings: Vec<_> = audit.findings.iter().map(ToString::to_string).collect();
-        println!(
+        say!(
             "{}",
             json!({
                 "ok": audit.total_findings == 0, "rows": by_shard(&audit.rows), "documents": by_shard(&audit.documents), "ids": audit.ids,
@@ -102,12 +109,12 @@ pub(super) async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), 
     } else {
         for ((shard, rows), (_, documents)) in audit.rows.iter().zip(&audit.documents) {
             let (rows, documents) = (HumanCount(*rows), HumanCount(*documents));
-            println!("shard {shard}: {rows} files and {documents} documents, each on its owner");
+            say!("shard {shard}: {rows} files and {documents} documents, each on its owner");
         }
-        println!("{} ids compared", HumanCount(audit.ids));
-        audit.findings.iter().for_each(|finding| println!("WRONG: {finding}"));
+        say!("{} ids compared", HumanCount(audit.ids));
+        audit.findings.iter().for_each(|finding| say!("WRONG: {finding}"));
         if audit.total_findings > VerifyReport::LISTED.try_into().unwrap_or(u64::MAX) {
-            println!("… and more");
+            say!("… and more");
         }
     }
     match audit.total_findings {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::OutputArgs;
 use crate::cli::CliError;
+use crate::cli::output::say;
 use crate::reshard::{
     DealStrategy, MoveOptions, MoveRequest, MoveService, MoveStage, MoveView, PlanView, PlannedMoves, RequestError,
     TestStop, WAY_BACK_ARMED, drive_in_background, parse_slots,
@@ -215,7 +216,7 @@ async fn carry_out(
     if !how.output.json {
         show_plan(&plan, how.output);
     }
-    if how.detach {
+    if how.detach || plan.moves.is_empty() {
         if how.output.json {
             show_plan(&plan, how.output);
         }
@@ -285,12 +286,17 @@ fn bytes(number: i64) -> HumanBytes {
 
 fn show_plan(plan: &PlanView, output: OutputArgs) {
     if output.json {
-        println!("{}", serde_json::json!(plan));
+        say!("{}", serde_json::json!(plan));
+        return;
+    }
+    if plan.moves.is_empty() {
+        let reasons: Vec<_> = plan.findings.iter().map(|finding| finding.what.as_str()).collect();
+        say!("nothing to do: {}", reasons.join("; "));
         return;
     }
     for planned in &plan.moves {
-        println!(
-            "shard {} → shard {}: {} slots, {} rows of files of {}; they take {} of disk, and {} are free there",
+        say!(
+            "shard {} → shard {}: {} slots with {} rows, of files and documents of {}; the rows take about {} of disk, and {} are free there",
             planned.source,
             planned.target,
             planned.slot_count,
@@ -304,29 +310,32 @@ fn show_plan(plan: &PlanView, output: OutputArgs) {
         );
     }
     if plan.dry_run {
-        println!("about {} in all", HumanDuration(Duration::from_secs(plan.estimate_seconds)));
+        say!("about {} in all", HumanDuration(Duration::from_secs(plan.estimate_seconds)));
     }
     for finding in &plan.findings {
-        println!("{}: {}", if finding.fatal { "IN THE WAY" } else { "note" }, finding.what);
+        say!("{}: {}", if finding.fatal { "IN THE WAY" } else { "note" }, finding.what);
     }
 }
 
 fn report(ended: &[MoveView], output: OutputArgs) -> Result<(), CliError> {
     if output.json {
-        println!("{}", serde_json::json!(ended));
+        say!("{}", serde_json::json!(ended));
     }
     for view in ended.iter().filter(|_| !output.json) {
         let held = view.hold_ms.map_or(String::new(), |held| format!("; writes to its slots waited for {held:.0} ms"));
         match view.stage {
-            MoveStage::Done => println!("move {}: shard {} owns the slots{held}", view.id, view.target),
+            MoveStage::Done => say!("move {}: shard {} owns the slots{held}", view.id, view.target),
             MoveStage::Failed => {}
             MoveStage::Cancelled | MoveStage::RolledBack => {
-                println!("move {}: shard {} owns the slots", view.id, view.source)
+                say!("move {}: shard {} owns the slots", view.id, view.source)
             }
-            _ => println!(
+            _ => say!(
                 "move {}: shard {} owns the slots{held}; take it back with \"shardrive shards rollback {}\", or clean up \
                  with \"shardrive shards finish {}\"",
-                view.id, view.target, view.id, view.id
+                view.id,
+                view.target,
+                view.id,
+                view.id
             ),
         }
     }

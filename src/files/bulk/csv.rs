@@ -179,6 +179,7 @@ fn read_file(header: &[usize], fields: &[&[u8]], ids: &IdClock) -> Result<Parsed
     let whole = "must be a whole number from 0 to 9223372036854775807";
     let input = FileInput {
         user_id: read("user_id", user_id, whole)?.ok_or_else(|| FieldFault::new("user_id", whole))?,
+        user_id_text: None,
         file_name: text(file_name.unwrap_or_default()),
         file_id: read("file_id", file_id, "must be a UUID")?,
         path: path.map(text),

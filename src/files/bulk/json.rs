@@ -48,6 +48,7 @@ pub(super) fn lsjson_entry(record: &[u8], user: UserId, ids: &IdClock) -> Result
     }
     let input = FileInput {
         user_id: user.get(),
+        user_id_text: None,
         file_name: entry.name,
         path: Some(entry.path),
         size_bytes: entry.size.filter(|size| *size != -1),

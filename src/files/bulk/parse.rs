@@ -193,12 +193,12 @@ mod tests {
             b"{\"user_id\":1,\"file_name\":\"a\"}\n\n{\"user_id\":\"x\",\"file_name\":\"a\"}\r\n{\"user_id\":2,\"file_name\":\"\xff\"}\nnonsense\n{\"user_id\":3,\"file_name\":\"c\",\"folder\":1}\n{\"user_id\":4,\"file_name\":\"d\"}",
             &[
                 (1, "1 a"),
-                (3, "#2 user_id: invalid type: string \"x\", expected a whole number from 0 to 9223372036854775807"),
+                (3, "#2 user_id: invalid value: string \"x\", expected a whole number from 0 to 9223372036854775807, or the same in quotes"),
                 (4, "#3 is not valid UTF-8"),
                 (5, "#4 must be a JSON object"),
                 (
                     6,
-                    "#5 folder: unknown field `folder`, expected one of `user_id`, `file_name`, `file_id`, `path`, \
+                    "#5 folder: unknown field `folder`, expected one of `user_id`, `user_id_text`, `file_name`, `file_id`, `path`, \
                      `size_bytes`, `mime_type`, `checksum`, `modified_at`, `created_at`, `updated_at`",
                 ),
                 (7, "4 d"),

@@ -23,6 +23,7 @@ use crate::http::response::answer;
 use crate::http::response::answer::NDJSON;
 use crate::http::response::problem::Problem;
 use crate::http::server::listener::AppState;
+use crate::payload::text_if_inexact;
 use crate::shard::{ReadConsistency, ShardId};
 use crate::telemetry::{current_request, in_name_of};
 
@@ -73,6 +74,9 @@ pub(in crate::http) struct ListAnswer {
     success: bool,
     #[schema(example = 42)]
     user_id: i64,
+    /// The same as a text, where the number is above 2^53 − 1 and readers that keep numbers as doubles round it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id_text: Option<String>,
     /// The shard that holds the user's files.
     #[schema(example = 0)]
     shard_id: u16,
@@ -196,6 +200,7 @@ pub(in crate::http) async fn list(
     let body = ListAnswer {
         success: true,
         user_id: user.get(),
+        user_id_text: text_if_inexact(user.get()),
         shard_id: shard.number(),
         file_count: page.files.len(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),

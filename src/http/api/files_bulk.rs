@@ -32,7 +32,7 @@ use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
 use crate::http::server::listener::AppState;
 use crate::limits::LoadPermit;
-use crate::payload::{BodyFault, BodyReader, FieldFault};
+use crate::payload::{BodyFault, BodyReader, FieldFault, text_if_inexact};
 use crate::shard::ShardError;
 
 /// Test files that are listed one by one in the answer.
@@ -140,6 +140,9 @@ impl From<RecordFault> for FaultyRecord {
 pub(in crate::http) struct TestFile {
     file_id: Uuid,
     user_id: i64,
+    /// The same as a text, where the number is above 2^53 − 1 and readers that keep numbers as doubles round it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id_text: Option<String>,
     file_name: String,
     shard_id: u16,
 }
@@ -346,6 +349,7 @@ async fn generate(state: &AppState, intake: &mut UploadMeter, count: u64) -> Res
     let records = listed.into_iter().map(|(file_id, user, file_name)| TestFile {
         file_id,
         user_id: user.get(),
+        user_id_text: text_if_inexact(user.get()),
         file_name,
         shard_id: map.owner(user.slot()).number(),
     });

@@ -16,6 +16,9 @@ use crate::http::response::problem_code::ProblemCode;
 use crate::http::server::listener::AppState;
 use crate::shard::{ServerResource, Shard, ShardState};
 
+/// The name by which clients of `GET /health` know a service that spreads its data over several databases.
+const LAYER: &str = "4-db-sharding";
+
 /// What the service is.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct ServiceAnswer {
@@ -34,6 +37,9 @@ pub(in crate::http) struct ServiceAnswer {
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct HealthAnswer {
     status: HealthStatus,
+    /// What kind of service answers, for callers that ask several kinds by the same call.
+    #[schema(value_type = String, example = "4-db-sharding")]
+    layer: &'static str,
     /// `healthy` or `unreachable`, by the shard's name.
     #[schema(value_type = BTreeMap<String, String>, example = json!({"shard_0": "healthy", "shard_1": "healthy"}))]
     shards: BTreeMap<String, &'static str>,
@@ -112,6 +118,8 @@ pub(in crate::http) struct ProbeAnswer {
 }
 
 /// What this is
+///
+/// Its name, its version, and over how many shards the users are spread.
 #[utoipa::path(get, path = "/", tag = "service", responses((status = 200, description = "The service", body = ServiceAnswer)))]
 pub(in crate::http) async fn service(state: Data<AppState>) -> Result<HttpResponse, Problem> {
     answer::ok(&ServiceAnswer {
@@ -123,6 +131,8 @@ pub(in crate::http) async fn service(state: Data<AppState>) -> Result<HttpRespon
 }
 
 /// How every shard is
+///
+/// As the health checks found it last; no shard is asked for this answer.
 #[utoipa::path(
     get, path = "/health", tag = "service",
     responses(
@@ -143,7 +153,8 @@ pub(in crate::http) async fn health(state: Data<AppState>) -> Result<HttpRespons
     let shards = shards.iter().map(|shard| (name(shard), shard.state().as_str())).collect();
     let code = if status == HealthStatus::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let cache = state.cache.state().as_str();
-    let mut response = answer::json(code, &HealthAnswer { status, shards, circuits, warnings, cache }, 512)?;
+    let answer = HealthAnswer { status, layer: LAYER, shards, circuits, warnings, cache };
+    let mut response = answer::json(code, &answer, 512)?;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == HealthStatus::Unhealthy {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -152,12 +163,16 @@ pub(in crate::http) async fn health(state: Data<AppState>) -> Result<HttpRespons
 }
 
 /// Is the process alive?
+///
+/// For the liveness probe of an orchestrator: says nothing of the shards.
 #[utoipa::path(get, path = "/health/live", tag = "service", responses((status = 200, description = "It is", body = ProbeAnswer)))]
 pub(in crate::http) async fn live() -> Result<HttpResponse, Problem> {
     answer::ok(&ProbeAnswer { status: "live" })
 }
 
 /// May it get requests?
+///
+/// For the readiness probe of an orchestrator or a load balancer.
 #[utoipa::path(
     get, path = "/health/ready", tag = "service",
     responses(

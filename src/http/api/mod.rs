@@ -9,7 +9,6 @@ pub(super) mod health;
 pub(super) mod key_value;
 pub(super) mod moves;
 pub(super) mod openapi;
-pub(super) mod openapi_sign_in;
 pub(super) mod records;
 pub(super) mod records_bulk;
 pub(super) mod stats;

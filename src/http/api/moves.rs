@@ -248,7 +248,7 @@ async fn drain_now(state: &AppState, body: &JsonBody) -> Result<HttpResponse, Pr
 
 /// Deal the slots anew
 ///
-/// Shards within 10 % of the average are left alone, and a plan that gains less than 5 % is refused.
+/// Shards within 10 % of the average are left alone. Where a plan would gain less than 5 % nothing moves, and a finding says so.
 #[utoipa::path(
     post, path = "/admin/rebalance", tag = "admin", request_body = NewRebalance,
     responses((status = 200, description = "The plan, and the moves that were started", body = PlanView), RequestProblems, BodyProblems, MoveProblems, ShardProblems)

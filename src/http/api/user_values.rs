@@ -15,7 +15,7 @@ use crate::http::response::answer;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
 use crate::http::server::listener::AppState;
-use crate::payload::FieldFault;
+use crate::payload::{FieldFault, WholeNumber, check_text, text_if_inexact, whole_number};
 use crate::records::{BuiltIn, Document, RecordPageSize, WriteCondition};
 
 /// A value of a user: what the request holds, and what is stored.
@@ -23,9 +23,13 @@ use crate::records::{BuiltIn, Document, RecordPageSize, WriteCondition};
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct UserValue {
     /// Whose it is.
-    #[serde(rename = "userId")]
-    #[schema(example = 15)]
+    #[serde(rename = "userId", deserialize_with = "whole_number")]
+    #[schema(value_type = WholeNumber, example = 15)]
     user_id: i64,
+    /// The same as a text, where the number is above 2^53 − 1 and readers that keep numbers as doubles round it.
+    #[serde(rename = "userIdText", skip_serializing_if = "Option::is_none", default)]
+    #[schema(example = json!(null))]
+    user_id_text: Option<String>,
     /// The value, any JSON.
     #[schema(value_type = serde_json::Value, example = "User data example")]
     data: Box<RawValue>,
@@ -74,7 +78,9 @@ pub(in crate::http) async fn put(
     body: JsonBody<MAX_DOCUMENT_BODY>,
 ) -> Result<HttpResponse, Problem> {
     let keyed = keyed(&request, caller, body.bytes())?;
-    let value: UserValue = body.parse()?;
+    let mut value: UserValue = body.parse()?;
+    check_text(value.user_id, value.user_id_text.as_deref(), "userIdText")?;
+    value.user_id_text = text_if_inexact(value.user_id);
     caller.reaches(value.user_id, "userId")?;
     let key = value.user_id.to_string();
     // Written anew, so that only these two are stored, in this order.

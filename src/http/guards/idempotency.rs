@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use actix_web::http::{StatusCode, header};
+use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, body::MessageBody};
 use ring::digest::{Context, SHA256};
 use uuid::Uuid;
@@ -66,6 +66,12 @@ pub(in crate::http) fn keyed(
     } else {
         Err(in_use())
     }
+}
+
+/// True if a route takes a key with this method. A key is for a change that would be made twice if it came twice;
+/// `PUT` and `DELETE` change nothing the second time.
+pub(in crate::http) fn takes_key(method: &Method, path: &str) -> bool {
+    (*method == Method::POST || *method == Method::PATCH) && path != "/ingest/bulk"
 }
 
 /// What the layers below need of it.

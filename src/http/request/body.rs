@@ -224,7 +224,7 @@ mod tests {
             ("{\"user_id\":1,\"file_name\":\"a\"} x", ProblemCode::InvalidBody, None),
             ("{\"file_name\":\"a\"}", ProblemCode::InvalidField, Some("user_id")),
             ("{\"user_id\":1}", ProblemCode::InvalidField, Some("file_name")),
-            ("{\"user_id\":\"1\",\"file_name\":\"a\"}", ProblemCode::InvalidField, Some("user_id")),
+            ("{\"user_id\":\"01\",\"file_name\":\"a\"}", ProblemCode::InvalidField, Some("user_id")),
             ("{\"user_id\":1.5,\"file_name\":\"a\"}", ProblemCode::InvalidField, Some("user_id")),
             ("{\"user_id\":9223372036854775808,\"file_name\":\"a\"}", ProblemCode::InvalidField, Some("user_id")),
             ("{\"user_id\":1,\"file_name\":\"a\",\"nmae\":1}", ProblemCode::InvalidField, Some("nmae")),

@@ -1,6 +1,7 @@
 //! What clients are told when something went wrong: `application/problem+json` (RFC 9457).
 //!
-//! The only place that knows which status an error has. Database text and SQL stay on this side: they go to the log.
+//! The errors of files, documents, shards and tokens get their status here; those of one group of routes alone (moves, new
+//! shards, bodies) beside these routes. Database text and SQL stay on this side: they go to the log.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -20,7 +21,7 @@ use crate::http::metrics::request_counts;
 use crate::payload::FieldFault;
 use crate::records::RecordError;
 use crate::shard::{ServerResource, ShardError, ShardId};
-use crate::telemetry::current_request;
+use crate::telemetry::{current_request, current_request_may_change};
 
 /// When a client may try again what a shard could not do now.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -78,6 +79,13 @@ pub struct ProblemBody<'a> {
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = std::collections::BTreeMap<String, Value>)]
     progress: Option<&'a Map<String, Value>>,
+}
+
+impl ProblemBody<'_> {
+    /// The URN of a kind of problem.
+    pub(in crate::http) fn type_of(code: ProblemCode) -> String {
+        format!("urn:shardrive:problem:{}", code.as_str())
+    }
 }
 
 impl Problem {
@@ -228,7 +236,7 @@ impl ResponseError for Problem {
         let request = current_request();
         let status = self.status_code();
         let body = ProblemBody {
-            kind: format!("urn:shardrive:problem:{}", self.code.as_str()),
+            kind: ProblemBody::type_of(self.code),
             title: self.code.title(),
             status: status.as_u16(),
             detail: &self.detail,
@@ -326,7 +334,11 @@ impl From<ShardError> for Problem {
                 Self::new(ProblemCode::ShardUnavailable, error.to_string()).shard(shard)
             }
             ShardError::Timeout { shard } => {
-                let detail = format!("{error}; a change may have been made all the same");
+                let detail = if current_request_may_change() {
+                    format!("{error}; a change may have been made all the same")
+                } else {
+                    error.to_string()
+                };
                 Self::new(ProblemCode::ShardTimeout, detail).shard(shard)
             }
             ShardError::Overloaded { shard } => Self::new(ProblemCode::ShardOverloaded, error.to_string()).shard(shard),
@@ -417,6 +429,19 @@ mod tests {
             assert_eq!(answer.headers().contains_key("retry-after"), [429, 503, 504, 507].contains(&status), "{code}");
             assert!(!body.to_string().contains("secret"), "{body}");
         }
+    }
+
+    #[tokio::test]
+    async fn only_a_request_for_a_change_may_have_changed_something() {
+        let timed_out = |request: RequestContext| {
+            with_request(request, async {
+                let problem: Problem = ShardError::Timeout { shard: ShardId::new(1) }.into();
+                problem.to_string()
+            })
+        };
+        let request = || RequestContext::new("r-1".into(), None);
+        assert!(timed_out(request()).await.contains("a change may have been made"));
+        assert!(!timed_out(request().read_only()).await.contains("change"));
     }
 
     #[tokio::test]

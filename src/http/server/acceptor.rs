@@ -69,7 +69,8 @@ impl ConnectionAcceptor {
     /// Counts by `connections`; speaks TLS if there are settings for it.
     pub(super) fn new(connections: Arc<ConnectionTable>, tls: Option<rustls::ServerConfig>) -> Self {
         let tls = tls.map(|mut config| {
-            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            // Not HTTP/2, which stands on a crate with a known weakness (docs/decisions/0022-tls.md).
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
             TlsAcceptor::from(Arc::new(config))
         });
         Self { connections, tls }
@@ -91,9 +92,7 @@ impl ConnectionAcceptor {
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 handshakes.done.add(1);
-                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
-                Some((ClientLink { transport: Transport::Tls(Box::new(stream)), connection }, protocol, peer))
+                Some((ClientLink { transport: Transport::Tls(Box::new(stream)), connection }, Protocol::Http1, peer))
             }
             Ok(Err(error)) => {
                 handshakes.failed.add(1);

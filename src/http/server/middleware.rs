@@ -27,7 +27,7 @@ pub(in crate::http) struct EdgeOptions {
     pub(in crate::http) closing: Arc<AtomicBool>,
     pub(super) over_tls: bool,
     pub(in crate::http) cors: Option<CorsOrigins>,
-    pub(super) is_limited: bool,
+    pub(in crate::http) is_limited: bool,
     /// Those whose `X-Forwarded-For` counts.
     pub(in crate::http) proxies: Rc<[AddressRange]>,
 }

@@ -39,6 +39,7 @@ where
     let trace = span.context().or(trace);
     let trace_header = trace.as_ref().and_then(|trace| HeaderValue::from_str(&trace.to_string()).ok());
     let context = RequestContext::new(id, trace);
+    let context = if request.method().is_safe() { context.read_only() } else { context };
     let (before, early) = edge.before(&request);
     // What stands before a route may note whose request it is, before there is anything to wait for.
     let (work, context) = begin_request(context, || match early {

@@ -36,8 +36,9 @@ stages! {
     CatchUp = "catch_up";
     /// All rows of both sides are compared while writes go on. A crash leaves nothing; the comparison begins anew.
     Verify = "verify";
-    /// Ownership changes. A crash leaves the slots held, or given up and not yet taken; whoever comes next looks at the
-    /// source's map: if the source still owns them, they are released, otherwise the target takes them.
+    /// Ownership changes: the source holds the slots, the target takes them, the source gives them up, the target releases
+    /// them. A crash leaves the slots held. The next coordinator reads the target's map: if the target has taken the slots,
+    /// the coordinator completes the handover, otherwise it releases the slots on the source.
     Flip = "flip";
     /// The target serves, and what is written there flows back. A crash leaves that stream, which goes on by itself.
     Watch = "watch";

@@ -92,6 +92,16 @@ impl MoveRequest {
         [Self::Cancel, Self::RollBack, Self::Finish].into_iter().find(|wish| wish.as_str() == text)
     }
 
+    /// The stage at which a move ends for which it was fulfilled.
+    #[must_use]
+    pub fn end(self) -> MoveStage {
+        match self {
+            Self::Cancel => MoveStage::Cancelled,
+            Self::RollBack => MoveStage::RolledBack,
+            Self::Finish => MoveStage::Done,
+        }
+    }
+
     /// The stages in which it can be fulfilled.
     #[must_use]
     pub fn stages(self) -> &'static [MoveStage] {

@@ -6,7 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::planner::{DealStrategy, SlotLoad, plan_growth, plan_strategy};
-use crate::shard::{ShardId, Slot, SlotMap};
+use crate::payload::text_if_inexact;
+use crate::shard::{SLOT_COUNT, ShardId, Slot, SlotMap};
 
 /// Points of each shard on the ring.
 const POINTS: u64 = 160;
@@ -33,6 +34,9 @@ pub struct StrategyCost {
 pub struct SampleUser {
     /// Who.
     pub user_id: i64,
+    /// The same as a text, where the number is above 2^53 − 1 and readers that keep numbers as doubles round it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id_text: Option<String>,
     /// The user's slot.
     pub slot: u16,
     /// The shard now.
@@ -49,6 +53,11 @@ pub struct ClusterAnalysis {
     pub shards_now: usize,
     /// How many there would be.
     pub shards_then: u16,
+    /// Slots that have rows, of 5,040.
+    #[schema(example = 5040)]
+    pub slots_in_use: usize,
+    /// What is odd about how the rows are spread, and what evens it out; null if nothing is.
+    pub note: Option<String>,
     /// What each way would move. The ring is compared with itself for the present number of shards: nobody is on it.
     pub strategies: Vec<StrategyCost>,
     /// The first users there are.
@@ -97,14 +106,67 @@ pub fn analyse(
     let place = |user: &i64| {
         let slot = Slot::of_user(*user);
         let then = ways.iter().filter_map(|(way, _, after)| Some((*way, after.get(slot.index())?.number())));
-        SampleUser { user_id: *user, slot: slot.number(), now: map.owner(slot).number(), then: then.collect() }
+        let user_id_text = text_if_inexact(*user);
+        SampleUser {
+            user_id: *user,
+            user_id_text,
+            slot: slot.number(),
+            now: map.owner(slot).number(),
+            then: then.collect(),
+        }
     };
     ClusterAnalysis {
         shards_now,
         shards_then,
+        slots_in_use: in_use(loads).count(),
+        note: note(map, shards_now, loads),
         strategies: ways.iter().map(cost).collect(),
         sample: sample.iter().map(place).collect(),
     }
+}
+
+/// The slots that have rows.
+fn in_use(loads: &[SlotLoad]) -> impl Iterator<Item = usize> {
+    loads.iter().enumerate().filter(|(_, load)| load.rows > 0).map(|(slot, _)| slot)
+}
+
+/// Says so if one shard has much more than its share of the rows, and why, where the numbers tell.
+fn note(map: &SlotMap, shards: usize, loads: &[SlotLoad]) -> Option<String> {
+    let mut rows: BTreeMap<ShardId, i64> = BTreeMap::new();
+    for slot in Slot::all() {
+        let held = loads.get(slot.index()).map_or(0, |load| load.rows);
+        let sum = rows.entry(map.owner(slot)).or_default();
+        *sum = sum.saturating_add(held);
+    }
+    let total = rows.values().fold(0_i64, |sum, rows| sum.saturating_add(*rows));
+    let (heaviest, most) = rows.into_iter().max_by_key(|(_, rows)| *rows)?;
+    let share = total / i64::try_from(shards).ok()?.max(1);
+    if most <= share.saturating_add(share / 10) {
+        return None;
+    }
+    let percent = i128::from(most) * 100 / i128::from(total.max(1));
+    let step = step(in_use(loads));
+    let why = match step {
+        Some(step) => format!(
+            ", as the user numbers come in steps of {step} (or a multiple), and user_id mod 5040 keeps the steps"
+        ),
+        None => String::new(),
+    };
+    Some(format!(
+        "shard {heaviest} holds {percent} % of the rows{why}; \"rebalance\" deals the slots that are in use evenly"
+    ))
+}
+
+/// The largest step in which all these slots follow one another, around the circle of slots; `None` if it is one slot, or none.
+fn step(mut slots: impl Iterator<Item = usize>) -> Option<usize> {
+    let first = slots.next()?;
+    let all = usize::from(SLOT_COUNT);
+    let step = slots.fold(all, |step, slot| greatest_common_divisor(step, slot - first));
+    (1 < step && step < all).then_some(step)
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 fn owners(map: &SlotMap) -> Vec<ShardId> {
@@ -147,6 +209,30 @@ fn mix(number: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_in_steps_are_named() {
+        let loads_of = |step: i64| {
+            let mut loads = vec![SlotLoad::default(); 5040];
+            for number in 0..1_000 {
+                loads[Slot::of_user(number * step).index()].rows += 1;
+            }
+            loads
+        };
+        let map = SlotMap::initial(2);
+        for (step, in_use, named) in
+            [(1 << 22, 315, "steps of 16 "), (10, 504, "steps of 10 "), (2, 1000, "steps of 2 ")]
+        {
+            let found = analyse(&map, 2, 3, &loads_of(step), None, &[]);
+            assert_eq!(found.slots_in_use, in_use, "{step}");
+            let note = found.note.unwrap();
+            assert!(note.contains("shard 0 holds 100 % of the rows") && note.contains(named), "{note}");
+        }
+        assert_eq!(analyse(&map, 2, 3, &loads_of(1), None, &[]).note, None);
+        assert_eq!(analyse(&map, 2, 3, &vec![SlotLoad::default(); 5040], None, &[]).note, None);
+        let alone = analyse(&map, 2, 3, &loads_of(5040), None, &[]).note.unwrap();
+        assert!(!alone.contains("steps"), "{alone}");
+    }
 
     #[test]
     fn from_two_to_three_a_third_moves_by_slots_and_two_thirds_by_modulo() {

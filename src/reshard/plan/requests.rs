@@ -58,6 +58,12 @@ pub struct PlannedMoves {
 }
 
 impl PlannedMoves {
+    /// A plan that moves nothing, and why: all is as it was asked for already.
+    fn nothing_to_do(scope: PlanScope, map: &SlotMap, reason: String) -> Self {
+        let findings = vec![PreflightFinding { fatal: false, what: reason }];
+        Self { moves: Vec::new(), findings, scope, epoch: map.epoch() }
+    }
+
     /// Slots, rows and bytes of all moves.
     #[must_use]
     pub fn totals(&self) -> (usize, i64, i64) {
@@ -96,15 +102,6 @@ pub enum RequestError {
     Move(#[from] MoveError),
 }
 
-impl From<PlanError> for RequestError {
-    fn from(error: PlanError) -> Self {
-        match error {
-            PlanError::NotWorthIt(reason) => Self::Conflict(reason),
-            PlanError::Impossible(reason) => Self::Invalid(reason),
-        }
-    }
-}
-
 /// The way in for commands and the API.
 pub struct MoveService {
     cluster: Arc<Cluster>,
@@ -133,6 +130,13 @@ impl MoveService {
             return Err(RequestError::Invalid("no slot was named".to_owned()));
         }
         let map = self.cluster.map();
+        if slots.iter().all(|slot| map.owner(*slot) == target) {
+            return Ok(PlannedMoves::nothing_to_do(
+                PlanScope::Slots,
+                &map,
+                format!("shard {target} owns these slots already"),
+            ));
+        }
         if let Some(slot) = slots.iter().find(|slot| map.owner(**slot) == target) {
             return Err(RequestError::Invalid(format!("slot {slot} is on shard {target} already")));
         }
@@ -150,25 +154,37 @@ impl MoveService {
     /// Plans to empty a shard.
     ///
     /// # Errors
-    /// `Invalid` if there is no such shard or no other one, `Conflict` if it owns nothing or an open move can bring it slots;
-    /// otherwise the shards' errors.
+    /// `Invalid` if there is no such shard or no other one, `Conflict` if an open move can bring it slots; otherwise the shards'
+    /// errors.
     pub async fn plan_drain(&self, shard: ShardId) -> Result<PlannedMoves, RequestError> {
         let scope = PlanScope::Drain(shard);
         self.check_settled(scope).await?;
         let (map, loads) = self.loads().await?;
-        let plan = plan_drain(&map, &loads, self.count(), shard)?;
-        self.look("drain", scope, &map, plan).await
+        self.look_at("drain", scope, &map, plan_drain(&map, &loads, self.count(), shard)).await
     }
 
     /// Plans to deal the slots anew.
     ///
     /// # Errors
-    /// `Conflict` if that is not worth it or an open move changes the map; otherwise the shards' errors.
+    /// `Conflict` if an open move changes the map; otherwise the shards' errors.
     pub async fn plan_rebalance(&self, strategy: DealStrategy) -> Result<PlannedMoves, RequestError> {
         self.check_settled(PlanScope::Rebalance).await?;
         let (map, loads) = self.loads().await?;
-        let plan = plan_strategy(&map, &loads, self.count(), strategy)?;
-        self.look("rebalance", PlanScope::Rebalance, &map, plan).await
+        self.look_at("rebalance", PlanScope::Rebalance, &map, plan_strategy(&map, &loads, self.count(), strategy)).await
+    }
+
+    async fn look_at(
+        &self,
+        kind: &'static str,
+        scope: PlanScope,
+        map: &SlotMap,
+        plan: Result<Vec<SlotTransfer>, PlanError>,
+    ) -> Result<PlannedMoves, RequestError> {
+        match plan {
+            Ok(transfers) => self.look(kind, scope, map, transfers).await,
+            Err(PlanError::NothingToDo(reason)) => Ok(PlannedMoves::nothing_to_do(scope, map, reason)),
+            Err(PlanError::Impossible(reason)) => Err(RequestError::Invalid(reason)),
+        }
     }
 
     /// Before the map is read: an open move may be about to change it.
@@ -292,6 +308,9 @@ impl MoveService {
         if !fatal.is_empty() {
             return Err(RequestError::Conflict(fatal.join("; ")));
         }
+        if planned.moves.is_empty() {
+            return Ok(Vec::new());
+        }
         self.cluster.refresh_map().await;
         if self.cluster.map().epoch() != planned.epoch {
             let reason = "slots have changed their owners since the plan was made; plan again";
@@ -335,7 +354,7 @@ impl MoveService {
         let found = store::find_move(&mut lease, id).await.map_err(failed)?;
         lease.give_back();
         let (found, _) = found.ok_or(RequestError::NotFound(id))?;
-        if done {
+        if done || found.stage == wish.end() {
             return Ok(found);
         }
         let stages: Vec<_> = wish.stages().iter().map(|stage| MoveStage::as_str(*stage)).collect();

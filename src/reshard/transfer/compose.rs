@@ -264,8 +264,10 @@ pub(in crate::reshard) fn share_of_disk(table: &MovedTable) -> String {
     };
     format!(
         "SELECT coalesce(pg_total_relation_size('{}') * sum(rows) FILTER (WHERE slot = ANY ($1)) / nullif(sum(rows), 0), 0)::bigint
-           FROM {}",
-        table.name, counts.totals,
+           FROM (SELECT slot, rows FROM {}
+                 UNION ALL
+                 SELECT delta.slot, delta.rows FROM {} AS d, unnest(d.slots, d.rows) AS delta (slot, rows)) AS counted",
+        table.name, counts.totals, counts.deltas,
     )
 }
 

@@ -23,6 +23,12 @@ pub enum SetupError {
     /// The databases are not what the settings say; nothing was changed.
     #[error(transparent)]
     Refused(#[from] StartError),
+    /// Slots are moving, and both shards of a move must keep the same schema; nothing was changed.
+    #[error(
+        "the schema cannot change while slots move (open: {}); end these moves with \"shardrive shards finish\", \
+         \"rollback\" or \"cancel\" and try again", list_moves(.0)
+    )]
+    OpenMoves(Vec<i64>),
     /// A migration failed on a shard.
     #[error("the migration of shard {shard} failed: {source}")]
     Migration {
@@ -89,6 +95,12 @@ pub async fn migrate(urls: &[ShardOptions], connect_timeout: Duration) -> Result
 
     let (urls, probes) = probe_with_registered(urls.to_vec(), connect_timeout).await;
     refuse_faults(&probes)?;
+    if lacks_migrations(&probes) {
+        let open = open_moves(&mut lock).await.map_err(on_first)?;
+        if !open.is_empty() {
+            return Err(SetupError::OpenMoves(open));
+        }
+    }
     let cluster_id =
         probes.iter().find_map(|probe| Some(probe.as_ref().ok()?.identity?.cluster_id)).unwrap_or_else(Uuid::new_v4);
 
@@ -112,6 +124,28 @@ pub async fn migrate(urls: &[ShardOptions], connect_timeout: Duration) -> Result
         set_ready(connection).await.map_err(on_shard)?;
     }
     Ok(())
+}
+
+/// True if a shard has yet to get a migration.
+fn lacks_migrations(probes: &[DatabaseProbe]) -> bool {
+    let migrator = migrator();
+    probes.iter().flatten().any(|facts| {
+        migrator.iter().any(|known| !facts.migrations.iter().any(|applied| applied.version == known.version))
+    })
+}
+
+/// The moves that have not ended, by the first shard, which keeps them; none where there is no schema yet.
+async fn open_moves(first: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {
+    let has_moves: bool =
+        sqlx::query_scalar(include_str!("../../../sql/shard/has_moves.sql")).fetch_one(&mut *first).await?;
+    if !has_moves {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar(include_str!("../../../sql/shard/list_open_moves.sql")).fetch_all(first).await
+}
+
+fn list_moves(ids: &[i64]) -> String {
+    ids.iter().map(|id| format!("move {id}")).collect::<Vec<_>>().join(", ")
 }
 
 /// From here on the database serves.

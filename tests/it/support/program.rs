@@ -56,3 +56,21 @@ pub async fn shardrive_reading(arguments: &[&str], variables: &[(String, String)
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Done { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
+
+/// Runs a command whose output and complaints nobody reads: both ends are closed before it writes. Gives its exit code.
+pub async fn shardrive_unread(arguments: &[&str], variables: &[(String, String)]) -> i32 {
+    let mut child = Command::new(PROGRAM)
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .current_dir(std::env::temp_dir())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    let ended = tokio::time::timeout(LIMIT, child.wait()).await;
+    ended.unwrap_or_else(|_| panic!("{arguments:?} does not end")).unwrap().code().unwrap_or(-1)
+}

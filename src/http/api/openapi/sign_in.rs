@@ -15,7 +15,7 @@ use crate::http::routes::endpoints;
 const SCHEME: &str = "bearer";
 
 /// Adds to each operation who may use it, and how it refuses others.
-pub(in crate::http) fn describe(document: &mut OpenApi) {
+pub(super) fn describe(document: &mut OpenApi) {
     let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").description(Some(
         "A token of the sign-in provider, with the scope `user`, `service` or `admin`. Not needed where sign-in is off.",
     ));
@@ -94,28 +94,26 @@ fn refusal(description: &str, header: &str, header_type: Type) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use crate::http::api::openapi::openapi_json;
+    use crate::http::api::openapi::tests::{document, operations};
 
     #[test]
     fn every_call_says_who_may_use_it() {
-        let document: serde_json::Value = serde_json::from_str(&openapi_json()).unwrap();
+        let document = document();
         assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
         let open = ["/", "/health", "/health/live", "/health/ready", "/openapi.json", "/metrics"];
-        for (path, operations) in document["paths"].as_object().unwrap() {
-            for (method, operation) in operations.as_object().unwrap() {
-                let security = &operation["security"][0]["bearer"][0];
-                let responses = &operation["responses"];
-                if open.contains(&path.as_str()) {
-                    assert!(security.is_null() && responses["401"].is_null(), "{method} {path}");
-                } else {
-                    assert!(["user", "service", "admin"].iter().any(|scope| security == scope), "{method} {path}");
-                    assert!(responses["401"].is_object() && responses["403"].is_object(), "{method} {path}");
-                }
-                let is_admin = path.starts_with("/admin/")
-                    || path == "/shards"
-                    || method == "put" && path.starts_with("/collections");
-                assert_eq!(security == "admin", is_admin, "{method} {path}");
+        for (method, path, operation) in operations(&document) {
+            let security = &operation["security"][0]["bearer"][0];
+            let responses = &operation["responses"];
+            if open.contains(&path) {
+                assert_eq!(operation["security"], serde_json::json!([]), "{method} {path}");
+                assert!(responses["401"].is_null(), "{method} {path}");
+            } else {
+                assert!(["user", "service", "admin"].iter().any(|scope| security == scope), "{method} {path}");
+                assert!(responses["401"].is_object() && responses["403"].is_object(), "{method} {path}");
             }
+            let is_admin =
+                path.starts_with("/admin/") || path == "/shards" || method == "put" && path.starts_with("/collections");
+            assert_eq!(security == "admin", is_admin, "{method} {path}");
         }
     }
 }
