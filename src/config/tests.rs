@@ -103,11 +103,11 @@ fn each_fault_names_its_variable() {
                 ("SHARD_6_SPARE_URL", "u:secret@s/d"),
             ],
             &[
+                "SHARD_0_SPARE_URL: is set, and so is SHARD_0_URL: which one counts?",
+                "SHARD_6_SPARE_URL: must start with postgres:// or postgresql://",
                 "SHARD_0_REPLICA_URLS: URL 2: must start with postgres:// or postgresql://",
                 "SHARD_0_REPLICA_URLS: URL 3 names the same server as one before it",
                 "SHARD_5_REPLICA_URLS: there is no SHARD_5_URL",
-                "SHARD_0_SPARE_URL: is set, and so is SHARD_0_URL: which one counts?",
-                "SHARD_6_SPARE_URL: must start with postgres:// or postgresql://",
             ],
         ),
         (&[("DRAIN_DELAY_S", "soon")], &["DRAIN_DELAY_S: must be a whole number from 0 to 3600"]),
