@@ -20,6 +20,9 @@
 //! - [`config`]: the settings
 //! - [`cli`]: the commands, which put all of this together
 
+// What commands print goes through `cli::output`, which survives a reader that has gone away.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod audit;
 pub mod auth;
 pub mod cache;

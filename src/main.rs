@@ -1,5 +1,7 @@
 //! Parses the command line and runs it.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::io::Write;
 use std::process::ExitCode;
 
