@@ -1,6 +1,6 @@
 //! Shardrive: a drive-metadata service on several plain PostgreSQL servers.
 //!
-//! The modules from the ground up: each imports only modules above it in this list (`tests/architecture.rs` holds the list to it).
+//! The modules from the ground up: each imports only modules above it in this list (`tests/architecture/` holds the list to it).
 //!
 //! - [`outbound`]: HTTP clients of our own, and whom they trust
 //! - [`telemetry`]: logs, metrics, traces, and the request that they are about

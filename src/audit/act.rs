@@ -1,4 +1,4 @@
-//! The words of the audit log: what can be done, and what can become of it.
+//! The operator actions that the audit log knows, and their outcomes, by their stable words.
 
 macro_rules! acts {
     ($($(#[$doc:meta])+ $name:ident = $text:literal, [$($field:literal),*];)+) => {

@@ -1,4 +1,4 @@
-//! Entries: what is noted of an act, and how entries are asked for.
+//! Audit entries: who did what, when and from where, and the filter and cursor of a listing.
 
 use std::fmt;
 use std::net::IpAddr;

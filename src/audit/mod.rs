@@ -1,4 +1,4 @@
-//! Who did what to the cluster, when and from where: the audit log, kept on shard 0.
+//! The audit log, kept on shard 0: who did what to the cluster, when and from where.
 //!
 //! ```text
 //! Audit (begin, end, tried, list) → act, entry → table → shardrive.audit_log

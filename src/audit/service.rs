@@ -1,4 +1,4 @@
-//! The way in: an act is noted, done, and its outcome noted.
+//! Notes an operator action before it is done, and its outcome afterwards.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! The table: adding a row, saying how it ended, reading, removing what is too old.
+//! The statements on `shardrive.audit_log`.
 
 use sqlx::PgConnection;
 use sqlx::types::Json;

@@ -1,4 +1,4 @@
-//! How many refused tries are noted: whoever has a token without the scope could fill the disk otherwise.
+//! Bounds how many refused attempts are noted in an hour, so that a token without the scope cannot fill the disk.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

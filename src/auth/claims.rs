@@ -1,4 +1,4 @@
-//! From a genuine token's claims to what its caller may do.
+//! From the claims of a genuine token to what its caller may do.
 
 use serde_json::{Map, Value};
 

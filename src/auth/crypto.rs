@@ -1,4 +1,4 @@
-//! Signatures by ring, which TLS uses already, as the crate for JWT wants them.
+//! Signatures by `ring`, behind the traits that `jsonwebtoken` asks for.
 //!
 //! An algorithm is checked only with a key of its own family; all others are refused here, whatever a token says.
 

@@ -1,4 +1,4 @@
-//! Why a caller is not let in.
+//! Why a caller is refused.
 
 /// Why a token does not count. Tells what helps the caller, and not at which step of a signature it failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]

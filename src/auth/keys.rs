@@ -1,4 +1,4 @@
-//! Keys that signatures are checked with. A key's type decides the algorithm; a token has no say in it.
+//! The keys that verify signatures. A key's type decides the algorithm; the token has no say in it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

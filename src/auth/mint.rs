@@ -1,4 +1,4 @@
-//! Tokens of our own, for set-ups without a provider.
+//! Signs tokens with a shared secret, for set-ups without a provider.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Who calls: bearer tokens (JWT), the keys they are checked with, and what their callers may do.
+//! Sign-in: bearer tokens (JWT), the keys that verify them, and the scopes of their callers.
 //!
 //! ```text
 //! settings → Verifier ── header, keys of a secret or of a provider (fetched by one task) ── crypto (ring), ed25519

@@ -1,4 +1,4 @@
-//! What a caller may do.
+//! Scopes, and the caller that a verified token names.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Tokens that were verified before: each worker remembers its own, so that no lock is shared.
+//! Verified tokens, remembered by each worker for itself, so that workers share no lock.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What the settings say about sign-in.
+//! The settings of sign-in, as types.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Checks tokens: the signature first, then for whom, from whom and when, then what is granted.
+//! Verifies a token: signature, audience, issuer, times, then scopes.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

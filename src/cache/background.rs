@@ -1,4 +1,4 @@
-//! What nobody waits for: values on their way into the cache, leases on their way back, keys that are freed or barred.
+//! Commands that no request waits for: fills, lease releases, removals, tombstones.
 //!
 //! One bounded queue and one task that sends what has gathered in a few pipelines. If the queue is full an errand is
 //! forgotten: a lease and a tombstone end by themselves, and what is not kept is read again.
@@ -53,7 +53,7 @@ pub(super) struct BackgroundQueue {
 }
 
 /// A queue, and its end.
-pub(super) fn errands() -> (BackgroundSender, BackgroundQueue) {
+pub(super) fn background_queue() -> (BackgroundSender, BackgroundQueue) {
     let (sender, queue) = mpsc::channel(QUEUE);
     let waiting = Arc::new(AtomicUsize::new(0));
     (BackgroundSender { queue: sender, waiting: Arc::clone(&waiting) }, BackgroundQueue { queue, waiting })

@@ -1,4 +1,4 @@
-//! How a value becomes bytes for the cache and comes back. The cache itself knows no file and no record.
+//! How a value becomes bytes for the cache and comes back. The cache itself knows neither files nor documents.
 
 use std::fmt;
 

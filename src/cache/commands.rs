@@ -1,4 +1,4 @@
-//! The commands that are sent to the cache's server, and what an entry looks like.
+//! The commands for the cache's server, and the form of an entry.
 //!
 //! The first byte tells what an entry is: `V` a value, `L` a **lease** (somebody reads the value from the database and will
 //! put it here; a token that no other lease has follows), `T` a **tombstone** (a write is on its way), `X` a value that is

@@ -1,4 +1,4 @@
-//! What a process knows of the fences, and when it may rely on that. Pure: time comes in from outside.
+//! What a process knows of a shard's fence, and when it may rely on that. Pure functions: the caller passes the time.
 //!
 //! Every shard's database says which cache server is in force for its rows: its **fence**. A process looks at each
 //! fence all the time, and relies on what it saw only while that is **settled**: first seen at least [`SETTLE`] ago,

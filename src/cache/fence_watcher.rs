@@ -1,4 +1,4 @@
-//! The fences of all shards, kept up to date by a task for each, which also opens and closes them.
+//! One task a shard keeps the view of its fence fresh, and opens and closes the fence.
 //!
 //! - A process whose link is up opens a closed fence for its server, and closes one that is open for another server.
 //! - A fence names the server and the formats of those who share it. One that names other formats is closed, and stays so for a
@@ -97,7 +97,7 @@ impl KnownFences {
     pub(super) fn settled(&self, slot: Slot) -> Option<SettledSlot> {
         let now = Instant::now();
         let known = self.slots.load().get(slot).filter(|known| known.now.is_settled(now))?;
-        self.settled_place(known.now, now)
+        self.settled_slot(known.now, now)
     }
 
     /// Every place in which some process may look for values of a slot, if that is settled: that of its owner and, for as long as
@@ -105,15 +105,15 @@ impl KnownFences {
     pub(super) fn relied_on(&self, slot: Slot) -> Option<(SettledSlot, Option<SettledSlot>)> {
         let now = Instant::now();
         let known = self.slots.load().get(slot)?;
-        let place = self.settled_place(known.now, now)?;
+        let place = self.settled_slot(known.now, now)?;
         if known.now.is_settled(now) {
             return Some((place, None));
         }
         let before = known.before.filter(|before| before.is_settled(now))?;
-        Some((place, Some(self.settled_place(before, now)?)))
+        Some((place, Some(self.settled_slot(before, now)?)))
     }
 
-    fn settled_place(&self, tenure: SlotTenure, now: Instant) -> Option<SettledSlot> {
+    fn settled_slot(&self, tenure: SlotTenure, now: Instant) -> Option<SettledSlot> {
         let view = self.view(tenure.owner)?;
         view.is_settled(now).then_some(SettledSlot { owner: tenure.owner, epoch: tenure.epoch, view })
     }

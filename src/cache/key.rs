@@ -1,4 +1,4 @@
-//! What a cached value is called.
+//! The keys of cached values.
 
 use std::fmt::{self, Write as _};
 

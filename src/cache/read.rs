@@ -1,4 +1,4 @@
-//! The read's side: from the cache, or from the database and then into the cache.
+//! Cached reads: the value from the cache, or from the database and then into the cache.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

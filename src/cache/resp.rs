@@ -1,5 +1,4 @@
-//! A plain connection to the cache's server: bytes that are collected and sent together, and the answers to them in
-//! their order.
+//! A plain connection that speaks RESP: it collects commands, sends them together, and reads the answers in order.
 //!
 //! The driver's own connection is shared by all threads and driven by a task of its own, so that each command wakes that
 //! task and is woken by it. A lane sends its commands itself, and knows only the few shapes that their answers have.

@@ -1,4 +1,4 @@
-//! What a Redis or Valkey server says of itself, and whether it will do.
+//! What a Redis or Valkey server says of itself, and whether this service can use it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

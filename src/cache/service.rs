@@ -1,4 +1,4 @@
-//! What callers see of the cache.
+//! The cache as its callers see it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::background::{BackgroundSender, errands};
+use super::background::{BackgroundSender, background_queue};
 use super::codec::CacheFormat;
 use super::fence_watcher::KnownFences;
 use super::settings::{CacheSettings, CacheUrl};
@@ -97,7 +97,7 @@ impl Cache {
         let (writers, end) = (TaskTracker::new(), CancellationToken::new());
         cluster.spawn(end_after(cluster.stopping().clone(), writers.clone(), end.clone()));
         let fences = KnownFences::watch(&cluster, &connector.state(), &end);
-        let (errands, queue) = errands();
+        let (errands, queue) = background_queue();
         let is_configured = settings.url.is_some();
         if let Some(url) = settings.url.clone() {
             cluster.spawn(Arc::clone(&connector).run(url, end.clone()));

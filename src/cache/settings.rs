@@ -1,4 +1,4 @@
-//! Where the cache is, and how long it keeps what it has.
+//! The address of the cache's server, and how long entries live.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The connection to the cache's server: opened, watched, given up at the first sign of trouble, opened again.
+//! The process's connection to the cache's server: opened, watched, closed at the first sign of trouble, opened again.
 //!
 //! A server that answers late is worse than none, as every read would wait for it. So a link is dropped after an
 //! input or output error, after a few answers in a row that came too late, or when its server is not the same any

@@ -1,4 +1,4 @@
-//! Values that this process reads from the database to put them into the cache: others who want one of them wait for it.
+//! Single flight: one caller loads a value from the database, and the other callers of this process wait for it.
 //!
 //! Whoever waits may use the value only if no write was acknowledged between the reading and the moment at which it asked.
 //! The lease tells: it is gone after such a write. So a flight takes on waiters only until its value is sent to the cache,

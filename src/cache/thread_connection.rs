@@ -1,4 +1,4 @@
-//! Lookups and fills of one thread: gathered, and sent together over a connection of the thread's own.
+//! Lookups and fills of one thread, sent together over a connection of that thread.
 //!
 //! The link's connection is driven on the main runtime, so that each lookup over it wakes two other threads on its way. A
 //! lane lives on the thread that asks, as those of gathered reads do: while the answers to one round of commands are on

@@ -1,4 +1,5 @@
-//! The write's side: values are barred before the database changes, and gone before the write is acknowledged.
+//! Writes beside a cache: a tombstone bars the value before the database changes, and the write is acknowledged after
+//! it is gone.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -20,7 +20,7 @@ use crate::shard::{SLOT_COUNT, ShardOptions, migrate};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What would make the service speak TLS.
-const PLAIN: [&str; 2] = ["TLS_CERT_FILE", "TLS_KEY_FILE"];
+const TLS_SETTINGS: [&str; 2] = ["TLS_CERT_FILE", "TLS_KEY_FILE"];
 
 /// Run everything on this machine, with PostgreSQL servers of its own
 ///
@@ -125,8 +125,7 @@ async fn serve_cluster(
     let mut variables = variables(args, cluster, cache);
     variables.extend(log.map(|level| ("RUST_LOG".to_owned(), level.to_owned())));
     // On one machine, over loopback: what is printed for people to call is plain HTTP.
-    let variables = variables.into_iter().chain(PLAIN.map(|name| (name.to_owned(), String::new()))).collect();
-    let settings = start_logging(Settings::load_for(variables)?)?;
+    let settings = start_logging(Settings::load_for(variables, &TLS_SETTINGS)?)?;
     Box::pin(serve(settings, stop, TestStop::default(), listening)).await
 }
 

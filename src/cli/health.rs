@@ -1,4 +1,4 @@
-//! `shardrive health`: asks a service whether it is there, for those who go by exit codes.
+//! `shardrive health`: asks a service whether it is alive or ready, and answers by the exit code.
 
 use std::time::Duration;
 

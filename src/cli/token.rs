@@ -1,4 +1,4 @@
-//! `shardrive token`: a token for those who share a secret with the service.
+//! `shardrive token`: signs a token with the secret that the service shares.
 
 use std::time::Duration;
 

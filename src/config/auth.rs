@@ -1,4 +1,4 @@
-//! The settings of sign-in, and which of them go together.
+//! The settings of sign-in, and which of them belong together.
 
 use std::time::Duration;
 

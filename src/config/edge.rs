@@ -1,4 +1,4 @@
-//! The settings of the service's edge: limits, TLS, connections, other sites.
+//! The settings of the HTTP edge: limits, TLS, connections, CORS.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `EVENTS_*`: where changes are told.
+//! `EVENTS_*`: the broker that publishes changes.
 
 use std::path::PathBuf;
 

@@ -177,15 +177,18 @@ impl Settings {
         Self::from_vars(reader::environment()?)
     }
 
-    /// Reads the environment as [`Settings::load`] does, but with these shards and whatever else `vars` names in place
+    /// Reads the environment as [`Settings::load`] does, but without the settings in `left_out`, and with these shards and
+    /// whatever else `vars` names in place
     /// of its own.
     ///
     /// # Errors
     /// Everything that is wrong.
-    pub fn load_for(vars: Vec<(String, String)>) -> Result<Self, SettingsError> {
+    pub fn load_for(vars: Vec<(String, String)>, left_out: &[&str]) -> Result<Self, SettingsError> {
         let replaced: Vec<String> = vars.iter().map(|(name, _)| format!("{name}{FILE}")).collect();
         let others = reader::environment()?.into_iter();
-        let others = others.filter(|(name, _)| !names::names_shards(name) && !replaced.contains(name));
+        let others = others.filter(|(name, _)| {
+            !names::names_shards(name) && !replaced.contains(name) && !left_out.contains(&name.as_str())
+        });
         Self::from_vars(others.chain(vars))
     }
 

@@ -1,4 +1,4 @@
-//! Takes variables one by one, and gathers what is wrong with them.
+//! Reads settings one by one, and collects every fault.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;

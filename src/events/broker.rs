@@ -9,7 +9,8 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use async_nats::connection::State;
 use async_nats::jetstream::context::{
-    Context, ContextBuilder, CreateStreamErrorKind, PublishAckFuture, PublishError, PublishErrorKind,
+    Context, ContextBuilder, CreateStreamErrorKind, GetStreamByNameErrorKind, PublishAckFuture, PublishError,
+    PublishErrorKind,
 };
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{self, stream};
@@ -171,7 +172,13 @@ impl EventBroker {
     /// True if the broker answers questions about streams: then it is not the reason for what is not acknowledged.
     pub(super) async fn answers(&self) -> bool {
         let Ok(context) = self.context().await else { return false };
-        matches!(tokio::time::timeout(ACK_LIMIT, context.query_account()).await, Ok(Ok(_)))
+        // The question of `ready`, which brokers of every release understand.
+        let looking = context.stream_by_subject(format!("{}.>", self.subject));
+        match tokio::time::timeout(ACK_LIMIT, looking).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => error.kind() == GetStreamByNameErrorKind::NotFound,
+            Err(_) => false,
+        }
     }
 
     /// Waits until the broker has it.

@@ -1,4 +1,5 @@
-//! Events: each change of a file or a document, told to NATS `JetStream` at least once and in order (docs/events.md).
+//! Events: each change of a file or a document, published to NATS `JetStream` at least once and in order
+//! (docs/events.md).
 //!
 //! ```text
 //! triggers → shardrive.outbox → outbox (statements) → relay (one a shard) → held → broker → JetStream

@@ -42,7 +42,7 @@ pub(super) async fn next(
 }
 
 /// Removes events that were told.
-pub(super) async fn told(db: &mut PgConnection, ids: &[i64]) -> Result<(), sqlx::Error> {
+pub(super) async fn remove_published(db: &mut PgConnection, ids: &[i64]) -> Result<(), sqlx::Error> {
     sqlx::query(include_str!("../../sql/events/told.sql")).bind(ids).execute(db).await.map(drop)
 }
 
@@ -54,6 +54,6 @@ pub(super) async fn seen(db: &mut PgConnection) -> Result<Option<OutboxGap>, sql
 }
 
 /// The gap was told.
-pub(super) async fn gap_told(db: &mut PgConnection, gap: OutboxGap) -> Result<(), sqlx::Error> {
+pub(super) async fn remove_gap(db: &mut PgConnection, gap: OutboxGap) -> Result<(), sqlx::Error> {
     sqlx::query(include_str!("../../sql/events/gap_told.sql")).bind(gap.events).execute(db).await.map(drop)
 }

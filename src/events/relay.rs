@@ -1,4 +1,4 @@
-//! The relay of a shard: takes events from the outbox, in their order, and removes them when the broker has them.
+//! The relay of a shard publishes the outbox in order, and removes what the broker has stored.
 //!
 //! One process relays a shard at a time, by an advisory lock of a session that ends when it is silent. Events of one slot are
 //! sent one after the other, each after the broker has the one before; those of different slots together, in waves. So a
@@ -176,7 +176,7 @@ impl OutboxRelay<'_> {
             changes.retain(|change| !held.holds(change));
             // Also after a failure: what the broker has it need not get again.
             if outcome.is_err() || changes.is_empty() || spoken.elapsed() >= NOTE {
-                in_time(outbox::told(db, &told)).await?;
+                in_time(outbox::remove_published(db, &told)).await?;
                 self.events.published.add(u64::try_from(told.len()).unwrap_or(u64::MAX));
                 told.clear();
                 spoken = Instant::now();
@@ -224,7 +224,7 @@ impl OutboxRelay<'_> {
             match self.broker.confirm(sent).await {
                 Ok(()) => {
                     self.accept(held, event.topic());
-                    in_time(outbox::gap_told(db, gap)).await?;
+                    in_time(outbox::remove_gap(db, gap)).await?;
                 }
                 // It is tried again with the next sign; the changes go on.
                 Err(BrokerError::Refused(reason)) => self.refuse(held, event.topic(), None, &reason),

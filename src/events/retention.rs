@@ -1,4 +1,4 @@
-//! The outbox stays within its bound, also while no relay takes anything; and `/metrics` learns what waits.
+//! Keeps the outbox within its bound while no relay publishes, and reports its length to `/metrics`.
 
 use std::sync::Arc;
 use std::time::Duration;

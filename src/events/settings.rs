@@ -1,4 +1,4 @@
-//! Where events go, and how many may wait.
+//! The settings of events: the broker's address, and the bound of the outbox.
 
 use std::fmt;
 use std::path::PathBuf;

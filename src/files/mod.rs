@@ -1,4 +1,4 @@
-//! Drive metadata: what a file is, where it is kept, how one comes in alone or by the million.
+//! Files: what a file is, its statements, single writes and bulk loads.
 //!
 //! ```text
 //! service → cache (first pages)

@@ -1,5 +1,6 @@
-//! The words of this module: users, files, pages.
+//! Files, pages and cursors.
 
+use crate::shard::RequestKey;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
@@ -257,6 +258,12 @@ pub struct FilePage {
     pub files: Vec<File>,
     /// Where the next page starts; `None` if this is the last one.
     pub next: Option<FileCursor>,
+}
+
+/// A file, and the key of the request that brought it.
+pub(super) struct FileInsert {
+    pub(super) file: NewFile,
+    pub(super) key: Option<RequestKey>,
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! A page of files as bytes, for the cache. Read only by programs that know the same version of the format.
+//! A page of files as bytes, for the cache.
 //!
 //! Numbers are little-endian. A text is its length in four bytes and then its UTF-8; what may be missing has a byte in
 //! front that is 1 if it is there.
 
+use crate::cache::CacheKey;
+use crate::files::model::UserId;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -164,6 +166,11 @@ impl<'a> ByteReader<'a> {
             updated_at: self.time()?,
         })
     }
+}
+
+/// The first page of a user's listing, in the cache.
+pub(super) fn page_key(user: UserId) -> CacheKey {
+    CacheKey::new(user.slot(), PageCodec::FORMAT, user.get())
 }
 
 #[cfg(test)]

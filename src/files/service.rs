@@ -1,5 +1,6 @@
 //! What can be done with files: the rules above the statements.
 
+use crate::files::page_codec::page_key;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -7,12 +8,12 @@ use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::limits::{LISTED_PATH_INDEX, fault_of_constraint};
-use super::model::{File, FileCursor, FilePage, FilePageSize, FilePatch, NewFile, UserId};
+use super::model::{File, FileCursor, FileInsert, FilePage, FilePageSize, FilePatch, NewFile, UserId};
 use super::page_codec::PageCodec;
 use super::store::{DeleteFile, FindById, FindState, ListByUser, SearchById, UpdateFile};
 use super::tag::FileCondition;
-use super::writer::{FileInsert, FileWriter, InsertFiles, InsertOutcome};
-use crate::cache::{Cache, CacheKey, PendingWrite, ValueCodec as _};
+use super::writer::{FileWriter, InsertFiles, InsertOutcome};
+use crate::cache::{Cache, PendingWrite};
 use crate::payload::FieldFault;
 use crate::shard::{
     BatchedReads, CallOutcome, Cluster, IdClock, IdempotentCall, ReadConsistency, RequestKey, RowQueue, RowTurn,
@@ -80,11 +81,6 @@ struct KeptInsert {
     file_id: Uuid,
     /// Microseconds since 1970.
     created_at: i64,
-}
-
-/// The first page of a user's listing, in the cache.
-pub(super) fn page_key(user: UserId) -> CacheKey {
-    CacheKey::new(user.slot(), PageCodec::FORMAT, user.get())
 }
 
 /// The files of all users.

@@ -5,8 +5,7 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 use uuid::Uuid;
 
-use super::model::{File, FilePageSize, FilePatch, UserId};
-use super::writer::FileInsert;
+use super::model::{File, FileInsert, FilePageSize, FilePatch, UserId};
 use crate::shard::{BatchRead, ShardCall, ShardId, Slot, SlotCoverage, time_at, time_in};
 
 /// Binds a batch's rows as one array a column, in the order of the insert statements.

@@ -1,5 +1,6 @@
-//! Single files that come at the same time, stored by one statement; see [`GroupCommit`].
+//! Single files, stored in batches by [`GroupCommit`].
 
+use crate::files::model::FileInsert;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
@@ -10,20 +11,13 @@ use sqlx::PgConnection;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
-use super::model::NewFile;
-use super::service::page_key;
+use super::page_codec::page_key;
 use super::store::{insert_batch, insert_batch_keyed};
 use crate::cache::{Cache, PendingWrite};
 use crate::shard::{BatchWrite, GroupCommit, RequestKey, ShardId, Slot};
 
 /// The lanes of all shards.
 pub(super) type FileWriter = GroupCommit<InsertFiles>;
-
-/// A file, and the key of the request that brought it.
-pub(super) struct FileInsert {
-    pub(super) file: NewFile,
-    pub(super) key: Option<RequestKey>,
-}
 
 /// What became of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,6 +12,7 @@ mod request;
 mod response;
 mod routes;
 mod server;
+mod state;
 
 pub use api::openapi::openapi_json;
 pub use guards::rate_limit::LEAST_BURST;
@@ -20,5 +21,6 @@ pub use response::problem::{Problem, ProblemBody};
 pub use response::problem_code::ProblemCode;
 pub use server::connections::ConnectionLimits;
 pub use server::cors::CorsOrigins;
-pub use server::listener::{ApiServer, AppState, ServerOptions};
+pub use server::listener::{ApiServer, ServerOptions};
 pub use server::tls::{TlsCertificate, TlsFiles};
+pub use state::AppState;

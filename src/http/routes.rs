@@ -1,4 +1,4 @@
-//! Every path of the API, what it takes and of whom, and what the others get.
+//! The table of routes: path, method, access, cost and handler.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::api::{
 use super::dashboard;
 use super::guards::access::RouteAccess::{Does, Needs, Open, Own};
 use super::guards::access::{OwnerSource, RouteAccess};
-use super::guards::audit_gate::noted;
+use super::guards::audit_gate::require_audit_entry;
 use super::guards::gate::GateMiddleware;
 use super::guards::rate_limit::{RateLimitGate, cost};
 use super::guards::sign_in::{SignInGate, SignInState};
@@ -191,7 +191,7 @@ impl Endpoint {
                 handler.guard(guard::fn_guard(|context| conditional::untaken(context.head()).is_none()))
             };
             let handler = if access.has_acts() {
-                handler.wrap(from_fn(move |request, next| noted(access, request, next)))
+                handler.wrap(from_fn(move |request, next| require_audit_entry(access, request, next)))
             } else {
                 handler
             };

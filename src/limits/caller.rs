@@ -1,4 +1,4 @@
-//! Who is counted: the subject of a token, or the address that a request came from.
+//! Who is counted: the subject of a token, or the client's address.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};

@@ -1,5 +1,4 @@
-//! Answers of the shared count that came too late for their requests: each is still waited for, so that what was decided
-//! without it can be put right.
+//! Answers of the shared counter that came after their request was decided: they correct the local count.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +23,7 @@ impl LateAnswers {
     }
 
     /// Does this in the background, if there is room for it; it is dropped if it takes too long.
-    pub(super) fn see_to(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn_bounded(&self, work: impl Future<Output = ()> + Send + 'static) {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
         self.tasks.spawn(async move {
             let _ = tokio::time::timeout(PATIENCE, work).await;

@@ -1,4 +1,4 @@
-//! The limit as requests meet it.
+//! The rate limit as requests meet it: the local count first, then the shared one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -127,7 +127,7 @@ impl RateLimiter {
                 SharedAnswer::Late(asked) => {
                     let take = self.take_here(caller, cost);
                     let used = if matches!(take, TakeOutcome::Admitted(_)) { cost } else { 0 };
-                    self.put_right(Arc::clone(shared), asked, caller, used);
+                    self.reconcile_late_answer(Arc::clone(shared), asked, caller, used);
                     return take;
                 }
             };
@@ -147,9 +147,9 @@ impl RateLimiter {
 
     /// Sees to it that the shared count knows of the units that a request has used before its answer came, and that none
     /// are lost that were taken for it and not used.
-    fn put_right(&self, shared: Arc<SharedCounter>, asked: SharedQuestion, caller: CallerKey, used: u64) {
+    fn reconcile_late_answer(&self, shared: Arc<SharedCounter>, asked: SharedQuestion, caller: CallerKey, used: u64) {
         let (cells, rate, started) = (Arc::clone(&self.cells), self.rate, self.started);
-        self.late.see_to(async move {
+        self.late.spawn_bounded(async move {
             let Ok(mut counted) = asked.await else { return };
             let unused = counted.taken.checked_sub(used);
             if unused.is_none() {
@@ -200,7 +200,7 @@ impl RateLimiter {
             match shared.take(self.rate, caller, cost, cost, true).await {
                 SharedAnswer::Counted(counted) => return counted.wait,
                 // It counts there all the same.
-                SharedAnswer::Late(asked) => self.put_right(Arc::clone(shared), asked, caller, cost),
+                SharedAnswer::Late(asked) => self.reconcile_late_answer(Arc::clone(shared), asked, caller, cost),
                 SharedAnswer::Away => {}
             }
         }

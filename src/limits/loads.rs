@@ -1,4 +1,4 @@
-//! How many bulk loads one caller runs at the same time.
+//! How many bulk loads each caller runs at the same time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! What this process knows of its callers: one small cell each, in a bounded number of them.
+//! The local count: one small cell for each caller, in a bounded table.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;

@@ -1,4 +1,4 @@
-//! The count that all processes share: one script on a Redis server. A server that is away or slow is not waited for.
+//! The count that all processes share: one script on a Redis server, which no request waits for when it is slow.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

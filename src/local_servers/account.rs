@@ -1,4 +1,4 @@
-//! The user who runs the servers: ourselves, or `postgres` where we are root, as PostgreSQL refuses to run as root.
+//! The user who runs local servers: the current one, or `postgres` where the current user is root.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;

@@ -1,4 +1,4 @@
-//! Several local servers in one folder, one for each shard, found again at the next start.
+//! Several local servers in one folder, one for each shard, which a later start finds again.
 
 use std::path::{Path, PathBuf};
 

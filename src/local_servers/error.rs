@@ -1,4 +1,4 @@
-//! Why a local server could not be made, started or stopped: texts that say what to do.
+//! Why a local server could not be made, started or stopped, and what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! PostgreSQL servers, and a cache server, of our own on this machine: for `shardrive dev`, for the tests and for the benchmarks.
+//! Local PostgreSQL and cache servers, for `shardrive dev`, the tests and the benchmarks.
 //!
 //! ```text
 //! LocalCluster → PostgresServer → Binaries, Account, locks, ports, processes → the operating system

@@ -1,4 +1,4 @@
-//! Processes of this machine: who runs, whose child is it, and signals to them.
+//! Processes of this machine: is one running, whose child is it, and signals to it.
 //!
 //! Signals go through the shell's `kill`, as the system call would need `unsafe` or one more crate.
 

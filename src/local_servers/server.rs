@@ -1,4 +1,4 @@
-//! One PostgreSQL server: made, and started as a child process. Its end is in `ending`.
+//! One local PostgreSQL server: made, and started as a child process.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;

@@ -1,5 +1,4 @@
-//! The end of a server: stopped in good order, killed or paused for tests of faults, dropped, or left over by a
-//! process that was killed.
+//! How a local server ends: stopped, killed or paused for tests of faults, dropped, or found as a left-over.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is wrong with an input: one field of it, or the whole of a body.
+//! A fault of an input: in one field, or in the whole body.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Reading JSON that clients wrote: quickly if it is good, and with the name of the field if it is not.
+//! Reads clients' JSON fast when it is good, and names the field when it is not.
 
 use serde::Deserialize;
 

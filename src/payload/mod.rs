@@ -1,5 +1,4 @@
-//! What clients send and get, before anybody asks what it is about: JSON with the names of its fields, times, bodies
-//! packed or plain, streams of records.
+//! Request payloads: decompression, splitting into records, JSON errors with field names, timestamps.
 //!
 //! ```text
 //! body → decode (gzip, zstd) → opening (byte order mark) → split (lines, array, CSV) → json

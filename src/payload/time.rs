@@ -1,5 +1,4 @@
-//! Times as the API writes them: RFC 3339 in UTC, to the microsecond, as PostgreSQL keeps them; whole seconds
-//! without a fraction.
+//! Times as the API writes them: RFC 3339 in UTC, to the microsecond, as PostgreSQL keeps them.
 //!
 //! A page holds two thousand times. chrono writes them character by character through `fmt`, which was a twelfth of all
 //! that the API does for a page.

@@ -1,4 +1,4 @@
-//! A document as bytes, for the cache. Read only by programs that know the same version of the format.
+//! A document as bytes, for the cache.
 
 use chrono::{DateTime, Utc};
 

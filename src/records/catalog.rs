@@ -1,4 +1,4 @@
-//! Which collections there are. Each shard has the whole list; a process keeps a copy, to which things are only added.
+//! The catalogue of collections: every shard has the whole list, and a process keeps a copy that only grows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

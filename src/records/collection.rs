@@ -1,4 +1,4 @@
-//! Collections: their names, and by what each is spread over the shards.
+//! Collections: names, and the field that spreads each over the shards.
 
 use std::borrow::Borrow;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Documents: JSON texts that are kept as they were written.
+//! Documents: JSON texts, kept as they were written.
 
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};

@@ -1,4 +1,4 @@
-//! What is kept of a document's change for an `Idempotency-Key`: what the answer is made of.
+//! The outcome of a document's change, stored for its `Idempotency-Key`.
 
 use serde::{Deserialize, Serialize};
 

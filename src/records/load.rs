@@ -1,4 +1,4 @@
-//! Storing a stream of documents: many single writes at the same time, which the group commit puts together.
+//! Bulk loads of documents: many single writes at once, which group commit puts together.
 //!
 //! A bad document costs itself alone. What is on its way is bounded, by number and by bytes; while that is reached, the
 //! reading of the stream waits.

@@ -1,4 +1,4 @@
-//! Documents as they are stored, and on what condition they are changed.
+//! Stored documents, and the conditions of a change.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Where a document stands: its key and its slot, by the key in the path or by the document's own field.
+//! Where a document stands: its key and its slot.
 
 use uuid::Uuid;
 

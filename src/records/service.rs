@@ -1,4 +1,4 @@
-//! What can be done with documents: the rules above the statements.
+//! The rules of documents, above the statements.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

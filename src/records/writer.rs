@@ -1,4 +1,4 @@
-//! Single documents that come at the same time, stored by one statement; see [`GroupCommit`].
+//! Single documents, stored in batches by [`GroupCommit`].
 
 use std::cmp::Ordering;
 use std::collections::HashMap;

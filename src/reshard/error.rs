@@ -1,4 +1,4 @@
-//! What can go wrong while slots move, and what it means for the move.
+//! Why a step of a move failed, and what that means for the move.
 
 use crate::shard::{DbFault, ShardId, is_overtaken};
 

@@ -1,4 +1,4 @@
-//! Moving slots between shards while they serve: plan, copy, compare, flip, watch, and the way back.
+//! Moves slots between shards while they serve: plan, copy, compare, cut over, watch, roll back.
 //!
 //! ```text
 //! requests (people, the API) → store (rows of shardrive.moves) → driver (one process, by the lease)
@@ -11,24 +11,24 @@
 mod coordinate;
 mod error;
 mod plan;
-mod settled;
-mod standby_slots;
+pub(super) mod slot_set;
 mod transfer;
 
 pub use coordinate::decide::{CutoverDecision, CutoverFacts, decide};
 pub use coordinate::driver::drive_in_background;
 pub use coordinate::stage::MoveStage;
 pub use coordinate::steps::WAY_BACK_ARMED;
+pub use coordinate::store::MoveOptions;
 pub use coordinate::store::{MoveEvent, MoveRequest, NewMove, SlotMove};
 pub use coordinate::testing::TestStop;
 pub use error::MoveError;
 pub use plan::analysis::{ClusterAnalysis, SampleUser, StrategyCost, analyse};
+pub use plan::pending_changes::PlanScope;
 pub use plan::planner::{
     DealStrategy, PlanError, SlotLoad, SlotTransfer, plan_drain, plan_growth, plan_rebalance, plan_strategy,
 };
 pub use plan::preflight::{DiskForecast, PreflightFinding};
-pub use plan::requests::{MoveOptions, MoveService, PlannedMoves, RequestError};
+pub use plan::requests::{MoveService, PlannedMoves, RequestError};
 pub use plan::view::{MoveView, PlanView, PlannedMove};
-pub use settled::PlanScope;
+pub use slot_set::{parse_slots, show_slots};
 pub use transfer::pressure::{MovePressure, reason_to_wait};
-pub use transfer::replication_slots::{parse_slots, show_slots};

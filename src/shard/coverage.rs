@@ -1,4 +1,4 @@
-//! Do the answers of all shards together speak of every slot once?
+//! Whether the answers of all shards together cover every slot exactly once.
 //!
 //! Shards are asked at the same time, but answer at slightly different ones, and slots may change hands in between. To
 //! count the slots is not enough: when one slot goes one way and another one the other way, a shard that was asked

@@ -1,6 +1,6 @@
 //! What can go wrong on the way to a shard.
 
-use super::fault::ServerResource;
+use super::server::fault::ServerResource;
 use super::slot::ShardId;
 
 /// Why a call to a shard did not give an answer.

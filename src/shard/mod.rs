@@ -1,5 +1,4 @@
-//! Slots, the slot map, connections, health, routing, ownership, group commit, batched reads, idempotency and set-up. Knows the
-//! tables of files and documents by their names alone: what a row holds is the business of `files` and `records`.
+//! Shards: slots and their owners, connections, routing, batching, set-up. Knows neither files nor documents.
 //!
 //! ```text
 //! Slot → SlotMap → Shard (health, pool) → PostgreSQL
@@ -8,46 +7,44 @@
 //! [`Cluster`] is the way in: it runs a [`ShardCall`] on the shard that owns a slot, and when that shard's database
 //! says that it does not own the slot, takes a fresh map and goes to the one that does.
 
-mod admission;
 mod batching;
+mod call;
 mod cluster;
 mod coverage;
 mod error;
-mod fault;
 mod idempotency;
 mod map;
-mod row_queue;
 mod server;
 mod setup;
-mod shortage;
 mod slot;
 mod slot_id;
 
-pub use admission::WorkKind;
 pub use batching::batched_reads::{BatchRead, BatchedReads};
 pub use batching::group_commit::WriterLimits;
 pub(crate) use batching::group_commit::{BatchWrite, GroupCommit, WriteMark};
+pub(crate) use batching::row_queue::{RowQueue, RowTurn};
+pub use call::ShardCall;
 pub use cluster::add_shard::{GrowError, JoinedShard, add_shard};
 pub(crate) use cluster::append_only::PerShard;
-pub use cluster::cluster::{Cluster, ShardCall};
 pub(crate) use cluster::known_map::MovingSlot;
 pub(crate) use cluster::periodic::{PeriodicTask, TaskProgress, ticks};
+pub use cluster::routing::Cluster;
 pub use cluster::scatter::{ScatterBreadth, ScatterResult};
 pub use coverage::SlotCoverage;
 pub use error::ShardError;
-pub use fault::{DbFault, ServerResource};
-pub(crate) use fault::{is_duplicate_key, is_overtaken, refused_slots};
 pub use idempotency::{AdminClaim, AdminKeys, RequestKey, expire_in_background};
 pub(crate) use idempotency::{CallOutcome, IdempotentCall, StoredOutcome};
 pub use map::{LOOK_LEASE, LOOK_SETTLE, SlotMap, SlotOwnership};
-pub(crate) use row_queue::{RowQueue, RowTurn};
+pub use server::admission::WorkKind;
 pub use server::circuit::CircuitBreaker;
 pub use server::counters::{PoolStatus, ShardCounters};
+pub use server::fault::{DbFault, ServerResource};
+pub(crate) use server::fault::{is_duplicate_key, is_overtaken, refused_slots};
 pub use server::health::ShardState;
 pub use server::options::ShardOptions;
-pub use server::pool::ConnectionLease;
+pub use server::pool::{ConnectionLease, ShardLimits};
 pub use server::replica::{ReadConsistency, ShardReplicas};
-pub use server::shard::{Shard, ShardLimits};
+pub use server::shard::Shard;
 pub(crate) use server::timestamps::{time_at, time_in, time_of_micros};
 pub use setup::migrate::{SetupError, apply_migrations, migrate};
 pub use setup::start_checks::{StartError, StartFault};

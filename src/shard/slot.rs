@@ -1,4 +1,4 @@
-//! Slots and shard numbers: where a user belongs, before anybody asks which server that is.
+//! Slots and shard numbers: the slot of a user, the shard of a slot in a new cluster.
 
 use std::fmt;
 
@@ -115,6 +115,10 @@ impl fmt::Display for ShardId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }
+}
+
+pub(in crate::shard) fn shard_id(index: usize) -> ShardId {
+    ShardId::new(u16::try_from(index).unwrap_or(u16::MAX)) // the settings allow 5,040 shards at most
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Ids that carry their slot: UUIDs by which a row is found without asking every shard.
+//! Ids that carry their slot: a row is found by its id without asking every shard.
 //!
 //! An id sorts by its time. It is a `UUIDv7` (RFC 9562, section 5.7; the 12 bits after the milliseconds hold a fraction of one, as in
 //! its section 6.2, method 3), and ends in its slot:

@@ -1,4 +1,4 @@
-//! Counting by scatter-gather: one statement a shard, a deadline, and an honest answer about who was missing.
+//! The counts of all shards: one statement a shard, by a deadline; the answer names the missing shards.
 
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ const MOVE_PAUSE: Duration = Duration::from_millis(2);
 const CHANGE_OF_HANDS: Duration = Duration::from_millis(50);
 
 /// Asks every shard, so many at once, for `deadline` at most. While a slot changes hands, asks again until each slot is counted once.
-pub async fn gather(
+pub async fn count_all(
     cluster: &Cluster,
     method: CountMethod,
     breadth: ScatterBreadth,

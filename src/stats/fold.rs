@@ -1,4 +1,4 @@
-//! Folding: the deltas that transactions append are added to the counts, so that there are never many of them.
+//! Folds the deltas that transactions append into the counts, so that there are never many of them.
 //!
 //! Every API process tries, one at a time does it. Nothing depends on it but the speed of reading the counts: what is
 //! not folded yet is added at the reading.

@@ -1,9 +1,9 @@
-//! How much is where: counts from all shards at once, the folding of their deltas, and the audit of both.
+//! How many rows and bytes each shard holds: counts, the folding of deltas, and `shards verify`.
 
 mod counts;
 mod fold;
 mod verify;
 
-pub use counts::{ClusterStats, CountMethod, ShardStats, ShardStatus, gather};
+pub use counts::{ClusterStats, CountMethod, ShardStats, ShardStatus, count_all};
 pub use fold::fold_in_background;
 pub use verify::{AuditError, VerifyFinding, VerifyReport, audit};

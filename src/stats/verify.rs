@@ -1,4 +1,4 @@
-//! The audit: every row of every shard is read, and held against the map, the counts and the other shards' ids.
+//! `shards verify`: reads every row of every shard, and compares it with the map, the counts and the other shards' ids.
 //!
 //! Each shard is read in one snapshot, so that writes may go on meanwhile. While slots change hands, a finding may be
 //! one of the moment: audit again when the move is over. Rows that a move has brought already, or has not removed yet,

@@ -1,4 +1,4 @@
-//! The way of spans to a collector: OTLP over HTTP, by a thread and a queue of its own.
+//! Exports spans to a collector: OTLP over HTTP, by a thread and a queue of its own.
 //!
 //! A span that finds the queue full is dropped, and a collector that does not answer holds up that thread alone.
 

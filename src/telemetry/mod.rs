@@ -1,5 +1,4 @@
-//! What the service says of itself to the people who run it: logs, metrics, traces. Knows none of the other modules, and
-//! all of them may know it.
+//! Logs, metrics and traces. Knows no other module, and every module may use it.
 
 mod collector_client;
 mod export;

@@ -1,4 +1,4 @@
-//! What the system says of this process. Linux tells it in `/proc`; elsewhere there is less to tell.
+//! The process's memory, processor time and open files, from `/proc` on Linux.
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! Which request the current task works for, so that every log line and span on its way can name it.
+//! The request that the current task works for, so that log lines and spans can name it.
 
 use std::cell::Cell;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Traces: a span for each request, and below it one for each call to a shard.
+//! Traces: a span for each request, and a child span for each call to a shard.
 //!
 //! Without a collector ([`super::TraceExport`]) there is no tracer, and every function here ends after one look at that.
 

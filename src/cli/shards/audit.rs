@@ -1,10 +1,10 @@
-//! The audit log at the command line: noting what a command does, and `shardrive shards audit`, which shows what was noted.
+//! `shardrive shards audit`, and the audit entries that the other commands write.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::OutputArgs;
+use super::output::OutputArgs;
 use crate::audit::{
     ActionDetails, ActionOutcome, Actor, AuditLog, EntryFilter, LoggedAction, NewEntry, OperatorAction,
 };

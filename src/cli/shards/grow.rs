@@ -1,11 +1,11 @@
-//! `shardrive shards add`: one more shard, while the others serve.
+//! `shardrive shards add`: adds a shard while the others serve.
 
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::OutputArgs;
+use super::output::OutputArgs;
 use crate::cli::CliError;
 use crate::cli::output::say;
 use crate::shard::{Cluster, GrowError, ShardOptions, add_shard};
@@ -34,7 +34,7 @@ pub(in crate::cli) struct AddArgs {
 
 impl AddArgs {
     /// What the audit log may take of it: the password stays out of it there.
-    pub(super) fn told(&self) -> Value {
+    pub(super) fn audit_fields(&self) -> Value {
         json!({"url": self.url, "dry_run": self.dry_run})
     }
 }

@@ -1,4 +1,4 @@
-//! `shardrive shards status` and `verify`: looking at the shards themselves, past any API process.
+//! `shardrive shards status` and `verify`: reads the shards directly, without an API process.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::OutputArgs;
+use super::output::OutputArgs;
 use crate::cli::CliError;
 use crate::cli::output::say;
 use crate::reshard::{MoveService, MoveView};
 use crate::shard::{Cluster, ScatterBreadth, ShardId};
-use crate::stats::{CountMethod, ShardStatus, VerifyReport, audit, gather};
+use crate::stats::{CountMethod, ShardStatus, VerifyReport, audit, count_all};
 
 pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: OutputArgs) -> Result<(), CliError> {
-    let stats = gather(cluster, CountMethod::Counts, ScatterBreadth::All, deadline).await;
+    let stats = count_all(cluster, CountMethod::Counts, ScatterBreadth::All, deadline).await;
     // While shard 0 is away, nobody knows the moves; the shards are shown all the same.
     let moves = MoveService::new(Arc::clone(cluster)).list(100).await.unwrap_or_default();
     let moves: Vec<_> =
@@ -85,7 +85,7 @@ pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: O
 }
 
 pub(super) async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), CliError> {
-    let total = gather(cluster, CountMethod::Counts, ScatterBreadth::All, Duration::from_secs(5)).await.total_rows();
+    let total = count_all(cluster, CountMethod::Counts, ScatterBreadth::All, Duration::from_secs(5)).await.total_rows();
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent}%  {human_pos} of {human_len} rows  {eta} left")
     {

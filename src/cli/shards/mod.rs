@@ -1,15 +1,17 @@
-//! `shardrive shards …`: the shards themselves, past any API process: looking at them, adding one, moving slots.
+//! `shardrive shards …`: status, verification, growth and moves, directly on the shards, without an API process.
 
 mod audit;
 mod grow;
 mod look;
 mod moves;
+mod output;
 
+use crate::cli::shards::output::OutputArgs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use audit::note;
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use moves::StartedMoves;
 use serde_json::Value;
 
@@ -36,19 +38,11 @@ pub(super) enum ShardsCommand {
     /// Deal the slots anew, moving as little as possible.
     Rebalance(moves::RebalanceArgs),
     /// End a move before its slots change hands, as if it had never been.
-    Cancel(moves::WishArgs),
+    Cancel(moves::RequestArgs),
     /// Give the slots of a move back to the shard that they came from, with all that was written since.
-    Rollback(moves::WishArgs),
+    Rollback(moves::RequestArgs),
     /// Give up the way back of a move, and clean up.
-    Finish(moves::WishArgs),
-}
-
-/// How to print.
-#[derive(Args, Clone, Copy, Debug)]
-pub(super) struct OutputArgs {
-    /// Print JSON for scripts.
-    #[arg(long)]
-    json: bool,
+    Finish(moves::RequestArgs),
 }
 
 impl ShardsCommand {
@@ -75,13 +69,13 @@ impl ShardsCommand {
     fn act(&self) -> Option<(OperatorAction, Value)> {
         match self {
             Self::Status(_) | Self::Verify(_) | Self::Audit(_) => None,
-            Self::Add(args) => Some((OperatorAction::AddShard, args.told())),
-            Self::Move(args) => Some((OperatorAction::MoveSlots, args.told())),
-            Self::Drain(args) => Some((OperatorAction::Drain, args.told())),
-            Self::Rebalance(args) => Some((OperatorAction::Rebalance, args.told())),
-            Self::Cancel(args) => Some((OperatorAction::Cancel, args.told())),
-            Self::Rollback(args) => Some((OperatorAction::RollBack, args.told())),
-            Self::Finish(args) => Some((OperatorAction::Finish, args.told())),
+            Self::Add(args) => Some((OperatorAction::AddShard, args.audit_fields())),
+            Self::Move(args) => Some((OperatorAction::MoveSlots, args.audit_fields())),
+            Self::Drain(args) => Some((OperatorAction::Drain, args.audit_fields())),
+            Self::Rebalance(args) => Some((OperatorAction::Rebalance, args.audit_fields())),
+            Self::Cancel(args) => Some((OperatorAction::Cancel, args.audit_fields())),
+            Self::Rollback(args) => Some((OperatorAction::RollBack, args.audit_fields())),
+            Self::Finish(args) => Some((OperatorAction::Finish, args.audit_fields())),
         }
     }
 

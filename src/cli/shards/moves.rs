@@ -1,4 +1,4 @@
-//! `shardrive shards move`, `drain`, `rebalance`, and what can be asked of a move.
+//! `shardrive shards move`, `drain`, `rebalance`, `cancel`, `rollback` and `finish`.
 //!
 //! A command writes the move down and waits. Whichever process has the lease does the work: an API process, or this one
 //! if there is none. So a command that is interrupted interrupts nothing.
@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::OutputArgs;
+use super::output::OutputArgs;
 use crate::cli::CliError;
 use crate::cli::output::say;
 use crate::reshard::{
@@ -100,7 +100,7 @@ pub(in crate::cli) enum DealModeArg {
 
 /// Which move.
 #[derive(Args, Clone, Debug)]
-pub(in crate::cli) struct WishArgs {
+pub(in crate::cli) struct RequestArgs {
     /// The move's number.
     id: i64,
     #[command(flatten)]
@@ -109,7 +109,7 @@ pub(in crate::cli) struct WishArgs {
 
 impl HowArgs {
     /// What the audit log takes of it, after what is moved.
-    fn told(&self, mut what: Value) -> Value {
+    fn audit_fields(&self, mut what: Value) -> Value {
         let how = json!({
             "dry_run": self.dry_run, "keep_seconds": self.keep, "skip_verify": self.skip_verify, "copy_rate": self.rate,
         });
@@ -121,26 +121,26 @@ impl HowArgs {
 }
 
 impl MoveArgs {
-    pub(super) fn told(&self) -> Value {
-        self.how.told(json!({"slots": self.slots, "to": self.to}))
+    pub(super) fn audit_fields(&self) -> Value {
+        self.how.audit_fields(json!({"slots": self.slots, "to": self.to}))
     }
 }
 
 impl DrainArgs {
-    pub(super) fn told(&self) -> Value {
-        self.how.told(json!({"shard": self.shard}))
+    pub(super) fn audit_fields(&self) -> Value {
+        self.how.audit_fields(json!({"shard": self.shard}))
     }
 }
 
 impl RebalanceArgs {
-    pub(super) fn told(&self) -> Value {
+    pub(super) fn audit_fields(&self) -> Value {
         let strategy = self.strategy.to_possible_value();
-        self.how.told(json!({"strategy": strategy.as_ref().map(clap::builder::PossibleValue::get_name)}))
+        self.how.audit_fields(json!({"strategy": strategy.as_ref().map(clap::builder::PossibleValue::get_name)}))
     }
 }
 
-impl WishArgs {
-    pub(super) fn told(&self) -> Value {
+impl RequestArgs {
+    pub(super) fn audit_fields(&self) -> Value {
         json!({"id": self.id})
     }
 }
@@ -229,7 +229,7 @@ async fn carry_out(
 
 pub(super) async fn wish(
     cluster: Arc<Cluster>,
-    args: WishArgs,
+    args: RequestArgs,
     wish: MoveRequest,
 ) -> Result<Option<StartedMoves>, CliError> {
     MoveService::new(Arc::clone(&cluster)).wish(args.id, wish).await.map_err(failed)?;

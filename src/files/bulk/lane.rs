@@ -11,7 +11,7 @@ use super::loaded::LoadSummary;
 use super::parse::RecordFault;
 use crate::cache::Cache;
 use crate::files::limits::fault_of_constraint;
-use crate::files::service::page_key;
+use crate::files::page_codec::page_key;
 use crate::payload::FieldFault;
 use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
 use crate::telemetry::metrics::BULK_ROWS;

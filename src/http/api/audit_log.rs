@@ -1,4 +1,4 @@
-//! `/admin/audit`: who did what.
+//! `/admin/audit`: lists the audit log.
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -6,12 +6,12 @@ use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::openapi::{RequestProblems, ShardProblems};
 use crate::audit::{EntryFilter, LoggedAction, OperatorAction};
 use crate::http::request::extract::{query, query_number};
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
-use crate::http::server::listener::AppState;
+use crate::http::response::problem_responses::{RequestProblems, ShardProblems};
+use crate::http::state::AppState;
 
 /// Entries of a page, if nobody says how many.
 const USUAL: u16 = 100;

@@ -1,4 +1,4 @@
-//! `/collections`: what collections there are, and declaring one.
+//! `/collections`: lists and declares collections.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::openapi::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use crate::http::request::body::JsonBody;
 use crate::http::request::extract::CollectionPath;
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
-use crate::http::server::listener::AppState;
+use crate::http::response::problem_responses::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
+use crate::http::state::AppState;
 use crate::records::{Collection, KeyType, RecordsPerKey};
 
 /// A collection, as it is declared.

@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::openapi::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use super::records::{numbers, paging};
 use crate::http::guards::access::Caller;
 use crate::http::guards::idempotency::{key_of, keyed};
@@ -17,7 +16,8 @@ use crate::http::request::extract::query;
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
-use crate::http::server::listener::AppState;
+use crate::http::response::problem_responses::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
+use crate::http::state::AppState;
 use crate::payload::time;
 use crate::records::{BuiltIn, Document, Record, RecordPage};
 use crate::shard::ReadConsistency;

@@ -1,4 +1,4 @@
-//! Files over HTTP: one in, a user's files out, one by its id.
+//! `/ingest`, `/query/{user_id}` and `/files/{file_id}`: one file in, a user's files out, a file by its id.
 
 use std::sync::Arc;
 
@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::openapi::{BodyProblems, FileProblems, RequestProblems, ShardProblems};
 use crate::files::{File, FileCursor, FileInput, FilePage, FilePageSize, FileService, PatchInput, UserId};
 use crate::http::guards::access::Caller;
 use crate::http::guards::idempotency::{key_of, keyed};
@@ -22,7 +21,8 @@ use crate::http::request::extract::{FilePath, UserPath, consistency, query, quer
 use crate::http::response::answer;
 use crate::http::response::answer::NDJSON;
 use crate::http::response::problem::Problem;
-use crate::http::server::listener::AppState;
+use crate::http::response::problem_responses::{BodyProblems, FileProblems, RequestProblems, ShardProblems};
+use crate::http::state::AppState;
 use crate::payload::text_if_inexact;
 use crate::shard::{ReadConsistency, ShardId};
 use crate::telemetry::{current_request, in_name_of};

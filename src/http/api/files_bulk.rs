@@ -1,4 +1,4 @@
-//! Many files at once over HTTP: a streamed body, or test files by count.
+//! `/ingest/bulk`: files from a streamed body, or a number of test files.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,7 +16,6 @@ use tokio_util::io::StreamReader;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::openapi::{BodyProblems, RequestProblems, ShardProblems};
 use crate::files::bulk::{
     BodyFormat, BulkLoad, LoadSummary, ParsedRecord, RecordFault, RecordPosition, RecordReader, RowIdentity,
 };
@@ -30,7 +29,8 @@ use crate::http::request::upload_pace::{TooSlow, UploadMeter};
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
-use crate::http::server::listener::AppState;
+use crate::http::response::problem_responses::{BodyProblems, RequestProblems, ShardProblems};
+use crate::http::state::AppState;
 use crate::limits::LoadPermit;
 use crate::payload::{BodyFault, BodyReader, FieldFault, text_if_inexact};
 use crate::shard::ShardError;

@@ -1,4 +1,4 @@
-//! What the service is and how it is. Reads what the health checks found last and never waits for a shard.
+//! `/` and `/health`: reads what the health probes found last, and waits for no shard.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::events::{EventsStatus, RefusedSubject};
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
-use crate::http::server::listener::AppState;
+use crate::http::state::AppState;
 use crate::shard::{ServerResource, Shard, ShardState};
 
 /// The name by which clients of `GET /health` know a service that spreads its data over several databases.

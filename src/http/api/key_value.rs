@@ -8,14 +8,14 @@ use serde_json::Serializer;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::openapi::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use crate::http::guards::access::Caller;
 use crate::http::guards::idempotency::{key_of, keyed};
 use crate::http::request::body::{JsonBody, MAX_DOCUMENT_BODY};
 use crate::http::request::extract::KeyPath;
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
-use crate::http::server::listener::AppState;
+use crate::http::response::problem_responses::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
+use crate::http::state::AppState;
 use crate::payload::time;
 use crate::records::{BuiltIn, Document, WriteCondition};
 
@@ -47,7 +47,7 @@ pub(in crate::http) struct WriteAnswer {
 
 /// A value.
 #[derive(ToSchema)]
-pub(in crate::http) struct ReadAnswer {
+pub(in crate::http) struct ValueAnswer {
     #[schema(example = true)]
     success: bool,
     #[schema(example = "user:123")]
@@ -65,7 +65,7 @@ pub(in crate::http) struct ReadAnswer {
     shard_id: u16,
 }
 
-impl ReadAnswer {
+impl ValueAnswer {
     /// The answer as JSON. Written by hand, as serde would read the value once more before it writes it.
     fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         let Self { success, key, value, created_at, updated_at, from_cache, shard_id } = self;
@@ -117,12 +117,12 @@ pub(in crate::http) async fn write(
 #[utoipa::path(
     get, path = "/read/{key}", tag = "simple calls",
     params(("key" = String, Path, description = "The key, percent-encoded; may hold `/`")),
-    responses((status = 200, description = "The value", body = ReadAnswer), RequestProblems, RecordProblems, ShardProblems)
+    responses((status = 200, description = "The value", body = ValueAnswer), RequestProblems, RecordProblems, ShardProblems)
 )]
 pub(in crate::http) async fn read(state: Data<AppState>, KeyPath(key): KeyPath) -> Result<HttpResponse, Problem> {
     let found = state.records.find(&state.records.built_in(BuiltIn::KeyValue).await?, &key).await?;
     let record = found.record;
-    let body = ReadAnswer {
+    let body = ValueAnswer {
         success: true,
         key,
         value: record.document,
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_value_stands_in_its_answer_as_it_was_written() {
         let at = DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap();
-        let answer = ReadAnswer {
+        let answer = ValueAnswer {
             success: true,
             key: "a \"key\"\n".to_owned(),
             value: Document::read(br#"{"price": 9.50, "text":"\u00e4"}"#).unwrap(),

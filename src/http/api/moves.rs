@@ -1,4 +1,4 @@
-//! `/admin/…`: adding shards and moving slots, for operators. The work is done by whichever process has the lease.
+//! `/admin/…`: adds shards and moves slots. The process with the coordinator's lease does the work.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,7 +9,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
-use super::openapi::{BodyProblems, RequestProblems, ShardProblems};
 use crate::http::guards::access::Caller;
 use crate::http::guards::idempotency::once;
 use crate::http::request::body::JsonBody;
@@ -17,7 +16,8 @@ use crate::http::request::extract::{query, query_number};
 use crate::http::response::answer;
 use crate::http::response::problem::{Problem, ProblemBody};
 use crate::http::response::problem_code::ProblemCode;
-use crate::http::server::listener::AppState;
+use crate::http::response::problem_responses::{BodyProblems, RequestProblems, ShardProblems};
+use crate::http::state::AppState;
 use crate::reshard::{
     ClusterAnalysis, DealStrategy, MoveOptions, MoveRequest, MoveView, PlanView, PlannedMoves, RequestError,
     parse_slots,

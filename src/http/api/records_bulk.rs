@@ -19,7 +19,7 @@ use crate::http::request::body::{MAX_DOCUMENT_BODY, encoding};
 use crate::http::request::upload_pace::{TooSlow, UploadMeter};
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
-use crate::http::server::listener::AppState;
+use crate::http::state::AppState;
 use crate::payload::{BodyFault, BodyOpening, BodyReader, FieldFault, LineSplitter};
 use crate::records::{Collection, Document, LoadedRecords, RecordError, RecordLoad};
 use crate::shard::ShardError;

@@ -8,14 +8,14 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::openapi::RequestProblems;
 use crate::cache::CacheState;
 use crate::http::request::extract::query;
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
-use crate::http::server::listener::AppState;
+use crate::http::response::problem_responses::RequestProblems;
+use crate::http::state::AppState;
 use crate::shard::{ScatterBreadth, Shard};
-use crate::stats::{CountMethod, ShardStats, ShardStatus, gather};
+use crate::stats::{CountMethod, ShardStats, ShardStatus, count_all};
 
 /// How much is where.
 #[derive(Serialize, ToSchema)]
@@ -118,7 +118,7 @@ pub(in crate::http) async fn stats(state: Data<AppState>, request: HttpRequest) 
         CountMethod::Counts => state.stats_timeout,
         CountMethod::Scan => CountMethod::SCAN_LIMIT,
     };
-    let stats = gather(&state.cluster, method, ScatterBreadth::All, deadline).await;
+    let stats = count_all(&state.cluster, method, ScatterBreadth::All, deadline).await;
     let total = stats.total_rows();
     let cache = state.cache.counts();
     let open = |shard: &Arc<Shard>| (format!("shard_{}", shard.id()), shard.pool_size());

@@ -1,4 +1,4 @@
-//! `/store`: one value for each user, and `/shards`: which shard holds whose.
+//! `/store`: one value for each user; `/shards`: which shard holds which users.
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::openapi::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use crate::http::guards::access::Caller;
 use crate::http::guards::idempotency::{key_of, keyed};
 use crate::http::request::body::{JsonBody, MAX_DOCUMENT_BODY};
@@ -14,7 +13,8 @@ use crate::http::request::extract::{query, query_number};
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
-use crate::http::server::listener::AppState;
+use crate::http::response::problem_responses::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
+use crate::http::state::AppState;
 use crate::payload::{FieldFault, WholeNumber, check_text, text_if_inexact, whole_number};
 use crate::records::{BuiltIn, Document, RecordPageSize, WriteCondition};
 

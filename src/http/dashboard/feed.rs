@@ -1,4 +1,4 @@
-//! One task looks every second, for everybody who watches; and the streams of those who do.
+//! One task takes a snapshot every second, and streams it to every open dashboard.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::rates::RecentRates;
 use super::snapshot::{DashboardMap, DashboardState, MapMark, event};
 use crate::http::metrics::request_counts::RequestCounts;
-use crate::http::server::listener::AppState;
+use crate::http::state::AppState;
 
 /// Between two snapshots.
 const PERIOD: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! `GET /dashboard`: a page that shows how the service is, and lets people move slots and try it.
+//! `/dashboard`: a page that shows the cluster, moves slots and tries the API.
 //!
 //! The page's files come out of the binary and ask no other server for anything. What it shows comes as server-sent
 //! events, and what it does goes through the routes that everybody else uses.
@@ -23,7 +23,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::response::problem::Problem;
 use super::response::problem_code::ProblemCode;
-use super::server::listener::AppState;
+use super::state::AppState;
 
 /// Nothing from elsewhere, nothing inline, and no text that becomes markup.
 const POLICY: HeaderValue = HeaderValue::from_static(

@@ -1,4 +1,4 @@
-//! Requests a second and how long they took, from one look at the counts to the next.
+//! Requests a second and their latency, from one reading of the counts to the next.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn rates_are_those_since_the_last_look_and_leave_out_who_only_watches() {
-        let counts = RequestCounts::new();
+        let counts = RequestCounts::new(endpoints().iter().map(|endpoint| endpoint.path().to_owned()));
         let route = |path: &str| Some(RouteNumber(endpoints().iter().position(|found| found.path() == path).unwrap()));
         let note = |path: &str, status: StatusCode, micros| {
             counts.note(route(path), &Method::GET, status, Duration::from_micros(micros));
@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn only_the_last_minutes_are_kept() {
-        let (counts, mut rates) = (RequestCounts::new(), RecentRates::new());
+        let (counts, mut rates) =
+            (RequestCounts::new(endpoints().iter().map(|endpoint| endpoint.path().to_owned())), RecentRates::new());
         for _ in 0..KEPT + 5 {
             rates.look(&counts);
         }

@@ -1,11 +1,11 @@
-//! What the page shows, as JSON: the state of everything at a moment, and the slot map when it has changed.
+//! The dashboard's events, as JSON: the state of the cluster, and the slot map when it has changed.
 
 use actix_web::web::Bytes;
 use serde::Serialize;
 
 use super::rates::RatePoint;
 use crate::http::metrics::sampler::ShardSample;
-use crate::http::server::listener::AppState;
+use crate::http::state::AppState;
 use crate::reshard::{MoveView, SlotMove, show_slots};
 use crate::shard::{Shard, Slot};
 

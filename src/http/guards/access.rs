@@ -1,4 +1,4 @@
-//! What a route needs of its caller, and how handlers ask whose data a caller reaches.
+//! What a route needs of its caller, and which users' data a caller reaches.
 
 use actix_web::dev::Payload;
 use actix_web::web::{Data, Query};
@@ -10,7 +10,7 @@ use crate::auth::{Principal, Scope, VerifiedToken};
 use crate::files::UserId;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
-use crate::http::server::listener::AppState;
+use crate::http::state::AppState;
 use crate::limits::CallerKey;
 use crate::records::{Collection, Document, KeyType, RecordsPerKey};
 

@@ -1,5 +1,4 @@
-//! What operators do is noted in the audit log before it is done, and how it ended after: the one place that every such
-//! request passes, whatever its handler.
+//! Writes the audit entry of an operator action before its handler runs, and the outcome after it.
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -11,20 +10,20 @@ use futures_util::stream::once;
 use serde_json::{Map, Value};
 
 use super::access::{Caller, RouteAccess};
+use super::bearer::bearer;
 use super::rate_limit::origin;
-use super::sign_in::bearer;
 use crate::audit::{ActionDetails, ActionOutcome, Actor, NewEntry, OperatorAction};
 use crate::auth::subject_of_verified;
 use crate::http::request::body::JsonBody;
 use crate::http::request::extract::query;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
-use crate::http::server::listener::AppState;
+use crate::http::state::AppState;
 use crate::shard::ShardId;
 use crate::telemetry::current_request;
 
 /// Stands before a route that may be an act: behind it nothing is done that was not noted.
-pub(in crate::http) async fn noted(
+pub(in crate::http) async fn require_audit_entry(
     access: RouteAccess,
     mut request: ServiceRequest,
     next: Next<BoxBody>,

@@ -1,4 +1,4 @@
-//! What stands before a route and lets a request pass or refuses it: at once, or after asking somebody.
+//! A gate before a route lets a request pass or refuses it, at once or after an asynchronous question.
 
 use std::rc::Rc;
 
@@ -11,11 +11,11 @@ use crate::http::response::problem::Problem;
 
 /// Decides about requests to one route.
 pub(in crate::http) trait RouteGate: 'static {
-    /// What can be told at once; `None` if [`RouteGate::ask`] must tell.
-    fn look(&self, request: &ServiceRequest) -> Option<Result<(), Problem>>;
+    /// What can be told at once; `None` if [`RouteGate::decide_later`] must tell.
+    fn decide_now(&self, request: &ServiceRequest) -> Option<Result<(), Problem>>;
 
     /// Takes its time.
-    fn ask(&self, request: &ServiceRequest) -> impl Future<Output = Result<(), Problem>>;
+    fn decide_later(&self, request: &ServiceRequest) -> impl Future<Output = Result<(), Problem>>;
 }
 
 /// Puts a gate before a route.
@@ -56,13 +56,13 @@ where
     actix_web::dev::forward_ready!(route);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        match self.gate.look(&request) {
+        match self.gate.decide_now(&request) {
             Some(Ok(())) => Either::Left(self.route.call(request)),
             Some(Err(problem)) => Either::Right(Either::Left(ready(Ok(request.error_response(problem))))),
             None => {
                 let (gate, route) = (Rc::clone(&self.gate), Rc::clone(&self.route));
                 Either::Right(Either::Right(Box::pin(async move {
-                    match gate.ask(&request).await {
+                    match gate.decide_later(&request).await {
                         Ok(()) => route.call(request).await,
                         Err(problem) => Ok(request.error_response(problem)),
                     }

@@ -13,7 +13,7 @@ use super::access::Caller;
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
-use crate::http::server::listener::AppState;
+use crate::http::state::AppState;
 use crate::shard::{AdminClaim, RequestKey};
 
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");

@@ -2,6 +2,7 @@
 
 pub(super) mod access;
 pub(super) mod audit_gate;
+pub(super) mod bearer;
 pub(super) mod gate;
 pub(super) mod idempotency;
 pub(super) mod rate_limit;

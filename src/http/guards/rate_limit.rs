@@ -1,4 +1,4 @@
-//! The rate limit before each route that costs something, and what each costs.
+//! The rate limit before each route, and what each route costs.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -77,12 +77,12 @@ pub(in crate::http) struct RateLimitGate {
 }
 
 impl RouteGate for RateLimitGate {
-    fn look(&self, request: &ServiceRequest) -> Option<Result<(), Problem>> {
+    fn decide_now(&self, request: &ServiceRequest) -> Option<Result<(), Problem>> {
         let caller = caller_key(request.request(), &self.proxies);
         self.limiter.take(caller, self.cost).map(|take| pass(request, take))
     }
 
-    async fn ask(&self, request: &ServiceRequest) -> Result<(), Problem> {
+    async fn decide_later(&self, request: &ServiceRequest) -> Result<(), Problem> {
         let caller = caller_key(request.request(), &self.proxies);
         pass(request, self.limiter.ask(caller, self.cost).await)
     }

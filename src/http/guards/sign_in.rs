@@ -1,12 +1,12 @@
-//! The guard before every route that is not open: whose token is it, and may they pass?
+//! The sign-in gate: verifies the caller's token before every route that is not open.
 
+use crate::http::guards::bearer::bearer;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::HttpMessage;
 use actix_web::dev::ServiceRequest;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 
 use super::access::{Caller, RouteAccess};
 use super::audit_gate::note_try;
@@ -58,25 +58,6 @@ impl SignInState {
     }
 }
 
-/// The token of a request (RFC 6750, section 2.1).
-pub(in crate::http) fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
-    let mut all = headers.get_all(AUTHORIZATION);
-    let (header, None) = (all.next().ok_or(AuthError::Missing)?, all.next()) else {
-        return Err(AuthError::Malformed); // of two, which counts?
-    };
-    let text = header.to_str().map_err(|_| AuthError::Malformed)?;
-    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(AuthError::Missing);
-    }
-    let token = token.trim_matches(' ');
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if token.is_empty() || !token.bytes().all(is_token) {
-        return Err(AuthError::Malformed);
-    }
-    Ok(token)
-}
-
 /// Stands before a route.
 pub(in crate::http) struct SignInGate {
     sign_in: Rc<SignInState>,
@@ -100,7 +81,7 @@ impl SignInGate {
 }
 
 impl RouteGate for SignInGate {
-    fn look(&self, request: &ServiceRequest) -> Option<Result<(), Problem>> {
+    fn decide_now(&self, request: &ServiceRequest) -> Option<Result<(), Problem>> {
         let token = match bearer(request.headers()) {
             Ok(token) => token,
             Err(error) => return Some(Err(self.sign_in.refuse(request, error))),
@@ -110,7 +91,7 @@ impl RouteGate for SignInGate {
         Some(admitted).filter(|admitted| admitted.is_ok() || self.access.act(request.request()).is_none())
     }
 
-    async fn ask(&self, request: &ServiceRequest) -> Result<(), Problem> {
+    async fn decide_later(&self, request: &ServiceRequest) -> Result<(), Problem> {
         let verified = match bearer(request.headers()) {
             Ok(token) => match self.sign_in.remembered(token) {
                 Some(verified) => Ok(verified),
@@ -128,7 +109,7 @@ impl RouteGate for SignInGate {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderValue;
+    use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
     use super::*;
 

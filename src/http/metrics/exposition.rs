@@ -1,4 +1,4 @@
-//! `GET /metrics`: what the modules have counted and know, as a Prometheus server reads it. Asks no shard.
+//! `GET /metrics`: the counts and samples of this process in Prometheus's text format. Asks no shard.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +7,14 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use actix_web::web::Data;
 
-use super::request_counts::{RequestCounts, problems};
+use super::request_counts::RequestCounts;
 use super::sampler::ShardSample;
 use crate::cache::{Cache, CacheState};
 use crate::events::EventsStatus;
 use crate::http::response::problem::Problem;
+use crate::http::response::problem_counts::problems;
 use crate::http::server::connections::ConnectionTable;
-use crate::http::server::listener::AppState;
+use crate::http::state::AppState;
 use crate::shard::{Cluster, PoolStatus, ServerResource, Shard, ShardState};
 use crate::telemetry::metrics::{self, BULK_ROWS, Exposition, TRACE_SPANS, table};
 use crate::telemetry::process;

@@ -1,11 +1,9 @@
-//! Counts of requests: cells for each route and method, made once, so that a request looks nothing up by its name.
+//! Counts of requests by route, method and class of status, in cells that exist from the start.
 
 use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 
-use crate::http::response::problem_code::ProblemCode;
-use crate::http::routes::endpoints;
 use crate::telemetry::metrics::{Counter, Histogram};
 
 /// A route's number: its place in the table of routes. Each resource has its own at hand.
@@ -73,9 +71,9 @@ pub(in crate::http) struct RequestCounts {
 }
 
 impl RequestCounts {
-    /// Cells for each route of the table.
-    pub(in crate::http) fn new() -> Self {
-        let routes = endpoints().iter().map(|endpoint| RouteCounts::new(endpoint.path().to_owned())).collect();
+    /// Cells for the routes with these paths, in the order of their numbers.
+    pub(in crate::http) fn new(paths: impl IntoIterator<Item = String>) -> Self {
+        let routes = paths.into_iter().map(RouteCounts::new).collect();
         Self { routes, elsewhere: RouteCounts::new(NO_ROUTE.to_owned()) }
     }
 
@@ -114,28 +112,13 @@ impl RequestCounts {
     }
 }
 
-static PROBLEMS: [Counter; ProblemCode::ALL.len()] = [const { Counter::new() }; ProblemCode::ALL.len()];
-
-/// Counts a problem that a client was told of.
-pub(in crate::http) fn count_problem(code: ProblemCode) {
-    let found = ProblemCode::ALL.iter().zip(&PROBLEMS).find(|(known, _)| **known == code);
-    if let Some((_, counter)) = found {
-        counter.add(1);
-    }
-}
-
-/// How often clients were told of each problem.
-pub(in crate::http) fn problems() -> impl Iterator<Item = (&'static str, u64)> {
-    ProblemCode::ALL.iter().map(|code| code.as_str()).zip(PROBLEMS.iter().map(Counter::get))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn answers_are_counted_by_route_method_and_class() {
-        let counts = RequestCounts::new();
+        let counts = RequestCounts::new(["/".to_owned()]);
         let brew = Method::from_bytes(b"BREW").unwrap();
         counts.note(Some(RouteNumber(0)), &Method::GET, StatusCode::OK, Duration::from_millis(1));
         counts.note(Some(RouteNumber(0)), &Method::GET, StatusCode::NOT_FOUND, Duration::from_millis(1));

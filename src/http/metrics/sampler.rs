@@ -1,5 +1,4 @@
-//! What `/metrics` and the dashboard tell that only the shards know: rows and open moves. One task reads it every few seconds, and soon
-//! after somebody asked; whoever asks takes what was read last and hardly waits.
+//! Samples of what only the shards know (rows, open moves), for `/metrics` and the dashboard.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +7,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::reshard::{MoveService, SlotMove};
 use crate::shard::{Cluster, ScatterBreadth, ShardId};
-use crate::stats::{CountMethod, ShardStats, gather};
+use crate::stats::{CountMethod, ShardStats, count_all};
 
 /// How often the shards are asked.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -89,7 +88,7 @@ impl ShardSampler {
 
 async fn read(cluster: &Cluster, requests: &MoveService, deadline: Duration) -> ShardSample {
     let moves = tokio::time::timeout(deadline, requests.list(MOVES.0));
-    let (stats, moves) = tokio::join!(gather(cluster, CountMethod::Counts, ScatterBreadth::Few, deadline), moves);
+    let (stats, moves) = tokio::join!(count_all(cluster, CountMethod::Counts, ScatterBreadth::Few, deadline), moves);
     let moves = moves.ok().and_then(Result::ok);
     let recent = moves.iter().flatten().take(RECENT).cloned().collect();
     let moves = moves.map(|mut moves| {

@@ -1,4 +1,4 @@
-//! Bodies: what they are packed in, how long they may be and take, and JSON objects out of them.
+//! Request bodies: encoding, size and time limits, and JSON objects.
 
 use std::pin::Pin;
 use std::time::Duration;

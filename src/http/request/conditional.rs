@@ -1,4 +1,4 @@
-//! `ETag`, `If-Match` and `If-None-Match` (RFC 9110, section 13), for every route.
+//! Conditional requests: `ETag`, `If-Match` and `If-None-Match` (RFC 9110, section 13).
 //!
 //! A condition is honoured or refused: 412 if it does not hold, 400 if the route does not know it, and never a change as if it had not
 //! been there. The table of routes says which routes take conditions; their handlers ask here for them.

@@ -1,4 +1,4 @@
-//! From a request's path and query to typed values. What cannot be read is a problem that says what to change.
+//! Typed values from the path and the query, or a problem that says what to change.
 
 use std::fmt;
 use std::ops::RangeInclusive;

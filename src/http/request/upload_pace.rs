@@ -1,4 +1,4 @@
-//! The clock and the bill of a body that is read as it comes.
+//! Pace and rate-limit cost of a streamed body.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use futures_util::stream::Peekable;
 use crate::http::guards::rate_limit::ROWS_PER_UNIT;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
-use crate::http::server::listener::AppState;
+use crate::http::state::AppState;
 use crate::limits::{CallerKey, RateLimiter};
 
 /// The clock and the bill of one bulk body.

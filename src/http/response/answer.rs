@@ -1,4 +1,4 @@
-//! Answers that are no problems: JSON, written straight into the bytes that go out.
+//! JSON answers, written straight into the bytes of the response.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;

@@ -3,3 +3,5 @@
 pub(super) mod answer;
 pub(super) mod problem;
 pub(super) mod problem_code;
+pub(super) mod problem_counts;
+pub(super) mod problem_responses;

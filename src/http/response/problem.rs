@@ -1,4 +1,4 @@
-//! What clients are told when something went wrong: `application/problem+json` (RFC 9457).
+//! Problems: errors as clients see them, `application/problem+json` (RFC 9457).
 //!
 //! The errors of files, documents, shards and tokens get their status here; those of one group of routes alone (moves, new
 //! shards, bodies) beside these routes. Database text and SQL stay on this side: they go to the log.
@@ -15,9 +15,9 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::problem_code::ProblemCode;
+use super::problem_counts;
 use crate::auth::{AuthError, Scope};
 use crate::files::FileError;
-use crate::http::metrics::request_counts;
 use crate::payload::FieldFault;
 use crate::records::RecordError;
 use crate::shard::{ServerResource, ShardError, ShardId};
@@ -195,7 +195,7 @@ impl Problem {
     /// Writes to the log what the client is not told: once, with all causes. That a shard is away its health check
     /// has said already, and every request saying it again would flood the log.
     pub(in crate::http) fn log(&self) {
-        request_counts::count_problem(self.code);
+        problem_counts::count_problem(self.code);
         let level = match self.code.status() {
             StatusCode::INTERNAL_SERVER_ERROR => log::Level::Error,
             status if status.is_server_error() && self.code != ProblemCode::ShardUnavailable => log::Level::Warn,

@@ -1,4 +1,4 @@
-//! The kinds of problems, each with its stable name and its status.
+//! The codes of problems: stable names, each with its HTTP status.
 
 use actix_web::http::StatusCode;
 

@@ -1,4 +1,4 @@
-//! Connections: so many in all, so many from one address, and none that keeps a place and asks for nothing.
+//! Connection limits: a total, a number for each client address, and an idle timeout.
 //!
 //! The server's own clock for the head of a request covers the first one of a connection only. Whoever sends one good
 //! request and then the next byte by byte would keep the connection for ever; here its time runs out.

@@ -1,4 +1,4 @@
-//! Which other sites' scripts may read answers in a browser (CORS). Nobody's, unless the settings name them.
+//! CORS: which other sites' scripts may read answers. None, unless the settings name them.
 //!
 //! Tokens travel in a header that a script sets itself; there are no cookies. So credentials are never allowed, and an
 //! origin that is let in reaches only what its own token does.

@@ -1,5 +1,6 @@
-//! The HTTP server: built, then run until it is told to stop.
+//! The HTTP server: bound to its address, then run until it is stopped.
 
+use crate::http::state::AppState;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -13,7 +14,6 @@ use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, dev};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::acceptor::{ClientLink, ConnectionAcceptor, listen_on};
@@ -22,21 +22,11 @@ use super::cors::CorsOrigins;
 use super::middleware::EdgeOptions;
 use super::request_id::observe;
 use super::tls::TlsCertificate;
-use crate::audit::AuditLog;
-use crate::auth::TokenVerifier;
-use crate::cache::Cache;
-use crate::events::EventsStatus;
-use crate::files::FileService;
-use crate::files::bulk::BulkLimits;
 use crate::http::dashboard::DashboardFeed;
 use crate::http::guards::sign_in::SignInState;
 use crate::http::metrics::request_counts::RequestCounts;
-use crate::http::metrics::sampler::ShardSampler;
-use crate::http::routes::{RouteGuards, configure};
-use crate::limits::{AddressRange, RateLimiter, RunningLoads};
-use crate::records::RecordService;
-use crate::reshard::MoveService;
-use crate::shard::{AdminKeys, Cluster};
+use crate::http::routes::{RouteGuards, configure, endpoints};
+use crate::limits::AddressRange;
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,48 +50,6 @@ pub struct ServerOptions {
     pub cors: Option<CorsOrigins>,
 }
 
-/// What the handlers work with.
-pub struct AppState {
-    /// The shards.
-    pub cluster: Arc<Cluster>,
-    /// The files.
-    pub files: Arc<FileService>,
-    /// The documents.
-    pub records: Arc<RecordService>,
-    /// The cache.
-    pub cache: Arc<Cache>,
-    /// Moves of slots.
-    pub requests: MoveService,
-    /// What acts on the cluster were asked for with a key.
-    pub admin_keys: AdminKeys,
-    /// Where acts of operators are noted before they are done.
-    pub audit: AuditLog,
-    /// How long a new shard may take to answer.
-    pub connect_timeout: Duration,
-    /// What a bulk load may ask for.
-    pub bulk: BulkLimits,
-    /// One for each bulk load that may run at the same time: each holds memory.
-    pub bulk_permits: Semaphore,
-    /// How many of them one caller may run.
-    pub loads: Arc<RunningLoads>,
-    /// How much callers may ask for; `None` for as much as they like.
-    pub limiter: Option<Arc<RateLimiter>>,
-    /// Those whose `X-Forwarded-For` counts.
-    pub proxies: Vec<AddressRange>,
-    /// How long `/stats` waits for a shard.
-    pub stats_timeout: Duration,
-    /// Who may call; `None` while sign-in is off.
-    pub sign_in: Option<Arc<TokenVerifier>>,
-    /// What is told of changes.
-    pub events: Arc<EventsStatus>,
-    /// How many single writes may wait for a shard.
-    pub write_queue: usize,
-    /// What `/metrics` tells besides counts.
-    pub sampler: Arc<ShardSampler>,
-    /// Cancelled when the service begins to stop.
-    pub draining: CancellationToken,
-}
-
 /// A server that listens.
 pub struct ApiServer {
     server: dev::Server,
@@ -118,7 +66,10 @@ impl ApiServer {
     /// If the address cannot be listened on.
     pub fn bind(options: &ServerOptions, tls: Option<&Arc<TlsCertificate>>, state: AppState) -> io::Result<Self> {
         let draining = state.draining.clone();
-        let (state, counts) = (Data::new(state), Data::new(RequestCounts::new()));
+        let (state, counts) = (
+            Data::new(state),
+            Data::new(RequestCounts::new(endpoints().iter().map(|endpoint| endpoint.path().to_owned()))),
+        );
         let feed = Data::new(DashboardFeed::new());
         let cluster = Arc::clone(&state.cluster);
         let looks = feed.clone().into_inner().run(state.clone().into_inner(), counts.clone().into_inner());

@@ -1,4 +1,4 @@
-//! What is done for every request before and after its route: too long addresses, other sites' questions, headers.
+//! What every request passes: the limit on the URL, CORS, security headers, the rate limit's headers.
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Gives every request a name: in its answer, in every log line on its way, and in the line that sums it up.
+//! Gives every request an id, which its answer, its log lines and its trace carry.
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What every answer says to browsers besides its content: guess no types, frame nothing, keep nothing that is personal.
+//! The security headers of every answer.
 
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,

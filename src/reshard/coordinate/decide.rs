@@ -1,4 +1,4 @@
-//! The choice to change ownership now, as a pure function of what is known.
+//! Whether the cutover may begin now: a pure function of the facts.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The coordinator: whichever process has the lease takes every open move a step further, again and again.
+//! The coordinator: the process with the lease takes every open move one step further, again and again.
 //!
 //! Every API process tries to take the lease now and then, and so does a command that waits for its move. All that it
 //! needs to go on stands in the databases.
@@ -15,10 +15,9 @@ use super::steps::{ActiveMove, NextStep};
 use super::store::{MoveRequest, SlotMove, open_moves};
 use super::testing::TestStop;
 use crate::reshard::error::MoveError;
-use crate::reshard::standby_slots;
 use crate::reshard::transfer::side::MoveSide;
 use crate::reshard::transfer::stream::ObjectKind;
-use crate::reshard::transfer::{clean_up, stream};
+use crate::reshard::transfer::{clean_up, standby_slots, stream};
 use crate::shard::{Cluster, ShardId, ShardState};
 
 /// Between two tries to take the lease.

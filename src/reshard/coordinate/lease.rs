@@ -1,4 +1,4 @@
-//! The lease: one process coordinates the moves at a time.
+//! The coordinator's lease: one process at a time coordinates moves.
 //!
 //! It is an advisory lock of a session on shard 0, and every state of a move is written by that same session. A process
 //! that dies loses it at once, one that is frozen when its session has been silent for [`SILENCE`]. Either may still

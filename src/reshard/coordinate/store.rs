@@ -1,16 +1,18 @@
-//! Moves as they stand in `shardrive.moves` of shard 0: what is asked for, how far it is, and what happened.
+//! The statements on `shardrive.moves` of shard 0: requests, progress, events.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, FromRow, Row};
+use std::num::NonZeroU32;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 use super::stage::MoveStage;
 use crate::reshard::error::MoveError;
+use crate::reshard::plan::pending_changes::find_unsettled;
 use crate::reshard::plan::preflight::DiskForecast;
-use crate::reshard::plan::requests::{MoveOptions, PlannedMoves};
-use crate::reshard::settled::find_unsettled;
+use crate::reshard::plan::requests::PlannedMoves;
 use crate::shard::{ShardId, Slot};
 
 /// A move of slots from one shard to another.
@@ -276,7 +278,7 @@ pub(in crate::reshard) async fn create_moves(
 }
 
 /// Notes a wish; false if the move cannot fulfil it any more, or not yet.
-pub(in crate::reshard) async fn set_wish(
+pub(in crate::reshard) async fn save_request(
     db: &mut PgConnection,
     id: i64,
     wish: MoveRequest,
@@ -332,9 +334,26 @@ impl super::lease::CoordinatorLease {
     }
 
     /// The wish is being fulfilled.
-    pub(super) async fn clear_wish(&self, job: &mut SlotMove) -> Result<(), MoveError> {
+    pub(super) async fn clear_request(&self, job: &mut SlotMove) -> Result<(), MoveError> {
         job.wish = None;
         let statement = sqlx::query(include_str!("../../../sql/reshard/clear_wish.sql")).bind(job.id);
         statement.execute(&mut *self.db().await).await.map(drop).map_err(|_| MoveError::Overtaken)
+    }
+}
+
+/// How a move is to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MoveOptions {
+    /// How long the way back stays armed after the flip.
+    pub keep: Duration,
+    /// Do not compare the rows.
+    pub skip_verify: bool,
+    /// Rows that the copy may bring in a second; `None`: as many as it can.
+    pub copy_rate: Option<NonZeroU32>,
+}
+
+impl Default for MoveOptions {
+    fn default() -> Self {
+        Self { keep: Duration::from_mins(10), skip_verify: false, copy_rate: None }
     }
 }

@@ -1,4 +1,4 @@
-//! For tests of crashes: ends the process at a named step.
+//! Ends the process at a named step, for tests of crashes.
 
 /// Where to end, if anywhere.
 #[derive(Clone, Default, Debug)]

@@ -1,4 +1,4 @@
-//! What another number of shards would cost, by each way of dealing: for people who decide, and who want to see why slots.
+//! What another number of shards would cost, by each way of dealing slots to shards.
 
 use std::collections::{BTreeMap, BTreeSet};
 

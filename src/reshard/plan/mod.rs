@@ -1,6 +1,7 @@
 //! Which slots should move where, what speaks against it, and the requests of operators.
 
 pub(super) mod analysis;
+pub(super) mod pending_changes;
 pub(super) mod planner;
 pub(super) mod preflight;
 pub(super) mod requests;

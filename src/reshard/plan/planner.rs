@@ -1,4 +1,4 @@
-//! What should move where: pure functions of the map and of what is in the slots.
+//! Which slots should move where: pure functions of the slot map and of the slots' sizes.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Is everything there that a move needs? Asked before anything is touched, and by every dry run.
+//! Whether a move has everything it needs: asked before anything is touched, and by every dry run.
 
 use serde::Serialize;
 use sqlx::Connection;
@@ -69,12 +69,12 @@ struct ServerFacts {
 ///
 /// # Errors
 /// Only if a shard could not be asked.
-pub(super) async fn look_and_try(
+pub(super) async fn inspect_and_try(
     slots: &[Slot],
     source: &mut MoveSide,
     target: &mut MoveSide,
 ) -> Result<PreflightReport, MoveError> {
-    let mut found = look(slots, source, target).await?;
+    let mut found = inspect(slots, source, target).await?;
     if !found.findings.iter().any(|finding| finding.fatal) {
         found.findings.extend(try_streams(source, target).await?);
         found.findings.extend(try_streams(target, source).await?);
@@ -86,7 +86,7 @@ pub(super) async fn look_and_try(
 ///
 /// # Errors
 /// Only if a shard could not be asked.
-pub(in crate::reshard) async fn look(
+pub(in crate::reshard) async fn inspect(
     slots: &[Slot],
     source: &mut MoveSide,
     target: &mut MoveSide,

@@ -1,12 +1,13 @@
-//! What people and programs ask for: plans, moves, and what becomes of them. Nothing here moves anything by itself.
+//! The requests of operators: plans, moves, and what becomes of them. The coordinator does the moving.
 
-use std::num::NonZeroU32;
+use crate::reshard::coordinate::store::MoveOptions;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 
 use super::analysis::{ClusterAnalysis, analyse};
+use super::pending_changes::{PlanScope, find_unsettled};
 use super::planner::{DealStrategy, PlanError, SlotLoad, SlotTransfer, plan_drain, plan_strategy};
 use super::preflight;
 use super::preflight::{PreflightFinding, PreflightReport};
@@ -14,7 +15,6 @@ use crate::reshard::coordinate::stage::MoveStage;
 use crate::reshard::coordinate::store;
 use crate::reshard::coordinate::store::{MoveEvent, MoveRequest, NewMove, SlotMove};
 use crate::reshard::error::MoveError;
-use crate::reshard::settled::{PlanScope, find_unsettled};
 use crate::reshard::transfer::compose;
 use crate::reshard::transfer::side::MoveSide;
 use crate::reshard::transfer::tables::counted;
@@ -26,23 +26,6 @@ const SAMPLE: i64 = 20;
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
 /// Rows that a move copied in a second where it was measured, for a first estimate: see docs/resharding.md.
 const ROWS_A_SECOND: i64 = 50_000;
-
-/// How a move is to be done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MoveOptions {
-    /// How long the way back stays armed after the flip.
-    pub keep: Duration,
-    /// Do not compare the rows.
-    pub skip_verify: bool,
-    /// Rows that the copy may bring in a second; `None`: as many as it can.
-    pub copy_rate: Option<NonZeroU32>,
-}
-
-impl Default for MoveOptions {
-    fn default() -> Self {
-        Self { keep: Duration::from_mins(10), skip_verify: false, copy_rate: None }
-    }
-}
 
 /// A plan, and what speaks against it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -148,7 +131,7 @@ impl MoveService {
                 None => transfers.push(SlotTransfer { source, target, slots: vec![*slot] }),
             }
         }
-        self.look("move", PlanScope::Slots, &map, transfers).await
+        self.assess("move", PlanScope::Slots, &map, transfers).await
     }
 
     /// Plans to empty a shard.
@@ -181,7 +164,7 @@ impl MoveService {
         plan: Result<Vec<SlotTransfer>, PlanError>,
     ) -> Result<PlannedMoves, RequestError> {
         match plan {
-            Ok(transfers) => self.look(kind, scope, map, transfers).await,
+            Ok(transfers) => self.assess(kind, scope, map, transfers).await,
             Err(PlanError::NothingToDo(reason)) => Ok(PlannedMoves::nothing_to_do(scope, map, reason)),
             Err(PlanError::Impossible(reason)) => Err(RequestError::Invalid(reason)),
         }
@@ -232,7 +215,7 @@ impl MoveService {
         self.cluster.refresh_map().await;
         let map = self.cluster.map();
         let mut loads = vec![SlotLoad::default(); Slot::all().count()];
-        for (shard, answer) in self.cluster.scatter(&SlotTotals, LOOK_LIMIT).await.answers {
+        for (shard, answer) in self.cluster.scatter(&PlannedTotals, LOOK_LIMIT).await.answers {
             for (slot, rows, bytes) in answer?.unwrap_or_default() {
                 let owned = Slot::from_sql(slot).filter(|slot| map.owner(*slot) == shard);
                 if let Some(load) = owned.and_then(|slot| loads.get_mut(slot.index())) {
@@ -245,7 +228,7 @@ impl MoveService {
     }
 
     /// Rows, bytes and findings of a plan.
-    async fn look(
+    async fn assess(
         &self,
         kind: &'static str,
         scope: PlanScope,
@@ -265,8 +248,8 @@ impl MoveService {
             let (source, target) = (self.shard(transfer.source)?, self.shard(transfer.target)?);
             let findings = async {
                 let (mut source, mut target) =
-                    (MoveSide::open_to_look(source).await?, MoveSide::open_to_look(target).await?);
-                preflight::look_and_try(&transfer.slots, &mut source, &mut target).await
+                    (MoveSide::open_unfenced(source).await?, MoveSide::open_unfenced(target).await?);
+                preflight::inspect_and_try(&transfer.slots, &mut source, &mut target).await
             };
             let findings =
                 source.while_healthy_for(Some(LOOK_LIMIT), target.while_healthy_for(Some(LOOK_LIMIT), findings));
@@ -350,7 +333,7 @@ impl MoveService {
     /// `NotFound`, `Conflict` if the move is not in a stage in which that can be done, or the shard's.
     pub async fn wish(&self, id: i64, wish: MoveRequest) -> Result<SlotMove, RequestError> {
         let (mut lease, failed) = self.control().await?;
-        let done = store::set_wish(&mut lease, id, wish).await.map_err(&failed)?;
+        let done = store::save_request(&mut lease, id, wish).await.map_err(&failed)?;
         let found = store::find_move(&mut lease, id).await.map_err(failed)?;
         lease.give_back();
         let (found, _) = found.ok_or(RequestError::NotFound(id))?;
@@ -375,9 +358,9 @@ impl MoveService {
 }
 
 /// Rows and bytes of the slots that the shard owns.
-struct SlotTotals;
+struct PlannedTotals;
 
-impl ShardCall for SlotTotals {
+impl ShardCall for PlannedTotals {
     type Output = Vec<(i32, i64, i64)>;
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {

@@ -1,4 +1,4 @@
-//! Moves and plans as people and programs see them: the same in the API's answers and on the command line.
+//! Moves and plans as people and programs see them, in the API and on the command line.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use super::preflight::{DiskForecast, PreflightFinding};
 use super::requests::PlannedMoves;
 use crate::reshard::coordinate::stage::MoveStage;
 use crate::reshard::coordinate::store::{MoveEvent, SlotMove};
-use crate::reshard::transfer::replication_slots::show_slots;
+use crate::reshard::slot_set::show_slots;
 
 /// A move of slots.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -1,4 +1,4 @@
-//! What a move leaves behind goes: streams, marks, and the rows on the shard that does not own the slots.
+//! Removes what a move leaves: replication objects, markers, and rows on the shard that does not own the slots.
 //!
 //! Each batch is a transaction of its own with the guard turned round: a DELETE that touches a slot which the shard owns
 //! is refused by the database, so that a clean-up that comes too late, after the slots have come back, removes nothing.

@@ -4,8 +4,8 @@
 
 use std::fmt::Write as _;
 
-use super::replication_slots::mask;
 use super::tables::{CountTables, MovedTable, ReadOrder, TABLES};
+use crate::reshard::slot_set::mask;
 use crate::shard::Slot;
 
 /// A name as PostgreSQL takes it.

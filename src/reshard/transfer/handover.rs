@@ -1,4 +1,4 @@
-//! Ownership changes: from the source to the target, or back.
+//! The handover: ownership of the slots goes from the source to the target, or back.
 //!
 //! | step | where | a crash after it leaves |
 //! |---|---|---|
@@ -20,7 +20,7 @@ use sqlx::Connection;
 use tokio::time::Instant;
 
 use super::side::MoveSide;
-use super::stream::{await_beat, beat};
+use super::stream::{await_heartbeat, send_heartbeat};
 use super::tables::{CountTables, counted};
 use super::verify::compare_changes;
 use super::{compose, outbox_drained};
@@ -96,19 +96,19 @@ pub(in crate::reshard) async fn hand_over(
     let epochs = next_epochs(job, from).await?;
     rehearse(job, from, to, &epochs).await?;
     let (begun, mut clock) = (Instant::now(), FreezeClock::new());
-    set_hold(job, from, true).await?;
+    set_write_freeze(job, from, true).await?;
     clock.lap("hold");
     testing.step(if forward { "held" } else { "held_back" });
     let ready = prepare(job, from, to, forward, begun + limit, &mut clock).await;
     let totals = match ready {
         Ok(Ok(totals)) => totals,
         Ok(Err(reason)) => {
-            set_hold(job, from, false).await?;
+            set_write_freeze(job, from, false).await?;
             return Ok(HandoverOutcome::Undone(reason, begun.elapsed()));
         }
         Err(error) => {
             // A difference, or a statement that failed: nothing has been given up.
-            set_hold(job, from, false).await?;
+            set_write_freeze(job, from, false).await?;
             return Err(error);
         }
     };
@@ -116,7 +116,7 @@ pub(in crate::reshard) async fn hand_over(
     match take(job, to, &epochs, &totals, begun + limit).await {
         Ok(true) => {}
         Ok(false) => {
-            set_hold(job, from, false).await?;
+            set_write_freeze(job, from, false).await?;
             return Ok(HandoverOutcome::Undone("preparing the new owner took too long".into(), begun.elapsed()));
         }
         Err(error) => return Err(error),
@@ -129,7 +129,7 @@ pub(in crate::reshard) async fn hand_over(
     if taking_since.elapsed() > LOOK_SETTLE - LOOK_LEASE - MARGIN && cache_in_use(from).await? {
         tokio::time::sleep(LOOK_LEASE).await;
     }
-    set_hold(job, to, false).await?;
+    set_write_freeze(job, to, false).await?;
     clock.lap("release");
     Ok(HandoverOutcome::Done(begun.elapsed(), clock.parts))
 }
@@ -147,8 +147,8 @@ async fn prepare(
         return Ok(Err("a transaction that writes has not ended".into()));
     }
     clock.lap("writers");
-    let beat = beat(from, job, forward).await?;
-    let (totals, arrived) = tokio::join!(read_totals(job, from), await_beat(to, job, forward, beat, until));
+    let beat = send_heartbeat(from, job, forward).await?;
+    let (totals, arrived) = tokio::join!(read_totals(job, from), await_heartbeat(to, job, forward, beat, until));
     let totals = totals?;
     if !arrived? {
         return Ok(Err("the last rows did not arrive in time".into()));
@@ -297,7 +297,7 @@ pub(in crate::reshard) async fn resume(
     match taken {
         _ if !has_left && gives.0 != from.id().to_sql() => return Err(several_owners(from)),
         None if !has_left => {
-            set_hold(job, from, false).await?;
+            set_write_freeze(job, from, false).await?;
             return Ok(false);
         }
         Some((_, epoch)) if !has_left => leave(job, from, to, epoch).await?,
@@ -314,7 +314,7 @@ pub(in crate::reshard) async fn resume(
     if cache_in_use(from).await? {
         tokio::time::sleep(LOOK_LEASE).await;
     }
-    set_hold(job, to, false).await?;
+    set_write_freeze(job, to, false).await?;
     Ok(true)
 }
 
@@ -328,7 +328,7 @@ pub(in crate::reshard) async fn release_again(
     let itself = owner.id().to_sql();
     let is_owner = |found: Option<(i32, i64)>| found.is_some_and(|(owner, _)| owner == itself);
     if is_owner(sole_owner(job, owner).await?) && is_owner(sole_owner(job, other).await?) {
-        set_hold(job, owner, false).await?;
+        set_write_freeze(job, owner, false).await?;
     }
     Ok(())
 }
@@ -345,7 +345,7 @@ fn several_owners(side: &MoveSide) -> MoveError {
     MoveError::Refused(format!("shard {} names owners for the slots of the move that no move leaves", side.id()))
 }
 
-async fn set_hold(job: &SlotMove, from: &mut MoveSide, held: bool) -> Result<(), MoveError> {
+async fn set_write_freeze(job: &SlotMove, from: &mut MoveSide, held: bool) -> Result<(), MoveError> {
     let failed = from.failed();
     let sql = if held { HOLD } else { include_str!("../../../sql/reshard/release_slots.sql") };
     let done = sqlx::query(sql).bind(job.id).bind(from.token).execute(&mut from.db).await.map_err(failed)?;

@@ -1,4 +1,4 @@
-//! Events of slots that move are told before those of their next owner: otherwise two relays would tell them in any order.
+//! A handover waits until the source's outbox has no events of these slots, so that events stay in order.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Others first: when the copy of a move waits, and for how long.
+//! The throttle of a copy: when it pauses for the requests of clients, and for how long.
 //!
 //! The copy is made by PostgreSQL alone; what holds it up is the brake that its rows pass (`migrations/0002_ownership.sql`).
 //! A pause has an end of its own there, so that a coordinator that goes away stops nothing for long.

@@ -1,4 +1,4 @@
-//! A connection to one of the two shards of a move, fenced: no coordinator of before can change owners there any more.
+//! A fenced connection to one shard of a move: an earlier coordinator can no longer change owners through it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ impl MoveSide {
     /// # Errors
     /// `Overtaken` if a later coordinator was here before; otherwise the shard's.
     pub(in crate::reshard) async fn open(shard: &Arc<Shard>, token: i64) -> Result<Self, MoveError> {
-        let mut side = Self::open_to_look(shard).await?;
+        let mut side = Self::open_unfenced(shard).await?;
         let raise = sqlx::query(include_str!("../../../sql/reshard/raise_fence.sql")).bind(token);
         raise.execute(&mut side.db).await.map_err(side.failed())?;
         side.token = token;
@@ -38,7 +38,7 @@ impl MoveSide {
     ///
     /// # Errors
     /// The shard's.
-    pub(in crate::reshard) async fn open_to_look(shard: &Arc<Shard>) -> Result<Self, MoveError> {
+    pub(in crate::reshard) async fn open_unfenced(shard: &Arc<Shard>) -> Result<Self, MoveError> {
         let failed = MoveError::on(shard.id());
         let mut db = shard.connect().await.map_err(&failed)?;
         sqlx::query(include_str!("../../../sql/reshard/set_session.sql")).execute(&mut db).await.map_err(&failed)?;

@@ -1,4 +1,5 @@
-//! The streams of a move: publications, slots and subscriptions, and the beats that tell how far they are.
+//! The replication of a move: publications, replication slots, subscriptions, and the heartbeats that measure their
+//! lag.
 //!
 //! The forward stream goes from the source to the target and copies first. The reverse one goes back and is made before
 //! the flip, but begins only after it, where the target's log was when it took the slots.
@@ -221,14 +222,18 @@ pub(super) async fn remove_slot(side: &mut MoveSide, name: &str) -> Result<(), M
 }
 
 /// Sends a beat into the stream.
-pub(in crate::reshard) async fn beat(from: &mut MoveSide, job: &SlotMove, forward: bool) -> Result<i64, MoveError> {
+pub(in crate::reshard) async fn send_heartbeat(
+    from: &mut MoveSide,
+    job: &SlotMove,
+    forward: bool,
+) -> Result<i64, MoveError> {
     let failed = from.failed();
     let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/beat.sql")).bind(job.id).bind(forward);
     statement.fetch_one(&mut from.db).await.map_err(failed)
 }
 
 /// Waits until the beat has arrived, and with it all that was committed before it; false at the deadline.
-pub(in crate::reshard) async fn await_beat(
+pub(in crate::reshard) async fn await_heartbeat(
     to: &mut MoveSide,
     job: &SlotMove,
     forward: bool,

@@ -1,4 +1,4 @@
-//! Are the rows of both sides the same? Compared while writes go on.
+//! Compares the rows of both sides while writes go on.
 //!
 //! All rows are compared once, in parts by key: count and sum of hashes of what the owner has in one snapshot, against
 //! the other side when everything before that snapshot has arrived there. The other side may be further by then; a part
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::compose;
 use super::compose::RowReading;
 use super::side::MoveSide;
-use super::stream::{await_beat, beat};
+use super::stream::{await_heartbeat, send_heartbeat};
 use super::tables::{MovedTable, ReadOrder, TABLES};
 use crate::reshard::coordinate::store::SlotMove;
 use crate::reshard::error::MoveError;
@@ -146,7 +146,7 @@ async fn read_part(
     let sql = compose::sum_next_rows(RowReading { table, order, slots }, PART);
     let (rows, hash, last): RowPart = from.one(sql, &[lower.as_deref()]).await?;
     let upper = if rows < i64::from(PART) { None } else { last };
-    let beat = beat(from, job, forward).await?;
+    let beat = send_heartbeat(from, job, forward).await?;
     Ok(Some(ReadPart { table: number, order, lower, upper, rows, hash, beat }))
 }
 
@@ -158,7 +158,7 @@ async fn is_same(
     to: &mut MoveSide,
     forward: bool,
 ) -> Result<bool, MoveError> {
-    if !await_beat(to, job, forward, part.beat, Instant::now() + ARRIVAL).await? {
+    if !await_heartbeat(to, job, forward, part.beat, Instant::now() + ARRIVAL).await? {
         return Err(MoveError::Late("a row's way to the other shard"));
     }
     let there: (i64, String) =
@@ -168,8 +168,8 @@ async fn is_same(
 
 /// Waits until the other side has all that was committed here.
 async fn settle(job: &SlotMove, from: &mut MoveSide, to: &mut MoveSide, forward: bool) -> Result<(), MoveError> {
-    let beat = beat(from, job, forward).await?;
-    if await_beat(to, job, forward, beat, Instant::now() + ARRIVAL).await? {
+    let beat = send_heartbeat(from, job, forward).await?;
+    if await_heartbeat(to, job, forward, beat, Instant::now() + ARRIVAL).await? {
         Ok(())
     } else {
         Err(MoveError::Late("a row's way to the other shard"))

@@ -1,4 +1,4 @@
-//! Gathered reads: small reads that are asked for at the same time are answered by one statement.
+//! Batched reads: one statement answers many small reads that wait at the same time.
 //!
 //! Each thread that asks has a lane for each shard: a bounded queue and a task. The lane takes what is in the queue, reads
 //! all of it by one statement and answers each caller; while it waits for the shard, the next callers gather. Most of a
@@ -22,8 +22,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::shard::cluster::cluster::{Cluster, ShardCall};
+use crate::shard::call::ShardCall;
 use crate::shard::cluster::known_map::MovingSlot;
+use crate::shard::cluster::routing::Cluster;
 use crate::shard::error::ShardError;
 use crate::shard::server::pool::ShardPool;
 use crate::shard::server::shard::Shard;

@@ -1,4 +1,4 @@
-//! Group commit: single writes that come at the same time are stored by one statement in one transaction.
+//! Group commit: one statement in one transaction stores many single writes, each answered on its own.
 //!
 //! Each shard has a lane: a bounded queue and a task with a connection of its own. While one batch commits, the next
 //! one gathers in the queue; a lone write goes at once. Each caller gets the answer for its own row:
@@ -23,11 +23,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::shard::cluster::append_only::PerShard;
-use crate::shard::cluster::cluster::Cluster;
 use crate::shard::cluster::known_map::MovingSlot;
+use crate::shard::cluster::routing::Cluster;
 use crate::shard::error::ShardError;
-use crate::shard::fault::{DbFault, ServerResource, refused_slots};
 use crate::shard::idempotency::{CallOutcome, RequestKey, StoredOutcome, find_refused, is_key_there};
+use crate::shard::server::fault::{DbFault, ServerResource, refused_slots};
 use crate::shard::server::pool::ConnectionLease;
 use crate::shard::server::shard::{ServerSession, Shard};
 use crate::shard::slot::{ShardId, Slot};

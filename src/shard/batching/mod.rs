@@ -2,3 +2,4 @@
 
 pub(super) mod batched_reads;
 pub(super) mod group_commit;
+pub(super) mod row_queue;

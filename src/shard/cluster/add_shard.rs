@@ -12,13 +12,13 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::cluster::Cluster;
 use super::registry::{load_registry, save_registry, save_shard};
+use super::routing::Cluster;
 use super::scatter::ScatterBreadth;
 use crate::shard::map::SlotMap;
 use crate::shard::server::options::ShardOptions;
-use crate::shard::setup::migrate::{apply_migrations, insert_identity, lock_setup, migrator, set_ready};
-use crate::shard::setup::start_checks::{load_identity, probe_all};
+use crate::shard::setup::migrate::{apply_migrations, insert_identity, lock_setup, set_ready};
+use crate::shard::setup::start_checks::{load_identity, migrator, probe_all};
 use crate::shard::slot::ShardId;
 
 /// How long somebody else's set-up may take while this one waits.
@@ -167,9 +167,9 @@ async fn judge(
     let same =
         probes.iter().position(|probe| probe.as_ref().is_ok_and(|known| known.database_key == facts.database_key));
     if let Some(index) = same {
-        return Ok(ShardCandidate::Member(crate::shard::setup::start_checks::shard_id(index)));
+        return Ok(ShardCandidate::Member(crate::shard::slot::shard_id(index)));
     }
-    let next = crate::shard::setup::start_checks::shard_id(cluster.shards().len());
+    let next = crate::shard::slot::shard_id(cluster.shards().len());
     let claim = registered.iter().find(|entry| entry.shard == next && !entry.active);
     if let Some(claim) = claim
         && claim.options.place() != place

@@ -1,4 +1,4 @@
-//! Lists that only grow while others read them: the shards of a cluster, and what there is one of for each shard.
+//! Lists that only grow while others read them, such as the list of shards.
 
 use std::sync::{Arc, OnceLock};
 

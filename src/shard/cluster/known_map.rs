@@ -1,4 +1,4 @@
-//! The slot map as this process knows it: read again at intervals, and whenever a shard says that a slot is not its own.
+//! The slot map as this process knows it: read again at intervals, and when a shard refuses a slot.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +10,12 @@ use sqlx::PgConnection;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::cluster::{Cluster, ShardCall};
+use super::routing::Cluster;
 use super::scatter::ScatterBreadth;
+use crate::shard::call::ShardCall;
 use crate::shard::error::ShardError;
 use crate::shard::map::SlotMap;
-use crate::shard::server::shard::ShardLimits;
+use crate::shard::server::pool::ShardLimits;
 use crate::shard::slot::{ShardId, Slot};
 
 /// How often the map is read again, whole, even if nobody was refused.

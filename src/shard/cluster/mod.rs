@@ -4,8 +4,8 @@
 
 pub(super) mod add_shard;
 pub(super) mod append_only;
-pub(super) mod cluster;
 pub(super) mod known_map;
 pub(super) mod periodic;
 pub(super) mod registry;
+pub(super) mod routing;
 pub(super) mod scatter;

@@ -1,4 +1,4 @@
-//! Work that comes back on every shard, for as long as the cluster runs.
+//! Periodic tasks on every shard, for as long as the cluster runs.
 //!
 //! Every shard has its own point within the interval, so that the turns of many are spread over it: a hundred that came at
 //! once would take the processor from the requests.
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::cluster::Cluster;
+use super::routing::Cluster;
 use crate::shard::error::ShardError;
 use crate::shard::server::shard::Shard;
 use crate::shard::slot::ShardId;

@@ -1,13 +1,13 @@
-//! Where the shards are, as the shards themselves know it: how a process learns of one that was added.
+//! The list of shards as the shards keep it: how a process learns of a new shard.
 
 use sqlx::PgConnection;
 
-use super::cluster::{Cluster, ShardCall};
+use super::routing::Cluster;
+use crate::shard::call::ShardCall;
 use crate::shard::error::ShardError;
-use crate::shard::fault::DbFault;
+use crate::shard::server::fault::DbFault;
 use crate::shard::server::options::ShardOptions;
-use crate::shard::setup::start_checks::shard_id;
-use crate::shard::slot::ShardId;
+use crate::shard::slot::{ShardId, shard_id};
 
 /// A shard of the list that every shard keeps. The list says where it is, and not who signs in.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! Asking every shard at once, by a deadline, and saying who did not answer.
+//! Asks every shard at once, by a deadline, and names the shards that did not answer.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::cluster::{Cluster, ShardCall};
+use super::routing::Cluster;
+use crate::shard::call::ShardCall;
 use crate::shard::error::ShardError;
 use crate::shard::slot::ShardId;
 

@@ -1,4 +1,4 @@
-//! Keys of acts on the cluster, which are many transactions on several servers: begun, and ended with their answer.
+//! Idempotency keys of operator actions, which are many transactions: claimed first, then stored with their answer.
 //!
 //! An act whose process died is done again by the next try; each finds what the first has done (a shard that was added, a
 //! move that is on its way) and does no second one.
@@ -9,7 +9,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::RequestKey;
-use crate::shard::cluster::cluster::{Cluster, ShardCall};
+use crate::shard::call::ShardCall;
+use crate::shard::cluster::routing::Cluster;
 use crate::shard::error::ShardError;
 use crate::shard::slot::ShardId;
 

@@ -1,4 +1,4 @@
-//! Records that are too old to count go, a few at a time.
+//! Deletes idempotency keys that have expired, a few at a time.
 //!
 //! Every API process tries; rows that another one is about to remove are passed over.
 
@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use crate::shard::cluster::cluster::{Cluster, ShardCall};
+use crate::shard::call::ShardCall;
 use crate::shard::cluster::periodic::{PeriodicTask, TaskProgress};
+use crate::shard::cluster::routing::Cluster;
 use crate::shard::error::ShardError;
 use crate::shard::server::shard::Shard;
 use crate::shard::slot::ShardId;

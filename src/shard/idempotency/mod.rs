@@ -1,5 +1,4 @@
-//! `Idempotency-Key`: what a request with one has done is kept beside it, in the same transaction, and a request that comes
-//! again gets what the first got (docs/decisions/0023-idempotency.md).
+//! `Idempotency-Key`: the change and its stored outcome are one transaction, and a repeated request gets that outcome.
 //!
 //! ```text
 //! group_commit (batches) ─┐
@@ -15,7 +14,8 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgBindIterExt;
 use uuid::Uuid;
 
-use super::cluster::cluster::{Cluster, ShardCall};
+use super::call::ShardCall;
+use super::cluster::routing::Cluster;
 use super::error::ShardError;
 use super::slot::{ShardId, Slot};
 

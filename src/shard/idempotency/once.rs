@@ -1,9 +1,9 @@
-//! A call that is made once for its key: the change and the record of it are one transaction.
+//! A call that runs at most once for its key.
 
 use sqlx::{Connection, PgConnection};
 
 use super::{CallOutcome, FindKey, RequestKey, find_refused, is_key_there};
-use crate::shard::cluster::cluster::ShardCall;
+use crate::shard::call::ShardCall;
 use crate::shard::slot::{ShardId, Slot};
 
 /// Makes `call` unless an earlier one with the key was made. `seal` tells what to keep of its output; `None` if it has

@@ -1,4 +1,4 @@
-//! May calls go to a shard? A circuit breaker: a few states, and one function that says what each event makes of each.
+//! The circuit breaker of a shard: its states, and one function that says what each event makes of each.
 
 /// Calls that are lost one after the other, none answered in between, until the circuit opens. A single one may be the
 /// end of one session, and is no news.

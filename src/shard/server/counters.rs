@@ -1,4 +1,4 @@
-//! What a shard's calls are counted in: how many for clients, how long, with how many others; and how its pool is.
+//! The counters of a shard's calls and of its pool.
 
 use std::time::Instant;
 

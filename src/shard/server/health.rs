@@ -1,4 +1,4 @@
-//! Is a shard there? One task a shard asks it, so that no request has to find out by waiting.
+//! Health probes: one task a shard asks it, so that no request finds out by waiting.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::circuit::{CircuitBreaker, CircuitEvent};
+use super::fault::{DbFault, ServerResource};
 use super::shard::{ServerSession, Shard};
 use crate::shard::cluster::periodic::ticks;
-use crate::shard::fault::{DbFault, ServerResource};
 
 /// How often the servers of a shard that are not in use are looked at.
 const OTHER_HOSTS: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedul
     let (mut connection, mut ticks) = (None, ticks(shard.id(), watch.interval));
     let mut asked = Instant::now();
     while !stop.is_cancelled() {
-        let sight = match within(watch.timeout, look_at(&shard, &mut connection)).await {
+        let sight = match within(watch.timeout, probe_host(&shard, &mut connection)).await {
             Some(Ok(writes)) => Sight::Good { writes },
             Some(Err(error)) if shard.note_fault(&error) == DbFault::Exhausted(ServerResource::Connections) => {
                 Sight::Nothing
@@ -105,7 +105,7 @@ async fn within<T>(limit: Duration, look: impl Future<Output = T>) -> Option<T> 
 /// One look: over the connection that is there, or else over a new one, so that the end of one session by itself
 /// (an administrator's `pg_terminate_backend`) is no news, nor is that of the new one. A new one leads to whatever server is the
 /// primary now. True if it takes writes.
-async fn look_at(shard: &Shard, kept: &mut Option<ServerSession>) -> Result<bool, sqlx::Error> {
+async fn probe_host(shard: &Shard, kept: &mut Option<ServerSession>) -> Result<bool, sqlx::Error> {
     // What made the circuit open may be what the session that is there does not notice: a new one is asked first.
     let mut old = kept.take();
     if shard.circuit().admits()
@@ -119,7 +119,7 @@ async fn look_at(shard: &Shard, kept: &mut Option<ServerSession>) -> Result<bool
     let mut left = NEW_SESSIONS;
     loop {
         left -= 1;
-        match look_anew(shard).await {
+        match probe_again(shard).await {
             Ok((new, writes)) => {
                 *kept = Some(new);
                 return Ok(writes);
@@ -140,7 +140,7 @@ async fn look_at(shard: &Shard, kept: &mut Option<ServerSession>) -> Result<bool
     }
 }
 
-async fn look_anew(shard: &Shard) -> Result<(ServerSession, bool), sqlx::Error> {
+async fn probe_again(shard: &Shard) -> Result<(ServerSession, bool), sqlx::Error> {
     let mut new = ServerSession::of(shard, None).await?;
     let writes = takes_writes(&mut new.connection).await?;
     Ok((new, writes))
@@ -180,7 +180,7 @@ fn report(shard: &Shard, sight: Sight) {
 /// was promoted in its place would keep its sessions.
 pub(in crate::shard) async fn watch_other_hosts(shard: Arc<Shard>, watch: ProbeSchedule, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(OTHER_HOSTS)).await.is_some() {
-        stop.run_until_cancelled(shard.options().look_around(watch.timeout)).await;
+        stop.run_until_cancelled(shard.options().probe_other_hosts(watch.timeout)).await;
     }
 }
 

@@ -1,12 +1,15 @@
 //! One shard's PostgreSQL servers: connections, the primary and its replicas, health, and the circuit.
 
+pub(super) mod admission;
 pub(super) mod circuit;
 pub(super) mod counters;
 mod credentials;
+pub(super) mod fault;
 pub(super) mod health;
 pub(super) mod options;
 pub(super) mod pool;
 pub(super) mod primary;
 pub(super) mod replica;
 pub(super) mod shard;
+pub(super) mod shortage;
 pub(super) mod timestamps;

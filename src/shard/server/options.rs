@@ -1,4 +1,4 @@
-//! Where a shard's database is: on one server, or on one of several, of which one is the primary at a time.
+//! The addresses of a shard's database: one server, or several of which one is the primary.
 //!
 //! A failover moves the database to another server. This process then sees a new timeline of the same system, or, where a
 //! name was pointed elsewhere, another system. From then on the connections opened before are of no use, and a server on
@@ -219,11 +219,11 @@ impl ShardOptions {
     }
 
     /// Looks at the servers that are not in use, so that a new primary is found while the old one still answers.
-    pub(super) async fn look_around(&self, limit: Duration) {
+    pub(super) async fn probe_other_hosts(&self, limit: Duration) {
         let last = self.known.endpoint.load(Ordering::Relaxed).checked_sub(1);
         let looks = self.endpoints.iter().enumerate().filter(|(index, _)| Some(*index) != last);
         for (_, options) in looks {
-            if let Ok(Ok(Some(found))) = tokio::time::timeout(limit, primary::look_at(options)).await
+            if let Ok(Ok(Some(found))) = tokio::time::timeout(limit, primary::probe_host(options)).await
                 && self.lineage().is_some_and(|known| found.replaces(known))
             {
                 self.accept(found);

@@ -1,4 +1,4 @@
-//! Connections to one shard.
+//! The connection pool of one shard, and the identity check of each new connection.
 //!
 //! A pool of sqlx connections that deadpool keeps: sqlx's own pool pings the server at each release, which costs
 //! half of a small read (docs/decisions/0004-connections.md). A [`ConnectionLease`] goes back only when its user says that the
@@ -178,4 +178,25 @@ impl DerefMut for ConnectionLease {
     fn deref_mut(&mut self) -> &mut PgConnection {
         self.0.as_mut().expect("a lease holds its connection until its end")
     }
+}
+
+/// How much of a shard the service may use, and how long it waits.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardLimits {
+    /// Connections that are opened at start.
+    pub pool_min: usize,
+    /// Connections at most, besides one for each writer, the health check and each thread that serves HTTP.
+    pub pool_max: usize,
+    /// How long opening a connection may take.
+    pub connect_timeout: Duration,
+    /// How long one statement may take.
+    pub call_timeout: Duration,
+    /// How long a request keeps trying while its slot changes hands.
+    pub move_timeout: Duration,
+    /// How long a shard may leave a health check unanswered.
+    pub health_timeout: Duration,
+    /// How often a shard is looked at.
+    pub health_interval: Duration,
+    /// How much older than the primary what a replica answers may be.
+    pub replica_max_lag: Duration,
 }

@@ -1,4 +1,4 @@
-//! Which of several servers is the primary?
+//! Finds the primary among a shard's servers.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -65,7 +65,7 @@ async fn ask(options: &PgConnectOptions) -> Result<(ReportedRole, PgConnection),
 }
 
 /// The lineage of a server that takes writes; `None` if it does not.
-pub(in crate::shard) async fn look_at(options: &PgConnectOptions) -> Result<Option<ServerLineage>, sqlx::Error> {
+pub(in crate::shard) async fn probe_host(options: &PgConnectOptions) -> Result<Option<ServerLineage>, sqlx::Error> {
     let (role, _) = ask(options).await?;
     Ok(role.lineage().filter(|_| !role.read_only))
 }

@@ -18,9 +18,10 @@ use arc_swap::ArcSwapOption;
 use sqlx::PgConnection;
 
 use super::options::ShardOptions;
-use super::pool::{ConnectionLease, RequiredRole, ShardIdentity, ShardPool};
-use super::shard::{ServerSession, Shard, ShardLimits, new_pool};
-use crate::shard::cluster::cluster::{Cluster, ShardCall};
+use super::pool::{ConnectionLease, RequiredRole, ShardIdentity, ShardLimits, ShardPool};
+use super::shard::{ServerSession, Shard, new_pool};
+use crate::shard::call::ShardCall;
+use crate::shard::cluster::routing::Cluster;
 use crate::shard::slot::ShardId;
 
 /// How old the answer to a read may be.

@@ -1,5 +1,6 @@
-//! One shard: its state, its pool, and how a call gets a connection to it.
+//! One shard: its state, its pool, and how a call gets a connection.
 
+use crate::shard::server::pool::ShardLimits;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,16 +11,16 @@ use deadpool::managed::{PoolError, QueueMode, TimeoutType, Timeouts};
 use sqlx::PgConnection;
 use tokio::sync::{Notify, watch};
 
+use super::admission::PoolAdmission;
 use super::circuit::{CircuitBreaker, CircuitEvent};
 use super::counters::ShardCounters;
+use super::fault::{DbFault, ServerResource};
 use super::health::{ShardState, until_open};
 use super::options::ShardOptions;
 use super::pool::{ConnectionLease, PooledConnection, ShardConnector, ShardIdentity, ShardPool};
 use super::replica::ShardReplicas;
-use crate::shard::admission::PoolAdmission;
+use super::shortage::ServerShortages;
 use crate::shard::error::ShardError;
-use crate::shard::fault::{DbFault, ServerResource};
-use crate::shard::shortage::ServerShortages;
 use crate::shard::slot::ShardId;
 
 /// How often opening a connection is tried again after it broke off or took too long.
@@ -28,27 +29,6 @@ const RECONNECTS: u32 = 2;
 const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
 /// How often a call looks for a free connection meanwhile.
 const LOOK_FOR_IDLE: Duration = Duration::from_millis(10);
-
-/// How much of a shard the service may use, and how long it waits.
-#[derive(Clone, Copy, Debug)]
-pub struct ShardLimits {
-    /// Connections that are opened at start.
-    pub pool_min: usize,
-    /// Connections at most, besides one for each writer, the health check and each thread that serves HTTP.
-    pub pool_max: usize,
-    /// How long opening a connection may take.
-    pub connect_timeout: Duration,
-    /// How long one statement may take.
-    pub call_timeout: Duration,
-    /// How long a request keeps trying while its slot changes hands.
-    pub move_timeout: Duration,
-    /// How long a shard may leave a health check unanswered.
-    pub health_timeout: Duration,
-    /// How often a shard is looked at.
-    pub health_interval: Duration,
-    /// How much older than the primary what a replica answers may be.
-    pub replica_max_lag: Duration,
-}
 
 /// A pool on the runtime that this is called on.
 pub(super) fn new_pool(options: ShardOptions, identity: ShardIdentity, limits: ShardLimits, size: usize) -> ShardPool {

@@ -1,4 +1,4 @@
-//! Columns of rows, read faster than the driver does it.
+//! Decodes `timestamptz` from its microseconds; the driver's detour shows in profiles (docs/decisions/0009).
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;

@@ -1,18 +1,18 @@
-//! Making databases into the shards of a cluster: migrations, identities, the first slot map.
+//! Set-up: migrations, identities, and the first slot map.
 
+use crate::shard::setup::start_checks::migrator;
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
 use super::start_checks::{
     DatabaseProbe, FoundIdentity, StartError, StartFault, identity_faults, load_identity, probe_with_registered,
-    shard_id,
 };
 use crate::shard::cluster::registry::save_registry;
 use crate::shard::server::options::ShardOptions;
-use crate::shard::slot::ShardId;
+use crate::shard::slot::{ShardId, shard_id};
 
 /// Between two looks whether it is one's turn.
 const TURN_PAUSE: Duration = Duration::from_millis(100);
@@ -45,16 +45,6 @@ pub enum SetupError {
         /// The driver's error.
         source: sqlx::Error,
     },
-}
-
-/// The migrations of this program, kept in a table of the service's own schema.
-pub(in crate::shard) fn migrator() -> Migrator {
-    let mut migrator = sqlx::migrate!("./migrations");
-    migrator.create_schema("shardrive");
-    // Those of a newer release, in the middle of an update.
-    migrator.set_ignore_missing(true);
-    migrator.dangerous_set_table_name("shardrive._sqlx_migrations");
-    migrator
 }
 
 /// Brings a database to this program's schema.

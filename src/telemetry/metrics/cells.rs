@@ -1,4 +1,4 @@
-//! Cells: atomic numbers that many threads count in without a lock, and that are read when somebody asks.
+//! Counters, gauges and histograms: atomic numbers that many threads change without a lock.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;

@@ -21,7 +21,7 @@ fn by_name(name: &str) -> Option<Value> {
         "PreflightFinding.what" => json!("the target has 12 GiB free"),
         "StrategyCost.strategy" => json!("slots"),
         "UserValue.data" => json!("User data example"),
-        "KeyValue.value" | "ReadAnswer.value" => json!("John Doe"),
+        "KeyValue.value" | "ValueAnswer.value" => json!("John Doe"),
         "bytes" | "total_bytes" | "needed_bytes" => json!(524_288),
         "checksum" => json!("sha256:9f86d081"),
         "collection" => json!("orders"),

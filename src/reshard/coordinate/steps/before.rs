@@ -1,4 +1,4 @@
-//! The steps while the source owns the slots: looking, copying, catching up, comparing.
+//! The steps while the source owns the slots: preflight, copy, catch-up, comparison.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::reshard::coordinate::lease::CoordinatorLease;
 use crate::reshard::coordinate::stage::MoveStage;
 use crate::reshard::error::MoveError;
 use crate::reshard::plan::preflight;
-use crate::reshard::transfer::replication_slots::mask;
+use crate::reshard::slot_set::mask;
 use crate::reshard::transfer::{stream, verify};
 
 /// How long writers of before may take to end when a move begins to note changes.
@@ -17,7 +17,7 @@ const MARK_LIMIT: Duration = Duration::from_secs(30);
 
 impl ActiveMove {
     pub(super) async fn preflight(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
-        let found = preflight::look(&self.job.slots, &mut self.source, &mut self.target).await?;
+        let found = preflight::inspect(&self.job.slots, &mut self.source, &mut self.target).await?;
         let fatal: Vec<_> =
             found.findings.iter().filter(|finding| finding.fatal).map(|finding| finding.what.as_str()).collect();
         if !fatal.is_empty() {

@@ -1,4 +1,4 @@
-//! What is done in each stage of a move: one bounded step at a time, each of which can be done again.
+//! The steps of each stage of a move: bounded, and safe to repeat.
 //!
 //! `before`: while the source owns the slots. `owner`: the change of the owner, and what is behind it.
 
@@ -114,7 +114,7 @@ impl ActiveMove {
     pub(in crate::reshard) async fn step(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
         self.testing.step(self.job.stage.as_str());
         if self.job.wish == Some(MoveRequest::Cancel) && self.job.stage.is_before_flip() {
-            lease.clear_wish(&mut self.job).await?;
+            lease.clear_request(&mut self.job).await?;
             return self.end(lease, MoveStage::Cancelled, "cancelled, as somebody asked").await;
         }
         match self.job.stage {
@@ -210,8 +210,8 @@ impl ActiveMove {
         let (from, to) =
             if forward { (&mut self.source, &mut self.target) } else { (&mut self.target, &mut self.source) };
         let begun = Instant::now();
-        let beat = stream::beat(from, &self.job, forward).await?;
-        let arrived = stream::await_beat(to, &self.job, forward, beat, begun + BEAT_LIMIT).await?;
+        let beat = stream::send_heartbeat(from, &self.job, forward).await?;
+        let arrived = stream::await_heartbeat(to, &self.job, forward, beat, begun + BEAT_LIMIT).await?;
         let lag = begun.elapsed();
         self.job.lag_ms = i64::try_from(lag.as_millis()).ok();
         Ok(arrived.then_some(lag))

@@ -1,4 +1,4 @@
-//! The steps that change the owner, and those behind: the flip, the watch, the way back, the clean-up.
+//! The cutover and the steps after it: the rollback window, rollback, clean-up.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const HOLD_LIMITS: (Duration, Duration) = (Duration::from_millis(300), Duration:
 /// Tries with the first of these; then it grows by as much with each, so that a slow machine gets there as well.
 const QUICK_TRIES: i32 = 8;
 /// How long the next try may hold the slots.
-fn hold_limit(tries: i32) -> Duration {
+fn freeze_limit(tries: i32) -> Duration {
     let slow = u32::try_from(tries - QUICK_TRIES).unwrap_or(0);
     (HOLD_LIMITS.0 * slow.saturating_add(1).min(8)).min(HOLD_LIMITS.1)
 }
@@ -60,7 +60,7 @@ impl ActiveMove {
             &mut self.source,
             &mut self.target,
             true,
-            hold_limit(self.job.flips_tried),
+            freeze_limit(self.job.flips_tried),
             &self.testing,
         )
         .await?;
@@ -110,15 +110,15 @@ impl ActiveMove {
         let kept = (Utc::now() - flipped).num_milliseconds();
         match self.job.wish {
             Some(MoveRequest::Finish) => {
-                lease.clear_wish(&mut self.job).await?;
+                lease.clear_request(&mut self.job).await?;
                 return self.end(lease, MoveStage::Done, "the way back is given up, as somebody asked").await;
             }
             Some(MoveRequest::RollBack) => {
-                lease.clear_wish(&mut self.job).await?;
+                lease.clear_request(&mut self.job).await?;
                 self.job.flips_tried = 0;
                 return self.to(lease, MoveStage::Return, "going back, as somebody asked").await;
             }
-            Some(MoveRequest::Cancel) => lease.clear_wish(&mut self.job).await?,
+            Some(MoveRequest::Cancel) => lease.clear_request(&mut self.job).await?,
             None if kept >= self.job.keep_ms => {
                 return self.end(lease, MoveStage::Done, "the way back was armed for its time").await;
             }
@@ -162,7 +162,7 @@ impl ActiveMove {
             &mut self.target,
             &mut self.source,
             false,
-            hold_limit(self.job.flips_tried),
+            freeze_limit(self.job.flips_tried),
             &self.testing,
         )
         .await?;
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_hold_is_short_at_first_and_bounded_always() {
-        let limits: Vec<_> = [0, 1, 8, 9, 10, 100, i32::MAX].map(|tries| hold_limit(tries).as_millis()).into();
+        let limits: Vec<_> = [0, 1, 8, 9, 10, 100, i32::MAX].map(|tries| freeze_limit(tries).as_millis()).into();
         assert_eq!(limits, [300, 300, 300, 600, 900, 1200, 1200]);
     }
 }

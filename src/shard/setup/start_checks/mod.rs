@@ -1,8 +1,9 @@
-//! What must be true before anything is served, and opening the cluster once it is.
+//! The checks of a start: every fault at once, and the cluster is opened only without one.
 //!
 //! The facts are gathered from every database first; [`faults`] then judges them all, so that one start names
 //! everything that is wrong.
 
+use crate::shard::slot::shard_id;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -13,15 +14,14 @@ use sqlx::PgConnection;
 use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
-use super::migrate::migrator;
-use crate::shard::cluster::cluster::Cluster;
 use crate::shard::cluster::known_map::load_map;
 use crate::shard::cluster::registry::{RegisteredShard, load_registry};
+use crate::shard::cluster::routing::Cluster;
 use crate::shard::map::SlotMap;
 use crate::shard::server::health::ShardState;
 use crate::shard::server::options::ShardOptions;
-use crate::shard::server::pool::{RequiredRole, ShardIdentity};
-use crate::shard::server::shard::{Shard, ShardLimits};
+use crate::shard::server::pool::{RequiredRole, ShardIdentity, ShardLimits};
+use crate::shard::server::shard::Shard;
 use crate::shard::slot::ShardId;
 
 /// The oldest PostgreSQL that has row filters on publications, which moves need.
@@ -340,10 +340,6 @@ fn reached(probes: &[DatabaseProbe]) -> impl Iterator<Item = (ShardId, &Database
     probes.iter().enumerate().filter_map(|(index, probe)| Some((shard_id(index), probe.as_ref().ok()?)))
 }
 
-pub(in crate::shard) fn shard_id(index: usize) -> ShardId {
-    ShardId::new(u16::try_from(index).unwrap_or(u16::MAX)) // the settings allow 5,040 shards at most
-}
-
 impl Cluster {
     /// Opens the cluster: asks every database what it is, refuses all faults at once, and starts the health checks.
     ///
@@ -387,6 +383,16 @@ impl Cluster {
         cluster.register(named).await;
         Ok(cluster)
     }
+}
+
+/// The migrations of this program, kept in a table of the service's own schema.
+pub(in crate::shard) fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!("./migrations");
+    migrator.create_schema("shardrive");
+    // Those of a newer release, in the middle of an update.
+    migrator.set_ignore_missing(true);
+    migrator.dangerous_set_table_name("shardrive._sqlx_migrations");
+    migrator
 }
 
 #[cfg(test)]

@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::fault::{DbFault, ServerResource};
-use super::server::options::micros;
-use super::server::shard::Shard;
+use super::options::micros;
+use super::shard::Shard;
 use crate::telemetry::metrics::Counter;
 
 /// For so long after the last refusal a shortage goes on.
 const MEMORY: Duration = Duration::from_secs(30);
 
 /// The refusals of one shard's server since this process began.
-pub(super) struct ServerShortages {
+pub(in crate::shard) struct ServerShortages {
     resources: [Shortage; ServerResource::ALL.len()],
 }
 
@@ -28,7 +28,7 @@ struct Shortage {
 }
 
 impl ServerShortages {
-    pub(super) fn new() -> Self {
+    pub(in crate::shard) fn new() -> Self {
         Self { resources: array::from_fn(|_| Shortage::default()) }
     }
 
@@ -89,7 +89,7 @@ impl Shard {
     }
 
     /// Notes what a failed call says of the server; gives its meaning.
-    pub(super) fn note_fault(&self, error: &sqlx::Error) -> DbFault {
+    pub(in crate::shard) fn note_fault(&self, error: &sqlx::Error) -> DbFault {
         let fault = DbFault::of(error);
         if let DbFault::Exhausted(resource) = fault
             && self.shortages.begin(resource, Instant::now())

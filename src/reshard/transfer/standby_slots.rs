@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 
-use super::coordinate::store::SlotMove;
-use super::transfer::stream::{name_prefix, stream_name};
+use super::stream::{name_prefix, stream_name};
+use crate::reshard::coordinate::store::SlotMove;
 use crate::shard::{Cluster, Shard, ShardOptions};
 
 /// How long one server may take.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// Removes the slots that no open move owns. A server that is away is asked in the next round.
-pub(super) async fn reap(cluster: &Cluster, shard: &Shard, open: &[SlotMove]) {
+pub(in crate::reshard) async fn reap(cluster: &Cluster, shard: &Shard, open: &[SlotMove]) {
     let of_open: Vec<String> =
         open.iter().flat_map(|open| [true, false].map(|there| stream_name(cluster.id(), open.id, there))).collect();
     let prefix = name_prefix(cluster.id());
@@ -43,7 +43,7 @@ pub(super) async fn reap(cluster: &Cluster, shard: &Shard, open: &[SlotMove]) {
 /// Removes the slots of a server, if it is a standby; gives their names, and how much log each kept.
 async fn reap_on(server: &ShardOptions, prefix: &str, of_open: &[String]) -> Result<Vec<(String, i64)>, sqlx::Error> {
     let mut db: PgConnection = server.connect(LIMIT).await?;
-    sqlx::query_as(include_str!("../../sql/reshard/drop_standby_slots.sql"))
+    sqlx::query_as(include_str!("../../../sql/reshard/drop_standby_slots.sql"))
         .bind(prefix)
         .bind(of_open)
         .fetch_all(&mut db)

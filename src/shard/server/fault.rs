@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use super::error::ShardError;
-use super::slot::{ShardId, Slot};
+use crate::shard::error::ShardError;
+use crate::shard::slot::{ShardId, Slot};
 
 /// The guard refused a write for slots that the shard does not own (see `migrations/0002_ownership.sql`).
 const NOT_OWNER: &str = "SD001";

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::error::ShardError;
-use super::server::shard::Shard;
+use super::shard::Shard;
+use crate::shard::error::ShardError;
 use crate::telemetry::current_caller;
 
 /// Calls that may wait for each place.
@@ -28,13 +28,13 @@ pub enum WorkKind {
 }
 
 impl WorkKind {
-    pub(super) fn is_long(self) -> bool {
+    pub(in crate::shard) fn is_long(self) -> bool {
         self != Self::Point
     }
 }
 
 /// The places of one pool.
-pub(super) struct PoolAdmission {
+pub(in crate::shard) struct PoolAdmission {
     /// For long work: half of the pool.
     long: Arc<Semaphore>,
     long_places: usize,
@@ -53,7 +53,7 @@ struct CallerPlaces {
 }
 
 /// The right to use a connection, until it is dropped.
-pub(super) struct AdmittedCall<'a> {
+pub(in crate::shard) struct AdmittedCall<'a> {
     _long: Option<OwnedSemaphorePermit>,
     _of_caller: Option<OwnedSemaphorePermit>,
     /// Last: the caller's places are forgotten after the place is given back.
@@ -85,7 +85,7 @@ fn caller_share(places: usize) -> usize {
 
 impl PoolAdmission {
     /// For a pool of so many connections.
-    pub(super) fn new(pool_max: usize) -> Self {
+    pub(in crate::shard) fn new(pool_max: usize) -> Self {
         let long_places = (pool_max / 2).max(1);
         Self {
             long: Arc::new(Semaphore::new(long_places)),
@@ -118,7 +118,7 @@ impl Shard {
     /// # Errors
     /// `CallerBusy` if the caller has too many such calls; `Overloaded` if all callers together have; `Unavailable` if the
     /// shard goes away meanwhile.
-    pub(super) async fn admit(&self, work: WorkKind) -> Result<AdmittedCall<'_>, ShardError> {
+    pub(in crate::shard) async fn admit(&self, work: WorkKind) -> Result<AdmittedCall<'_>, ShardError> {
         let (shard, admission) = (self.id(), &self.admission);
         // What a listing needs besides is the other half of its time. A bulk batch can wait: its load reads no further meanwhile.
         let limit = if work == WorkKind::Listing { self.call_timeout() / 2 } else { self.call_timeout() };

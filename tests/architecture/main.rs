@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::string_slice, reason = "a panic is how a test fails")]
 
+mod circles;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -133,6 +135,49 @@ fn the_list_of_modules_is_complete_and_in_order() {
             assert!(place(import) < place(module), "src/lib.rs lists {module} before {import}, which it imports");
         }
     }
+}
+
+#[test]
+fn the_architecture_page_shows_the_same_modules() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md")).unwrap();
+    let names = |cell: &str| -> BTreeSet<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let section = page.split("## Modules").nth(1).unwrap().split("Folders inside").next().unwrap();
+    let shown: BTreeMap<String, BTreeSet<String>> = section
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
+            (names(cells[0]).first().unwrap().clone(), names(cells.last().unwrap()))
+        })
+        .collect();
+    let known: BTreeMap<String, BTreeSet<String>> = MAY_IMPORT
+        .iter()
+        .map(|(module, imports)| ((*module).to_owned(), imports.iter().map(|name| (*name).to_owned()).collect()))
+        .collect();
+    assert_eq!(shown, known, "docs/architecture.md shows other modules than MAY_IMPORT");
+}
+
+#[test]
+fn no_two_types_share_a_name() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (path, text) in files("src", "rs") {
+        for (number, line) in code(&text) {
+            let line = line.trim_start();
+            let Some(rest) = line.strip_prefix("pub").map(|rest| rest.split_once(") ").map_or(rest, |(_, rest)| rest))
+            else {
+                continue;
+            };
+            let mut words = rest.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+            let kind = words.by_ref().find(|word| !word.is_empty());
+            if kind.is_some_and(|kind| ["struct", "enum", "trait", "type"].contains(&kind)) {
+                let name = words.next().unwrap_or_default().to_owned();
+                places.entry(name).or_default().push(format!("{path}:{number}"));
+            }
+        }
+    }
+    let shared = places.into_iter().filter(|(_, places)| places.len() > 1);
+    let shared: Vec<String> = shared.map(|(name, places)| format!("{name}: {}", places.join(", "))).collect();
+    assert_none("a type's name says what it is without its path", &shared);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Sets of slots, as a bit mask for the database and as a list for people.
+//! Sets of slots: a bit mask for the database, a list for people.
 
 use std::collections::BTreeMap;
 

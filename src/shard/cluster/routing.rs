@@ -1,9 +1,10 @@
-//! All shards and the slot map: a call for a slot goes to the shard that owns it, also while that changes.
+//! All shards and the slot map: routes a call to the owner of its slot, also while owners change.
 
+use crate::shard::call::ShardCall;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{Connection, PgConnection};
+use sqlx::Connection;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -14,14 +15,13 @@ use super::append_only::ShardList;
 use super::known_map::{KnownMap, MovingSlot, keep_map_fresh};
 use super::registry::{ListShards, RegisteredShard};
 use super::scatter::ScatterBreadth;
-use crate::shard::admission::WorkKind;
 use crate::shard::error::ShardError;
-use crate::shard::fault::DbFault;
 use crate::shard::map::SlotMap;
+use crate::shard::server::fault::DbFault;
 use crate::shard::server::health::{ProbeSchedule, ShardState, watch_other_hosts, watch_shard};
-use crate::shard::server::pool::{ConnectionLease, RequiredRole, ShardIdentity, ShardPool};
+use crate::shard::server::pool::{ConnectionLease, RequiredRole, ShardIdentity, ShardLimits, ShardPool};
 use crate::shard::server::replica::{ReadConsistency, follow_replicas};
-use crate::shard::server::shard::{Shard, ShardLimits};
+use crate::shard::server::shard::Shard;
 use crate::shard::slot::{ShardId, Slot};
 use crate::telemetry::note_place;
 
@@ -31,37 +31,6 @@ const LIST_DEADLINE: Duration = Duration::from_secs(1);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// How often a call is repeated on a new connection after its connection broke.
 const RECONNECTS: u32 = 2;
-
-/// A statement, or a few, that one shard runs on one connection.
-pub trait ShardCall: Sync {
-    /// What it answers.
-    type Output: Send;
-
-    /// Runs on `connection`, which leads to `shard`. `None`: the shard does not own the slot that this is about.
-    ///
-    /// The future may be dropped at any await; its connection is closed then, and with it an open transaction.
-    fn call(
-        &self,
-        connection: &mut PgConnection,
-        shard: ShardId,
-    ) -> impl Future<Output = Result<Option<Self::Output>, sqlx::Error>> + Send;
-
-    /// True if running it twice does the same as running it once, so that it may be repeated when a connection broke
-    /// and nobody knows whether it ran.
-    fn is_repeatable(&self) -> bool {
-        true
-    }
-
-    /// How it uses its connection. Long work leaves others their share of the pool.
-    fn work(&self) -> WorkKind {
-        WorkKind::Point
-    }
-
-    /// How long it may take, if that is longer than other calls.
-    fn time_limit(&self) -> Option<Duration> {
-        None
-    }
-}
 
 /// The shards and who owns what.
 pub struct Cluster {

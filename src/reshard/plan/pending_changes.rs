@@ -3,8 +3,8 @@
 //! A plan for named slots is safe by itself: no two open moves may have one slot. A plan for whole shards is made of all that the map
 //! says, and so is refused while an open move can make it wrong.
 
-use super::coordinate::stage::MoveStage;
-use super::coordinate::store::{MoveRequest, SlotMove};
+use crate::reshard::coordinate::stage::MoveStage;
+use crate::reshard::coordinate::store::{MoveRequest, SlotMove};
 use crate::shard::ShardId;
 
 /// What a plan is about.
@@ -49,7 +49,7 @@ fn effect(stage: MoveStage, wish: Option<MoveRequest>) -> Effect {
 
 /// Why a plan of this scope cannot be made now; `None` if it can.
 #[must_use]
-pub(super) fn find_unsettled(scope: PlanScope, open: &[SlotMove]) -> Option<String> {
+pub(in crate::reshard) fn find_unsettled(scope: PlanScope, open: &[SlotMove]) -> Option<String> {
     open.iter()
         .find_map(|open| reason_to_wait(scope, (open.id, open.source, open.target), effect(open.stage, open.wish)))
 }

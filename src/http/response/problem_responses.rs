@@ -1,0 +1,64 @@
+//! The problems that groups of routes may answer, for the OpenAPI document.
+
+use crate::http::response::problem::ProblemBody;
+use utoipa::IntoResponses;
+
+/// What every route may answer that looks at its request.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it is only read by its derive")]
+pub(in crate::http) enum RequestProblems {
+    /// The path, the query or the body is wrong; `detail` says what to change.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Invalid(ProblemBody<'static>),
+    /// Something went wrong on our side.
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(ProblemBody<'static>),
+}
+
+/// What every route may answer that takes a JSON body.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it is only read by its derive")]
+pub(in crate::http) enum BodyProblems {
+    /// The body came too slowly.
+    #[response(status = 408, content_type = "application/problem+json")]
+    Slow(ProblemBody<'static>),
+    /// The body is too large.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(ProblemBody<'static>),
+    /// The body's type or encoding is not taken here.
+    #[response(status = 415, content_type = "application/problem+json")]
+    Unsupported(ProblemBody<'static>),
+}
+
+/// What every route may answer that is about one file.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it is only read by its derive")]
+pub(in crate::http) enum FileProblems {
+    /// There is no such file.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(ProblemBody<'static>),
+}
+
+/// What every route may answer that is about one document.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it is only read by its derive")]
+pub(in crate::http) enum RecordProblems {
+    /// There is no such document or collection.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(ProblemBody<'static>),
+}
+
+/// What every route may answer that needs a shard.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it is only read by its derive")]
+pub(in crate::http) enum ShardProblems {
+    /// The shard is away or has too much to do, or the user is being moved; try again after `Retry-After` seconds.
+    #[response(status = 503, content_type = "application/problem+json", headers(("Retry-After" = u32)))]
+    Unavailable(ProblemBody<'static>),
+    /// The shard did not answer in time.
+    #[response(status = 504, content_type = "application/problem+json", headers(("Retry-After" = u32)))]
+    Timeout(ProblemBody<'static>),
+    /// The disk of the shard's server is full: reads go on, writes need space.
+    #[response(status = 507, content_type = "application/problem+json", headers(("Retry-After" = u32)))]
+    StorageFull(ProblemBody<'static>),
+}
