@@ -126,7 +126,7 @@ async fn a_move_is_tried_dry_started_and_seen_through_to_its_end() {
     browser.fill("#move-form [name=slots]", "1").await;
     browser.choose("#move-form [name=to]", "1").await;
     browser.click("#move-form [name=look]").await;
-    browser.until_text("#plan", "slot 1 is on shard 1 already").await;
+    browser.until_text("#plan", "shard 1 owns these slots already").await;
     assert!(!browser.find("#move-form [name=start]").await.is_enabled().await.unwrap());
     let even: Vec<_> = (0..300).map(|slot| (2 * slot).to_string()).collect();
     browser.fill("#move-form [name=slots]", &even.join(",")).await;

@@ -350,7 +350,7 @@ async fn what_no_stream_takes_holds_back_nothing_else_and_is_named() {
     let metrics = api.get("/metrics").await.text().await.unwrap();
     assert!(metrics.contains("events_refused{shard=\"1\",subject=\"shardrive.record.created\"} 1"), "{metrics}");
     // A move waits, and says for what.
-    let answer = api.post_json("/admin/moves", &json!({"slots": "0-7", "to": 1, "keep_seconds": 0})).await;
+    let answer = api.post_json("/admin/moves", &json!({"slots": "0,2,4,6", "to": 1, "keep_seconds": 0})).await;
     assert_eq!(answer.0, StatusCode::OK, "{answer:?}");
     poll::until("a move that says what it waits for", async || {
         let sql = "SELECT count(*) FROM shardrive.move_events WHERE what LIKE '%not told yet: %record.created%'";

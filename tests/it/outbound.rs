@@ -20,7 +20,11 @@ async fn traced_query(api: &Api, token: &str, collector: &Collector) {
     assert_eq!(answer.status(), StatusCode::OK);
     poll::until("spans at the collector", async || {
         let received = collector.received();
-        if received.spans.is_empty() { Err(api.log()) } else { Ok(assert_eq!(received.service, "shardrive")) }
+        if received.spans.is_empty() {
+            return Err(api.log());
+        }
+        assert_eq!(received.service, "shardrive");
+        Ok(())
     })
     .await;
 }

@@ -253,6 +253,12 @@ impl Task {
                     }
                     Ok(value) => {
                         let code = value["code"].as_str().unwrap_or("without a code").to_owned();
+                        // All these tasks are one caller, who may run only some of the loads: it waits, and loads again.
+                        if code == "too_many_own_loads" && retry {
+                            self.outcome(&format!("{what}: 429 {code}"));
+                            poll::breathe().await;
+                            return None;
+                        }
                         if !matches!(status.as_u16(), 503 | 504) || (status == 503 && !retry) {
                             self.violation(format!("{what}: {status}, Retry-After {retry}: {value}"));
                         }

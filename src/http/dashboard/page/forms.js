@@ -97,9 +97,10 @@ async function plan(form, fields, button) {
     return `${answer.place} is shard ${answer.shard_id}. Deal the slots anew to give it some.`;
   }
   const fatal = answer.findings.some((finding) => finding.fatal);
-  form.elements.start.disabled = !dry || fatal;
+  const nothing = answer.moves.length === 0;
+  form.elements.start.disabled = !dry || fatal || nothing;
   const lines = answer.moves.map((move) => `shard ${move.source} → shard ${move.target}: ${count(move.slot_count)} slots, ${count(move.rows)} rows, ${bytes(move.bytes)}`);
   const findings = answer.findings.map((finding) => `${finding.fatal ? "In the way: " : "Note: "}${finding.what}`);
-  const head = dry ? `Would take about ${seconds(answer.estimate_seconds)}.` : `Started: move ${answer.ids.join(", ")}.`;
+  const head = nothing ? "Nothing to move." : dry ? `Would take about ${seconds(answer.estimate_seconds)}.` : `Started: move ${answer.ids.join(", ")}.`;
   return [head, ...lines, ...findings].join("\n");
 }
