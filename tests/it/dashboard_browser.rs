@@ -168,7 +168,7 @@ async fn a_move_is_tried_dry_started_and_seen_through_to_its_end() {
     browser.picture("dark").await;
     browser.run("document.getElementById('slots-title').scrollIntoView()").await;
     browser.picture("dark-slots").await;
-    assert_eq!(browser.complaints().await.len(), 1, "but the plan that was refused");
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
 }
 
 #[tokio::test]
