@@ -1,4 +1,4 @@
-//! The keys of an OpenID provider: one task fetches them for every caller, and keeps them while the provider is away.
+//! The keys of an `OpenID` provider: one task fetches them for every caller, and keeps them while the provider is away.
 //!
 //! They are fetched at the start, then every few minutes, and when a token names a key that is not known: at once for the
 //! first few such tokens, then at most once in a while, whatever tokens come in. Keys that the provider withdrew are
