@@ -50,7 +50,7 @@ pub struct ShardStats {
     pub status: ShardStatus,
     /// Files of the slots that it owns; `None` if it did not answer.
     pub rows: Option<u64>,
-    /// Sum of their known sizes in bytes; at most [`MOST_BYTES`].
+    /// Sum of their known sizes in bytes; at most 2^63 − 1.
     pub bytes: Option<u64>,
     /// Documents of the slots that it owns.
     pub documents: Option<u64>,
@@ -85,7 +85,7 @@ impl ClusterStats {
         self.shards.iter().filter_map(|shard| shard.documents).fold(0, u64::saturating_add)
     }
 
-    /// The bytes of the files of the shards that answered; at most [`MOST_BYTES`].
+    /// The bytes of the files of the shards that answered; at most 2^63 − 1.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
         let bytes = self.shards.iter().filter_map(|shard| shard.bytes);
