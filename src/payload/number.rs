@@ -56,14 +56,12 @@ impl<'de> Deserialize<'de> for WholeNumber {
 
 impl PartialSchema for WholeNumber {
     fn schema() -> RefOr<Schema> {
-        let number = ObjectBuilder::new()
-            .schema_type(Type::Integer)
-            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
-            .minimum(Some(0));
-        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^(0|[1-9][0-9]{0,18})$"));
+        let number =
+            ObjectBuilder::new().schema_type(Type::Integer).format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^(0|-?[1-9][0-9]{0,18})$"));
         OneOfBuilder::new()
             .description(Some(
-                "A whole number of 64 bits. Above 9007199254740991 (2^53 − 1) send it as a text: JSON readers and writers that \
+                "A whole number of 64 bits; the users of files count from 0. Above 9007199254740991 (2^53 − 1) send it as a text: JSON readers and writers that \
                  keep numbers as doubles, as JavaScript does, round it.",
             ))
             .item(number)
