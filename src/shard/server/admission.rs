@@ -1,6 +1,6 @@
 //! How many connections of a shard's pool one kind of work and one caller may hold.
 //!
-//! Long work (listings, scans, bulk batches) has half of the pool and a short queue of its own, so that point reads and writes
+//! Long work (listings, scans, bulk batches) has half of the pool and a bounded queue of its own, so that point reads and writes
 //! find a connection however slow the long work is. Of each kind one caller has three quarters at most: another caller's
 //! call is never behind one caller's calls alone.
 
@@ -14,8 +14,9 @@ use super::shard::Shard;
 use crate::shard::error::ShardError;
 use crate::telemetry::current_caller;
 
-/// Calls that may wait for each place.
-const QUEUE: usize = 8;
+/// Calls that may wait for each place. A gateway in front of the service is one caller with the connections of many people,
+/// so that many short listings of one caller are no fault; how long each waits is bounded by time.
+const QUEUE: usize = 64;
 /// How a call uses its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum WorkKind {
