@@ -18,7 +18,7 @@ SHORT ?=
 test_threads = $${RUST_TEST_THREADS:-$$(($$(getconf _NPROCESSORS_ONLN) * 3))}
 
 # A word before a build that takes minutes.
-tell_build = [ -x "$(program)" ] || echo "the first build compiles every library that the service uses, about 400: five to ten minutes on two cores; later builds take seconds" >&2
+tell_build = [ -x "$(program)" ] || echo "the first build compiles every library that the service uses, about 400, and takes some minutes; later builds take seconds" >&2
 
 profile := $(if $(RELEASE),--release)
 program := $${CARGO_TARGET_DIR:-target}/$(if $(RELEASE),release,debug)/shardrive
