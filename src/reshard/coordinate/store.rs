@@ -292,26 +292,34 @@ pub(in crate::reshard) async fn save_request(
 /// A move that the coordinator drives, and the coordinator's session to write its state by: when the session is lost,
 /// nothing can be written any more.
 impl super::lease::CoordinatorLease {
-    /// Moves on to another stage.
-    pub(super) async fn set_stage(&self, job: &mut SlotMove, stage: MoveStage, what: &str) -> Result<(), MoveError> {
+    /// Moves on to another stage, which ends the request that the step fulfils. False, and nothing changes, if an operator has
+    /// asked for something else since the move was read: the next step is to see it first. As one statement does both, a
+    /// coordinator that dies here neither loses a request nor passes one over.
+    pub(super) async fn set_stage(&self, job: &mut SlotMove, stage: MoveStage, what: &str) -> Result<bool, MoveError> {
         let mut db = self.db().await;
         let mut transaction = db.begin().await.map_err(|_| MoveError::Overtaken)?;
         let ended = async {
-            sqlx::query(include_str!("../../../sql/reshard/set_stage.sql"))
+            let changed = sqlx::query(include_str!("../../../sql/reshard/set_stage.sql"))
                 .bind(job.id)
                 .bind(stage.as_str())
                 .bind(job.outcome.map(MoveStage::as_str))
                 .bind(job.reason.as_deref())
+                .bind(job.wish.map(MoveRequest::as_str))
                 .execute(&mut *transaction)
                 .await?;
+            if changed.rows_affected() == 0 {
+                return Ok(false);
+            }
             add_event(&mut transaction, job.id, stage, what).await?;
-            transaction.commit().await
+            transaction.commit().await.map(|()| true)
         };
-        // Whatever it was, without the session there is no lease.
-        ended.await.map_err(|_| MoveError::Overtaken)?;
+        // Whatever the error was, without the session there is no lease.
+        if !ended.await.map_err(|_: sqlx::Error| MoveError::Overtaken)? {
+            return Ok(false);
+        }
         log::info!("move {}: {}: {what}", job.id, stage.as_str());
-        job.stage = stage;
-        Ok(())
+        (job.stage, job.wish) = (stage, None);
+        Ok(true)
     }
 
     /// Notes how far it is.
@@ -331,13 +339,6 @@ impl super::lease::CoordinatorLease {
     pub(in crate::reshard) async fn note(&self, job: &SlotMove, what: &str) -> Result<(), MoveError> {
         log::info!("move {}: {what}", job.id);
         add_event(&mut *self.db().await, job.id, job.stage, what).await.map_err(|_| MoveError::Overtaken)
-    }
-
-    /// The wish is being fulfilled.
-    pub(super) async fn clear_request(&self, job: &mut SlotMove) -> Result<(), MoveError> {
-        job.wish = None;
-        let statement = sqlx::query(include_str!("../../../sql/reshard/clear_wish.sql")).bind(job.id);
-        statement.execute(&mut *self.db().await).await.map(drop).map_err(|_| MoveError::Overtaken)
     }
 }
 

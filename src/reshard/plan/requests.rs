@@ -337,7 +337,7 @@ impl MoveService {
         let found = store::find_move(&mut lease, id).await.map_err(failed)?;
         lease.give_back();
         let (found, _) = found.ok_or(RequestError::NotFound(id))?;
-        if done || found.stage == wish.end() {
+        if done || found.stage == wish.end() || found.outcome == Some(wish.end()) {
             return Ok(found);
         }
         let stages: Vec<_> = wish.stages().iter().map(|stage| MoveStage::as_str(*stage)).collect();

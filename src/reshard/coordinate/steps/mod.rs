@@ -114,7 +114,6 @@ impl ActiveMove {
     pub(in crate::reshard) async fn step(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
         self.testing.step(self.job.stage.as_str());
         if self.job.wish == Some(MoveRequest::Cancel) && self.job.stage.is_before_flip() {
-            lease.clear_request(&mut self.job).await?;
             return self.end(lease, MoveStage::Cancelled, "cancelled, as somebody asked").await;
         }
         match self.job.stage {
@@ -134,13 +133,17 @@ impl ActiveMove {
     }
 
     async fn to(&mut self, lease: &CoordinatorLease, stage: MoveStage, what: &str) -> Result<NextStep, MoveError> {
-        lease.set_stage(&mut self.job, stage, what).await?;
+        // When an operator has asked for something meanwhile, the same stage sees the request in its next step.
+        let _has_changed = lease.set_stage(&mut self.job, stage, what).await?;
         Ok(NextStep::Now)
     }
 
     async fn end(&mut self, lease: &CoordinatorLease, outcome: MoveStage, what: &str) -> Result<NextStep, MoveError> {
-        self.job.outcome = Some(outcome);
-        self.to(lease, MoveStage::CleanUp, what).await
+        let before = self.job.outcome.replace(outcome);
+        if !lease.set_stage(&mut self.job, MoveStage::CleanUp, what).await? {
+            self.job.outcome = before;
+        }
+        Ok(NextStep::Now)
     }
 
     /// Something is wrong that stays wrong. Before the flip the move has failed; afterwards the target owns the slots,

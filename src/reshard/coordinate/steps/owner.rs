@@ -110,19 +110,16 @@ impl ActiveMove {
         let kept = (Utc::now() - flipped).num_milliseconds();
         match self.job.wish {
             Some(MoveRequest::Finish) => {
-                lease.clear_request(&mut self.job).await?;
                 return self.end(lease, MoveStage::Done, "the way back is given up, as somebody asked").await;
             }
             Some(MoveRequest::RollBack) => {
-                lease.clear_request(&mut self.job).await?;
                 self.job.flips_tried = 0;
                 return self.to(lease, MoveStage::Return, "going back, as somebody asked").await;
             }
-            Some(MoveRequest::Cancel) => lease.clear_request(&mut self.job).await?,
             None if kept >= self.job.keep_ms => {
                 return self.end(lease, MoveStage::Done, "the way back was armed for its time").await;
             }
-            None => {}
+            Some(MoveRequest::Cancel) | None => {}
         }
         self.check_stream(false).await?;
         let lag = self.measure_lag(false).await?;

@@ -4,7 +4,7 @@ use reqwest::header::ACCEPT;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::query::{all_pages, streamed};
+use crate::files::query::{all_pages, streamed};
 use crate::support::api::{Api, json};
 use crate::support::program::shardrive;
 use crate::support::servers::{TestCluster, sqlstate};

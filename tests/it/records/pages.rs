@@ -78,10 +78,10 @@ async fn a_page_does_not_look_into_documents_behind_its_end() {
     let text_blocks: i64 =
         value(&mut db, "SELECT pg_relation_size(reltoastrelid) / 8192 FROM pg_class WHERE relname = 'records'").await;
     assert!(text_blocks > 800, "{text_blocks}");
-    let newest = include_str!("../../sql/records/list_newest.sql");
-    let by_key = include_str!("../../sql/records/list_by_key.sql");
-    let of_key = include_str!("../../sql/records/list_of_key.sql");
-    let find = include_str!("../../sql/records/find_batch.sql");
+    let newest = include_str!("../../../sql/records/list_newest.sql");
+    let by_key = include_str!("../../../sql/records/list_by_key.sql");
+    let of_key = include_str!("../../../sql/records/list_of_key.sql");
+    let find = include_str!("../../../sql/records/find_batch.sql");
     let keys: Vec<_> = (1..=40).map(|n| format!("k{n}")).collect();
     for (statement, arguments) in [
         (newest, "'data', 'z', 0, 1001, 0"),

@@ -7,10 +7,10 @@ use sqlx::PgConnection;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::metrics::samples;
 use crate::support::api::{Api, json as parts};
 use crate::support::poll;
 use crate::support::servers::{TestCluster, run};
+use crate::telemetry::metrics::samples;
 
 /// More callers than the pool of a shard has connections.
 const CALLERS: usize = 40;

@@ -186,7 +186,7 @@ async fn loads_of_one_listing_at_the_same_time_leave_each_path_once() {
     let sum = |field: &str| [&a, &b, &c, &d].iter().map(|answer| answer[field].as_u64().unwrap()).sum::<u64>();
     let there = (sum("unchanged"), sum("updated"), sum("duplicates"));
     assert_eq!((sum("inserted"), there, sum("rejected")), (6000, (18_000, 0, 0), 0));
-    let mut paths: Vec<String> = crate::query::streamed(&first, "/query/42")
+    let mut paths: Vec<String> = crate::files::query::streamed(&first, "/query/42")
         .await
         .iter()
         .map(|file| file["path"].as_str().unwrap().into())

@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::query::{all_pages, streamed};
+use crate::files::query::{all_pages, streamed};
 use crate::support::api::{Api, json};
 use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;

@@ -1,2 +1,0 @@
--- The wish is being fulfilled, or cannot be.
-UPDATE shardrive.moves SET wish = NULL WHERE id = $1

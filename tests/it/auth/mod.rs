@@ -1,0 +1,5 @@
+//! Sign-in: which tokens count, and what their holders may do.
+
+mod provider;
+mod sign_in;
+mod tokens;

@@ -1,0 +1,6 @@
+//! What the cache answers, and that it is never stale, whatever dies.
+
+mod faults;
+mod formats;
+mod pages;
+mod race;

@@ -1,0 +1,7 @@
+//! The commands of the program, as people and scripts call them.
+
+mod commands;
+mod demo;
+mod dev;
+mod import;
+mod program;

@@ -1,0 +1,13 @@
+//! Files: one by one, by lists and streams, in bulk, and what conditions and limits do.
+
+mod bulk;
+mod bulk_faults;
+mod bulk_formats;
+mod conditions;
+mod field_limits;
+mod imports;
+mod ingest;
+mod listing;
+mod query;
+mod single_file;
+mod writer;

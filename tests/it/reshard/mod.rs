@@ -1,0 +1,7 @@
+//! Moves of slots between shards: what they promise, what they cost, and every way to interrupt them.
+
+mod cost;
+mod faults;
+mod moves;
+mod plans;
+mod throttle;
