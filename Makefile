@@ -122,7 +122,7 @@ k8s-render: ## Print what an overlay makes: make k8s-render OVERLAY=k8s/overlays
 	@PATH="$${CARGO_TARGET_DIR:-target}/k8s-tools/bin:$$PATH" kubectl kustomize $(OVERLAY)
 
 .PHONY: k8s-rules
-k8s-rules: ## Copy the alerts of observability/ to where Kubernetes takes them from
+k8s-rules: ## Copy alerts and dashboard of observability/ to where Kubernetes takes them from
 	python3 -B tests/k8s/rules.py
 
 .PHONY: chart

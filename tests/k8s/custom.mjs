@@ -10,6 +10,8 @@ const tools = dirname(fileURLToPath(import.meta.url));
 const modules = {
     Cluster: "@kubernetes-models/cloudnative-pg/postgresql.cnpg.io/v1/Cluster",
     ServiceMonitor: "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor",
+    HTTPRoute: "@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1/HTTPRoute",
+    ExternalSecret: "@kubernetes-models/external-secrets/external-secrets.io/v1/ExternalSecret",
     PrometheusRule: "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PrometheusRule",
 };
 

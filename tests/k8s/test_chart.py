@@ -1,12 +1,12 @@
-"""What the chart makes of its values, and which values it refuses."""
+"""What the chart makes of its values."""
 
-import subprocess
+import json
 import tempfile
 import unittest
 
 import yaml
 
-from render import CHART, chart
+from render import chart
 
 
 def made(values: dict, *arguments: str) -> list[dict]:
@@ -23,6 +23,12 @@ def names(objects: list[dict], kind: str) -> list[str]:
 def env(objects: list[dict]) -> dict[str, str]:
     deployment = next(found for found in objects if found["kind"] == "Deployment" and "cache" not in found["metadata"]["name"])
     return {one["name"]: one.get("value", "") for one in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+
+def api_and_migration(objects: list[dict]) -> list[dict]:
+    """The templates of the pods that reach the shards."""
+    return [found["spec"]["template"] for found in objects if found["kind"] in ("Deployment", "Job")
+            and found["metadata"]["labels"]["app.kubernetes.io/component"] in ("api", "migrate")]
 
 
 class Chart(unittest.TestCase):
@@ -72,25 +78,70 @@ class Chart(unittest.TestCase):
 
         self.assertNotEqual(mark("info"), mark("warn"))
 
-    def test_wrong_values_are_refused(self):
-        wrong = {
-            "an unknown value": {"replicas": 3},
-            "no shard": {"shards": []},
-            "a secret among the settings": {"settings": {"AUTH_SECRET": "x"}},
-            "a shard's URL among the settings": {"settings": {"SHARD_0_URL": "postgres://u:p@h/d"}},
-            "a password among the settings": {"settings": {"EVENTS_URL": "nats://me:secret@host"}},
-            "a file that nobody mounts": {"settings": {"TLS_CERT_FILE": "/cert.pem"}},
-            "standbys of a cluster by a Secret": {"shards": [{"replicasSecret": {"name": "urls", "key": "zero"}}]},
-            "a drain that is set twice": {"settings": {"DRAIN_DELAY_S": "1"}},
-            "a number as a setting": {"settings": {"HTTP_WORKERS": 2}},
-            "no log for moves": {"cluster": {"parameters": {"wal_level": "replica"}}},
-            "a secret without its key": {"shards": [{"existingSecret": {"name": "urls"}}]},
-            "no time to end": {"graceSeconds": 0},
+    def test_names_go_by_the_release_and_may_be_others(self):
+        self.assertEqual(names(chart(), "Deployment"), ["drive-shardrive-cache", "drive-shardrive"])
+        self.assertEqual(names(made({"nameOverride": "files"}), "Deployment"), ["drive-files-cache", "drive-files"])
+        self.assertEqual(names(made({"fullnameOverride": "meta"}), "Deployment"), ["meta-cache", "meta"])
+
+    def test_what_is_added_reaches_the_service_and_the_migration(self):
+        added = {
+            "extraEnv": [{"name": "PGAPPNAME", "value": "drive"}],
+            "extraEnvFrom": [{"configMapRef": {"name": "proxies"}}],
+            "extraVolumes": [{"name": "more", "emptyDir": {}}],
+            "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+            "initContainers": [{"name": "first", "image": "first:1"}],
+            "podLabels": {"example.org/a": "b"},
+            "podAnnotations": {"example.org/c": "d"},
+            "priorityClassName": "high",
+            "nodeSelector": {"kubernetes.io/arch": "arm64"},
+            "tolerations": [{"operator": "Exists"}],
+            "imagePullSecrets": [{"name": "registry"}],
         }
-        for what, values in wrong.items():
-            with self.subTest(what), tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-                yaml.safe_dump(values, file)
-                file.flush()
-                done = subprocess.run(["helm", "template", "drive", str(CHART), "-f", file.name], capture_output=True, text=True)
-                self.assertNotEqual(done.returncode, 0)
-                self.assertIn("values don't meet the specifications", done.stderr)
+        for template in api_and_migration(made(added)):
+            spec, metadata = template["spec"], template["metadata"]
+            container = spec["containers"][0]
+            self.assertIn(added["extraEnv"][0], container["env"])
+            self.assertIn(added["extraEnvFrom"][0], container["envFrom"])
+            self.assertIn(added["extraVolumes"][0], spec["volumes"])
+            self.assertIn(added["extraVolumeMounts"][0], container["volumeMounts"])
+            for name in ("initContainers", "priorityClassName", "nodeSelector", "tolerations", "imagePullSecrets"):
+                self.assertEqual(spec[name], added[name])
+            self.assertLessEqual(added["podLabels"].items(), metadata["labels"].items())
+            self.assertLessEqual(added["podAnnotations"].items(), metadata["annotations"].items())
+
+    def test_pods_sign_in_by_the_account_that_is_named(self):
+        for account, name, made_here in (
+            ({}, "drive-shardrive", ["drive-shardrive"]),
+            ({"name": "cloud", "annotations": {"example.org/role": "drive"}}, "cloud", ["cloud"]),
+            ({"create": False, "name": "there"}, "there", []),
+            ({"create": False}, "default", []),
+        ):
+            objects = made({"serviceAccount": account})
+            self.assertEqual(names(objects, "ServiceAccount"), made_here)
+            self.assertEqual([one["spec"]["serviceAccountName"] for one in api_and_migration(objects)], [name, name])
+
+    def test_a_security_context_may_lose_its_user(self):
+        # As OpenShift asks, which gives each namespace users of its own.
+        nobody = {"runAsUser": None, "runAsGroup": None, "fsGroup": None}
+        for template in api_and_migration(made({"podSecurityContext": nobody})):
+            self.assertEqual(set(template["spec"]["securityContext"]), {"runAsNonRoot", "seccompProfile"})
+
+    def test_a_ca_is_mounted_where_the_url_names_it(self):
+        secret = {"name": "authorities", "key": "shards.crt"}
+        shards = [{"existingSecret": {"name": "urls", "key": "zero"}, "ca": secret}]
+        for template in api_and_migration(made({"shards": shards})):
+            sources = [one["secret"] for one in template["spec"]["volumes"][0]["projected"]["sources"]]
+            self.assertIn({"name": "authorities", "items": [{"key": "shards.crt", "path": "shard-0-ca.pem"}]}, sources)
+
+    def test_an_empty_class_leaves_the_choice_to_the_cluster(self):
+        values = {"ingress": {"enabled": True, "hosts": [{"host": "a.example.org"}, {"host": "b.example.org", "paths": ["/files"]}]},
+                  "networkPolicy": {"from": [{"podSelector": {}}]}}
+        ingress = next(found for found in made(values) if found["kind"] == "Ingress")
+        self.assertNotIn("ingressClassName", ingress["spec"])
+        paths = [[path["path"] for path in rule["http"]["paths"]] for rule in ingress["spec"]["rules"]]
+        self.assertEqual((len(paths[0]), paths[1]), (10, ["/files"]))
+
+    def test_the_dashboard_is_found_by_the_sidecar(self):
+        found = next(one for one in made({"monitoring": {"dashboard": {"enabled": True}}}) if "-dashboard" in one["metadata"]["name"])
+        self.assertEqual(found["metadata"]["labels"]["grafana_dashboard"], "1")
+        self.assertEqual(json.loads(found["data"]["shardrive.json"])["title"], "Shardrive")

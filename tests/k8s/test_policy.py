@@ -10,7 +10,11 @@ import yaml
 import rules
 from render import CHART, ROOT, chart, each, pods, renderings
 
-VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+PACKAGE = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
+VERSION = PACKAGE["version"]
+# Where releases are published, which goes by the repository's name.
+REPOSITORY = PACKAGE["repository"].removeprefix("https://github.com/")
+IMAGE = f"ghcr.io/{REPOSITORY}"
 # Every setting, as .env.example tells; a unit test of src/config holds that file against the program.
 EXAMPLE = (ROOT / ".env.example").read_text()
 SETTINGS = set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", EXAMPLE, re.M))
@@ -40,7 +44,8 @@ def settings_of(objects: list[dict], container: dict) -> dict[str, str]:
     maps = {found["metadata"]["name"]: found["data"] for found in objects if found["kind"] == "ConfigMap"}
     given: dict[str, str] = {}
     for source in container.get("envFrom", []):
-        given |= maps[source["configMapRef"]["name"]]
+        # A ConfigMap of the user's own is not among the objects.
+        given |= maps.get(source["configMapRef"]["name"], {})
     return given | {one["name"]: one.get("value", "") for one in container.get("env", [])}
 
 
@@ -90,6 +95,10 @@ class Pods(unittest.TestCase):
                     self.assertEqual(image.rsplit(":", 1)[1], VERSION)
         chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
         self.assertEqual([chart["version"], chart["appVersion"]], [VERSION, VERSION])
+        self.assertEqual(yaml.safe_load((CHART / "values.yaml").read_text())["image"]["repository"], IMAGE)
+        self.assertIn(f"image: {IMAGE}:{VERSION}", chart["annotations"]["artifacthub.io/images"])
+        self.assertIn("valkey/valkey:", chart["annotations"]["artifacthub.io/images"])
+        self.assertEqual([chart["home"], *chart["sources"]], [PACKAGE["repository"]] * 2)
         job = yaml.safe_load((ROOT / "k8s/base/migrate.yaml").read_text())
         self.assertEqual(job["metadata"]["name"], f"shardrive-migrate-{VERSION.replace('.', '-')}")
 
@@ -102,14 +111,17 @@ class Network(unittest.TestCase):
                 continue
             dns = [rule for rule in found["spec"]["egress"] if {"port": 53, "protocol": "UDP"} in rule["ports"]]
             with self.subTest(where):
-                self.assertEqual([rule.get("to") for rule in dns], [None])
+                self.assertEqual(len(dns), 1)
+                if dns[0].get("to"):
+                    # Servers are named, and NodeLocal DNSCache beside them.
+                    self.assertIn({"ipBlock": {"cidr": "169.254.20.10/32"}}, dns[0]["to"])
                 ports = {(one["port"], one["protocol"]) for one in dns[0]["ports"]}
                 self.assertEqual(ports, {(port, protocol) for port in (53, 5353) for protocol in ("UDP", "TCP")})
                 # No other port is open to everybody.
                 self.assertFalse([rule for rule in found["spec"]["egress"] if not rule.get("to") and rule is not dns[0]])
-        node = {"ipBlock": {"cidr": "169.254.20.10/32"}}
-        named = [one for one in chart("--set-json", f"networkPolicy.dns=[{json.dumps(node)}]") if one["kind"] == "NetworkPolicy"]
-        self.assertEqual(named[0]["spec"]["egress"][0]["to"], [node])
+        servers = {"ipBlock": {"cidr": "192.0.2.53/32"}}
+        named = [one for one in chart("--set-json", f"networkPolicy.dns=[{json.dumps(servers)}]") if one["kind"] == "NetworkPolicy"]
+        self.assertEqual(named[0]["spec"]["egress"][0]["to"], [servers, {"ipBlock": {"cidr": "169.254.20.10/32"}}])
 
 
 class Service(unittest.TestCase):
@@ -145,7 +157,7 @@ class Service(unittest.TestCase):
                     end = monitor["spec"]["endpoints"][0]
                     self.assertEqual((end["port"], end.get("scheme", "http")), (port, port))
                 if ingress := named.get(("Ingress", name)):
-                    word = ingress["metadata"]["annotations"].get("nginx.ingress.kubernetes.io/backend-protocol", "HTTP")
+                    word = ingress["metadata"].get("annotations", {}).get("nginx.ingress.kubernetes.io/backend-protocol", "HTTP")
                     self.assertEqual(word, scheme)
                     for rule in ingress["spec"]["rules"]:
                         self.assertEqual({one["backend"]["service"]["port"]["name"] for one in rule["http"]["paths"]}, {port})
@@ -174,7 +186,7 @@ class Service(unittest.TestCase):
                     continue
                 for name in settings_of(objects, spec["containers"][0]):
                     with self.subTest(where, name=name):
-                        self.assertTrue(is_setting(name))
+                        self.assertTrue(is_setting(name) or name.startswith("OTEL_"))
 
     def test_files_that_are_named_are_mounted(self):
         for where, _, spec in pods():
@@ -182,6 +194,8 @@ class Service(unittest.TestCase):
             volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
             paths = set()
             for mount in container.get("volumeMounts", []):
+                if "projected" not in volumes[mount["name"]]:
+                    continue
                 for source in volumes[mount["name"]]["projected"]["sources"]:
                     items = source["secret"].get("items")
                     names = [item["path"] for item in items] if items else self.keys(where, source)
@@ -212,8 +226,8 @@ class Service(unittest.TestCase):
         for where, _, spec in pods():
             for one in spec["containers"][0].get("env", []):
                 with self.subTest(where, name=one["name"]):
-                    # By files alone: an environment is seen by every child, and in dumps.
-                    self.assertNotIn("valueFrom", one)
+                    # By files alone: an environment is seen by every child, and in dumps. What users add is theirs.
+                    self.assertTrue("valueFrom" not in one or not is_setting(one["name"]))
                     self.assertFalse(is_secret(one["name"]))
                     self.assertNotRegex(one.get("value", ""), r"://[^/]*@")
 
@@ -291,7 +305,9 @@ class Surroundings(unittest.TestCase):
                             and wanted.items() <= one["metadata"].get("labels", {}).items()]
                 with self.subTest(where):
                     self.assertEqual(len(services), 1)
-                    self.assertEqual(services[0]["metadata"]["labels"][found["spec"]["jobLabel"]], "shardrive")
+                    job = services[0]["metadata"]["labels"][found["spec"]["jobLabel"]]
+                    alerts = next(one for one in objects if one["kind"] == "PrometheusRule")
+                    self.assertIn(f'job="{job}"', json.dumps(alerts).replace('\\"', '"'))
                     ports = [port["name"] for port in services[0]["spec"]["ports"]]
                     self.assertIn(found["spec"]["endpoints"][0]["port"], ports)
         self.assertIn('job="shardrive"', rules.RULES.read_text())
@@ -302,7 +318,10 @@ class Surroundings(unittest.TestCase):
         for where, found in each("PrometheusRule"):
             seen += 1
             with self.subTest(where):
-                self.assertEqual(found["spec"], wanted, "run `make k8s-rules`")
+                job = found["metadata"]["labels"]["app.kubernetes.io/name"]
+                renamed = json.loads(json.dumps(wanted).replace('job=\\"shardrive\\"', f'job=\\"{job}\\"'))
+                self.assertEqual(found["spec"], renamed, "run `make k8s-rules`")
         self.assertGreaterEqual(seen, 3)
         self.assertEqual(rules.CHART_COPY.read_text(), rules.RULES.read_text(), "run `make k8s-rules`")
+        self.assertEqual(rules.CHART_DASHBOARD.read_text(), rules.DASHBOARD.read_text(), "run `make k8s-rules`")
         self.assertEqual(rules.RESOURCE.read_text(), rules.resource(), "run `make k8s-rules`")

@@ -14,7 +14,7 @@ from render import each
 # The oldest that the manifests are made for, and the newest that the tools know.
 VERSIONS = ("1.31", "1.37")
 # Kinds that an operator brings, held against its own schemas by custom.mjs.
-CUSTOM = {"Cluster", "ServiceMonitor", "PrometheusRule"}
+CUSTOM = {"Cluster", "ServiceMonitor", "PrometheusRule", "HTTPRoute", "ExternalSecret"}
 
 
 class Schemas(unittest.TestCase):

@@ -1,5 +1,6 @@
 """Every setting of the program can be made by the chart, by the manifests and by docker-compose.yml; or there is a reason why not."""
 
+import json
 import re
 import unittest
 
@@ -74,6 +75,11 @@ class Settings(unittest.TestCase):
                 self.assertNotIn(name, found)
         shard = {"existingSecret": ANYTHING, "replicasSecret": ANYTHING}
         self.assertLessEqual(SHARD, set(given({"shards": [shard]})))
+
+    def test_the_schema_knows_every_setting_and_no_other(self):
+        schema = json.loads((ROOT / "charts/shardrive/values.schema.json").read_text())
+        named = schema["properties"]["settings"]["propertyNames"]["enum"]
+        self.assertEqual(named, sorted(NAMES - set(CHART_NEVER) - (set(CHART_VALUES))))
 
     def test_the_chart_refuses_what_other_values_make(self):
         for name in [*CHART_VALUES, *CHART_NEVER]:

@@ -1,15 +1,23 @@
+{{/* The label app.kubernetes.io/name of every object, and so the job of the metrics. */}}
+{{- define "shardrive.application" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- end }}
+
 {{/* What every object's name begins with. */}}
 {{- define "shardrive.name" -}}
-{{- if contains .Chart.Name .Release.Name -}}
+{{- $application := include "shardrive.application" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains $application .Release.Name -}}
 {{- .Release.Name | trunc 40 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $application | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 {{- end }}
 
 {{/* What a selector goes by; never changed, as a Deployment's selector cannot be. Takes the root and the component. */}}
 {{- define "shardrive.selector" -}}
-app.kubernetes.io/name: shardrive
+app.kubernetes.io/name: {{ include "shardrive.application" .root }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
@@ -19,6 +27,9 @@ app.kubernetes.io/component: {{ .component }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "shardrive.image" -}}
@@ -31,21 +42,57 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end -}}
 {{- end }}
 
-{{/* The security of every pod here but the user's number. */}}
-{{- define "shardrive.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: {{ . }}
-runAsGroup: {{ . }}
-fsGroup: {{ . }}
-seccompProfile:
-  type: RuntimeDefault
+{{- define "shardrive.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ .Values.serviceAccount.name | default (include "shardrive.name" .) }}
+{{- else -}}
+{{ .Values.serviceAccount.name | default "default" }}
+{{- end -}}
 {{- end }}
 
-{{- define "shardrive.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
+{{/* What the pods of the service, of the migration and of `helm test` have in common. */}}
+{{- define "shardrive.podCommons" -}}
+# Variables that tell of services would begin like settings.
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The account and the init containers of the service and of the migration. */}}
+{{- define "shardrive.podIdentity" -}}
+serviceAccountName: {{ include "shardrive.serviceAccount" . }}
+automountServiceAccountToken: {{ .Values.serviceAccount.automount }}
+{{- with .Values.initContainers }}
+initContainers:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Where files of secrets and of the values are. */}}
+{{- define "shardrive.mounts" -}}
+- name: secrets
+  mountPath: /run/secrets/shardrive
+  readOnly: true
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{/* The name of shard .number's PostgreSQL cluster. */}}
@@ -93,6 +140,12 @@ redis://{{ include "shardrive.name" . }}-cache:6379
     defaultMode: 0440
     sources:
       {{- range $number, $shard := .Values.shards }}
+      {{- with $shard.ca }}
+      - secret:
+          name: {{ .name }}
+          items:
+            - {key: {{ .key }}, path: shard-{{ $number }}-ca.pem}
+      {{- end }}
       {{- if ne $shard.join false }}
       - secret:
           {{- with $shard.existingSecret }}
