@@ -64,6 +64,13 @@ fn fault(query: &str) -> Option<String> {
     }
 }
 
+/// How many times a query names a metric.
+fn selectors(query: &str) -> usize {
+    let metrics: BTreeSet<_> = table::ALL.iter().flat_map(sample_names).chain(["up".to_owned()]).collect();
+    let bare: String = query.split('"').step_by(2).collect::<Vec<_>>().join(" ");
+    bare.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| metrics.contains(*word)).count()
+}
+
 #[test]
 fn a_query_of_something_unknown_is_found() {
     assert_eq!(fault("sum by (shard) (rate(shard_request_count[1m])) > 0"), None);
@@ -78,11 +85,35 @@ fn alerts_ask_for_metrics_that_there_are() {
     let queries: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
     let alerts = rules.lines().filter(|line| line.trim().starts_with("- alert: ")).count();
     assert_eq!(queries.len(), alerts);
-    for word in ["summary: ", "action: "] {
+    for word in ["summary: ", "action: ", "runbook_url: "] {
         assert_eq!(rules.matches(word).count(), alerts, "each alert has its {word}");
     }
-    let faults: Vec<_> = queries.into_iter().filter_map(fault).collect();
+    let faults: Vec<_> = queries.iter().copied().filter_map(fault).collect();
     assert!(faults.is_empty(), "{faults:#?}");
+    for query in queries {
+        assert_eq!(
+            query.matches(r#"job="shardrive""#).count(),
+            selectors(query),
+            "another job's metrics count in {query}"
+        );
+    }
+}
+
+#[test]
+fn each_alert_leads_to_its_section_of_the_runbook() {
+    let rules = read("observability/prometheus/rules.yml");
+    let alerts: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let runbook = read("docs/runbook.md");
+    let sections: Vec<_> = runbook.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(sections, alerts);
+    let links: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("runbook_url: ")).collect();
+    let expected = alerts
+        .iter()
+        .map(|name| format!("{}/blob/main/docs/runbook.md#{}", env!("CARGO_PKG_REPOSITORY"), name.to_lowercase()));
+    assert_eq!(links, expected.collect::<Vec<_>>());
+    for part in ["**Means.**", "**Look at.**", "**Do.**"] {
+        assert_eq!(runbook.matches(part).count(), alerts.len(), "each alert has its {part}");
+    }
 }
 
 #[test]
@@ -97,9 +128,26 @@ fn the_dashboard_shows_every_metric_and_no_other() {
     for metric in table::ALL {
         assert!(sample_names(metric).iter().any(|name| shown.contains(name)), "no panel shows {}", metric.name);
     }
-    let source = read("observability/grafana/provisioning/datasources/prometheus.yml");
-    for panel in panels.iter().filter(|panel| panel["type"] != "row") {
-        assert!(source.contains(&format!("uid: {}", panel["datasource"]["uid"].as_str().unwrap())), "{panel}");
+}
+
+#[test]
+fn the_dashboard_can_be_imported_anywhere() {
+    let dashboard: Value = serde_json::from_str(&read("observability/grafana/dashboards/shardrive.json")).unwrap();
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let names: Vec<_> = variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["datasource", "job", "instance"]);
+    for panel in dashboard["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row") {
+        assert_eq!(panel["datasource"]["uid"], "${datasource}", "{panel}");
+        assert!(panel["description"].as_str().is_some_and(|text| text.ends_with('.')), "{panel}");
+        for query in panel["targets"].as_array().unwrap().iter().map(|target| target["expr"].as_str().unwrap()) {
+            let chosen = query.matches(r#"{job=~"$job", instance=~"$instance""#).count();
+            assert_eq!(chosen, selectors(query), "other instances' metrics count in {query}");
+            assert_eq!(
+                query.matches('[').count(),
+                query.matches("[$__rate_interval]").count(),
+                "a fixed range in {query}"
+            );
+        }
     }
 }
 
