@@ -31,6 +31,14 @@ pub struct Options {
     /// The program to measure; if it is given twice, the last one.
     #[arg(long, value_name = "PROGRAM", default_value = "target/release/shardrive", overrides_with = "program")]
     pub program: PathBuf,
+    /// The plain service that is the reference of some cases.
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        default_value = "target/release/examples/plain_service",
+        overrides_with = "plain"
+    )]
+    pub plain: PathBuf,
     /// Where the shards keep their data; it is removed at the end.
     #[arg(long, value_name = "FOLDER", default_value = "target/bench/shards")]
     pub folder: PathBuf,
@@ -44,8 +52,9 @@ impl Options {
         let mut options = <Self as Parser>::parse();
         std::fs::create_dir_all(&options.folder)?;
         options.folder = options.folder.canonicalize()?;
-        let missing = |error| format!("{}: {error}", options.program.display());
-        options.program = options.program.canonicalize().map_err(missing)?;
+        for program in [&mut options.program, &mut options.plain] {
+            *program = program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?;
+        }
         Ok(options)
     }
 

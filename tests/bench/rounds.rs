@@ -75,18 +75,30 @@ pub fn measure(bench: &Bench, api: Option<u32>, run: impl FnOnce() -> Result<Run
 pub fn compare(
     bench: &Bench,
     api: u32,
+    ours: impl FnMut(u64) -> Result<Run>,
+    reference: impl FnMut(u64) -> Result<Run>,
+) -> Result<Comparison> {
+    compare_services(bench, [api, api], || Ok(()), ours, reference)
+}
+
+/// The same for a reference that is a service as well, with a process of its own. `prepare` runs before each run, unmeasured.
+pub fn compare_services(
+    bench: &Bench,
+    [api, reference_api]: [u32; 2],
+    mut prepare: impl FnMut() -> Result<()>,
     mut ours: impl FnMut(u64) -> Result<Run>,
     mut reference: impl FnMut(u64) -> Result<Run>,
 ) -> Result<Comparison> {
     let (mut left, mut right) = (Vec::new(), Vec::new());
     for round in 0..bench.options.rounds() {
         let seed = seed();
-        if round % 2 == 0 {
-            left.push(measure(bench, Some(api), || ours(seed))?);
-            right.push(measure(bench, Some(api), || reference(seed + 1))?);
-        } else {
-            right.push(measure(bench, Some(api), || reference(seed))?);
-            left.push(measure(bench, Some(api), || ours(seed + 1))?);
+        for turn in 0..2 {
+            prepare()?;
+            if (round + turn) % 2 == 0 {
+                left.push(measure(bench, Some(api), || ours(seed + turn as u64))?);
+            } else {
+                right.push(measure(bench, Some(reference_api), || reference(seed + turn as u64))?);
+            }
         }
     }
     Ok(judge(&left, &right))

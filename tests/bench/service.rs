@@ -31,9 +31,17 @@ impl Service {
 
     /// Starts it on the shards of these URLs.
     pub fn start_on(program: &Path, urls: &[String], settings: &[(&str, String)]) -> Result<Self> {
+        Self::spawn(Command::new(program).arg("serve"), urls, settings)
+    }
+
+    /// Starts the plain service of `plain/main.rs`.
+    pub fn start_plain(bench: &Bench) -> Result<Self> {
+        Self::spawn(&mut Command::new(&bench.options.plain), &bench.shards.urls, &[])
+    }
+
+    fn spawn(command: &mut Command, urls: &[String], settings: &[(&str, String)]) -> Result<Self> {
         let urls = urls.iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url));
-        let mut child = Command::new(program)
-            .arg("serve")
+        let mut child = command
             .env_clear()
             .envs(urls)
             .envs([("BIND_ADDR", "127.0.0.1:0")])

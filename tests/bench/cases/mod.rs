@@ -12,6 +12,7 @@ mod limits;
 mod memory;
 mod moves;
 mod pages;
+mod plain;
 mod query;
 mod scrape;
 mod sign_in;
@@ -26,7 +27,7 @@ type Case = fn(&mut Bench) -> Result<()>;
 pub fn run(bench: &mut Bench) -> Result<()> {
     let version = bench.shards.version()?;
     bench.report.set_postgres(version);
-    let cases: [(&str, Case); 16] = [
+    let cases: [(&str, Case); 17] = [
         ("ingest", ingest::run),
         ("keys", keys::run),
         ("events", events::run),
@@ -36,6 +37,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         ("sign-in", sign_in::run),
         ("bulk", bulk::run),
         ("query", query::run),
+        ("plain", plain::run),
         ("latency", latency::run),
         ("memory", memory::run),
         ("pages", pages::run),
