@@ -129,6 +129,19 @@ BEGIN
 END
 $$;
 
+-- Begins a TRUNCATE of a table that moves. During a move it is refused, because it would also empty rows that are on
+-- their way to or from another shard.
+CREATE FUNCTION shardrive.enter_truncate() RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM shardrive.enter_write();
+    IF EXISTS (SELECT FROM shardrive.local_moves) THEN
+        RAISE EXCEPTION 'slots of this shard are on the move; TRUNCATE would empty more than it owns'
+            USING ERRCODE = 'SD001', HINT = 'Try again when the move has ended.';
+    END IF;
+END
+$$;
+
 -- Changes the owner of slots in this database's copy of the map, after the writers in progress have ended.
 -- Rows that already carry the new epoch, or a later one, stay as they are. Returns how many rows changed.
 CREATE FUNCTION shardrive.assign_slots(moved int[], new_owner int, new_epoch bigint) RETURNS int

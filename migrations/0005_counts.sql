@@ -253,15 +253,10 @@ CREATE TRIGGER records_deleted AFTER DELETE ON public.records
     FOR EACH STATEMENT EXECUTE FUNCTION shardrive.records_changed();
 
 -- Counts a TRUNCATE, which holds ACCESS EXCLUSIVE: no writer's delta is missing from these sums.
--- During a move it is refused, because it would also empty rows that are on their way to or from another shard.
 CREATE FUNCTION shardrive.file_metadata_truncated() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM shardrive.enter_write();
-    IF EXISTS (SELECT FROM shardrive.local_moves) THEN
-        RAISE EXCEPTION 'slots of this shard are on the move; TRUNCATE would empty more than it owns'
-            USING ERRCODE = 'SD001', HINT = 'Try again when the move has ended.';
-    END IF;
+    PERFORM shardrive.enter_truncate();
     INSERT INTO shardrive.slot_deltas (slots, rows, bytes)
     SELECT array_agg(slot), array_agg(-rows), array_agg(-bytes)
       FROM shardrive.slot_totals
@@ -277,11 +272,7 @@ CREATE TRIGGER file_metadata_truncated AFTER TRUNCATE ON public.file_metadata
 CREATE FUNCTION shardrive.records_truncated() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM shardrive.enter_write();
-    IF EXISTS (SELECT FROM shardrive.local_moves) THEN
-        RAISE EXCEPTION 'slots of this shard are on the move; TRUNCATE would empty more than it owns'
-            USING ERRCODE = 'SD001', HINT = 'Try again when the move has ended.';
-    END IF;
+    PERFORM shardrive.enter_truncate();
     INSERT INTO shardrive.record_deltas (slots, rows, bytes)
     SELECT array_agg(slot), array_agg(-rows), array_agg(-bytes)
       FROM shardrive.record_totals

@@ -65,6 +65,17 @@ CREATE TRIGGER idempotency_keys_deleted AFTER DELETE ON shardrive.idempotency_ke
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION shardrive.idempotency_keys_changed();
 
+CREATE FUNCTION shardrive.idempotency_keys_truncated() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM shardrive.enter_truncate();
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER idempotency_keys_truncated AFTER TRUNCATE ON shardrive.idempotency_keys
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.idempotency_keys_truncated();
+
 -- The same for /admin, whose actions concern the cluster rather than a slot. Shard 0 uses this table.
 CREATE TABLE shardrive.admin_keys (
     key           uuid        PRIMARY KEY,

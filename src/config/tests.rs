@@ -370,3 +370,26 @@ fn the_example_lists_every_setting_with_its_default() {
     let all = listed.iter().filter(|(_, value)| !value.is_empty());
     Settings::from_vars(all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).unwrap();
 }
+
+/// `| `NAME` | `default` | meaning |`, each setting in one row of docs/settings.md.
+#[test]
+fn the_settings_page_lists_every_setting_with_its_default() {
+    let page = include_str!("../../docs/settings.md");
+    let rows: Vec<(Vec<&str>, &str)> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>())
+        .filter(|cells| cells.len() == 3)
+        .map(|cells| (cells[0].split('`').skip(1).step_by(2).collect(), cells[1]))
+        .collect();
+    for setting in all() {
+        let shown: Vec<_> = rows.iter().filter(|(names, _)| names.contains(&setting.name)).collect();
+        assert_eq!(shown.len(), 1, "docs/settings.md has one row for {}", setting.name);
+        let (default, written) = (shown[0].1, format!("`{}`", setting.default));
+        assert!(setting.default.is_empty() || default == written, "docs/settings.md: {}: {default}", setting.name);
+    }
+    let names = rows.iter().flat_map(|(names, _)| names);
+    let unknown: Vec<_> =
+        names.filter(|name| !name.starts_with("SHARD_") && !all().any(|setting| setting.name == **name)).collect();
+    assert!(unknown.is_empty(), "docs/settings.md names what is no setting: {unknown:?}");
+}

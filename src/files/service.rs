@@ -1,6 +1,6 @@
 //! What can be done with files: the rules above the statements.
 
-use crate::files::page_codec::page_key;
+use crate::files::page_codec::{page_key, spoiled_keys};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -353,7 +353,7 @@ impl FileService {
         }
         let (_, file) = self.find(id, only).await?;
         let Some(user) = UserId::new(file.user_id) else { return Err(FileError::NotFound(id)) };
-        let mark = self.cache.before_write(vec![page_key(user)]).await;
+        let mark = self.cache.before_write(spoiled_keys(user).into()).await;
         Ok((user.slot(), Some(mark)))
     }
 
@@ -361,7 +361,7 @@ impl FileService {
     async fn after_change(&self, mark: Option<PendingWrite>, user: Option<i64>) -> Result<(), ShardError> {
         match (mark, user.and_then(UserId::new)) {
             (Some(mark), Some(_)) => mark.settle().await,
-            (None, Some(user)) => self.cache.mark(vec![page_key(user)]).settle().await,
+            (None, Some(user)) => self.cache.mark(spoiled_keys(user).into()).settle().await,
             (Some(mark), None) => {
                 mark.release();
                 Ok(())

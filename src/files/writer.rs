@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
-use super::page_codec::page_key;
+use super::page_codec::spoiled_keys;
 use super::store::{insert_batch, insert_batch_keyed};
 use crate::cache::{Cache, PendingWrite};
 use crate::shard::{BatchWrite, GroupCommit, RequestKey, ShardId, Slot};
@@ -60,7 +60,7 @@ impl BatchWrite for InsertFiles {
 
     async fn before(&self, inserts: &[&FileInsert]) -> PendingWrite {
         let users = inserts.chunk_by(|a, b| a.file.user == b.file.user).flat_map(<[_]>::first);
-        self.cache.before_write(users.map(|insert| page_key(insert.file.user)).collect()).await
+        self.cache.before_write(users.flat_map(|insert| spoiled_keys(insert.file.user)).collect()).await
     }
 
     async fn store(

@@ -20,6 +20,12 @@ pub(super) fn cache_key(collection: &Collection, place: &RecordPlace) -> CacheKe
     CacheKey::new(place.slot, CACHE_FORMAT, text)
 }
 
+/// Every key of the cache whose value a write to this document makes wrong. A new cached value of a document is one more key
+/// here: all writes remove these.
+pub(super) fn spoiled_keys(collection: &Collection, place: &RecordPlace) -> [CacheKey; 1] {
+    [cache_key(collection, place)]
+}
+
 /// The document under this key, or that there is none.
 pub(super) struct RecordCodec<'a> {
     pub(super) key: &'a str,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::cached::{RecordCodec, cache_key};
+use super::cached::{RecordCodec, cache_key, spoiled_keys};
 use super::catalog::CollectionCatalog;
 use super::kept::{KeptOutcome, found_before, stored_before};
 use super::list::{ListAll, ListOfKey};
@@ -194,7 +194,7 @@ impl RecordService {
             WriteCondition::Absent => {
                 let call = CreateRecord { collection: &collection.name, place: &place, document: &document };
                 let _turn = self.wait_for_turn(collection, &place).await?;
-                let mark = self.cache.before_write(vec![cache_key(collection, &place)]).await;
+                let mark = self.cache.before_write(spoiled_keys(collection, &place).into()).await;
                 let (shard, state) = match &key {
                     None => self.cluster.run(place.slot, &call).await?,
                     Some(key) => {
@@ -236,7 +236,7 @@ impl RecordService {
     ) -> Result<(ShardId, CallOutcome<RecordVersion>), RecordError> {
         let call = ReplaceRecord { collection: &collection.name, place, document, expected: condition.version() };
         let _turn = self.wait_for_turn(collection, place).await?;
-        let mark = self.cache.before_write(vec![cache_key(collection, place)]).await;
+        let mark = self.cache.before_write(spoiled_keys(collection, place).into()).await;
         let (shard, outcome) = match key {
             None => self.cluster.run(place.slot, &call).await?,
             Some(key) => {
@@ -282,7 +282,7 @@ impl RecordService {
         let (expected, is_committing) = (condition.version(), AtomicBool::new(false));
         let call = PatchRecord { collection, place: &place, patch, expected, is_committing };
         let _turn = self.wait_for_turn(collection, &place).await?;
-        let mark = self.cache.before_write(vec![cache_key(collection, &place)]).await;
+        let mark = self.cache.before_write(spoiled_keys(collection, &place).into()).await;
         let (shard, outcome) = match &request {
             None => self.cluster.run(place.slot, &call).await?,
             Some(key) => {
@@ -330,7 +330,7 @@ impl RecordService {
         let place = collection.locate(key)?;
         let call = DeleteRecord { collection: &collection.name, place: &place, expected: condition.version() };
         let _turn = self.wait_for_turn(collection, &place).await?;
-        let mark = self.cache.before_write(vec![cache_key(collection, &place)]).await;
+        let mark = self.cache.before_write(spoiled_keys(collection, &place).into()).await;
         let (shard, outcome) = self.cluster.run(place.slot, &call).await?;
         after(mark, matches!(outcome, DeleteOutcome::Done)).await?;
         match (shard, outcome) {

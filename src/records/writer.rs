@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgBindIterExt, PgConnection};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::cached::cache_key;
+use super::cached::spoiled_keys;
 use super::place::RecordPlace;
 use super::store::RecordVersion;
 use super::{Collection, Document};
@@ -71,7 +71,7 @@ impl BatchWrite for PutRecords {
     }
 
     async fn before(&self, puts: &[&PutRecord]) -> PendingWrite {
-        self.cache.before_write(puts.iter().map(|put| cache_key(&put.collection, &put.place)).collect()).await
+        self.cache.before_write(puts.iter().flat_map(|put| spoiled_keys(&put.collection, &put.place)).collect()).await
     }
 
     async fn store(

@@ -32,3 +32,4 @@ pub use plan::requests::{MoveService, PlannedMoves, RequestError};
 pub use plan::view::{MoveView, PlanView, PlannedMove};
 pub use slot_set::{parse_slots, show_slots};
 pub use transfer::pressure::{MovePressure, reason_to_wait};
+pub use transfer::tables::{CountTables, MovedTable, TABLES as MOVED_TABLES};

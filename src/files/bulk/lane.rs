@@ -11,7 +11,7 @@ use super::loaded::LoadSummary;
 use super::parse::RecordFault;
 use crate::cache::Cache;
 use crate::files::limits::fault_of_constraint;
-use crate::files::page_codec::page_key;
+use crate::files::page_codec::spoiled_keys;
 use crate::payload::FieldFault;
 use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
 use crate::telemetry::metrics::BULK_ROWS;
@@ -54,7 +54,7 @@ impl LoadLane {
             for (shard, mut rows) in by_owner(&self.cluster, part)? {
                 self.sort(&mut rows);
                 let users = rows.chunk_by(|a, b| a.file.user() == b.file.user()).flat_map(<[_]>::first);
-                let mark = self.cache.before_write(users.map(|row| page_key(row.file.user())).collect()).await;
+                let mark = self.cache.before_write(users.flat_map(|row| spoiled_keys(row.file.user())).collect()).await;
                 let call = StoreBatch::new(&rows, self.identity, self.way);
                 match Box::pin(shard.run(&call)).await {
                     Ok(Some(BatchFate::Stored(stored))) => {

@@ -148,6 +148,31 @@ mod tests {
     }
 
     #[test]
+    fn the_security_page_shows_access_and_cost_of_every_route() {
+        let page = include_str!("../../../docs/security.md");
+        let is_row = |line: &&str| {
+            ["GET", "POST", "PUT", "PATCH", "DELETE"].iter().any(|method| line.starts_with(&format!("| `{method} /")))
+        };
+        let shown: Vec<&str> = page.lines().filter(is_row).collect();
+        let mut wanted = Vec::new();
+        for endpoint in endpoints() {
+            for (method, access) in endpoint.methods() {
+                let who = match access {
+                    RouteAccess::Open => "open".to_owned(),
+                    RouteAccess::Own(_) => "own".to_owned(),
+                    RouteAccess::Needs(scope) => scope.to_string(),
+                    RouteAccess::Does(_) => "admin, noted".to_owned(),
+                };
+                let units = cost(endpoint.path(), method, access).unwrap_or(0);
+                wanted.push(format!("| `{method} {}` | {who} | {units} |", endpoint.path()));
+            }
+        }
+        let missing: Vec<_> = wanted.iter().filter(|row| !shown.iter().any(|line| line.starts_with(*row))).collect();
+        assert!(missing.is_empty(), "the table of docs/security.md lacks {missing:#?}");
+        assert_eq!(shown.len(), wanted.len(), "docs/security.md shows a route twice, or one that is gone");
+    }
+
+    #[test]
     fn the_fields_are_those_of_the_draft() {
         let mut headers = HeaderMap::new();
         describe(CallerStanding { rate: RateQuota::new(10, 25), left: 5 }, &mut headers);

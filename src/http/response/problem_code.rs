@@ -164,4 +164,16 @@ mod tests {
         assert_eq!(names.len(), ProblemCode::ALL.len());
         assert!(ProblemCode::ALL.iter().all(|code| code.status().is_client_error() || code.status().is_server_error()));
     }
+
+    #[test]
+    fn the_page_of_problems_lists_every_code() {
+        let page = include_str!("../../../docs/problems.md");
+        let is_row = |line: &&str| line.starts_with("| ") && line.as_bytes().get(2).is_some_and(u8::is_ascii_digit);
+        let shown: Vec<&str> = page.lines().filter(is_row).collect();
+        for code in ProblemCode::ALL {
+            let row = format!("| {} | `{}` | {} |", code.status().as_u16(), code.as_str(), code.title());
+            assert!(shown.iter().any(|line| line.starts_with(&row)), "docs/problems.md lacks {row}");
+        }
+        assert_eq!(shown.len(), ProblemCode::ALL.len(), "docs/problems.md lists a code twice, or one that is gone");
+    }
 }

@@ -1,21 +1,22 @@
-//! The tables whose rows belong to users, and so move with their slots. A new kind of row is one more entry here.
+//! The tables whose rows belong to users, and so move with their slots. A new kind of row is one more entry here;
+//! `tests/it/reshard/moved_tables.rs` asks the database for everything else that such a table needs.
 
 /// A table that is keyed by user.
 #[derive(Debug)]
-pub(in crate::reshard) struct MovedTable {
+pub struct MovedTable {
     /// Its schema and name.
-    pub(in crate::reshard) name: &'static str,
+    pub name: &'static str,
     /// Its name alone, as the triggers that note changed keys give it.
-    pub(in crate::reshard) short: &'static str,
+    pub short: &'static str,
     /// The slot of a row and its type, by built-in functions alone: it stands in the row filter of a publication. There is an
     /// index that begins with it.
-    pub(in crate::reshard) slot: (&'static str, &'static str),
+    pub slot: (&'static str, &'static str),
     /// The columns of the primary key and their types. The columns that `slot` needs are among them.
-    pub(in crate::reshard) key: &'static [(&'static str, &'static str)],
+    pub key: &'static [(&'static str, &'static str)],
     /// The same order within a slot: the slot, then the columns of the key besides.
-    pub(super) by_slot: &'static [(&'static str, &'static str)],
+    pub by_slot: &'static [(&'static str, &'static str)],
     /// Where its rows are counted, if they are.
-    pub(in crate::reshard) counts: Option<CountTables>,
+    pub counts: Option<CountTables>,
 }
 
 /// In which order the rows of some slots are read, part by part.
@@ -37,11 +38,11 @@ impl ReadOrder {
 
 /// The tables that count another one's rows.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::reshard) struct CountTables {
+pub struct CountTables {
     /// Rows and bytes for each slot.
-    pub(in crate::reshard) totals: &'static str,
+    pub totals: &'static str,
     /// The changes of them that are not folded yet.
-    pub(in crate::reshard) deltas: &'static str,
+    pub deltas: &'static str,
 }
 
 /// The tables whose rows are counted, with their counts.
@@ -50,7 +51,7 @@ pub(in crate::reshard) fn counted() -> impl Iterator<Item = (&'static MovedTable
 }
 
 /// All of them.
-pub(in crate::reshard) const TABLES: &[MovedTable] = &[
+pub const TABLES: &[MovedTable] = &[
     MovedTable {
         name: "public.file_metadata",
         short: "file_metadata",

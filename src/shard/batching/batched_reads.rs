@@ -3,7 +3,7 @@
 //! Each thread that asks has a lane for each shard: a bounded queue and a task. The lane takes what is in the queue, reads
 //! all of it by one statement and answers each caller; while it waits for the shard, the next callers gather. Most of a
 //! small read's cost is that of a statement, so this serves more reads with the same PostgreSQL
-//! (docs/decisions/0010-gathered-reads.md).
+//! (docs/decisions/0010-batched-reads.md).
 //!
 //! The lane and its connection live on the runtime of the thread that asks: of what a read costs besides the statement,
 //! most was waking other threads. An HTTP worker that ends takes its lanes with it, after its requests; nothing is lost,

@@ -5,6 +5,7 @@ mod bulk_faults;
 mod bulk_formats;
 mod conditions;
 mod field_limits;
+mod fields;
 mod imports;
 mod ingest;
 mod listing;

@@ -2,6 +2,7 @@
 
 mod cost;
 mod faults;
+mod moved_tables;
 mod moves;
 mod plans;
 mod throttle;

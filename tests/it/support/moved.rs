@@ -1,5 +1,7 @@
 //! What must be true after moves: for the clients that were there, and on the servers.
 
+use shardrive::reshard::MOVED_TABLES;
+
 use super::api::Api;
 use super::load::Load;
 use super::poll;
@@ -24,6 +26,13 @@ pub async fn hold_against(cluster: &TestCluster, api: &Api, load: Load, shards: 
 
 /// No slot, publication, subscription, mark, staged row or note of a move is left on the first `shards` servers.
 pub async fn assert_nothing_left(cluster: &TestCluster, shards: usize) {
+    let staged = MOVED_TABLES.iter().map(|table| {
+        format!(
+            ", (SELECT 'staged in {0} ' || count(*) FROM {0} JOIN shardrive.slot_map AS m ON m.slot = {1}
+                WHERE m.owner <> (SELECT shard_id FROM shardrive.identity) HAVING count(*) > 0)",
+            table.name, table.slot.0
+        )
+    });
     let left = "SELECT concat_ws(' ',
         (SELECT string_agg(slot_name, ',') FROM pg_replication_slots),
         (SELECT string_agg(pubname, ',') FROM pg_publication),
@@ -32,15 +41,11 @@ pub async fn assert_nothing_left(cluster: &TestCluster, shards: usize) {
         (SELECT 'keys ' || count(*) FROM shardrive.changed_keys HAVING count(*) > 0),
         (SELECT 'beats ' || count(*) FROM shardrive.beats HAVING count(*) > 0),
         (SELECT 'objects ' || count(*) FROM shardrive.move_objects HAVING count(*) > 0),
-        (SELECT 'open ' || count(*) FROM shardrive.moves WHERE ended_at IS NULL HAVING count(*) > 0),
-        (SELECT 'staged ' || count(*) FROM file_metadata
-           JOIN shardrive.slot_map AS m ON m.slot = shardrive.slot_of(user_id)
-          WHERE m.owner <> (SELECT shard_id FROM shardrive.identity) HAVING count(*) > 0),
-        (SELECT 'staged documents ' || count(*) FROM records JOIN shardrive.slot_map AS m USING (slot)
-          WHERE m.owner <> (SELECT shard_id FROM shardrive.identity) HAVING count(*) > 0))";
+        (SELECT 'open ' || count(*) FROM shardrive.moves WHERE ended_at IS NULL HAVING count(*) > 0)";
+    let left = format!("{left}{})", staged.collect::<String>());
     for shard in 0..shards {
         poll::until("nothing of a move to be left", async || {
-            let found: String = cluster.value(shard, left).await;
+            let found: String = cluster.value(shard, &left).await;
             if found.is_empty() { Ok(()) } else { Err((shard, found)) }
         })
         .await;

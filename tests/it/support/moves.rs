@@ -1,21 +1,18 @@
 //! Slots that change their owner from outside, step by step, as any tool with a connection to both shards could do it.
 
+use shardrive::reshard::{CountTables, MOVED_TABLES, MovedTable};
 use sqlx::PgConnection;
 
 use super::servers::{TestCluster, run, value};
 
-/// A table whose rows are kept by slot.
-struct Table {
-    name: &'static str,
-    slot: &'static str,
-    bytes: &'static str,
-    deltas: &'static str,
+/// The bytes of a row, as they are counted.
+fn bytes(table: &MovedTable) -> &'static str {
+    match table.short {
+        "file_metadata" => "size_bytes",
+        "records" => "octet_length(document::text)",
+        other => panic!("tests/it/support/moves.rs does not say what the bytes of a row of {other} are"),
+    }
 }
-
-const TABLES: [Table; 2] = [
-    Table { name: "file_metadata", slot: "shardrive.slot_of(user_id)", bytes: "size_bytes", deltas: "slot_deltas" },
-    Table { name: "records", slot: "slot", bytes: "octet_length(document::text)", deltas: "record_deltas" },
-];
 
 /// Some slots on their way from one shard to another. The steps are to be taken in the order in which they stand here.
 pub struct Move {
@@ -54,8 +51,8 @@ impl Move {
     pub async fn copy(&mut self) {
         let Self { source, target, slots, .. } = self;
         run(target, "BEGIN; SET LOCAL session_replication_role = replica").await.unwrap();
-        for table in &TABLES {
-            let Table { name, slot, .. } = table;
+        for table in MOVED_TABLES {
+            let MovedTable { name, slot: (slot, _), .. } = table;
             // A generated column is computed where the row arrives.
             let columns = "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute";
             let stored = "attnum > 0 AND NOT attisdropped AND attgenerated = ''";
@@ -71,7 +68,9 @@ impl Move {
             let mut sink = target.copy_in_raw(&format!("COPY {name} ({columns}) FROM STDIN")).await.unwrap();
             sink.send(lines).await.unwrap();
             sink.finish().await.unwrap();
-            run(target, &deltas(table, slots, "")).await.unwrap();
+            if let Some(counts) = table.counts {
+                run(target, &deltas(table, counts, slots, "")).await.unwrap();
+            }
         }
         run(target, "COMMIT").await.unwrap();
     }
@@ -104,9 +103,9 @@ impl Move {
     /// The rows that the old owner still holds, and their counts, go.
     pub async fn clean(&mut self) {
         let slots = &self.slots;
-        for table in &TABLES {
-            let delete = format!("DELETE FROM {} WHERE {} = ANY ({slots})", table.name, table.slot);
-            let deltas = deltas(table, slots, "-");
+        for table in MOVED_TABLES {
+            let delete = format!("DELETE FROM {} WHERE {} = ANY ({slots})", table.name, table.slot.0);
+            let deltas = table.counts.map_or_else(String::new, |counts| deltas(table, counts, slots, "-"));
             let sql = format!("BEGIN; SET LOCAL session_replication_role = replica; {deltas}; {delete}; COMMIT");
             run(&mut self.source, &sql).await.unwrap();
         }
@@ -118,12 +117,12 @@ impl Move {
     }
 }
 
-fn deltas(table: &Table, slots: &str, sign: &str) -> String {
-    let Table { name, slot, bytes, deltas } = table;
+fn deltas(table: &MovedTable, counts: CountTables, slots: &str, sign: &str) -> String {
+    let (MovedTable { name, slot: (slot, _), .. }, CountTables { deltas, .. }, bytes) = (table, counts, bytes(table));
     format!(
-        "INSERT INTO shardrive.{deltas} (slots, rows, bytes)
+        "INSERT INTO {deltas} (slots, rows, bytes)
          SELECT array_agg(slot), array_agg({sign}n), array_agg({sign}b)
-           FROM (SELECT {slot} AS slot, count(*) AS n, coalesce(sum({bytes}), 0)::bigint AS b
+           FROM (SELECT ({slot})::int AS slot, count(*) AS n, coalesce(sum({bytes}), 0)::bigint AS b
                    FROM {name} WHERE {slot} = ANY ({slots}) GROUP BY 1) AS moved
          HAVING count(*) > 0"
     )
