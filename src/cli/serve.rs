@@ -67,10 +67,10 @@ pub(crate) async fn serve(
     let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
     let limiter = settings.edge.rate.map(|rate| Arc::new(RateLimiter::new(rate, settings.cache.url.clone())));
     if let Some(limiter) = &limiter {
-        cluster.spawn(limiter.keep(cluster.stopping().clone()));
+        cluster.spawn(limiter.keep_connected(cluster.stopping().clone()));
     }
     if let Some(tls) = &tls {
-        cluster.spawn(Arc::clone(tls).keep(cluster.stopping().clone()));
+        cluster.spawn(Arc::clone(tls).follow_files(cluster.stopping().clone()));
     }
     let cache = Cache::start(Arc::clone(&cluster), settings.cache);
     let files = Arc::new(FileService::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));

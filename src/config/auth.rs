@@ -1,4 +1,4 @@
-//! The settings of sign-in, and which of them belong together.
+//! The settings of sign-in, and which settings belong together.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const SCOPE_CLAIM: TextSetting = TextSetting { name: "AUTH_SCOPE_CLAIM", default
 pub(super) const ALL: [TextSetting; 8] =
     [ISSUER, JWKS_URL, SECRET, CA_FILE, AUDIENCE, CLOCK_SKEW.setting, USER_CLAIM, SCOPE_CLAIM];
 
-/// How callers sign in; `None` if no setting speaks of it.
+/// How callers sign in; `None` without settings.
 pub(super) fn read(read: &mut SettingsReader) -> Option<AuthSettings> {
     let given: Vec<&str> = ALL.iter().map(|setting| setting.name).filter(|name| read.has(name)).collect();
     let issuer = read.parsed(&ISSUER, |text| optional(text, ProviderUrl::parse));
@@ -63,7 +63,7 @@ pub(super) fn read(read: &mut SettingsReader) -> Option<AuthSettings> {
     Some(AuthSettings { source, authorities, audience, clock_skew, user_claim, scope_claim })
 }
 
-/// What `parse` makes of a text, unless it is empty.
+/// The result of `parse`, or `None` for an empty text.
 fn optional<T>(text: &str, parse: impl Fn(&str) -> Result<T, &'static str>) -> Result<Option<T>, &'static str> {
     if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
 }

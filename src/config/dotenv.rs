@@ -1,16 +1,16 @@
-//! The file `.env` of the working folder. Docker Compose reads it too: a value that both would read differently is refused.
+//! The file `.env` of the working folder. Docker Compose reads the file too: a value that both would read differently is refused.
 //!
 //! | value | read as |
 //! |---|---|
-//! | `'anything'` | it is, a `$`, a `#` and a `"` included |
-//! | `"anything"` | it is; without `$` and `\`, which Compose replaces |
-//! | `anything` | it is, up to a comment behind a blank; without `$`, which Compose replaces |
+//! | `'anything'` | written, a `$`, a `#` and a `"` included |
+//! | `"anything"` | written; without `$` and `\`, which Compose replaces |
+//! | `anything` | written, up to a comment behind a blank; without `$`, which Compose replaces |
 
 use super::SettingsFault;
 
 const USE_SINGLE_QUOTES: &str = "put the value into single quotes";
 
-/// Variables of the file's text, and what is wrong with those for which `counts` says yes. Other programs' may say what they like.
+/// Variables of the file's text, and the faults of variables for which `counts` is true. Other programs' variables may have any value.
 pub(super) fn read(text: &str, counts: impl Fn(&str) -> bool) -> (Vec<(String, String)>, Vec<SettingsFault>) {
     let (mut vars, mut faults) = (Vec::new(), Vec::new());
     let mut lines = text.trim_start_matches('\u{feff}').lines().zip(1..);
@@ -28,7 +28,7 @@ pub(super) fn read(text: &str, counts: impl Fn(&str) -> bool) -> (Vec<(String, S
             faults.push(SettingsFault { name: ".env".to_owned(), reason });
             continue;
         }
-        // Without a value the environment's own counts, which it does anyway.
+        // Without a value the environment's variable counts.
         let Some(text) = text else { continue };
         if !counts(name) {
             if let Some(quote) = open_quote(text) {
@@ -54,7 +54,7 @@ fn is_name(text: &str) -> bool {
         && bytes.all(|byte| is_letter(byte) || byte.is_ascii_digit() || matches!(byte, b'.' | b'-'))
 }
 
-/// The quote of a value that goes on in the next line.
+/// The open quote of a value with more lines.
 fn open_quote(text: &str) -> Option<char> {
     let quote = text.chars().next().filter(|first| matches!(first, '\'' | '"'))?;
     text.strip_prefix(quote).is_some_and(|rest| !rest.contains(quote)).then_some(quote)
@@ -88,7 +88,7 @@ fn bare(text: &str) -> Result<String, String> {
     if value.contains('$') {
         return Err(format!("has a $, which Docker Compose replaces: {USE_SINGLE_QUOTES}"));
     }
-    // A password that begins or goes on behind the # would be cut.
+    // Compose would cut a password at the #.
     if value.starts_with('#') || value.contains("\t#") {
         return Err(format!("has a # that may begin a comment: {USE_SINGLE_QUOTES}, or remove the comment"));
     }
@@ -104,7 +104,7 @@ fn bare(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    /// What both read alike; `tests/compose/run` holds Docker Compose against the same two files.
+    /// Values that both read alike; `tests/compose/run` holds Docker Compose against the same two files.
     #[test]
     fn what_compose_reads_alike() {
         let (vars, faults) = read(include_str!("../../tests/compose/alike.env"), |_| true);

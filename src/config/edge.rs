@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::reader::{NumberSetting, SettingsReader, TextSetting};
 use super::to_usize;
 use crate::cache::CacheUrl;
 use crate::http::{ConnectionLimits, CorsOrigins, LEAST_BURST, TlsFiles};
-use crate::limits::{AddressRange, RateQuota};
+use crate::limits::{RateQuota, parse_address_range};
 
 const RATE_LIMIT: NumberSetting = NumberSetting::new("RATE_LIMIT", "", 1..=1_000_000);
-/// Its default is twice the rate.
+/// The default is twice the rate.
 const RATE_LIMIT_BURST: NumberSetting = NumberSetting::new("RATE_LIMIT_BURST", "", LEAST_BURST..=100_000_000);
-/// Without it a caller may run half of what there may be in all.
+/// The default is half of `MAX_BULK_LOADS`.
 const LOADS_PER_CALLER: NumberSetting = NumberSetting::new("MAX_BULK_LOADS_PER_CALLER", "", 1..=1_000);
 const TRUSTED_PROXIES: TextSetting = TextSetting { name: "TRUSTED_PROXIES", default: "" };
 const TLS_CERT_FILE: TextSetting = TextSetting { name: "TLS_CERT_FILE", default: "" };
@@ -21,8 +23,8 @@ const REDIS_CA_FILE: TextSetting = TextSetting { name: "REDIS_CA_FILE", default:
 const CORS_ORIGINS: TextSetting = TextSetting { name: "CORS_ORIGINS", default: "" };
 const MAX_CONNECTIONS: NumberSetting = NumberSetting::new("MAX_CONNECTIONS", "10000", 1..=1_000_000);
 const CONNECTIONS_PER_ADDRESS: NumberSetting = NumberSetting::new("MAX_CONNECTIONS_PER_ADDRESS", "1000", 1..=1_000_000);
-/// Longer than the load balancers in front keep theirs (60 s is usual), so that none of them sends a request into a
-/// connection that is being closed.
+/// Longer than load balancers keep connections (60 s is usual), so that no load balancer sends a request into a
+/// closing connection.
 const KEEP_ALIVE: NumberSetting = NumberSetting::new("KEEP_ALIVE_S", "75", 1..=3_600);
 
 /// Every setting of the edge.
@@ -40,7 +42,7 @@ pub(super) const ALL: [TextSetting; 11] = [
     KEEP_ALIVE.setting,
 ];
 
-/// Settings whose absence opens something, so that an empty one must be a mistake.
+/// Settings that protect: an empty value must be a mistake.
 pub(super) const PROTECTIONS: [&str; 6] = [
     RATE_LIMIT.setting.name,
     RATE_LIMIT_BURST.setting.name,
@@ -50,15 +52,15 @@ pub(super) const PROTECTIONS: [&str; 6] = [
     REDIS_CA_FILE.name,
 ];
 
-/// What callers may ask for.
+/// The settings of the HTTP edge.
 #[derive(Clone, Debug)]
 pub struct EdgeSettings {
     /// `RATE_LIMIT`, `RATE_LIMIT_BURST`: how much each caller may ask for.
     pub rate: Option<RateQuota>,
     /// `MAX_BULK_LOADS_PER_CALLER`; `None`: a share of `MAX_BULK_LOADS`, which is everybody's.
     pub loads_per_caller: Option<usize>,
-    /// `TRUSTED_PROXIES`: those whose `X-Forwarded-For` counts.
-    pub proxies: Vec<AddressRange>,
+    /// `TRUSTED_PROXIES`: proxies with an `X-Forwarded-For` that counts.
+    pub proxies: Vec<IpNet>,
     /// `TLS_CERT_FILE`, `TLS_KEY_FILE`.
     pub tls: Option<TlsFiles>,
 }
@@ -101,19 +103,19 @@ pub(super) fn read_cors(read: &mut SettingsReader) -> Option<CorsOrigins> {
     read.parsed(&CORS_ORIGINS, |text| if text.is_empty() { Ok(None) } else { CorsOrigins::parse(text).map(Some) })
 }
 
-pub(super) fn read_connections(read: &mut SettingsReader, proxies: &[AddressRange]) -> ConnectionLimits {
+pub(super) fn read_connections(read: &mut SettingsReader, proxies: &[IpNet]) -> ConnectionLimits {
     let is_given = read.has(CONNECTIONS_PER_ADDRESS.setting.name);
     let (total, per_address) = (read.size(&MAX_CONNECTIONS), read.size(&CONNECTIONS_PER_ADDRESS));
     ConnectionLimits {
         total,
-        // Unless the settings say otherwise, one address does not hold every place.
+        // By default an address cannot take all connections.
         per_address: if is_given { per_address } else { per_address.min((total / 2).max(1)) },
         proxies: proxies.to_vec(),
         keep_alive: Duration::from_secs(read.number(&KEEP_ALIVE)),
     }
 }
 
-/// The cache's server with the authority that its certificate is of, if the settings name one.
+/// The cache's server with the CA certificate, if the settings name a CA.
 pub(super) fn with_authority(read: &mut SettingsReader, url: Option<CacheUrl>) -> Option<CacheUrl> {
     let is_given = read.has(REDIS_CA_FILE.name);
     let authority = read.parsed(&REDIS_CA_FILE, |file| {
@@ -143,11 +145,11 @@ fn path(text: &str) -> Result<Option<PathBuf>, &'static str> {
     Ok((!text.is_empty()).then(|| PathBuf::from(text)))
 }
 
-fn networks(text: &str) -> Result<Vec<AddressRange>, &'static str> {
+fn networks(text: &str) -> Result<Vec<IpNet>, &'static str> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     parts
         .map(|part| {
-            part.parse().map_err(|()| "must be addresses or ranges with commas in between, as in 10.0.0.0/8,::1")
+            parse_address_range(part).ok_or("must be addresses or ranges with commas in between, as in 10.0.0.0/8,::1")
         })
         .collect()
 }

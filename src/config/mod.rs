@@ -1,7 +1,7 @@
 //! Settings: environment variables and `.env` → typed values. Nothing else reads the environment.
 //!
-//! `.env.example` explains every variable; a test holds it against `all`. A start with wrong settings names all that
-//! is wrong with them at once, and never shows a value: a URL holds a password.
+//! `.env.example` explains every variable; a test compares the file with `all`. A start with wrong settings names all
+//! faults at once, and never shows a value: a URL holds a password.
 
 mod auth;
 mod dotenv;
@@ -46,7 +46,7 @@ const MAX_BULK_COUNT: NumberSetting = NumberSetting::new("MAX_BULK_COUNT", "1000
 const MAX_BULK_LOADS: NumberSetting = NumberSetting::new("MAX_BULK_LOADS", "8", 1..=1_000);
 const MAX_LINE_BYTES: NumberSetting = NumberSetting::new("MAX_LINE_BYTES", "65536", 1_024..=16_777_216);
 const BULK_BATCH_ROWS: NumberSetting = NumberSetting::new("BULK_BATCH_ROWS", "8000", 1..=20_000);
-/// Its default is the number of cores.
+/// The default is the number of cores.
 const HTTP_WORKERS: NumberSetting = NumberSetting::new("HTTP_WORKERS", "", 1..=1_024);
 const BIND_ADDR: TextSetting = TextSetting { name: "BIND_ADDR", default: "0.0.0.0:8000" };
 const RUST_LOG: TextSetting = TextSetting { name: "RUST_LOG", default: "info" };
@@ -59,7 +59,7 @@ const LOG_FORMAT: ChoiceSetting<LogFormat> = ChoiceSetting {
 const REDIS_URL: TextSetting = TextSetting { name: "REDIS_URL", default: "" };
 const CACHE_TTL: NumberSetting = NumberSetting::new("CACHE_TTL", "300", 1..=86_400);
 
-/// Longer than a year, so that the year's audit finds the year's acts.
+/// Longer than a year, so that a yearly audit finds all entries.
 const AUDIT_KEEP: NumberSetting = NumberSetting::new("AUDIT_KEEP_DAYS", "400", 1..=3_650);
 
 const OTLP_ENDPOINT: TextSetting = TextSetting { name: "OTEL_EXPORTER_OTLP_ENDPOINT", default: "" };
@@ -67,15 +67,15 @@ const OTLP_CERTIFICATE: TextSetting = TextSetting { name: "OTEL_EXPORTER_OTLP_CE
 const OTEL_SERVICE: TextSetting = TextSetting { name: "OTEL_SERVICE_NAME", default: "shardrive" };
 const OTEL_RATIO: TextSetting = TextSetting { name: "OTEL_TRACES_SAMPLER_ARG", default: "1" };
 
-/// Those that hold secrets, besides the shards' URLs: the value may stand in a file, which `<name>_FILE` names.
+/// Settings with secrets, besides the shards' URLs: `<name>_FILE` may name a file with the value.
 const SECRETS: &[&str] = &[REDIS_URL.name, events::URL.name, auth::SECRET.name];
 
-/// Every setting but the shards' URLs, with its default; an empty default means that there is none to write down.
+/// Every setting but the shards' URLs, with the default; an empty default means no fixed default.
 fn all() -> impl Iterator<Item = &'static TextSetting> {
     HERE.iter().chain(&auth::ALL).chain(&edge::ALL).chain(&events::ALL)
 }
 
-/// Those that are read in this file.
+/// The settings that this file reads.
 const HERE: &[TextSetting] = &[
     shards::COUNT,
     POOL_MIN.setting,
@@ -109,16 +109,16 @@ const HERE: &[TextSetting] = &[
     OTEL_RATIO,
 ];
 
-/// What the service is told by its environment.
+/// The settings of the service.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `SHARD_0_URL`, `SHARD_1_URL`, … in the order of their numbers; at least one. With `SHARD_0_REPLICA_URLS`, ….
+    /// `SHARD_0_URL`, `SHARD_1_URL`, … by number; at least one. With `SHARD_0_REPLICA_URLS`, ….
     pub shards: Vec<ShardOptions>,
     /// `DB_POOL_*` and the times for a shard.
     pub shard_limits: ShardLimits,
     /// `WRITE_*`.
     pub writer: WriterLimits,
-    /// `BIND_ADDR`, `HTTP_WORKERS`, `DRAIN_DELAY_S`, `SHUTDOWN_TIMEOUT_S`, `CORS_ORIGINS` and what is said of connections.
+    /// `BIND_ADDR`, `HTTP_WORKERS`, `DRAIN_DELAY_S`, `SHUTDOWN_TIMEOUT_S`, `CORS_ORIGINS` and the limits on connections.
     pub server: ServerOptions,
     /// `RUST_LOG`, `LOG_FORMAT`.
     pub log: LogOptions,
@@ -126,7 +126,7 @@ pub struct Settings {
     pub stats_timeout: Duration,
     /// `MAX_BULK_COUNT`, `MAX_BULK_LOADS`, `MAX_LINE_BYTES`, `BULK_BATCH_ROWS`.
     pub bulk: BulkLimits,
-    /// `COLLECTIONS`: those that are declared at the start.
+    /// `COLLECTIONS`: declared at the start.
     pub collections: Vec<Collection>,
     /// `REDIS_URL`, `CACHE_TTL`.
     pub cache: CacheSettings,
@@ -134,22 +134,22 @@ pub struct Settings {
     pub events: EventSettings,
     /// `AUDIT_KEEP_DAYS`: how long entries of the audit log are kept from now on.
     pub audit_keep_days: u16,
-    /// `AUTH_*`: how callers sign in; `None` if they need not.
+    /// `AUTH_*`: how callers sign in; `None`: sign-in is off.
     pub auth: Option<AuthSettings>,
-    /// `RATE_LIMIT` and whatever else is said of callers; `TLS_*`.
+    /// `RATE_LIMIT` and other settings of callers; `TLS_*`.
     pub edge: EdgeSettings,
     /// `OTEL_*`.
     pub traces: TraceOptions,
-    /// Variables that begin like settings and are none: another program's, or a mistake.
+    /// Variables with the beginning of a setting's name: another program's, or a mistake.
     pub ignored: Vec<String>,
 }
 
-/// One thing that is wrong with the settings.
+/// A fault of the settings.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SettingsFault {
     /// The variable.
     pub name: String,
-    /// What must be true of it. Never its value.
+    /// What must be true of the variable. Never the value.
     pub reason: String,
 }
 
@@ -159,7 +159,7 @@ impl fmt::Display for SettingsFault {
     }
 }
 
-/// Everything that is wrong with the settings.
+/// All faults of the settings.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the settings are wrong:\n{}", list(.0))]
 pub struct SettingsError(pub Vec<SettingsFault>);
@@ -172,17 +172,16 @@ impl Settings {
     /// Reads the environment and the `.env` file of the working folder; the environment wins.
     ///
     /// # Errors
-    /// Everything that is wrong.
+    /// All faults.
     pub fn load() -> Result<Self, SettingsError> {
         Self::from_vars(reader::environment()?)
     }
 
-    /// Reads the environment as [`Settings::load`] does, but without the settings in `left_out`, and with these shards and
-    /// whatever else `vars` names in place
-    /// of its own.
+    /// Reads the environment as [`Settings::load`] does, without the settings in `left_out`, and with `vars` in place
+    /// of the environment's shards and variables.
     ///
     /// # Errors
-    /// Everything that is wrong.
+    /// All faults.
     pub fn load_for(vars: Vec<(String, String)>, left_out: &[&str]) -> Result<Self, SettingsError> {
         let replaced: Vec<String> = vars.iter().map(|(name, _)| format!("{name}{FILE}")).collect();
         let others = reader::environment()?.into_iter();
@@ -192,10 +191,10 @@ impl Settings {
         Self::from_vars(others.chain(vars))
     }
 
-    /// Reads the settings of sign-in alone, for commands that need no shards.
+    /// Reads the settings of sign-in alone, for commands without shards.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// All faults.
     pub fn load_auth() -> Result<Option<AuthSettings>, SettingsError> {
         let vars = reader::environment()?.into_iter().filter(|(name, _)| name.starts_with("AUTH_"));
         let mut read = SettingsReader::new(vars);
@@ -203,11 +202,11 @@ impl Settings {
         read.finish(settings)
     }
 
-    /// Where a service with the settings of this environment is reached on its own machine, as in `http://127.0.0.1:8000`; for
-    /// commands that need nothing else.
+    /// The URL of a service with the settings of this environment on this machine, as in `http://127.0.0.1:8000`; for
+    /// commands without other settings.
     ///
     /// # Errors
-    /// Everything that is wrong with `BIND_ADDR` and `TLS_*`.
+    /// All faults of `BIND_ADDR` and `TLS_*`.
     pub fn load_own_url() -> Result<String, SettingsError> {
         Self::own_url(reader::environment()?)
     }
@@ -225,11 +224,11 @@ impl Settings {
         read.finish(format!("{scheme}://{own}"))
     }
 
-    /// Reads settings from variables. Of two with one name the last counts; an empty one counts as not set, or is refused if it
-    /// protects the service.
+    /// Reads settings from variables. Of two variables with the same name the last counts. An empty variable counts as not set, or is
+    /// refused if the setting protects the service.
     ///
     /// # Errors
-    /// Everything that is wrong.
+    /// All faults.
     pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
         let mut read = SettingsReader::new(vars);
         let shards = shards::read(&mut read);
@@ -347,7 +346,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The limits of the settings keep every number far below what a `usize` holds.
+/// The limits of the settings keep every number in the range of a `usize`.
 fn to_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

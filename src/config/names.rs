@@ -1,11 +1,13 @@
-//! Which variables are settings of this service: by their exact names, by a slip of the pen, or not at all.
+//! Which variables are settings of this service: exact names, misspelt names, and other variables.
 //!
-//! A slip stops the start. A variable that only begins like a setting may be another program's, and is ignored with a word in the
+//! A misspelt name stops the start. A variable that only begins like a setting may be another program's, and is ignored with a line in the
 //! log.
+
+use strsim::levenshtein;
 
 use super::{SECRETS, all, auth, edge, events};
 
-/// What settings begin with. Not all of `REDIS_`: orchestrators tell every container about a service of that name.
+/// Beginnings of settings' names. Not all of `REDIS_`: orchestrators set such variables for a service named `redis`.
 const BEGINNINGS: [&str; 26] = [
     "SHARD_",
     "COLLECTION",
@@ -37,12 +39,12 @@ const BEGINNINGS: [&str; 26] = [
 
 /// Units at the end of names, which are left out or put in by mistake.
 const UNITS: [&str; 4] = ["_MS", "_S", "_DAYS", "_SIZE"];
-/// Names without their unit that other programs use as well.
+/// Names without a unit that other programs use as well.
 const GENERIC: [&str; 2] = ["CONNECT_TIMEOUT", "KEEP_ALIVE"];
-/// Names that other tools of this program's own libraries read.
+/// Names that libraries of this program read.
 const FOREIGN: [&str; 1] = ["OTEL_"];
 
-/// True for settings, and for names that can only be meant for one.
+/// True for settings, and for misspelt settings.
 pub(super) fn is_ours(name: &str) -> bool {
     if is_known(name) || secret_of(name).is_some() {
         return true;
@@ -53,12 +55,12 @@ pub(super) fn is_ours(name: &str) -> bool {
     is_of_a_shard(name) || name.strip_suffix(FILE).is_some_and(is_known) || is_slip(name)
 }
 
-/// True for names that begin like settings and are none for sure.
+/// True for names that begin like settings.
 pub(super) fn looks_like_ours(name: &str) -> bool {
     !is_orchestrators(name) && BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }
 
-/// True for settings that protect: without a value the service would be open, or trust more than it should.
+/// True for settings that protect: without a value the service would be open, or trust too much.
 pub(super) fn is_protection(name: &str) -> bool {
     let name = name.strip_suffix(FILE).filter(|secret| SECRETS.contains(secret)).unwrap_or(name);
     auth::ALL.iter().any(|setting| setting.name == name)
@@ -70,7 +72,7 @@ fn is_known(name: &str) -> bool {
     all().any(|setting| setting.name == name) || is_shard_url(name)
 }
 
-/// `SHARD_2_URI`, `SHARD_02_URL`: the number says whose it is.
+/// `SHARD_2_URI`, `SHARD_02_URL`: the number names a shard.
 fn is_of_a_shard(name: &str) -> bool {
     name.strip_prefix("SHARD_").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
@@ -85,21 +87,21 @@ fn is_slip(name: &str) -> bool {
         UNITS.iter().any(|unit| known.strip_suffix(unit) == Some(name) || name.strip_suffix(unit) == Some(known))
     };
     all().any(|known| {
-        known.name.len().abs_diff(name.len()) <= most && distance(name, known.name) <= most || by_unit(known.name)
+        known.name.len().abs_diff(name.len()) <= most && levenshtein(name, known.name) <= most || by_unit(known.name)
     })
 }
 
-/// True for the variables that say which shards there are.
+/// True for the variables that name shards.
 pub(super) fn names_shards(name: &str) -> bool {
     name == super::shards::COUNT.name || is_shard_url(name.strip_suffix(FILE).unwrap_or(name))
 }
 
-/// The variables that hold URLs of shards, and with them passwords.
+/// True for variables with URLs of shards, and so with passwords.
 fn is_shard_url(name: &str) -> bool {
     ["_URL", "_REPLICA_URLS", "_SPARE_URL"].iter().any(|ending| shard_number(name, ending).is_some())
 }
 
-/// The ending of a variable that names the file of a secret.
+/// The ending of variables that name the file of a secret.
 pub(super) const FILE: &str = "_FILE";
 /// The secret whose file a variable names.
 pub(super) fn secret_of(name: &str) -> Option<&str> {
@@ -122,7 +124,7 @@ fn is_orchestrators(name: &str) -> bool {
         || name.contains("_PORT_")
 }
 
-/// The known name that is the fewest letters away, if it is near at all.
+/// The known name with the fewest different letters, if near at all.
 pub(super) fn nearest(name: &str) -> Option<String> {
     let url = name.strip_prefix("SHARD_").map(|rest| {
         let digits: String = rest.chars().filter(char::is_ascii_digit).collect();
@@ -130,22 +132,6 @@ pub(super) fn nearest(name: &str) -> Option<String> {
         [format!("SHARD_{number}_URL"), format!("SHARD_{number}_REPLICA_URLS")]
     });
     let known = all().map(|setting| setting.name.to_owned()).chain(url.into_iter().flatten());
-    let (distance, best) = known.map(|known| (distance(name, &known), known)).min()?;
+    let (distance, best) = known.map(|known| (levenshtein(name, &known), known)).min()?;
     (distance <= name.len() / 2).then_some(best)
-}
-
-/// Levenshtein's distance: letters to put in, take out or replace.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (y, cell) in b.bytes().zip(row.iter_mut().skip(1)) {
-            let replace = diagonal + usize::from(x != y);
-            diagonal = *cell;
-            left = replace.min(diagonal + 1).min(left + 1);
-            *cell = left;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

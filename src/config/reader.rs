@@ -17,7 +17,7 @@ pub(super) struct TextSetting {
     pub(super) default: &'static str,
 }
 
-/// A variable that holds a whole number.
+/// A variable with a whole number.
 #[derive(Clone, Debug)]
 pub(super) struct NumberSetting {
     pub(super) setting: TextSetting,
@@ -30,7 +30,7 @@ impl NumberSetting {
     }
 }
 
-/// A variable that holds one of a few words.
+/// A variable with a few valid words.
 pub(super) struct ChoiceSetting<T: 'static> {
     pub(super) setting: TextSetting,
     /// The first stands in where the word is wrong.
@@ -58,10 +58,10 @@ pub(super) fn environment() -> Result<Vec<(String, String)>, SettingsError> {
     if faults.is_empty() { Ok(vars) } else { Err(SettingsError(faults)) }
 }
 
-/// Variables that are still to be read, and the faults found so far.
+/// The unread variables, and the faults found so far.
 pub(super) struct SettingsReader {
     vars: BTreeMap<String, String>,
-    /// Variables that look like settings and are none.
+    /// Variables that only look like settings.
     ignored: Vec<String>,
     faults: Vec<SettingsFault>,
 }
@@ -82,7 +82,7 @@ impl SettingsReader {
         reader
     }
 
-    /// An empty variable counts as not set, except where that would switch a protection off.
+    /// An empty variable counts as not set, except for protections.
     fn drop_empty(&mut self) {
         let (empty, given) = std::mem::take(&mut self.vars).into_iter().partition(|(_, value)| value.is_empty());
         self.vars = given;
@@ -92,12 +92,12 @@ impl SettingsReader {
         }
     }
 
-    /// The variables that look like settings and are none.
+    /// The variables that only look like settings.
     pub(super) fn ignored(&mut self) -> Vec<String> {
         std::mem::take(&mut self.ignored)
     }
 
-    /// The certificates in the file that a variable names.
+    /// The CA certificates in the file that a variable names.
     pub(super) fn authorities(&mut self, setting: &TextSetting) -> Option<TrustedAuthorities> {
         self.parsed(setting, |file| {
             if file.is_empty() {
@@ -108,7 +108,7 @@ impl SettingsReader {
         })
     }
 
-    /// Puts what stands in the files of secrets in place of their names.
+    /// Reads the files of secrets in place of the files' names.
     fn read_files(&mut self) {
         let names: Vec<String> = self.vars.keys().filter(|name| secret_of(name).is_some()).cloned().collect();
         for name in names {
@@ -164,7 +164,7 @@ impl SettingsReader {
         urls
     }
 
-    /// The value that `parse` makes of a variable; where that fails, what it makes of the default.
+    /// The parsed value of a variable; after a fault the parsed default.
     pub(super) fn parsed<T: Default>(
         &mut self,
         setting: &TextSetting,
@@ -191,7 +191,7 @@ impl SettingsReader {
         choice.values.first().expect("a choice has values").1
     }
 
-    /// The number, or `None` if there is none or it is wrong.
+    /// The number, or `None` for a missing or wrong number.
     pub(super) fn optional(&mut self, number: &NumberSetting) -> Option<u64> {
         let text = self.vars.remove(number.setting.name)?;
         let value = text.parse().ok().filter(|value| number.range.contains(value));

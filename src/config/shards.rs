@@ -64,7 +64,7 @@ pub(super) fn read(read: &mut SettingsReader) -> Vec<ShardOptions> {
     shards
 }
 
-/// Databases that may be added as shards while this process runs, with the user and the password for them.
+/// Databases for new shards while this process runs, with user and password.
 fn read_spares(read: &mut SettingsReader, shards: &BTreeMap<u32, String>) -> Vec<ShardOptions> {
     let mut spares = Vec::new();
     for (number, url) in read.take_spare_urls() {
@@ -84,8 +84,8 @@ fn replicas_name(number: u32) -> String {
     format!("SHARD_{number}_REPLICA_URLS")
 }
 
-/// URLs with commas in between, each of one server. One that names no user takes user and password of the shard's URL, so that
-/// they need stand nowhere else.
+/// URLs with commas in between, each of one server. A URL without a user takes user and password of the shard's URL, so that
+/// no other variable repeats the password.
 fn read_replicas(read: &mut SettingsReader, number: u32, shard: &ShardOptions, given: &str) -> Vec<ShardOptions> {
     let mut replicas: Vec<ShardOptions> = Vec::new();
     for (index, url) in given.split(',').map(str::trim).filter(|url| !url.is_empty()).enumerate() {

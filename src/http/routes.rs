@@ -8,6 +8,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, guard, web};
+use ipnet::IpNet;
 
 use super::api::{
     audit_log, collections, data, files, files_bulk, health, key_value, moves, openapi, records, stats, user_values,
@@ -26,12 +27,12 @@ use super::response::problem::Problem;
 use super::response::problem_code::ProblemCode;
 use crate::audit::OperatorAction;
 use crate::auth::Scope::{Admin, Service};
-use crate::limits::{AddressRange, RateLimiter};
+use crate::limits::RateLimiter;
 
-/// The one table of routes, and of who may call each. A path that is not in it is answered 404, a method that its path does not take 405.
+/// The table of routes, with the access of each. Other paths are answered 404, other methods 405.
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        // Looked through from the top for each request: first what is asked for most.
+        // Searched from the top for each request: the most frequent routes come first.
         Endpoint::at("/").get(Open, health::service),
         Endpoint::at("/ingest").on(Own(OwnerSource::Body), Method::POST, files::ingest),
         Endpoint::at("/query/{user_id}").get(Own(OwnerSource::Path("user_id")), files::list),
@@ -49,7 +50,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .on(Own(OwnerSource::Documents), Method::PATCH, records::patch)
             .on(Own(OwnerSource::Documents), Method::DELETE, records::delete)
             .conditional(),
-        // The rest, by what they are about.
+        // The rest, by subject.
         Endpoint::at("/health").get(Open, health::health),
         Endpoint::at("/health/live").get(Open, health::live),
         Endpoint::at("/health/ready").get(Open, health::ready),
@@ -94,16 +95,16 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// What stands before the routes on one worker.
+/// The gates before the routes of a worker.
 #[derive(Clone, Default)]
 pub(super) struct RouteGuards {
     pub(super) sign_in: Option<Rc<SignInState>>,
     /// With the proxies whose word counts.
-    pub(super) limiter: Option<(Arc<RateLimiter>, Rc<[AddressRange]>)>,
+    pub(super) limiter: Option<(Arc<RateLimiter>, Rc<[IpNet]>)>,
 }
 
-/// Puts the table in place. Before each route that may be an act stands the audit log; with sign-in, a guard before every
-/// route that is not open; with a limit, one before every route that costs something.
+/// Registers the table. Before each route of operator actions stands the audit log; with sign-in, a guard before every
+/// route but the open ones; with a limit, a gate before every route with a cost.
 pub(super) fn configure(config: &mut web::ServiceConfig, guards: &RouteGuards) {
     for (number, endpoint) in endpoints().into_iter().enumerate() {
         config.service(endpoint.into_service(RouteNumber(number), guards));
@@ -115,12 +116,12 @@ async fn unknown_path() -> Result<HttpResponse, Problem> {
     Err(Problem::new(ProblemCode::UnknownPath, "no route has this path; /docs lists those there are"))
 }
 
-/// A path and what it takes.
+/// A path with its methods.
 pub(super) struct Endpoint {
-    /// As it is documented: without the patterns of its parts.
+    /// The documented path, without patterns.
     path: String,
     calls: Vec<EndpointMethod>,
-    /// Its handlers honour conditions (`If-Match` and its like); of every other route a request with one is refused.
+    /// The handlers honour conditions (`If-Match` and others); every other route refuses a request with a condition.
     is_conditional: bool,
     resource: Resource,
 }
@@ -169,7 +170,7 @@ impl Endpoint {
         &self.path
     }
 
-    /// The methods that the path takes, and who may use each.
+    /// The methods of the path, with the access of each.
     pub(super) fn methods(&self) -> impl Iterator<Item = (&Method, RouteAccess)> {
         self.calls.iter().map(|call| (&call.method, call.access))
     }
@@ -188,9 +189,9 @@ impl Endpoint {
             let handler = if self.is_conditional {
                 handler
             } else {
-                handler.guard(guard::fn_guard(|context| conditional::untaken(context.head()).is_none()))
+                handler.guard(guard::fn_guard(|context| conditional::unsupported_condition(context.head()).is_none()))
             };
-            let handler = if access.has_acts() {
+            let handler = if access.has_operator_actions() {
                 handler.wrap(from_fn(move |request, next| require_audit_entry(access, request, next)))
             } else {
                 handler
@@ -210,11 +211,11 @@ impl Endpoint {
                 }
             });
         }
-        // What no route has taken: another method, or a condition that the method's route does not honour.
+        // Requests that no route has taken: another method, or a condition that the method's route does not honour.
         self.resource.app_data(route).default_service(web::to(move |request: HttpRequest| {
             let is_taken = taken.iter().any(|method| method == request.method().as_str());
-            let problem = match conditional::untaken(request.head()) {
-                Some(header) if is_taken => conditional::refuse_untaken(header),
+            let problem = match conditional::unsupported_condition(request.head()) {
+                Some(header) if is_taken => conditional::reject_condition(header),
                 _ => Problem::new(ProblemCode::MethodNotAllowed, detail.clone()).header(ALLOW, allow.clone()),
             };
             async move { Err::<HttpResponse, _>(problem) }
@@ -234,7 +235,7 @@ mod tests {
                 let is_act = matches!(access, Does(_));
                 let is_operators = access.scope() == Some(Admin) || endpoint.path().starts_with("/admin");
                 assert_eq!(is_act, is_operators && *method != Method::GET, "{method} {}", endpoint.path());
-                assert!(!is_act || access.has_acts(), "{method} {}", endpoint.path());
+                assert!(!is_act || access.has_operator_actions(), "{method} {}", endpoint.path());
                 if let Does(act) = access {
                     assert!(!acts.contains(&act), "{act:?} is done by two routes");
                     acts.push(act);
@@ -242,6 +243,6 @@ mod tests {
             }
         }
         assert_eq!(acts.len(), OperatorAction::ALL.len(), "an act that no route does");
-        assert!(Own(OwnerSource::Rows).has_acts());
+        assert!(Own(OwnerSource::Rows).has_operator_actions());
     }
 }

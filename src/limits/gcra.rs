@@ -1,10 +1,10 @@
-//! The generic cell rate algorithm: one number for each caller says when all that was taken will have been earned.
+//! The generic cell rate algorithm: a number for each caller, the moment at which all taken units will be earned.
 //!
 //! `take.lua` does the same on a Redis server.
 
 use std::time::Duration;
 
-/// How much may be taken: so many units a second, and so many at once by whoever has taken nothing for a while.
+/// A rate in units a second, and a burst of units after a pause.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RateQuota {
     per_second: u64,
@@ -32,7 +32,7 @@ impl RateQuota {
         self.burst
     }
 
-    /// How long it takes to earn so many units.
+    /// The time to earn so many units.
     #[must_use]
     pub fn time_of(self, units: u64) -> Duration {
         Duration::from_nanos(self.nanos(units))
@@ -42,16 +42,16 @@ impl RateQuota {
         units.saturating_mul(SECOND / self.per_second)
     }
 
-    /// What is left at this moment, in nanoseconds' worth; `None` if more was taken than could be.
+    /// The time's worth of units left at this moment; `None` in debt.
     fn room(self, paid: u64, now: u64) -> Option<u64> {
         (now.max(paid) - now <= self.nanos(self.burst)).then(|| now + self.nanos(self.burst) - paid.max(now))
     }
 
-    /// Takes `cost` units at `now`, if so many are there; gives how many are left. `paid` is the moment until which
-    /// everything taken so far will have been earned, both in nanoseconds of one clock.
+    /// Takes `cost` units at `now`, if so many are there; gives how many are left. `paid` is the moment at which
+    /// all taken units will be earned; both are nanoseconds of the same clock.
     ///
     /// # Errors
-    /// How long it takes until so many are there. Nothing was taken.
+    /// The time until so many units are there. Nothing was taken.
     pub(super) fn take(self, paid: &mut u64, now: u64, cost: u64) -> Result<u64, Duration> {
         let unit = SECOND / self.per_second;
         match self.room(*paid, now).and_then(|room| room.checked_sub(self.nanos(cost))) {
@@ -64,17 +64,17 @@ impl RateQuota {
     }
 
     /// Takes `cost` units, or as many as there are.
-    pub(super) fn note(self, paid: &mut u64, now: u64, cost: u64) {
+    pub(super) fn take_available(self, paid: &mut u64, now: u64, cost: u64) {
         *paid = (now.max(*paid) + self.nanos(cost)).min(now + self.nanos(self.burst));
     }
 
-    /// Takes `cost` units, whether they are there or not; gives how long it takes until they have been.
+    /// Takes `cost` units, if need be as a debt; gives the time until the debt is paid.
     pub(super) fn charge(self, paid: &mut u64, now: u64, cost: u64) -> Duration {
         *paid = now.max(*paid).saturating_add(self.nanos(cost));
         self.wait(*paid, now, 0)
     }
 
-    /// How long it takes until `cost` units are there.
+    /// The time until `cost` units are there.
     fn wait(self, paid: u64, now: u64, cost: u64) -> Duration {
         let taken = (paid.max(now) - now).saturating_add(self.nanos(cost));
         Duration::from_nanos(taken.saturating_sub(self.nanos(self.burst)))
@@ -111,8 +111,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is asked and when: never more than the burst and what was earned, and a refusal's wait is the least
-        /// that helps.
+        /// At any time and for any cost: never more than the burst and the earned units, and a refusal names the shortest wait
+        /// that is enough.
         #[test]
         fn never_more_than_burst_and_rate(
             per_second in 1_u64..5000, burst in 1_u64..5000,

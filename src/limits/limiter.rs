@@ -1,4 +1,4 @@
-//! The rate limit as requests meet it: the local count first, then the shared one.
+//! The rate limit for requests: the local count first, then the shared count.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,18 +6,17 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::late::LateAnswers;
 use super::local::{CallerCell, CallerCells};
-use super::shared::{SharedAnswer, SharedCount, SharedCounter, SharedQuestion};
+use super::shared::{SharedAnswer, SharedCount, SharedCounter, WantedUnits};
 use super::{CallerKey, RateQuota};
 use crate::cache::CacheUrl;
 
-/// How long units that were taken from the shared count ahead are good.
+/// How long units taken ahead from the shared count are valid.
 const LEASE: Duration = Duration::from_secs(1);
 /// Units are taken ahead for this long at most …
-const AHEAD: u64 = 100; // parts of a second
-/// … and so small a part of the burst at most: with three processes all that lies about is less than a hundredth.
-const PART: u64 = 500;
+const AHEAD_PART_OF_SECOND: u64 = 100; // parts of a second
+/// … and for this part of the burst at most: unused units of three processes are less than a hundredth.
+const AHEAD_PART_OF_BURST: u64 = 500;
 
 /// How a caller stands after a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,57 +28,53 @@ pub struct CallerStanding {
 }
 
 impl CallerStanding {
-    /// How long it takes until all units are there again.
+    /// The time until all units are there again.
     #[must_use]
     pub fn full_in(self) -> Duration {
         self.rate.time_of(self.rate.burst().saturating_sub(self.left))
     }
 }
 
-/// What became of a request.
+/// The decision about a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TakeOutcome {
-    /// It may go on.
+    /// The request may go on.
     Admitted(CallerStanding),
-    /// It may not, before so long.
+    /// The request may come again after this time.
     Refused(CallerStanding, Duration),
 }
 
 /// The limit of all callers.
 pub struct RateLimiter {
     rate: RateQuota,
-    cells: Arc<CallerCells>,
+    cells: CallerCells,
     shared: Option<Arc<SharedCounter>>,
-    late: LateAnswers,
     started: Instant,
     ahead: u64,
-    /// Requests that were decided here although the count is a shared one.
-    alone: AtomicU64,
+    /// Requests decided by the local count although there is a shared count.
+    local_decisions: AtomicU64,
 }
 
 impl RateLimiter {
-    /// A limit; shared through a server if there is one, for which [`RateLimiter::keep`] must run.
+    /// A limit. With a server the limit is shared, for which [`RateLimiter::keep_connected`] must run.
     #[must_use]
     pub fn new(rate: RateQuota, shared: Option<CacheUrl>) -> Self {
         Self {
             rate,
-            cells: Arc::new(CallerCells::new()),
-            late: LateAnswers::new(),
+            cells: CallerCells::new(),
             shared: shared.map(|url| Arc::new(SharedCounter::new(url))),
             started: Instant::now(),
-            alone: AtomicU64::new(0),
-            ahead: (rate.per_second() / AHEAD).min(rate.burst() / PART),
+            local_decisions: AtomicU64::new(0),
+            ahead: (rate.per_second() / AHEAD_PART_OF_SECOND).min(rate.burst() / AHEAD_PART_OF_BURST),
         }
     }
 
-    /// Keeps the connection to the server until `stop` is cancelled; ends after the last answer that is waited for.
-    pub fn keep(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
-        let (shared, rate, late) = (self.shared.clone(), self.rate, self.late.tasks());
+    /// Keeps the connection to the server until `stop` is cancelled.
+    pub fn keep_connected(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+        let (shared, rate) = (self.shared.clone(), self.rate);
         async move {
             if let Some(shared) = shared {
-                shared.keep(rate, stop).await;
-                late.close();
-                late.wait().await;
+                shared.keep_connected(rate, stop).await;
             }
         }
     }
@@ -94,21 +89,21 @@ impl RateLimiter {
         nanos(self.started.elapsed())
     }
 
-    fn up(&self) -> Option<&Arc<SharedCounter>> {
+    fn connected_server(&self) -> Option<&Arc<SharedCounter>> {
         self.shared.as_ref().filter(|shared| shared.is_up())
     }
 
-    /// Takes what a request costs, if that can be told at once; else [`RateLimiter::ask`] must be called.
+    /// Takes the cost of a request, if no question is needed; `None`: call [`RateLimiter::take_shared`].
     #[must_use]
-    pub fn take(&self, caller: CallerKey, cost: u64) -> Option<TakeOutcome> {
-        if self.up().is_none() {
-            return Some(self.take_here(caller, cost));
+    pub fn take_now(&self, caller: CallerKey, cost: u64) -> Option<TakeOutcome> {
+        if self.connected_server().is_none() {
+            return Some(self.take_local(caller, cost));
         }
         let now = self.now();
-        self.cells.with(caller, now, |cell| {
+        self.cells.with_cell(caller, now, |cell| {
             if cell.lease >= cost && cell.lease_until > now {
                 cell.lease -= cost;
-                self.rate.note(&mut cell.paid, now, cost);
+                self.rate.take_available(&mut cell.paid, now, cost);
                 return Some(TakeOutcome::Admitted(self.standing(cell)));
             }
             let wait = Duration::from_nanos(cell.blocked_until.checked_sub(now)?);
@@ -116,96 +111,81 @@ impl RateLimiter {
         })
     }
 
-    /// Takes what a request costs from the shared count; from this process's own, if that is away. Takes a few
-    /// milliseconds at most.
-    pub async fn ask(&self, caller: CallerKey, cost: u64) -> TakeOutcome {
-        let Some(shared) = self.up() else { return self.take_here(caller, cost) };
-        let SharedCount { taken, left, wait, wait_one } =
-            match shared.take(self.rate, caller, cost, cost + self.ahead, false).await {
-                SharedAnswer::Counted(counted) => counted,
-                SharedAnswer::Away => return self.take_here(caller, cost),
-                SharedAnswer::Late(asked) => {
-                    let take = self.take_here(caller, cost);
-                    let used = if matches!(take, TakeOutcome::Admitted(_)) { cost } else { 0 };
-                    self.reconcile_late_answer(Arc::clone(shared), asked, caller, used);
-                    return take;
-                }
-            };
+    /// Takes the cost of a request from the shared count, or from the local count if the shared count is away or late.
+    /// Takes a few milliseconds at most.
+    pub async fn take_shared(&self, caller: CallerKey, cost: u64) -> TakeOutcome {
+        let Some(shared) = self.connected_server() else { return self.take_local(caller, cost) };
+        let units = WantedUnits { owed: self.take_debt(caller), need: cost, want: cost + self.ahead };
+        let SharedCount { taken, left, wait, wait_one } = match shared.take(self.rate, caller, units).await {
+            SharedAnswer::Counted(counted) => counted,
+            SharedAnswer::Late => return self.take_unanswered(caller, cost),
+            SharedAnswer::Away => return self.take_local(caller, cost),
+        };
         let now = self.now();
-        self.cells.with(caller, now, |cell| {
+        self.cells.with_cell(caller, now, |cell| {
             cell.shared_left = left;
             if taken < cost {
                 cell.blocked_until = now.saturating_add(nanos(wait_one));
                 return TakeOutcome::Refused(self.standing(cell), wait.max(Duration::from_micros(1)));
             }
-            cell.give(now, taken - cost, now.saturating_add(nanos(LEASE)));
-            // What goes through here counts here as well: should the shared count be lost, no burst begins anew.
-            self.rate.note(&mut cell.paid, now, cost);
+            cell.add_lease(now, taken - cost, now.saturating_add(nanos(LEASE)));
+            // The local count takes the units too: if the shared count is lost, no burst begins anew.
+            self.rate.take_available(&mut cell.paid, now, cost);
             TakeOutcome::Admitted(self.standing(cell))
         })
     }
 
-    /// Sees to it that the shared count knows of the units that a request has used before its answer came, and that none
-    /// are lost that were taken for it and not used.
-    fn reconcile_late_answer(&self, shared: Arc<SharedCounter>, asked: SharedQuestion, caller: CallerKey, used: u64) {
-        let (cells, rate, started) = (Arc::clone(&self.cells), self.rate, self.started);
-        self.late.spawn_bounded(async move {
-            let Ok(mut counted) = asked.await else { return };
-            let unused = counted.taken.checked_sub(used);
-            if unused.is_none() {
-                counted = match shared.take(rate, caller, used, used, true).await {
-                    SharedAnswer::Counted(counted) => counted,
-                    SharedAnswer::Late(asked) => match asked.await {
-                        Ok(counted) => counted,
-                        Err(_) => return,
-                    },
-                    SharedAnswer::Away => return,
-                };
-            }
-            let now = nanos(started.elapsed());
-            cells.with(caller, now, |cell| match unused {
-                Some(units) if units > 0 => cell.give(now, units, now.saturating_add(nanos(LEASE))),
-                Some(_) => {}
-                // Until the debt is paid nothing is there.
-                None => cell.blocked_until = now.saturating_add(nanos(counted.wait_one)),
+    /// Decides a request whose question the server will answer too late. If little was left at the last answer, the server may
+    /// refuse the question: used units are then owed. At worst a caller near the limit pays twice.
+    fn take_unanswered(&self, caller: CallerKey, cost: u64) -> TakeOutcome {
+        let outcome = self.take_local(caller, cost);
+        if matches!(outcome, TakeOutcome::Admitted(_)) {
+            self.cells.with_cell(caller, self.now(), |cell| {
+                if cell.shared_left < self.rate.burst() / 2 {
+                    cell.owed += cost;
+                }
             });
-        });
+        }
+        outcome
     }
 
-    /// Requests that this process decided by itself, although the count is a shared one: it did not answer in time.
+    /// Used units that the shared count does not know; the next question takes the units there.
+    fn take_debt(&self, caller: CallerKey) -> u64 {
+        self.cells.with_cell(caller, self.now(), |cell| std::mem::take(&mut cell.owed))
+    }
+
+    /// Requests decided by the local count, as the shared count did not answer in time.
     #[must_use]
     pub fn decided_alone(&self) -> u64 {
-        self.alone.load(Ordering::Relaxed)
+        self.local_decisions.load(Ordering::Relaxed)
     }
 
-    /// Takes what a request costs from this process's own count.
+    /// Takes the cost of a request from the local count.
     #[must_use]
-    pub fn take_here(&self, caller: CallerKey, cost: u64) -> TakeOutcome {
+    pub fn take_local(&self, caller: CallerKey, cost: u64) -> TakeOutcome {
         if self.shared.is_some() {
-            self.alone.fetch_add(1, Ordering::Relaxed);
+            self.local_decisions.fetch_add(1, Ordering::Relaxed);
         }
         let now = self.now();
-        match self.cells.with(caller, now, |cell| self.rate.take(&mut cell.paid, now, cost)) {
+        match self.cells.with_cell(caller, now, |cell| self.rate.take(&mut cell.paid, now, cost)) {
             Ok(left) => TakeOutcome::Admitted(CallerStanding { rate: self.rate, left }),
             Err(wait) => TakeOutcome::Refused(CallerStanding { rate: self.rate, left: 0 }, wait),
         }
     }
 
-    /// Takes what has been done already, whether it is there or not; gives how long to wait before more is done.
+    /// Takes the cost of finished work, if need be as a debt; gives the wait before more work.
     pub async fn charge(&self, caller: CallerKey, cost: u64) -> Duration {
         if cost == 0 {
             return Duration::ZERO;
         }
-        if let Some(shared) = self.up() {
-            match shared.take(self.rate, caller, cost, cost, true).await {
-                SharedAnswer::Counted(counted) => return counted.wait,
-                // It counts there all the same.
-                SharedAnswer::Late(asked) => self.reconcile_late_answer(Arc::clone(shared), asked, caller, cost),
-                SharedAnswer::Away => {}
+        if let Some(shared) = self.connected_server() {
+            let units = WantedUnits { owed: self.take_debt(caller) + cost, need: 0, want: 0 };
+            if let SharedAnswer::Counted(counted) = shared.take(self.rate, caller, units).await {
+                return counted.wait;
             }
         }
         let now = self.now();
-        self.cells.with(caller, now, |cell| self.rate.charge(&mut cell.paid, now, cost))
+        self.cells.with_cell(caller, now, |cell| self.rate.charge(&mut cell.paid, now, cost))
     }
 
     fn standing(&self, cell: &CallerCell) -> CallerStanding {
@@ -225,15 +205,17 @@ mod tests {
     fn callers_have_limits_of_their_own() {
         let limiter = RateLimiter::new(RateQuota::new(1, 3), None);
         for left in [2, 1, 0] {
-            let Some(TakeOutcome::Admitted(standing)) = limiter.take(CallerKey::user(1), 1) else { panic!("refused") };
+            let Some(TakeOutcome::Admitted(standing)) = limiter.take_now(CallerKey::user(1), 1) else {
+                panic!("refused")
+            };
             assert_eq!(standing.left, left);
         }
-        let Some(TakeOutcome::Refused(standing, wait)) = limiter.take(CallerKey::user(1), 1) else {
+        let Some(TakeOutcome::Refused(standing, wait)) = limiter.take_now(CallerKey::user(1), 1) else {
             panic!("admitted")
         };
         assert_eq!(standing.left, 0);
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1));
-        assert!(matches!(limiter.take(CallerKey::user(2), 3), Some(TakeOutcome::Admitted(_))));
+        assert!(matches!(limiter.take_now(CallerKey::user(2), 3), Some(TakeOutcome::Admitted(_))));
     }
 
     /// `cargo test --lib -- --ignored --nocapture the_limit_costs`: measured, not judged.
@@ -245,7 +227,7 @@ mod tests {
             let mut times: Vec<Duration> = (0..200_000)
                 .map(|number| {
                     let began = Instant::now();
-                    let _ = limiter.take(CallerKey::user((number + thread) % 10_000), 1);
+                    let _ = limiter.take_now(CallerKey::user((number + thread) % 10_000), 1);
                     began.elapsed()
                 })
                 .collect();
@@ -265,8 +247,8 @@ mod tests {
     async fn a_server_that_is_not_there_is_not_waited_for() {
         let url = CacheUrl::parse("redis://127.0.0.1:1").unwrap();
         let limiter = RateLimiter::new(RateQuota::new(1, 1), Some(url));
-        assert!(matches!(limiter.take(CallerKey::user(1), 1), Some(TakeOutcome::Admitted(_))));
-        assert!(matches!(limiter.ask(CallerKey::user(1), 1).await, TakeOutcome::Refused(..)));
+        assert!(matches!(limiter.take_now(CallerKey::user(1), 1), Some(TakeOutcome::Admitted(_))));
+        assert!(matches!(limiter.take_shared(CallerKey::user(1), 1).await, TakeOutcome::Refused(..)));
         assert!(limiter.charge(CallerKey::user(1), 5).await > Duration::from_secs(4));
     }
 }

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::CallerKey;
 
-/// The loads that run, by caller. As many entries as loads at most, which the process bounds.
+/// Running loads by caller. The process bounds the number of loads, and so of entries.
 #[derive(Debug)]
 pub struct RunningLoads {
     each: usize,
     running: Mutex<HashMap<CallerKey, usize>>,
 }
 
-/// The right to run one load, until it is dropped.
+/// The right to run a load, until dropped.
 #[derive(Debug)]
 pub struct LoadPermit {
     loads: Arc<RunningLoads>,
@@ -26,13 +26,13 @@ impl RunningLoads {
         Arc::new(Self { each, running: Mutex::default() })
     }
 
-    /// What one caller may run of `all` if the settings say nothing: half, so that no caller alone holds every place.
+    /// The default share of a caller: half of `all`, so that no caller alone takes every permit.
     #[must_use]
     pub fn share_of(all: usize) -> usize {
         (all / 2).max(1)
     }
 
-    /// The right to one more load; `None` if the caller runs as many as there may be.
+    /// The right to one more load; `None` at the caller's limit.
     #[must_use]
     pub fn begin(self: &Arc<Self>, caller: CallerKey) -> Option<LoadPermit> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,11 +1,10 @@
-//! The count that all processes share: one script on a Redis server, which no request waits for when it is slow.
+//! The shared count of all processes: a script on a Redis server. No request waits for a slow server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use futures_util::future::BoxFuture;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -15,46 +14,54 @@ use crate::cache::CacheUrl;
 
 const TAKE: &str = include_str!("take.lua");
 /// How long a request waits for the shared count at most.
-const LIMIT: Duration = Duration::from_millis(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(5);
 /// How long every answer may be late before the server is not asked for a while. A few alone may be this process's own delay.
-const LATE: Duration = Duration::from_secs(1);
+const LATE_LIMIT: Duration = Duration::from_secs(1);
 /// How long opening the connection and a first answer may take.
-const OPEN: Duration = Duration::from_secs(2);
-/// How long a server that was away or slow is left alone.
-const PAUSE: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause after a server was away or slow.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
-/// What the shared count said.
+/// An answer of the shared count.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SharedCount {
     /// Units taken.
     pub(super) taken: u64,
     /// Units left.
     pub(super) left: u64,
-    /// Until what was asked for is there, or, of what was taken beyond the limit, will have been.
+    /// Until the needed units are there, or the debt is paid.
     pub(super) wait: Duration,
-    /// Until there is one unit.
+    /// Until a unit is there.
     pub(super) wait_one: Duration,
 }
 
-/// What came of a question in time.
+/// The units that a question asks for.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct WantedUnits {
+    /// Used units: taken in any case, if need be as a debt.
+    pub(super) owed: u64,
+    /// Units without which nothing more is taken.
+    pub(super) need: u64,
+    /// Units that are taken if the count has so many.
+    pub(super) want: u64,
+}
+
+/// The result of a question in time.
 pub(super) enum SharedAnswer {
     /// The answer.
     Counted(SharedCount),
-    /// None yet. The question has been put, and its answer may still come.
-    Late(SharedQuestion),
+    /// None yet. The server still carries the question out.
+    Late,
     /// None, and none will come.
     Away,
 }
-
-/// A question to the shared count.
-pub(super) type SharedQuestion = BoxFuture<'static, redis::RedisResult<SharedCount>>;
 
 /// The way to the shared count.
 pub(super) struct SharedCounter {
     url: CacheUrl,
     connection: ArcSwapOption<MultiplexedConnection>,
     started: Instant,
-    /// Milliseconds from `started` to the first answer that was late, since the last one that was not; 0: none was.
+    /// Milliseconds from `started` to the first late answer after the last timely answer; 0: no answer was late.
     late_since: AtomicU64,
     lost: Notify,
 }
@@ -75,18 +82,10 @@ impl SharedCounter {
         self.connection.load().is_some()
     }
 
-    /// Takes `need` units, or up to `want` if there are more; with `force` also if they are not there.
-    pub(super) async fn take(
-        &self,
-        rate: RateQuota,
-        caller: CallerKey,
-        need: u64,
-        want: u64,
-        force: bool,
-    ) -> SharedAnswer {
+    /// Takes units, if the server answers in time.
+    pub(super) async fn take(&self, rate: RateQuota, caller: CallerKey, units: WantedUnits) -> SharedAnswer {
         let Some(connection) = self.connection.load().as_deref().cloned() else { return SharedAnswer::Away };
-        let mut asked: SharedQuestion = Box::pin(ask(connection, rate, caller, need, want, force));
-        match tokio::time::timeout(LIMIT, &mut asked).await {
+        match tokio::time::timeout(ANSWER_TIMEOUT, run_script(connection, rate, caller, units)).await {
             Ok(Ok(counted)) => {
                 // Relaxed: the number orders nothing.
                 if self.late_since.load(Ordering::Relaxed) != 0 {
@@ -95,38 +94,38 @@ impl SharedCounter {
                 SharedAnswer::Counted(counted)
             }
             Ok(Err(_)) => {
-                self.lose();
+                self.disconnect();
                 SharedAnswer::Away
             }
             Err(_) => {
                 let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
                 let first = self.late_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
-                if first.is_err_and(|first| Duration::from_millis(now.saturating_sub(first)) >= LATE) {
-                    self.lose();
+                if first.is_err_and(|first| Duration::from_millis(now.saturating_sub(first)) >= LATE_LIMIT) {
+                    self.disconnect();
                 }
-                SharedAnswer::Late(asked)
+                SharedAnswer::Late
             }
         }
     }
 
-    fn lose(&self) {
+    fn disconnect(&self) {
         self.connection.store(None);
         self.lost.notify_one();
     }
 
     /// Keeps the connection until `stop` is cancelled.
-    pub(super) async fn keep(self: Arc<Self>, rate: RateQuota, stop: CancellationToken) {
-        stop.run_until_cancelled(self.keep_up(rate)).await;
+    pub(super) async fn keep_connected(self: Arc<Self>, rate: RateQuota, stop: CancellationToken) {
+        stop.run_until_cancelled(self.reconnect_forever(rate)).await;
         self.connection.store(None);
     }
 
-    async fn keep_up(&self, rate: RateQuota) {
-        let mut said = false;
+    async fn reconnect_forever(&self, rate: RateQuota) {
+        let mut has_warned = false;
         loop {
-            match tokio::time::timeout(OPEN, open(&self.url, rate)).await {
+            match tokio::time::timeout(CONNECT_TIMEOUT, open(&self.url, rate)).await {
                 Ok(Ok(connection)) => {
                     log::info!("the rate limit is shared through {}", self.url.place());
-                    said = false;
+                    has_warned = false;
                     self.late_since.store(0, Ordering::Relaxed);
                     self.connection.store(Some(Arc::new(connection)));
                     self.lost.notified().await;
@@ -135,16 +134,16 @@ impl SharedCounter {
                         self.url.place()
                     );
                 }
-                _ if said => {}
+                _ if has_warned => {}
                 _ => {
-                    said = true;
+                    has_warned = true;
                     log::warn!(
                         "the rate limit cannot be shared through {}: no answer, or none that is of use",
                         self.url.place()
                     );
                 }
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RECONNECT_PAUSE).await;
         }
     }
 }
@@ -152,23 +151,21 @@ impl SharedCounter {
 async fn open(url: &CacheUrl, rate: RateQuota) -> redis::RedisResult<MultiplexedConnection> {
     let config = redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let connection = url.client()?.get_multiplexed_async_connection_with_config(&config).await?;
-    // The script is known to the server from here on, and that it may be run.
-    ask(connection.clone(), rate, CallerKey::program(0), 0, 0, false).await?;
+    // Proves that the server runs the script.
+    run_script(connection.clone(), rate, CallerKey::program(0), WantedUnits::default()).await?;
     Ok(connection)
 }
 
-async fn ask(
+async fn run_script(
     mut connection: MultiplexedConnection,
     rate: RateQuota,
     caller: CallerKey,
-    need: u64,
-    want: u64,
-    force: bool,
+    units: WantedUnits,
 ) -> redis::RedisResult<SharedCount> {
     let unit = format!("{:.6}", rate.time_of(1).as_secs_f64() * 1e6);
     let mut command = redis::cmd("EVAL");
     command.arg(TAKE).arg(1).arg(format!("shardrive:limit:{caller}"));
-    command.arg(unit).arg(rate.burst()).arg(need).arg(want).arg(u8::from(force));
+    command.arg(unit).arg(rate.burst()).arg(units.owed).arg(units.need).arg(units.want);
     let (taken, left, wait, wait_one): (u64, u64, u64, u64) = command.query_async(&mut connection).await?;
     Ok(SharedCount { taken, left, wait: Duration::from_micros(wait), wait_one: Duration::from_micros(wait_one) })
 }

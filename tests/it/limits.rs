@@ -186,8 +186,8 @@ async fn three_processes_share_one_limit() {
     let earned = f64::from(BURST) + f64::from(RATE) * took.as_secs_f64();
     let error = f64::from(admitted) / earned - 1.0;
     println!("three processes: {admitted} admitted of {earned:.0} in {took:?}: error {:+.2} %", error * 100.0);
-    // A slow machine asks for less than there is, and is never given more. Answers that were late are made good; only a process
-    // that has given up on the server, as one that gets no time at all does, keeps the limit by itself.
+    // A slow machine asks for less than there is, and is never given more. What was let through before a late answer is paid for
+    // later; only a process that has given up on the server keeps the limit by itself.
     let alone: u32 = join_all(apis.iter().map(decided_alone)).await.into_iter().sum();
     let given_up = apis.iter().any(|api| api.log().contains("away or slow"));
     println!("decided alone: {alone}, given up: {given_up}");
@@ -228,25 +228,27 @@ async fn what_was_let_through_while_an_answer_was_late_is_paid_for() {
     let [one, other] = [(); 2].map(|()| {
         let url = CacheUrl::parse(&cache.url()).unwrap();
         let limiter = Arc::new(RateLimiter::new(RateQuota::new(1, 100), Some(url)));
-        tokio::spawn(limiter.keep(stop.clone()));
+        tokio::spawn(limiter.keep_connected(stop.clone()));
         limiter
     });
     for limiter in [&one, &other] {
         poll::until("the count to be shared", async || {
             let before = limiter.decided_alone();
-            let _ = limiter.ask(CallerKey::user(2), 1).await;
+            let _ = limiter.take_shared(CallerKey::user(2), 1).await;
             if limiter.decided_alone() == before { Ok(()) } else { Err(before) }
         })
         .await;
     }
     let caller = CallerKey::user(1);
-    while matches!(other.ask(caller, 1).await, TakeOutcome::Admitted(_)) {}
+    while matches!(other.take_shared(caller, 1).await, TakeOutcome::Admitted(_)) {}
     // Nothing is left, which one of them has not been told, and is not in time.
     cache.server.pause();
-    let takes = join_all((0..LATE).map(|_| one.ask(caller, 1))).await;
+    let takes = join_all((0..LATE).map(|_| one.take_shared(caller, 1))).await;
     cache.server.resume();
     assert!(takes.iter().all(|take| matches!(take, TakeOutcome::Admitted(_))), "{takes:?}");
-    poll::until("the debt", async || match other.ask(caller, 1).await {
+    // The next question takes what is owed.
+    let _ = one.take_shared(caller, 1).await;
+    poll::until("the debt", async || match other.take_shared(caller, 1).await {
         TakeOutcome::Refused(_, wait) if wait > Duration::from_secs(LATE - 1) => Ok(()),
         take => Err(take),
     })

@@ -20,10 +20,10 @@ const MOST: u16 = 1000;
 
 /// A page of the audit log.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct AuditAnswer {
+struct AuditAnswer {
     /// Newest first.
     entries: Vec<LoggedAction>,
-    /// The `cursor` of the next page; `null` if this is the last one.
+    /// The `cursor` of the next page; `null` on the last page.
     next_cursor: Option<String>,
 }
 
@@ -39,7 +39,7 @@ struct AuditQuery {
 
 /// Who did what
 ///
-/// What operators did to the cluster, by the API and by the command line, newest first; and what others tried. Reading it
+/// Actions of operators, by the API and by the command line, and refused attempts, newest first. Reading the log
 /// is not noted.
 #[utoipa::path(
     get, path = "/admin/audit", tag = "admin",
@@ -84,7 +84,7 @@ pub(in crate::http) async fn list(state: Data<AppState>, request: HttpRequest) -
     )
 }
 
-/// A parameter that is left out, or what is made of it.
+/// Reads a parameter, if the query has the parameter.
 fn read<T>(
     name: &'static str,
     text: Option<String>,

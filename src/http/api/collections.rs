@@ -16,17 +16,17 @@ use crate::http::response::problem_responses::{BodyProblems, RecordProblems, Req
 use crate::http::state::AppState;
 use crate::records::{Collection, KeyType, RecordsPerKey};
 
-/// A collection, as it is declared.
+/// The declaration of a collection.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewCollection)]
-pub(in crate::http) struct CollectionInput {
-    /// The field of its documents that holds the shard key. Without one, the key stands in the path alone.
+struct CollectionInput {
+    /// The field with the shard key in each document. Without a field, the key stands in the path alone.
     #[schema(example = "user_id", max_length = 255)]
     shard_key: Option<String>,
-    /// What the shard key is. Without one, documents have none and are spread evenly.
+    /// The type of the shard key. Without a type, documents have no shard key and are spread evenly.
     key_type: Option<KeyType>,
-    /// How many documents a shard key has: `one`, under the key itself, if it is left out; or `many`, each under a key
+    /// How many documents a shard key has: `one` (the default), under the key itself; or `many`, each under a key
     /// that the service mints.
     #[serde(default)]
     records_per_key: RecordsPerKey,
@@ -42,10 +42,10 @@ pub(in crate::http) struct CollectionAnswer {
 
 /// All collections.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct CollectionsAnswer {
+struct CollectionsAnswer {
     #[schema(example = true)]
     success: bool,
-    /// In the order of their names.
+    /// Ordered by name.
     #[schema(value_type = Vec<Collection>)]
     collections: Vec<Arc<Collection>>,
 }
@@ -59,7 +59,7 @@ pub(in crate::http) async fn list(state: Data<AppState>) -> Result<HttpResponse,
     answer::ok(&CollectionsAnswer { success: true, collections: state.records.collections().await? })
 }
 
-/// What a collection is
+/// A collection's declaration
 #[utoipa::path(
     get, path = "/collections/{collection}", tag = "records", params(("collection" = String, Path, description = "Its name")),
     responses((status = 200, description = "The collection", body = CollectionAnswer), RequestProblems, RecordProblems, ShardProblems)
@@ -74,8 +74,8 @@ pub(in crate::http) async fn find(
 
 /// Declare a collection
 ///
-/// On every shard, so that all must be there. What a collection is keyed by is fixed: declaring it again as it is
-/// changes nothing, declaring it otherwise is refused.
+/// All shards must answer. The declaration of a collection is fixed: the same declaration again
+/// changes nothing, another declaration is refused.
 #[utoipa::path(
     put, path = "/collections/{collection}", tag = "records", request_body = CollectionInput,
     params(("collection" = String, Path, description = "A small letter, then up to 62 small letters, digits, `-` and `_`")),

@@ -1,4 +1,4 @@
-//! `/data`: JSON objects under ids of their own, spread over all shards.
+//! `/data`: JSON objects under minted ids, spread over all shards.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, LOCATION};
@@ -8,9 +8,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::records::{numbers, paging};
+use super::record_answers::shard_numbers;
+use super::records::paging;
 use crate::http::guards::access::Caller;
-use crate::http::guards::idempotency::{key_of, keyed};
+use crate::http::guards::idempotency::claim_key;
 use crate::http::request::body::{JsonBody, MAX_DOCUMENT_BODY};
 use crate::http::request::extract::query;
 use crate::http::response::answer;
@@ -22,19 +23,19 @@ use crate::payload::time;
 use crate::records::{BuiltIn, Document, Record, RecordPage};
 use crate::shard::ReadConsistency;
 
-/// The id of an object that was stored.
+/// The id of a stored object.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct DataStoredAnswer {
+struct DataStoredAnswer {
     #[schema(value_type = String, example = "019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e")]
     id: Box<str>,
 }
 
 /// A stored object.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct DataObject {
+struct DataObject {
     #[schema(value_type = String, example = "019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e")]
     id: Box<str>,
-    /// The object, as it was written.
+    /// The object as written.
     #[schema(value_type = serde_json::Value)]
     data: Document,
     #[serde(serialize_with = "time::required")]
@@ -53,7 +54,7 @@ impl From<Record> for DataObject {
 /// A page of objects.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct DataListAnswer {
-    /// False if shards did not answer; their objects are missing.
+    /// False if shards did not answer, and objects of these shards are missing.
     complete: bool,
     /// These shards.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -62,7 +63,7 @@ pub(in crate::http) struct DataListAnswer {
     count: usize,
     /// Newest first.
     data: Vec<DataObject>,
-    /// The `cursor` of the next page; `null` if this is the last one.
+    /// The `cursor` of the next page; `null` on the last page.
     next_cursor: Option<String>,
 }
 
@@ -88,10 +89,10 @@ pub(in crate::http) async fn create(
     request: HttpRequest,
     body: JsonBody<MAX_DOCUMENT_BODY>,
 ) -> Result<HttpResponse, Problem> {
-    let keyed = keyed(&request, caller, body.bytes())?;
+    let claimed = claim_key(&request, caller, body.bytes())?;
     let document = Document::new(body.parse()?)?;
     let collection = state.records.built_in(BuiltIn::Data).await?;
-    let stored = state.records.create(&collection, document, key_of(keyed.as_ref())).await?;
+    let stored = state.records.create(&collection, document, claimed.request_key()).await?;
     let location = HeaderValue::from_str(&format!("/data/{}", stored.key));
     let mut response = answer::json(StatusCode::CREATED, &DataStoredAnswer { id: stored.key }, 64)?;
     if let Ok(location) = location {
@@ -102,7 +103,7 @@ pub(in crate::http) async fn create(
 
 /// List the objects
 ///
-/// Newest first, in pages, from all shards. A page may hold fewer than asked for if they are large; `next_cursor` says
+/// Newest first, in pages, from all shards. A page of large objects may be shorter than `limit`; `next_cursor` says
 /// whether there are more.
 #[utoipa::path(
     get, path = "/data", tag = "simple calls",
@@ -121,7 +122,7 @@ pub(in crate::http) async fn list(state: Data<AppState>, request: HttpRequest) -
     let bytes = records.iter().map(|record| record.document.as_str().len() + 192).sum::<usize>();
     let body = DataListAnswer {
         complete: missing.is_empty(),
-        missing_shards: numbers(&missing),
+        missing_shards: shard_numbers(&missing),
         count: records.len(),
         data: records.into_iter().map(DataObject::from).collect(),
         next_cursor: next.map(|cursor| cursor.to_string()),

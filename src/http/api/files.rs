@@ -1,8 +1,8 @@
-//! `/ingest`, `/query/{user_id}` and `/files/{file_id}`: one file in, a user's files out, a file by its id.
+//! `/ingest`, `/query/{user_id}` and `/files/{file_id}`: store a file, list a user's files, a file by id.
 
 use std::sync::Arc;
 
-use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION};
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -14,10 +14,13 @@ use uuid::Uuid;
 
 use crate::files::{File, FileCursor, FileInput, FilePage, FilePageSize, FileService, PatchInput, UserId};
 use crate::http::guards::access::Caller;
-use crate::http::guards::idempotency::{key_of, keyed};
+use crate::http::guards::idempotency::claim_key;
 use crate::http::request::body::JsonBody;
-use crate::http::request::conditional::{file_condition, is_known, not_modified, refused_file, tag};
-use crate::http::request::extract::{FilePath, UserPath, consistency, query, query_number};
+use crate::http::request::conditional::{
+    file_condition, file_condition_problem, has_current_version, not_modified, set_etag,
+};
+use crate::http::request::extract::{FilePath, UserPath, consistency, query, query_cursor, query_number};
+use crate::http::request::media_type::accepts_ndjson;
 use crate::http::response::answer;
 use crate::http::response::answer::NDJSON;
 use crate::http::response::problem::Problem;
@@ -27,15 +30,15 @@ use crate::payload::text_if_inexact;
 use crate::shard::{ReadConsistency, ShardId};
 use crate::telemetry::{current_request, in_name_of};
 
-/// About as long as a file is in JSON, so that most answers are written without growing.
+/// About the length of a file in JSON: most answers are written without growing.
 const FILE_BYTES: usize = 384;
 
-/// A file and where it is kept.
+/// A file and its shard.
 #[derive(Serialize, ToSchema)]
 struct StoredFile {
     #[serde(flatten)]
     file: File,
-    /// The shard that holds it.
+    /// The owning shard.
     #[schema(value_type = u16, example = 1)]
     shard_id: u16,
 }
@@ -46,12 +49,12 @@ impl StoredFile {
     }
 }
 
-/// A file that was stored.
+/// The answer to a stored file.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct IngestAnswer {
     #[schema(example = true)]
     success: bool,
-    /// What was done, in words.
+    /// The outcome in words.
     #[schema(example = "File ingested into shard 1")]
     message: String,
     /// True if the file was there already, and nothing was changed.
@@ -69,15 +72,15 @@ pub(in crate::http) struct FileAnswer {
 
 /// A page of a user's files.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct ListAnswer {
+struct ListAnswer {
     #[schema(example = true)]
     success: bool,
     #[schema(example = 42)]
     user_id: i64,
-    /// The same as a text, where the number is above 2^53 − 1 and readers that keep numbers as doubles round it.
+    /// The same as a text, for numbers above 2^53 − 1, which readers with doubles would round.
     #[serde(skip_serializing_if = "Option::is_none")]
     user_id_text: Option<String>,
-    /// The shard that holds the user's files.
+    /// The shard of the user's files.
     #[schema(example = 0)]
     shard_id: u16,
     /// How many files are in this answer.
@@ -85,13 +88,13 @@ pub(in crate::http) struct ListAnswer {
     file_count: usize,
     /// Newest first.
     files: Vec<File>,
-    /// The `cursor` of the next page; `null` if this is the last one.
+    /// The `cursor` of the next page; `null` on the last page.
     next_cursor: Option<String>,
 }
 
-/// A file that is gone.
+/// The answer to a deletion.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct DeleteAnswer {
+struct DeleteAnswer {
     #[schema(example = true)]
     success: bool,
     #[schema(example = "File deleted from shard 1")]
@@ -119,10 +122,10 @@ pub(in crate::http) async fn ingest(
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
     let files = &state.files;
-    let keyed = keyed(&request, caller, body.bytes())?;
+    let claimed = claim_key(&request, caller, body.bytes())?;
     let new = body.parse::<FileInput<'_>>()?.check(files.ids())?;
-    caller.reaches(new.user().get(), "user_id")?;
-    let stored = files.ingest(new, key_of(keyed.as_ref())).await?;
+    caller.may_reach_user(new.user().get(), "user_id")?;
+    let stored = files.ingest(new, claimed.request_key()).await?;
     let (status, message) = if stored.duplicate {
         (StatusCode::OK, format!("File already in shard {}", stored.shard))
     } else {
@@ -133,7 +136,7 @@ pub(in crate::http) async fn ingest(
     let data = StoredFile::new(stored.file, stored.shard);
     let body = IngestAnswer { success: true, message, duplicate: stored.duplicate, data };
     let mut response = answer::json(status, &body, FILE_BYTES * 2)?;
-    tag(&mut response, &current);
+    set_etag(&mut response, &current);
     if let Ok(location) = location {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -150,8 +153,8 @@ struct FileListQuery {
 
 /// List a user's files
 ///
-/// Newest first, in pages. With `Accept: application/x-ndjson` the answer is a stream of all files, one JSON object a
-/// line; a stream that cannot be finished is broken off, never ended as if it were whole.
+/// Newest first, in pages. With `Accept: application/x-ndjson` the answer is a stream of all files, a JSON object on each
+/// line; after a failure the stream is broken off, and never ends like a whole stream.
 #[utoipa::path(
     get, path = "/query/{user_id}", tag = "files",
     params(
@@ -178,18 +181,13 @@ pub(in crate::http) async fn list(
     let max = u16::try_from(FilePageSize::MAX.get()).unwrap_or(u16::MAX);
     let size =
         query_number("limit", limit.as_deref(), 1..=max)?.and_then(FilePageSize::new).unwrap_or(FilePageSize::MAX);
-    let after = match cursor {
-        Some(text) => Some(FileCursor::parse(&text).ok_or_else(|| {
-            Problem::query("cursor", "must be the next_cursor of an earlier answer; leave it out to start anew")
-        })?),
-        None => None,
-    };
+    let after = query_cursor(cursor.as_deref(), FileCursor::parse)?;
     let consistency = consistency(wanted.as_deref())?;
     let (shard, page) = match consistency {
         ReadConsistency::Strict => state.files.list(user, size, after).await?,
         ReadConsistency::Eventual => Box::pin(state.files.list_eventually(user, size, after)).await?,
     };
-    if wants_ndjson(&request) {
+    if accepts_ndjson(request.headers()) {
         let mut response = HttpResponse::Ok();
         response.insert_header((CONTENT_TYPE, NDJSON));
         if request.method() == Method::HEAD {
@@ -209,21 +207,13 @@ pub(in crate::http) async fn list(
     answer::json(StatusCode::OK, &body, FILE_BYTES * (body.file_count + 1))
 }
 
-fn wants_ndjson(request: &HttpRequest) -> bool {
-    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    accept
-        .split(',')
-        .filter_map(|range| range.split(';').next())
-        .any(|kind| matches!(kind.trim(), "application/x-ndjson" | "application/ndjson"))
-}
-
 /// A listing broke off. The broken connection tells the client; why, the log has said already.
 #[derive(Debug, thiserror::Error)]
 #[error("a listing broke off")]
 struct BrokenOff;
 
-/// All files from `first` on as lines, page by page: at most one page is in memory, and none is fetched before the
-/// client has taken the one before.
+/// All files from `first` on as lines, page by page. Memory holds a single page; the next page is fetched after the
+/// client has taken the page before.
 fn all_lines(
     files: Arc<FileService>,
     user: UserId,
@@ -236,7 +226,7 @@ fn all_lines(
         Fetch(FileCursor),
         End,
     }
-    // The stream is read after the request's own task is through, and logs in its name all the same.
+    // The stream is read after the request's task has ended, and still logs under the request's id.
     let context = current_request();
     try_unfold(ListStep::Ready(first), move |next| {
         let (files, context) = (Arc::clone(&files), context.clone());
@@ -300,7 +290,7 @@ pub(in crate::http) async fn find(
 ) -> Result<HttpResponse, Problem> {
     let (shard, file) = state.files.find(id, caller.only_user()).await?;
     let current = file.tag().to_string();
-    if is_known(&request, &current)? {
+    if has_current_version(&request, &current)? {
         return Ok(not_modified(&current));
     }
     file_answer(file, shard, &current)
@@ -308,14 +298,14 @@ pub(in crate::http) async fn find(
 
 fn file_answer(file: File, shard: ShardId, current: &str) -> Result<HttpResponse, Problem> {
     let mut response = answer::ok(&FileAnswer { success: true, data: StoredFile::new(file, shard) })?;
-    tag(&mut response, current);
+    set_etag(&mut response, current);
     Ok(response)
 }
 
 /// Change one file
 ///
-/// A field that is left out stays as it is, `null` clears it. Name and path change together. With `If-Match` only in the state named.
-/// Files that were imported from a listing have each path once.
+/// A missing field stays, `null` clears a field. Name and path change together. `If-Match` names the only state to change.
+/// Among files imported from a listing each path exists once.
 #[utoipa::path(
     patch, path = "/files/{file_id}", tag = "files", request_body = PatchInput<'static>,
     params(
@@ -337,10 +327,10 @@ pub(in crate::http) async fn change(
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
     let condition = file_condition(&request)?;
-    let keyed = keyed(&request, caller, body.bytes())?;
+    let claimed = claim_key(&request, caller, body.bytes())?;
     let patch = body.parse::<PatchInput<'_>>()?.check()?;
-    let changed = state.files.update(id, caller.only_user(), &patch, condition, key_of(keyed.as_ref())).await;
-    let (shard, file) = changed.map_err(|error| refused_file(error, condition))?;
+    let changed = state.files.update(id, caller.only_user(), &patch, condition, claimed.request_key()).await;
+    let (shard, file) = changed.map_err(|error| file_condition_problem(error, condition))?;
     let current = file.tag().to_string();
     file_answer(file, shard, &current)
 }
@@ -366,6 +356,6 @@ pub(in crate::http) async fn delete(
 ) -> Result<HttpResponse, Problem> {
     let condition = file_condition(&request)?;
     let deleted = state.files.delete(id, caller.only_user(), condition).await;
-    let shard = deleted.map_err(|error| refused_file(error, condition))?;
+    let shard = deleted.map_err(|error| file_condition_problem(error, condition))?;
     answer::ok(&DeleteAnswer { success: true, message: format!("File deleted from shard {shard}"), file_id: id })
 }

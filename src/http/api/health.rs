@@ -1,4 +1,4 @@
-//! `/` and `/health`: reads what the health probes found last, and waits for no shard.
+//! `/` and `/health`: the last results of the health probes, without waiting for a shard.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,12 @@ use crate::http::response::problem_code::ProblemCode;
 use crate::http::state::AppState;
 use crate::shard::{ServerResource, Shard, ShardState};
 
-/// The name by which clients of `GET /health` know a service that spreads its data over several databases.
+/// The name for a service with data on several databases, as clients of `GET /health` expect.
 const LAYER: &str = "4-db-sharding";
 
-/// What the service is.
+/// The service's name, version and size.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct ServiceAnswer {
+struct ServiceAnswer {
     #[schema(value_type = String, example = "shardrive")]
     service: &'static str,
     #[schema(value_type = String, example = "running")]
@@ -37,34 +37,34 @@ pub(in crate::http) struct ServiceAnswer {
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct HealthAnswer {
     status: HealthStatus,
-    /// What kind of service answers, for callers that ask several kinds by the same call.
+    /// The kind of service, for callers of several kinds.
     #[schema(value_type = String, example = "4-db-sharding")]
     layer: &'static str,
     /// `healthy` or `unreachable`, by the shard's name.
     #[schema(value_type = BTreeMap<String, String>, example = json!({"shard_0": "healthy", "shard_1": "healthy"}))]
     shards: BTreeMap<String, &'static str>,
-    /// `closed` (requests go to the shard), `half-open` (they do, on trial) or `open` (they are refused at once), by the shard's name.
+    /// `closed` (requests go to the shard), `half-open` (requests go on trial) or `open` (requests are refused at once), by the shard's name.
     #[schema(value_type = BTreeMap<String, String>, example = json!({"shard_0": "closed", "shard_1": "closed"}))]
     circuits: BTreeMap<String, &'static str>,
-    /// What is wrong although the service goes on: the disk of a server is full, for example. Left out if nothing is.
+    /// Faults beside which the service goes on, such as a full disk of a server. Left out without faults.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<HealthWarning>,
-    /// `healthy`, `unhealthy` or, without `REDIS_URL`, `disabled`. The service is well without it, only slower.
+    /// `healthy`, `unhealthy` or, without `REDIS_URL`, `disabled`. Without a cache the service is only slower.
     #[schema(value_type = String, example = "healthy")]
     cache: &'static str,
 }
 
-/// Something that is wrong and needs an operator, while requests are answered.
+/// A fault that needs an operator, while requests are answered.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct HealthWarning {
-    /// What it is about: a shard's name.
+struct HealthWarning {
+    /// The name of the shard.
     #[schema(example = "shard_1")]
     about: String,
-    /// `disk`, `memory`, `connections` or `limit`, if the shard's server has run out of it; `read_only`; `events_refused`;
+    /// `disk`, `memory`, `connections` or `limit`, if the shard's server has run out of this resource; `read_only`; `events_refused`;
     /// `events_wait`.
     #[schema(value_type = String, example = "disk")]
     code: &'static str,
-    /// What is wrong, for people.
+    /// The fault in words.
     #[schema(example = "the server of shard 1 has no space left on its disk; reads go on, writes need space")]
     detail: String,
 }
@@ -96,15 +96,15 @@ impl HealthWarning {
     }
 }
 
-/// Events that wait for longer need somebody who looks at the broker.
+/// Events that wait longer need a look at the broker.
 const EVENTS_WAIT_SECONDS: f64 = 30.0;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::http) enum HealthStatus {
+enum HealthStatus {
     /// Every shard is healthy.
     Healthy,
-    /// Some shards are away, and only their users notice; or there are warnings.
+    /// Some shards are away, which only the users of these shards notice; or there are warnings.
     Degraded,
     /// No shard is healthy.
     Unhealthy,
@@ -117,9 +117,9 @@ pub(in crate::http) struct ProbeAnswer {
     status: &'static str,
 }
 
-/// What this is
+/// The service
 ///
-/// Its name, its version, and over how many shards the users are spread.
+/// Name, version, and the number of shards.
 #[utoipa::path(get, path = "/", tag = "service", responses((status = 200, description = "The service", body = ServiceAnswer)))]
 pub(in crate::http) async fn service(state: Data<AppState>) -> Result<HttpResponse, Problem> {
     answer::ok(&ServiceAnswer {
@@ -132,7 +132,7 @@ pub(in crate::http) async fn service(state: Data<AppState>) -> Result<HttpRespon
 
 /// How every shard is
 ///
-/// As the health checks found it last; no shard is asked for this answer.
+/// The last result of the health probes; the answer waits for no shard.
 #[utoipa::path(
     get, path = "/health", tag = "service",
     responses(
@@ -170,7 +170,7 @@ pub(in crate::http) async fn live() -> Result<HttpResponse, Problem> {
     answer::ok(&ProbeAnswer { status: "live" })
 }
 
-/// May it get requests?
+/// Is the service ready for requests?
 ///
 /// For the readiness probe of an orchestrator or a load balancer.
 #[utoipa::path(

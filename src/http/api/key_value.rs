@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::http::guards::access::Caller;
-use crate::http::guards::idempotency::{key_of, keyed};
+use crate::http::guards::idempotency::claim_key;
 use crate::http::request::body::{JsonBody, MAX_DOCUMENT_BODY};
 use crate::http::request::extract::KeyPath;
 use crate::http::response::answer;
@@ -31,14 +31,14 @@ pub(in crate::http) struct KeyValue {
     value: Box<RawValue>,
 }
 
-/// That a value is stored.
+/// The answer to a stored value.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct WriteAnswer {
+struct WriteAnswer {
     #[schema(example = true)]
     success: bool,
     #[schema(example = "user:123")]
     key: String,
-    /// The shard that holds it.
+    /// The owning shard.
     #[schema(example = 1)]
     shard_id: u16,
     #[schema(example = "Data written successfully to shard 1")]
@@ -56,17 +56,17 @@ pub(in crate::http) struct ValueAnswer {
     value: Document,
     /// When the key was first written.
     created_at: DateTime<Utc>,
-    /// When it was last written.
+    /// The time of the last write.
     updated_at: DateTime<Utc>,
-    /// True if the cache had it, and no shard was asked.
+    /// True if the cache answered, and no shard was asked.
     from_cache: bool,
-    /// The shard that holds it.
+    /// The owning shard.
     #[schema(example = 1)]
     shard_id: u16,
 }
 
 impl ValueAnswer {
-    /// The answer as JSON. Written by hand, as serde would read the value once more before it writes it.
+    /// The answer as JSON. Written by hand, as serde would read the value again before writing.
     fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         let Self { success, key, value, created_at, updated_at, from_cache, shard_id } = self;
         let value = value.as_str().as_bytes();
@@ -92,7 +92,7 @@ impl ValueAnswer {
 
 /// Write a value
 ///
-/// In place of the one before.
+/// Replaces the value before.
 #[utoipa::path(
     post, path = "/write", tag = "simple calls", request_body = KeyValue,
     responses((status = 200, description = "The value is stored", body = WriteAnswer), RequestProblems, BodyProblems, ShardProblems)
@@ -103,10 +103,10 @@ pub(in crate::http) async fn write(
     request: HttpRequest,
     body: JsonBody<MAX_DOCUMENT_BODY>,
 ) -> Result<HttpResponse, Problem> {
-    let keyed = keyed(&request, caller, body.bytes())?;
+    let claimed = claim_key(&request, caller, body.bytes())?;
     let KeyValue { key, value } = body.parse()?;
     let collection = state.records.built_in(BuiltIn::KeyValue).await?;
-    let (document, request_key) = (Document::new(value)?, key_of(keyed.as_ref()));
+    let (document, request_key) = (Document::new(value)?, claimed.request_key());
     let stored = state.records.put(&collection, &key, document, WriteCondition::Any, request_key).await?;
     let shard_id = stored.shard.number();
     let message = format!("Data written successfully to shard {shard_id}");

@@ -1,6 +1,7 @@
-//! The handlers: one file for each kind of resource. `crate::http::routes` says which path leads to which handler.
+//! The handlers: a file for each kind of resource. `crate::http::routes` says which path leads to which handler.
 
 pub(super) mod audit_log;
+mod bulk_answers;
 pub(super) mod collections;
 pub(super) mod data;
 pub(super) mod files;
@@ -9,6 +10,7 @@ pub(super) mod health;
 pub(super) mod key_value;
 pub(super) mod moves;
 pub(super) mod openapi;
+mod record_answers;
 pub(super) mod records;
 pub(super) mod records_bulk;
 pub(super) mod stats;

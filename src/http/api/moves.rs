@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::http::guards::access::Caller;
-use crate::http::guards::idempotency::once;
+use crate::http::guards::idempotency::run_once;
 use crate::http::request::body::JsonBody;
 use crate::http::request::extract::{query, query_number};
 use crate::http::response::answer;
@@ -185,7 +185,7 @@ pub(in crate::http) async fn grow(
     request: HttpRequest,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    once(&state, &request, caller, body.bytes(), grow_now(&state, &body)).await
+    run_once(&state, &request, caller, body.bytes(), grow_now(&state, &body)).await
 }
 
 async fn grow_now(state: &AppState, body: &JsonBody) -> Result<HttpResponse, Problem> {
@@ -215,7 +215,7 @@ pub(in crate::http) async fn begin(
     request: HttpRequest,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    once(&state, &request, caller, body.bytes(), begin_now(&state, &body)).await
+    run_once(&state, &request, caller, body.bytes(), begin_now(&state, &body)).await
 }
 
 async fn begin_now(state: &AppState, body: &JsonBody) -> Result<HttpResponse, Problem> {
@@ -237,7 +237,7 @@ pub(in crate::http) async fn drain(
     request: HttpRequest,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    once(&state, &request, caller, body.bytes(), drain_now(&state, &body)).await
+    run_once(&state, &request, caller, body.bytes(), drain_now(&state, &body)).await
 }
 
 async fn drain_now(state: &AppState, body: &JsonBody) -> Result<HttpResponse, Problem> {
@@ -259,7 +259,7 @@ pub(in crate::http) async fn rebalance(
     request: HttpRequest,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    once(&state, &request, caller, body.bytes(), rebalance_now(&state, &body)).await
+    run_once(&state, &request, caller, body.bytes(), rebalance_now(&state, &body)).await
 }
 
 async fn rebalance_now(state: &AppState, body: &JsonBody) -> Result<HttpResponse, Problem> {
@@ -314,7 +314,7 @@ pub(in crate::http) async fn cancel(
     request: HttpRequest,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    once(&state, &request, caller, b"", wish(&state, &id, MoveRequest::Cancel)).await
+    run_once(&state, &request, caller, b"", wish(&state, &id, MoveRequest::Cancel)).await
 }
 
 /// Give the slots of a move back to the shard that they came from
@@ -328,7 +328,7 @@ pub(in crate::http) async fn roll_back(
     request: HttpRequest,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    once(&state, &request, caller, b"", wish(&state, &id, MoveRequest::RollBack)).await
+    run_once(&state, &request, caller, b"", wish(&state, &id, MoveRequest::RollBack)).await
 }
 
 /// Give up the way back of a move, and clean up
@@ -342,7 +342,7 @@ pub(in crate::http) async fn finish(
     request: HttpRequest,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    once(&state, &request, caller, b"", wish(&state, &id, MoveRequest::Finish)).await
+    run_once(&state, &request, caller, b"", wish(&state, &id, MoveRequest::Finish)).await
 }
 
 async fn wish(state: &AppState, id: &str, wish: MoveRequest) -> Result<HttpResponse, Problem> {

@@ -1,102 +1,31 @@
 //! `/records/{collection}`: documents in, out, changed and listed.
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use actix_web::web::{Data, Payload};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde::Deserialize;
 
+use super::record_answers::{
+    DeletedRecordAnswer, RecordAnswer, RecordListAnswer, StoredRecordAnswer, deleted_answer, found_answer, page_answer,
+    stored_answer,
+};
 use super::records_bulk;
 use crate::http::guards::access::Caller;
-use crate::http::guards::idempotency::{key_of, keyed, refuse};
-use crate::http::request::body::{JsonBody, MAX_DOCUMENT_BODY, header_text};
-use crate::http::request::conditional::{change_condition, condition, is_known, not_modified, refused, tag};
-use crate::http::request::extract::{CollectionPath, KeyPath, consistency, query, query_number};
-use crate::http::response::answer;
+use crate::http::guards::idempotency::{claim_key, reject_key_on_stream};
+use crate::http::request::body::{JsonBody, MAX_DOCUMENT_BODY};
+use crate::http::request::conditional::{
+    change_condition, has_current_version, not_modified, record_condition_problem, write_condition,
+};
+use crate::http::request::extract::{CollectionPath, KeyPath, consistency, query, query_cursor, query_number};
+use crate::http::request::media_type::{content_type, is_ndjson};
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
 use crate::http::response::problem_responses::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use crate::http::state::AppState;
-use crate::payload::time;
-use crate::records::{
-    CollectionName, Document, FoundRecord, Record, RecordCursor, RecordPage, RecordPageSize, StoredRecord,
-};
-use crate::shard::{ReadConsistency, ShardId};
+use crate::records::{Document, RecordCursor, RecordPageSize};
+use crate::shard::ReadConsistency;
 
 /// A document's body.
 type DocumentBody = JsonBody<MAX_DOCUMENT_BODY>;
-
-/// What stands around a document in an answer, in bytes.
-const FRAME_BYTES: usize = 384;
-
-/// A document.
-#[derive(Serialize, ToSchema)]
-pub(in crate::http) struct RecordAnswer {
-    #[schema(example = true)]
-    success: bool,
-    collection: CollectionName,
-    #[serde(flatten)]
-    record: Record,
-    /// The shard that holds it.
-    #[schema(example = 1)]
-    shard_id: u16,
-    /// True if the cache had it, and no shard was asked.
-    from_cache: bool,
-}
-
-/// A document that was stored.
-#[derive(Serialize, ToSchema)]
-pub(in crate::http) struct StoredRecordAnswer {
-    #[schema(example = true)]
-    success: bool,
-    /// What was done, in words.
-    #[schema(example = "Document created in shard 1")]
-    message: String,
-    collection: CollectionName,
-    /// Its key.
-    #[schema(value_type = String, example = "42")]
-    key: Box<str>,
-    /// Another one after each change; the `ETag`.
-    version: i64,
-    #[serde(serialize_with = "time::required")]
-    created_at: DateTime<Utc>,
-    #[serde(serialize_with = "time::required")]
-    updated_at: DateTime<Utc>,
-    /// The shard that holds it.
-    #[schema(example = 1)]
-    shard_id: u16,
-}
-
-/// A document that is gone.
-#[derive(Serialize, ToSchema)]
-pub(in crate::http) struct DeletedRecordAnswer {
-    #[schema(example = true)]
-    success: bool,
-    #[schema(example = "Document deleted from shard 1")]
-    message: String,
-    collection: CollectionName,
-    key: String,
-}
-
-/// A page of documents.
-#[derive(Serialize, ToSchema)]
-pub(in crate::http) struct RecordListAnswer {
-    #[schema(example = true)]
-    success: bool,
-    /// False if shards did not answer; their documents are missing.
-    complete: bool,
-    /// These shards.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    missing_shards: Vec<u16>,
-    collection: CollectionName,
-    /// How many documents are in this answer.
-    record_count: usize,
-    records: Vec<Record>,
-    /// The `cursor` of the next page; `null` if this is the last one.
-    next_cursor: Option<String>,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -112,31 +41,20 @@ struct FindQuery {
     consistency: Option<String>,
 }
 
-/// A page's size and where it starts, from the query.
+/// The size and the start of a page, from the query.
 pub(super) fn paging(
     limit: Option<&str>,
     cursor: Option<&str>,
 ) -> Result<(RecordPageSize, Option<RecordCursor>), Problem> {
     let size = query_number("limit", limit, 1..=RecordPageSize::MAX)?.and_then(RecordPageSize::new).unwrap_or_default();
-    let after = match cursor {
-        None => None,
-        Some(text) => Some(RecordCursor::parse(text).ok_or_else(|| {
-            Problem::query("cursor", "must be the next_cursor of an earlier answer; leave it out to start anew")
-        })?),
-    };
-    Ok((size, after))
-}
-
-/// The numbers of shards that did not answer.
-pub(in crate::http) fn numbers(shards: &[ShardId]) -> Vec<u16> {
-    shards.iter().map(|shard| shard.number()).collect()
+    Ok((size, query_cursor(cursor, RecordCursor::parse)?))
 }
 
 /// List documents
 ///
-/// With `shard_key` those of one key, which one shard answers; else those of the whole collection, from all shards. Where
-/// keys are minted the newest come first, else the documents come in the order of their keys. A page may hold fewer
-/// documents than asked for if they are large; `next_cursor` says whether there are more.
+/// With `shard_key` the documents of one key, from a single shard; else the whole collection, from all shards. Where
+/// keys are minted the newest come first, else the documents are ordered by key. A page of large documents may be
+/// shorter than `limit`; `next_cursor` says whether there are more.
 #[utoipa::path(
     get, path = "/records/{collection}", tag = "records",
     params(
@@ -158,27 +76,16 @@ pub(in crate::http) async fn list(
     let consistency = consistency(wanted.as_deref())?;
     let (size, after) = paging(limit.as_deref(), cursor.as_deref())?;
     let collection = state.records.collection(&name).await?;
-    caller.may_list(&collection, shard_key.as_deref())?;
-    let RecordPage { records, next, missing } =
-        state.records.list(&collection, shard_key.as_deref(), size, after.as_ref(), consistency).await?;
-    let bytes = records.iter().map(|record| record.document.as_str().len() + FRAME_BYTES).sum::<usize>();
-    let body = RecordListAnswer {
-        success: true,
-        complete: missing.is_empty(),
-        missing_shards: numbers(&missing),
-        collection: name,
-        record_count: records.len(),
-        records,
-        next_cursor: next.map(|cursor| cursor.to_string()),
-    };
-    answer::json(StatusCode::OK, &body, FRAME_BYTES + bytes)
+    caller.may_list_documents(&collection, shard_key.as_deref())?;
+    let page = state.records.list(&collection, shard_key.as_deref(), size, after.as_ref(), consistency).await?;
+    page_answer(name, page)
 }
 
 /// Store a new document
 ///
-/// The shard key is read from the document's own field. Where a shard key has one document, that must not be there yet;
-/// where it has many, the new one gets a key of its own. With `Content-Type: application/x-ndjson` the body is a stream
-/// of documents, one a line, of any length; a document whose key is taken replaces the one that was there.
+/// The shard key is a field of the document. Where a shard key has one document, the document must be new;
+/// where a shard key has many, the service mints a key. With `Content-Type: application/x-ndjson` the body is a stream
+/// of documents, one a line, of any length; a document under a known key replaces the stored document.
 #[utoipa::path(
     post, path = "/records/{collection}", tag = "records",
     params(("collection" = String, Path, description = "The collection")),
@@ -204,16 +111,15 @@ pub(in crate::http) async fn create(
 ) -> Result<HttpResponse, Problem> {
     let collection = state.records.collection(&name).await?;
     caller.documents_of(&collection)?;
-    let kind = header_text(request.headers(), CONTENT_TYPE).split(';').next().unwrap_or_default().trim_end();
-    if matches!(kind, "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines") {
-        refuse(&request)?;
+    if is_ndjson(&content_type(request.headers())) {
+        reject_key_on_stream(&request)?;
         return records_bulk::load(&state, caller, collection, &request, body).await;
     }
     let body = DocumentBody::from_request(&request, &mut body.into_inner()).await?;
-    let keyed = keyed(&request, caller, body.bytes())?;
+    let claimed = claim_key(&request, caller, body.bytes())?;
     let document = document(&body)?;
-    caller.may_create(&collection, &document)?;
-    let stored = state.records.create(&collection, document, key_of(keyed.as_ref())).await?;
+    caller.may_create_document(&collection, &document)?;
+    let stored = state.records.create(&collection, document, claimed.request_key()).await?;
     stored_answer(name, stored)
 }
 
@@ -242,7 +148,7 @@ pub(in crate::http) async fn find(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let collection = state.records.collection(&name).await?;
-    caller.may_reach(&state, &collection, &key).await?;
+    caller.may_reach_document(&state, &collection, &key).await?;
     let FindQuery { consistency: wanted } =
         if request.query_string().is_empty() { FindQuery::default() } else { query(&request)? };
     let found = match consistency(wanted.as_deref())? {
@@ -250,7 +156,7 @@ pub(in crate::http) async fn find(
         ReadConsistency::Eventual => Box::pin(state.records.find_eventually(&collection, &key)).await?,
     };
     let version = found.record.version.to_string();
-    if is_known(&request, &version)? {
+    if has_current_version(&request, &version)? {
         return Ok(not_modified(&version));
     }
     found_answer(name, found)
@@ -258,7 +164,7 @@ pub(in crate::http) async fn find(
 
 /// Store a document under a key
 ///
-/// In place of what is there. Where keys are minted, only a document that is there can be replaced.
+/// Replaces the stored document. Where keys are minted, only a stored document can be replaced.
 #[utoipa::path(
     put, path = "/records/{collection}/{key}", tag = "records",
     params(
@@ -284,17 +190,17 @@ pub(in crate::http) async fn put(
     request: HttpRequest,
     body: DocumentBody,
 ) -> Result<HttpResponse, Problem> {
-    let condition = condition(&request)?;
+    let condition = write_condition(&request)?;
     let collection = state.records.collection(&name).await?;
-    caller.may_reach(&state, &collection, &key).await?;
+    caller.may_reach_document(&state, &collection, &key).await?;
     let stored = state.records.put(&collection, &key, document(&body)?, condition, None).await;
-    stored_answer(name, stored.map_err(|error| refused(error, condition))?)
+    stored_answer(name, stored.map_err(|error| record_condition_problem(error, condition))?)
 }
 
 /// Change a document
 ///
-/// By a JSON Merge Patch (RFC 7396): members of the patch replace those of the document, `null` removes them. With
-/// `If-Match` only in the version named; without, on top of what others change at the same time.
+/// By a JSON Merge Patch (RFC 7396): members of the patch replace members of the document, `null` removes a member. With
+/// `If-Match` only in the version named; without, on top of concurrent changes.
 #[utoipa::path(
     patch, path = "/records/{collection}/{key}", tag = "records",
     params(
@@ -323,11 +229,11 @@ pub(in crate::http) async fn patch(
 ) -> Result<HttpResponse, Problem> {
     let condition = change_condition(&request)?;
     let collection = state.records.collection(&name).await?;
-    caller.may_reach(&state, &collection, &key).await?;
-    let keyed = keyed(&request, caller, body.bytes())?;
-    let (patch, request_key) = (document(&body)?, key_of(keyed.as_ref()));
+    caller.may_reach_document(&state, &collection, &key).await?;
+    let claimed = claim_key(&request, caller, body.bytes())?;
+    let (patch, request_key) = (document(&body)?, claimed.request_key());
     let found = state.records.patch(&collection, &key, &patch, condition, request_key).await;
-    found_answer(name, found.map_err(|error| refused(error, condition))?)
+    found_answer(name, found.map_err(|error| record_condition_problem(error, condition))?)
 }
 
 /// Delete a document
@@ -353,11 +259,9 @@ pub(in crate::http) async fn delete(
 ) -> Result<HttpResponse, Problem> {
     let condition = change_condition(&request)?;
     let collection = state.records.collection(&name).await?;
-    caller.may_reach(&state, &collection, &key).await?;
+    caller.may_reach_document(&state, &collection, &key).await?;
     let deleted = state.records.delete(&collection, &key, condition).await;
-    let shard = deleted.map_err(|error| refused(error, condition))?;
-    let message = format!("Document deleted from shard {shard}");
-    answer::ok(&DeletedRecordAnswer { success: true, message, collection: name, key })
+    deleted_answer(name, key, deleted.map_err(|error| record_condition_problem(error, condition))?)
 }
 
 fn document(body: &DocumentBody) -> Result<Document, Problem> {
@@ -365,42 +269,4 @@ fn document(body: &DocumentBody) -> Result<Document, Problem> {
         return Err(Problem::new(ProblemCode::InvalidBody, "the body is empty; it must be a JSON value"));
     }
     Ok(Document::read(body.bytes())?)
-}
-
-fn found_answer(collection: CollectionName, found: FoundRecord) -> Result<HttpResponse, Problem> {
-    let FoundRecord { record, shard, from_cache } = found;
-    let (version, bytes) = (record.version, record.document.as_str().len());
-    let body = RecordAnswer { success: true, collection, record, shard_id: shard.number(), from_cache };
-    let mut response = answer::json(StatusCode::OK, &body, FRAME_BYTES + bytes)?;
-    tag(&mut response, &version.to_string());
-    Ok(response)
-}
-
-fn stored_answer(collection: CollectionName, stored: StoredRecord) -> Result<HttpResponse, Problem> {
-    let StoredRecord { key, shard, created, version, created_at, updated_at } = stored;
-    let (status, done) = if created { (StatusCode::CREATED, "created") } else { (StatusCode::OK, "replaced") };
-    let location = format!("/records/{collection}/{}", path_part(&key));
-    let message = format!("Document {done} in shard {shard}");
-    let shard_id = shard.number();
-    let body =
-        StoredRecordAnswer { success: true, message, collection, key, version, created_at, updated_at, shard_id };
-    let mut response = answer::json(status, &body, FRAME_BYTES)?;
-    tag(&mut response, &version.to_string());
-    if created && let Ok(location) = HeaderValue::from_str(&location) {
-        response.headers_mut().insert(LOCATION, location);
-    }
-    Ok(response)
-}
-
-/// A key as it stands in a path (RFC 3986, section 3.3).
-pub(super) fn path_part(key: &str) -> String {
-    let mut text = String::with_capacity(key.len());
-    for byte in key.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/' | b':' | b'@') {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
 }

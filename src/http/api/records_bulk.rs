@@ -7,15 +7,14 @@ use std::sync::Arc;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::StreamExt;
 use serde::Serialize;
-use tokio_util::io::StreamReader;
 use utoipa::ToSchema;
 
-use super::files_bulk::{FaultyRecord, LoadPlace, io_error};
+use super::bulk_answers::FaultyRecord;
 use crate::http::guards::access::Caller;
 use crate::http::guards::rate_limit::caller_key;
-use crate::http::request::body::{MAX_DOCUMENT_BODY, encoding};
+use crate::http::request::body::MAX_DOCUMENT_BODY;
+use crate::http::request::bulk_body::open_body;
 use crate::http::request::upload_pace::{TooSlow, UploadMeter};
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
@@ -24,13 +23,13 @@ use crate::payload::{BodyFault, BodyOpening, BodyReader, FieldFault, LineSplitte
 use crate::records::{Collection, Document, LoadedRecords, RecordError, RecordLoad};
 use crate::shard::ShardError;
 
-/// What a stream of documents came to.
+/// The answer to a stream of documents.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct RecordBulkAnswer {
+pub(super) struct RecordBulkAnswer {
     /// True if no document was rejected.
     #[schema(example = true)]
     success: bool,
-    /// What was done, in words.
+    /// The outcome in words.
     #[schema(example = "Stored 100 documents")]
     message: String,
     #[serde(flatten)]
@@ -40,16 +39,16 @@ pub(in crate::http) struct RecordBulkAnswer {
     rejections: Vec<FaultyRecord>,
 }
 
-/// The numbers of a load; a load that broke off tells them too.
+/// The numbers of a load, also of a load that broke off.
 #[derive(Serialize, ToSchema)]
 struct RecordCounts {
     /// Documents stored.
     #[schema(example = 100)]
     stored: u64,
-    /// Of these, those in place of another one.
+    /// Stored documents that replaced another document.
     #[schema(example = 0)]
     replaced: u64,
-    /// Documents that cannot be stored.
+    /// Documents with faults, which are not stored.
     #[schema(example = 0)]
     rejected: u64,
     /// Documents stored on each shard.
@@ -57,14 +56,14 @@ struct RecordCounts {
     distribution: BTreeMap<u16, u64>,
 }
 
-/// Why a load ended before its body.
+/// Why a load ended before the end of the body.
 enum RecordLoadStop {
     Body(BodyFault),
     Slow(TooSlow),
     Shard(ShardError),
 }
 
-/// Stores the documents of the body as they come. A bad one is rejected, the others are stored.
+/// Stores the documents of the body while reading. A wrong document is rejected, and the load goes on.
 pub(in crate::http) async fn load(
     state: &Data<AppState>,
     caller: Caller,
@@ -73,13 +72,10 @@ pub(in crate::http) async fn load(
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let only = caller.documents_of(&collection)?.map(|_| (caller, Arc::clone(&collection)));
-    let encoding = encoding(request.headers())?;
-    let mut intake = UploadMeter::new(state, caller_key(request, &state.proxies));
-    let body = intake.wait_for_first(body).await?;
-    let _place = LoadPlace::take(state, &intake)?;
-    let bytes = StreamReader::new(body.map(|chunk| chunk.map_err(io_error)));
+    let mut meter = UploadMeter::new(state, caller_key(request, &state.proxies));
+    let (_place, body) = open_body(state, &mut meter, request, body).await?;
     let mut load = RecordLoad::start(Arc::clone(&state.records), collection);
-    let stop = read(&mut intake, BodyReader::new(bytes, encoding), only, &mut load).await.err();
+    let stop = store_body(&mut meter, body, only, &mut load).await.err();
     let (loaded, stored) = load.finish().await;
     let stop = stored.err().map(RecordLoadStop::Shard).or(stop);
     let LoadedRecords { stored, replaced, rejected, distribution, rejections } = loaded;
@@ -101,30 +97,30 @@ pub(in crate::http) async fn load(
     answer::json(StatusCode::OK, &body, 4096)
 }
 
-/// Reads the body to its end. With `only`, documents that are not the caller's are rejected.
-async fn read<R: tokio::io::AsyncRead + Unpin>(
-    intake: &mut UploadMeter,
+/// Reads the whole body. With `only`, documents of other users are rejected.
+async fn store_body<R: tokio::io::AsyncRead + Unpin>(
+    meter: &mut UploadMeter,
     mut body: BodyReader<R>,
     only: Option<(Caller, Arc<Collection>)>,
     load: &mut RecordLoad,
 ) -> Result<(), RecordLoadStop> {
     let is_foreign = |text: &[u8]| match (&only, Document::read(text)) {
-        (Some((caller, collection)), Ok(document)) => caller.may_create(collection, &document).is_err(),
+        (Some((caller, collection)), Ok(document)) => caller.may_create_document(collection, &document).is_err(),
         _ => false, // what is no document is not stored
     };
     let mut opening = BodyOpening::default();
-    // White space around a document does not count, as in a body of one document.
+    // White space around a document does not count, as in a body with a single document.
     let mut lines = LineSplitter::new(MAX_DOCUMENT_BODY);
     let mut pieces: Vec<(u64, Option<Vec<u8>>)> = Vec::new();
     loop {
-        let chunk = next_chunk(intake, &mut body, load).await?;
+        let chunk = next_chunk(meter, &mut body, load).await?;
         let (at_end, bytes) = (chunk.is_empty(), chunk.len());
         let text = opening.pass(chunk).map_err(RecordLoadStop::Body)?.unwrap_or_default();
         lines.feed(text, |piece| pieces.push((piece.line, piece.bytes.map(<[u8]>::to_vec))));
         if at_end {
             lines.finish(|piece| pieces.push((piece.line, piece.bytes.map(<[u8]>::to_vec))));
         }
-        intake.count(bytes, pieces.len()).await;
+        meter.count(bytes, pieces.len()).await;
         for (line, text) in pieces.drain(..) {
             match text {
                 None => load.reject(line, RecordError::TooLarge),
@@ -141,13 +137,13 @@ async fn read<R: tokio::io::AsyncRead + Unpin>(
     }
 }
 
-/// The next bytes of the body. Documents that are on their way are stored meanwhile.
+/// The next bytes of the body. Pending documents are stored meanwhile.
 async fn next_chunk<'a, R: tokio::io::AsyncRead + Unpin>(
-    intake: &mut UploadMeter,
+    meter: &mut UploadMeter,
     body: &'a mut BodyReader<R>,
     load: &mut RecordLoad,
 ) -> Result<&'a [u8], RecordLoadStop> {
-    let mut chunk = pin!(intake.wait(body.next_chunk()));
+    let mut chunk = pin!(meter.wait(body.next_chunk()));
     loop {
         tokio::select! {
             biased;
@@ -157,7 +153,7 @@ async fn next_chunk<'a, R: tokio::io::AsyncRead + Unpin>(
     }
 }
 
-/// What a client is told of a document that is not stored. The database's own words stay on this side.
+/// The fault of a document for the client, without words of the database.
 fn fault(error: RecordError) -> FieldFault {
     match error {
         RecordError::Field(fault) => fault,

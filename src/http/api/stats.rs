@@ -23,7 +23,7 @@ pub(in crate::http) struct StatsAnswer {
     /// True if any shard answered.
     #[schema(example = true)]
     success: bool,
-    /// True if every shard answered. If not, the totals are those of the shards that did.
+    /// True if every shard answered. Otherwise the totals leave out silent shards.
     #[schema(example = true)]
     complete: bool,
     /// Files.
@@ -37,34 +37,34 @@ pub(in crate::http) struct StatsAnswer {
     total_documents: u64,
     #[schema(example = 2)]
     total_shards: usize,
-    /// Files and documents together, for each shard that answered.
+    /// Files and documents together, by answering shard.
     #[schema(value_type = BTreeMap<String, u64>, example = json!({"shard_0": 60, "shard_1": 60}))]
     shard_distribution: BTreeMap<String, u64>,
     shards: Vec<ShardAnswer>,
     #[schema(example = 2)]
     num_shards: usize,
-    /// Connections that this process has open in its pool to each shard, by the shard's name.
+    /// Open connections of this process to each shard, by the shard's name.
     #[schema(example = json!({"shard_0": 2, "shard_1": 2}))]
     shard_pool_sizes: BTreeMap<String, usize>,
     /// True if this process can use the cache's server.
     #[schema(example = true)]
     cache_available: bool,
-    /// Reads that the cache answered, since this process was started.
+    /// Reads answered by the cache since the start of this process.
     #[schema(example = 900)]
     cache_hits: u64,
-    /// Reads that a shard had to answer although this process has a cache.
+    /// Reads answered by a shard, in a process with a cache.
     #[schema(example = 100)]
     cache_misses: u64,
     /// Hits in percent of hits and misses.
     #[schema(example = 90.0)]
     cache_hit_rate: f64,
-    /// Keys in the database of the cache's server (`DBSIZE`), a second or two old: those of every process, with short
-    /// marks, and whatever else is kept there. `null` while the cache is not available.
+    /// Keys in the database of the cache's server (`DBSIZE`), a second or two old: keys of every process, with short
+    /// marks and foreign keys. `null` while the cache is not available.
     #[schema(example = 800)]
     cache_keys: Option<u64>,
 }
 
-/// One shard's share.
+/// A shard's share.
 #[derive(Serialize, ToSchema)]
 struct ShardAnswer {
     #[schema(example = 0)]
@@ -74,19 +74,19 @@ struct ShardAnswer {
     /// Files; `null` if the shard did not answer.
     #[schema(example = 50)]
     record_count: Option<u64>,
-    /// Of all records that were counted.
+    /// Per cent of all counted records.
     #[schema(example = 50.0)]
     percentage: Option<f64>,
-    /// Sum of their known sizes.
+    /// Sum of the known sizes.
     #[schema(example = 61_728)]
     size_bytes: Option<u64>,
     /// Documents of all collections.
     #[schema(example = 10)]
     document_count: Option<u64>,
-    /// Sum of their lengths.
+    /// Sum of the lengths.
     #[schema(example = 1_234)]
     document_bytes: Option<u64>,
-    /// Slots that the shard owns, of 5,040.
+    /// Owned slots, of 5,040.
     #[schema(example = 2520)]
     slots: Option<u64>,
     status: ShardStatus,
@@ -100,7 +100,7 @@ struct StatsQuery {
 
 /// Count the files and documents of each shard
 ///
-/// Every shard is asked at once, and the answer comes by a deadline: a shard that has not answered by then is named, and
+/// Every shard is asked at once, and the answer comes by a deadline: shards without an answer by then are named, and
 /// `complete` is false.
 #[utoipa::path(
     get, path = "/stats", tag = "stats",
@@ -141,7 +141,7 @@ pub(in crate::http) async fn stats(state: Data<AppState>, request: HttpRequest) 
     })
 }
 
-/// What a shard holds of both kinds, if it answered.
+/// Files and documents of a shard, if the shard answered.
 fn held(shard: &ShardStats) -> Option<(String, u64)> {
     Some((format!("shard_{}", shard.shard), shard.rows? + shard.documents?))
 }

@@ -1,4 +1,4 @@
-//! `/store`: one value for each user; `/shards`: which shard holds which users.
+//! `/store`: a value for each user; `/shards`: the users of each shard.
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::http::guards::access::Caller;
-use crate::http::guards::idempotency::{key_of, keyed};
+use crate::http::guards::idempotency::claim_key;
 use crate::http::request::body::{JsonBody, MAX_DOCUMENT_BODY};
 use crate::http::request::extract::{query, query_number};
 use crate::http::response::answer;
@@ -18,15 +18,15 @@ use crate::http::state::AppState;
 use crate::payload::{FieldFault, WholeNumber, check_text, text_if_inexact, whole_number};
 use crate::records::{BuiltIn, Document, RecordPageSize, WriteCondition};
 
-/// A value of a user: what the request holds, and what is stored.
+/// A user's value, in requests and as stored.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct UserValue {
-    /// Whose it is.
+    /// The user.
     #[serde(rename = "userId", deserialize_with = "whole_number")]
     #[schema(value_type = WholeNumber, example = 15)]
     user_id: i64,
-    /// The same as a text, where the number is above 2^53 − 1 and readers that keep numbers as doubles round it.
+    /// The same as a text, for numbers above 2^53 − 1, which readers with doubles would round.
     #[serde(rename = "userIdText", skip_serializing_if = "Option::is_none", default)]
     #[schema(example = json!(null))]
     user_id_text: Option<String>,
@@ -35,14 +35,14 @@ pub(in crate::http) struct UserValue {
     data: Box<RawValue>,
 }
 
-/// That a value is stored.
+/// The answer to a stored value.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct StoreAnswer {
+struct StoreAnswer {
     #[schema(example = "Data stored in shard 1")]
     message: String,
 }
 
-/// What each shard holds.
+/// The values of each shard.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct ShardsAnswer {
     #[schema(example = true)]
@@ -52,21 +52,21 @@ pub(in crate::http) struct ShardsAnswer {
     shards: Vec<ShardContent>,
 }
 
-/// What one shard holds.
+/// The values of a shard.
 #[derive(Serialize, ToSchema)]
 struct ShardContent {
     #[schema(example = 0)]
     shard_id: u16,
-    /// The first values, in the order of their keys as texts; `null` if the shard did not answer.
+    /// The first values, ordered by key as text; `null` if the shard did not answer.
     #[schema(value_type = Option<Vec<UserValue>>)]
     records: Option<Vec<Document>>,
-    /// True if the shard holds more of them.
+    /// True if the shard has more values.
     more: bool,
 }
 
 /// Store a user's value
 ///
-/// In place of the one before.
+/// Replaces the value before.
 #[utoipa::path(
     post, path = "/store", tag = "simple calls", request_body = UserValue,
     responses((status = 200, description = "The value is stored", body = StoreAnswer), RequestProblems, BodyProblems, ShardProblems)
@@ -77,18 +77,18 @@ pub(in crate::http) async fn put(
     request: HttpRequest,
     body: JsonBody<MAX_DOCUMENT_BODY>,
 ) -> Result<HttpResponse, Problem> {
-    let keyed = keyed(&request, caller, body.bytes())?;
+    let claimed = claim_key(&request, caller, body.bytes())?;
     let mut value: UserValue = body.parse()?;
     check_text(value.user_id, value.user_id_text.as_deref(), "userIdText")?;
     value.user_id_text = text_if_inexact(value.user_id);
-    caller.reaches(value.user_id, "userId")?;
+    caller.may_reach_user(value.user_id, "userId")?;
     let key = value.user_id.to_string();
-    // Written anew, so that only these two are stored, in this order.
+    // Written anew: only these two members are stored, in this order.
     let text = serde_json::value::to_raw_value(&value)
         .map_err(|error| Problem::new(ProblemCode::Internal, "the value could not be written").cause(error))?;
     let document = Document::new(text)?;
     let collection = state.records.built_in(BuiltIn::Store).await?;
-    let stored = state.records.put(&collection, &key, document, WriteCondition::Any, key_of(keyed.as_ref())).await?;
+    let stored = state.records.put(&collection, &key, document, WriteCondition::Any, claimed.request_key()).await?;
     answer::ok(&StoreAnswer { message: format!("Data stored in shard {}", stored.shard) })
 }
 
@@ -117,7 +117,7 @@ struct ShardsQuery {
     limit: Option<String>,
 }
 
-/// See what each shard holds
+/// The values of each shard
 ///
 /// The first users' values on each shard, for a demonstration; `/stats` counts everything.
 #[utoipa::path(

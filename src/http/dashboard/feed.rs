@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::rates::RecentRates;
-use super::snapshot::{DashboardMap, DashboardState, MapMark, event};
+use super::snapshot::{DashboardMap, DashboardState, MapVersion, event};
 use crate::http::metrics::request_counts::RequestCounts;
 use crate::http::state::AppState;
 
@@ -19,10 +19,10 @@ use crate::http::state::AppState;
 const PERIOD: Duration = Duration::from_secs(1);
 /// How many may watch at the same time.
 const SEATS: usize = 64;
-/// After so long a stream ends and the page comes again: its token may have expired since.
+/// After so long a stream ends and the page connects again, as the token may have expired.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// What was seen last, as it goes out.
+/// The last snapshot as bytes.
 #[derive(Clone, Default)]
 struct LastSnapshot {
     state: Bytes,
@@ -31,7 +31,7 @@ struct LastSnapshot {
     map_number: u64,
 }
 
-/// What those who watch are told.
+/// The stream of snapshots for all watchers.
 pub(in crate::http) struct DashboardFeed {
     seen: watch::Sender<LastSnapshot>,
     rates: Mutex<RecentRates>,
@@ -58,24 +58,24 @@ impl DashboardFeed {
             let mut mark = None;
             loop {
                 tokio::select! {
-                    _ = ticks.tick() => self.rates().look(&counts),
+                    _ = ticks.tick() => self.rates().sample(&counts),
                     // Somebody came, and should not look at an empty page for a second.
                     () = self.asked.notified() => {}
                 }
                 if self.seen.receiver_count() > 0 {
-                    self.tell(&state, &mut mark).await;
+                    self.broadcast(&state, &mut mark).await;
                 }
             }
         };
-        // Dropping it anywhere is safe: it only reads.
+        // Dropping this future anywhere is safe: the task only reads.
         stop.run_until_cancelled(turns).await;
     }
 
-    async fn tell(&self, state: &AppState, mark: &mut Option<MapMark>) {
+    async fn broadcast(&self, state: &AppState, mark: &mut Option<MapVersion>) {
         let sample = state.sampler.latest().await;
         let rates = self.rates().latest();
         let now = event("state", &DashboardState::at(state, &sample, rates));
-        let fresh = Some(DashboardMap::mark(state, &sample));
+        let fresh = Some(DashboardMap::version(state, &sample));
         let map = (fresh != *mark).then(|| event("map", &DashboardMap::at(state, &sample)));
         *mark = fresh;
         self.seen.send_modify(|seen| {
@@ -88,12 +88,12 @@ impl DashboardFeed {
     }
 
     fn rates(&self) -> std::sync::MutexGuard<'_, RecentRates> {
-        // Whoever panicked while holding it left whole points behind.
+        // A panic leaves whole points behind.
         self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place to watch from, until `end`; `None` if all are taken.
-    pub(super) fn take_seat(feed: Arc<Self>, end: CancellationToken) -> Option<WatcherSeat> {
+    pub(super) fn subscribe(feed: Arc<Self>, end: CancellationToken) -> Option<WatcherSeat> {
         let permit = Arc::clone(&feed.seats).try_acquire_owned().ok()?;
         let seen = feed.seen.subscribe();
         feed.asked.notify_one();
@@ -101,20 +101,20 @@ impl DashboardFeed {
     }
 }
 
-/// Somebody who watches.
+/// A watcher of the dashboard.
 pub(super) struct WatcherSeat {
     feed: Arc<DashboardFeed>,
     seen: watch::Receiver<LastSnapshot>,
     end: CancellationToken,
     until: Instant,
-    /// The map that was sent last; `None` before the first event.
+    /// The last sent map; `None` before the first event.
     map_number: Option<u64>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl WatcherSeat {
-    /// The events: the last minutes first, then the state every second, with the map before it if that is a new one.
-    /// A slow reader misses some and gets the newest.
+    /// The events: the last minutes first, then the state every second, after the map if the map is new.
+    /// A slow reader misses events and gets the newest.
     pub(super) fn into_events(self) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
         unfold(self, |mut seat| async move { seat.next().await.map(|events| (Ok(events), seat)) })
     }
@@ -147,9 +147,9 @@ mod tests {
     async fn there_are_so_many_seats_and_they_are_given_back() {
         let (feed, end) = (Arc::new(DashboardFeed::new()), CancellationToken::new());
         let mut taken: Vec<_> =
-            (0..SEATS).map_while(|_| DashboardFeed::take_seat(Arc::clone(&feed), end.clone())).collect();
+            (0..SEATS).map_while(|_| DashboardFeed::subscribe(Arc::clone(&feed), end.clone())).collect();
         assert_eq!(taken.len(), SEATS);
-        assert!(DashboardFeed::take_seat(Arc::clone(&feed), end.clone()).is_none());
+        assert!(DashboardFeed::subscribe(Arc::clone(&feed), end.clone()).is_none());
         let mut seat = taken.pop().unwrap();
         feed.seen.send_modify(|seen| (seen.state, seen.map) = (Bytes::from("state;"), Bytes::from("map;")));
         assert_eq!(seat.next().await.unwrap(), "event: history\ndata: []\n\nmap;state;");
@@ -158,6 +158,6 @@ mod tests {
         end.cancel();
         assert!(seat.next().await.is_none());
         drop(seat);
-        assert!(DashboardFeed::take_seat(feed, end).is_some());
+        assert!(DashboardFeed::subscribe(feed, end).is_some());
     }
 }

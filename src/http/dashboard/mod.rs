@@ -1,10 +1,10 @@
 //! `/dashboard`: a page that shows the cluster, moves slots and tries the API.
 //!
-//! The page's files come out of the binary and ask no other server for anything. What it shows comes as server-sent
-//! events, and what it does goes through the routes that everybody else uses.
+//! The page's files come out of the binary and need no other server. The data comes as server-sent
+//! events, and actions go through the public routes.
 //!
 //! ```text
-//! mod (routes) → feed (one task for all who look) → snapshot (what is shown) → rates (requests a second)
+//! mod (routes) → feed (a task for all watchers) → snapshot (the data) → rates (requests a second)
 //! ```
 
 mod feed;
@@ -25,7 +25,7 @@ use super::response::problem::Problem;
 use super::response::problem_code::ProblemCode;
 use super::state::AppState;
 
-/// Nothing from elsewhere, nothing inline, and no text that becomes markup.
+/// Nothing from elsewhere, nothing inline, and no text as markup.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
@@ -73,12 +73,12 @@ fn answer(kind: &'static str, text: &'static str) -> HttpResponse {
         .insert_header((CONTENT_SECURITY_POLICY, POLICY))
         .insert_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
         .insert_header((REFERRER_POLICY, HeaderValue::from_static("no-referrer")))
-        // Asked for again each time: a page must fit the process that answers it.
+        // Asked for again each time: a page must fit the answering process.
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-cache")))
         .body(text)
 }
 
-/// What the page shows, as server-sent events: one snapshot a second.
+/// Server-sent events for the page: a snapshot each second.
 pub(super) async fn events(
     state: Data<AppState>,
     feed: Data<DashboardFeed>,
@@ -96,7 +96,7 @@ pub(super) async fn events(
     if request.method() == Method::HEAD {
         return Ok(response.finish());
     }
-    let seat = DashboardFeed::take_seat(feed.into_inner(), state.draining.clone()).ok_or_else(|| {
+    let seat = DashboardFeed::subscribe(feed.into_inner(), state.draining.clone()).ok_or_else(|| {
         Problem::new(ProblemCode::TooManyViewers, "too many people look at the dashboard; try again soon")
     })?;
     Ok(response.streaming(seat.into_events()))

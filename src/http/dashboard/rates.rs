@@ -1,4 +1,4 @@
-//! Requests a second and their latency, from one reading of the counts to the next.
+//! Requests a second and latencies, from a reading of the counts to the next.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,21 +9,21 @@ use serde::Serialize;
 use crate::http::metrics::request_counts::RequestCounts;
 use crate::telemetry::metrics::TIMES;
 
-/// How many points are kept: three minutes of them.
+/// Kept points: three minutes.
 pub(super) const KEPT: usize = 180;
-/// Routes that are asked by probes, by Prometheus and by the page itself: they say nothing of the users.
-const LEFT_OUT: [&str; 4] = ["/dashboard", "/docs", "/health", "/metrics"];
+/// Routes of probes, of Prometheus and of the page, which say nothing of the users.
+const EXCLUDED_ROUTES: [&str; 4] = ["/dashboard", "/docs", "/health", "/metrics"];
 
-/// What happened in a second, or about so long.
+/// The rates of about a second.
 #[derive(Clone, Copy, Serialize, Debug, Default)]
 pub(super) struct RatePoint {
-    /// When it ended, in milliseconds since 1970.
+    /// The end of the second, in milliseconds since 1970.
     at: i64,
     /// Answers a second.
     requests: f64,
-    /// Those of them that were a 4xx.
+    /// Answers with a 4xx.
     refused: f64,
-    /// Those that were a 5xx.
+    /// Answers with a 5xx.
     failed: f64,
     /// Half of the answers took no longer, in milliseconds; `None` if there was none.
     p50_ms: Option<f64>,
@@ -51,8 +51,8 @@ impl RecentRates {
         Self { before: (Instant::now(), CountsReading::default()), points: VecDeque::with_capacity(KEPT) }
     }
 
-    /// Adds a point: what was counted since the one before.
-    pub(super) fn look(&mut self, counts: &RequestCounts) {
+    /// Adds a point with the counts since the point before.
+    pub(super) fn sample(&mut self, counts: &RequestCounts) {
         let now = (Instant::now(), CountsReading::at(counts));
         let point = now.1.since(&self.before.1, now.0 - self.before.0);
         if self.points.len() == KEPT {
@@ -74,7 +74,8 @@ impl RecentRates {
 impl CountsReading {
     fn at(counts: &RequestCounts) -> Self {
         let mut look = Self::default();
-        let shown = counts.used().filter(|(path, _, _)| !LEFT_OUT.iter().any(|left_out| path.starts_with(left_out)));
+        let shown =
+            counts.used().filter(|(path, _, _)| !EXCLUDED_ROUTES.iter().any(|left_out| path.starts_with(left_out)));
         for (_, _, cell) in shown {
             for (sum, count) in look.buckets.iter_mut().zip(cell.times.snapshot()) {
                 *sum += count;
@@ -107,7 +108,7 @@ impl CountsReading {
     }
 }
 
-/// The time that this share did not exceed, as if those within a bucket were spread evenly over it.
+/// The time within which this share was answered, with requests spread evenly over a bucket.
 fn quantile(buckets: &[u64], share: f64) -> Option<f64> {
     let all: u64 = buckets.iter().sum();
     if all == 0 {
@@ -127,7 +128,7 @@ fn quantile(buckets: &[u64], share: f64) -> Option<f64> {
     Some(low) // longer than the last bound; by how much, nobody counts
 }
 
-/// What is more than 4 thousand million a second is shown as that.
+/// Shows at most 4 thousand million.
 fn float(count: u64) -> f64 {
     u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
 }
@@ -145,7 +146,7 @@ mod tests {
         let counts = RequestCounts::new(endpoints().iter().map(|endpoint| endpoint.path().to_owned()));
         let route = |path: &str| Some(RouteNumber(endpoints().iter().position(|found| found.path() == path).unwrap()));
         let note = |path: &str, status: StatusCode, micros| {
-            counts.note(route(path), &Method::GET, status, Duration::from_micros(micros));
+            counts.count_response(route(path), &Method::GET, status, Duration::from_micros(micros));
         };
         note("/stats", StatusCode::OK, 400);
         let first = CountsReading::at(&counts);
@@ -171,7 +172,7 @@ mod tests {
         let (counts, mut rates) =
             (RequestCounts::new(endpoints().iter().map(|endpoint| endpoint.path().to_owned())), RecentRates::new());
         for _ in 0..KEPT + 5 {
-            rates.look(&counts);
+            rates.sample(&counts);
         }
         assert_eq!(rates.all().len(), KEPT);
         assert!(rates.latest().is_some());

@@ -1,4 +1,4 @@
-//! The dashboard's events, as JSON: the state of the cluster, and the slot map when it has changed.
+//! The dashboard's events, as JSON: the state of the cluster, and the slot map after a change.
 
 use actix_web::web::Bytes;
 use serde::Serialize;
@@ -9,18 +9,18 @@ use crate::http::state::AppState;
 use crate::reshard::{MoveView, SlotMove, show_slots};
 use crate::shard::{Shard, Slot};
 
-/// How much of a move's list of slots is shown beside it; the map shows them all.
+/// The shown length of a move's list of slots; the map shows all slots.
 const SLOTS_SHOWN: usize = 60;
 
 #[derive(Serialize)]
 pub(super) struct DashboardState {
     version: &'static str,
     epoch: i64,
-    /// How old the counts are, in seconds; `null` before they were read for the first time.
+    /// The age of the counts in seconds; `null` before the first reading.
     counts_age: Option<u64>,
     shards: Vec<DashboardShard>,
     cache: DashboardCache,
-    /// The latest moves and all open ones, newest first; `null` if shard 0 does not answer.
+    /// The latest moves and all open moves, newest first; `null` if shard 0 does not answer.
     moves: Option<Vec<MoveView>>,
     rates: Option<RatePoint>,
 }
@@ -28,7 +28,7 @@ pub(super) struct DashboardState {
 #[derive(Serialize)]
 struct DashboardShard {
     id: u16,
-    /// Without its password.
+    /// The server's address, without the password.
     place: String,
     state: &'static str,
     circuit: &'static str,
@@ -59,7 +59,7 @@ struct DashboardCache {
 }
 
 impl DashboardState {
-    /// Everything as this process knows it. Waits for nobody.
+    /// The state as known to this process, without waiting.
     pub(super) fn at(state: &AppState, sample: &ShardSample, rates: Option<RatePoint>) -> Self {
         let map = state.cluster.map();
         let shards = state.cluster.shards().iter();
@@ -130,11 +130,11 @@ struct DashboardMove {
     slots: String,
 }
 
-/// What a map was made of: if it is the same, so is the map.
-pub(super) type MapMark = (i64, Vec<i64>);
+/// The inputs of a map: equal inputs make an equal map.
+pub(super) type MapVersion = (i64, Vec<i64>);
 
 impl DashboardMap {
-    pub(super) fn mark(state: &AppState, sample: &ShardSample) -> MapMark {
+    pub(super) fn version(state: &AppState, sample: &ShardSample) -> MapVersion {
         let open = sample.moves.iter().flatten();
         (state.cluster.map().epoch(), open.map(|open| open.id).collect())
     }
@@ -151,7 +151,7 @@ impl DashboardMap {
     }
 }
 
-/// A server-sent event: its kind, and JSON without line breaks.
+/// A server-sent event: the kind, and JSON without line breaks.
 pub(super) fn event(kind: &str, data: &impl Serialize) -> Bytes {
     // Numbers, texts and lists always become JSON.
     let json = serde_json::to_string(data).unwrap_or_default();

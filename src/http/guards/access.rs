@@ -1,4 +1,4 @@
-//! What a route needs of its caller, and which users' data a caller reaches.
+//! The access that a route needs, and the users whose data a caller reaches.
 
 use actix_web::dev::Payload;
 use actix_web::web::{Data, Query};
@@ -14,7 +14,7 @@ use crate::http::state::AppState;
 use crate::limits::CallerKey;
 use crate::records::{Collection, Document, KeyType, RecordsPerKey};
 
-/// The field of a collection's shard key that makes its documents belong to users.
+/// A collection with this shard key has documents that belong to users.
 const USER_FIELD: &str = "user_id";
 
 /// Who may call a route, once sign-in is on.
@@ -22,31 +22,31 @@ const USER_FIELD: &str = "user_id";
 pub(in crate::http) enum RouteAccess {
     /// Anybody, also without a token.
     Open,
-    /// Callers of the scope `user` for what is their own; others for any user.
+    /// Callers of the scope `user` for their own data; other callers for any user.
     Own(OwnerSource),
-    /// Callers with this scope. What changes something for operators is [`RouteAccess::Does`] instead.
+    /// Callers with this scope. Changes by operators are [`RouteAccess::Does`] instead.
     Needs(Scope),
-    /// Callers with the scope `admin`; each time is noted in the audit log before it is done.
+    /// Callers with the scope `admin`; the audit log notes each action before the action is done.
     Does(OperatorAction),
 }
 
-/// Where a request says whose data it is about.
+/// The part of a request that names the user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::http) enum OwnerSource {
-    /// In this part of the path: the guard looks at it.
+    /// In this part of the path: the guard checks the user.
     Path(&'static str),
-    /// In a field of the body: the handler asks [`Caller::reaches`].
+    /// In a field of the body: the handler asks [`Caller::may_reach_user`].
     Body,
     /// In each row of the body, or in the query of a listing; test files need `admin`.
     Rows,
-    /// In the file that the path names: another user's file is as one that is not there.
+    /// In the file that the path names: another user's file is not found.
     File,
-    /// In the shard key of the document, if that is the user's number; other collections need `service`.
+    /// In the shard key of the document, if the key is the user's number; other collections need `service`.
     Documents,
 }
 
 impl RouteAccess {
-    /// The least scope that gets to the handler; `None` if none is needed.
+    /// The least scope that reaches the handler; `None`: no token is needed.
     pub(in crate::http) fn scope(self) -> Option<Scope> {
         match self {
             Self::Open => None,
@@ -56,17 +56,17 @@ impl RouteAccess {
         }
     }
 
-    /// True if requests to the route may be acts, which are noted before they are done.
-    pub(in crate::http) fn has_acts(self) -> bool {
+    /// True if requests to the route may be operator actions.
+    pub(in crate::http) fn has_operator_actions(self) -> bool {
         matches!(self, Self::Does(_) | Self::Own(OwnerSource::Rows))
     }
 
-    /// What the request would do that is for operators alone.
-    pub(in crate::http) fn act(self, request: &HttpRequest) -> Option<OperatorAction> {
+    /// The operator action that the request asks for.
+    pub(super) fn operator_action(self, request: &HttpRequest) -> Option<OperatorAction> {
         match self {
-            Self::Does(act) => Some(act),
+            Self::Does(action) => Some(action),
             Self::Needs(Scope::Admin) => Some(OperatorAction::Look),
-            Self::Own(OwnerSource::Rows) if makes_test_files(request) => Some(OperatorAction::MakeTestFiles),
+            Self::Own(OwnerSource::Rows) if asks_for_test_files(request) => Some(OperatorAction::MakeTestFiles),
             Self::Open | Self::Own(_) | Self::Needs(_) => None,
         }
     }
@@ -75,9 +75,9 @@ impl RouteAccess {
     ///
     /// # Errors
     /// 403.
-    pub(in crate::http) fn admit(self, caller: Principal, request: &HttpRequest) -> Result<(), Problem> {
+    pub(super) fn admit(self, caller: Principal, request: &HttpRequest) -> Result<(), Problem> {
         match self {
-            Self::Own(OwnerSource::Rows) if makes_test_files(request) => {
+            Self::Own(OwnerSource::Rows) if asks_for_test_files(request) => {
                 Self::Needs(Scope::Admin).admit(caller, request)
             }
             Self::Open
@@ -87,7 +87,7 @@ impl RouteAccess {
             Self::Needs(scope) => Err(Problem::scope(scope)),
             Self::Own(OwnerSource::Path(part)) => match caller.only_user() {
                 None => Ok(()),
-                // What is no number is no user of anybody's.
+                // A text without a number names no user.
                 Some(own) if request.match_info().get(part).and_then(|text| text.parse().ok()) == Some(own) => Ok(()),
                 Some(_) => Err(Problem::other_user(part)),
             },
@@ -96,16 +96,16 @@ impl RouteAccess {
 }
 
 /// True for a bulk load that asks for test files.
-fn makes_test_files(request: &HttpRequest) -> bool {
+fn asks_for_test_files(request: &HttpRequest) -> bool {
     Query::<Vec<(String, String)>>::from_query(request.query_string())
         .is_ok_and(|query| query.iter().any(|(name, _)| name == "count"))
 }
 
-/// The caller of a request, whom the guard has let pass; anybody may do anything while sign-in is off.
+/// The caller of a request, admitted by the guard; without sign-in anybody may do anything.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct Caller {
     principal: Principal,
-    /// By whom the request is counted; `None`: by its address.
+    /// The caller for the rate limit; `None`: the address counts.
     key: Option<CallerKey>,
 }
 
@@ -118,12 +118,12 @@ impl Caller {
         Self { principal: verified.principal, key: Some(key) }
     }
 
-    /// By whom the request is counted; `None`: by its address.
+    /// The caller for the rate limit; `None`: the address counts.
     pub(in crate::http) fn key(&self) -> Option<CallerKey> {
         self.key
     }
 
-    /// Whose the caller's keys are: the user's, or the program's by its issuer and subject, whatever its scope.
+    /// The owner of the caller's idempotency keys: the user, or the program by issuer and subject, with any scope.
     pub(in crate::http) fn name(self) -> String {
         match (self.principal, self.key) {
             (Principal::User(user), _) => format!("user {user}"),
@@ -133,7 +133,7 @@ impl Caller {
         }
     }
 
-    /// The widest of their scopes.
+    /// The widest scope of the caller.
     pub(in crate::http) fn scope(self) -> Scope {
         self.principal.scope()
     }
@@ -143,18 +143,18 @@ impl Caller {
         self.principal.only_user().and_then(UserId::new)
     }
 
-    /// Checks that the caller reaches this user, whom `field` of the request names.
+    /// Checks that the caller reaches this user, named by `field` of the request.
     ///
     /// # Errors
     /// 403.
-    pub(in crate::http) fn reaches(self, user: i64, field: &'static str) -> Result<(), Problem> {
+    pub(in crate::http) fn may_reach_user(self, user: i64, field: &'static str) -> Result<(), Problem> {
         match self.principal.only_user() {
             Some(own) if own != user => Err(Problem::other_user(field)),
             _ => Ok(()),
         }
     }
 
-    /// Checks that the caller reaches documents of this collection at all; gives the user whose documents they must be.
+    /// Checks that the caller reaches documents of this collection; gives the only user of these documents, if there is one.
     ///
     /// # Errors
     /// 403, if the collection's documents do not belong to users.
@@ -165,11 +165,15 @@ impl Caller {
         if by_user { Ok(Some(own)) } else { Err(Problem::scope(Scope::Service)) }
     }
 
-    /// Checks that a document which is to be stored is the caller's.
+    /// Checks that a new document is the caller's.
     ///
     /// # Errors
-    /// 403; what is wrong with the field.
-    pub(in crate::http) fn may_create(self, collection: &Collection, document: &Document) -> Result<(), Problem> {
+    /// 403; the fault of the field.
+    pub(in crate::http) fn may_create_document(
+        self,
+        collection: &Collection,
+        document: &Document,
+    ) -> Result<(), Problem> {
         let Some(own) = self.documents_of(collection)? else { return Ok(()) };
         match collection.shard_key_of(document)? {
             Some(key) if key.parse() != Ok(own) => Err(Problem::other_user(USER_FIELD)),
@@ -177,14 +181,14 @@ impl Caller {
         }
     }
 
-    /// Checks that the document under a key is the caller's. One that is not is as one that is not there.
+    /// Checks that the document under a key is the caller's. Another caller's document is not found.
     ///
-    /// A key that was minted belongs to one document for ever, and a document to one shard key: whose it is does not
-    /// change between this check and what comes after.
+    /// A minted key belongs to the same document for ever, and a document to the same shard key: the owner does not
+    /// change after this check.
     ///
     /// # Errors
     /// 403 where the key itself is another user; 404 if the document is; the shard's error.
-    pub(in crate::http) async fn may_reach(
+    pub(in crate::http) async fn may_reach_document(
         self,
         state: &AppState,
         collection: &std::sync::Arc<Collection>,
@@ -212,7 +216,11 @@ impl Caller {
     ///
     /// # Errors
     /// 403.
-    pub(in crate::http) fn may_list(self, collection: &Collection, shard_key: Option<&str>) -> Result<(), Problem> {
+    pub(in crate::http) fn may_list_documents(
+        self,
+        collection: &Collection,
+        shard_key: Option<&str>,
+    ) -> Result<(), Problem> {
         match (self.documents_of(collection)?, shard_key) {
             (None, _) => Ok(()),
             (Some(own), Some(key)) if key.parse() == Ok(own) => Ok(()),
@@ -229,7 +237,7 @@ impl FromRequest for Caller {
         if let Some(caller) = request.extensions().get::<Self>() {
             return ready(Ok(*caller));
         }
-        // A route that asks for its caller and has no guard would let everybody in: never, the table sees to it.
+        // A route with a caller and without a guard would admit everybody: the table of routes excludes this.
         let is_off = request.app_data::<Data<AppState>>().is_some_and(|state| state.sign_in.is_none());
         ready(if is_off {
             Ok(Self { principal: Principal::Admin, key: None })

@@ -1,4 +1,4 @@
-//! Writes the audit entry of an operator action before its handler runs, and the outcome after it.
+//! Writes the audit entry of an operator action before the handler runs, and the outcome afterwards.
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::access::{Caller, RouteAccess};
 use super::bearer::bearer;
-use super::rate_limit::origin;
+use super::rate_limit::client_address;
 use crate::audit::{ActionDetails, ActionOutcome, Actor, NewEntry, OperatorAction};
 use crate::auth::subject_of_verified;
 use crate::http::request::body::JsonBody;
@@ -22,20 +22,20 @@ use crate::http::state::AppState;
 use crate::shard::ShardId;
 use crate::telemetry::current_request;
 
-/// Stands before a route that may be an act: behind it nothing is done that was not noted.
+/// Stands before routes of operator actions: no action is done without an audit entry.
 pub(in crate::http) async fn require_audit_entry(
     access: RouteAccess,
     mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let Some(act) = access.act(request.request()) else { return next.call(request).await };
+    let Some(action) = access.operator_action(request.request()) else { return next.call(request).await };
     let Some(state) = request.app_data::<Data<AppState>>().cloned() else {
         return Ok(request.error_response(Problem::new(ProblemCode::Internal, "there is no audit log")));
     };
-    let fields = fields(act, &mut request).await;
-    let mut entry = entry(&state, act, request.request());
+    let fields = body_fields(action, &mut request).await;
+    let mut entry = entry(&state, action, request.request());
     if let Ok(fields) = &fields {
-        entry.details.add(act, fields);
+        entry.details.add(action, fields);
     }
     let begun = match state.audit.begin(entry).await {
         Ok(begun) => begun,
@@ -54,20 +54,20 @@ pub(in crate::http) async fn require_audit_entry(
     answer
 }
 
-/// Notes somebody's try at what they may not do.
-pub(in crate::http) async fn note_try(act: OperatorAction, request: &HttpRequest, code: ProblemCode) {
+/// Notes a refused attempt at an operator action.
+pub(super) async fn record_refused_attempt(action: OperatorAction, request: &HttpRequest, code: ProblemCode) {
     if let Some(state) = request.app_data::<Data<AppState>>() {
-        state.audit.tried(entry(state, act, request), code.as_str()).await;
+        state.audit.tried(entry(state, action, request), code.as_str()).await;
     }
 }
 
-/// The fields of the body, if the act has any. The body is there again for the handler, unpacked.
-async fn fields(act: OperatorAction, request: &mut ServiceRequest) -> Result<Map<String, Value>, Problem> {
-    if act.fields().is_empty() {
+/// The fields of the body, if the action has any. The body is there again for the handler, unpacked.
+async fn body_fields(action: OperatorAction, request: &mut ServiceRequest) -> Result<Map<String, Value>, Problem> {
+    if action.fields().is_empty() {
         return Ok(Map::new());
     }
     let body = request.extract::<JsonBody>().await?;
-    // An act whose fields the log cannot hold is refused: it must not be done and noted as one without fields.
+    // An action with unreadable fields is refused: an entry without these fields would be wrong.
     let is_blank = body.bytes().iter().all(u8::is_ascii_whitespace);
     let fields = if is_blank { Map::new() } else { body.parse()? };
     let bytes = body.into_bytes();
@@ -76,8 +76,8 @@ async fn fields(act: OperatorAction, request: &mut ServiceRequest) -> Result<Map
     Ok(fields)
 }
 
-/// Who, from where, and what the path and the query say.
-fn entry(state: &AppState, act: OperatorAction, request: &HttpRequest) -> NewEntry {
+/// The entry: actor, address, and the details of path and query.
+fn entry(state: &AppState, action: OperatorAction, request: &HttpRequest) -> NewEntry {
     let caller = request.extensions().get::<Caller>().copied();
     let actor = match (caller, bearer(request.headers())) {
         (Some(caller), Ok(token)) => Actor::of_token(&subject_of_verified(token), caller.scope().as_str()),
@@ -87,7 +87,7 @@ fn entry(state: &AppState, act: OperatorAction, request: &HttpRequest) -> NewEnt
     for (name, value) in request.match_info().iter() {
         details.put(name, &number_or_word(value));
     }
-    if act == OperatorAction::MakeTestFiles
+    if action == OperatorAction::MakeTestFiles
         && let Ok(query) = query::<Vec<(String, String)>>(request)
     {
         query
@@ -96,9 +96,9 @@ fn entry(state: &AppState, act: OperatorAction, request: &HttpRequest) -> NewEnt
             .for_each(|(name, count)| details.put(name, &number_or_word(count)));
     }
     NewEntry {
-        act,
+        act: action,
         actor,
-        source: Some(origin(request, &state.proxies)),
+        source: Some(client_address(request, &state.proxies)),
         request_id: current_request().map(|request| request.request_id),
         details,
     }

@@ -11,10 +11,10 @@ use crate::http::response::problem::Problem;
 
 /// Decides about requests to one route.
 pub(in crate::http) trait RouteGate: 'static {
-    /// What can be told at once; `None` if [`RouteGate::decide_later`] must tell.
+    /// A decision without waiting; `None`: [`RouteGate::decide_later`] must decide.
     fn decide_now(&self, request: &ServiceRequest) -> Option<Result<(), Problem>>;
 
-    /// Takes its time.
+    /// A decision that may wait for an answer.
     fn decide_later(&self, request: &ServiceRequest) -> impl Future<Output = Result<(), Problem>>;
 }
 
@@ -36,7 +36,7 @@ where
     }
 }
 
-/// A route behind its gate.
+/// A route behind a gate.
 pub(in crate::http) struct GatedRoute<G, S> {
     gate: Rc<G>,
     route: Rc<S>,
@@ -50,7 +50,7 @@ where
 {
     type Response = ServiceResponse;
     type Error = Error;
-    /// What can be told at once costs no box.
+    /// A decision without waiting costs no box.
     type Future = Either<S::Future, Either<Ready<GatedResult>, LocalBoxFuture<'static, GatedResult>>>;
 
     actix_web::dev::forward_ready!(route);

@@ -1,4 +1,4 @@
-//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a request that comes again is answered as the first was.
+//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a repeated request gets the answer of the first.
 
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -19,20 +19,27 @@ use crate::shard::{AdminClaim, RequestKey};
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest key.
 const MAX_KEY: usize = 255;
-/// Parts of the set of requests that are worked on, each with a lock of its own.
+/// Parts of the set of running requests, each with a lock.
 const PARTS: usize = 64;
 
 static RUNNING: LazyLock<[Mutex<HashSet<RequestKey>>; PARTS]> =
     LazyLock::new(|| std::array::from_fn(|_| Mutex::default()));
 
-/// A request with a key, which no other request of this process has while this one is worked on.
-pub(in crate::http) struct InFlightKey {
-    key: RequestKey,
+/// The key of a request, if the request has one. No other request of this process has the key meanwhile.
+pub(in crate::http) struct InFlightKey(Option<RequestKey>);
+
+impl InFlightKey {
+    /// The key for the layers below.
+    pub(in crate::http) fn request_key(&self) -> Option<RequestKey> {
+        self.0
+    }
 }
 
 impl Drop for InFlightKey {
     fn drop(&mut self) {
-        part(&self.key).lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        if let Some(key) = &self.0 {
+            part(key).lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        }
     }
 }
 
@@ -42,16 +49,12 @@ fn part(key: &RequestKey) -> &'static Mutex<HashSet<RequestKey>> {
     RUNNING.get(usize::from(last) % PARTS).unwrap_or(first)
 }
 
-/// The key of a request with this body, if it has one.
+/// Claims the key of a request with this body.
 ///
 /// # Errors
-/// 400 if it cannot be one, 409 if the same request is being worked on.
-pub(in crate::http) fn keyed(
-    request: &HttpRequest,
-    caller: Caller,
-    body: &[u8],
-) -> Result<Option<InFlightKey>, Problem> {
-    let Some(text) = text(request)? else { return Ok(None) };
+/// 400 for a malformed key, 409 while the same request is running.
+pub(in crate::http) fn claim_key(request: &HttpRequest, caller: Caller, body: &[u8]) -> Result<InFlightKey, Problem> {
+    let Some(text) = header_text(request)? else { return Ok(InFlightKey(None)) };
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let conditions = [header::IF_MATCH, header::IF_NONE_MATCH];
     let [if_match, if_none_match] =
@@ -62,28 +65,23 @@ pub(in crate::http) fn keyed(
         request: hash(&[method, target.as_bytes(), if_match, if_none_match, body]),
     };
     if part(&key).lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
-        Ok(Some(InFlightKey { key }))
+        Ok(InFlightKey(Some(key)))
     } else {
-        Err(in_use())
+        Err(key_in_use())
     }
 }
 
-/// True if a route takes a key with this method. A key is for a change that would be made twice if it came twice;
-/// `PUT` and `DELETE` change nothing the second time.
+/// True if a route takes a key with this method. A key is for changes that a repeated request would make twice;
+/// a repeated `PUT` or `DELETE` changes nothing.
 pub(in crate::http) fn takes_key(method: &Method, path: &str) -> bool {
     (*method == Method::POST || *method == Method::PATCH) && path != "/ingest/bulk"
 }
 
-/// What the layers below need of it.
-pub(in crate::http) fn key_of(keyed: Option<&InFlightKey>) -> Option<RequestKey> {
-    keyed.map(|keyed| keyed.key)
-}
-
-/// Refuses a key where a request is a stream of many changes.
+/// Refuses a key on a stream of many changes.
 ///
 /// # Errors
-/// 400 if there is one.
-pub(in crate::http) fn refuse(request: &HttpRequest) -> Result<(), Problem> {
+/// 400 with a key.
+pub(in crate::http) fn reject_key_on_stream(request: &HttpRequest) -> Result<(), Problem> {
     if !request.headers().contains_key(HEADER) {
         return Ok(());
     }
@@ -92,20 +90,21 @@ pub(in crate::http) fn refuse(request: &HttpRequest) -> Result<(), Problem> {
     Err(Problem::new(ProblemCode::IdempotencyKeyNotTaken, why).field("Idempotency-Key"))
 }
 
-/// Does an act on the cluster once for its key. An act that is refused has done nothing, and its key is free again.
+/// Runs an operator action once for its key. A refused action has done nothing, and frees the key.
 ///
 /// # Errors
-/// The act's, 409 while it is worked on by whichever process, and the first shard's.
-pub(in crate::http) async fn once(
+/// The action's errors, 409 while any process runs the action, and errors of shard 0.
+pub(in crate::http) async fn run_once(
     state: &AppState,
     request: &HttpRequest,
     caller: Caller,
     body: &[u8],
-    act: impl Future<Output = Result<HttpResponse, Problem>>,
+    action: impl Future<Output = Result<HttpResponse, Problem>>,
 ) -> Result<HttpResponse, Problem> {
-    let Some(keyed) = keyed(request, caller, body)? else { return act.await };
-    match state.admin_keys.begin(keyed.key).await? {
-        AdminClaim::Running => return Err(in_use()),
+    let claimed = claim_key(request, caller, body)?;
+    let Some(key) = claimed.request_key() else { return action.await };
+    match state.admin_keys.begin(key).await? {
+        AdminClaim::Running => return Err(key_in_use()),
         AdminClaim::Done(status, body) => {
             let status = StatusCode::from_u16(status).map_err(|error| {
                 Problem::new(ProblemCode::Internal, "the answer that was kept for this key cannot be read").cause(error)
@@ -114,7 +113,7 @@ pub(in crate::http) async fn once(
         }
         AdminClaim::Yours => {}
     }
-    match act.await {
+    match action.await {
         Ok(done) => {
             let (head, body) = done.into_parts();
             let unreadable =
@@ -122,13 +121,13 @@ pub(in crate::http) async fn once(
             let bytes = body.try_into_bytes().map_err(|_| unreadable())?;
             let text = std::str::from_utf8(&bytes).map_err(|error| unreadable().cause(error))?;
             // If this fails the act is done all the same, and found done by the next try.
-            if let Err(error) = state.admin_keys.end(keyed.key, Some((head.status().as_u16(), text))).await {
+            if let Err(error) = state.admin_keys.end(key, Some((head.status().as_u16(), text))).await {
                 log::warn!("the answer of an act could not be kept for its key: {error}");
             }
             Ok(head.set_body(actix_web::body::BoxBody::new(bytes)))
         }
         Err(problem) => {
-            if let Err(error) = state.admin_keys.end(keyed.key, None).await {
+            if let Err(error) = state.admin_keys.end(key, None).await {
                 log::warn!("the key of an act could not be freed; it is in two minutes: {error}");
             }
             Err(problem)
@@ -136,13 +135,13 @@ pub(in crate::http) async fn once(
     }
 }
 
-fn in_use() -> Problem {
+fn key_in_use() -> Problem {
     let why = "the same request is being worked on; try again in a moment";
     Problem::new(ProblemCode::IdempotencyKeyInUse, why).field("Idempotency-Key")
 }
 
 /// The header, which may be there once.
-fn text(request: &HttpRequest) -> Result<Option<&[u8]>, Problem> {
+fn header_text(request: &HttpRequest) -> Result<Option<&[u8]>, Problem> {
     let mut values = request.headers().get_all(&HEADER);
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.as_bytes();
@@ -155,7 +154,7 @@ fn text(request: &HttpRequest) -> Result<Option<&[u8]>, Problem> {
     Err(Problem::new(ProblemCode::InvalidHeader, why).field("Idempotency-Key"))
 }
 
-/// The first half of a SHA-256 of the parts, each behind its length.
+/// The first half of a SHA-256 of the parts, each after the part's length.
 fn hash(parts: &[&[u8]]) -> Uuid {
     let mut context = Context::new(&SHA256);
     for part in parts {
@@ -179,8 +178,8 @@ mod tests {
 
     fn of(principal: Principal, path: &str, key: &str, body: &[u8]) -> Result<Option<RequestKey>, ProblemCode> {
         let request = TestRequest::post().uri(path).insert_header(("Idempotency-Key", key)).to_http_request();
-        let keyed = keyed(&request, caller(principal), body).map_err(|problem| problem.code())?;
-        Ok(key_of(keyed.as_ref()))
+        let claimed = claim_key(&request, caller(principal), body).map_err(|problem| problem.code())?;
+        Ok(claimed.request_key())
     }
 
     #[test]
@@ -199,14 +198,14 @@ mod tests {
     fn one_at_a_time() {
         let request = TestRequest::post().insert_header(("Idempotency-Key", "one")).to_http_request();
         let caller = caller(Principal::Admin);
-        let first = keyed(&request, caller, b"").unwrap();
+        let first = claim_key(&request, caller, b"").unwrap();
         assert_eq!(
-            keyed(&request, caller, b"").err().map(|problem| problem.code()),
+            claim_key(&request, caller, b"").err().map(|problem| problem.code()),
             Some(ProblemCode::IdempotencyKeyInUse)
         );
-        assert!(keyed(&request, caller, b"other").is_ok(), "the database tells those apart");
+        assert!(claim_key(&request, caller, b"other").is_ok(), "the database tells those apart");
         drop(first);
-        assert!(keyed(&request, caller, b"").is_ok());
+        assert!(claim_key(&request, caller, b"").is_ok());
     }
 
     #[test]
@@ -219,6 +218,6 @@ mod tests {
             .append_header(("Idempotency-Key", "a"))
             .append_header(("Idempotency-Key", "a"))
             .to_http_request();
-        assert!(keyed(&twice, caller(Principal::Admin), b"").is_err());
+        assert!(claim_key(&twice, caller(Principal::Admin), b"").is_err());
     }
 }

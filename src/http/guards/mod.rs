@@ -1,4 +1,4 @@
-//! What a request passes before its handler: sign-in and access, the rate limit, the audit log, the idempotency key.
+//! Checks before a handler: sign-in and access, the rate limit, the audit log, the idempotency key.
 
 pub(super) mod access;
 pub(super) mod audit_gate;

@@ -9,20 +9,21 @@ use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpMessage, HttpRequest};
+use ipnet::IpNet;
 
 use super::access::{Caller, RouteAccess};
 use super::gate::RouteGate;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
-use crate::limits::{AddressRange, CallerKey, CallerStanding, RateLimiter, TakeOutcome, trusted_origin};
+use crate::limits::{CallerKey, CallerStanding, RateLimiter, TakeOutcome, trusted_origin};
 
-/// A read of one thing, or of a page.
+/// The cost of a read.
 const READ: u64 = 1;
-/// A write of one thing.
+/// The cost of a write.
 const WRITE: u64 = 2;
-/// So many rows of a bulk body cost one unit, as they are read.
+/// Rows of a bulk body that cost a unit, charged while reading.
 pub(in crate::http) const ROWS_PER_UNIT: u64 = 10;
-/// What costs something else, by path and method.
+/// Other costs, by path and method.
 const OTHERS: &[(&str, Method, u64)] = &[
     // The rows come on top.
     ("/ingest/bulk", Method::POST, 10),
@@ -35,7 +36,7 @@ const OTHERS: &[(&str, Method, u64)] = &[
 /// The least burst with which every route can be called.
 pub const LEAST_BURST: u64 = 10;
 
-/// What a call costs; `None` if it is free: health, metrics and documentation are for those who look after the service.
+/// The cost of a call; `None` for free calls: operators need health, metrics and documentation at any time.
 pub(in crate::http) fn cost(path: &str, method: &Method, access: RouteAccess) -> Option<u64> {
     if access == RouteAccess::Open {
         return None;
@@ -44,23 +45,23 @@ pub(in crate::http) fn cost(path: &str, method: &Method, access: RouteAccess) ->
     Some(special.map_or(if *method == Method::GET { READ } else { WRITE }, |(_, _, cost)| *cost))
 }
 
-/// Whose request it is: the token's, else the address's.
-pub(in crate::http) fn caller_key(request: &HttpRequest, proxies: &[AddressRange]) -> CallerKey {
+/// The caller of a request: by the token, else by the address.
+pub(in crate::http) fn caller_key(request: &HttpRequest, proxies: &[IpNet]) -> CallerKey {
     if let Some(key) = request.extensions().get::<Caller>().and_then(|caller| caller.key()) {
         return key;
     }
     address_key(request, proxies)
 }
 
-/// Whose request it is by its address.
-pub(in crate::http) fn address_key(request: &HttpRequest, proxies: &[AddressRange]) -> CallerKey {
-    CallerKey::address(origin(request, proxies))
+/// The caller by the address.
+pub(in crate::http) fn address_key(request: &HttpRequest, proxies: &[IpNet]) -> CallerKey {
+    CallerKey::address(client_address(request, proxies))
 }
 
-/// The address that a request came from.
-pub(in crate::http) fn origin(request: &HttpRequest, proxies: &[AddressRange]) -> IpAddr {
+/// The client's address.
+pub(super) fn client_address(request: &HttpRequest, proxies: &[IpNet]) -> IpAddr {
     const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
-    // A client's own bytes must not hide what a proxy wrote behind them.
+    // A client's bytes must not hide the address that a proxy appended.
     let lines: Vec<_> = if proxies.is_empty() {
         Vec::new()
     } else {
@@ -72,24 +73,24 @@ pub(in crate::http) fn origin(request: &HttpRequest, proxies: &[AddressRange]) -
 /// Stands before a route.
 pub(in crate::http) struct RateLimitGate {
     pub(in crate::http) limiter: Arc<RateLimiter>,
-    pub(in crate::http) proxies: Rc<[AddressRange]>,
+    pub(in crate::http) proxies: Rc<[IpNet]>,
     pub(in crate::http) cost: u64,
 }
 
 impl RouteGate for RateLimitGate {
     fn decide_now(&self, request: &ServiceRequest) -> Option<Result<(), Problem>> {
         let caller = caller_key(request.request(), &self.proxies);
-        self.limiter.take(caller, self.cost).map(|take| pass(request, take))
+        self.limiter.take_now(caller, self.cost).map(|take| record_standing(request, take))
     }
 
     async fn decide_later(&self, request: &ServiceRequest) -> Result<(), Problem> {
         let caller = caller_key(request.request(), &self.proxies);
-        pass(request, self.limiter.ask(caller, self.cost).await)
+        record_standing(request, self.limiter.take_shared(caller, self.cost).await)
     }
 }
 
 /// Notes how the caller stands, for the answer.
-fn pass(request: &ServiceRequest, take: TakeOutcome) -> Result<(), Problem> {
+fn record_standing(request: &ServiceRequest, take: TakeOutcome) -> Result<(), Problem> {
     let (standing, result) = match take {
         TakeOutcome::Admitted(standing) => (standing, Ok(())),
         TakeOutcome::Refused(standing, wait) => (standing, Err(refusal(wait))),
@@ -98,7 +99,7 @@ fn pass(request: &ServiceRequest, take: TakeOutcome) -> Result<(), Problem> {
     result
 }
 
-/// The answer to whoever asks for more than there is.
+/// The answer to a caller over the limit.
 pub(in crate::http) fn refusal(wait: Duration) -> Problem {
     let seconds = whole_seconds(wait).max(1);
     Problem::new(
@@ -112,8 +113,8 @@ fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-/// Tells the caller how they stand (draft-ietf-httpapi-ratelimit-headers).
-pub(in crate::http) fn describe(standing: CallerStanding, answer: &mut HeaderMap) {
+/// Sets the headers `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
+pub(in crate::http) fn set_rate_limit_headers(standing: CallerStanding, answer: &mut HeaderMap) {
     const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
     const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
     let burst = standing.rate.burst();
@@ -175,7 +176,7 @@ mod tests {
     #[test]
     fn the_fields_are_those_of_the_draft() {
         let mut headers = HeaderMap::new();
-        describe(CallerStanding { rate: RateQuota::new(10, 25), left: 5 }, &mut headers);
+        set_rate_limit_headers(CallerStanding { rate: RateQuota::new(10, 25), left: 5 }, &mut headers);
         assert_eq!(headers.get("RateLimit-Policy").unwrap(), "\"caller\";q=25;w=3");
         assert_eq!(headers.get("RateLimit").unwrap(), "\"caller\";r=5;t=2");
     }

@@ -1,4 +1,4 @@
-//! The sign-in gate: verifies the caller's token before every route that is not open.
+//! The sign-in gate: verifies the caller's token before every route but the open ones.
 
 use crate::http::guards::bearer::bearer;
 use std::cell::RefCell;
@@ -7,17 +7,18 @@ use std::sync::Arc;
 
 use actix_web::HttpMessage;
 use actix_web::dev::ServiceRequest;
+use ipnet::IpNet;
 
 use super::access::{Caller, RouteAccess};
-use super::audit_gate::note_try;
+use super::audit_gate::record_refused_attempt;
 use super::gate::RouteGate;
 use super::rate_limit::{address_key, refusal};
 use crate::auth::{AuthError, TokenVerifier, VerifiedToken, VerifiedTokens, unix_now};
 use crate::http::response::problem::Problem;
-use crate::limits::{AddressRange, RateLimiter, TakeOutcome};
+use crate::limits::{RateLimiter, TakeOutcome};
 use crate::telemetry::note_caller;
 
-/// Tokens that a worker remembers; at most twice as many, of about 120 bytes each.
+/// Remembered tokens of a worker; at most twice as many, of about 120 bytes each.
 const REMEMBERED: usize = 16_384;
 
 /// Sign-in on one worker.
@@ -25,14 +26,14 @@ pub(in crate::http) struct SignInState {
     verifier: Arc<TokenVerifier>,
     remembered: RefCell<VerifiedTokens>,
     limiter: Option<Arc<RateLimiter>>,
-    proxies: Rc<[AddressRange]>,
+    proxies: Rc<[IpNet]>,
 }
 
 impl SignInState {
     pub(in crate::http) fn new(
         verifier: Arc<TokenVerifier>,
         limiter: Option<Arc<RateLimiter>>,
-        proxies: Rc<[AddressRange]>,
+        proxies: Rc<[IpNet]>,
     ) -> Self {
         Self { verifier, remembered: RefCell::new(VerifiedTokens::new(REMEMBERED)), limiter, proxies }
     }
@@ -47,10 +48,10 @@ impl SignInState {
         Ok(verified)
     }
 
-    /// The answer to a token that does not count. Such tokens are counted by their address, so that nobody can try many.
+    /// The answer to a wrong token. The rate limit counts wrong tokens by address, so that nobody can try many.
     fn refuse(&self, request: &ServiceRequest, error: AuthError) -> Problem {
         if let Some(limiter) = &self.limiter
-            && let TakeOutcome::Refused(_, wait) = limiter.take_here(address_key(request.request(), &self.proxies), 1)
+            && let TakeOutcome::Refused(_, wait) = limiter.take_local(address_key(request.request(), &self.proxies), 1)
         {
             return refusal(wait);
         }
@@ -87,8 +88,8 @@ impl RouteGate for SignInGate {
             Err(error) => return Some(Err(self.sign_in.refuse(request, error))),
         };
         let admitted = self.admit(self.sign_in.remembered(token)?, request);
-        // A try at what is the operators' takes its time: it is noted.
-        Some(admitted).filter(|admitted| admitted.is_ok() || self.access.act(request.request()).is_none())
+        // A refused attempt at an operator action must wait for the audit log.
+        Some(admitted).filter(|admitted| admitted.is_ok() || self.access.operator_action(request.request()).is_none())
     }
 
     async fn decide_later(&self, request: &ServiceRequest) -> Result<(), Problem> {
@@ -100,8 +101,8 @@ impl RouteGate for SignInGate {
             Err(error) => Err(error),
         };
         let admitted = self.admit(verified.map_err(|error| self.sign_in.refuse(request, error))?, request);
-        if let (Err(problem), Some(act)) = (&admitted, self.access.act(request.request())) {
-            note_try(act, request.request(), problem.code()).await;
+        if let (Err(problem), Some(action)) = (&admitted, self.access.operator_action(request.request())) {
+            record_refused_attempt(action, request.request(), problem.code()).await;
         }
         admitted
     }

@@ -21,7 +21,7 @@ use crate::telemetry::process;
 
 /// Figures for Prometheus
 ///
-/// Every metric is explained in docs/observability.md. The counts are of this process; what is read from the shards is
+/// docs/observability.md explains every metric. The counts are of this process; data of the shards is
 /// some seconds old.
 #[utoipa::path(
     get, path = "/metrics", tag = "service",
@@ -141,7 +141,7 @@ fn of_pools(text: &mut Exposition, shards: &[Arc<Shard>], write_queue: usize) {
     for shard in shards {
         family.histogram(&[&shard.id()], &shard.counters().commit_batches);
     }
-    // A write may leave the queue before it was counted in.
+    // A write may leave the queue before the queue's counter grows.
     each_shard(text, &table::COMMIT_QUEUE, shards, |shard| shard.counters().commit_queue.get().max(0));
     text.single(&table::COMMIT_QUEUE_LIMIT, write_queue);
     let mut family = text.family(&table::READ_BATCH);

@@ -1,4 +1,4 @@
-//! `GET /metrics`, and the counts and samples that it shows.
+//! `GET /metrics`, with counts and samples.
 
 pub(super) mod exposition;
 pub(super) mod request_counts;

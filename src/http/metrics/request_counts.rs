@@ -6,18 +6,18 @@ use actix_web::http::{Method, StatusCode};
 
 use crate::telemetry::metrics::{Counter, Histogram};
 
-/// A route's number: its place in the table of routes. Each resource has its own at hand.
+/// A route's index in the table of routes. Each resource has the index at hand.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct RouteNumber(pub(in crate::http) usize);
 
-/// What is said of a path that has no route: the path itself can be anything.
+/// The label of paths without a route: a path can be any text.
 const NO_ROUTE: &str = "none";
-/// Methods by name; what is none of them counts as the last.
+/// Methods by name; unknown methods count as the last.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "other"];
 /// Classes of status, from 100 on.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// The method's name, if it is one that routes take.
+/// The method's name, for methods of routes.
 pub(in crate::http) fn method_name(method: &Method) -> &'static str {
     METHODS.get(method_number(method)).copied().unwrap_or("other")
 }
@@ -34,10 +34,10 @@ fn method_number(method: &Method) -> usize {
     }
 }
 
-/// One method of one route.
+/// The counts of a method of a route.
 #[derive(Debug)]
 pub(in crate::http) struct MethodCounts {
-    /// How long its answers took.
+    /// The times of the answers.
     pub(in crate::http) times: Histogram,
     classes: [Counter; CLASSES.len()],
 }
@@ -71,30 +71,30 @@ pub(in crate::http) struct RequestCounts {
 }
 
 impl RequestCounts {
-    /// Cells for the routes with these paths, in the order of their numbers.
+    /// Cells for the routes with these paths, in the order of the numbers.
     pub(in crate::http) fn new(paths: impl IntoIterator<Item = String>) -> Self {
         let routes = paths.into_iter().map(RouteCounts::new).collect();
         Self { routes, elsewhere: RouteCounts::new(NO_ROUTE.to_owned()) }
     }
 
-    fn of(&self, route: Option<RouteNumber>) -> &RouteCounts {
+    fn route(&self, route: Option<RouteNumber>) -> &RouteCounts {
         route.and_then(|RouteNumber(number)| self.routes.get(number)).unwrap_or(&self.elsewhere)
     }
 
-    /// The route's path as it is documented.
+    /// The route's documented path.
     pub(in crate::http) fn path(&self, route: Option<RouteNumber>) -> &str {
-        &self.of(route).path
+        &self.route(route).path
     }
 
     /// Counts an answer.
-    pub(in crate::http) fn note(
+    pub(in crate::http) fn count_response(
         &self,
         route: Option<RouteNumber>,
         method: &Method,
         status: StatusCode,
         took: Duration,
     ) {
-        let Some(cell) = self.of(route).methods.get(method_number(method)) else { return };
+        let Some(cell) = self.route(route).methods.get(method_number(method)) else { return };
         cell.times.observe(took);
         let class = usize::from(status.as_u16() / 100).wrapping_sub(1);
         if let Some(counter) = cell.classes.get(class) {
@@ -102,7 +102,7 @@ impl RequestCounts {
         }
     }
 
-    /// Every cell that has counted something, with its route and method.
+    /// Every cell with a count, with route and method.
     pub(in crate::http) fn used(&self) -> impl Iterator<Item = (&str, &'static str, &MethodCounts)> {
         let all = self.routes.iter().chain([&self.elsewhere]);
         let cells = all.flat_map(|route| route.methods.iter().zip(METHODS).map(move |pair| (route, pair)));
@@ -120,10 +120,10 @@ mod tests {
     fn answers_are_counted_by_route_method_and_class() {
         let counts = RequestCounts::new(["/".to_owned()]);
         let brew = Method::from_bytes(b"BREW").unwrap();
-        counts.note(Some(RouteNumber(0)), &Method::GET, StatusCode::OK, Duration::from_millis(1));
-        counts.note(Some(RouteNumber(0)), &Method::GET, StatusCode::NOT_FOUND, Duration::from_millis(1));
-        counts.note(None, &brew, StatusCode::NOT_FOUND, Duration::ZERO);
-        counts.note(Some(RouteNumber(9_999)), &brew, StatusCode::from_u16(999).unwrap(), Duration::ZERO);
+        counts.count_response(Some(RouteNumber(0)), &Method::GET, StatusCode::OK, Duration::from_millis(1));
+        counts.count_response(Some(RouteNumber(0)), &Method::GET, StatusCode::NOT_FOUND, Duration::from_millis(1));
+        counts.count_response(None, &brew, StatusCode::NOT_FOUND, Duration::ZERO);
+        counts.count_response(Some(RouteNumber(9_999)), &brew, StatusCode::from_u16(999).unwrap(), Duration::ZERO);
         let used: Vec<_> = counts.used().map(|(path, method, cell)| (path, method, cell.times.count())).collect();
         assert_eq!(used, [("/", "GET", 2), (NO_ROUTE, "other", 2)]);
         let (_, _, cell) = counts.used().next().unwrap();

@@ -1,4 +1,4 @@
-//! Samples of what only the shards know (rows, open moves), for `/metrics` and the dashboard.
+//! Samples of the shards' data (rows, open moves), for `/metrics` and the dashboard.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,36 +11,36 @@ use crate::stats::{CountMethod, ShardStats, count_all};
 
 /// How often the shards are asked.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// What was read so short a time ago is not read again.
+/// A sample younger than this is not read again.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long a caller waits for what is being read.
+/// How long a caller waits for a new sample.
 const PATIENCE: Duration = Duration::from_millis(2);
-/// The latest moves that are looked at, and the open ones of them that are told of.
+/// The latest moves to read, and the open moves among these to show.
 const MOVES: (i64, usize) = (200, 64);
-/// The latest moves that are kept whether they have ended or not.
+/// The latest moves to show, open or ended.
 const RECENT: usize = 8;
 
-/// What was read last.
+/// The last sample.
 #[derive(Clone, Debug, Default)]
 pub(in crate::http) struct ShardSample {
     /// When; `None` before the first time.
     pub(in crate::http) at: Option<Instant>,
-    /// What each shard counted, in the order of their numbers.
+    /// The counts of each shard, in the order of the numbers.
     pub(in crate::http) shards: Vec<ShardStats>,
-    /// Moves that have not ended; `None` if shard 0 did not answer.
+    /// Open moves; `None` if shard 0 did not answer.
     pub(in crate::http) moves: Option<Vec<SlotMove>>,
     /// The latest moves, newest first.
     pub(in crate::http) recent: Vec<SlotMove>,
 }
 
 impl ShardSample {
-    /// Files and documents of each shard that answered.
+    /// Files and documents of each answering shard.
     pub(in crate::http) fn held(&self) -> impl Iterator<Item = (ShardId, u64)> {
         self.shards.iter().filter_map(|shard| Some((shard.shard, shard.rows? + shard.documents?)))
     }
 }
 
-/// Reads samples, one at a time.
+/// Reads samples, never two at a time.
 pub struct ShardSampler {
     asked: Notify,
     latest: watch::Sender<Arc<ShardSample>>,
@@ -67,11 +67,11 @@ impl ShardSampler {
                 }
             }
         };
-        // Dropping it anywhere is safe: it only reads.
+        // Dropping this future anywhere is safe: the task only reads.
         cluster.stopping().run_until_cancelled(turns).await;
     }
 
-    /// What was read last; what is older than a second is asked for anew, and waited for for a few milliseconds.
+    /// The last sample; if older than a second, waits a few milliseconds for a new sample.
     pub(in crate::http) async fn latest(&self) -> Arc<ShardSample> {
         let mut latest = self.latest.subscribe();
         let sample = Arc::clone(&latest.borrow_and_update());

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{Bytes, BytesMut};
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::StreamExt;
@@ -12,30 +12,31 @@ use futures_util::future::ready;
 use serde::Deserialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::media_type::content_type;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
 use crate::payload::{BodyEncoding, BodyFault, BodyReader, JsonFault, plain_text, read_json};
 use crate::records::MAX_DOCUMENT_BYTES;
 
-/// The longest JSON body, before and after it is unpacked.
+/// The longest JSON body, both packed and unpacked.
 pub(super) const MAX_BODY: usize = 64 * 1024;
 /// How long a JSON body may take to come in.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest body that holds a document, before and after it is unpacked: the document and what stands around it.
+/// The longest body with a document, both packed and unpacked: the document and the text around.
 pub(in crate::http) const MAX_DOCUMENT_BODY: usize = MAX_DOCUMENT_BYTES + MAX_BODY;
 
-/// Bodies longer than [`MAX_BODY`] that are in memory at the same time, with what is made of them.
+/// Bodies longer than [`MAX_BODY`] in memory at the same time, with the values read from the bodies.
 const LARGE_BODIES: usize = 16;
-/// How long a large body waits for its turn.
-const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a large body waits for a permit.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-static TURNS: Semaphore = Semaphore::const_new(LARGE_BODIES);
+static PERMITS: Semaphore = Semaphore::const_new(LARGE_BODIES);
 
 /// A JSON body of at most `LIMIT` bytes, unpacked and whole.
 pub(in crate::http) struct JsonBody<const LIMIT: usize = MAX_BODY> {
     bytes: Bytes,
     /// Held until the request is answered.
-    _turn: LargeBodyPermit,
+    _permit: LargeBodyPermit,
 }
 
 /// A large body's right to be in memory; small ones need none.
@@ -46,10 +47,10 @@ impl LargeBodyPermit {
     /// To be called before a body grows to so many bytes.
     async fn take(&mut self, bytes: usize) -> Result<(), Problem> {
         if bytes > MAX_BODY && self.0.is_none() {
-            let turn = tokio::time::timeout(TURN_TIMEOUT, TURNS.acquire()).await;
+            let permit = tokio::time::timeout(PERMIT_TIMEOUT, PERMITS.acquire()).await;
             let overloaded =
                 || Problem::new(ProblemCode::TooManyLargeBodies, "too many large bodies are coming in; try again");
-            self.0 = Some(turn.ok().and_then(Result::ok).ok_or_else(overloaded)?);
+            self.0 = Some(permit.ok().and_then(Result::ok).ok_or_else(overloaded)?);
         }
         Ok(())
     }
@@ -67,13 +68,13 @@ impl<const LIMIT: usize> FromRequest for JsonBody<LIMIT> {
         };
         let payload = payload.take();
         Box::pin(async move {
-            let mut turn = LargeBodyPermit::default();
-            let packed = collect(payload, LIMIT, &mut turn).await?;
+            let mut permit = LargeBodyPermit::default();
+            let packed = read_whole(payload, LIMIT, &mut permit).await?;
             let bytes = match encoding {
                 BodyEncoding::Identity => packed,
-                BodyEncoding::Gzip | BodyEncoding::Zstd => unpack(&packed, encoding, LIMIT, &mut turn).await?,
+                BodyEncoding::Gzip | BodyEncoding::Zstd => unpack(&packed, encoding, LIMIT, &mut permit).await?,
             };
-            Ok(Self { bytes, _turn: turn })
+            Ok(Self { bytes, _permit: permit })
         })
     }
 }
@@ -89,7 +90,7 @@ impl<const LIMIT: usize> JsonBody<LIMIT> {
         self.bytes
     }
 
-    /// Reads the body as a JSON object. What it makes may borrow from the body.
+    /// Reads the body as a JSON object. The result may borrow from the body.
     pub(in crate::http) fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, Problem> {
         // serde would take an array for a struct, field by field.
         let text = plain_text(&self.bytes)?;
@@ -112,18 +113,13 @@ impl From<JsonFault> for Problem {
     }
 }
 
-pub(in crate::http) fn header_text(headers: &HeaderMap, name: HeaderName) -> &str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim()
-}
-
-/// `application/json`, or a type that ends in `+json`, or none.
+/// `application/json`, a type with the ending `+json`, or no type.
 fn check_json_type(headers: &HeaderMap) -> Result<(), Problem> {
     if !headers.contains_key(header::CONTENT_TYPE) {
         return Ok(());
     }
-    let kind = header_text(headers, header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim_end();
-    let is_json = kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json");
-    if is_json {
+    let media_type = content_type(headers);
+    if media_type == "application/json" || media_type.ends_with("+json") {
         return Ok(());
     }
     Err(Problem::new(ProblemCode::UnsupportedMediaType, "send the body with Content-Type: application/json")
@@ -143,8 +139,8 @@ fn too_large(limit: usize) -> Problem {
     Problem::new(ProblemCode::BodyTooLarge, format!("the body must not be longer than {limit} bytes"))
 }
 
-/// The whole body as it comes. A body in one piece, as most are, is not copied.
-async fn collect(mut payload: Payload, limit: usize, turn: &mut LargeBodyPermit) -> Result<Bytes, Problem> {
+/// The whole body, still packed. A body in one piece, as most are, is not copied.
+async fn read_whole(mut payload: Payload, limit: usize, permit: &mut LargeBodyPermit) -> Result<Bytes, Problem> {
     let collecting = async {
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
@@ -155,7 +151,7 @@ async fn collect(mut payload: Payload, limit: usize, turn: &mut LargeBodyPermit)
             if length > limit {
                 return Err(too_large(limit));
             }
-            turn.take(length).await?;
+            permit.take(length).await?;
             if first.is_empty() && all.is_empty() {
                 first = chunk;
             } else {
@@ -177,7 +173,7 @@ async fn unpack(
     packed: &[u8],
     encoding: BodyEncoding,
     limit: usize,
-    turn: &mut LargeBodyPermit,
+    permit: &mut LargeBodyPermit,
 ) -> Result<Bytes, Problem> {
     let mut body = BodyReader::new(packed, encoding);
     let mut unpacked = BytesMut::new();
@@ -186,7 +182,7 @@ async fn unpack(
             [] => return Ok(unpacked.freeze()),
             chunk if unpacked.len() + chunk.len() > limit => return Err(too_large(limit)),
             chunk => {
-                turn.take(unpacked.len() + chunk.len()).await?;
+                permit.take(unpacked.len() + chunk.len()).await?;
                 unpacked.extend_from_slice(chunk);
             }
         }
@@ -212,7 +208,7 @@ mod tests {
     use crate::files::{FileInput, PatchInput};
 
     fn body_of(text: &'static [u8]) -> JsonBody {
-        JsonBody { bytes: Bytes::from_static(text), _turn: LargeBodyPermit::default() }
+        JsonBody { bytes: Bytes::from_static(text), _permit: LargeBodyPermit::default() }
     }
 
     #[test]

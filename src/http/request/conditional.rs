@@ -1,7 +1,7 @@
 //! Conditional requests: `ETag`, `If-Match` and `If-None-Match` (RFC 9110, section 13).
 //!
-//! A condition is honoured or refused: 412 if it does not hold, 400 if the route does not know it, and never a change as if it had not
-//! been there. The table of routes says which routes take conditions; their handlers ask here for them.
+//! A condition is honoured or refused: 412 for an unmet condition, 400 for a condition that the route does not support. No change
+//! ignores a condition. The table of routes says which routes take conditions; the handlers read conditions here.
 
 use actix_web::dev::RequestHead;
 use actix_web::http::Method;
@@ -13,13 +13,13 @@ use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
 use crate::records::{RecordError, WriteCondition};
 
-/// The conditions under which nothing may be done, each by its header. `If-Modified-Since` and `If-None-Match` of a read are none of them: who
-/// gets the whole answer all the same has lost nothing.
+/// Headers of conditions that forbid an answer. `If-Modified-Since` and `If-None-Match` of a read are left out: a client
+/// with a whole answer has lost nothing.
 static OF_READS: [HeaderName; 2] = [IF_MATCH, IF_UNMODIFIED_SINCE];
 static OF_CHANGES: [HeaderName; 3] = [IF_MATCH, IF_UNMODIFIED_SINCE, IF_NONE_MATCH];
 
-/// The condition in a request to a route that takes none, if there is one.
-pub(in crate::http) fn untaken(head: &RequestHead) -> Option<&'static str> {
+/// The condition in a request that a route without conditions cannot honour.
+pub(in crate::http) fn unsupported_condition(head: &RequestHead) -> Option<&'static str> {
     let is_read = matches!(head.method, Method::GET | Method::HEAD);
     let headers = if is_read { &OF_READS[..] } else { &OF_CHANGES[..] };
     let found = headers.iter().find(|name| head.headers.contains_key(*name))?;
@@ -36,43 +36,45 @@ fn name_of(header: &HeaderName) -> &'static str {
     }
 }
 
-/// The answer to a condition that a route does not take.
-pub(in crate::http) fn refuse_untaken(header: &'static str) -> Problem {
-    wrong(header, "is not supported by this route, and nothing was done; leave it out")
+/// The answer to an unsupported condition.
+pub(in crate::http) fn reject_condition(header: &'static str) -> Problem {
+    invalid_header(header, "is not supported by this route, and nothing was done; leave it out")
 }
 
-/// On what condition a document is to be stored.
+/// The condition for storing a document.
 ///
 /// # Errors
-/// If the headers are no such condition. Several tags are not taken: no client here can know of more than one.
-pub(in crate::http) fn condition(request: &HttpRequest) -> Result<WriteCondition, Problem> {
-    match (wanted(request)?, text(request, IF_NONE_MATCH)?) {
-        (wanted, None) => Ok(wanted.into()),
-        (Wanted::Any, Some("*")) => Ok(WriteCondition::Absent),
-        (Wanted::Any, Some(_)) => Err(wrong("If-None-Match", "must be *, for a document that must not be there yet")),
-        (_, Some(_)) => Err(wrong("If-None-Match", "cannot be asked for together with If-Match")),
+/// For malformed headers. Several tags are malformed too: a client can know only one version.
+pub(in crate::http) fn write_condition(request: &HttpRequest) -> Result<WriteCondition, Problem> {
+    match (if_match(request)?, single_header(request, IF_NONE_MATCH)?) {
+        (if_match, None) => Ok(if_match.into()),
+        (IfMatch::Any, Some("*")) => Ok(WriteCondition::Absent),
+        (IfMatch::Any, Some(_)) => {
+            Err(invalid_header("If-None-Match", "must be *, for a document that must not be there yet"))
+        }
+        (_, Some(_)) => Err(invalid_header("If-None-Match", "cannot be asked for together with If-Match")),
     }
 }
 
-/// On what condition a document that is there is to be changed or deleted.
+/// The condition for changing or deleting a document.
 ///
 /// # Errors
-/// As [`condition`].
+/// As [`write_condition`].
 pub(in crate::http) fn change_condition(request: &HttpRequest) -> Result<WriteCondition, Problem> {
     refuse_none_match(request)?;
-    Ok(wanted(request)?.into())
+    Ok(if_match(request)?.into())
 }
 
-/// On what condition a file is to be changed or deleted.
+/// The condition for changing or deleting a file.
 ///
 /// # Errors
-/// As [`condition`].
+/// As [`write_condition`].
 pub(in crate::http) fn file_condition(request: &HttpRequest) -> Result<FileCondition, Problem> {
     refuse_none_match(request)?;
-    Ok(match wanted(request)? {
-        Wanted::Any => FileCondition::Any,
-        Wanted::Present => FileCondition::Present,
-        Wanted::Tag(tag) => FileCondition::Tag(opaque(tag).and_then(FileTag::parse)),
+    Ok(match if_match(request)? {
+        IfMatch::Any => FileCondition::Any,
+        IfMatch::Present => FileCondition::Present,
+        IfMatch::Tag(tag) => FileCondition::Tag(opaque_tag(tag).and_then(FileTag::parse)),
     })
 }
 
@@ -80,10 +82,10 @@ pub(in crate::http) fn file_condition(request: &HttpRequest) -> Result<FileCondi
 ///
 /// # Errors
 /// 412 if the client wants another version.
-pub(in crate::http) fn is_known(request: &HttpRequest, current: &str) -> Result<bool, Problem> {
-    let holds = match wanted(request)? {
-        Wanted::Any | Wanted::Present => true,
-        Wanted::Tag(tag) => opaque(tag) == Some(current),
+pub(in crate::http) fn has_current_version(request: &HttpRequest, current: &str) -> Result<bool, Problem> {
+    let holds = match if_match(request)? {
+        IfMatch::Any | IfMatch::Present => true,
+        IfMatch::Tag(tag) => opaque_tag(tag) == Some(current),
     };
     if !holds {
         return Err(Problem::new(ProblemCode::PreconditionFailed, "this is another version than If-Match names"));
@@ -91,26 +93,26 @@ pub(in crate::http) fn is_known(request: &HttpRequest, current: &str) -> Result<
     let mut known = request.headers().get_all(IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
     Ok(known.any(|line| {
         let mut tags = line.split(',').map(str::trim);
-        tags.any(|tag| tag == "*" || opaque(tag.strip_prefix("W/").unwrap_or(tag)) == Some(current))
+        tags.any(|tag| tag == "*" || opaque_tag(tag.strip_prefix("W/").unwrap_or(tag)) == Some(current))
     }))
 }
 
-/// The answer to a client that has this version already.
+/// The answer to a client with the current version.
 pub(in crate::http) fn not_modified(current: &str) -> HttpResponse {
     let mut response = HttpResponse::NotModified().finish();
-    tag(&mut response, current);
+    set_etag(&mut response, current);
     response
 }
 
 /// Adds the version to an answer.
-pub(in crate::http) fn tag(response: &mut HttpResponse, version: &str) {
+pub(in crate::http) fn set_etag(response: &mut HttpResponse, version: &str) {
     if let Ok(value) = HeaderValue::from_str(&format!("\"{version}\"")) {
         response.headers_mut().insert(ETAG, value);
     }
 }
 
-/// A problem with a document that the client named a state of: one that is taken or gone is not in that state.
-pub(in crate::http) fn refused(error: RecordError, condition: WriteCondition) -> Problem {
+/// A conditional change of a document that is missing, or already there, fails by its precondition.
+pub(in crate::http) fn record_condition_problem(error: RecordError, condition: WriteCondition) -> Problem {
     match (&error, condition) {
         (RecordError::Exists { .. }, WriteCondition::Absent)
         | (RecordError::NotFound { .. }, WriteCondition::Present | WriteCondition::Version(_)) => {
@@ -120,8 +122,8 @@ pub(in crate::http) fn refused(error: RecordError, condition: WriteCondition) ->
     }
 }
 
-/// A problem with a file that the client named a state of: one that is gone is not in that state.
-pub(in crate::http) fn refused_file(error: FileError, condition: FileCondition) -> Problem {
+/// A conditional change of a missing file fails by its precondition.
+pub(in crate::http) fn file_condition_problem(error: FileError, condition: FileCondition) -> Problem {
     match (&error, condition) {
         (FileError::NotFound(_), FileCondition::Present | FileCondition::Tag(_)) => {
             Problem::new(ProblemCode::PreconditionFailed, error.to_string())
@@ -130,68 +132,69 @@ pub(in crate::http) fn refused_file(error: FileError, condition: FileCondition) 
     }
 }
 
-/// What `If-Match` asks for.
-enum Wanted<'a> {
+/// The state that `If-Match` asks for.
+enum IfMatch<'a> {
     Any,
     Present,
     Tag(&'a str),
 }
 
-impl From<Wanted<'_>> for WriteCondition {
-    fn from(wanted: Wanted<'_>) -> Self {
-        match wanted {
-            Wanted::Any => Self::Any,
-            Wanted::Present => Self::Present,
-            // A tag that is none of ours names no version that there is or will be.
-            Wanted::Tag(tag) => Self::Version(opaque(tag).and_then(|tag| tag.parse().ok()).unwrap_or(-1)),
+impl From<IfMatch<'_>> for WriteCondition {
+    fn from(if_match: IfMatch<'_>) -> Self {
+        match if_match {
+            IfMatch::Any => Self::Any,
+            IfMatch::Present => Self::Present,
+            // A foreign tag matches no version, now or later.
+            IfMatch::Tag(tag) => Self::Version(opaque_tag(tag).and_then(|tag| tag.parse().ok()).unwrap_or(-1)),
         }
     }
 }
 
-fn wanted(request: &HttpRequest) -> Result<Wanted<'_>, Problem> {
+fn if_match(request: &HttpRequest) -> Result<IfMatch<'_>, Problem> {
     if request.headers().contains_key(IF_UNMODIFIED_SINCE) {
-        return Err(wrong("If-Unmodified-Since", "is not supported; ask by If-Match and an ETag"));
+        return Err(invalid_header("If-Unmodified-Since", "is not supported; ask by If-Match and an ETag"));
     }
-    match text(request, IF_MATCH)? {
-        None => Ok(Wanted::Any),
-        Some("*") => Ok(Wanted::Present),
-        Some(tag) => one_tag(tag).map(Wanted::Tag),
+    match single_header(request, IF_MATCH)? {
+        None => Ok(IfMatch::Any),
+        Some("*") => Ok(IfMatch::Present),
+        Some(tag) => parse_one_tag(tag).map(IfMatch::Tag),
     }
 }
 
 fn refuse_none_match(request: &HttpRequest) -> Result<(), Problem> {
-    match text(request, IF_NONE_MATCH)? {
+    match single_header(request, IF_NONE_MATCH)? {
         None => Ok(()),
-        Some(_) => {
-            Err(wrong("If-None-Match", "cannot be asked for where something that is there is changed; use If-Match"))
-        }
+        Some(_) => Err(invalid_header(
+            "If-None-Match",
+            "cannot be asked for where something that is there is changed; use If-Match",
+        )),
     }
 }
 
-fn text(request: &HttpRequest, name: HeaderName) -> Result<Option<&str>, Problem> {
+fn single_header(request: &HttpRequest, name: HeaderName) -> Result<Option<&str>, Problem> {
     let mut values = request.headers().get_all(&name);
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(value), None) => {
-            value.to_str().map(|text| Some(text.trim())).map_err(|_| wrong(name_of(&name), "must be text"))
+            value.to_str().map(|text| Some(text.trim())).map_err(|_| invalid_header(name_of(&name), "must be text"))
         }
-        (Some(_), Some(_)) => Err(wrong(name_of(&name), "must be there only once")),
+        (Some(_), Some(_)) => Err(invalid_header(name_of(&name), "must be there only once")),
     }
 }
 
-fn one_tag(text: &str) -> Result<&str, Problem> {
+fn parse_one_tag(text: &str) -> Result<&str, Problem> {
     let strong = text.strip_prefix("W/").unwrap_or(text);
     let is_tag =
         strong.len() >= 2 && strong.starts_with('"') && strong.ends_with('"') && strong.matches('"').count() == 2;
-    if is_tag { Ok(text) } else { Err(wrong("If-Match", "must be * or one ETag, as in \"1700000000000000\"")) }
+    if is_tag { Ok(text) } else { Err(invalid_header("If-Match", "must be * or one ETag, as in \"1700000000000000\"")) }
 }
 
-/// What stands in a strong tag.
-fn opaque(tag: &str) -> Option<&str> {
+/// The text in a strong tag.
+fn opaque_tag(tag: &str) -> Option<&str> {
     tag.strip_prefix('"')?.strip_suffix('"')
 }
 
-fn wrong(header: &'static str, reason: &str) -> Problem {
+fn invalid_header(header: &'static str, reason: &str) -> Problem {
     Problem::new(ProblemCode::InvalidHeader, format!("{header} {reason}")).field(header)
 }
 
@@ -205,7 +208,7 @@ mod tests {
     fn conditions() {
         let condition = |headers: &[(&'static str, &str)]| {
             let request = headers.iter().fold(TestRequest::default(), |request, header| request.append_header(*header));
-            condition(&request.to_http_request()).map_err(|problem| problem.code())
+            write_condition(&request.to_http_request()).map_err(|problem| problem.code())
         };
         assert_eq!(condition(&[]), Ok(WriteCondition::Any));
         assert_eq!(condition(&[("if-match", "\"7\"")]), Ok(WriteCondition::Version(7)));
@@ -255,7 +258,9 @@ mod tests {
     #[test]
     fn what_a_route_does_not_take_is_found() {
         let found = |method: Method, name: &'static str| {
-            untaken(TestRequest::with_uri("/").method(method).append_header((name, "*")).to_http_request().head())
+            unsupported_condition(
+                TestRequest::with_uri("/").method(method).append_header((name, "*")).to_http_request().head(),
+            )
         };
         assert_eq!(found(Method::POST, "if-match"), Some("If-Match"));
         assert_eq!(found(Method::PUT, "if-none-match"), Some("If-None-Match"));
@@ -269,7 +274,7 @@ mod tests {
     fn a_version_that_is_known_is_not_sent_again() {
         let ask = |name: &'static str, tag: &str| {
             let request = TestRequest::default().append_header((name, tag)).to_http_request();
-            is_known(&request, "7").map_err(|problem| problem.code())
+            has_current_version(&request, "7").map_err(|problem| problem.code())
         };
         let known = |tag| ask("if-none-match", tag).unwrap();
         assert!(known("\"7\"") && known("W/\"7\"") && known("\"1\", \"7\"") && known("*"));

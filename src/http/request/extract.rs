@@ -1,4 +1,4 @@
-//! Typed values from the path and the query, or a problem that says what to change.
+//! Typed values from the path and the query, or a problem with the fault.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -59,7 +59,7 @@ impl FromRequest for CollectionPath {
     }
 }
 
-/// The `{key}` at the end of a path: any text, percent-encoded, also with `/` in it.
+/// The `{key}` at the end of a path: any text, percent-encoded, also with `/`.
 pub(in crate::http) struct KeyPath(pub(in crate::http) String);
 
 impl FromRequest for KeyPath {
@@ -77,12 +77,12 @@ impl FromRequest for KeyPath {
     }
 }
 
-/// True if a percent-encoded text is UTF-8. Decoding replaces all other bytes, so that different texts become one.
+/// True if a percent-encoded text is UTF-8. Decoding would replace other bytes, so that different texts become equal.
 fn is_utf8(encoded: &str) -> bool {
     percent_encoding::percent_decode_str(encoded).decode_utf8().is_ok()
 }
 
-/// The query, as a struct whose fields are `Option<String>`, so that each can be named when it is wrong.
+/// The query as a struct of `Option<String>` fields, so that a problem can name the wrong field.
 pub(in crate::http) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
     if !is_utf8(request.query_string()) {
         return Err(Problem::new(ProblemCode::InvalidQuery, "the query must be UTF-8, percent-encoded"));
@@ -98,7 +98,7 @@ pub(in crate::http) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Resu
     })
 }
 
-/// A number of the query, if it is there.
+/// A number of the query, if given.
 pub(in crate::http) fn query_number<T: FromStr + PartialOrd + fmt::Display>(
     field: &'static str,
     text: Option<&str>,
@@ -112,6 +112,16 @@ pub(in crate::http) fn query_number<T: FromStr + PartialOrd + fmt::Display>(
             Err(Problem::query(field, reason))
         }
     }
+}
+
+/// The position after an earlier page, if the query names one.
+pub(in crate::http) fn query_cursor<C>(
+    text: Option<&str>,
+    parse: impl FnOnce(&str) -> Option<C>,
+) -> Result<Option<C>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let wrong = || Problem::query("cursor", "must be the next_cursor of an earlier answer; leave it out to start anew");
+    parse(text).map(Some).ok_or_else(wrong)
 }
 
 /// How old an answer may be, by the query's `consistency`.

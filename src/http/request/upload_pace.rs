@@ -15,14 +15,14 @@ use crate::http::response::problem_code::ProblemCode;
 use crate::http::state::AppState;
 use crate::limits::{CallerKey, RateLimiter};
 
-/// The clock and the bill of one bulk body.
+/// The pace and the rate-limit cost of a bulk body.
 ///
-/// A body may come slowly for as long as it comes: a listing that is piped in as it is made. But who sends a byte now and
-/// then keeps a place that others wait for.
+/// A body may come slowly, such as a listing in the making. But a client with a byte now and
+/// then would keep a permit for which other loads wait.
 pub(in crate::http) struct UploadMeter {
     caller: CallerKey,
     limiter: Option<Arc<RateLimiter>>,
-    /// Rows that are not on the bill yet.
+    /// Rows that are not charged yet.
     rows: u64,
     /// Time spent waiting for the client.
     waited: Duration,
@@ -31,11 +31,11 @@ pub(in crate::http) struct UploadMeter {
 
 /// How long a body may stand still.
 pub(super) const STALL: Duration = Duration::from_secs(30);
-/// The least that must come in the long run, in bytes a second.
+/// The least pace in the long run, in bytes a second.
 pub(super) const LEAST_RATE: u64 = 128;
 
 /// A body whose first bytes are there.
-pub(in crate::http) type BegunBody = Peekable<Payload>;
+pub(super) type BegunBody = Peekable<Payload>;
 
 /// The body comes too slowly.
 pub(in crate::http) struct TooSlow;
@@ -56,13 +56,12 @@ impl UploadMeter {
         Self { caller, limiter: state.limiter.clone(), rows: 0, waited: Duration::ZERO, bytes: 0 }
     }
 
-    /// By whom the load is counted.
     pub(in crate::http) fn caller(&self) -> CallerKey {
         self.caller
     }
 
-    /// How long the client may take for what comes next.
-    fn patience(&self) -> Duration {
+    /// How long the client may take for the next bytes.
+    fn time_left(&self) -> Duration {
         let earned = STALL.saturating_add(Duration::from_secs(self.bytes / LEAST_RATE));
         earned.saturating_sub(self.waited).min(STALL)
     }
@@ -70,20 +69,20 @@ impl UploadMeter {
     /// Waits for the client to send something.
     pub(in crate::http) async fn wait<T>(&mut self, next: impl Future<Output = T>) -> Result<T, TooSlow> {
         let began = tokio::time::Instant::now();
-        let next = tokio::time::timeout(self.patience(), next).await.map_err(|_| TooSlow)?;
+        let next = tokio::time::timeout(self.time_left(), next).await.map_err(|_| TooSlow)?;
         self.waited += began.elapsed();
         Ok(next)
     }
 
-    /// The body, once its first bytes are there. Until then the load has no place that others wait for.
-    pub(in crate::http) async fn wait_for_first(&mut self, body: Payload) -> Result<BegunBody, TooSlow> {
+    /// The body, after the first bytes came. Until then the load takes no permit from other loads.
+    pub(super) async fn wait_for_first(&mut self, body: Payload) -> Result<BegunBody, TooSlow> {
         let mut body = body.peekable();
         self.wait(Pin::new(&mut body).peek()).await?;
         Ok(body)
     }
 
     /// A row was made here. Now and then waits until the caller may have more.
-    pub(in crate::http) async fn count_one(&mut self) {
+    pub(in crate::http) async fn count_made_row(&mut self) {
         if self.limiter.is_some() {
             self.rows += 1;
             if self.rows >= 100 * ROWS_PER_UNIT {
@@ -92,7 +91,7 @@ impl UploadMeter {
         }
     }
 
-    /// So many bytes came, and so many rows were in them. Waits until the caller may send more.
+    /// Counts received bytes and rows, and waits until the caller may send more.
     pub(in crate::http) async fn count(&mut self, bytes: usize, rows: usize) {
         self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         let Some(limiter) = &self.limiter else { return };
@@ -114,15 +113,15 @@ mod tests {
     fn a_body_that_drips_runs_out_of_time() {
         let mut intake =
             UploadMeter { caller: CallerKey::user(1), limiter: None, rows: 0, waited: Duration::ZERO, bytes: 0 };
-        assert_eq!(intake.patience(), STALL);
+        assert_eq!(intake.time_left(), STALL);
         intake.waited = Duration::from_secs(27);
         intake.bytes = 3;
-        assert_eq!(intake.patience(), Duration::from_secs(3));
+        assert_eq!(intake.time_left(), Duration::from_secs(3));
         intake.waited = Duration::from_secs(1000);
-        assert_eq!(intake.patience(), Duration::ZERO);
+        assert_eq!(intake.time_left(), Duration::ZERO);
         intake.bytes = 1000 * LEAST_RATE;
-        assert_eq!(intake.patience(), STALL, "what comes fast enough in the long run may stand still");
+        assert_eq!(intake.time_left(), STALL, "what comes fast enough in the long run may stand still");
         intake.bytes = u64::MAX;
-        assert_eq!(intake.patience(), STALL);
+        assert_eq!(intake.time_left(), STALL);
     }
 }

@@ -22,7 +22,7 @@ pub(in crate::http) fn json(
     Ok(HttpResponse::build(status).insert_header((CONTENT_TYPE, JSON)).body(bytes))
 }
 
-/// `200` with a body that was written elsewhere.
+/// `200` with written JSON.
 pub(in crate::http) fn of_json(body: Result<Vec<u8>, serde_json::Error>) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, JSON)).body(body.map_err(unwritten)?))
 }

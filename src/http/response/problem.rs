@@ -1,7 +1,6 @@
-//! Problems: errors as clients see them, `application/problem+json` (RFC 9457).
+//! Problems: errors for clients, `application/problem+json` (RFC 9457).
 //!
-//! The errors of files, documents, shards and tokens get their status here; those of one group of routes alone (moves, new
-//! shards, bodies) beside these routes. Database text and SQL stay on this side: they go to the log.
+//! Database text and SQL go to the log, and never reach a client.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -16,17 +15,14 @@ use utoipa::ToSchema;
 
 use super::problem_code::ProblemCode;
 use super::problem_counts;
-use crate::auth::{AuthError, Scope};
-use crate::files::FileError;
-use crate::payload::FieldFault;
-use crate::records::RecordError;
-use crate::shard::{ServerResource, ShardError, ShardId};
-use crate::telemetry::{current_request, current_request_may_change};
+use crate::auth::Scope;
+use crate::shard::ShardId;
+use crate::telemetry::current_request;
 
-/// When a client may try again what a shard could not do now.
+/// The wait before a client tries again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// A problem on its way to a client.
+/// A problem for a client.
 #[derive(Debug)]
 pub struct Problem {
     code: ProblemCode,
@@ -40,7 +36,7 @@ pub struct Problem {
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// The body of every answer that is not a success.
+/// The body of every error.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemBody<'a> {
@@ -48,34 +44,34 @@ pub struct ProblemBody<'a> {
     #[serde(rename = "type")]
     #[schema(example = "urn:shardrive:problem:invalid_field")]
     kind: String,
-    /// What the kind of problem means.
+    /// The meaning of the kind of problem.
     #[schema(value_type = String, example = "A field is wrong")]
     title: &'static str,
     /// The HTTP status.
     #[schema(example = 400)]
     status: u16,
-    /// What is wrong here, and what to change.
+    /// The fault, and what to change.
     #[schema(value_type = String, example = "file_name: must not be empty")]
     detail: &'a str,
-    /// The kind of problem, in one stable word.
+    /// The kind of problem as a stable word.
     #[schema(value_type = String, example = "invalid_field")]
     code: &'static str,
     /// The request's id, as in the header `X-Request-Id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String)]
     request_id: Option<&'a str>,
-    /// The field, parameter or header that is wrong.
+    /// The wrong field, parameter or header.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "file_name")]
     field: Option<&'a str>,
-    /// The line of a bulk body that is wrong, from 1.
+    /// The wrong line of a bulk body, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u64>,
-    /// The shard that the problem is with.
+    /// The shard with the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u16>)]
     shard: Option<u16>,
-    /// Of a bulk load that broke off: what was done all the same, in the members that its answer would have had.
+    /// After a broken bulk load: how much was stored, in the members of the load's answer.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = std::collections::BTreeMap<String, Value>)]
     progress: Option<&'a Map<String, Value>>,
@@ -89,7 +85,7 @@ impl ProblemBody<'_> {
 }
 
 impl Problem {
-    /// A problem of this kind; `detail` tells the client what to change.
+    /// A problem of this kind; `detail` says what to change.
     #[must_use]
     pub fn new(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -104,28 +100,28 @@ impl Problem {
         }
     }
 
-    /// Names the field, parameter or header that is wrong.
+    /// Names the wrong field, parameter or header.
     #[must_use]
     pub fn field(mut self, field: impl Into<Cow<'static, str>>) -> Self {
         self.field = Some(field.into());
         self
     }
 
-    /// Names the line of a bulk body that is wrong.
+    /// Names the wrong line of a bulk body.
     #[must_use]
     pub fn line(mut self, line: u64) -> Self {
         self.line = Some(line);
         self
     }
 
-    /// Names the shard that the problem is with.
+    /// Names the shard with the problem.
     #[must_use]
     pub fn shard(mut self, shard: ShardId) -> Self {
         self.shard = Some(shard);
         self
     }
 
-    /// Tells how far a load came before it broke off: members of their own beside the others.
+    /// Adds the numbers of a load that broke off, as members of the problem.
     #[must_use]
     pub(in crate::http) fn progress(mut self, done: &impl Serialize) -> Self {
         self.progress = match serde_json::to_value(done) {
@@ -142,14 +138,14 @@ impl Problem {
         self
     }
 
-    /// Gives the answer a header that its status calls for: `Allow`, `WWW-Authenticate`.
+    /// Adds a header that the status requires: `Allow`, `WWW-Authenticate`.
     #[must_use]
     pub(in crate::http) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.header = Some(Box::new((name, value)));
         self
     }
 
-    /// The token does not grant what is needed (RFC 6750, section 3.1).
+    /// The token lacks the needed scope (RFC 6750, section 3.1).
     #[must_use]
     pub(in crate::http) fn scope(needed: Scope) -> Self {
         let challenge = match needed {
@@ -161,7 +157,7 @@ impl Problem {
             .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }
 
-    /// Something that belongs to another user than the token's.
+    /// The data belongs to another user than the token's.
     #[must_use]
     pub(in crate::http) fn other_user(field: &'static str) -> Self {
         Self::new(ProblemCode::OtherUser, format!("{field} must be the token's own user")).field(field)
@@ -180,20 +176,20 @@ impl Problem {
         Self::new(ProblemCode::InvalidQuery, format!("{field} {reason}")).field(field)
     }
 
-    /// The field, parameter or header that is wrong.
+    /// The wrong field, parameter or header.
     #[cfg(test)]
     pub(in crate::http) fn field_name(&self) -> Option<&str> {
         self.field.as_deref()
     }
 
-    /// Its kind.
+    /// The kind of problem.
     #[must_use]
     pub fn code(&self) -> ProblemCode {
         self.code
     }
 
-    /// Writes to the log what the client is not told: once, with all causes. That a shard is away its health check
-    /// has said already, and every request saying it again would flood the log.
+    /// Writes the problem with all causes to the log, once. A missing shard is left out: the health probe has
+    /// logged the shard already, and a line for each request would flood the log.
     pub(in crate::http) fn log(&self) {
         problem_counts::count_problem(self.code);
         let level = match self.code.status() {
@@ -264,192 +260,5 @@ impl ResponseError for Problem {
         }
         // Texts and numbers always become JSON.
         answer.body(serde_json::to_vec(&body).unwrap_or_default())
-    }
-}
-
-impl From<AuthError> for Problem {
-    fn from(error: AuthError) -> Self {
-        const WRONG_TOKEN: &str = r#"Bearer realm="shardrive", error="invalid_token""#;
-        let (code, challenge) = match error {
-            AuthError::Missing => (ProblemCode::SignInRequired, r#"Bearer realm="shardrive""#),
-            AuthError::Malformed => (ProblemCode::TokenMalformed, WRONG_TOKEN),
-            AuthError::Expired => (ProblemCode::TokenExpired, WRONG_TOKEN),
-            AuthError::NotYetValid => (ProblemCode::TokenNotYetValid, WRONG_TOKEN),
-            AuthError::WrongAudience => (ProblemCode::TokenWrongAudience, WRONG_TOKEN),
-            AuthError::WrongIssuer => (ProblemCode::TokenWrongIssuer, WRONG_TOKEN),
-            AuthError::UnknownKey => (ProblemCode::TokenUnknownKey, WRONG_TOKEN),
-            AuthError::Invalid => (ProblemCode::TokenInvalid, WRONG_TOKEN),
-            AuthError::NoUser => (ProblemCode::TokenWithoutUser, WRONG_TOKEN),
-            AuthError::NoScope => return Self::scope(Scope::User),
-            AuthError::Unavailable => return Self::new(ProblemCode::SignInUnavailable, error.to_string()),
-        };
-        Self::new(code, error.to_string()).header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
-    }
-}
-
-impl From<FieldFault> for Problem {
-    fn from(fault: FieldFault) -> Self {
-        let problem = Self::new(ProblemCode::InvalidField, fault.to_string());
-        if fault.field.is_empty() { problem } else { problem.field(fault.field) }
-    }
-}
-
-impl From<FileError> for Problem {
-    fn from(error: FileError) -> Self {
-        match error {
-            FileError::NotFound(_) => Self::new(ProblemCode::FileNotFound, error.to_string()),
-            FileError::Contended(_) => Self::new(ProblemCode::FileContended, error.to_string()),
-            FileError::IdTaken(_) => Self::new(ProblemCode::IdTaken, error.to_string()).field("file_id"),
-            FileError::Changed(_) => Self::new(ProblemCode::PreconditionFailed, error.to_string()),
-            FileError::PathTaken => Self::new(ProblemCode::PathTaken, error.to_string()).field("path"),
-            FileError::Field(fault) => fault.into(),
-            FileError::Shard(error) => error.into(),
-        }
-    }
-}
-
-impl From<RecordError> for Problem {
-    fn from(error: RecordError) -> Self {
-        let code = match error {
-            RecordError::NoCollection(_) => ProblemCode::CollectionNotFound,
-            RecordError::CollectionDiffers(_) => ProblemCode::CollectionDiffers,
-            RecordError::NotFound { .. } => ProblemCode::RecordNotFound,
-            RecordError::Exists { .. } => ProblemCode::RecordExists,
-            RecordError::Changed { .. } => ProblemCode::PreconditionFailed,
-            RecordError::KeyFixed => ProblemCode::ShardKeyFixed,
-            RecordError::Syntax(_) => ProblemCode::InvalidBody,
-            RecordError::TooLarge => ProblemCode::BodyTooLarge,
-            RecordError::Contended => ProblemCode::RecordContended,
-            RecordError::Field(fault) => return fault.into(),
-            RecordError::Shard(error) => return error.into(),
-        };
-        Self::new(code, error.to_string())
-    }
-}
-
-impl From<ShardError> for Problem {
-    fn from(error: ShardError) -> Self {
-        match error {
-            ShardError::Unavailable { shard } => {
-                Self::new(ProblemCode::ShardUnavailable, error.to_string()).shard(shard)
-            }
-            ShardError::Timeout { shard } => {
-                let detail = if current_request_may_change() {
-                    format!("{error}; a change may have been made all the same")
-                } else {
-                    error.to_string()
-                };
-                Self::new(ProblemCode::ShardTimeout, detail).shard(shard)
-            }
-            ShardError::Overloaded { shard } => Self::new(ProblemCode::ShardOverloaded, error.to_string()).shard(shard),
-            ShardError::CallerBusy { shard } => {
-                let detail = "you have as many calls on this shard as one caller may have; wait for one to end";
-                Self::new(ProblemCode::TooManyOwnCalls, detail).shard(shard)
-            }
-            ShardError::Exhausted { shard, resource } => {
-                let code = match resource {
-                    ServerResource::Disk => ProblemCode::ShardStorageFull,
-                    ServerResource::Memory | ServerResource::Connections | ServerResource::Limit => {
-                        ProblemCode::ShardOverloaded
-                    }
-                };
-                Self::new(code, error.to_string()).shard(shard)
-            }
-            ShardError::Moving => {
-                Self::new(ProblemCode::SlotMoving, "the user's data is on its way to another shard; try again")
-            }
-            ShardError::KeyReused => Self::new(
-                ProblemCode::IdempotencyKeyReused,
-                "another request has come with this Idempotency-Key; each needs a key of its own",
-            )
-            .field("Idempotency-Key"),
-            // The constraint's name is the table's business.
-            ShardError::RowRefused { shard, .. } => {
-                Self::new(ProblemCode::RowRefused, "a value is one that the database cannot hold")
-                    .shard(shard)
-                    .cause(error)
-            }
-            ShardError::Unexpected { shard, .. } => Self::new(
-                ProblemCode::Internal,
-                "something went wrong on our side; the request's id leads to it in the log",
-            )
-            .shard(shard)
-            .cause(error),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use actix_web::body::to_bytes;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::telemetry::{RequestContext, with_request};
-
-    async fn render(problem: Problem) -> (HttpResponse, serde_json::Value) {
-        let request = RequestContext::new("r-1".into(), None);
-        with_request(request, async {
-            let answer = problem.error_response();
-            let (answer, body) = answer.into_parts();
-            let bytes = to_bytes(body).await.unwrap();
-            (answer.set_body(actix_web::body::BoxBody::new(())), serde_json::from_slice(&bytes).unwrap())
-        })
-        .await
-    }
-
-    #[tokio::test]
-    async fn each_error_has_its_status_and_tells_nothing_of_the_database() {
-        let shard = ShardId::new(1);
-        let source = || sqlx::Error::Protocol("secret SELECT".to_owned());
-        let table: Vec<(Problem, u16, &str)> = vec![
-            (FileError::NotFound(Uuid::nil()).into(), 404, "file_not_found"),
-            (FileError::IdTaken(Uuid::nil()).into(), 409, "id_taken"),
-            (FileError::Changed(Uuid::nil()).into(), 412, "precondition_failed"),
-            (FileError::PathTaken.into(), 409, "path_taken"),
-            (FileError::Shard(ShardError::Moving).into(), 503, "slot_moving"),
-            (ShardError::Unavailable { shard }.into(), 503, "shard_unavailable"),
-            (ShardError::Overloaded { shard }.into(), 503, "shard_overloaded"),
-            (ShardError::Timeout { shard }.into(), 504, "shard_timeout"),
-            (ShardError::CallerBusy { shard }.into(), 429, "too_many_own_calls"),
-            (ShardError::Exhausted { shard, resource: ServerResource::Disk }.into(), 507, "shard_storage_full"),
-            (ShardError::Exhausted { shard, resource: ServerResource::Memory }.into(), 503, "shard_overloaded"),
-            (ShardError::RowRefused { shard, constraint: Some("secret_check".into()) }.into(), 400, "row_refused"),
-            (ShardError::Unexpected { shard, source: source() }.into(), 500, "internal"),
-            (Problem::query("limit", "must be smaller"), 400, "invalid_query"),
-        ];
-        for (problem, status, code) in table {
-            let (answer, body) = render(problem).await;
-            assert_eq!(answer.status().as_u16(), status, "{code}");
-            assert_eq!(body["status"], status);
-            assert_eq!(body["code"], code);
-            assert_eq!(body["type"], format!("urn:shardrive:problem:{code}"));
-            assert_eq!(body["request_id"], "r-1");
-            assert_eq!(answer.headers().get("content-type").unwrap(), "application/problem+json");
-            assert_eq!(answer.headers().contains_key("retry-after"), [429, 503, 504, 507].contains(&status), "{code}");
-            assert!(!body.to_string().contains("secret"), "{body}");
-        }
-    }
-
-    #[tokio::test]
-    async fn only_a_request_for_a_change_may_have_changed_something() {
-        let timed_out = |request: RequestContext| {
-            with_request(request, async {
-                let problem: Problem = ShardError::Timeout { shard: ShardId::new(1) }.into();
-                problem.to_string()
-            })
-        };
-        let request = || RequestContext::new("r-1".into(), None);
-        assert!(timed_out(request()).await.contains("a change may have been made"));
-        assert!(!timed_out(request().read_only()).await.contains("change"));
-    }
-
-    #[tokio::test]
-    async fn extension_members_are_there_where_they_mean_something() {
-        let (_, body) = render(Problem::new(ProblemCode::InvalidField, "no").field("path").line(7)).await;
-        assert_eq!((&body["field"], &body["line"]), (&"path".into(), &7.into()));
-        let (_, body) = render(ShardError::Unavailable { shard: ShardId::new(3) }.into()).await;
-        assert_eq!(body["shard"], 3);
-        assert!(body.get("field").is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! Counts of the problems that clients were answered, by code.
+//! Counts of answered problems, by code.
 
 use crate::http::response::problem_code::ProblemCode;
 use crate::telemetry::metrics::Counter;
@@ -6,8 +6,8 @@ use crate::telemetry::metrics::Counter;
 pub(in crate::http) static PROBLEMS: [Counter; ProblemCode::ALL.len()] =
     [const { Counter::new() }; ProblemCode::ALL.len()];
 
-/// Counts a problem that a client was told of.
-pub(in crate::http) fn count_problem(code: ProblemCode) {
+/// Counts an answered problem.
+pub(super) fn count_problem(code: ProblemCode) {
     let found = ProblemCode::ALL.iter().zip(&PROBLEMS).find(|(known, _)| **known == code);
     if let Some((_, counter)) = found {
         counter.add(1);

@@ -1,13 +1,13 @@
-//! The problems that groups of routes may answer, for the OpenAPI document.
+//! The problems of groups of routes, for the OpenAPI document.
 
 use crate::http::response::problem::ProblemBody;
 use utoipa::IntoResponses;
 
-/// What every route may answer that looks at its request.
+/// Problems of every route that reads the request.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it is only read by its derive")]
 pub(in crate::http) enum RequestProblems {
-    /// The path, the query or the body is wrong; `detail` says what to change.
+    /// The path, the query or the body is wrong; `detail` says how to mend the request.
     #[response(status = 400, content_type = "application/problem+json")]
     Invalid(ProblemBody<'static>),
     /// Something went wrong on our side.
@@ -15,7 +15,7 @@ pub(in crate::http) enum RequestProblems {
     Internal(ProblemBody<'static>),
 }
 
-/// What every route may answer that takes a JSON body.
+/// Problems of every route with a JSON body.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it is only read by its derive")]
 pub(in crate::http) enum BodyProblems {
@@ -30,7 +30,7 @@ pub(in crate::http) enum BodyProblems {
     Unsupported(ProblemBody<'static>),
 }
 
-/// What every route may answer that is about one file.
+/// Problems of every route for a file.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it is only read by its derive")]
 pub(in crate::http) enum FileProblems {
@@ -39,7 +39,7 @@ pub(in crate::http) enum FileProblems {
     NotFound(ProblemBody<'static>),
 }
 
-/// What every route may answer that is about one document.
+/// Problems of every route for a document.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it is only read by its derive")]
 pub(in crate::http) enum RecordProblems {
@@ -48,7 +48,7 @@ pub(in crate::http) enum RecordProblems {
     NotFound(ProblemBody<'static>),
 }
 
-/// What every route may answer that needs a shard.
+/// Problems of every route that needs a shard.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it is only read by its derive")]
 pub(in crate::http) enum ShardProblems {

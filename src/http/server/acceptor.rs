@@ -1,7 +1,7 @@
-//! From an accepted socket to HTTP: the connection is counted first, then a TLS handshake runs by its own clock.
+//! From an accepted socket to HTTP: the connection is counted first, then a TLS handshake runs by a clock for each connection.
 //!
-//! actix's own TLS acceptor lets a worker run so many handshakes, and accepts nothing while as many silent clients hold
-//! them. Here no connection waits for another one's handshake.
+//! actix's TLS acceptor bounds the handshakes of a worker, and silent clients could hold
+//! all. Here no connection waits for another handshake.
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
@@ -25,13 +25,13 @@ use super::connections::{ClientConnection, ConnectionTable};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections that the system accepts before a worker takes them.
+/// Connections accepted by the system and not yet by a worker.
 const BACKLOG: i32 = 1024;
 
-/// Sockets that listen on every address that `bind` stands for.
+/// Sockets that listen on every address of `bind`.
 ///
 /// # Errors
-/// If none of the addresses can be listened on.
+/// If no address can be listened on.
 pub(super) fn listen_on(bind: &str) -> io::Result<Vec<TcpListener>> {
     let (mut sockets, mut failure) = (Vec::new(), None);
     for address in bind.to_socket_addrs()? {
@@ -55,18 +55,18 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// What each new connection goes through.
+/// The way of each new connection to HTTP.
 #[derive(Clone)]
 pub(super) struct ConnectionAcceptor {
     connections: Arc<ConnectionTable>,
     tls: Option<TlsAcceptor>,
 }
 
-/// What HTTP is spoken over.
+/// The input of the HTTP service.
 type Incoming = (ClientLink, Protocol, Option<SocketAddr>);
 
 impl ConnectionAcceptor {
-    /// Counts by `connections`; speaks TLS if there are settings for it.
+    /// Counts by `connections`; speaks TLS if there are settings for TLS.
     pub(super) fn new(connections: Arc<ConnectionTable>, tls: Option<rustls::ServerConfig>) -> Self {
         let tls = tls.map(|mut config| {
             // Not HTTP/2, which stands on a crate with a known weakness (docs/decisions/0022-tls.md).
@@ -76,12 +76,12 @@ impl ConnectionAcceptor {
         Self { connections, tls }
     }
 
-    /// The service of a worker, in front of its HTTP service.
+    /// A worker's service in front of the HTTP service.
     pub(super) fn in_front_of<F>(self, http: F) -> AcceptFactory<F> {
         AcceptFactory { acceptor: self, http }
     }
 
-    /// The link, once its handshake is done; `None` if it is not done in time.
+    /// The link after the handshake; `None` if the handshake fails or takes too long.
     async fn open(&self, stream: TcpStream, connection: Arc<ClientConnection>) -> Option<Incoming> {
         let peer = stream.peer_addr().ok();
         let _ = stream.set_nodelay(true); // a socket that is gone is noticed when it is read
@@ -152,14 +152,14 @@ where
 
     fn call(&self, stream: TcpStream) -> Self::Future {
         let (acceptor, http) = (Rc::clone(&self.acceptor), Rc::clone(&self.http));
-        // A connection that is refused is closed as its stream is dropped.
+        // A refused connection closes when the stream is dropped.
         let connection = acceptor.connections.enter(&stream);
         Box::pin(async move {
             let Some(connection) = connection else { return Ok(()) };
             let closed = Arc::clone(&connection);
             let serve = async {
                 if let Some(incoming) = acceptor.open(stream, connection).await {
-                    // What ends a connection is the client's affair, or was logged with its request.
+                    // The end of a connection is the client's affair, or was logged with the request.
                     let _ = http.call(incoming).await;
                 }
             };
@@ -172,7 +172,7 @@ where
     }
 }
 
-/// A connection that HTTP is spoken over.
+/// A connection that speaks HTTP.
 pub(super) struct ClientLink {
     transport: Transport,
     connection: Arc<ClientConnection>,

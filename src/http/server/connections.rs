@@ -1,7 +1,7 @@
 //! Connection limits: a total, a number for each client address, and an idle timeout.
 //!
-//! The server's own clock for the head of a request covers the first one of a connection only. Whoever sends one good
-//! request and then the next byte by byte would keep the connection for ever; here its time runs out.
+//! The server's own clock for the head of a request covers only the first request of a connection. A client with one good
+//! request, and then the next byte by byte, would keep the connection for ever; here the time runs out.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,29 +14,30 @@ use std::time::{Duration, Instant};
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Bytes;
+use ipnet::IpNet;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::silent_addresses::SilentAddresses;
-use crate::limits::{AddressRange, CallerKey};
+use crate::limits::{CallerKey, ranges_contain};
 use crate::telemetry::metrics::Counter;
 
 /// How often idle connections are looked for.
-const LOOK: Duration = Duration::from_secs(1);
-/// That an address is refused is said in the log this often at most.
-const SAY: Duration = Duration::from_secs(60);
-/// A connection that ends sooner without a request is a health probe or a client that changed its mind.
-const PROBE: Duration = Duration::from_secs(1);
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The log warns of a refused address this often at most.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+/// A connection without a request that ends sooner is a health probe, or a client changed its mind.
+const PROBE_TIME: Duration = Duration::from_secs(1);
 
 /// How many there may be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConnectionLimits {
     /// In all.
     pub total: usize,
-    /// From one address; proxies that are trusted have no limit of their own.
+    /// From an address; trusted proxies have no such limit.
     pub per_address: usize,
-    /// Those proxies.
-    pub proxies: Vec<AddressRange>,
+    /// Trusted proxies.
+    pub proxies: Vec<IpNet>,
     /// How long a connection may lie idle between two requests.
     pub keep_alive: Duration,
 }
@@ -44,8 +45,8 @@ pub struct ConnectionLimits {
 /// All connections.
 pub(in crate::http) struct ConnectionTable {
     limits: ConnectionLimits,
-    /// How long a connection may be without a request that has begun.
-    patience: Duration,
+    /// How long a connection may be idle.
+    idle_limit: Duration,
     started: Instant,
     open: Mutex<OpenCounts>,
     counters: ConnectionCounters,
@@ -55,23 +56,23 @@ pub(in crate::http) struct ConnectionTable {
 struct OpenCounts {
     by_address: HashMap<CallerKey, usize>,
     all: Vec<Weak<ClientConnection>>,
-    said: Option<Instant>,
+    last_warning: Option<Instant>,
     silent: SilentAddresses,
 }
 
-/// What became of connections, for `/metrics`.
+/// Counters of ended connections, for `/metrics`.
 #[derive(Default)]
 pub(in crate::http) struct ConnectionCounters {
-    /// At least one request came.
+    /// Connections with a request.
     pub(in crate::http) used: Counter,
-    /// They ended without a request.
+    /// Connections without a request.
     pub(in crate::http) silent: Counter,
-    /// Their address had as many as it may.
+    /// Connections over the limit of an address.
     pub(in crate::http) refused: Counter,
     pub(in crate::http) handshakes: HandshakeCounters,
 }
 
-/// What became of TLS handshakes.
+/// Counters of TLS handshakes.
 #[derive(Default)]
 pub(in crate::http) struct HandshakeCounters {
     pub(in crate::http) done: Counter,
@@ -79,27 +80,27 @@ pub(in crate::http) struct HandshakeCounters {
     pub(in crate::http) timed_out: Counter,
 }
 
-/// One connection; dropped with it.
-pub(in crate::http) struct ClientConnection {
+/// A connection; dropped with the socket.
+pub(super) struct ClientConnection {
     connections: Arc<ConnectionTable>,
     peer: IpAddr,
     address: Option<CallerKey>,
-    /// Requests that are being answered.
+    /// Running requests.
     busy: AtomicUsize,
-    /// When there was one last, in milliseconds since the start.
+    /// The end of the last request, in milliseconds since the start.
     used: AtomicU64,
     opened: Instant,
     /// A request came.
-    asked: AtomicBool,
+    has_requested: AtomicBool,
     close: Notify,
 }
 
 impl ConnectionTable {
-    /// Connections within these limits, whose requests have so long to send their head.
+    /// Connections within these limits, with so much time for the head of a request.
     pub(in crate::http) fn new(limits: ConnectionLimits, head: Duration) -> Arc<Self> {
-        let patience = limits.keep_alive + head;
+        let idle_limit = limits.keep_alive + head;
         let (open, counters) = (Mutex::default(), ConnectionCounters::default());
-        Arc::new(Self { limits, patience, started: Instant::now(), open, counters })
+        Arc::new(Self { limits, idle_limit, started: Instant::now(), open, counters })
     }
 
     pub(in crate::http) fn counters(&self) -> &ConnectionCounters {
@@ -115,8 +116,8 @@ impl ConnectionTable {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Counts a connection as it is accepted; `None` if its address may have no more.
-    pub(in crate::http) fn enter(self: &Arc<Self>, stream: &TcpStream) -> Option<Arc<ClientConnection>> {
+    /// Counts an accepted connection; `None` at the limit of the address.
+    pub(super) fn enter(self: &Arc<Self>, stream: &TcpStream) -> Option<Arc<ClientConnection>> {
         let peer = stream.peer_addr().ok()?.ip();
         let Some(address) = self.count_address(peer) else {
             self.counters.refused.add(1);
@@ -129,16 +130,16 @@ impl ConnectionTable {
             busy: AtomicUsize::new(0),
             used: AtomicU64::new(self.now()),
             opened: Instant::now(),
-            asked: AtomicBool::new(false),
+            has_requested: AtomicBool::new(false),
             close: Notify::new(),
         });
         self.lock().all.push(Arc::downgrade(&connection));
         Some(connection)
     }
 
-    /// Gives by what the connection is counted: nothing for a trusted proxy. `None` if its address may have no more.
+    /// Counts a connection by address; a trusted proxy has no count. `None` at the limit of the address.
     fn count_address(&self, peer: IpAddr) -> Option<Option<CallerKey>> {
-        if self.limits.proxies.iter().any(|network| network.holds(peer)) {
+        if ranges_contain(&self.limits.proxies, peer) {
             return Some(None);
         }
         let (key, mut open) = (CallerKey::address(peer), self.lock());
@@ -147,8 +148,8 @@ impl ConnectionTable {
             *count += 1;
             return Some(Some(key));
         }
-        if open.said.is_none_or(|said| said.elapsed() >= SAY) {
-            open.said = Some(Instant::now());
+        if open.last_warning.is_none_or(|last_warning| last_warning.elapsed() >= WARNING_INTERVAL) {
+            open.last_warning = Some(Instant::now());
             log::warn!(
                 "{peer} has {} connections, and gets no more (MAX_CONNECTIONS_PER_ADDRESS; a proxy belongs into \
                  TRUSTED_PROXIES)",
@@ -162,9 +163,9 @@ impl ConnectionTable {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes connections that ask for nothing for too long, until `stop` is cancelled.
+    /// Closes idle connections, until `stop` is cancelled.
     pub(in crate::http) async fn watch(self: Arc<Self>, stop: CancellationToken) {
-        let mut beat = tokio::time::interval(LOOK);
+        let mut beat = tokio::time::interval(IDLE_CHECK_INTERVAL);
         while stop.run_until_cancelled(beat.tick()).await.is_some() {
             self.close_idle();
             let silent = self.lock().silent.report(Instant::now());
@@ -178,13 +179,13 @@ impl ConnectionTable {
     }
 
     fn close_idle(&self) {
-        let oldest = self.now().saturating_sub(u64::try_from(self.patience.as_millis()).unwrap_or(u64::MAX));
+        let oldest = self.now().saturating_sub(u64::try_from(self.idle_limit.as_millis()).unwrap_or(u64::MAX));
         let mut idle = Vec::new();
         self.lock().all.retain(|connection| {
             let Some(connection) = connection.upgrade() else { return false };
             let is_idle =
                 connection.busy.load(Ordering::Acquire) == 0 && connection.used.load(Ordering::Relaxed) < oldest;
-            // Dropped outside of the lock, which their own end takes.
+            // Dropped outside of the lock, as the drop of a connection takes the lock.
             idle.push((is_idle, connection));
             !is_idle
         });
@@ -203,13 +204,13 @@ impl ClientConnection {
 
 impl Drop for ClientConnection {
     fn drop(&mut self) {
-        let asked = *self.asked.get_mut();
+        let has_requested = *self.has_requested.get_mut();
         let counters = &self.connections.counters;
-        if asked { &counters.used } else { &counters.silent }.add(1);
+        if has_requested { &counters.used } else { &counters.silent }.add(1);
         let Some(address) = self.address else { return };
         let mut open = self.connections.lock();
-        if !asked && self.opened.elapsed() >= PROBE {
-            open.silent.note(address, self.peer);
+        if !has_requested && self.opened.elapsed() >= PROBE_TIME {
+            open.silent.count(address, self.peer);
         }
         if let Some(count) = open.by_address.get_mut(&address) {
             *count -= 1;
@@ -220,18 +221,18 @@ impl Drop for ClientConnection {
     }
 }
 
-/// A request that is being answered: its connection is in use until this is dropped.
-pub(in crate::http) struct InUse(Arc<ClientConnection>);
+/// A running request: the connection is in use until the drop.
+pub(super) struct InUse(Arc<ClientConnection>);
 
 impl InUse {
     pub(in crate::http) fn of(connection: &Arc<ClientConnection>) -> Self {
         connection.busy.fetch_add(1, Ordering::AcqRel);
-        connection.asked.store(true, Ordering::Relaxed);
+        connection.has_requested.store(true, Ordering::Relaxed);
         Self(Arc::clone(connection))
     }
 
-    /// Keeps the connection in use until the body was sent, if that is a stream. Others are sent at once, or else their
-    /// reader is one who does not read.
+    /// Keeps the connection in use until a streamed body was sent. Other bodies are sent at once, unless the
+    /// client does not read.
     pub(super) fn until_sent(self, body: BoxBody) -> BoxBody {
         if body.size() == BodySize::Stream { BoxBody::new(CountedBody { body, _in_use: self }) } else { body }
     }

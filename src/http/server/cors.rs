@@ -1,7 +1,7 @@
-//! CORS: which other sites' scripts may read answers. None, unless the settings name them.
+//! CORS: scripts of the sites in the settings may read answers, and no other site's scripts.
 //!
-//! Tokens travel in a header that a script sets itself; there are no cookies. So credentials are never allowed, and an
-//! origin that is let in reaches only what its own token does.
+//! Scripts send tokens in a header; there are no cookies. So credentials are never allowed, and an
+//! admitted origin reaches only the data of the token.
 
 use actix_web::HttpResponse;
 use actix_web::http::Method;
@@ -11,22 +11,22 @@ use actix_web::http::header::{
     ORIGIN, VARY,
 };
 
-/// What scripts may send.
-const SEND: HeaderValue = HeaderValue::from_static(
+/// Headers that scripts may send.
+const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
     "Authorization, Content-Type, Content-Encoding, Idempotency-Key, If-Match, If-None-Match, X-Request-Id, traceparent",
 );
-/// What scripts may read besides what they always may.
-const READ: HeaderValue = HeaderValue::from_static(
+/// Headers that scripts may read, besides the safelisted headers.
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "ETag, Location, Link, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id",
 );
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
-/// How long a browser may remember what it was told, in seconds.
-const REMEMBER: HeaderValue = HeaderValue::from_static("3600");
+/// How long a browser may keep a preflight answer, in seconds.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("3600");
 
-/// The sites that are let in.
+/// The admitted sites.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CorsOrigins {
-    /// These, as browsers write them: `https://app.example.org`.
+    /// These origins, as browsers write origins: `https://app.example.org`.
     Only(Vec<String>),
     /// All.
     Any,
@@ -36,7 +36,7 @@ impl CorsOrigins {
     /// Reads origins with commas in between, or `*`.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// The fault.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const REASON: &str = "must be origins with commas in between, as in https://app.example.org, or *";
         if text == "*" {
@@ -63,21 +63,21 @@ impl CorsOrigins {
         }
     }
 
-    /// The answer to a browser that asks whether it may send a request; `None` if this is no such question.
-    pub(in crate::http) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<HttpResponse> {
-        let is_question = *method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        let origin = headers.get(ORIGIN).filter(|_| is_question)?;
+    /// The answer to a preflight request; `None` for other requests.
+    pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<HttpResponse> {
+        let is_preflight = *method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        let origin = headers.get(ORIGIN).filter(|_| is_preflight)?;
         let mut answer = HttpResponse::NoContent();
         if self.admits(origin) {
             answer.insert_header((ACCESS_CONTROL_ALLOW_METHODS, METHODS));
-            answer.insert_header((ACCESS_CONTROL_ALLOW_HEADERS, SEND));
-            answer.insert_header((ACCESS_CONTROL_MAX_AGE, REMEMBER));
+            answer.insert_header((ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS));
+            answer.insert_header((ACCESS_CONTROL_MAX_AGE, MAX_AGE));
         }
         Some(answer.finish())
     }
 
-    /// Adds to an answer whether the origin of its request may read it.
-    pub(in crate::http) fn describe(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
+    /// Sets the headers that let an admitted origin read the answer.
+    pub(super) fn set_headers(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
         let allowed = match self {
             Self::Any => origin.map(|_| HeaderValue::from_static("*")),
             Self::Only(_) => {
@@ -87,7 +87,7 @@ impl CorsOrigins {
         };
         if let Some(allowed) = allowed {
             answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-            answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, READ);
+            answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP server: bound to its address, then run until it is stopped.
+//! The HTTP server: binds the address, then runs until stopped.
 
 use crate::http::state::AppState;
 use std::io;
@@ -14,35 +14,35 @@ use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, dev};
+use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
 use super::acceptor::{ClientLink, ConnectionAcceptor, listen_on};
 use super::connections::{ConnectionLimits, ConnectionTable};
 use super::cors::CorsOrigins;
 use super::middleware::EdgeOptions;
-use super::request_id::observe;
+use super::request_id::with_request_id;
 use super::tls::TlsCertificate;
 use crate::http::dashboard::DashboardFeed;
 use crate::http::guards::sign_in::SignInState;
 use crate::http::metrics::request_counts::RequestCounts;
 use crate::http::routes::{RouteGuards, configure, endpoints};
-use crate::limits::AddressRange;
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take to close a connection that we close.
+/// How long a client may take to close its side of a closed connection.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where to listen, and with how much.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// `host:port`; port 0 takes any free one.
+    /// `host:port`; port 0 takes any free port.
     pub bind: String,
-    /// Threads that serve.
+    /// Worker threads.
     pub workers: usize,
-    /// How long a stop goes on serving, so that whoever sends requests here can notice it and send no more.
+    /// How long a stopping server goes on serving, so that load balancers notice the stop.
     pub drain_delay: Duration,
-    /// How long a stop waits for requests in flight after that.
+    /// How long a stop then waits for running requests.
     pub shutdown_timeout: Duration,
     /// How many connections there may be, and for how long without a request.
     pub connections: ConnectionLimits,
@@ -50,7 +50,7 @@ pub struct ServerOptions {
     pub cors: Option<CorsOrigins>,
 }
 
-/// A server that listens.
+/// A listening server.
 pub struct ApiServer {
     server: dev::Server,
     addresses: Vec<SocketAddr>,
@@ -79,7 +79,7 @@ impl ApiServer {
         let kept_connections = Data::from(Arc::clone(&connections));
         let (say_goodbye, cors, over_tls) = (Arc::clone(&closing), options.cors.clone(), tls.is_some());
         let app = move || {
-            let proxies: Rc<[AddressRange]> = state.proxies.as_slice().into();
+            let proxies: Rc<[IpNet]> = state.proxies.as_slice().into();
             let sign_in = state
                 .sign_in
                 .clone()
@@ -94,7 +94,7 @@ impl ApiServer {
                 is_limited: state.limiter.is_some(),
                 proxies: Rc::clone(&proxies),
             });
-            let wrap = move |request, service: &_| observe(Rc::clone(&edge), request, service);
+            let wrap = move |request, service: &_| with_request_id(Rc::clone(&edge), request, service);
             let app = App::new().app_data(state.clone()).app_data(counts.clone()).app_data(feed.clone());
             app.app_data(kept_connections.clone()).wrap_fn(wrap).configure(routes)
         };
@@ -118,7 +118,7 @@ impl ApiServer {
                         let ending = ending.clone();
                         async move { ending.notified().await }
                     })
-                    // The work of a client that went away stops.
+                    // Work for a gone client stops.
                     .h1_allow_half_closed(false)
                     .client_request_timeout(HEAD_TIMEOUT)
                     .client_disconnect_timeout(DISCONNECT_TIMEOUT)
@@ -127,7 +127,7 @@ impl ApiServer {
                     .on_connect_ext(|link: &ClientLink, data: &mut dev::Extensions| {
                         data.insert(Arc::clone(link.connection()));
                     });
-                // The name and address in it are for links to ourselves, which no answer has.
+                // The default config names no host: no answer has links to this server.
                 let app = app().into_factory().map_err(|error: actix_web::Error| error.error_response());
                 acceptor.clone().in_front_of(http.finish(map_config(app, |()| AppConfig::default())))
             })?;
@@ -136,15 +136,15 @@ impl ApiServer {
         Ok(Self { server: builder.run(), addresses, draining, closing, drain_delay: options.drain_delay })
     }
 
-    /// Where it listens.
+    /// The addresses of the listening sockets.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Serves until `stop` ends. Then `/health/ready` says so, and for the drain delay everything is still served, each answer
-    /// with `Connection: close`: a connection is closed by the one who answered on it, never under a request that is on its way.
-    /// After that nothing new is accepted, and what is in flight is finished, for as long as the options allow.
+    /// Serves until `stop` ends. Then `/health/ready` fails, and for the drain delay everything is still served, each answer
+    /// with `Connection: close`: a connection closes after an answer, never under a request on the way.
+    /// After the drain delay nothing new is accepted, and running requests finish, for as long as the options allow.
     ///
     /// # Errors
     /// If the server fails.

@@ -1,4 +1,4 @@
-//! What every request passes: the limit on the URL, CORS, security headers, the rate limit's headers.
+//! The middleware of every request: the limit on the URL, CORS, security headers, the rate limit's headers.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderValue, ORIGIN};
 use actix_web::{HttpMessage, HttpResponse};
+use ipnet::IpNet;
 
 use super::connections::{ClientConnection, InUse};
 use super::cors::CorsOrigins;
@@ -16,31 +17,31 @@ use super::security_headers;
 use crate::http::guards::rate_limit;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
-use crate::limits::{AddressRange, CallerStanding};
+use crate::limits::CallerStanding;
 
-/// The longest path with its query, in bytes. No cursor of ours is longer than a few hundred.
+/// The longest path with query, in bytes. Cursors have a few hundred bytes at most.
 const MAX_URL: usize = 8 * 1024;
 
-/// What the settings say of it.
-pub(in crate::http) struct EdgeOptions {
-    /// True while the service stops: an answer is the last one on its connection.
-    pub(in crate::http) closing: Arc<AtomicBool>,
+/// The options of the middleware.
+pub(super) struct EdgeOptions {
+    /// True while the service stops: each answer closes the connection.
+    pub(super) closing: Arc<AtomicBool>,
     pub(super) over_tls: bool,
-    pub(in crate::http) cors: Option<CorsOrigins>,
-    pub(in crate::http) is_limited: bool,
-    /// Those whose `X-Forwarded-For` counts.
-    pub(in crate::http) proxies: Rc<[AddressRange]>,
+    pub(super) cors: Option<CorsOrigins>,
+    pub(super) is_limited: bool,
+    /// Trusted proxies, with an `X-Forwarded-For` that counts.
+    pub(super) proxies: Rc<[IpNet]>,
 }
 
-/// What must be known of a request once it is answered.
-pub(in crate::http) struct RequestStart {
+/// Facts of a request that the answer needs.
+pub(super) struct RequestStart {
     origin: Option<HeaderValue>,
     in_use: Option<InUse>,
 }
 
 impl EdgeOptions {
-    /// Looks at a request; gives also an answer to it, or what is wrong with it, if it needs no route.
-    pub(in crate::http) fn before(
+    /// Begins a request; gives also an answer or a problem, if the request needs no route.
+    pub(super) fn begin_request(
         &self,
         request: &ServiceRequest,
     ) -> (RequestStart, Option<Result<HttpResponse, Problem>>) {
@@ -56,25 +57,25 @@ impl EdgeOptions {
     }
 
     /// Completes an answer.
-    pub(in crate::http) fn after(
+    pub(super) fn finish_response(
         &self,
-        before: RequestStart,
+        start: RequestStart,
         mut answer: ServiceResponse<BoxBody>,
     ) -> ServiceResponse<BoxBody> {
         let standing =
             if self.is_limited { answer.request().extensions().get::<CallerStanding>().copied() } else { None };
         let fields = answer.headers_mut();
-        security_headers::protect(fields, self.over_tls);
+        security_headers::set_security_headers(fields, self.over_tls);
         if let Some(standing) = standing {
-            rate_limit::describe(standing, fields);
+            rate_limit::set_rate_limit_headers(standing, fields);
         }
         if let Some(cors) = &self.cors {
-            cors.describe(before.origin.as_ref(), fields);
+            cors.set_headers(start.origin.as_ref(), fields);
         }
         if self.closing.load(Ordering::Relaxed) {
             answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
-        match before.in_use {
+        match start.in_use {
             Some(in_use) => answer.map_body(|_, body| in_use.until_sent(body)),
             None => answer,
         }

@@ -1,4 +1,4 @@
-//! Gives every request an id, which its answer, its log lines and its trace carry.
+//! Gives every request an id for the answer, the log lines and the trace.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::telemetry::{RequestContext, Span, TraceContext, begin_request, note_c
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// The longest id that is taken from a client.
+/// The longest accepted id of a client.
 const MAX_ID: usize = 128;
 
-/// The middleware: everything else about a request happens inside of it.
-pub(in crate::http) fn observe<S>(
+/// The outermost middleware: all other work for a request happens inside.
+pub(super) fn with_request_id<S>(
     edge: Rc<EdgeOptions>,
     request: ServiceRequest,
     service: &S,
@@ -40,8 +40,8 @@ where
     let trace_header = trace.as_ref().and_then(|trace| HeaderValue::from_str(&trace.to_string()).ok());
     let context = RequestContext::new(id, trace);
     let context = if request.method().is_safe() { context.read_only() } else { context };
-    let (before, early) = edge.before(&request);
-    // What stands before a route may note whose request it is, before there is anything to wait for.
+    let (request_start, early) = edge.begin_request(&request);
+    // A gate may note the caller before the first wait.
     let (work, context) = begin_request(context, || match early {
         // Within the request's context, which a problem names.
         Some(answer) => Either::Left(lazy(move |_| {
@@ -57,22 +57,22 @@ where
         }
     });
     with_request(context, async move {
-        let mut answer = edge.after(before, work.await?);
+        let mut answer = edge.finish_response(request_start, work.await?);
         let headers = answer.headers_mut();
         headers.insert(REQUEST_ID, id_header);
         if let Some(header) = trace_header {
             headers.insert(TRACEPARENT, header);
         }
-        sum_up(&answer, start, span);
+        record_outcome(&answer, start, span);
         Ok(answer)
     })
 }
 
-fn sum_up<B>(answer: &ServiceResponse<B>, start: Instant, mut span: Span) {
+fn record_outcome<B>(answer: &ServiceResponse<B>, start: Instant, mut span: Span) {
     let (request, status, took) = (answer.request(), answer.status(), start.elapsed());
     let route = request.app_data::<RouteNumber>().copied();
     if let Some(counts) = request.app_data::<Data<RequestCounts>>() {
-        counts.note(route, request.method(), status, took);
+        counts.count_response(route, request.method(), status, took);
         span.name_request(method_name(request.method()), counts.path(route), status.as_u16());
     }
     if let Some(problem) = answer.response().error().and_then(|error| error.as_error::<Problem>()) {
@@ -90,7 +90,7 @@ fn sum_up<B>(answer: &ServiceResponse<B>, start: Instant, mut span: Span) {
     }
 }
 
-/// The client's id if it is one that can stand in a log, or else a new one.
+/// The client's id if fit for a log, or else a new id.
 fn request_id(headers: &HeaderMap) -> (Arc<str>, HeaderValue) {
     if let Some(header) = headers.get(REQUEST_ID)
         && (1..=MAX_ID).contains(&header.len())
@@ -106,7 +106,7 @@ fn request_id(headers: &HeaderMap) -> (Arc<str>, HeaderValue) {
     (text.into(), header)
 }
 
-/// The client's trace, if it is one (W3C Trace Context, section 3.2).
+/// The client's trace, if valid (W3C Trace Context, section 3.2).
 fn trace_parent(headers: &HeaderMap) -> Option<TraceContext> {
     TraceContext::parse(headers.get(TRACEPARENT)?.to_str().ok()?)
 }

@@ -1,4 +1,4 @@
-//! Addresses that open connections and send no request on them, so that the log can name each once.
+//! Addresses that open connections without a request, so that the log can name each address once.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use crate::limits::CallerKey;
 const WINDOW: Duration = Duration::from_secs(60);
 /// From so many silent connections in a window on an address is named.
 const MANY: u32 = 100;
-/// Addresses that are counted in a window, and those that are named.
+/// Counted addresses in a window, and named addresses.
 const COUNTED: usize = 1024;
 const NAMED: usize = 5;
 
@@ -24,34 +24,34 @@ pub(super) struct SilentAddresses {
 struct Silent {
     address: IpAddr,
     count: u32,
-    /// Its count at the look before.
-    seen: u32,
+    /// The count at the report before.
+    last_count: u32,
     named: bool,
 }
 
 impl SilentAddresses {
-    /// Counts a connection that ended without a request.
-    pub(super) fn note(&mut self, key: CallerKey, address: IpAddr) {
+    /// Counts a connection without a request.
+    pub(super) fn count(&mut self, key: CallerKey, address: IpAddr) {
         if self.addresses.len() < COUNTED || self.addresses.contains_key(&key) {
-            let silent = self.addresses.entry(key).or_insert(Silent { address, count: 0, seen: 0, named: false });
+            let silent = self.addresses.entry(key).or_insert(Silent { address, count: 0, last_count: 0, named: false });
             silent.count = silent.count.saturating_add(1);
         }
     }
 
-    /// The addresses to name now, with their counts: each once in a window, when its count rests or the window ends.
+    /// The addresses to name now, with counts: each once in a window, when the count rests or the window ends.
     pub(super) fn report(&mut self, now: Instant) -> Vec<(IpAddr, u32)> {
         let since = *self.since.get_or_insert(now);
         let is_over = now.duration_since(since) >= WINDOW;
         let mut named = self.addresses.values().filter(|silent| silent.named).count();
         let mut report = Vec::new();
         for silent in self.addresses.values_mut() {
-            let rests = silent.seen == silent.count;
+            let rests = silent.last_count == silent.count;
             if silent.count >= MANY && !silent.named && (rests || is_over) && named < NAMED {
                 silent.named = true;
                 named += 1;
                 report.push((silent.address, silent.count));
             }
-            silent.seen = silent.count;
+            silent.last_count = silent.count;
         }
         if is_over {
             self.addresses.clear();
@@ -67,7 +67,7 @@ mod tests {
 
     fn note(silent: &mut SilentAddresses, address: &str, times: u32) {
         let address: IpAddr = address.parse().unwrap();
-        (0..times).for_each(|_| silent.note(CallerKey::address(address), address));
+        (0..times).for_each(|_| silent.count(CallerKey::address(address), address));
     }
 
     #[test]

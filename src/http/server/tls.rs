@@ -1,4 +1,4 @@
-//! TLS on the service's own address: the certificate from two files, read again when they change.
+//! TLS on the service's own address: the certificate from two files, which are read again after a change.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,20 +15,20 @@ use rustls::sign::CertifiedKey;
 use tokio_util::sync::CancellationToken;
 
 /// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(2);
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// No certificate file is longer.
 const MAX_FILE: usize = 1 << 20;
 
 /// Where the certificate is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TlsFiles {
-    /// The certificate and those between it and its authority, in PEM form, the service's own first.
+    /// The certificate chain in PEM form, the service's certificate first.
     pub certificate: PathBuf,
-    /// Its private key, in PEM form.
+    /// The private key in PEM form.
     pub key: PathBuf,
 }
 
-/// Both files as they are.
+/// The contents of both files.
 #[derive(PartialEq, Eq)]
 struct CertificateFiles {
     certificate: Vec<u8>,
@@ -67,8 +67,8 @@ impl CertificateFiles {
 pub struct TlsCertificate {
     files: TlsFiles,
     current: ArcSwap<CertifiedKey>,
-    /// What the files held when they were looked at last.
-    seen: std::sync::Mutex<Result<CertificateFiles, String>>,
+    /// The contents at the last check.
+    last_read: std::sync::Mutex<Result<CertificateFiles, String>>,
 }
 
 impl fmt::Debug for TlsCertificate {
@@ -81,11 +81,11 @@ impl TlsCertificate {
     /// Reads the files.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// The fault.
     pub fn load(files: TlsFiles) -> Result<Arc<Self>, String> {
         let contents = files.read()?;
         let current = ArcSwap::from_pointee(contents.certified()?);
-        Ok(Arc::new(Self { files, current, seen: std::sync::Mutex::new(Ok(contents)) }))
+        Ok(Arc::new(Self { files, current, last_read: std::sync::Mutex::new(Ok(contents)) }))
     }
 
     /// The settings of the listener: TLS 1.2 and 1.3, by ring.
@@ -98,19 +98,19 @@ impl TlsCertificate {
         Ok(builder.with_safe_default_protocol_versions()?.with_no_client_auth().with_cert_resolver(resolver))
     }
 
-    /// Puts new files in force as they come, until `stop` is cancelled. Bad ones change nothing, and are told of once.
-    pub async fn keep(self: Arc<Self>, stop: CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+    /// Puts new files in force, until `stop` is cancelled. Wrong files change nothing, and are logged once.
+    pub async fn follow_files(self: Arc<Self>, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL)).await.is_some() {
             let this = Arc::clone(&self);
             // Files may lie on a slow disk.
-            let _ = tokio::task::spawn_blocking(move || this.look()).await;
+            let _ = tokio::task::spawn_blocking(move || this.reload_if_changed()).await;
         }
     }
 
-    fn look(&self) {
+    fn reload_if_changed(&self) {
         let found = self.files.read();
-        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if *seen == found {
+        let mut last_read = self.last_read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *last_read == found {
             return;
         }
         match found.as_ref().map_err(String::clone).and_then(CertificateFiles::certified) {
@@ -120,7 +120,7 @@ impl TlsCertificate {
             }
             Err(reason) => log::warn!("the certificate stays as it is: {reason}"),
         }
-        *seen = found;
+        *last_read = found;
     }
 }
 

@@ -1,4 +1,4 @@
-//! An example for each request and answer, made of the examples of their members: it cannot have another form than the schema.
+//! An example for each request and answer, made of the examples of the members, and so in the form of the schema.
 
 use serde_json::{Map, Value, json};
 
@@ -64,7 +64,7 @@ fn by_name(name: &str) -> Option<Value> {
     })
 }
 
-/// Whole requests that no schema describes from within, by operation and type.
+/// Whole requests without a schema, by operation and type.
 const REQUESTS: &[(&str, &str, &str)] = &[
     ("ingest_files", "application/x-ndjson", "{\"user_id\": 42, \"file_name\": \"my_document.txt\"}\n"),
     ("ingest_files", "text/csv", "user_id,file_name\n42,my_document.txt\n"),
@@ -76,7 +76,7 @@ const REQUESTS: &[(&str, &str, &str)] = &[
     ("create_object", "application/json", "{\"name\": \"John Doe\"}"),
 ];
 
-/// Whole answers that no schema describes from within, by operation and type.
+/// Whole answers without a schema, by operation and type.
 const ANSWERS: &[(&str, &str, &str)] = &[
     ("get_metrics", "text/plain", "# TYPE shardrive_http_requests_total counter\n"),
     ("get_openapi", "application/json", "{\"openapi\": \"3.1.0\"}"),
@@ -133,7 +133,7 @@ fn complete_content(content: &mut Value, operation: &str, bodies: &[(&str, &str,
     }
 }
 
-/// The example of a schema; `None` if there is none for a part of it that must be there.
+/// The example of a schema; `None` if a required part has no example.
 fn example(schema: &Value, owner: &str, schemas: &Value, depth: usize) -> Option<Value> {
     let depth = depth.checked_sub(1)?;
     if let Some(given) = schema.get("example").or_else(|| schema.get("default")) {

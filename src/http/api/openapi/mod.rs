@@ -1,6 +1,6 @@
 //! The API's description, OpenAPI 3.1, and the page to try it; both come out of the binary.
 //!
-//! The handlers describe what only they know: parameters, bodies, answers. The rest is added here, for every route of the table.
+//! The handlers describe parameters, bodies and answers. This module adds the rest, for every route of the table.
 
 #![expect(
     clippy::indexing_slicing,
@@ -79,7 +79,7 @@ fn whole_document() -> Value {
     document
 }
 
-/// The sections of the document in the order in which people read them.
+/// The sections of the document in reading order.
 #[derive(Serialize)]
 struct Sections<'a> {
     openapi: &'a Value,
@@ -137,12 +137,12 @@ mod tests {
     use super::*;
     use crate::http::routes::endpoints;
 
-    /// The document as clients read it.
+    /// The document for clients.
     pub(super) fn document() -> Value {
         serde_json::from_str(&openapi_json()).unwrap()
     }
 
-    /// Each operation with its method, in small letters, and its path.
+    /// Each operation with method, in small letters, and path.
     pub(super) fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
         let paths = document["paths"].as_object().unwrap().iter();
         paths

@@ -1,4 +1,4 @@
-//! Completes each operation of the API's description: its name, its `Idempotency-Key`, the words that a parameter takes.
+//! Completes each operation of the API's description: the name, the `Idempotency-Key`, the words of parameters.
 
 use actix_web::http::Method;
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use crate::http::guards::idempotency::takes_key;
 use crate::http::guards::rate_limit::cost;
 use crate::http::routes::endpoints;
 
-/// The name of each operation, by which generated clients call it. Names are added, never changed.
+/// The name of each operation in generated clients. Names are added, never changed.
 const NAMES: &[(&str, &str, &str)] = &[
     ("GET", "/", "get_service"),
     ("GET", "/health", "get_health"),
@@ -54,7 +54,7 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("GET", "/admin/audit", "list_audit_entries"),
 ];
 
-/// Completes every operation that the table of routes has.
+/// Completes every operation of the table of routes.
 pub(super) fn complete(document: &mut Value) {
     for endpoint in endpoints() {
         for (method, access) in endpoint.methods() {
@@ -72,7 +72,7 @@ fn complete_one(operation: &mut Map<String, Value>, path: &str, method: &Method,
     let named = NAMES.iter().find(|(of_method, of_path, _)| *of_path == path && *of_method == method.as_str());
     let name = named.map_or("", |(.., name)| *name);
     operation.insert("operationId".to_owned(), name.into());
-    // An operation without this member would need what the document as a whole needs.
+    // An operation without this member would inherit the sign-in of the whole document.
     operation.entry("security").or_insert_with(|| json!([]));
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         complete_parameter(parameter, name);
@@ -109,7 +109,7 @@ fn complete_parameter(parameter: &mut Value, operation: &str) {
     }
 }
 
-/// What a request with a key may be answered besides.
+/// Further answers to a request with a key.
 fn describe_key_problems(responses: &mut Map<String, Value>) {
     const IN_USE: &str = "a request with the same `Idempotency-Key` is being worked on";
     let conflict = responses.entry("409").or_insert_with(super::responses::problem);

@@ -1,4 +1,4 @@
-//! What all answers have in common, said once: `components/responses` for problems, `components/headers` for headers.
+//! Shared parts of answers: `components/responses` for problems, `components/headers` for headers.
 
 use serde_json::{Map, Value, json};
 
@@ -7,7 +7,7 @@ use crate::http::response::problem_code::ProblemCode;
 
 const PROBLEM: &str = "application/problem+json";
 
-/// The name of the shared answer for each status that a problem can have, and the header that it always carries.
+/// The name of the shared answer for each status of problems, and the required header.
 const SHARED: &[(&str, &str, &str, Option<&str>)] = &[
     ("400", "InvalidRequest", "The path, the query, a header or the body is wrong; `detail` says what to change", None),
     ("401", "SignInRequired", "There is no token, or the token does not count", Some("WWW-Authenticate")),
@@ -32,12 +32,12 @@ const SHARED: &[(&str, &str, &str, Option<&str>)] = &[
     ("507", "StorageFull", "The disk of the shard is full", Some("Retry-After")),
 ];
 
-/// A problem that is not described yet.
+/// A problem without a description.
 pub(super) fn problem() -> Value {
     json!({ "content": { PROBLEM: { "schema": { "$ref": "#/components/schemas/Problem" } } } })
 }
 
-/// Gives every answer the headers that it carries, and lets problems of one status be one shared answer.
+/// Adds the headers of every answer, and replaces problems of the same status by a shared answer.
 pub(super) fn complete(document: &mut Value) {
     document["components"]["headers"] = headers();
     document["components"]["responses"] =
@@ -46,7 +46,7 @@ pub(super) fn complete(document: &mut Value) {
     for operation in paths.filter_map(Value::as_object_mut).flat_map(|path| path.values_mut()) {
         let is_limited = operation.as_object_mut().is_some_and(|it| it.remove("x-rate-limited").is_some());
         let Some(responses) = operation["responses"].as_object_mut() else { continue };
-        // The server refuses an address that is too long before it looks for the route.
+        // The server refuses a long URL before the search for the route.
         responses.entry("414").or_insert_with(problem);
         for (status, response) in responses {
             match SHARED.iter().find(|shared| shared.0 == status && response["content"][PROBLEM].is_object()) {
@@ -57,7 +57,7 @@ pub(super) fn complete(document: &mut Value) {
     }
 }
 
-/// A reference to the shared answer; what an operation says of its own stands beside it.
+/// A reference to the shared answer, beside the operation's own description.
 fn refer((_, name, usual, _): &(&str, &str, &str, Option<&str>), description: Option<&str>) -> Value {
     let description = description.unwrap_or(usual).trim_end_matches('.');
     json!({ "$ref": format!("#/components/responses/{name}"), "description": description })
@@ -159,7 +159,7 @@ mod tests {
         let document = document();
         for code in ProblemCode::ALL {
             let status = code.status();
-            // A route that is not in the document has no operation to say it at.
+            // A route outside of the document has no operation.
             if *code == ProblemCode::MethodNotAllowed {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! What the API's description says of sign-in: made of the table of routes, so that it cannot say anything else.
+//! Sign-in in the API's description, made of the table of routes, so that both say the same.
 
 use actix_web::http::Method;
 use utoipa::openapi::path::{Operation, PathItem};
@@ -14,7 +14,7 @@ use crate::http::routes::endpoints;
 /// The name of the way to sign in.
 const SCHEME: &str = "bearer";
 
-/// Adds to each operation who may use it, and how it refuses others.
+/// Adds the access of each operation, and the refusals.
 pub(super) fn describe(document: &mut OpenApi) {
     let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").description(Some(
         "A token of the sign-in provider, with the scope `user`, `service` or `admin`. Not needed where sign-in is off.",
@@ -81,7 +81,7 @@ fn sentence(access: RouteAccess) -> String {
     }
 }
 
-/// A problem that comes with a header.
+/// A problem with a header.
 fn refusal(description: &str, header: &str, header_type: Type) -> Response {
     let value = ObjectBuilder::new().schema_type(header_type).build();
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();

@@ -8,7 +8,7 @@ use crate::http::response::problem_code::ProblemCode;
 use crate::reshard::MoveStage;
 use crate::shard::{CircuitBreaker, ShardState};
 
-/// The words that a query parameter takes; `None` where it takes any text.
+/// The words of a query parameter; `None` if any text is valid.
 pub(super) fn parameter_words(name: &str) -> Option<Vec<&'static str>> {
     Some(match name {
         "consistency" => vec!["strict", "eventual"],
@@ -20,7 +20,7 @@ pub(super) fn parameter_words(name: &str) -> Option<Vec<&'static str>> {
     })
 }
 
-/// The members of answers that are one of a list of words, by their place in the document.
+/// The members of answers with a list of words, by path in the document.
 fn member_words() -> Vec<(&'static str, Vec<&'static str>)> {
     let codes = || ProblemCode::ALL.iter().map(|code| code.as_str());
     vec![
@@ -47,7 +47,7 @@ fn member_words() -> Vec<(&'static str, Vec<&'static str>)> {
     ]
 }
 
-/// Writes the words into the schemas, and what the serializer of a file adds to its members.
+/// Writes the words into the schemas, and adds the members that the serializer of a file adds.
 pub(super) fn complete(document: &mut Value) {
     document["components"]["schemas"]["File"]["properties"]["user_id_text"] = json!({
         "type": "string",
