@@ -115,6 +115,16 @@ chaos: ## Kill shards and services under load, let callers ask for too much, and
 	@scripts/setup bench
 	tests/chaos/run $(if $(SHORT),--short) $(ARGS)
 
+##@ Release
+
+.PHONY: release
+release: ## Make all files of a release in target/dist, and publish nothing; ARGS="program deb" makes these alone
+	packaging/release $(ARGS)
+
+.PHONY: test-package
+test-package: ## Install the Debian package of target/dist in an empty container; skips where there is no engine
+	tests/package/run
+
 ##@ Run in Kubernetes (docs/kubernetes.md)
 
 .PHONY: k8s-render

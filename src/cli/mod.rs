@@ -1,9 +1,11 @@
 //! The command line: the composition root, one file for each command.
 
+mod completions;
 mod demo;
 mod dev;
 mod health;
 mod import;
+mod man;
 mod migrate;
 mod openapi;
 mod output;
@@ -55,6 +57,8 @@ enum Command {
     Shards(shards::ShardsCommand),
     Token(token::TokenArgs),
     Openapi(openapi::OpenapiArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Why a command did not do its work.
@@ -126,6 +130,8 @@ pub async fn run() -> ExitCode {
         Command::Shards(command) => Box::pin(command.run()).await,
         Command::Token(command) => command.run(),
         Command::Openapi(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     };
     let unwritten = || output::fault().map(|kind| CliError::Failed(format!("the output could not be written: {kind}")));
     match result.and_then(|()| unwritten().map_or(Ok(()), Err)) {

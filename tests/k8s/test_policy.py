@@ -96,6 +96,8 @@ class Pods(unittest.TestCase):
         chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
         self.assertEqual([chart["version"], chart["appVersion"]], [VERSION, VERSION])
         self.assertEqual(yaml.safe_load((CHART / "values.yaml").read_text())["image"]["repository"], IMAGE)
+        compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["api"]["image"]
+        self.assertEqual(compose, f"{IMAGE}:${{SHARDRIVE_VERSION:-{VERSION}}}")
         self.assertIn(f"image: {IMAGE}:{VERSION}", chart["annotations"]["artifacthub.io/images"])
         self.assertIn("valkey/valkey:", chart["annotations"]["artifacthub.io/images"])
         self.assertEqual([chart["home"], *chart["sources"]], [PACKAGE["repository"]] * 2)

@@ -11,8 +11,9 @@ use crate::cli::output::say;
 use crate::shard::{Cluster, GrowError, ShardOptions, add_shard};
 
 const EXAMPLES: &str = "\
-Example:
+Examples:
   shardrive shards add postgres://shard_user:shard_pass@db3.example:5432/drive_shard_2
+  shardrive shards add --url-file /run/secrets/shard-2-url
   shardrive shards rebalance
 
 Running processes learn of the shard by themselves within seconds, and sign in as to shard 0. If it has another user or
@@ -24,7 +25,11 @@ password, name it as SHARD_n_SPARE_URL in their settings first. Add its SHARD_n_
 pub(in crate::cli) struct AddArgs {
     /// The new database: postgres://host:port/database. It must be empty. User and password, if it names them, must be those
     /// that every process will use.
-    url: String,
+    #[arg(required_unless_present = "url_file", conflicts_with = "url_file")]
+    url: Option<String>,
+    /// A file that holds the URL, or - for standard input: the list of processes and the shell's history then show no password.
+    #[arg(long, value_name = "FILE", value_parser = UrlInFile::read)]
+    url_file: Option<UrlInFile>,
     /// Only look whether it could be done.
     #[arg(long)]
     dry_run: bool,
@@ -32,15 +37,32 @@ pub(in crate::cli) struct AddArgs {
     output: OutputArgs,
 }
 
+/// A URL that stands in a file.
+#[derive(Clone, Debug)]
+struct UrlInFile(String);
+
+impl UrlInFile {
+    fn read(path: &str) -> std::io::Result<Self> {
+        let text =
+            if path == "-" { std::io::read_to_string(std::io::stdin())? } else { std::fs::read_to_string(path)? };
+        Ok(Self(text.trim().to_owned()))
+    }
+}
+
 impl AddArgs {
+    fn url(&self) -> &str {
+        let in_file = self.url_file.as_ref().map(|file| file.0.as_str());
+        in_file.or(self.url.as_deref()).unwrap_or_default()
+    }
+
     /// What the audit log may take of it: the password stays out of it there.
     pub(super) fn audit_fields(&self) -> Value {
-        json!({"url": self.url, "dry_run": self.dry_run})
+        json!({"url": self.url(), "dry_run": self.dry_run})
     }
 }
 
 pub(super) async fn add(cluster: &Cluster, args: AddArgs, connect_timeout: Duration) -> Result<(), CliError> {
-    let options = ShardOptions::parse(&args.url).map_err(|reason| CliError::Usage(format!("the URL {reason}")))?;
+    let options = ShardOptions::parse(args.url()).map_err(|reason| CliError::Usage(format!("the URL {reason}")))?;
     let joined = Box::pin(add_shard(cluster, &options, connect_timeout, args.dry_run)).await;
     let joined = joined.map_err(|error| match error {
         GrowError::Refused(reason) => CliError::Refused(reason),

@@ -5,3 +5,4 @@ mod demo;
 mod dev;
 mod import;
 mod program;
+mod shells;

@@ -7,7 +7,7 @@ use crate::support::api::Api;
 use crate::support::load::Load;
 use crate::support::moves::Move;
 use crate::support::poll;
-use crate::support::program::shardrive;
+use crate::support::program::{shardrive, shardrive_reading};
 use crate::support::servers::{CONNECT, TestCluster, refusal};
 
 const PATIENT: [(&str, &str); 2] = [("HEALTH_TIMEOUT_MS", "20000"), ("MOVE_TIMEOUT_MS", "30000")];
@@ -114,7 +114,13 @@ async fn an_adding_that_broke_off_anywhere_is_completed_by_the_next() {
     let open = open.unwrap();
     assert_eq!(open.shards().len(), 2);
     open.shut_down().await;
-    assert_eq!(shardrive(&["shards", "add", &url], &old_settings(&cluster)).await.code, 0);
+    let add = ["shards", "add", "--url-file", "-"];
+    let added = shardrive_reading(&add, &old_settings(&cluster), format!("{url}\n").into_bytes()).await;
+    assert_eq!(added.code, 0, "{added:?}");
+    let unread = shardrive(&["shards", "add", "--url-file", "/nowhere"], &[]).await;
+    assert!(unread.code == 2 && unread.err.contains("--url-file"), "{unread:?}");
+    let twice = shardrive(&["shards", "add", &url, "--url-file", "-"], &[]).await;
+    assert!(twice.code == 2 && !twice.err.contains("shard_pass"), "{twice:?}");
 
     // As if the program had been killed when it had told the first shard only.
     cluster.psql(1, "DELETE FROM shardrive.shards WHERE shard_id = 2").await.unwrap();
