@@ -121,6 +121,10 @@ chaos: ## Kill shards and services under load, let callers ask for too much, and
 release: ## Make all files of a release in target/dist, and publish nothing; ARGS="program deb" makes these alone
 	packaging/release $(ARGS)
 
+.PHONY: docs
+docs: ## Build the documentation's site, target/docs; installs mdBook at first, which takes some minutes
+	packaging/docs
+
 .PHONY: test-package
 test-package: ## Install the Debian package of target/dist in an empty container; skips where there is no engine
 	tests/package/run

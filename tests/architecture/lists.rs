@@ -48,12 +48,16 @@ fn a_write_removes_every_cached_value_that_it_spoils() {
 #[test]
 fn every_page_of_the_documentation_is_in_its_index() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let index = std::fs::read_to_string(root.join("docs/README.md")).unwrap();
+    // The first is for readers of the repository, the second for the site.
+    let indexes = ["README.md", "SUMMARY.md"];
+    let texts = indexes.map(|index| std::fs::read_to_string(root.join("docs").join(index)).unwrap());
     let mut faults = Vec::new();
     for (path, text) in files("docs", "md") {
         let name = path.trim_start_matches("docs/");
-        if name != "README.md" && !index.contains(&format!("]({name})")) {
-            faults.push(format!("docs/README.md does not lead to {path}"));
+        for (index, entries) in indexes.iter().zip(&texts) {
+            if !indexes.contains(&name) && !entries.contains(&format!("]({name})")) {
+                faults.push(format!("docs/{index} does not lead to {path}"));
+            }
         }
         if let Some(file) = name.strip_prefix("decisions/") {
             let number = file.split('-').next().unwrap_or_default();
