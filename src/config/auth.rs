@@ -14,7 +14,6 @@ const CLOCK_SKEW: NumberSetting = NumberSetting::new("AUTH_CLOCK_SKEW_S", "30", 
 const USER_CLAIM: TextSetting = TextSetting { name: "AUTH_USER_CLAIM", default: "sub" };
 const SCOPE_CLAIM: TextSetting = TextSetting { name: "AUTH_SCOPE_CLAIM", default: "scope" };
 
-/// Every setting of sign-in.
 pub(super) const ALL: [TextSetting; 8] =
     [ISSUER, JWKS_URL, SECRET, CA_FILE, AUDIENCE, CLOCK_SKEW.setting, USER_CLAIM, SCOPE_CLAIM];
 

@@ -27,7 +27,6 @@ const CONNECTIONS_PER_ADDRESS: NumberSetting = NumberSetting::new("MAX_CONNECTIO
 /// closing connection.
 const KEEP_ALIVE: NumberSetting = NumberSetting::new("KEEP_ALIVE_S", "75", 1..=3_600);
 
-/// Every setting of the edge.
 pub(super) const ALL: [TextSetting; 11] = [
     RATE_LIMIT.setting,
     RATE_LIMIT_BURST.setting,

@@ -10,7 +10,6 @@ pub(super) const CA_FILE: TextSetting = TextSetting { name: "EVENTS_CA_FILE", de
 const SUBJECT: TextSetting = TextSetting { name: "EVENTS_SUBJECT", default: "shardrive" };
 const MAX_ROWS: NumberSetting = NumberSetting::new("EVENTS_MAX_ROWS", "1000000", 1_000..=1_000_000_000);
 
-/// Every setting of events.
 pub(super) const ALL: [TextSetting; 4] = [URL, CA_FILE, SUBJECT, MAX_ROWS.setting];
 
 pub(super) fn read(read: &mut SettingsReader) -> EventSettings {

@@ -75,7 +75,6 @@ fn all() -> impl Iterator<Item = &'static TextSetting> {
     HERE.iter().chain(&auth::ALL).chain(&edge::ALL).chain(&events::ALL)
 }
 
-/// The settings that this file reads.
 const HERE: &[TextSetting] = &[
     shards::COUNT,
     POOL_MIN.setting,

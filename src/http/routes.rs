@@ -116,7 +116,6 @@ async fn unknown_path() -> Result<HttpResponse, Problem> {
     Err(Problem::new(ProblemCode::UnknownPath, "no route has this path; /docs lists those there are"))
 }
 
-/// A path with its methods.
 pub(super) struct Endpoint {
     /// The documented path, without patterns.
     path: String,
@@ -126,7 +125,6 @@ pub(super) struct Endpoint {
     resource: Resource,
 }
 
-/// A method of a path.
 struct EndpointMethod {
     access: RouteAccess,
     method: Method,

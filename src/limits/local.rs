@@ -54,7 +54,6 @@ struct CellPartition {
     swept: u64,
 }
 
-/// The cells.
 pub(super) struct CallerCells {
     parts: Box<[Mutex<CellPartition>]>,
     /// Seeded, so that nobody can choose addresses of a single part.
@@ -66,7 +65,6 @@ impl CallerCells {
         Self { parts: (0..PARTS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
     }
 
-    /// Does something with a caller's cell.
     pub(super) fn with_cell<T>(&self, caller: CallerKey, now: u64, work: impl FnOnce(&mut CallerCell) -> T) -> T {
         let index = usize::try_from(self.hasher.hash_one(caller) % 64).unwrap_or_default();
         let Some(part) = self.parts.get(index) else { return work(&mut CallerCell::default()) };

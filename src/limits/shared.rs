@@ -56,7 +56,6 @@ pub(super) enum SharedAnswer {
     Away,
 }
 
-/// The way to the shared count.
 pub(super) struct SharedCounter {
     url: CacheUrl,
     connection: ArcSwapOption<MultiplexedConnection>,

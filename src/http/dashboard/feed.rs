@@ -101,7 +101,6 @@ impl DashboardFeed {
     }
 }
 
-/// A watcher of the dashboard.
 pub(super) struct WatcherSeat {
     feed: Arc<DashboardFeed>,
     seen: watch::Receiver<LastSnapshot>,

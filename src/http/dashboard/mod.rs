@@ -50,12 +50,10 @@ const FILES: &[(&str, &str, &str)] = &[
     ("icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
 ];
 
-/// The page.
 pub(super) async fn page() -> HttpResponse {
     answer(HTML, include_str!("page/index.html"))
 }
 
-/// A file of the page.
 pub(super) async fn file(name: Path<String>) -> Result<HttpResponse, Problem> {
     if name.is_empty() {
         let page = HeaderValue::from_static("../dashboard");

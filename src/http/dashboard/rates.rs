@@ -40,7 +40,6 @@ struct CountsReading {
     buckets: [u64; TIMES.len() + 1],
 }
 
-/// The last minutes.
 pub(super) struct RecentRates {
     before: (Instant, CountsReading),
     points: VecDeque<RatePoint>,

@@ -133,7 +133,6 @@ impl Caller {
         }
     }
 
-    /// The widest scope of the caller.
     pub(in crate::http) fn scope(self) -> Scope {
         self.principal.scope()
     }

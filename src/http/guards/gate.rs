@@ -9,7 +9,6 @@ use futures_util::future::{Either, LocalBoxFuture, Ready, ready};
 
 use crate::http::response::problem::Problem;
 
-/// Decides about requests to one route.
 pub(in crate::http) trait RouteGate: 'static {
     /// A decision without waiting; `None`: [`RouteGate::decide_later`] must decide.
     fn decide_now(&self, request: &ServiceRequest) -> Option<Result<(), Problem>>;
@@ -18,7 +17,6 @@ pub(in crate::http) trait RouteGate: 'static {
     fn decide_later(&self, request: &ServiceRequest) -> impl Future<Output = Result<(), Problem>>;
 }
 
-/// Puts a gate before a route.
 pub(in crate::http) struct GateMiddleware<G>(pub(in crate::http) Rc<G>);
 
 impl<G: RouteGate, S> Transform<S, ServiceRequest> for GateMiddleware<G>
@@ -36,7 +34,6 @@ where
     }
 }
 
-/// A route behind a gate.
 pub(in crate::http) struct GatedRoute<G, S> {
     gate: Rc<G>,
     route: Rc<S>,

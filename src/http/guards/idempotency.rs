@@ -17,7 +17,6 @@ use crate::http::state::AppState;
 use crate::shard::{AdminClaim, RequestKey};
 
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
-/// The longest key.
 const MAX_KEY: usize = 255;
 /// Parts of the set of running requests, each with a lock.
 const PARTS: usize = 64;
@@ -29,7 +28,6 @@ static RUNNING: LazyLock<[Mutex<HashSet<RequestKey>>; PARTS]> =
 pub(in crate::http) struct InFlightKey(Option<RequestKey>);
 
 impl InFlightKey {
-    /// The key for the layers below.
     pub(in crate::http) fn request_key(&self) -> Option<RequestKey> {
         self.0
     }

@@ -17,9 +17,7 @@ use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
 use crate::limits::{CallerKey, CallerStanding, RateLimiter, TakeOutcome, trusted_origin};
 
-/// The cost of a read.
 const READ: u64 = 1;
-/// The cost of a write.
 const WRITE: u64 = 2;
 /// Rows of a bulk body that cost a unit, charged while reading.
 pub(in crate::http) const ROWS_PER_UNIT: u64 = 10;
@@ -53,7 +51,6 @@ pub(in crate::http) fn caller_key(request: &HttpRequest, proxies: &[IpNet]) -> C
     address_key(request, proxies)
 }
 
-/// The caller by the address.
 pub(in crate::http) fn address_key(request: &HttpRequest, proxies: &[IpNet]) -> CallerKey {
     CallerKey::address(client_address(request, proxies))
 }
@@ -70,7 +67,6 @@ pub(super) fn client_address(request: &HttpRequest, proxies: &[IpNet]) -> IpAddr
     trusted_origin(request.peer_addr().map(|peer| peer.ip()), lines.iter().map(AsRef::as_ref), proxies)
 }
 
-/// Stands before a route.
 pub(in crate::http) struct RateLimitGate {
     pub(in crate::http) limiter: Arc<RateLimiter>,
     pub(in crate::http) proxies: Rc<[IpNet]>,

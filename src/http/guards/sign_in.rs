@@ -21,7 +21,6 @@ use crate::telemetry::note_caller;
 /// Remembered tokens of a worker; at most twice as many, of about 120 bytes each.
 const REMEMBERED: usize = 16_384;
 
-/// Sign-in on one worker.
 pub(in crate::http) struct SignInState {
     verifier: Arc<TokenVerifier>,
     remembered: RefCell<VerifiedTokens>,
@@ -59,7 +58,6 @@ impl SignInState {
     }
 }
 
-/// Stands before a route.
 pub(in crate::http) struct SignInGate {
     sign_in: Rc<SignInState>,
     access: RouteAccess,

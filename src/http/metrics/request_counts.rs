@@ -64,7 +64,6 @@ impl RouteCounts {
     }
 }
 
-/// The counts of all routes.
 pub(in crate::http) struct RequestCounts {
     routes: Vec<RouteCounts>,
     elsewhere: RouteCounts,
@@ -81,12 +80,10 @@ impl RequestCounts {
         route.and_then(|RouteNumber(number)| self.routes.get(number)).unwrap_or(&self.elsewhere)
     }
 
-    /// The route's documented path.
     pub(in crate::http) fn path(&self, route: Option<RouteNumber>) -> &str {
         &self.route(route).path
     }
 
-    /// Counts an answer.
     pub(in crate::http) fn count_response(
         &self,
         route: Option<RouteNumber>,

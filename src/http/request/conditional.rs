@@ -36,7 +36,6 @@ fn name_of(header: &HeaderName) -> &'static str {
     }
 }
 
-/// The answer to an unsupported condition.
 pub(in crate::http) fn reject_condition(header: &'static str) -> Problem {
     invalid_header(header, "is not supported by this route, and nothing was done; leave it out")
 }
@@ -104,7 +103,6 @@ pub(in crate::http) fn not_modified(current: &str) -> HttpResponse {
     response
 }
 
-/// Adds the version to an answer.
 pub(in crate::http) fn set_etag(response: &mut HttpResponse, version: &str) {
     if let Ok(value) = HeaderValue::from_str(&format!("\"{version}\"")) {
         response.headers_mut().insert(ETAG, value);
@@ -132,7 +130,6 @@ pub(in crate::http) fn file_condition_problem(error: FileError, condition: FileC
     }
 }
 
-/// The state that `If-Match` asks for.
 enum IfMatch<'a> {
     Any,
     Present,

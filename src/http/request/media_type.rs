@@ -15,7 +15,6 @@ pub(in crate::http) fn is_ndjson(media_type: &str) -> bool {
     )
 }
 
-/// True if the client accepts NDJSON.
 pub(in crate::http) fn accepts_ndjson(headers: &HeaderMap) -> bool {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accept.split(',').any(|range| is_ndjson(&media_type(range)))

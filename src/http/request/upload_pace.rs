@@ -37,7 +37,6 @@ pub(super) const LEAST_RATE: u64 = 128;
 /// A body whose first bytes are there.
 pub(super) type BegunBody = Peekable<Payload>;
 
-/// The body comes too slowly.
 pub(in crate::http) struct TooSlow;
 
 impl From<TooSlow> for Problem {

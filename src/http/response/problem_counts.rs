@@ -6,7 +6,6 @@ use crate::telemetry::metrics::Counter;
 pub(in crate::http) static PROBLEMS: [Counter; ProblemCode::ALL.len()] =
     [const { Counter::new() }; ProblemCode::ALL.len()];
 
-/// Counts an answered problem.
 pub(super) fn count_problem(code: ProblemCode) {
     let found = ProblemCode::ALL.iter().zip(&PROBLEMS).find(|(known, _)| **known == code);
     if let Some((_, counter)) = found {

@@ -107,7 +107,6 @@ impl ConnectionAcceptor {
     }
 }
 
-/// Makes the service of each worker.
 pub(super) struct AcceptFactory<F> {
     acceptor: ConnectionAcceptor,
     http: F,
@@ -132,7 +131,6 @@ where
     }
 }
 
-/// Takes the connections of a worker.
 pub(super) struct AcceptService<S> {
     acceptor: Rc<ConnectionAcceptor>,
     http: Rc<S>,
@@ -172,7 +170,6 @@ where
     }
 }
 
-/// A connection that speaks HTTP.
 pub(super) struct ClientLink {
     transport: Transport,
     connection: Arc<ClientConnection>,

@@ -42,7 +42,6 @@ pub struct ConnectionLimits {
     pub keep_alive: Duration,
 }
 
-/// All connections.
 pub(in crate::http) struct ConnectionTable {
     limits: ConnectionLimits,
     /// How long a connection may be idle.
@@ -80,7 +79,6 @@ pub(in crate::http) struct HandshakeCounters {
     pub(in crate::http) timed_out: Counter,
 }
 
-/// A connection; dropped with the socket.
 pub(super) struct ClientConnection {
     connections: Arc<ConnectionTable>,
     peer: IpAddr,
@@ -107,7 +105,6 @@ impl ConnectionTable {
         &self.counters
     }
 
-    /// How many there are.
     pub(in crate::http) fn count(&self) -> usize {
         self.lock().all.iter().filter(|connection| connection.strong_count() > 0).count()
     }

@@ -22,7 +22,6 @@ use crate::limits::CallerStanding;
 /// The longest path with query, in bytes. Cursors have a few hundred bytes at most.
 const MAX_URL: usize = 8 * 1024;
 
-/// The options of the middleware.
 pub(super) struct EdgeOptions {
     /// True while the service stops: each answer closes the connection.
     pub(super) closing: Arc<AtomicBool>,
@@ -56,7 +55,6 @@ impl EdgeOptions {
         (RequestStart { origin, in_use }, answer)
     }
 
-    /// Completes an answer.
     pub(super) fn finish_response(
         &self,
         start: RequestStart,

@@ -30,7 +30,6 @@ struct Silent {
 }
 
 impl SilentAddresses {
-    /// Counts a connection without a request.
     pub(super) fn count(&mut self, key: CallerKey, address: IpAddr) {
         if self.addresses.len() < COUNTED || self.addresses.contains_key(&key) {
             let silent = self.addresses.entry(key).or_insert(Silent { address, count: 0, last_count: 0, named: false });

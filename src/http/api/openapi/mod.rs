@@ -116,7 +116,6 @@ pub(in crate::http) async fn page_redirect() -> HttpResponse {
     HttpResponse::PermanentRedirect().insert_header((LOCATION, HeaderValue::from_static("docs/"))).finish()
 }
 
-/// A file of the page.
 pub(in crate::http) async fn page(path: Path<String>) -> Result<HttpResponse, Problem> {
     static CONFIG: LazyLock<Arc<Config<'static>>> =
         LazyLock::new(|| Arc::new(Config::from("../openapi.json").try_it_out_enabled(true).validator_url("none")));
@@ -137,7 +136,6 @@ mod tests {
     use super::*;
     use crate::http::routes::endpoints;
 
-    /// The document for clients.
     pub(super) fn document() -> Value {
         serde_json::from_str(&openapi_json()).unwrap()
     }

@@ -32,7 +32,6 @@ const SHARED: &[(&str, &str, &str, Option<&str>)] = &[
     ("507", "StorageFull", "The disk of the shard is full", Some("Retry-After")),
 ];
 
-/// A problem without a description.
 pub(super) fn problem() -> Value {
     json!({ "content": { PROBLEM: { "schema": { "$ref": "#/components/schemas/Problem" } } } })
 }
