@@ -16,19 +16,19 @@ mod transfer;
 
 pub use coordinate::decide::{CutoverDecision, CutoverFacts, decide};
 pub use coordinate::driver::drive_in_background;
+pub use coordinate::slot_move::{MoveEvent, MoveRequest, SlotMove};
 pub use coordinate::stage::MoveStage;
 pub use coordinate::steps::WAY_BACK_ARMED;
-pub use coordinate::store::MoveOptions;
-pub use coordinate::store::{MoveEvent, MoveRequest, NewMove, SlotMove};
 pub use coordinate::testing::TestStop;
 pub use error::MoveError;
 pub use plan::analysis::{ClusterAnalysis, SampleUser, StrategyCost, analyse};
 pub use plan::pending_changes::PlanScope;
+pub use plan::planned::{MoveOptions, NewMove, PlannedMoves};
 pub use plan::planner::{
     DealStrategy, PlanError, SlotLoad, SlotTransfer, plan_drain, plan_growth, plan_rebalance, plan_strategy,
 };
 pub use plan::preflight::{DiskForecast, PreflightFinding};
-pub use plan::requests::{MoveService, PlannedMoves, RequestError};
+pub use plan::requests::{MoveService, RequestError};
 pub use plan::view::{MoveView, PlanView, PlannedMove};
 pub use slot_set::{parse_slots, show_slots};
 pub use transfer::pressure::{MovePressure, reason_to_wait};

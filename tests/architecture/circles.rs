@@ -32,10 +32,6 @@ const CIRCLES_THAT_STAY: &[(&[&str], &str)] = &[
     (&["src/local_servers/server.rs", "src/local_servers/shutdown.rs"], "a server knows its end"),
     (&["src/records/document.rs", "src/records/error.rs"], "an error names the limit of a document"),
     (
-        &["src/reshard/coordinate/store.rs", "src/reshard/plan/pending_changes.rs", "src/reshard/plan/requests.rs"],
-        "a stored move keeps the options of its request",
-    ),
-    (
         &[
             "src/shard/call.rs",
             "src/shard/cluster/append_only.rs",

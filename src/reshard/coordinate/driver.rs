@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::lease::CoordinatorLease;
+use super::slot_move::{MoveRequest, SlotMove};
 use super::stage::MoveStage;
 use super::steps::{ActiveMove, NextStep};
-use super::store::{MoveRequest, SlotMove, open_moves};
+use super::store::open_moves;
 use super::testing::TestStop;
 use crate::reshard::error::MoveError;
 use crate::reshard::transfer::side::MoveSide;
@@ -123,7 +124,7 @@ async fn advance(
             held.work = Some(ActiveMove::open(cluster, lease, open.clone(), testing.clone()).await?);
         }
         let Some(work) = &mut held.work else { return Err(MoveError::Overtaken) };
-        work.job.wish = open.wish;
+        work.slot_move.wish = open.wish;
         Box::pin(work.step(lease)).await
     };
     let (source, target) = (cluster.shard(open.source), cluster.shard(open.target));

@@ -3,6 +3,7 @@
 pub(super) mod decide;
 pub(super) mod driver;
 pub(super) mod lease;
+pub(super) mod slot_move;
 pub(super) mod stage;
 pub(super) mod steps;
 pub(super) mod store;

@@ -3,8 +3,8 @@
 //! A plan for named slots is safe by itself: no two open moves may have one slot. A plan for whole shards is made of all that the map
 //! says, and so is refused while an open move can make it wrong.
 
+use crate::reshard::coordinate::slot_move::{MoveRequest, SlotMove};
 use crate::reshard::coordinate::stage::MoveStage;
-use crate::reshard::coordinate::store::{MoveRequest, SlotMove};
 use crate::shard::ShardId;
 
 /// What a plan is about.

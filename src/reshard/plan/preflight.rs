@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 
 use crate::reshard::error::MoveError;
 use crate::reshard::transfer::compose;
-use crate::reshard::transfer::side::MoveSide;
+use crate::reshard::transfer::direction::Direction;
+use crate::reshard::transfer::side::{MoveSide, MoveSides, ReadPlan};
 use crate::reshard::transfer::tables::TABLES;
 use crate::shard::{ShardId, Slot};
 
@@ -69,15 +70,12 @@ struct ServerFacts {
 ///
 /// # Errors
 /// Only if a shard could not be asked.
-pub(super) async fn inspect_and_try(
-    slots: &[Slot],
-    source: &mut MoveSide,
-    target: &mut MoveSide,
-) -> Result<PreflightReport, MoveError> {
-    let mut found = inspect(slots, source, target).await?;
+pub(super) async fn inspect_and_try(slots: &[Slot], sides: &mut MoveSides) -> Result<PreflightReport, MoveError> {
+    let mut found = inspect(slots, sides).await?;
     if !found.findings.iter().any(|finding| finding.fatal) {
-        found.findings.extend(try_streams(source, target).await?);
-        found.findings.extend(try_streams(target, source).await?);
+        for direction in Direction::BOTH {
+            found.findings.extend(try_stream(sides, direction).await?);
+        }
     }
     Ok(found)
 }
@@ -86,11 +84,8 @@ pub(super) async fn inspect_and_try(
 ///
 /// # Errors
 /// Only if a shard could not be asked.
-pub(in crate::reshard) async fn inspect(
-    slots: &[Slot],
-    source: &mut MoveSide,
-    target: &mut MoveSide,
-) -> Result<PreflightReport, MoveError> {
+pub(in crate::reshard) async fn inspect(slots: &[Slot], sides: &mut MoveSides) -> Result<PreflightReport, MoveError> {
+    let (source, target) = sides.along(Direction::Forward);
     let mut findings = Vec::new();
     let facts = [server_facts(source).await?, server_facts(target).await?];
     for (side, facts) in [&*source, &*target].into_iter().zip(&facts) {
@@ -115,7 +110,7 @@ pub(in crate::reshard) async fn inspect(
         findings.push(PreflightFinding::fatal("the tables of the shards differ; run \"shardrive migrate\"".to_owned()));
     }
     // The planner expects to meet one of so many rows soon, and reads the whole table, as there is none.
-    target.read_in_order(true).await?;
+    target.read_by(ReadPlan::OrderedIndex).await?;
     for table in TABLES {
         let (found,): (bool,) = target.one(compose::has_rows(table, slots), &[]).await?;
         if found {
@@ -126,7 +121,7 @@ pub(in crate::reshard) async fn inspect(
             )));
         }
     }
-    target.read_in_order(false).await?;
+    target.read_by(ReadPlan::Planner).await?;
     let disk = DiskForecast { needed_bytes: needed_bytes(slots, source).await?, free_bytes: free_bytes(target).await? };
     findings.extend(judge_disk(target.id(), disk));
     Ok(PreflightReport { findings, disk })
@@ -251,14 +246,15 @@ async fn shape(side: &mut MoveSide) -> Result<Vec<String>, MoveError> {
 
 /// Tries, and takes back, what making a stream needs: a publication here, and a subscription there, for which that
 /// server connects to this one.
-async fn try_streams(from: &mut MoveSide, to: &mut MoveSide) -> Result<Vec<PreflightFinding>, MoveError> {
+async fn try_stream(sides: &mut MoveSides, direction: Direction) -> Result<Vec<PreflightFinding>, MoveError> {
+    let (from, to) = sides.along(direction);
     let name = "shardrive_preflight";
     let mut findings = Vec::new();
     let mut trial = {
         let failed = from.failed();
         from.db.begin().await.map_err(failed)
     }?;
-    let sql = compose::create_publication(name, 0, true, &[]);
+    let sql = compose::create_publication(name, 0, direction, &[]);
     if let Err(error) = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *trial).await {
         findings.push(refused(format!("shard {}: the role may not create a publication", from.shard.id()), &error));
     }

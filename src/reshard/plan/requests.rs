@@ -1,69 +1,20 @@
 //! The requests of operators: plans, moves, and what becomes of them. The coordinator does the moving.
 
-use crate::reshard::coordinate::store::MoveOptions;
 use std::sync::Arc;
-use std::time::Duration;
-
-use sqlx::postgres::PgConnection;
 
 use super::analysis::{ClusterAnalysis, analyse};
 use super::pending_changes::{PlanScope, find_unsettled};
+use super::planned::{MoveOptions, NewMove, PlannedMoves};
 use super::planner::{DealStrategy, PlanError, SlotLoad, SlotTransfer, plan_drain, plan_strategy};
 use super::preflight;
-use super::preflight::{PreflightFinding, PreflightReport};
+use super::preflight::PreflightReport;
+use super::shard_totals::{CountUsers, LOOK_LIMIT, PlannedTotals, SAMPLE, SampleUsers};
+use crate::reshard::coordinate::slot_move::{MoveEvent, MoveRequest, SlotMove};
 use crate::reshard::coordinate::stage::MoveStage;
 use crate::reshard::coordinate::store;
-use crate::reshard::coordinate::store::{MoveEvent, MoveRequest, NewMove, SlotMove};
 use crate::reshard::error::MoveError;
-use crate::reshard::transfer::compose;
-use crate::reshard::transfer::side::MoveSide;
-use crate::reshard::transfer::tables::counted;
-use crate::shard::{Cluster, ConnectionLease, ScatterBreadth, ShardCall, ShardError, ShardId, Slot, SlotMap, WorkKind};
-
-/// Users that an analysis shows.
-const SAMPLE: i64 = 20;
-/// How long the counts and samples of all shards may take.
-const LOOK_LIMIT: Duration = Duration::from_secs(30);
-/// Rows that a move copied in a second where it was measured, for a first estimate: see docs/resharding.md.
-const ROWS_A_SECOND: i64 = 50_000;
-
-/// A plan, and what speaks against it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PlannedMoves {
-    /// What would move.
-    pub moves: Vec<NewMove>,
-    /// What the preflight of each pair of shards found.
-    pub findings: Vec<PreflightFinding>,
-    /// What it is about.
-    pub scope: PlanScope,
-    /// The epoch of the map that it was made on.
-    pub epoch: i64,
-}
-
-impl PlannedMoves {
-    /// A plan that moves nothing, and why: all is as it was asked for already.
-    fn nothing_to_do(scope: PlanScope, map: &SlotMap, reason: String) -> Self {
-        let findings = vec![PreflightFinding { fatal: false, what: reason }];
-        Self { moves: Vec::new(), findings, scope, epoch: map.epoch() }
-    }
-
-    /// Slots, rows and bytes of all moves.
-    #[must_use]
-    pub fn totals(&self) -> (usize, i64, i64) {
-        self.moves.iter().fold((0, 0, 0), |(slots, rows, bytes), new| {
-            (slots + new.slots.len(), rows.saturating_add(new.rows), bytes.saturating_add(new.bytes))
-        })
-    }
-
-    /// About how long it takes, from a rate that was measured elsewhere.
-    #[must_use]
-    pub fn estimate(&self) -> Duration {
-        let (_, rows, _) = self.totals();
-        let copying = u64::try_from(rows / ROWS_A_SECOND * 2).unwrap_or(0);
-        // Making streams and waiting for their beginnings.
-        Duration::from_secs(copying + 5 * u64::try_from(self.moves.len()).unwrap_or(1))
-    }
-}
+use crate::reshard::transfer::side::MoveSides;
+use crate::shard::{Cluster, ConnectionLease, ScatterBreadth, ShardError, ShardId, Slot, SlotMap};
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -247,9 +198,8 @@ impl MoveService {
         for transfer in transfers {
             let (source, target) = (self.shard(transfer.source)?, self.shard(transfer.target)?);
             let findings = async {
-                let (mut source, mut target) =
-                    (MoveSide::open_unfenced(source).await?, MoveSide::open_unfenced(target).await?);
-                preflight::inspect_and_try(&transfer.slots, &mut source, &mut target).await
+                let mut sides = MoveSides::open_unfenced(source, target).await?;
+                preflight::inspect_and_try(&transfer.slots, &mut sides).await
             };
             let findings =
                 source.while_healthy_for(Some(LOOK_LIMIT), target.while_healthy_for(Some(LOOK_LIMIT), findings));
@@ -354,67 +304,5 @@ impl MoveService {
         let control = ShardId::default();
         let lease = self.shard(control)?.lease().await?;
         Ok((lease, move |error| RequestError::Move(MoveError::on(control)(error))))
-    }
-}
-
-/// Rows and bytes of the slots that the shard owns.
-struct PlannedTotals;
-
-impl ShardCall for PlannedTotals {
-    type Output = Vec<(i32, i64, i64)>;
-
-    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
-        let slots: Vec<i32> = Slot::all().map(Slot::to_sql).collect();
-        let mut all = Vec::new();
-        for (_, counts) in counted() {
-            let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(counts))).bind(&slots);
-            let rows: Vec<(i32, i64, String)> = statement.fetch_all(&mut *connection).await?;
-            // A plan weighs by the bytes, and needs no more of them than an integer holds.
-            all.extend(rows.into_iter().map(|(slot, rows, bytes)| (slot, rows, bytes.parse().unwrap_or(i64::MAX))));
-        }
-        Ok(Some(all))
-    }
-
-    fn time_limit(&self) -> Option<Duration> {
-        Some(LOOK_LIMIT)
-    }
-
-    fn work(&self) -> WorkKind {
-        WorkKind::Listing
-    }
-}
-
-/// The shard's first users.
-struct SampleUsers;
-
-impl ShardCall for SampleUsers {
-    type Output = Vec<i64>;
-
-    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Vec<i64>>, sqlx::Error> {
-        let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/first_users.sql")).bind(SAMPLE);
-        statement.fetch_all(connection).await.map(Some)
-    }
-
-    fn work(&self) -> WorkKind {
-        WorkKind::Listing
-    }
-}
-
-/// How many users with rows there are in each slot that the shard owns.
-struct CountUsers;
-
-impl ShardCall for CountUsers {
-    type Output = Vec<(i32, i64)>;
-
-    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
-        sqlx::query_as(include_str!("../../../sql/reshard/count_users.sql")).fetch_all(connection).await.map(Some)
-    }
-
-    fn time_limit(&self) -> Option<Duration> {
-        Some(LOOK_LIMIT)
-    }
-
-    fn work(&self) -> WorkKind {
-        WorkKind::Listing
     }
 }

@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::planned::PlannedMoves;
 use super::preflight::{DiskForecast, PreflightFinding};
-use super::requests::PlannedMoves;
+use crate::reshard::coordinate::slot_move::{MoveEvent, SlotMove};
 use crate::reshard::coordinate::stage::MoveStage;
-use crate::reshard::coordinate::store::{MoveEvent, SlotMove};
 use crate::reshard::slot_set::show_slots;
 
 /// A move of slots.

@@ -8,12 +8,13 @@ use std::time::Duration;
 use sqlx::Connection;
 use tokio::time::Instant;
 
-use super::side::MoveSide;
+use super::direction::Direction;
+use super::side::{MoveSide, MoveSides};
 use super::stream::{ObjectKind, remove};
 use super::tables::{TABLES, counted};
 use super::{compose, stream};
 use crate::reshard::coordinate::lease::CoordinatorLease;
-use crate::reshard::coordinate::store::SlotMove;
+use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::error::MoveError;
 use crate::shard::ShardId;
 
@@ -36,13 +37,12 @@ pub(in crate::reshard) struct CleanUpPosition {
 /// Removes every object that is written down for the move, or those of one stream: subscriptions first.
 pub(in crate::reshard) async fn remove_objects(
     lease: &CoordinatorLease,
-    job: &SlotMove,
-    source: &mut MoveSide,
-    target: &mut MoveSide,
+    slot_move: &SlotMove,
+    sides: &mut MoveSides,
     only: Option<&str>,
 ) -> Result<(), MoveError> {
     let objects: Vec<(i32, String, String)> = sqlx::query_as(include_str!("../../../sql/reshard/list_objects.sql"))
-        .bind(job.id)
+        .bind(slot_move.id)
         .fetch_all(&mut *lease.db().await)
         .await
         .map_err(|_| MoveError::Overtaken)?;
@@ -52,7 +52,7 @@ pub(in crate::reshard) async fn remove_objects(
         }
         let (Some(kind), Some(shard)) = (ObjectKind::parse(&kind), ShardId::from_sql(shard)) else { continue };
         let (here, there) =
-            if shard == source.id() { (&mut *source, &mut *target) } else { (&mut *target, &mut *source) };
+            if shard == sides.source.id() { sides.along(Direction::Forward) } else { sides.along(Direction::Reverse) };
         if kind == ObjectKind::Subscription {
             remove_copies(here, there, &name).await?;
         }
@@ -86,7 +86,7 @@ async fn remove_copies(here: &mut MoveSide, there: &mut MoveSide, name: &str) ->
 /// The shard's, also if it owns a slot of the batch; then nothing is removed.
 pub(in crate::reshard) async fn sweep(
     sweep: &mut CleanUpPosition,
-    job: &SlotMove,
+    slot_move: &SlotMove,
     side: &mut MoveSide,
 ) -> Result<bool, MoveError> {
     let Some(table) = TABLES.get(sweep.table) else { return Ok(true) };
@@ -96,7 +96,7 @@ pub(in crate::reshard) async fn sweep(
         .execute(&mut *transaction)
         .await
         .map_err(&failed)?;
-    let sql = compose::delete_next_rows(table, &job.slots, BATCH);
+    let sql = compose::delete_next_rows(table, &slot_move.slots, BATCH);
     let statement = sqlx::query_as(sqlx::AssertSqlSafe(sql)).persistent(false).bind(sweep.slot);
     let (rows, last): (i64, Option<i64>) = statement.fetch_one(&mut *transaction).await.map_err(&failed)?;
     transaction.commit().await.map_err(&failed)?;
@@ -112,9 +112,9 @@ pub(in crate::reshard) async fn sweep(
 }
 
 /// The counts of slots whose rows are gone.
-pub(in crate::reshard) async fn clear_counts(job: &SlotMove, side: &mut MoveSide) -> Result<(), MoveError> {
+pub(in crate::reshard) async fn clear_counts(slot_move: &SlotMove, side: &mut MoveSide) -> Result<(), MoveError> {
     let failed = side.failed();
-    let slots = job.sql_slots();
+    let slots = slot_move.sql_slots();
     for (_, counts) in counted() {
         let zero = vec![0_i64; slots.len()];
         sqlx::query(include_str!("../../../sql/reshard/clear_counts.sql"))

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use super::direction::Direction;
 use super::tables::{CountTables, MovedTable, ReadOrder, TABLES};
 use crate::reshard::slot_set::mask;
 use crate::shard::Slot;
@@ -94,13 +95,16 @@ fn key_texts(table: &MovedTable, prefix: &str) -> String {
     format!("ARRAY[{}]", texts.join(", "))
 }
 
-/// Every table of the registry with the rows of these slots, and the beats of this move and direction.
-pub(in crate::reshard) fn create_publication(name: &str, move_id: i64, forward: bool, slots: &[Slot]) -> String {
-    let direction = if forward { "forward" } else { "NOT forward" };
+/// Every table of the registry with the rows of these slots, and the heartbeats of this move and direction.
+pub(in crate::reshard) fn create_publication(name: &str, move_id: i64, direction: Direction, slots: &[Slot]) -> String {
+    let of_direction = match direction {
+        Direction::Forward => "forward",
+        Direction::Reverse => "NOT forward",
+    };
     let tables: Vec<_> =
         TABLES.iter().map(|table| format!("{} WHERE ({})", table.name, is_published(table, slots))).collect();
     format!(
-        "CREATE PUBLICATION {} FOR TABLE {}, shardrive.beats WHERE (move_id = {move_id} AND {direction}) \
+        "CREATE PUBLICATION {} FOR TABLE {}, shardrive.beats WHERE (move_id = {move_id} AND {of_direction}) \
          WITH (publish = 'insert, update, delete')",
         ident(name),
         tables.join(", "),
@@ -111,14 +115,15 @@ pub(super) fn drop_publication(name: &str) -> String {
     format!("DROP PUBLICATION IF EXISTS {}", ident(name))
 }
 
-/// A subscription whose slot is there already. A copying one starts at once; the other one waits until it is enabled.
-pub(super) fn create_subscription(name: &str, url: &str, publication: &str, copy: bool) -> String {
+/// The subscription of a stream, whose slot is there already. The forward stream copies and starts at once; the reverse stream
+/// waits until it is enabled.
+pub(super) fn create_subscription(name: &str, url: &str, direction: Direction) -> String {
+    let copies = direction == Direction::Forward;
     format!(
-        "CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} \
-         WITH (create_slot = false, slot_name = {}, copy_data = {copy}, enabled = {copy}, synchronous_commit = 'off')",
+        "CREATE SUBSCRIPTION {0} CONNECTION {1} PUBLICATION {0} \
+         WITH (create_slot = false, slot_name = {2}, copy_data = {copies}, enabled = {copies}, synchronous_commit = 'off')",
         ident(name),
         literal(url),
-        ident(publication),
         literal(name),
     )
 }
@@ -298,7 +303,7 @@ mod tests {
     fn what_stands_in_the_text_is_quoted() {
         assert_eq!(ident(r#"a"b"#), r#""a""b""#);
         assert_eq!(literal(r"p'a\ss"), r"E'p''a\\ss'");
-        let sql = create_subscription("s", "postgres://u:it's@h/d", "p", true);
+        let sql = create_subscription("s", "postgres://u:it's@h/d", Direction::Forward);
         assert!(sql.contains("E'postgres://u:it''s@h/d'"), "{sql}");
     }
 }

@@ -19,12 +19,13 @@ use serde_json::json;
 use sqlx::Connection;
 use tokio::time::Instant;
 
-use super::side::MoveSide;
+use super::direction::Direction;
+use super::side::{MoveSide, MoveSides};
 use super::stream::{await_heartbeat, send_heartbeat};
 use super::tables::{CountTables, counted};
-use super::verify::compare_changes;
+use super::verify::{OwnerCommits, compare_changes};
 use super::{compose, outbox_drained};
-use crate::reshard::coordinate::store::SlotMove;
+use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::coordinate::testing::TestStop;
 use crate::reshard::error::MoveError;
 use crate::shard::{LOOK_LEASE, LOOK_SETTLE};
@@ -36,7 +37,7 @@ const REHEARSAL_LIMIT: Duration = Duration::from_secs(2);
 /// SQLSTATE.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-const HOLD: &str = include_str!("../../../sql/reshard/hold_slots.sql");
+const FREEZE: &str = include_str!("../../../sql/reshard/hold_slots.sql");
 
 /// Rows of each slot and their bytes in digits, for each table that counts them.
 type SlotTotals = Vec<(CountTables, Vec<(i32, i64, String)>)>;
@@ -83,87 +84,91 @@ pub(in crate::reshard) enum HandoverOutcome {
 /// # Errors
 /// If a statement failed: it is not known then what is done, and [`resume`] finds out, with a new token.
 pub(in crate::reshard) async fn hand_over(
-    job: &SlotMove,
-    from: &mut MoveSide,
-    to: &mut MoveSide,
-    forward: bool,
+    slot_move: &SlotMove,
+    sides: &mut MoveSides,
+    direction: Direction,
     limit: Duration,
     testing: &TestStop,
 ) -> Result<HandoverOutcome, MoveError> {
-    if let Some(reason) = outbox_drained::find_stuck(job, from).await? {
+    let steps = direction.handover_steps();
+    let (from, to) = sides.along(direction);
+    if let Some(reason) = outbox_drained::find_stuck(slot_move, from).await? {
         return Ok(HandoverOutcome::Undone(reason.into(), Duration::ZERO));
     }
-    let epochs = next_epochs(job, from).await?;
-    rehearse(job, from, to, &epochs).await?;
+    let epochs = next_epochs(slot_move, from).await?;
+    rehearse(slot_move, from, to, &epochs).await?;
     let (begun, mut clock) = (Instant::now(), FreezeClock::new());
-    set_write_freeze(job, from, true).await?;
+    freeze_writes(slot_move, from).await?;
     clock.lap("hold");
-    testing.step(if forward { "held" } else { "held_back" });
-    let ready = prepare(job, from, to, forward, begun + limit, &mut clock).await;
+    testing.step(steps.frozen);
+    let ready = prepare(slot_move, sides, direction, begun + limit, &mut clock).await;
+    let (from, to) = sides.along(direction);
     let totals = match ready {
         Ok(Ok(totals)) => totals,
         Ok(Err(reason)) => {
-            set_write_freeze(job, from, false).await?;
+            release_writes(slot_move, from).await?;
             return Ok(HandoverOutcome::Undone(reason, begun.elapsed()));
         }
         Err(error) => {
             // A difference, or a statement that failed: nothing has been given up.
-            set_write_freeze(job, from, false).await?;
+            release_writes(slot_move, from).await?;
             return Err(error);
         }
     };
     let taking_since = Instant::now();
-    match take(job, to, &epochs, &totals, begun + limit).await {
+    match take(slot_move, to, &epochs, &totals, begun + limit).await {
         Ok(true) => {}
         Ok(false) => {
-            set_write_freeze(job, from, false).await?;
+            release_writes(slot_move, from).await?;
             return Ok(HandoverOutcome::Undone("preparing the new owner took too long".into(), begun.elapsed()));
         }
         Err(error) => return Err(error),
     }
     clock.lap("taking");
-    testing.step(if forward { "both" } else { "both_back" });
-    leave(job, from, to, epochs.next).await?;
+    testing.step(steps.both_own);
+    leave(slot_move, from, to, epochs.next).await?;
     clock.lap("leaving");
-    testing.step(if forward { "left" } else { "left_back" });
+    testing.step(steps.given_up);
     if taking_since.elapsed() > LOOK_SETTLE - LOOK_LEASE - MARGIN && cache_in_use(from).await? {
         tokio::time::sleep(LOOK_LEASE).await;
     }
-    set_write_freeze(job, to, false).await?;
+    release_writes(slot_move, to).await?;
     clock.lap("release");
     Ok(HandoverOutcome::Done(begun.elapsed(), clock.parts))
 }
 
 /// What must be true before the slots are given up. `Err` within `Ok`: the time is over.
 async fn prepare(
-    job: &SlotMove,
-    from: &mut MoveSide,
-    to: &mut MoveSide,
-    forward: bool,
+    slot_move: &SlotMove,
+    sides: &mut MoveSides,
+    direction: Direction,
     until: Instant,
     clock: &mut FreezeClock,
 ) -> Result<Result<SlotTotals, Cow<'static, str>>, MoveError> {
+    let (from, to) = sides.along(direction);
     if !from.wait_for_writers(until).await? {
         return Ok(Err("a transaction that writes has not ended".into()));
     }
     clock.lap("writers");
-    let beat = send_heartbeat(from, job, forward).await?;
-    let (totals, arrived) = tokio::join!(read_totals(job, from), await_heartbeat(to, job, forward, beat, until));
+    let beat = send_heartbeat(from, slot_move, direction).await?;
+    let arrival = await_heartbeat(to, slot_move, direction, beat, until);
+    let (totals, arrived) = tokio::join!(read_totals(slot_move, from), arrival);
     let totals = totals?;
     if !arrived? {
         return Ok(Err("the last rows did not arrive in time".into()));
     }
     clock.lap("arrival");
-    if !job.skip_verify {
-        while compare_changes(job, from, to, forward, true).await? > 0 {
+    if !slot_move.skip_verify {
+        while compare_changes(slot_move, sides, direction, OwnerCommits::HaveArrived).await? > 0 {
             if Instant::now() >= until {
                 return Ok(Err("comparing the last changes took too long".into()));
             }
         }
     }
     clock.lap("comparison");
-    if !outbox_drained::await_all(job, from, until).await? {
-        let reason = outbox_drained::describe(job, from)
+    let (from, _) = sides.along(direction);
+    if !outbox_drained::await_all(slot_move, from, until).await? {
+        let reason = outbox_drained::describe(slot_move, from)
             .await?
             .unwrap_or_else(|| "events of these slots were told too late".into());
         return Ok(Err(reason.into()));
@@ -178,7 +183,7 @@ async fn prepare(
 /// The point of no return: the new owner takes the slots and holds them. False if it had to wait for longer than until
 /// then; nothing has changed in that case.
 async fn take(
-    job: &SlotMove,
+    slot_move: &SlotMove,
     to: &mut MoveSide,
     epochs: &HandoverEpochs,
     totals: &SlotTotals,
@@ -189,7 +194,7 @@ async fn take(
         return Ok(false);
     }
     let failed = to.failed();
-    match taking(job, to, epochs, totals, left).execute(&mut to.db).await {
+    match taking(slot_move, to, epochs, totals, left).execute(&mut to.db).await {
         Ok(_) => Ok(true),
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => Ok(false),
         Err(error) => Err(failed(error)),
@@ -199,7 +204,7 @@ async fn take(
 type HandoverStatement = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 fn taking(
-    job: &SlotMove,
+    slot_move: &SlotMove,
     to: &MoveSide,
     epochs: &HandoverEpochs,
     totals: &SlotTotals,
@@ -216,8 +221,8 @@ fn taking(
     };
     let counts: Vec<_> = totals.iter().map(columns).collect();
     sqlx::query(include_str!("../../../sql/reshard/take_slots.sql"))
-        .bind(job.id)
-        .bind(job.sql_slots())
+        .bind(slot_move.id)
+        .bind(slot_move.sql_slots())
         .bind(epochs.before.clone())
         .bind(to.id().to_sql())
         .bind(epochs.next)
@@ -226,18 +231,18 @@ fn taking(
         .bind(i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).max(1))
 }
 
-fn leaving(job: &SlotMove, from: &MoveSide, to: &MoveSide, epoch: i64) -> HandoverStatement {
+fn leaving(slot_move: &SlotMove, from: &MoveSide, to: &MoveSide, epoch: i64) -> HandoverStatement {
     sqlx::query(include_str!("../../../sql/reshard/leave_slots.sql"))
-        .bind(job.id)
-        .bind(job.sql_slots())
+        .bind(slot_move.id)
+        .bind(slot_move.sql_slots())
         .bind(to.id().to_sql())
         .bind(epoch)
         .bind(from.token)
 }
 
-async fn leave(job: &SlotMove, from: &mut MoveSide, to: &MoveSide, epoch: i64) -> Result<(), MoveError> {
+async fn leave(slot_move: &SlotMove, from: &mut MoveSide, to: &MoveSide, epoch: i64) -> Result<(), MoveError> {
     let failed = from.failed();
-    leaving(job, from, to, epoch).execute(&mut from.db).await.map(drop).map_err(failed)
+    leaving(slot_move, from, to, epoch).execute(&mut from.db).await.map(drop).map_err(failed)
 }
 
 /// A process that looked at the old owner just before may rely on that for the length of a lease, and one that saw the
@@ -250,9 +255,10 @@ async fn cache_in_use(from: &mut MoveSide) -> Result<bool, MoveError> {
 }
 
 /// The epochs of the slots, and the one that the next owner will have them under.
-async fn next_epochs(job: &SlotMove, from: &mut MoveSide) -> Result<HandoverEpochs, MoveError> {
+async fn next_epochs(slot_move: &SlotMove, from: &mut MoveSide) -> Result<HandoverEpochs, MoveError> {
     let failed = from.failed();
-    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/list_epochs.sql")).bind(job.sql_slots());
+    let statement =
+        sqlx::query_scalar(include_str!("../../../sql/reshard/list_epochs.sql")).bind(slot_move.sql_slots());
     let before: Vec<i64> = statement.fetch_all(&mut from.db).await.map_err(failed)?;
     let next = before.iter().max().copied().unwrap_or(0) + 1;
     Ok(HandoverEpochs { before: Some(before), next })
@@ -261,19 +267,20 @@ async fn next_epochs(job: &SlotMove, from: &mut MoveSide) -> Result<HandoverEpoc
 /// Does on both shards, and takes back, what will be done while the slots are held, so that the servers need not read
 /// and plan it for the first time while writers wait.
 async fn rehearse(
-    job: &SlotMove,
+    slot_move: &SlotMove,
     from: &mut MoveSide,
     to: &mut MoveSide,
     epochs: &HandoverEpochs,
 ) -> Result<(), MoveError> {
     let (on_from, on_to) = (from.failed(), to.failed());
     from.wait_for_writers(Instant::now()).await?;
-    let totals = read_totals(job, from).await?;
-    let statement = taking(job, to, epochs, &totals, REHEARSAL_LIMIT);
+    let totals = read_totals(slot_move, from).await?;
+    let statement = taking(slot_move, to, epochs, &totals, REHEARSAL_LIMIT);
     let mut trial = to.db.begin().await.map_err(&on_to)?;
     statement.execute(&mut *trial).await.map_err(&on_to)?;
     trial.rollback().await.map_err(on_to)?;
-    let (hold, leaving) = (sqlx::query(HOLD).bind(job.id).bind(from.token), leaving(job, from, to, epochs.next));
+    let (hold, leaving) =
+        (sqlx::query(FREEZE).bind(slot_move.id).bind(from.token), leaving(slot_move, from, to, epochs.next));
     let mut trial = from.db.begin().await.map_err(&on_from)?;
     hold.execute(&mut *trial).await.map_err(&on_from)?;
     leaving.execute(&mut *trial).await.map_err(&on_from)?;
@@ -286,27 +293,28 @@ async fn rehearse(
 /// # Errors
 /// `Refused` if a map shows what no handover leaves; otherwise the shards' errors.
 pub(in crate::reshard) async fn resume(
-    job: &SlotMove,
-    from: &mut MoveSide,
-    to: &mut MoveSide,
+    slot_move: &SlotMove,
+    sides: &mut MoveSides,
+    direction: Direction,
 ) -> Result<bool, MoveError> {
-    let gives = sole_owner(job, from).await?.ok_or_else(|| several_owners(from))?;
+    let (from, to) = sides.along(direction);
+    let gives = sole_owner(slot_move, from).await?.ok_or_else(|| several_owners(from))?;
     // What the other side says of slots that it does not own may be old, and of several owners.
-    let taken = sole_owner(job, to).await?.filter(|(owner, _)| *owner == to.id().to_sql());
+    let taken = sole_owner(slot_move, to).await?.filter(|(owner, _)| *owner == to.id().to_sql());
     let has_left = gives.0 == to.id().to_sql();
     match taken {
         _ if !has_left && gives.0 != from.id().to_sql() => return Err(several_owners(from)),
         None if !has_left => {
-            set_write_freeze(job, from, false).await?;
+            release_writes(slot_move, from).await?;
             return Ok(false);
         }
-        Some((_, epoch)) if !has_left => leave(job, from, to, epoch).await?,
+        Some((_, epoch)) if !has_left => leave(slot_move, from, to, epoch).await?,
         Some(_) => {}
         // The release before this one gave slots up first.
         None => {
-            let totals = read_totals(job, from).await?;
+            let totals = read_totals(slot_move, from).await?;
             let epochs = HandoverEpochs { before: None, next: gives.1 };
-            if !take(job, to, &epochs, &totals, Instant::now() + REHEARSAL_LIMIT).await? {
+            if !take(slot_move, to, &epochs, &totals, Instant::now() + REHEARSAL_LIMIT).await? {
                 return Err(MoveError::Late("the new owner's counts"));
             }
         }
@@ -314,28 +322,26 @@ pub(in crate::reshard) async fn resume(
     if cache_in_use(from).await? {
         tokio::time::sleep(LOOK_LEASE).await;
     }
-    set_write_freeze(job, to, false).await?;
+    release_writes(slot_move, to).await?;
     Ok(true)
 }
 
-/// Releases slots whose owner is beyond doubt: the release of before did not wait for the owner's disk, so that a crash of its
-/// server may have brought the hold back.
-pub(in crate::reshard) async fn release_again(
-    job: &SlotMove,
-    owner: &mut MoveSide,
-    other: &mut MoveSide,
-) -> Result<(), MoveError> {
-    let itself = owner.id().to_sql();
-    let is_owner = |found: Option<(i32, i64)>| found.is_some_and(|(owner, _)| owner == itself);
-    if is_owner(sole_owner(job, owner).await?) && is_owner(sole_owner(job, other).await?) {
-        set_write_freeze(job, owner, false).await?;
+/// Releases the slots again after a cutover, if both shards name the target as their owner. The first release did not wait for
+/// the target's disk, so that a crash of the target's server may have brought the write freeze back.
+pub(in crate::reshard) async fn release_again(slot_move: &SlotMove, sides: &mut MoveSides) -> Result<(), MoveError> {
+    let target = sides.target.id().to_sql();
+    let is_target = |found: Option<(i32, i64)>| found.is_some_and(|(owner, _)| owner == target);
+    if is_target(sole_owner(slot_move, &mut sides.target).await?)
+        && is_target(sole_owner(slot_move, &mut sides.source).await?)
+    {
+        release_writes(slot_move, &mut sides.target).await?;
     }
     Ok(())
 }
 
 /// The owner of all of the move's slots, as this shard's map says, and the newest epoch; `None`: there are several.
-async fn sole_owner(job: &SlotMove, side: &mut MoveSide) -> Result<Option<(i32, i64)>, MoveError> {
-    match side.owners(&job.slots).await?.as_slice() {
+async fn sole_owner(slot_move: &SlotMove, side: &mut MoveSide) -> Result<Option<(i32, i64)>, MoveError> {
+    match side.owners(&slot_move.slots).await?.as_slice() {
         [one] => Ok(Some(*one)),
         _ => Ok(None),
     }
@@ -345,23 +351,32 @@ fn several_owners(side: &MoveSide) -> MoveError {
     MoveError::Refused(format!("shard {} names owners for the slots of the move that no move leaves", side.id()))
 }
 
-async fn set_write_freeze(job: &SlotMove, from: &mut MoveSide, held: bool) -> Result<(), MoveError> {
-    let failed = from.failed();
-    let sql = if held { HOLD } else { include_str!("../../../sql/reshard/release_slots.sql") };
-    let done = sqlx::query(sql).bind(job.id).bind(from.token).execute(&mut from.db).await.map_err(failed)?;
-    if done.rows_affected() == 1 || !held {
+/// From here on the owner's database refuses writes to the slots.
+async fn freeze_writes(slot_move: &SlotMove, owner: &mut MoveSide) -> Result<(), MoveError> {
+    let failed = owner.failed();
+    let statement = sqlx::query(FREEZE).bind(slot_move.id).bind(owner.token);
+    let done = statement.execute(&mut owner.db).await.map_err(failed)?;
+    if done.rows_affected() == 1 {
         Ok(())
     } else {
         Err(MoveError::Refused("the marks of the move are gone from the owner".to_owned()))
     }
 }
 
+/// Ends the write freeze.
+async fn release_writes(slot_move: &SlotMove, owner: &mut MoveSide) -> Result<(), MoveError> {
+    let failed = owner.failed();
+    let statement = sqlx::query(include_str!("../../../sql/reshard/release_slots.sql"));
+    let statement = statement.bind(slot_move.id).bind(owner.token);
+    statement.execute(&mut owner.db).await.map(drop).map_err(failed)
+}
+
 /// What the counts of the owner say of the slots.
-async fn read_totals(job: &SlotMove, from: &mut MoveSide) -> Result<SlotTotals, MoveError> {
+async fn read_totals(slot_move: &SlotMove, from: &mut MoveSide) -> Result<SlotTotals, MoveError> {
     let mut totals = Vec::new();
     for (_, counts) in counted() {
         let failed = from.failed();
-        let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(counts))).bind(job.sql_slots());
+        let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(counts))).bind(slot_move.sql_slots());
         totals.push((counts, statement.fetch_all(&mut from.db).await.map_err(failed)?));
     }
     Ok(totals)

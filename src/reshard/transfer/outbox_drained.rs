@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::side::MoveSide;
-use crate::reshard::coordinate::store::SlotMove;
+use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::error::MoveError;
 
 /// Events that have waited for so long are not about to be told: nobody should be held up for them.
@@ -14,14 +14,17 @@ const STUCK: Duration = Duration::from_secs(3);
 const SOON: Duration = Duration::from_millis(5);
 
 /// If events of the move's slots wait on their owner, and the relay is not at work or cannot keep up: what the move waits for.
-pub(super) async fn find_stuck(job: &SlotMove, from: &mut MoveSide) -> Result<Option<String>, MoveError> {
-    if are_waiting(job, from, STUCK).await? { describe(job, from).await } else { Ok(None) }
+pub(super) async fn find_stuck(slot_move: &SlotMove, from: &mut MoveSide) -> Result<Option<String>, MoveError> {
+    if are_waiting(slot_move, from, STUCK).await? { describe(slot_move, from).await } else { Ok(None) }
 }
 
 /// How many events of the slots wait, and what the oldest says; `None` if none does any more.
-pub(in crate::reshard) async fn describe(job: &SlotMove, from: &mut MoveSide) -> Result<Option<String>, MoveError> {
+pub(in crate::reshard) async fn describe(
+    slot_move: &SlotMove,
+    from: &mut MoveSide,
+) -> Result<Option<String>, MoveError> {
     let failed = from.failed();
-    let statement = sqlx::query_as(include_str!("../../../sql/reshard/waiting_events.sql")).bind(job.sql_slots());
+    let statement = sqlx::query_as(include_str!("../../../sql/reshard/waiting_events.sql")).bind(slot_move.sql_slots());
     let (count, kind, seconds): (i64, Option<String>, i64) = statement.fetch_one(&mut from.db).await.map_err(failed)?;
     Ok(kind.map(|kind| {
         format!(
@@ -32,8 +35,8 @@ pub(in crate::reshard) async fn describe(job: &SlotMove, from: &mut MoveSide) ->
 }
 
 /// Waits until all events of the slots, which are held, are told; false at the deadline.
-pub(super) async fn await_all(job: &SlotMove, from: &mut MoveSide, until: Instant) -> Result<bool, MoveError> {
-    while are_waiting(job, from, Duration::ZERO).await? {
+pub(super) async fn await_all(slot_move: &SlotMove, from: &mut MoveSide, until: Instant) -> Result<bool, MoveError> {
+    while are_waiting(slot_move, from, Duration::ZERO).await? {
         if Instant::now() >= until {
             return Ok(false);
         }
@@ -42,9 +45,9 @@ pub(super) async fn await_all(job: &SlotMove, from: &mut MoveSide, until: Instan
     Ok(true)
 }
 
-async fn are_waiting(job: &SlotMove, from: &mut MoveSide, for_longer_than: Duration) -> Result<bool, MoveError> {
+async fn are_waiting(slot_move: &SlotMove, from: &mut MoveSide, for_longer_than: Duration) -> Result<bool, MoveError> {
     let failed = from.failed();
     let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/has_events.sql"));
-    let statement = statement.bind(job.sql_slots()).bind(for_longer_than.as_secs_f64());
+    let statement = statement.bind(slot_move.sql_slots()).bind(for_longer_than.as_secs_f64());
     statement.fetch_one(&mut from.db).await.map_err(failed)
 }

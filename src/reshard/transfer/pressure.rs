@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::side::MoveSide;
-use crate::reshard::coordinate::store::SlotMove;
+use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::error::MoveError;
 use crate::shard::Shard;
 
@@ -141,11 +141,11 @@ impl CopyThrottle {
     }
 
     /// Tells the target: nothing comes for a while, or all may come.
-    pub(in crate::reshard) async fn apply(&self, job: &SlotMove, target: &mut MoveSide) -> Result<(), MoveError> {
+    pub(in crate::reshard) async fn apply(&self, slot_move: &SlotMove, target: &mut MoveSide) -> Result<(), MoveError> {
         let millis = if self.is_on() { i32::try_from(PAUSE.as_millis()).unwrap_or(i32::MAX) } else { 0 };
         let failed = target.failed();
         let statement = sqlx::query(include_str!("../../../sql/reshard/set_brake.sql"));
-        let statement = statement.bind(job.id).bind(job.copy_rate).bind(millis);
+        let statement = statement.bind(slot_move.id).bind(slot_move.copy_rate).bind(millis);
         statement.execute(&mut target.db).await.map(drop).map_err(failed)
     }
 }

@@ -1,4 +1,4 @@
-//! A fenced connection to one shard of a move: an earlier coordinator can no longer change owners through it.
+//! The two shards of a move, with a fenced connection to each: an earlier coordinator can no longer change owners there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,12 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, FromRow};
 use tokio::time::Instant;
 
+use super::direction::Direction;
+use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::error::MoveError;
-use crate::shard::{Shard, ShardId, Slot};
+use crate::shard::{Cluster, Shard, ShardId, ShardState, Slot};
 
-/// Between two looks at something that comes soon.
+/// Between two questions for a state that comes soon.
 pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// One of the two shards, and the coordinator's connection to it.
@@ -18,6 +20,67 @@ pub(in crate::reshard) struct MoveSide {
     pub(in crate::reshard) shard: Arc<Shard>,
     pub(in crate::reshard) db: PgConnection,
     pub(in crate::reshard) token: i64,
+}
+
+/// The source and the target of a move.
+pub(in crate::reshard) struct MoveSides {
+    pub(in crate::reshard) source: MoveSide,
+    pub(in crate::reshard) target: MoveSide,
+}
+
+impl MoveSides {
+    /// Connects to both shards, and raises the fence on each.
+    ///
+    /// # Errors
+    /// `Late` if this process does not know one of the shards yet; otherwise as [`MoveSide::open`].
+    pub(in crate::reshard) async fn open(
+        cluster: &Cluster,
+        slot_move: &SlotMove,
+        token: i64,
+    ) -> Result<Self, MoveError> {
+        let shard = |id| cluster.shard(id).ok_or(MoveError::Late("knowing the shards of the move"));
+        let source = MoveSide::open(shard(slot_move.source)?, token).await?;
+        let target = MoveSide::open(shard(slot_move.target)?, token).await?;
+        Ok(Self { source, target })
+    }
+
+    /// Connects to both shards for a caller that changes nothing.
+    ///
+    /// # Errors
+    /// The shards'.
+    pub(in crate::reshard) async fn open_unfenced(source: &Arc<Shard>, target: &Arc<Shard>) -> Result<Self, MoveError> {
+        Ok(Self { source: MoveSide::open_unfenced(source).await?, target: MoveSide::open_unfenced(target).await? })
+    }
+
+    /// The shard that gives and the shard that gets.
+    pub(in crate::reshard) fn along(&mut self, direction: Direction) -> (&mut MoveSide, &mut MoveSide) {
+        match direction {
+            Direction::Forward => (&mut self.source, &mut self.target),
+            Direction::Reverse => (&mut self.target, &mut self.source),
+        }
+    }
+
+    pub(in crate::reshard) fn are_healthy(&self) -> bool {
+        [&self.source, &self.target].iter().all(|side| side.shard.state() == ShardState::Healthy)
+    }
+
+    /// See [`MoveSide::read_by`].
+    ///
+    /// # Errors
+    /// The shards'.
+    pub(in crate::reshard) async fn read_by(&mut self, plan: ReadPlan) -> Result<(), MoveError> {
+        self.source.read_by(plan).await?;
+        self.target.read_by(plan).await
+    }
+}
+
+/// How a session's statements find rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::reshard) enum ReadPlan {
+    /// By an index that gives the order of the statement.
+    OrderedIndex,
+    /// As the planner thinks best.
+    Planner,
 }
 
 impl MoveSide {
@@ -34,7 +97,7 @@ impl MoveSide {
         Ok(side)
     }
 
-    /// Connects for somebody who changes nothing.
+    /// Connects for a caller that changes nothing.
     ///
     /// # Errors
     /// The shard's.
@@ -54,11 +117,17 @@ impl MoveSide {
         MoveError::on(self.shard.id())
     }
 
-    /// Reads tables by an index in the order that is asked for from here on, or as the planner thinks best.
-    pub(in crate::reshard) async fn read_in_order(&mut self, in_order: bool) -> Result<(), MoveError> {
+    /// Decides how later statements of this session find rows.
+    ///
+    /// # Errors
+    /// The shard's.
+    pub(in crate::reshard) async fn read_by(&mut self, plan: ReadPlan) -> Result<(), MoveError> {
         let failed = self.failed();
-        let statement = sqlx::query(include_str!("../../../sql/reshard/set_index_order.sql"));
-        let statement = statement.bind(if in_order { "off" } else { "on" });
+        let other_plans = match plan {
+            ReadPlan::OrderedIndex => "off",
+            ReadPlan::Planner => "on",
+        };
+        let statement = sqlx::query(include_str!("../../../sql/reshard/set_index_order.sql")).bind(other_plans);
         statement.execute(&mut self.db).await.map(drop).map_err(failed)
     }
 
@@ -100,7 +169,7 @@ impl MoveSide {
 
     /// Waits until every transaction that wrote here when this was called has ended; false at the deadline.
     ///
-    /// Whoever takes the writers' lock later has looked at the marks and the map after what the caller did before.
+    /// A later writer reads the map and the local moves only after it has the writers' lock, and so sees the caller's changes.
     pub(in crate::reshard) async fn wait_for_writers(&mut self, until: Instant) -> Result<bool, MoveError> {
         let failed = self.failed();
         let writers: Vec<String> = sqlx::query_scalar(include_str!("../../../sql/reshard/list_writers.sql"))

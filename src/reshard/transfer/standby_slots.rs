@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 
-use super::stream::{name_prefix, stream_name};
-use crate::reshard::coordinate::store::SlotMove;
+use super::direction::{Direction, stream_prefix};
+use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::shard::{Cluster, Shard, ShardOptions};
 
 /// How long one server may take.
@@ -17,8 +17,8 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// Removes the slots that no open move owns. A server that is away is asked in the next round.
 pub(in crate::reshard) async fn reap(cluster: &Cluster, shard: &Shard, open: &[SlotMove]) {
     let of_open: Vec<String> =
-        open.iter().flat_map(|open| [true, false].map(|there| stream_name(cluster.id(), open.id, there))).collect();
-    let prefix = name_prefix(cluster.id());
+        open.iter().flat_map(|open| Direction::BOTH.map(|way| way.stream_name(cluster.id(), open.id))).collect();
+    let prefix = stream_prefix(cluster.id());
     for server in shard.options().each_server() {
         let reaping = reap_on(&server, &prefix, &of_open);
         match tokio::time::timeout(LIMIT, reaping).await {

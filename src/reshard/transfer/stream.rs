@@ -11,10 +11,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::compose;
-use super::side::{MoveSide, SOON};
+use super::direction::Direction;
+use super::side::{MoveSide, MoveSides, SOON};
 use super::tables::TABLES;
 use crate::reshard::coordinate::lease::CoordinatorLease;
-use crate::reshard::coordinate::store::SlotMove;
+use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::error::MoveError;
 
 /// How long the readers of a slot may take to go.
@@ -42,19 +43,6 @@ impl ObjectKind {
     }
 }
 
-/// The one name of a stream's publication, slot and subscription. Slots are known to a whole server, which may hold
-/// shards of other clusters: the cluster's id is in it.
-pub(in crate::reshard) fn stream_name(cluster: uuid::Uuid, move_id: i64, forward: bool) -> String {
-    format!("{}{move_id}_{}", name_prefix(cluster), if forward { "f" } else { "r" })
-}
-
-/// What the names of all streams of a cluster begin with.
-#[must_use]
-pub(in crate::reshard) fn name_prefix(cluster: uuid::Uuid) -> String {
-    let cluster: String = cluster.simple().to_string().chars().take(8).collect();
-    format!("shardrive_{cluster}_")
-}
-
 async fn exists(side: &mut MoveSide, kind: ObjectKind, name: &str) -> Result<bool, MoveError> {
     let sql = match kind {
         ObjectKind::Publication => include_str!("../../../sql/reshard/has_publication.sql"),
@@ -67,40 +55,40 @@ async fn exists(side: &mut MoveSide, kind: ObjectKind, name: &str) -> Result<boo
 
 async fn record(
     lease: &CoordinatorLease,
-    job: &SlotMove,
+    slot_move: &SlotMove,
     side: &MoveSide,
     kind: ObjectKind,
     name: &str,
 ) -> Result<(), MoveError> {
     let statement = sqlx::query(include_str!("../../../sql/reshard/add_object.sql"));
-    let statement = statement.bind(job.id).bind(side.id().to_sql()).bind(kind.as_str()).bind(name);
+    let statement = statement.bind(slot_move.id).bind(side.id().to_sql()).bind(kind.as_str()).bind(name);
     statement.execute(&mut *lease.db().await).await.map(drop).map_err(|_| MoveError::Overtaken)
 }
 
-/// Makes what is missing of a stream from one shard to another. The slot is made before the copy begins, by a statement
-/// of its own: a subscription that makes its slot itself waits for ever where both shards are on one server.
+/// Makes the missing objects of a stream. The slot is made before the copy begins, by a statement of its own: a subscription
+/// that makes its slot itself waits for ever where both shards are on one server.
 pub(in crate::reshard) async fn make_stream(
     lease: &CoordinatorLease,
-    job: &SlotMove,
+    slot_move: &SlotMove,
     name: &str,
-    from: &mut MoveSide,
-    to: &mut MoveSide,
-    forward: bool,
+    sides: &mut MoveSides,
+    direction: Direction,
 ) -> Result<(), MoveError> {
-    record(lease, job, from, ObjectKind::Publication, name).await?;
+    let (from, to) = sides.along(direction);
+    record(lease, slot_move, from, ObjectKind::Publication, name).await?;
     if !exists(from, ObjectKind::Publication, name).await? {
-        from.run(compose::create_publication(name, job.id, forward, &job.slots)).await?;
+        from.run(compose::create_publication(name, slot_move.id, direction, &slot_move.slots)).await?;
     }
-    record(lease, job, from, ObjectKind::Slot, name).await?;
+    record(lease, slot_move, from, ObjectKind::Slot, name).await?;
     if !exists(from, ObjectKind::Slot, name).await? {
         let failed = from.failed();
         let statement = sqlx::query(include_str!("../../../sql/reshard/create_slot.sql")).bind(name);
         statement.execute(&mut from.db).await.map_err(failed)?;
     }
-    record(lease, job, to, ObjectKind::Subscription, name).await?;
+    record(lease, slot_move, to, ObjectKind::Subscription, name).await?;
     if !exists(to, ObjectKind::Subscription, name).await? {
         let url = from.shard.options().secret_subscription_url();
-        to.run(compose::create_subscription(name, &url, name, forward)).await?;
+        to.run(compose::create_subscription(name, &url, direction)).await?;
     }
     Ok(())
 }
@@ -137,13 +125,13 @@ pub(in crate::reshard) async fn count_refusals(to: &mut MoveSide, name: &str) ->
 /// the next checkpoint, the reader's is.
 pub(in crate::reshard) async fn start_reverse(
     name: &str,
-    job: &SlotMove,
-    from: &mut MoveSide,
-    to: &mut MoveSide,
+    slot_move: &SlotMove,
+    sides: &mut MoveSides,
 ) -> Result<(), MoveError> {
+    let (from, to) = sides.along(Direction::Reverse);
     let (on_from, on_to) = (from.failed(), to.failed());
     let taken: Option<String> = sqlx::query_scalar(include_str!("../../../sql/reshard/find_taken.sql"))
-        .bind(job.id)
+        .bind(slot_move.id)
         .fetch_optional(&mut from.db)
         .await
         .map(Option::flatten)
@@ -224,19 +212,21 @@ pub(super) async fn remove_slot(side: &mut MoveSide, name: &str) -> Result<(), M
 /// Sends a beat into the stream.
 pub(in crate::reshard) async fn send_heartbeat(
     from: &mut MoveSide,
-    job: &SlotMove,
-    forward: bool,
+    slot_move: &SlotMove,
+    direction: Direction,
 ) -> Result<i64, MoveError> {
     let failed = from.failed();
-    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/beat.sql")).bind(job.id).bind(forward);
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/beat.sql"))
+        .bind(slot_move.id)
+        .bind(direction == Direction::Forward);
     statement.fetch_one(&mut from.db).await.map_err(failed)
 }
 
 /// Waits until the beat has arrived, and with it all that was committed before it; false at the deadline.
 pub(in crate::reshard) async fn await_heartbeat(
     to: &mut MoveSide,
-    job: &SlotMove,
-    forward: bool,
+    slot_move: &SlotMove,
+    direction: Direction,
     beat: i64,
     until: Instant,
 ) -> Result<bool, MoveError> {
@@ -244,8 +234,8 @@ pub(in crate::reshard) async fn await_heartbeat(
     let mut pause = SOON;
     loop {
         let arrived: Option<i64> = sqlx::query_scalar(include_str!("../../../sql/reshard/read_beat.sql"))
-            .bind(job.id)
-            .bind(forward)
+            .bind(slot_move.id)
+            .bind(direction == Direction::Forward)
             .fetch_one(&mut to.db)
             .await
             .map_err(&failed)?;

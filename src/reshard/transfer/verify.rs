@@ -13,10 +13,11 @@ use tokio::time::Instant;
 
 use super::compose;
 use super::compose::RowReading;
-use super::side::MoveSide;
+use super::direction::Direction;
+use super::side::{MoveSide, MoveSides};
 use super::stream::{await_heartbeat, send_heartbeat};
 use super::tables::{MovedTable, ReadOrder, TABLES};
-use crate::reshard::coordinate::store::SlotMove;
+use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::error::MoveError;
 use crate::shard::Slot;
 
@@ -70,31 +71,30 @@ struct ReadPart {
 /// `Refused` with the first keys that differ without a reason; otherwise the shards' errors.
 pub(in crate::reshard) async fn next_part(
     pass: &mut ComparisonPass,
-    job: &SlotMove,
-    from: &mut MoveSide,
-    to: &mut MoveSide,
-    forward: bool,
+    slot_move: &SlotMove,
+    sides: &mut MoveSides,
 ) -> Result<bool, MoveError> {
+    let (source, target) = sides.along(Direction::Forward);
     let part = match pass.ahead.take() {
         Some(part) => part,
-        None => match read_first_part(job, from, forward, 0).await? {
+        None => match read_first_part(slot_move, source, 0).await? {
             Some(part) => part,
             None => return Ok(true),
         },
     };
     let Some(table) = TABLES.get(part.table) else { return Ok(true) };
-    let slots = within(&job.slots, part.order, part.lower.as_deref(), part.upper.as_deref());
+    let slots = within(&slot_move.slots, part.order, part.lower.as_deref(), part.upper.as_deref());
     let reading = RowReading { table, order: part.order, slots };
     let next = async {
         match &part.upper {
-            Some(place) => read_part(job, from, forward, part.table, part.order, Some(place.clone())).await,
-            None => read_first_part(job, from, forward, part.table + 1).await,
+            Some(place) => read_part(slot_move, source, part.table, part.order, Some(place.clone())).await,
+            None => read_first_part(slot_move, source, part.table + 1).await,
         }
     };
-    let (next, same) = tokio::join!(next, is_same(&part, reading, job, to, forward));
+    let (next, same) = tokio::join!(next, is_same(&part, reading, slot_move, target));
     pass.ahead = next?;
     if !same? {
-        explain(reading, job, from, to, forward, [part.lower.as_deref(), part.upper.as_deref()]).await?;
+        explain(reading, slot_move, sides, [part.lower.as_deref(), part.upper.as_deref()]).await?;
     }
     pass.rows += part.rows;
     Ok(pass.ahead.is_none())
@@ -114,39 +114,38 @@ fn within<'a>(slots: &'a [Slot], order: ReadOrder, lower: Option<&[String]>, upp
 
 /// The owner's first part of a table. `None`: there is no such table.
 async fn read_first_part(
-    job: &SlotMove,
-    from: &mut MoveSide,
-    forward: bool,
+    slot_move: &SlotMove,
+    source: &mut MoveSide,
     number: usize,
 ) -> Result<Option<ReadPart>, MoveError> {
     let Some(table) = TABLES.get(number) else { return Ok(None) };
     let order = match table.counts {
         Some(counts) => {
-            let failed = from.failed();
-            let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::row_counts(counts))).bind(job.sql_slots());
-            let (rows, all): (Vec<i64>, i64) = statement.fetch_one(&mut from.db).await.map_err(failed)?;
+            let failed = source.failed();
+            let statement =
+                sqlx::query_as(sqlx::AssertSqlSafe(compose::row_counts(counts))).bind(slot_move.sql_slots());
+            let (rows, all): (Vec<i64>, i64) = statement.fetch_one(&mut source.db).await.map_err(failed)?;
             ReadOrder::cheaper(&rows, all, PART)
         }
         // Its primary key begins with the slot.
         None => ReadOrder::BySlot,
     };
-    read_part(job, from, forward, number, order, None).await
+    read_part(slot_move, source, number, order, None).await
 }
 
 async fn read_part(
-    job: &SlotMove,
-    from: &mut MoveSide,
-    forward: bool,
+    slot_move: &SlotMove,
+    source: &mut MoveSide,
     number: usize,
     order: ReadOrder,
     lower: Option<RowKey>,
 ) -> Result<Option<ReadPart>, MoveError> {
     let Some(table) = TABLES.get(number) else { return Ok(None) };
-    let slots = within(&job.slots, order, lower.as_deref(), None);
+    let slots = within(&slot_move.slots, order, lower.as_deref(), None);
     let sql = compose::sum_next_rows(RowReading { table, order, slots }, PART);
-    let (rows, hash, last): RowPart = from.one(sql, &[lower.as_deref()]).await?;
+    let (rows, hash, last): RowPart = source.one(sql, &[lower.as_deref()]).await?;
     let upper = if rows < i64::from(PART) { None } else { last };
-    let beat = send_heartbeat(from, job, forward).await?;
+    let beat = send_heartbeat(source, slot_move, Direction::Forward).await?;
     Ok(Some(ReadPart { table: number, order, lower, upper, rows, hash, beat }))
 }
 
@@ -154,22 +153,22 @@ async fn read_part(
 async fn is_same(
     part: &ReadPart,
     reading: RowReading<'_>,
-    job: &SlotMove,
-    to: &mut MoveSide,
-    forward: bool,
+    slot_move: &SlotMove,
+    target: &mut MoveSide,
 ) -> Result<bool, MoveError> {
-    if !await_heartbeat(to, job, forward, part.beat, Instant::now() + ARRIVAL).await? {
+    if !await_heartbeat(target, slot_move, Direction::Forward, part.beat, Instant::now() + ARRIVAL).await? {
         return Err(MoveError::Late("a row's way to the other shard"));
     }
     let there: (i64, String) =
-        to.one(compose::sum_range(reading), &[part.lower.as_deref(), part.upper.as_deref()]).await?;
+        target.one(compose::sum_range(reading), &[part.lower.as_deref(), part.upper.as_deref()]).await?;
     Ok(there.0 == part.rows && there.1 == part.hash)
 }
 
-/// Waits until the other side has all that was committed here.
-async fn settle(job: &SlotMove, from: &mut MoveSide, to: &mut MoveSide, forward: bool) -> Result<(), MoveError> {
-    let beat = send_heartbeat(from, job, forward).await?;
-    if await_heartbeat(to, job, forward, beat, Instant::now() + ARRIVAL).await? {
+/// Waits until all commits of the owner have arrived on the other side.
+async fn await_arrival(slot_move: &SlotMove, sides: &mut MoveSides, direction: Direction) -> Result<(), MoveError> {
+    let (from, to) = sides.along(direction);
+    let beat = send_heartbeat(from, slot_move, direction).await?;
+    if await_heartbeat(to, slot_move, direction, beat, Instant::now() + ARRIVAL).await? {
         Ok(())
     } else {
         Err(MoveError::Late("a row's way to the other shard"))
@@ -179,21 +178,19 @@ async fn settle(job: &SlotMove, from: &mut MoveSide, to: &mut MoveSide, forward:
 /// A part differs: every key that does must have been changed meanwhile, and so be compared again later.
 async fn explain(
     reading: RowReading<'_>,
-    job: &SlotMove,
-    from: &mut MoveSide,
-    to: &mut MoveSide,
-    forward: bool,
+    slot_move: &SlotMove,
+    sides: &mut MoveSides,
     range: [Option<&[String]>; 2],
 ) -> Result<(), MoveError> {
     let bounds = range.map(|key| key.map(<[String]>::to_vec));
-    let here: RowHashes = from.list(compose::list_range(reading), &bounds).await?.into_iter().collect();
-    settle(job, from, to, forward).await?;
-    let there: RowHashes = to.list(compose::list_range(reading), &bounds).await?.into_iter().collect();
+    let here: RowHashes = sides.source.list(compose::list_range(reading), &bounds).await?.into_iter().collect();
+    await_arrival(slot_move, sides, Direction::Forward).await?;
+    let there: RowHashes = sides.target.list(compose::list_range(reading), &bounds).await?.into_iter().collect();
     let differ = differences(&here, &there);
     if differ.is_empty() {
         return Ok(());
     }
-    let changed = other_changes(from, job, &[]).await?;
+    let changed = other_changes(&mut sides.source, slot_move, &[]).await?;
     judge(reading.table, differ, &changed)
 }
 
@@ -233,7 +230,7 @@ fn judge(table: &MovedTable, differ: Vec<RowDifference>, changed: &HashSet<(Stri
 /// The keys that were changed, besides these changes.
 async fn other_changes(
     from: &mut MoveSide,
-    job: &SlotMove,
+    slot_move: &SlotMove,
     ids: &[i64],
 ) -> Result<HashSet<(String, RowKey)>, MoveError> {
     // Replication may bring a transaction to the other side a moment before its own server shows it to others.
@@ -242,7 +239,7 @@ async fn other_changes(
     }
     let failed = from.failed();
     let rows: Vec<(String, RowKey)> = sqlx::query_as(include_str!("../../../sql/reshard/list_other_changes.sql"))
-        .bind(job.id)
+        .bind(slot_move.id)
         .bind(ids)
         .fetch_all(&mut from.db)
         .await
@@ -251,27 +248,35 @@ async fn other_changes(
 }
 
 /// How many changes have not been compared.
-pub(in crate::reshard) async fn pending_changes(from: &mut MoveSide, job: &SlotMove) -> Result<i64, MoveError> {
+pub(in crate::reshard) async fn pending_changes(from: &mut MoveSide, slot_move: &SlotMove) -> Result<i64, MoveError> {
     let failed = from.failed();
-    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/count_changed_keys.sql")).bind(job.id);
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/count_changed_keys.sql")).bind(slot_move.id);
     statement.fetch_one(&mut from.db).await.map_err(failed)
 }
 
-/// Compares the first of the noted changes and strikes them out; gives how many there were. With `settled`, all that
-/// the owner has committed has arrived already.
+/// Whether a comparison of changes must wait for the commits of the owner.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::reshard) enum OwnerCommits {
+    /// The comparison waits until the commits have arrived on the other side.
+    MayBeUnderWay,
+    /// A write freeze is on, and every commit before the freeze has arrived.
+    HaveArrived,
+}
+
+/// Compares the first of the noted changes and removes their notes; returns how many changes there were.
 ///
 /// # Errors
 /// As [`next_part`].
 pub(in crate::reshard) async fn compare_changes(
-    job: &SlotMove,
-    from: &mut MoveSide,
-    to: &mut MoveSide,
-    forward: bool,
-    settled: bool,
+    slot_move: &SlotMove,
+    sides: &mut MoveSides,
+    direction: Direction,
+    commits: OwnerCommits,
 ) -> Result<usize, MoveError> {
+    let (from, _) = sides.along(direction);
     let failed = from.failed();
     let changes: Vec<NotedChange> = sqlx::query_as(include_str!("../../../sql/reshard/list_changed_keys.sql"))
-        .bind(job.id)
+        .bind(slot_move.id)
         .bind(CHANGES)
         .fetch_all(&mut from.db)
         .await
@@ -292,16 +297,17 @@ pub(in crate::reshard) async fn compare_changes(
         let rows = from.list(compose::list_keys(table), &columns).await?.into_iter().collect();
         here.push((table, columns, rows));
     }
-    if !settled {
-        settle(job, from, to, forward).await?;
+    if commits == OwnerCommits::MayBeUnderWay {
+        await_arrival(slot_move, sides, direction).await?;
     }
+    let (from, to) = sides.along(direction);
     let ids: Vec<i64> = changes.iter().map(|(id, _, _)| *id).collect();
     for (table, columns, rows) in here {
         let there: RowHashes = to.list(compose::list_keys(table), &columns).await?.into_iter().collect();
         let differ = differences(&rows, &there);
         if !differ.is_empty() {
             // Changed again after it was read here: noted again, and compared later.
-            let again = other_changes(from, job, &ids).await?;
+            let again = other_changes(from, slot_move, &ids).await?;
             judge(table, differ, &again)?;
         }
     }

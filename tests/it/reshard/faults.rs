@@ -20,17 +20,17 @@ const STEPS: [&str; 16] = [
     "way_back",
     "verify",
     "flip",
-    "held",
-    "both",
-    "left",
-    "taken",
+    "frozen",
+    "both_own",
+    "given_up",
+    "handed_over",
     "watch",
     "forward_gone",
     "objects_gone",
     "swept",
 ];
 /// The same for the way back.
-const STEPS_BACK: [&str; 6] = ["armed", "return", "held_back", "both_back", "left_back", "taken_back"];
+const STEPS_BACK: [&str; 6] = ["armed", "return", "rollback_frozen", "rollback_both_own", "rollback_given_up", "rollback_handed_over"];
 
 const PATIENT: [(&str, &str); 4] = [
     ("HEALTH_TIMEOUT_MS", "20000"),
@@ -164,10 +164,10 @@ async fn a_server_dies(steps: &[&str], dying: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_dies_at_a_step_comes_back() {
-    a_server_dies(&["streaming", "way_back", "held", "left", "taken", "armed", "objects_gone"], 0).await;
+    a_server_dies(&["streaming", "way_back", "frozen", "given_up", "handed_over", "armed", "objects_gone"], 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_dies_at_a_step_comes_back() {
-    a_server_dies(&["streaming", "way_back", "held", "left", "taken", "armed", "objects_gone"], 1).await;
+    a_server_dies(&["streaming", "way_back", "frozen", "given_up", "handed_over", "armed", "objects_gone"], 1).await;
 }

@@ -123,7 +123,7 @@ async fn a_copy_waits_while_requests_take_longer_than_usual() {
     noted("going on").await;
     let (status, _) = api.post_json(&format!("{path}/cancel"), &json!({})).await;
     assert_eq!(status, 202);
-    noted("shard 0 owns the slots; nothing of the move is left").await;
+    noted("shard 0 owns the slots; shard 1 has no rows of these slots").await;
     drop(load);
     assert_nothing_left(&cluster, 2).await;
 }

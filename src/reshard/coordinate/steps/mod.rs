@@ -1,25 +1,29 @@
 //! The steps of each stage of a move: bounded, and safe to repeat.
 //!
-//! `before`: while the source owns the slots. `owner`: the change of the owner, and what is behind it.
+//! `before_cutover`: while the source owns the slots. `owner_change`: the cutover, and a rollback. `after_cutover`: the rollback
+//! window and the clean-up.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::lease::CoordinatorLease;
+use super::slot_move::{MoveRequest, SlotMove};
 use super::stage::MoveStage;
-use super::store::{MoveRequest, SlotMove};
 use super::testing::TestStop;
 use crate::reshard::error::MoveError;
 use crate::reshard::transfer::clean_up::CleanUpPosition;
+use crate::reshard::transfer::direction::Direction;
 use crate::reshard::transfer::pressure::{CopyThrottle, ThrottleChange};
-use crate::reshard::transfer::side::MoveSide;
+use crate::reshard::transfer::side::MoveSides;
 use crate::reshard::transfer::stream;
 use crate::reshard::transfer::verify::ComparisonPass;
-use crate::shard::{Cluster, ShardState};
+use crate::shard::Cluster;
 
-mod before;
-mod owner;
+mod after_cutover;
+mod before_cutover;
+mod owner_change;
 
 /// How long a beat may take before the stream counts as late; the step is tried again.
 const BEAT_LIMIT: Duration = Duration::from_secs(2);
@@ -47,28 +51,47 @@ pub(in crate::reshard) enum NextStep {
 const SHORTLY: NextStep = NextStep::After(Duration::from_millis(20));
 const LATER: NextStep = NextStep::After(Duration::from_millis(250));
 
-/// The names of the two streams.
-struct StreamNames {
-    there: String,
-    back: String,
+/// One of the two streams, as this process knows it.
+struct MoveStream {
+    name: String,
+    /// Errors of the subscription when this process first counted them.
+    first_refusals: Option<i64>,
 }
 
-/// A move in the hands of this process. What is not in its row here is lost with the process, and needs nobody.
+/// Both streams of a move.
+struct MoveStreams {
+    forward: MoveStream,
+    reverse: MoveStream,
+}
+
+impl MoveStreams {
+    fn new(cluster: Uuid, move_id: i64) -> Self {
+        let stream =
+            |direction: Direction| MoveStream { name: direction.stream_name(cluster, move_id), first_refusals: None };
+        Self { forward: stream(Direction::Forward), reverse: stream(Direction::Reverse) }
+    }
+
+    fn along(&mut self, direction: Direction) -> &mut MoveStream {
+        match direction {
+            Direction::Forward => &mut self.forward,
+            Direction::Reverse => &mut self.reverse,
+        }
+    }
+}
+
+/// A move in the hands of this process. What is not in its row is lost with the process, and needs nobody.
 pub(in crate::reshard) struct ActiveMove {
-    pub(in crate::reshard) job: SlotMove,
-    source: MoveSide,
-    target: MoveSide,
-    names: StreamNames,
-    /// Errors of the two subscriptions when this process first looked.
-    refusals: (Option<i64>, Option<i64>),
+    pub(in crate::reshard) slot_move: SlotMove,
+    sides: MoveSides,
+    streams: MoveStreams,
     pass: Option<ComparisonPass>,
     sweep: CleanUpPosition,
-    brake: CopyThrottle,
-    last_try: Option<Instant>,
-    /// True once this process has seen to it that the forward stream is there.
-    streaming: bool,
-    /// True once this process has seen to it that the reverse stream runs.
-    armed: bool,
+    throttle: CopyThrottle,
+    last_attempt: Option<Instant>,
+    /// True once this process knows that the forward stream is there.
+    forward_made: bool,
+    /// True once this process knows that the reverse stream runs.
+    reverse_started: bool,
     testing: TestStop,
 }
 
@@ -77,33 +100,21 @@ impl ActiveMove {
     pub(in crate::reshard) async fn open(
         cluster: &Cluster,
         lease: &CoordinatorLease,
-        job: SlotMove,
+        slot_move: SlotMove,
         testing: TestStop,
     ) -> Result<Self, MoveError> {
-        let shard = |id| cluster.shard(id).ok_or(MoveError::Late("knowing the shards of the move"));
-        let source = MoveSide::open(shard(job.source)?, lease.token()).await?;
-        let target = MoveSide::open(shard(job.target)?, lease.token()).await?;
-        let name = |forward| stream::stream_name(cluster.id(), job.id, forward);
-        let names = StreamNames { there: name(true), back: name(false) };
         Ok(Self {
-            job,
-            source,
-            target,
-            names,
-            refusals: (None, None),
+            sides: MoveSides::open(cluster, &slot_move, lease.token()).await?,
+            streams: MoveStreams::new(cluster.id(), slot_move.id),
+            slot_move,
             pass: None,
             sweep: CleanUpPosition::default(),
-            brake: CopyThrottle::default(),
-            last_try: None,
-            streaming: false,
-            armed: false,
+            throttle: CopyThrottle::default(),
+            last_attempt: None,
+            forward_made: false,
+            reverse_started: false,
             testing,
         })
-    }
-
-    /// The two shards' health, to end a wait for one that has gone.
-    pub(super) fn is_healthy(&self) -> bool {
-        [&self.source, &self.target].iter().all(|side| side.shard.state() == ShardState::Healthy)
     }
 
     /// Does the next step of the stage that the move is in.
@@ -112,11 +123,11 @@ impl ActiveMove {
     /// See [`MoveError`]. After `Refused` the caller calls [`ActiveMove::give_up`]; after all others the connections are to be
     /// dropped, and the step is done again with new ones. So it is if the future is dropped.
     pub(in crate::reshard) async fn step(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
-        self.testing.step(self.job.stage.as_str());
-        if self.job.wish == Some(MoveRequest::Cancel) && self.job.stage.is_before_flip() {
+        self.testing.step(self.slot_move.stage.as_str());
+        if self.slot_move.wish == Some(MoveRequest::Cancel) && self.slot_move.stage.is_before_flip() {
             return self.end(lease, MoveStage::Cancelled, "cancelled, as somebody asked").await;
         }
-        match self.job.stage {
+        match self.slot_move.stage {
             MoveStage::Plan => {
                 self.to(lease, MoveStage::Preflight, "looking whether all is there that is needed").await
             }
@@ -124,9 +135,9 @@ impl ActiveMove {
             MoveStage::Copy => self.copy(lease).await,
             MoveStage::CatchUp => self.catch_up(lease).await,
             MoveStage::Verify => self.verify(lease).await,
-            MoveStage::Flip => self.flip(lease).await,
+            MoveStage::Flip => self.change_owner(lease, Direction::Forward).await,
             MoveStage::Watch => self.watch(lease).await,
-            MoveStage::Return => self.go_back(lease).await,
+            MoveStage::Return => self.change_owner(lease, Direction::Reverse).await,
             MoveStage::CleanUp => self.clean_up(lease).await,
             MoveStage::Done | MoveStage::Cancelled | MoveStage::RolledBack | MoveStage::Failed => Ok(LATER),
         }
@@ -134,14 +145,14 @@ impl ActiveMove {
 
     async fn to(&mut self, lease: &CoordinatorLease, stage: MoveStage, what: &str) -> Result<NextStep, MoveError> {
         // When an operator has asked for something meanwhile, the same stage sees the request in its next step.
-        let _has_changed = lease.set_stage(&mut self.job, stage, what).await?;
+        let _has_changed = lease.set_stage(&mut self.slot_move, stage, what).await?;
         Ok(NextStep::Now)
     }
 
     async fn end(&mut self, lease: &CoordinatorLease, outcome: MoveStage, what: &str) -> Result<NextStep, MoveError> {
-        let before = self.job.outcome.replace(outcome);
-        if !lease.set_stage(&mut self.job, MoveStage::CleanUp, what).await? {
-            self.job.outcome = before;
+        let before = self.slot_move.outcome.replace(outcome);
+        if !lease.set_stage(&mut self.slot_move, MoveStage::CleanUp, what).await? {
+            self.slot_move.outcome = before;
         }
         Ok(NextStep::Now)
     }
@@ -153,8 +164,8 @@ impl ActiveMove {
         lease: &CoordinatorLease,
         reason: &str,
     ) -> Result<(), MoveError> {
-        self.job.reason = Some(reason.to_owned());
-        match self.job.stage {
+        self.slot_move.reason = Some(reason.to_owned());
+        match self.slot_move.stage {
             MoveStage::Watch => {
                 self.end(lease, MoveStage::Done, &format!("the way back is given up: {reason}")).await?
             }
@@ -162,7 +173,7 @@ impl ActiveMove {
                 self.to(lease, MoveStage::Watch, &format!("could not be taken back: {reason}")).await?
             }
             MoveStage::CleanUp => {
-                lease.note(&self.job, &format!("the clean-up waits: {reason}")).await?;
+                lease.note(&self.slot_move, &format!("the clean-up waits: {reason}")).await?;
                 LATER
             }
             // Nothing was touched yet, and what is there is somebody else's.
@@ -174,31 +185,29 @@ impl ActiveMove {
 
     /// Others first: true while the move should wait for them.
     async fn should_wait(&mut self, lease: &CoordinatorLease) -> Result<bool, MoveError> {
-        match self.brake.look(&self.source, &mut self.target).await? {
-            Some(ThrottleChange::Waits(reason)) => lease.note(&self.job, &format!("waiting: {reason}")).await?,
-            Some(ThrottleChange::GoesOn) => lease.note(&self.job, "going on").await?,
+        match self.throttle.look(&self.sides.source, &mut self.sides.target).await? {
+            Some(ThrottleChange::Waits(reason)) => lease.note(&self.slot_move, &format!("waiting: {reason}")).await?,
+            Some(ThrottleChange::GoesOn) => lease.note(&self.slot_move, "going on").await?,
             None => {}
         }
-        Ok(self.brake.is_on())
+        Ok(self.throttle.is_on())
     }
 
-    /// The slot is there and keeps a bounded part of the log, and the other side refuses nothing.
-    async fn check_stream(&mut self, forward: bool) -> Result<(), MoveError> {
-        let name = if forward { &self.names.there } else { &self.names.back };
-        let (from, to) =
-            if forward { (&mut self.source, &mut self.target) } else { (&mut self.target, &mut self.source) };
-        match stream::kept_log(name, from).await? {
+    /// The slot is there and keeps a bounded part of the log, and the receiving shard refuses nothing.
+    async fn check_stream(&mut self, direction: Direction) -> Result<(), MoveError> {
+        let stream = self.streams.along(direction);
+        let (from, to) = self.sides.along(direction);
+        match stream::kept_log(&stream.name, from).await? {
             None => return Err(MoveError::Refused("the server gave the stream's slot up".to_owned())),
             Some(bytes) if bytes > KEPT_LOG_LIMIT => {
                 return Err(MoveError::Refused("the stream keeps too much of the server's log".to_owned()));
             }
             Some(_) => {}
         }
-        // While a server is away its subscribers count errors as well. Both are there for as long as this process has
-        // its connections; errors since then are the rows'.
-        let refusals = stream::count_refusals(to, name).await?;
-        let before = if forward { &mut self.refusals.0 } else { &mut self.refusals.1 };
-        if refusals >= *before.get_or_insert(refusals) + REFUSALS {
+        // A subscription also counts errors while a server is away. Both servers have been there since this process connected:
+        // later errors come from the rows.
+        let refusals = stream::count_refusals(to, &stream.name).await?;
+        if refusals >= *stream.first_refusals.get_or_insert(refusals) + REFUSALS {
             return Err(MoveError::Refused(format!(
                 "shard {} refuses rows of the stream; its server's log says which (two files with one id, perhaps: \
                  \"shardrive shards verify\" finds them)",
@@ -209,14 +218,13 @@ impl ActiveMove {
     }
 
     /// How long a row takes to the other side. `None`: longer than is worth waiting for.
-    async fn measure_lag(&mut self, forward: bool) -> Result<Option<Duration>, MoveError> {
-        let (from, to) =
-            if forward { (&mut self.source, &mut self.target) } else { (&mut self.target, &mut self.source) };
+    async fn measure_lag(&mut self, direction: Direction) -> Result<Option<Duration>, MoveError> {
+        let (from, to) = self.sides.along(direction);
         let begun = Instant::now();
-        let beat = stream::send_heartbeat(from, &self.job, forward).await?;
-        let arrived = stream::await_heartbeat(to, &self.job, forward, beat, begun + BEAT_LIMIT).await?;
+        let beat = stream::send_heartbeat(from, &self.slot_move, direction).await?;
+        let arrived = stream::await_heartbeat(to, &self.slot_move, direction, beat, begun + BEAT_LIMIT).await?;
         let lag = begun.elapsed();
-        self.job.lag_ms = i64::try_from(lag.as_millis()).ok();
+        self.slot_move.lag_ms = i64::try_from(lag.as_millis()).ok();
         Ok(arrived.then_some(lag))
     }
 }

@@ -1,0 +1,105 @@
+//! The steps after the cutover: the rollback window, and the clean-up, which every move comes to.
+
+use chrono::Utc;
+use tokio::time::Instant;
+
+use super::{ActiveMove, BUSY, LATER, NextStep, SHORTLY, SLICE, WAY_BACK_ARMED};
+use crate::reshard::coordinate::lease::CoordinatorLease;
+use crate::reshard::coordinate::slot_move::MoveRequest;
+use crate::reshard::coordinate::stage::MoveStage;
+use crate::reshard::error::MoveError;
+use crate::reshard::transfer::direction::Direction;
+use crate::reshard::transfer::handover::release_again;
+use crate::reshard::transfer::side::ReadPlan;
+use crate::reshard::transfer::{clean_up, stream};
+
+impl ActiveMove {
+    /// The forward stream ends, the reverse stream begins, and both shards stay the same until the rollback window ends.
+    pub(super) async fn watch(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
+        if !self.reverse_started {
+            self.start_reverse(lease).await?;
+        }
+        let flipped = self.slot_move.flipped_at.unwrap_or_else(Utc::now);
+        let kept = (Utc::now() - flipped).num_milliseconds();
+        match self.slot_move.wish {
+            Some(MoveRequest::Finish) => {
+                return self.end(lease, MoveStage::Done, "the way back is given up, as somebody asked").await;
+            }
+            Some(MoveRequest::RollBack) => {
+                self.slot_move.flips_tried = 0;
+                return self.to(lease, MoveStage::Return, "going back, as somebody asked").await;
+            }
+            None if kept >= self.slot_move.keep_ms => {
+                return self.end(lease, MoveStage::Done, "the way back was armed for its time").await;
+            }
+            Some(MoveRequest::Cancel) | None => {}
+        }
+        self.check_stream(Direction::Reverse).await?;
+        let lag = self.measure_lag(Direction::Reverse).await?;
+        lease.save_progress(&self.slot_move).await?;
+        if lag.is_some() && !self.slot_move.skip_verify {
+            self.compare_changes(Direction::Reverse).await?;
+        }
+        Ok(LATER)
+    }
+
+    async fn start_reverse(&mut self, lease: &CoordinatorLease) -> Result<(), MoveError> {
+        release_again(&self.slot_move, &mut self.sides).await?;
+        let forward = Some(self.streams.forward.name.as_str());
+        clean_up::remove_objects(lease, &self.slot_move, &mut self.sides, forward).await?;
+        self.testing.step("forward_gone");
+        stream::start_reverse(&self.streams.reverse.name, &self.slot_move, &mut self.sides).await?;
+        self.reverse_started = true;
+        self.last_attempt = None;
+        lease.note(&self.slot_move, WAY_BACK_ARMED).await?;
+        self.testing.step("armed");
+        Ok(())
+    }
+
+    /// Streams first, so that no change of the clean-up is sent to the owner; then marks, rows and counts.
+    pub(super) async fn clean_up(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
+        let outcome = self.slot_move.outcome.unwrap_or(MoveStage::Failed);
+        clean_up::remove_objects(lease, &self.slot_move, &mut self.sides, None).await?;
+        self.testing.step("objects_gone");
+        let last_change = if outcome == MoveStage::Done { Direction::Forward } else { Direction::Reverse };
+        let (_, owner) = self.sides.along(last_change);
+        let owner_id = owner.id();
+        clean_up::unmark(self.slot_move.id, owner).await?;
+        if let Some(pause) = self.sweep_rows(last_change).await? {
+            return Ok(pause);
+        }
+        self.testing.step("swept");
+        let (other, _) = self.sides.along(last_change);
+        clean_up::clear_counts(&self.slot_move, other).await?;
+        clean_up::unmark(self.slot_move.id, other).await?;
+        let what = format!(
+            "shard {owner_id} owns the slots; shard {} has no rows of these slots, and the primaries of both shards have no \
+             stream of the move",
+            other.id()
+        );
+        self.to(lease, outcome, &what).await
+    }
+
+    /// Removes rows on the shard that does not own the slots; `None` once no row is left. A move that failed before its copy
+    /// began has no rows there.
+    async fn sweep_rows(&mut self, last_change: Direction) -> Result<Option<NextStep>, MoveError> {
+        let (other, _) = self.sides.along(last_change);
+        other.read_by(ReadPlan::OrderedIndex).await?;
+        let until = Instant::now() + SLICE;
+        loop {
+            let begun = Instant::now();
+            if clean_up::sweep(&mut self.sweep, &self.slot_move, other).await? {
+                break;
+            }
+            let took = begun.elapsed();
+            if took > BUSY {
+                return Ok(Some(NextStep::After(took * 2)));
+            }
+            if Instant::now() >= until {
+                return Ok(Some(SHORTLY));
+            }
+        }
+        other.read_by(ReadPlan::Planner).await?;
+        Ok(None)
+    }
+}
