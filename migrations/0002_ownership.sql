@@ -46,7 +46,7 @@ CREATE TABLE shardrive.local_moves (
     -- One bit for each of the 5,040 slots.
     slots             bytea   NOT NULL CHECK (length(slots) = 630),
     -- True: the shard refuses writes to these slots, although it still owns them. Reads go on.
-    held              boolean NOT NULL DEFAULT false,
+    frozen            boolean NOT NULL DEFAULT false,
     -- Where the log was when this shard took the slots: rows written before came from the other shard.
     taken_lsn         pg_lsn,
     -- How many rows the copy may bring here in a second; NULL: no limit.
@@ -78,7 +78,7 @@ BEGIN
 END
 $$;
 
--- Refuses writes to held slots and to slots of other shards. Returns true if the caller must note its changes in
+-- Refuses writes to frozen slots and to slots of other shards. Returns true if the caller must note its changes in
 -- changed_keys. Call it after enter_write(), in a statement of its own: READ COMMITTED gives that statement a snapshot
 -- taken after the lock.
 --
@@ -87,24 +87,24 @@ $$;
 CREATE FUNCTION shardrive.guard_slots(written int[], deletes boolean DEFAULT false) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
-    refused     int[];
-    first_owner int;
-    first_held  boolean;
-    logged      boolean;
-    self        int := (SELECT shard_id FROM shardrive.identity);
+    refused      int[];
+    first_owner  int;
+    first_frozen boolean;
+    logged       boolean;
+    self         int := (SELECT shard_id FROM shardrive.identity);
     -- NULL in a session that has never named the setting.
-    cleans      boolean := deletes AND coalesce(current_setting('shardrive.clean_up', true), '') = 'on';
+    cleans       boolean := deletes AND coalesce(current_setting('shardrive.clean_up', true), '') = 'on';
 BEGIN
-    SELECT array_agg(w.slot ORDER BY w.slot) FILTER (WHERE foreign_or_held),
-           (array_agg(m.owner ORDER BY w.slot) FILTER (WHERE foreign_or_held))[1],
-           bool_or(l.held), bool_or(l.move_id IS NOT NULL)
-      INTO refused, first_owner, first_held, logged
+    SELECT array_agg(w.slot ORDER BY w.slot) FILTER (WHERE foreign_or_frozen),
+           (array_agg(m.owner ORDER BY w.slot) FILTER (WHERE foreign_or_frozen))[1],
+           bool_or(l.frozen), bool_or(l.move_id IS NOT NULL)
+      INTO refused, first_owner, first_frozen, logged
       FROM unnest(written) AS w (slot)
       LEFT JOIN shardrive.slot_map AS m USING (slot)
       LEFT JOIN shardrive.local_moves AS l ON get_bit(l.slots, w.slot) = 1,
            LATERAL (SELECT CASE WHEN cleans THEN m.owner IS NOT DISTINCT FROM self
-                                ELSE m.owner IS DISTINCT FROM self OR coalesce(l.held, false)
-                           END AS foreign_or_held) AS judged;
+                                ELSE m.owner IS DISTINCT FROM self OR coalesce(l.frozen, false)
+                           END AS foreign_or_frozen) AS judged;
 
     IF self IS NULL THEN
         RAISE EXCEPTION 'this database is not part of a cluster yet'
@@ -114,7 +114,7 @@ BEGIN
         RAISE EXCEPTION 'slot % belongs to this shard and must not be cleaned up', refused[1] USING ERRCODE = 'SD004';
     END IF;
     IF refused IS NOT NULL THEN
-        IF first_held AND first_owner = self THEN
+        IF first_frozen AND first_owner = self THEN
             RAISE EXCEPTION 'slot % (user_id mod 5040) is about to leave this shard', refused[1]
                 USING ERRCODE = 'SD001',
                       DETAIL = 'refused slots: ' || array_to_string(refused, ','),
@@ -163,7 +163,7 @@ $$;
 -- Throttles the copy of a move: waits as long as the move of this slot says, and returns true. A CHECK on each table
 -- that moves calls this function for one row of `step`. PostgreSQL makes the copy and has no limit for it; a constraint
 -- is the one place that each copied row passes and that costs next to nothing elsewhere.
-CREATE FUNCTION shardrive.brake_copy(slot int, step int) RETURNS boolean
+CREATE FUNCTION shardrive.throttle_copy(slot int, step int) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
     rate         int;
@@ -182,10 +182,10 @@ BEGIN
         PERFORM pg_sleep(0.05);
     END LOOP;
     IF rate IS NOT NULL THEN
-        last := nullif(current_setting('shardrive.braked_at', true), '')::timestamptz;
+        last := nullif(current_setting('shardrive.throttled_at', true), '')::timestamptz;
         -- The first row does not wait, nor does a row whose step has taken its time anyway.
         PERFORM pg_sleep(extract(epoch FROM last + interval '1 s' * step / rate - clock_timestamp()));
-        PERFORM set_config('shardrive.braked_at', clock_timestamp()::text, false);
+        PERFORM set_config('shardrive.throttled_at', clock_timestamp()::text, false);
     END IF;
     RETURN true;
 END

@@ -58,8 +58,8 @@ CREATE TABLE public.file_metadata (
     CONSTRAINT file_metadata_path_check CHECK (
         path IS NULL OR path = file_name OR right(path, length(file_name) + 1) = '/' || file_name
     ),
-    CONSTRAINT file_metadata_copy_brake CHECK (
-        uuid_hash(file_id) & 255 <> 0 OR shardrive.brake_copy((user_id % 5040)::int, 256)
+    CONSTRAINT file_metadata_copy_throttle CHECK (
+        uuid_hash(file_id) & 255 <> 0 OR shardrive.throttle_copy((user_id % 5040)::int, 256)
     )
 );
 COMMENT ON TABLE  public.file_metadata IS 'One row for each file of the users whose slots this shard owns.';

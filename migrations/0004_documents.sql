@@ -55,7 +55,7 @@ CREATE TABLE public.records (
     CONSTRAINT records_times_check CHECK (
         greatest(created_at, updated_at) < '200000-01-01 00:00:00+00' AND least(created_at, updated_at) > '-infinity'
     ),
-    CONSTRAINT records_copy_brake CHECK (hashtext(key) & 15 <> 0 OR shardrive.brake_copy(slot, 16))
+    CONSTRAINT records_copy_throttle CHECK (hashtext(key) & 15 <> 0 OR shardrive.throttle_copy(slot, 16))
 );
 COMMENT ON TABLE  public.records IS 'One row for each document of the slots that this shard owns.';
 COMMENT ON COLUMN public.records.slot IS 'Of the shard key: shardrive.slot_of(number) or shardrive.slot_of(text).';

@@ -9,36 +9,37 @@ CREATE TABLE shardrive.coordinator (
 INSERT INTO shardrive.coordinator DEFAULT VALUES;
 
 CREATE TABLE shardrive.moves (
-    id            bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id                 bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- Which operation asked for it: move, drain, rebalance.
-    kind          text        NOT NULL,
-    source        int         NOT NULL,
-    target        int         NOT NULL,
-    slots         int[]       NOT NULL CHECK (cardinality(slots) > 0),
-    stage         text        NOT NULL DEFAULT 'plan' CHECK (stage IN ('plan', 'preflight', 'copy', 'catch_up', 'verify',
-                                  'flip', 'watch', 'return', 'clean_up', 'done', 'cancelled', 'rolled_back', 'failed')),
+    kind               text        NOT NULL,
+    source             int         NOT NULL,
+    target             int         NOT NULL,
+    slots              int[]       NOT NULL CHECK (cardinality(slots) > 0),
+    stage              text        NOT NULL DEFAULT 'plan' CHECK (stage IN ('plan', 'preflight', 'copy', 'catch_up', 'verify',
+                                       'cutover', 'rollback_window', 'rollback', 'clean_up', 'done', 'cancelled', 'rolled_back',
+                                       'failed')),
     -- Where the clean-up leads, once it has begun.
-    outcome       text        CHECK (outcome IN ('done', 'cancelled', 'rolled_back', 'failed')),
+    outcome            text        CHECK (outcome IN ('done', 'cancelled', 'rolled_back', 'failed')),
     -- Why the move failed, or finished itself.
-    reason        text,
-    -- What somebody asked for and the coordinator has not done yet.
-    wish          text        CHECK (wish IN ('cancel', 'rollback', 'finish')),
-    skip_verify   boolean     NOT NULL DEFAULT false,
-    copy_rate     int         CHECK (copy_rate > 0),
+    reason             text,
+    -- What an operator requested and the coordinator has not done yet.
+    request            text        CHECK (request IN ('cancel', 'rollback', 'finish')),
+    skip_verify        boolean     NOT NULL DEFAULT false,
+    copy_rate          int         CHECK (copy_rate > 0),
     -- The length of the rollback window.
-    keep_ms       bigint      NOT NULL CHECK (keep_ms >= 0),
-    total_rows    bigint      NOT NULL DEFAULT 0,
-    total_bytes   bigint      NOT NULL DEFAULT 0,
-    copied_rows   bigint      NOT NULL DEFAULT 0,
-    verified_rows bigint      NOT NULL DEFAULT 0,
-    verified      boolean     NOT NULL DEFAULT false,
-    lag_ms        bigint,
-    flips_tried   int         NOT NULL DEFAULT 0,
-    hold_ms       double precision,
-    created_at    timestamptz NOT NULL DEFAULT now(),
-    updated_at    timestamptz NOT NULL DEFAULT now(),
-    flipped_at    timestamptz,
-    ended_at      timestamptz,
+    rollback_window_ms bigint      NOT NULL CHECK (rollback_window_ms >= 0),
+    total_rows         bigint      NOT NULL DEFAULT 0,
+    total_bytes        bigint      NOT NULL DEFAULT 0,
+    copied_rows        bigint      NOT NULL DEFAULT 0,
+    verified_rows      bigint      NOT NULL DEFAULT 0,
+    verified           boolean     NOT NULL DEFAULT false,
+    lag_ms             bigint,
+    cutover_attempts   int         NOT NULL DEFAULT 0,
+    freeze_ms          double precision,
+    created_at         timestamptz NOT NULL DEFAULT now(),
+    updated_at         timestamptz NOT NULL DEFAULT now(),
+    cutover_at         timestamptz,
+    ended_at           timestamptz,
     CHECK (source <> target)
 );
 
@@ -61,48 +62,48 @@ CREATE TABLE shardrive.move_objects (
 );
 
 -- A row that travels behind all rows of a move that were committed before it: when it arrives, they have arrived.
-CREATE TABLE shardrive.beats (
-    move_id bigint NOT NULL,
-    forward boolean NOT NULL,
-    beat    bigint NOT NULL,
-    PRIMARY KEY (move_id, forward)
+CREATE TABLE shardrive.heartbeats (
+    move_id   bigint NOT NULL,
+    direction text   NOT NULL CHECK (direction IN ('forward', 'reverse')),
+    number    bigint NOT NULL,
+    PRIMARY KEY (move_id, direction)
 );
 
 -- The newest coordinator's token. This shard refuses a coordinator that was overtaken, perhaps while it was frozen.
-CREATE TABLE shardrive.fence (
+CREATE TABLE shardrive.coordinator_fence (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     token     bigint  NOT NULL DEFAULT 0
 );
-INSERT INTO shardrive.fence DEFAULT VALUES;
+INSERT INTO shardrive.coordinator_fence DEFAULT VALUES;
 
 -- A new coordinator raises the fence: the shard refuses the earlier ones from here on. An older one is refused itself.
-CREATE FUNCTION shardrive.raise_fence(new_token bigint) RETURNS void
+CREATE FUNCTION shardrive.raise_coordinator_fence(new_token bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE shardrive.fence SET token = new_token WHERE token < new_token;
-    IF NOT EXISTS (SELECT FROM shardrive.fence WHERE token = new_token) THEN
+    UPDATE shardrive.coordinator_fence SET token = new_token WHERE token < new_token;
+    IF NOT EXISTS (SELECT FROM shardrive.coordinator_fence WHERE token = new_token) THEN
         RAISE EXCEPTION 'another coordinator has taken over' USING ERRCODE = 'SD005';
     END IF;
 END
 $$;
 
 -- Refuses a coordinator that was overtaken. Until the transaction ends, nobody can overtake this one.
-CREATE FUNCTION shardrive.check_fence(own_token bigint) RETURNS void
+CREATE FUNCTION shardrive.check_coordinator_fence(own_token bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM FROM shardrive.fence WHERE token = own_token FOR SHARE;
+    PERFORM FROM shardrive.coordinator_fence WHERE token = own_token FOR SHARE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'another coordinator has taken over' USING ERRCODE = 'SD005';
     END IF;
 END
 $$;
 
--- First step of a cutover, on the new owner. It takes slots that the old owner still holds, with their counts, and holds
--- them as well. Reads go on, because at each moment one of the two owns the slots; nobody may write until the old owner
--- has left them. A second call changes nothing.
+-- First step of a cutover, on the new owner. It takes slots that are frozen on the old owner, with their counts, and freezes
+-- them here as well. Reads go on, because at each moment one of the two owns the slots; nobody may write until the old owner
+-- has given them up. A second call changes nothing.
 -- `previous` has the old owner's epochs in the order of `moved`; NULL if they are not known. `counts` has an entry for
 -- each table: {"counts", "deltas", "slots", "rows", "bytes"}. If a lock is not free within `lock_ms`, the call fails.
-CREATE FUNCTION shardrive.take_held_slots(
+CREATE FUNCTION shardrive.take_slots(
     move bigint, moved int[], previous bigint[], new_owner int, new_epoch bigint, own_token bigint, counts jsonb, lock_ms int
 ) RETURNS int
 LANGUAGE plpgsql AS $$
@@ -116,7 +117,7 @@ BEGIN
     LOOP
         PERFORM shardrive.set_counts(given.counts, given.deltas, given.slots, given.rows, given.bytes);
     END LOOP;
-    PERFORM shardrive.check_fence(own_token);
+    PERFORM shardrive.check_coordinator_fence(own_token);
     PERFORM pg_advisory_xact_lock(5040, 4);
     UPDATE shardrive.slot_map AS m
        SET owner = new_owner, epoch = new_epoch, previous_epoch = t.previous
@@ -124,31 +125,31 @@ BEGIN
      WHERE m.slot = t.slot AND m.epoch < new_epoch;
     GET DIAGNOSTICS changed = ROW_COUNT;
     IF changed > 0 THEN
-        UPDATE shardrive.local_moves SET held = true, taken_lsn = pg_current_wal_insert_lsn() WHERE move_id = move;
+        UPDATE shardrive.local_moves SET frozen = true, taken_lsn = pg_current_wal_insert_lsn() WHERE move_id = move;
     END IF;
     RETURN changed;
 END
 $$;
 
--- Second step of a cutover, on the old owner. Unlike assign_slots it makes nobody wait: the coordinator has held the
--- slots, and the earlier writers have ended.
-CREATE FUNCTION shardrive.leave_slots(
+-- Second step of a cutover, on the old owner. Unlike assign_slots it makes nobody wait: the coordinator has frozen
+-- the slots, and the earlier writers have ended.
+CREATE FUNCTION shardrive.give_up_slots(
     move bigint, moved int[], new_owner int, new_epoch bigint, own_token bigint
 ) RETURNS int
 LANGUAGE plpgsql AS $$
 DECLARE
     changed int;
 BEGIN
-    PERFORM shardrive.check_fence(own_token);
-    IF NOT EXISTS (SELECT FROM shardrive.local_moves WHERE move_id = move AND held) THEN
-        RAISE EXCEPTION 'the slots of move % are not held', move USING ERRCODE = 'SD006';
+    PERFORM shardrive.check_coordinator_fence(own_token);
+    IF NOT EXISTS (SELECT FROM shardrive.local_moves WHERE move_id = move AND frozen) THEN
+        RAISE EXCEPTION 'the slots of move % are not frozen', move USING ERRCODE = 'SD006';
     END IF;
     PERFORM pg_advisory_xact_lock(5040, 4);
     UPDATE shardrive.slot_map
        SET owner = new_owner, epoch = new_epoch, previous_epoch = epoch
      WHERE slot = ANY (moved) AND epoch < new_epoch;
     GET DIAGNOSTICS changed = ROW_COUNT;
-    UPDATE shardrive.local_moves SET held = false WHERE move_id = move;
+    UPDATE shardrive.local_moves SET frozen = false WHERE move_id = move;
     RETURN changed;
 END
 $$;

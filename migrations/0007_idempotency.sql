@@ -15,7 +15,7 @@ CREATE TABLE shardrive.idempotency_keys (
     created_at timestamptz NOT NULL DEFAULT now(),
 
     CONSTRAINT idempotency_keys_pkey PRIMARY KEY (slot, key),
-    CONSTRAINT idempotency_keys_copy_brake CHECK (uuid_hash(key) & 255 <> 0 OR shardrive.brake_copy(slot, 256))
+    CONSTRAINT idempotency_keys_copy_throttle CHECK (uuid_hash(key) & 255 <> 0 OR shardrive.throttle_copy(slot, 256))
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE shardrive.idempotency_keys IS 'Requests with an Idempotency-Key of the last 24 hours, and their outcome.';
 

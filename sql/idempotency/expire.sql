@@ -4,7 +4,7 @@ WITH old AS (
       FROM shardrive.idempotency_keys AS k
       JOIN shardrive.slot_map AS m ON m.slot = k.slot AND m.owner = $1
      WHERE k.created_at <= now() - interval '24 hours'
-       AND NOT EXISTS (SELECT FROM shardrive.local_moves AS l WHERE l.held AND get_bit(l.slots, k.slot) = 1)
+       AND NOT EXISTS (SELECT FROM shardrive.local_moves AS l WHERE l.frozen AND get_bit(l.slots, k.slot) = 1)
      LIMIT $2
        FOR UPDATE OF k SKIP LOCKED
 )

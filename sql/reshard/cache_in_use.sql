@@ -1,2 +1,2 @@
--- May some process still rely on a cache for this shard's rows? Not once the fence has been closed for longer than it must be.
+-- Whether a process may still rely on a cache for this shard's rows: until the fence has been closed for its full time.
 SELECT server IS NOT NULL OR closed_until > clock_timestamp() FROM shardrive.cache_fence

@@ -1,4 +1,4 @@
--- How many of these transactions still hold the lock of those who write.
+-- How many of these transactions still have the writers' lock.
 SELECT count(*)
   FROM pg_locks
  WHERE locktype = 'advisory' AND classid = 5040 AND objid = 1 AND objsubid = 2 AND granted

@@ -1,4 +1,4 @@
--- The columns of tables in their order, with their types, and by what rows are told apart for replication.
+-- The columns of tables in their order, with their types and the tables' replica identities.
 SELECT concat_ws(' ', a.attrelid::regclass, a.attname, format_type(a.atttypid, a.atttypmod), c.relreplident)
   FROM pg_attribute AS a
   JOIN pg_class AS c ON c.oid = a.attrelid

@@ -1,4 +1,4 @@
--- What happened in a move.
+-- The events of a move.
 SELECT at, stage, what
   FROM shardrive.move_events
  WHERE move_id = $1

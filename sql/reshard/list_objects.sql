@@ -1,4 +1,4 @@
--- What there may be of a move: subscriptions before the slots that they read, and those before the publications.
+-- The recorded objects of a move: subscriptions before slots before publications.
 SELECT shard, kind, name
   FROM shardrive.move_objects
  WHERE move_id = $1

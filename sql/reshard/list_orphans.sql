@@ -1,4 +1,4 @@
--- What is written down for a shard although its move has ended: subscriptions before slots before publications.
+-- The recorded objects on a shard whose move has ended: subscriptions before slots before publications.
 SELECT o.kind, o.name
   FROM shardrive.move_objects AS o
   JOIN shardrive.moves AS m ON m.id = o.move_id

@@ -1,4 +1,4 @@
--- Changes besides those that are being compared: was a key changed again?
+-- The recorded changes except the changes in comparison: a key among both was changed again.
 SELECT table_name, key
   FROM shardrive.changed_keys
  WHERE move_id = $1 AND id <> ALL ($2)

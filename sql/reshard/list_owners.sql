@@ -1,4 +1,4 @@
--- Who owns these slots, as this shard's map says, each owner once.
+-- The owners of these slots by this shard's map, each owner once.
 SELECT owner, max(epoch)
   FROM shardrive.slot_map
  WHERE slot = ANY ($1)

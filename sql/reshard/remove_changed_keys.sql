@@ -1,3 +1,3 @@
--- These changes have been compared. What a crash brings back is compared again.
+-- Removes compared changes. Changes that a crash brings back are compared again.
 WITH lazily AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
 DELETE FROM shardrive.changed_keys USING lazily WHERE id = ANY ($1)

@@ -1,7 +1,7 @@
--- A move has come to another stage, and what an operator asked of it ($5) is fulfilled. No row: somebody has asked for something else.
+-- A move enters another stage, and the operator's request ($5) is fulfilled. No row: an operator has made another request.
 UPDATE shardrive.moves
    SET stage = $2, outcome = coalesce(outcome, $3), reason = coalesce(reason, $4), updated_at = clock_timestamp(),
-       flipped_at = CASE WHEN $2 = 'watch' THEN clock_timestamp() ELSE flipped_at END,
+       cutover_at = CASE WHEN $2 = 'rollback_window' THEN clock_timestamp() ELSE cutover_at END,
        ended_at = CASE WHEN $2 IN ('done', 'cancelled', 'rolled_back', 'failed') THEN clock_timestamp() END,
-       wish = NULL
- WHERE id = $1 AND wish IS NOT DISTINCT FROM $5
+       request = NULL
+ WHERE id = $1 AND request IS NOT DISTINCT FROM $5

@@ -31,16 +31,16 @@ acts! {
     /// A database becomes a shard.
     AddShard = "add_shard", ["url", "dry_run"];
     /// Slots move to a shard.
-    MoveSlots = "move", ["slots", "to", "dry_run", "keep_seconds", "skip_verify", "copy_rate"];
+    MoveSlots = "move", ["slots", "to", "dry_run", "rollback_window_seconds", "skip_verify", "copy_rate"];
     /// A shard is emptied.
-    Drain = "drain", ["shard", "dry_run", "keep_seconds", "skip_verify", "copy_rate"];
+    Drain = "drain", ["shard", "dry_run", "rollback_window_seconds", "skip_verify", "copy_rate"];
     /// The slots are dealt anew.
-    Rebalance = "rebalance", ["strategy", "dry_run", "keep_seconds", "skip_verify", "copy_rate"];
+    Rebalance = "rebalance", ["strategy", "dry_run", "rollback_window_seconds", "skip_verify", "copy_rate"];
     /// A move is ended before its slots change hands.
     Cancel = "cancel", [];
     /// A move is taken back.
     RollBack = "rollback", [];
-    /// The way back of a move is given up.
+    /// The rollback window of a move is ended.
     Finish = "finish", [];
     /// A collection is declared.
     DeclareCollection = "declare_collection", ["shard_key", "key_type", "records_per_key"];

@@ -11,7 +11,8 @@ use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Respo
 use ipnet::IpNet;
 
 use super::api::{
-    audit_log, collections, data, files, files_bulk, health, key_value, moves, openapi, records, stats, user_values,
+    audit_log, collections, data, files, files_bulk, health, key_value, moves, openapi, records, shards, stats,
+    user_values,
 };
 use super::dashboard;
 use super::guards::access::RouteAccess::{Does, Needs, Open, Own};
@@ -72,7 +73,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::at("/store/{userId}").get(Own(OwnerSource::Path("userId")), user_values::find),
         Endpoint::at("/shards").get(Needs(Admin), user_values::shards),
         Endpoint::at("/data").get(Needs(Service), data::list).on(Needs(Service), Method::POST, data::create),
-        Endpoint::at("/admin/shards").on(Does(OperatorAction::AddShard), Method::POST, moves::grow),
+        Endpoint::at("/admin/shards").on(Does(OperatorAction::AddShard), Method::POST, shards::grow),
         Endpoint::at("/admin/moves").get(Needs(Admin), moves::list).on(
             Does(OperatorAction::MoveSlots),
             Method::POST,

@@ -5,21 +5,21 @@ use crate::shard::{DbFault, ShardId, is_overtaken};
 /// Why a step of a move was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum MoveError {
-    /// A statement failed, or a shard is away. The step is tried again, by this process or another.
-    #[error("shard {shard} did not do it")]
+    /// A statement failed, or a shard is away. This process or another repeats the step.
+    #[error("a statement failed on shard {shard}")]
     Shard {
         /// The shard.
         shard: ShardId,
         /// The driver's error.
         source: sqlx::Error,
     },
-    /// A shard did not do its part in time; the step is tried again.
+    /// A shard did not do its part in time; the step is repeated.
     #[error("{0} took too long")]
     Late(&'static str),
     /// Another coordinator has taken over, or the connection that holds the lease broke.
     #[error("another process coordinates the moves now")]
     Overtaken,
-    /// Something is wrong that trying again does not heal. The text is for people, without anything secret.
+    /// A fault that no repetition heals. The text is for people, without any secret.
     #[error("{0}")]
     Refused(String),
 }
@@ -30,7 +30,7 @@ impl MoveError {
         move |source| if is_overtaken(&source) { Self::Overtaken } else { Self::Shard { shard, source } }
     }
 
-    /// True if the server is there and refuses the statement: tried often enough, that is not going to change.
+    /// True if the server is there and refuses the statement: after enough repetitions the refusal is final.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
             Self::Shard { source, .. } => {
@@ -41,7 +41,7 @@ impl MoveError {
         }
     }
 
-    /// What may be shown of it: no text of the database, but the code by which its manual names the error.
+    /// The public text: no text of the database, but the code by which PostgreSQL's manual names the error.
     pub(super) fn show(&self) -> String {
         match self {
             Self::Shard { source, .. } => match source.as_database_error().and_then(|error| error.code()) {

@@ -24,11 +24,11 @@ pub struct Moved {
     view: Value,
 }
 
-/// Moves slots to a shard, without a way back, and waits until the old rows are gone as well.
+/// Moves slots to a shard, without a rollback window, and waits until the old rows are gone as well.
 pub fn move_slots(base: &str, slots: &[u64], to: usize) -> Result<Moved> {
     let mut api = Connection::open(base)?;
     let names: Vec<String> = slots.iter().map(u64::to_string).collect();
-    let asked = json!({"slots": names.join(","), "to": to, "keep_seconds": 0}).to_string();
+    let asked = json!({"slots": names.join(","), "to": to, "rollback_window_seconds": 0}).to_string();
     let (from, clock) = (Instant::now(), Utc::now());
     let planned = api.json(&post("/admin/moves", &asked))?;
     let id = planned.pointer("/ids/0").and_then(Value::as_i64).ok_or_else(|| format!("no move began: {planned}"))?;
@@ -51,19 +51,19 @@ impl Moved {
         self.view.get("total_rows").and_then(Value::as_f64).unwrap_or(f64::NAN)
     }
 
-    /// For how long its slots were held, in milliseconds, by the coordinator's clock.
-    pub fn hold(&self) -> f64 {
-        self.view.get("hold_ms").and_then(Value::as_f64).unwrap_or(f64::NAN)
+    /// The length of its write freeze, in milliseconds, by the coordinator's clock.
+    pub fn freeze(&self) -> f64 {
+        self.view.get("freeze_ms").and_then(Value::as_f64).unwrap_or(f64::NAN)
     }
 
-    /// Tries to change the owner that were given up.
+    /// Attempts to change the owner that were given up.
     pub fn given_up(&self) -> i64 {
-        self.view.get("flips_tried").and_then(Value::as_i64).unwrap_or(1) - 1
+        self.view.get("cutover_attempts").and_then(Value::as_i64).unwrap_or(1) - 1
     }
 
-    /// What the parts of the hold took, in milliseconds: the event says "… (hold 1, writers 0, …)".
+    /// The parts of the write freeze, in milliseconds: the event says "… (freeze 1, writers 0, …)".
     pub fn parts(&self) -> Vec<(&str, f64)> {
-        let what = self.first("watch").and_then(|event| event.get("what")?.as_str()).unwrap_or_default();
+        let what = self.first("rollback_window").and_then(|event| event.get("what")?.as_str()).unwrap_or_default();
         let (_, parts) = what.trim_end_matches(')').rsplit_once('(').unwrap_or_default();
         parts
             .split(", ")

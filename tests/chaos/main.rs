@@ -198,7 +198,8 @@ impl Run {
     /// The service moves slots of its own, and something dies or freezes meanwhile.
     async fn move_by_service(&mut self) {
         let target = (1 - self.served_by).to_string();
-        let arguments = ["shards", "move", "--slots", SERVED, "--to", &target, "--keep", "0", "--detach", "--json"];
+        let arguments =
+            ["shards", "move", "--slots", SERVED, "--to", &target, "--rollback-window", "0", "--detach", "--json"];
         let asked = shardrive(&arguments, &self.cluster.variables()).await;
         assert_eq!(asked.code, 0, "{asked:?}");
         let id = asked.json()["ids"][0].to_string();

@@ -119,24 +119,25 @@ pub async fn run(moves: usize) -> bool {
     let begun = Instant::now();
     tokio::time::sleep(Duration::from_secs(10)).await;
     let moving = Instant::now();
-    let mut held = Vec::new();
+    let mut freezes = Vec::new();
     for number in 0..moves {
         let to = ((number + 1) % 2).to_string();
-        let arguments = ["shards", "move", "--slots", "0,2,4,6", "--to", &to, "--keep", "0", "--json"];
+        let arguments = ["shards", "move", "--slots", "0,2,4,6", "--to", &to, "--rollback-window", "0", "--json"];
         let done = shardrive(&arguments, &cluster.variables()).await;
         assert_eq!(done.code, 0, "{done:?}");
         let found: Value = done.json()[0].clone();
-        held.push(found["hold_ms"].as_f64().unwrap());
+        freezes.push(found["freeze_ms"].as_f64().unwrap());
         let (_, found) = apis[0].get_json(&format!("/admin/moves/{}", found["id"])).await;
-        let flip = found["events"].as_array().unwrap().iter().find(|event| event["stage"] == "watch").unwrap();
-        println!("{}", flip["what"].as_str().unwrap());
+        let cutover =
+            found["events"].as_array().unwrap().iter().find(|event| event["stage"] == "rollback_window").unwrap();
+        println!("{}", cutover["what"].as_str().unwrap());
     }
     let ended = Instant::now();
     stop.store(true, Ordering::Relaxed);
     senders.join_all().await;
-    held.sort_by(f64::total_cmp);
+    freezes.sort_by(f64::total_cmp);
     println!("{moves} moves in {:.1} s", (ended - moving).as_secs_f64());
-    println!("slots held, ms: median {:.0}, longest {:.0}", held[held.len() / 2], held[held.len() - 1]);
+    println!("write freezes, ms: median {:.0}, longest {:.0}", freezes[freezes.len() / 2], freezes[freezes.len() - 1]);
     println!(
         "{:<20} {:>8} {:>7} {:>22} {:>22} {:>20}",
         "", "answers", "failed", "p50/p99 ms before", "p50/p99 ms in moves", "longest gaps ms"

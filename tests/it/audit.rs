@@ -157,9 +157,9 @@ async fn each_act_leaves_one_entry_that_tells_all() {
         (
             Method::POST,
             "/admin/moves",
-            json!({"slots": "0", "to": 1, "keep_seconds": 600}),
+            json!({"slots": "0", "to": 1, "rollback_window_seconds": 600}),
             200,
-            json!(["move", {"slots": "0", "to": 1, "keep_seconds": 600}, "accepted", null]),
+            json!(["move", {"slots": "0", "to": 1, "rollback_window_seconds": 600}, "accepted", null]),
         ),
     ];
     let mut answers = String::new();
@@ -342,7 +342,7 @@ async fn commands_are_noted_and_the_log_is_shown() {
     assert_eq!(shards(&["add", "postgres://u:verysecret@127.0.0.1:1/d"]).await.code, 1);
     assert_eq!(shards(&["move", "--slots", "x", "--to", "1"]).await.code, 2);
     assert_eq!(shards(&["cancel", "999"]).await.code, 1);
-    assert_eq!(shards(&["move", "--slots", "0", "--to", "1", "--keep", "0"]).await.code, 0);
+    assert_eq!(shards(&["move", "--slots", "0", "--to", "1", "--rollback-window", "0"]).await.code, 0);
 
     let shown = shards(&["audit", "--json"]).await;
     assert_eq!(shown.code, 0, "{shown:?}");
@@ -356,7 +356,7 @@ async fn commands_are_noted_and_the_log_is_shown() {
         ["move", "accepted", null],
     ]);
     assert_eq!(Value::from(told), expected);
-    let details = json!({"slots": "0", "to": 1, "keep_seconds": 0, "skip_verify": false, "dry_run": false});
+    let details = json!({"slots": "0", "to": 1, "rollback_window_seconds": 0, "skip_verify": false, "dry_run": false});
     assert_eq!(entries[0]["details"], details);
     for entry in &entries {
         assert!(entry["actor"].as_str().unwrap().contains('@'), "{entry}");

@@ -243,7 +243,7 @@ async fn a_move_changes_no_order_and_tells_nothing_of_itself() {
     let load = Load::start(apis.iter().map(|api| api.base().to_owned()).collect());
     load.progress(20).await;
     for (slots, to) in [("0,2,4,6", "1"), ("0-7", "0")] {
-        let command = ["shards", "move", "--slots", slots, "--to", to, "--keep", "0", "--json"];
+        let command = ["shards", "move", "--slots", slots, "--to", to, "--rollback-window", "0", "--json"];
         let done = shardrive(&command, &cluster.variables()).await;
         assert_eq!(done.code, 0, "{done:?}");
         load.progress(20).await;
@@ -251,10 +251,11 @@ async fn a_move_changes_no_order_and_tells_nothing_of_itself() {
     // Without a broker the slots stay where they are, until it is back.
     nats.kill();
     load.progress(20).await;
-    let answer = apis[0].post_json("/admin/moves", &json!({"slots": "0-7", "to": 1, "keep_seconds": 0})).await;
+    let answer =
+        apis[0].post_json("/admin/moves", &json!({"slots": "0-7", "to": 1, "rollback_window_seconds": 0})).await;
     assert_eq!(answer.0, StatusCode::OK, "{answer:?}");
     poll::until("a move that waits for the broker", async || {
-        let sql = "SELECT count(*) FROM shardrive.move_events WHERE what LIKE '%not told yet%'";
+        let sql = "SELECT count(*) FROM shardrive.move_events WHERE what LIKE '%not published yet%'";
         if cluster.value::<i64>(0, sql).await > 0 { Ok(()) } else { Err(()) }
     })
     .await;
@@ -350,10 +351,11 @@ async fn what_no_stream_takes_holds_back_nothing_else_and_is_named() {
     let metrics = api.get("/metrics").await.text().await.unwrap();
     assert!(metrics.contains("events_refused{shard=\"1\",subject=\"shardrive.record.created\"} 1"), "{metrics}");
     // A move waits, and says for what.
-    let answer = api.post_json("/admin/moves", &json!({"slots": "0,2,4,6", "to": 1, "keep_seconds": 0})).await;
+    let answer =
+        api.post_json("/admin/moves", &json!({"slots": "0,2,4,6", "to": 1, "rollback_window_seconds": 0})).await;
     assert_eq!(answer.0, StatusCode::OK, "{answer:?}");
     poll::until("a move that says what it waits for", async || {
-        let sql = "SELECT count(*) FROM shardrive.move_events WHERE what LIKE '%not told yet: %record.created%'";
+        let sql = "SELECT count(*) FROM shardrive.move_events WHERE what LIKE '%not published yet: %record.created%'";
         if cluster.value::<i64>(0, sql).await > 0 { Ok(()) } else { Err(()) }
     })
     .await;

@@ -155,7 +155,7 @@ async fn found_again(
 
 /// Deals the slots anew, and sees the moves through to their ends.
 async fn rebalance(service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
-    let plan = service.post("/admin/rebalance", &json!({"strategy": "slots", "keep_seconds": 0})).await?;
+    let plan = service.post("/admin/rebalance", &json!({"strategy": "slots", "rollback_window_seconds": 0})).await?;
     let ids: Vec<u64> = field(&plan, "ids").as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
     if ids.is_empty() {
         show.line("Nothing to move: every slot is where it should be");
@@ -169,7 +169,7 @@ async fn rebalance(service: &RunningService, show: &DemoOutput) -> Result<Value,
             let why = field(&ended, "reason").as_str().unwrap_or("see its events");
             return Err(CliError::Failed(format!("move {id} ended as {}: {why}", field(&ended, "stage"))));
         }
-        moves.push(json!({"id": id, "slots": field(&ended, "slot_count"), "hold_ms": field(&ended, "hold_ms")}));
+        moves.push(json!({"id": id, "slots": field(&ended, "slot_count"), "freeze_ms": field(&ended, "freeze_ms")}));
     }
     Ok(Value::Array(moves))
 }

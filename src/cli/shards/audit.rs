@@ -34,13 +34,13 @@ pub(in crate::cli) struct AuditArgs {
     /// Only this act.
     #[arg(long, value_parser = act)]
     act: Option<OperatorAction>,
-    /// Only what this one did: whom the token names, or user@host for commands.
+    /// Only acts of this actor: the token's subject, or user@host for commands.
     #[arg(long, value_parser = actor)]
     actor: Option<String>,
-    /// Only what began at this time or later, as in 2026-01-31T00:00:00Z.
+    /// Only acts from this time on, as in 2026-01-31T00:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<DateTime<Utc>>,
-    /// How many at most.
+    /// The most entries to show.
     #[arg(long, default_value_t = 50)]
     limit: u32,
     #[command(flatten)]
@@ -59,15 +59,15 @@ fn since(text: &str) -> Result<DateTime<Utc>, &'static str> {
     DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).map_err(|_| "must be a time as in 2026-01-31T00:00:00Z")
 }
 
-/// Does what a command is to do, if it can be noted, and notes how it ended.
-pub(super) async fn note<T>(
+/// Runs the work of a command between two entries of the audit log. Without the first entry nothing is done.
+pub(super) async fn record_action<T>(
     audit: &AuditLog,
     act: OperatorAction,
-    told: &Value,
+    fields: &Value,
     work: impl Future<Output = Result<T, CliError>>,
 ) -> Result<T, CliError> {
     let mut details = ActionDetails::default();
-    for (name, value) in told.as_object().into_iter().flatten() {
+    for (name, value) in fields.as_object().into_iter().flatten() {
         details.put(name, value);
     }
     let actor = Actor::at_command_line(&operator());
@@ -117,7 +117,7 @@ fn show(entry: &LoggedAction) {
         details.as_object().into_iter().flatten().map(|(name, value)| format!("{name}={value}")).collect();
     let code = code.as_ref().map_or(String::new(), |code| format!("({code}) "));
     let source = source.as_deref().unwrap_or("-");
-    // Whom a token names is the provider's text, or that of whoever signed up there.
+    // The actor of a token is a text of the provider, or of a user who signed up there.
     let actor = OneLine(actor).to_string();
     let details = OneLine(details.join(" "));
     say!("{at:<20} {act:<18} {outcome:<9} {actor:<28} {scope:<15} {source:<15} {code}{details}");

@@ -23,14 +23,14 @@ password, name it as SHARD_n_SPARE_URL in their settings first. Add its SHARD_n_
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct AddArgs {
-    /// The new database: postgres://host:port/database. It must be empty. User and password, if it names them, must be those
-    /// that every process will use.
+    /// The new, empty database: postgres://host:port/database. A user and a password in the URL must be the ones of every
+    /// process.
     #[arg(required_unless_present = "url_file", conflicts_with = "url_file")]
     url: Option<String>,
     /// A file that holds the URL, or - for standard input: the list of processes and the shell's history then show no password.
     #[arg(long, value_name = "FILE", value_parser = UrlInFile::read)]
     url_file: Option<UrlInFile>,
-    /// Only look whether it could be done.
+    /// Only check whether the shard could be added.
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -55,7 +55,7 @@ impl AddArgs {
         in_file.or(self.url.as_deref()).unwrap_or_default()
     }
 
-    /// What the audit log may take of it: the password stays out of it there.
+    /// The fields for the audit log, which leaves passwords out.
     pub(super) fn audit_fields(&self) -> Value {
         json!({"url": self.url(), "dry_run": self.dry_run})
     }

@@ -2,15 +2,15 @@
 
 mod audit;
 mod grow;
-mod look;
 mod moves;
 mod output;
+mod status;
 
 use crate::cli::shards::output::OutputArgs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::note;
+use audit::record_action;
 use clap::Subcommand;
 use moves::StartedMoves;
 use serde_json::Value;
@@ -41,7 +41,7 @@ pub(super) enum ShardsCommand {
     Cancel(moves::RequestArgs),
     /// Give the slots of a move back to the shard that they came from, with all that was written since.
     Rollback(moves::RequestArgs),
-    /// Give up the way back of a move, and clean up.
+    /// End the rollback window of a move, and clean up.
     Finish(moves::RequestArgs),
 }
 
@@ -51,10 +51,10 @@ impl ShardsCommand {
         let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
         let audit = AuditLog::new(Arc::clone(&cluster), settings.audit_keep_days);
         let times = ShardTimeouts { connect: settings.shard_limits.connect_timeout, stats: settings.stats_timeout };
-        let act = self.act();
+        let action = self.action();
         let work = self.work(&cluster, &audit, times);
-        let done = match act {
-            Some((act, told)) => note(&audit, act, &told, work).await,
+        let done = match action {
+            Some((action, fields)) => record_action(&audit, action, &fields, work).await,
             None => Box::pin(work).await,
         };
         let done = match done {
@@ -65,8 +65,8 @@ impl ShardsCommand {
         done
     }
 
-    /// What the command does, if it changes something, and what the audit log is told of it.
-    fn act(&self) -> Option<(OperatorAction, Value)> {
+    /// The operator action of a command that changes the cluster, with its fields for the audit log.
+    fn action(&self) -> Option<(OperatorAction, Value)> {
         match self {
             Self::Status(_) | Self::Verify(_) | Self::Audit(_) => None,
             Self::Add(args) => Some((OperatorAction::AddShard, args.audit_fields())),
@@ -79,7 +79,7 @@ impl ShardsCommand {
         }
     }
 
-    /// Does it; gives the moves that were started and are to be waited for.
+    /// Runs the command; returns the started moves that the command waits for.
     async fn work(
         self,
         cluster: &Arc<Cluster>,
@@ -88,16 +88,16 @@ impl ShardsCommand {
     ) -> Result<Option<StartedMoves>, CliError> {
         let moves = Arc::clone(cluster);
         match self {
-            Self::Status(output) => look::status(cluster, times.stats, output).await.map(|()| None),
-            Self::Verify(output) => look::verify(cluster, output).await.map(|()| None),
+            Self::Status(output) => status::status(cluster, times.stats, output).await.map(|()| None),
+            Self::Verify(output) => status::verify(cluster, output).await.map(|()| None),
             Self::Audit(args) => audit::list(audit, args).await.map(|()| None),
             Self::Add(args) => grow::add(cluster, args, times.connect).await.map(|()| None),
             Self::Move(args) => Box::pin(moves::move_slots(moves, args)).await,
             Self::Drain(args) => Box::pin(moves::drain(moves, args)).await,
             Self::Rebalance(args) => Box::pin(moves::rebalance(moves, args)).await,
-            Self::Cancel(args) => Box::pin(moves::wish(moves, args, MoveRequest::Cancel)).await,
-            Self::Rollback(args) => Box::pin(moves::wish(moves, args, MoveRequest::RollBack)).await,
-            Self::Finish(args) => Box::pin(moves::wish(moves, args, MoveRequest::Finish)).await,
+            Self::Cancel(args) => Box::pin(moves::submit(moves, args, MoveRequest::Cancel)).await,
+            Self::Rollback(args) => Box::pin(moves::submit(moves, args, MoveRequest::RollBack)).await,
+            Self::Finish(args) => Box::pin(moves::submit(moves, args, MoveRequest::Finish)).await,
         }
     }
 }

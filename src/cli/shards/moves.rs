@@ -1,7 +1,7 @@
 //! `shardrive shards move`, `drain`, `rebalance`, `cancel`, `rollback` and `finish`.
 //!
-//! A command writes the move down and waits. Whichever process has the lease does the work: an API process, or this one
-//! if there is none. So a command that is interrupted interrupts nothing.
+//! A command registers the move and waits. The process with the lease does the work: an API process, or this process if there
+//! is no other. So the end of a command does not end the move.
 
 use std::io::IsTerminal;
 use std::num::NonZeroU32;
@@ -16,38 +16,38 @@ use super::output::OutputArgs;
 use crate::cli::CliError;
 use crate::cli::output::say;
 use crate::reshard::{
-    DealStrategy, MoveOptions, MoveRequest, MoveService, MoveStage, MoveView, PlanView, PlannedMoves, RequestError,
-    TestStop, WAY_BACK_ARMED, drive_in_background, parse_slots,
+    DealStrategy, MoveOptions, MoveRequest, MoveService, MoveStage, MoveView, PlanView, PlannedMoves, ROLLBACK_READY,
+    RequestError, TestStop, drive_in_background, parse_slots,
 };
 use crate::shard::{Cluster, ShardId};
 
-/// Between two looks at the move.
-const LOOK: Duration = Duration::from_millis(200);
+/// Between two questions for the move's progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 const EXAMPLES: &str = "\
 Examples:
   shardrive shards move --slots 0-99 --to 2 --dry-run     what would move, how much, and what speaks against it
   shardrive shards move --slots 42 --to 1                 returns when shard 1 owns the slot
-  shardrive shards rollback 7                             and back, until the way back is given up
+  shardrive shards rollback 7                             and back, until the rollback window ends
 
 A user's slot is user_id mod 5040.";
 
 /// How to move.
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct HowArgs {
-    /// Look what would be done, and whether it can be.
+    /// Only check what would be done, and whether it can be.
     #[arg(long)]
     dry_run: bool,
-    /// Seconds for which the move can be taken back after the slots have changed hands.
+    /// Seconds for which the move can be rolled back after the slots have changed hands.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
-    keep: u64,
+    rollback_window: u64,
     /// Do not compare the rows of both shards before the slots change hands.
     #[arg(long)]
     skip_verify: bool,
-    /// Rows that the copy may bring in a second; as many as it can if this is left out.
+    /// The limit of the copy in rows a second; no limit if left out.
     #[arg(long, value_name = "ROWS")]
     rate: Option<NonZeroU32>,
-    /// Return as soon as the move is written down; an API process does the work.
+    /// Return as soon as the move is registered; an API process does the work.
     #[arg(long)]
     detach: bool,
     #[command(flatten)]
@@ -61,7 +61,7 @@ pub(in crate::cli) struct MoveArgs {
     /// Slots and ranges of slots: 0-99,140.
     #[arg(long)]
     slots: String,
-    /// The shard that is to own them.
+    /// The shard that is to own the slots.
     #[arg(long, value_name = "SHARD")]
     to: u16,
     #[command(flatten)]
@@ -108,10 +108,10 @@ pub(in crate::cli) struct RequestArgs {
 }
 
 impl HowArgs {
-    /// What the audit log takes of it, after what is moved.
+    /// What the audit log keeps of the options, after what is moved.
     fn audit_fields(&self, mut what: Value) -> Value {
         let how = json!({
-            "dry_run": self.dry_run, "keep_seconds": self.keep, "skip_verify": self.skip_verify, "copy_rate": self.rate,
+            "dry_run": self.dry_run, "rollback_window_seconds": self.rollback_window, "skip_verify": self.skip_verify, "copy_rate": self.rate,
         });
         if let (Value::Object(what), Value::Object(how)) = (&mut what, how) {
             what.extend(how);
@@ -145,7 +145,7 @@ impl RequestArgs {
     }
 }
 
-/// Moves that were written down, to be waited for: from here on they go on without us.
+/// Registered moves that the command waits for. The moves go on without the command.
 pub(super) struct StartedMoves {
     cluster: Arc<Cluster>,
     ids: Vec<i64>,
@@ -154,7 +154,7 @@ pub(super) struct StartedMoves {
 }
 
 impl StartedMoves {
-    /// Waits until all are where somebody waits for them, and tells it.
+    /// Waits until every move has come far enough, and reports.
     pub(super) async fn wait(self) -> Result<(), CliError> {
         drive_in_background(&self.cluster, TestStop::default());
         let requests = MoveService::new(self.cluster);
@@ -205,14 +205,17 @@ async fn carry_out(
     how: &HowArgs,
 ) -> Result<Option<StartedMoves>, CliError> {
     if how.dry_run {
-        show_plan(&PlanView::new(planned, Vec::new(), true), how.output);
+        show_plan(&PlanView::dry_run(planned), how.output);
         let fatal = planned.findings.iter().any(|finding| finding.fatal);
         return if fatal { Err(CliError::Refused("it cannot be done as things are".to_owned())) } else { Ok(None) };
     }
-    let options =
-        MoveOptions { keep: Duration::from_secs(how.keep), skip_verify: how.skip_verify, copy_rate: how.rate };
+    let options = MoveOptions {
+        rollback_window: Duration::from_secs(how.rollback_window),
+        skip_verify: how.skip_verify,
+        copy_rate: how.rate,
+    };
     let ids = requests.start(planned, options).await.map_err(failed)?;
-    let plan = PlanView::new(planned, ids.clone(), false);
+    let plan = PlanView::started(planned, ids.clone());
     if !how.output.json {
         show_plan(&plan, how.output);
     }
@@ -222,30 +225,31 @@ async fn carry_out(
         }
         return Ok(None);
     }
-    // With no way back the move is waited for to its end.
-    let enough = if how.keep == 0 { MoveStage::Done } else { MoveStage::Watch };
+    // Without a rollback window the command waits for the end of the move.
+    let enough = if how.rollback_window == 0 { MoveStage::Done } else { MoveStage::RollbackWindow };
     Ok(Some(StartedMoves { cluster, ids, enough, output: how.output }))
 }
 
-pub(super) async fn wish(
+pub(super) async fn submit(
     cluster: Arc<Cluster>,
     args: RequestArgs,
-    wish: MoveRequest,
+    request: MoveRequest,
 ) -> Result<Option<StartedMoves>, CliError> {
-    MoveService::new(Arc::clone(&cluster)).wish(args.id, wish).await.map_err(failed)?;
+    MoveService::new(Arc::clone(&cluster)).submit(args.id, request).await.map_err(failed)?;
     Ok(Some(StartedMoves { cluster, ids: vec![args.id], enough: MoveStage::Done, output: args.output }))
 }
 
-/// Is the move where somebody waits for it? At the watch only once the way back is armed, and if it failed only when
-/// nothing of it is left.
+/// True if the move has come far enough: to its end, or into its rollback window with reverse replication running.
 fn is_enough(view: &MoveView, enough: MoveStage) -> bool {
     match view.stage {
-        MoveStage::Watch => enough == MoveStage::Watch && view.events.iter().any(|event| event.what == WAY_BACK_ARMED),
+        MoveStage::RollbackWindow => {
+            enough == MoveStage::RollbackWindow && view.events.iter().any(|event| event.what == ROLLBACK_READY)
+        }
         stage => stage.is_end(),
     }
 }
 
-/// Waits until the move is at the watch, or at its end; shows how far it is. A shard that is away meanwhile ends nothing.
+/// Waits until the move has come far enough, and shows its progress. A shard that is away meanwhile does not end the waiting.
 async fn wait(requests: &MoveService, id: i64, enough: MoveStage) -> Result<MoveView, CliError> {
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent}%  {msg}") {
@@ -276,7 +280,7 @@ async fn wait(requests: &MoveService, id: i64, enough: MoveStage) -> Result<Move
             Err(error @ (RequestError::NotFound(_) | RequestError::Invalid(_))) => return Err(failed(error)),
             Err(error) => bar.set_message(format!("move {id}: {error}")),
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(PROGRESS_INTERVAL).await;
     }
 }
 
@@ -322,15 +326,15 @@ fn report(ended: &[MoveView], output: OutputArgs) -> Result<(), CliError> {
         say!("{}", serde_json::json!(ended));
     }
     for view in ended.iter().filter(|_| !output.json) {
-        let held = view.hold_ms.map_or(String::new(), |held| format!("; writes to its slots waited for {held:.0} ms"));
+        let frozen = view.freeze_ms.map_or(String::new(), |ms| format!("; writes to its slots waited for {ms:.0} ms"));
         match view.stage {
-            MoveStage::Done => say!("move {}: shard {} owns the slots{held}", view.id, view.target),
+            MoveStage::Done => say!("move {}: shard {} owns the slots{frozen}", view.id, view.target),
             MoveStage::Failed => {}
             MoveStage::Cancelled | MoveStage::RolledBack => {
                 say!("move {}: shard {} owns the slots", view.id, view.source)
             }
             _ => say!(
-                "move {}: shard {} owns the slots{held}; take it back with \"shardrive shards rollback {}\", or clean up \
+                "move {}: shard {} owns the slots{frozen}; roll it back with \"shardrive shards rollback {}\", or clean up \
                  with \"shardrive shards finish {}\"",
                 view.id,
                 view.target,

@@ -13,5 +13,6 @@ pub(super) mod openapi;
 mod record_answers;
 pub(super) mod records;
 pub(super) mod records_bulk;
+pub(super) mod shards;
 pub(super) mod stats;
 pub(super) mod user_values;

@@ -1,4 +1,4 @@
-//! `/admin/…`: adds shards and moves slots. The process with the coordinator's lease does the work.
+//! `/admin/…`: moves slots. The process with the coordinator's lease does the work.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
+use super::shards::MoveProblems;
 use crate::http::guards::access::Caller;
 use crate::http::guards::idempotency::run_once;
 use crate::http::request::body::JsonBody;
@@ -22,19 +23,10 @@ use crate::reshard::{
     ClusterAnalysis, DealStrategy, MoveOptions, MoveRequest, MoveView, PlanView, PlannedMoves, RequestError,
     parse_slots,
 };
-use crate::shard::{GrowError, ShardId, ShardOptions, add_shard};
+use crate::shard::ShardId;
 
 /// Moves that a list shows at most.
 const LISTED: i64 = 100;
-
-/// What a request about moves may answer besides.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "it is only read by its derive")]
-pub(in crate::http) enum MoveProblems {
-    /// Something is in the way; `detail` says what.
-    #[response(status = 409, content_type = "application/problem+json")]
-    Conflict(ProblemBody<'static>),
-}
 
 /// What a request about one move may answer besides.
 #[derive(IntoResponses)]
@@ -45,98 +37,74 @@ pub(in crate::http) enum MissingMove {
     NotFound(ProblemBody<'static>),
 }
 
-/// A database that is to become a shard.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct NewShard {
-    /// `postgres://host:port/database`; the database must be empty. User and password, if the URL has them, must be those that
-    /// every process uses for it: of shard 0, or of its `SHARD_<n>_SPARE_URL`.
-    #[schema(example = "postgres://db3.example:5432/drive_shard_2")]
-    url: String,
-    /// Only look whether it could be done.
-    #[serde(default)]
-    dry_run: bool,
+/// Declares the body of a request that starts moves: its own fields, and the options that all such requests share. A flattened
+/// struct would share them too, but serde could not name a wrong field then.
+macro_rules! move_starts {
+    ($($(#[$of:meta])* $name:ident { $($(#[$of_field:meta])* $field:ident: $kind:ty,)+ })+) => {$(
+        $(#[$of])*
+        #[derive(Deserialize, ToSchema)]
+        #[serde(deny_unknown_fields)]
+        pub(in crate::http) struct $name {
+            $($(#[$of_field])* $field: $kind,)+
+            /// Only check what would be done, and whether it can be.
+            #[serde(default)]
+            dry_run: bool,
+            /// Seconds for which the move can be rolled back after the slots have changed hands; 600 if it is left out.
+            #[serde(default)]
+            rollback_window_seconds: Option<u32>,
+            /// Do not compare the rows of both shards before the slots change hands.
+            #[serde(default)]
+            skip_verify: bool,
+            /// Rows that the copy may bring in a second; as many as it can if it is left out.
+            #[serde(default)]
+            #[schema(value_type = Option<u32>, minimum = 1)]
+            copy_rate: Option<NonZeroU32>,
+        }
+
+        impl $name {
+            fn options(&self) -> StartOptions {
+                let usual = MoveOptions::default().rollback_window;
+                let seconds = self.rollback_window_seconds;
+                StartOptions {
+                    dry_run: self.dry_run,
+                    moves: MoveOptions {
+                        rollback_window: seconds.map_or(usual, |seconds| Duration::from_secs(seconds.into())),
+                        skip_verify: self.skip_verify,
+                        copy_rate: self.copy_rate,
+                    },
+                }
+            }
+        }
+    )+};
 }
 
-/// A shard that belongs to the cluster.
-#[derive(Serialize, ToSchema)]
-pub(in crate::http) struct ShardAdded {
-    #[schema(example = 2)]
-    shard_id: u16,
-    /// Where it is, without its password.
-    #[schema(example = "db3.example:5432/drive_shard_2")]
-    place: String,
-    /// True if it belonged to the cluster before.
-    was_there: bool,
+/// The options of a request that starts moves.
+struct StartOptions {
     dry_run: bool,
+    moves: MoveOptions,
 }
 
-/// Slots that are to move.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct NewMoves {
-    /// Numbers and ranges of slots; a user's slot is `user_id mod 5040`.
-    #[schema(example = "0-9,12")]
-    slots: String,
-    /// The shard that is to own them.
-    #[schema(example = 2)]
-    to: u16,
-    /// Only look what would be done, and whether it can be.
-    #[serde(default)]
-    dry_run: bool,
-    /// Seconds for which the move can be taken back after the slots have changed hands; 600 if it is left out.
-    #[serde(default)]
-    keep_seconds: Option<u32>,
-    /// Do not compare the rows of both shards before the slots change hands.
-    #[serde(default)]
-    skip_verify: bool,
-    /// Rows that the copy may bring in a second; as many as it can if it is left out.
-    #[serde(default)]
-    #[schema(value_type = Option<u32>, minimum = 1)]
-    copy_rate: Option<NonZeroU32>,
-}
-
-/// A shard that is to be emptied.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct NewDrain {
-    /// Its number.
-    #[schema(example = 1)]
-    shard: u16,
-    /// Only look what would be done, and whether it can be.
-    #[serde(default)]
-    dry_run: bool,
-    /// Seconds for which the move can be taken back after the slots have changed hands; 600 if it is left out.
-    #[serde(default)]
-    keep_seconds: Option<u32>,
-    /// Do not compare the rows of both shards before the slots change hands.
-    #[serde(default)]
-    skip_verify: bool,
-    /// Rows that the copy may bring in a second; as many as it can if it is left out.
-    #[serde(default)]
-    #[schema(value_type = Option<u32>, minimum = 1)]
-    copy_rate: Option<NonZeroU32>,
-}
-
-/// How slots are to be dealt anew.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct NewRebalance {
-    #[serde(default)]
-    strategy: DealMode,
-    /// Only look what would be done, and whether it can be.
-    #[serde(default)]
-    dry_run: bool,
-    /// Seconds for which the move can be taken back after the slots have changed hands; 600 if it is left out.
-    #[serde(default)]
-    keep_seconds: Option<u32>,
-    /// Do not compare the rows of both shards before the slots change hands.
-    #[serde(default)]
-    skip_verify: bool,
-    /// Rows that the copy may bring in a second; as many as it can if it is left out.
-    #[serde(default)]
-    #[schema(value_type = Option<u32>, minimum = 1)]
-    copy_rate: Option<NonZeroU32>,
+move_starts! {
+    /// Slots that are to move.
+    NewMoves {
+        /// Numbers and ranges of slots; a user's slot is `user_id mod 5040`.
+        #[schema(example = "0-9,12")]
+        slots: String,
+        /// The shard that is to own them.
+        #[schema(example = 2)]
+        to: u16,
+    }
+    /// A shard that is to be emptied.
+    NewDrain {
+        /// Its number.
+        #[schema(example = 1)]
+        shard: u16,
+    }
+    /// How slots are to be dealt anew.
+    NewRebalance {
+        #[serde(default)]
+        strategy: DealMode,
+    }
 }
 
 #[derive(Clone, Copy, Default, Deserialize, ToSchema)]
@@ -151,13 +119,6 @@ enum DealMode {
     Modulo,
 }
 
-/// How long the way back stays armed, whether the rows are compared, and how fast they are copied.
-fn options(keep_seconds: Option<u32>, skip_verify: bool, copy_rate: Option<NonZeroU32>) -> MoveOptions {
-    let usual = MoveOptions::default();
-    let keep = keep_seconds.map_or(usual.keep, |seconds| Duration::from_secs(u64::from(seconds)));
-    MoveOptions { keep, skip_verify, copy_rate }
-}
-
 /// The latest moves.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct MoveList {
@@ -169,36 +130,6 @@ pub(in crate::http) struct MoveList {
 #[serde(deny_unknown_fields)]
 struct AnalysisQuery {
     shards: Option<String>,
-}
-
-/// Add a shard
-///
-/// The database gets the schema and the slot map, and every shard and process learns of it. It owns no slot until some
-/// are moved to it. Doing it again with the same URL changes nothing, or completes what broke off.
-#[utoipa::path(
-    post, path = "/admin/shards", tag = "admin", request_body = NewShard,
-    responses((status = 200, description = "It is a shard, or could be one", body = ShardAdded), RequestProblems, BodyProblems, MoveProblems, ShardProblems)
-)]
-pub(in crate::http) async fn grow(
-    state: Data<AppState>,
-    caller: Caller,
-    request: HttpRequest,
-    body: JsonBody,
-) -> Result<HttpResponse, Problem> {
-    run_once(&state, &request, caller, body.bytes(), grow_now(&state, &body)).await
-}
-
-async fn grow_now(state: &AppState, body: &JsonBody) -> Result<HttpResponse, Problem> {
-    let new: NewShard = body.parse()?;
-    let options = ShardOptions::parse(&new.url)
-        .map_err(|why| Problem::new(ProblemCode::InvalidField, format!("url {why}")).field("url"))?;
-    let joined = Box::pin(add_shard(&state.cluster, &options, state.connect_timeout, new.dry_run)).await?;
-    answer::ok(&ShardAdded {
-        shard_id: joined.shard.number(),
-        place: options.place(),
-        was_there: joined.was_there,
-        dry_run: new.dry_run,
-    })
 }
 
 /// Move slots
@@ -215,15 +146,13 @@ pub(in crate::http) async fn begin(
     request: HttpRequest,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    run_once(&state, &request, caller, body.bytes(), begin_now(&state, &body)).await
-}
-
-async fn begin_now(state: &AppState, body: &JsonBody) -> Result<HttpResponse, Problem> {
-    let new: NewMoves = body.parse()?;
-    let slots = parse_slots(&new.slots)
-        .map_err(|why| Problem::new(ProblemCode::InvalidField, format!("slots: {why}")).field("slots"))?;
-    let planned = Box::pin(state.requests.plan_move(&slots, ShardId::new(new.to))).await?;
-    start(state, &planned, new.dry_run, options(new.keep_seconds, new.skip_verify, new.copy_rate)).await
+    let plan = async |new: NewMoves| {
+        let slots = parse_slots(&new.slots)
+            .map_err(|why| Problem::new(ProblemCode::InvalidField, format!("slots: {why}")).field("slots"))?;
+        let planned = Box::pin(state.requests.plan_move(&slots, ShardId::new(new.to))).await?;
+        Ok((planned, new.options()))
+    };
+    start_once(&state, &request, caller, &body, plan).await
 }
 
 /// Empty a shard
@@ -237,13 +166,11 @@ pub(in crate::http) async fn drain(
     request: HttpRequest,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    run_once(&state, &request, caller, body.bytes(), drain_now(&state, &body)).await
-}
-
-async fn drain_now(state: &AppState, body: &JsonBody) -> Result<HttpResponse, Problem> {
-    let new: NewDrain = body.parse()?;
-    let planned = Box::pin(state.requests.plan_drain(ShardId::new(new.shard))).await?;
-    start(state, &planned, new.dry_run, options(new.keep_seconds, new.skip_verify, new.copy_rate)).await
+    let plan = async |new: NewDrain| {
+        let planned = Box::pin(state.requests.plan_drain(ShardId::new(new.shard))).await?;
+        Ok((planned, new.options()))
+    };
+    start_once(&state, &request, caller, &body, plan).await
 }
 
 /// Deal the slots anew
@@ -259,28 +186,35 @@ pub(in crate::http) async fn rebalance(
     request: HttpRequest,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    run_once(&state, &request, caller, body.bytes(), rebalance_now(&state, &body)).await
-}
-
-async fn rebalance_now(state: &AppState, body: &JsonBody) -> Result<HttpResponse, Problem> {
-    let new: NewRebalance = body.parse()?;
-    let strategy = match new.strategy {
-        DealMode::Load => DealStrategy::Load,
-        DealMode::Slots => DealStrategy::Slots,
-        DealMode::Modulo => DealStrategy::Modulo,
+    let plan = async |new: NewRebalance| {
+        let strategy = match new.strategy {
+            DealMode::Load => DealStrategy::Load,
+            DealMode::Slots => DealStrategy::Slots,
+            DealMode::Modulo => DealStrategy::Modulo,
+        };
+        let planned = Box::pin(state.requests.plan_rebalance(strategy)).await?;
+        Ok((planned, new.options()))
     };
-    let planned = Box::pin(state.requests.plan_rebalance(strategy)).await?;
-    start(state, &planned, new.dry_run, options(new.keep_seconds, new.skip_verify, new.copy_rate)).await
+    start_once(&state, &request, caller, &body, plan).await
 }
 
-async fn start(
+/// Plans the moves of a request, and starts them unless the request is a dry run; once for its idempotency key.
+async fn start_once<'a, B: Deserialize<'a>>(
     state: &AppState,
-    planned: &PlannedMoves,
-    dry_run: bool,
-    options: MoveOptions,
+    request: &HttpRequest,
+    caller: Caller,
+    body: &'a JsonBody,
+    plan: impl AsyncFnOnce(B) -> Result<(PlannedMoves, StartOptions), Problem>,
 ) -> Result<HttpResponse, Problem> {
-    let ids = if dry_run { Vec::new() } else { state.requests.start(planned, options).await? };
-    answer::ok(&PlanView::new(planned, ids, dry_run))
+    let start = async {
+        let (planned, options) = plan(body.parse()?).await?;
+        if options.dry_run {
+            return answer::ok(&PlanView::dry_run(&planned));
+        }
+        let ids = state.requests.start(&planned, options.moves).await?;
+        answer::ok(&PlanView::started(&planned, ids))
+    };
+    run_once(state, request, caller, body.bytes(), start).await
 }
 
 /// The latest moves
@@ -314,7 +248,7 @@ pub(in crate::http) async fn cancel(
     request: HttpRequest,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    run_once(&state, &request, caller, b"", wish(&state, &id, MoveRequest::Cancel)).await
+    submit_once(&state, &request, caller, &id, MoveRequest::Cancel).await
 }
 
 /// Give the slots of a move back to the shard that they came from
@@ -328,10 +262,10 @@ pub(in crate::http) async fn roll_back(
     request: HttpRequest,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    run_once(&state, &request, caller, b"", wish(&state, &id, MoveRequest::RollBack)).await
+    submit_once(&state, &request, caller, &id, MoveRequest::RollBack).await
 }
 
-/// Give up the way back of a move, and clean up
+/// End the rollback window of a move, and clean up
 #[utoipa::path(
     post, path = "/admin/moves/{id}/finish", tag = "admin", params(("id" = i64, Path, description = "Its number")),
     responses((status = 202, description = "It will end soon", body = MoveView), RequestProblems, MissingMove, MoveProblems, ShardProblems)
@@ -342,12 +276,22 @@ pub(in crate::http) async fn finish(
     request: HttpRequest,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    run_once(&state, &request, caller, b"", wish(&state, &id, MoveRequest::Finish)).await
+    submit_once(&state, &request, caller, &id, MoveRequest::Finish).await
 }
 
-async fn wish(state: &AppState, id: &str, wish: MoveRequest) -> Result<HttpResponse, Problem> {
-    let found = state.requests.wish(number(id)?, wish).await?;
-    answer::json(StatusCode::ACCEPTED, &MoveView::new(found, Vec::new()), 512)
+/// Submits a request to a move, once for its idempotency key.
+async fn submit_once(
+    state: &AppState,
+    request: &HttpRequest,
+    caller: Caller,
+    id: &str,
+    wanted: MoveRequest,
+) -> Result<HttpResponse, Problem> {
+    let submit = async {
+        let found = state.requests.submit(number(id)?, wanted).await?;
+        answer::json(StatusCode::ACCEPTED, &MoveView::new(found, Vec::new()), 512)
+    };
+    run_once(state, request, caller, b"", submit).await
 }
 
 fn number(text: &str) -> Result<i64, Problem> {
@@ -381,20 +325,6 @@ impl From<RequestError> for Problem {
             RequestError::Shard(error) => error.into(),
             RequestError::Move(error) => {
                 Self::new(ProblemCode::ShardUnavailable, "a shard did not do its part; the log says more").cause(error)
-            }
-        }
-    }
-}
-
-impl From<GrowError> for Problem {
-    fn from(error: GrowError) -> Self {
-        match error {
-            GrowError::Refused(reason) => Self::new(ProblemCode::ShardRefused, reason),
-            GrowError::Away { shard, .. } => {
-                Self::new(ProblemCode::ShardUnavailable, error.to_string()).shard(shard).cause(error)
-            }
-            GrowError::Step { .. } | GrowError::Migration { .. } => {
-                Self::new(ProblemCode::ShardUnavailable, error.to_string()).cause(error)
             }
         }
     }

@@ -1,7 +1,7 @@
-//! The coordinator: the process with the lease takes every open move one step further, again and again.
+//! The coordinator's loop: the process with the lease takes every open move a step further, again and again.
 //!
-//! Every API process tries to take the lease now and then, and so does a command that waits for its move. All that it
-//! needs to go on stands in the databases.
+//! Every API process tries to take the lease now and then, and so does a command that waits for its move. All state that a
+//! coordinator needs stands in the databases.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,23 +23,23 @@ use crate::shard::{Cluster, ShardId, ShardState};
 
 /// Between two tries to take the lease.
 const LEASE_PAUSE: Duration = Duration::from_secs(1);
-/// Between two looks at the open moves.
-const TURN: Duration = Duration::from_millis(20);
-/// The same when there are none.
-const IDLE_TURN: Duration = Duration::from_millis(250);
-/// How long one step may take. What takes long is cut into short steps; this is for servers that say nothing.
+/// Between two rounds over the open moves.
+const ROUND_PAUSE: Duration = Duration::from_millis(20);
+/// Between two rounds while no move is open.
+const IDLE_PAUSE: Duration = Duration::from_millis(250);
+/// How long a step may take. Long work is cut into short steps; the limit is for servers that do not answer.
 const STEP_LIMIT: Duration = Duration::from_secs(90);
-/// Refusals of the same step after which it counts as impossible.
+/// Refusals after which a step counts as impossible.
 const MOST_REFUSALS: u32 = 5;
 /// The pause after an error grows up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// After a step the coordinator rests for as long as the step took, up to this: others come first.
 const LONGEST_REST: Duration = Duration::from_millis(100);
-/// How often what no move owns is looked for.
-const REAP_INTERVAL: Duration = Duration::from_secs(30);
+/// How often the coordinator removes orphans: objects and change tracking without an open move.
+const ORPHAN_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Starts the task that coordinates whenever no other process does; it ends when the cluster shuts down, after the step
-/// that it is at if that one changes owners.
+/// Starts the task that coordinates whenever no other process does. The task ends when the cluster shuts down; a step that
+/// changes owners is finished first.
 pub fn drive_in_background(cluster: &Arc<Cluster>, testing: TestStop) {
     let driven = Arc::clone(cluster);
     cluster.spawn(async move {
@@ -55,10 +55,10 @@ pub fn drive_in_background(cluster: &Arc<Cluster>, testing: TestStop) {
     });
 }
 
-/// What this process knows of a move beyond its row.
+/// The memory of this process about a move, beyond the row.
 #[derive(Default)]
 struct DriverMemory {
-    work: Option<ActiveMove>,
+    active: Option<ActiveMove>,
     due: Option<Instant>,
     refusals: u32,
     failures: u32,
@@ -66,15 +66,15 @@ struct DriverMemory {
 
 /// Drives all moves until the lease is lost, or an error while an owner changes asks for a new token.
 async fn coordinate(cluster: &Cluster, lease: &CoordinatorLease, testing: &TestStop) {
-    let mut held: HashMap<i64, DriverMemory> = HashMap::new();
-    let mut reaped: Option<Instant> = None;
+    let mut memories: HashMap<i64, DriverMemory> = HashMap::new();
+    let mut orphans_removed: Option<Instant> = None;
     while !cluster.stopping().is_cancelled() && !lease.lost().is_cancelled() {
         let Ok(moves) = open_moves(&mut *lease.db().await).await else { return };
-        if reaped.is_none_or(|at| at.elapsed() >= REAP_INTERVAL) {
-            reap(cluster, lease, &moves).await;
-            reaped = Some(Instant::now());
+        if orphans_removed.is_none_or(|at| at.elapsed() >= ORPHAN_INTERVAL) {
+            remove_orphans(cluster, lease, &moves).await;
+            orphans_removed = Some(Instant::now());
         }
-        held.retain(|id, _| moves.iter().any(|open| open.id == *id));
+        memories.retain(|id, _| moves.iter().any(|open| open.id == *id));
         let busy = moves
             .iter()
             .find(|open| open.stage.is_busy())
@@ -82,20 +82,20 @@ async fn coordinate(cluster: &Cluster, lease: &CoordinatorLease, testing: &TestS
         let busy = busy.map(|open| open.id);
         let mut worked = false;
         for open in &moves {
-            // One move at a time copies and flips; those that wait can still be cancelled.
-            if open.stage == MoveStage::Plan && busy != Some(open.id) && open.wish != Some(MoveRequest::Cancel) {
+            // One move at a time copies and changes owners; a waiting move can still be cancelled.
+            if open.stage == MoveStage::Plan && busy != Some(open.id) && open.request != Some(MoveRequest::Cancel) {
                 continue;
             }
-            let mine = held.entry(open.id).or_default();
-            if mine.due.is_some_and(|due| due > Instant::now()) {
+            let memory = memories.entry(open.id).or_default();
+            if memory.due.is_some_and(|due| due > Instant::now()) {
                 continue;
             }
             worked = true;
-            if advance(cluster, lease, testing, open, mine).await.is_err() {
+            if advance_move(cluster, lease, testing, open, memory).await.is_err() {
                 return;
             }
         }
-        let pause = if moves.is_empty() { IDLE_TURN } else { TURN };
+        let pause = if moves.is_empty() { IDLE_PAUSE } else { ROUND_PAUSE };
         if !worked {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -109,23 +109,23 @@ async fn coordinate(cluster: &Cluster, lease: &CoordinatorLease, testing: &TestS
 /// The lease is to be given back.
 struct LeaseEnds;
 
-/// One step of one move.
-async fn advance(
+/// Takes a move one step further.
+async fn advance_move(
     cluster: &Cluster,
     lease: &CoordinatorLease,
     testing: &TestStop,
     open: &SlotMove,
-    held: &mut DriverMemory,
+    memory: &mut DriverMemory,
 ) -> Result<(), LeaseEnds> {
-    let changes_owner = matches!(open.stage, MoveStage::Flip | MoveStage::Return);
+    let changes_owner = matches!(open.stage, MoveStage::Cutover | MoveStage::Rollback);
     let begun = Instant::now();
     let step = async {
-        if held.work.is_none() {
-            held.work = Some(ActiveMove::open(cluster, lease, open.clone(), testing.clone()).await?);
+        if memory.active.is_none() {
+            memory.active = Some(ActiveMove::open(cluster, lease, open.clone(), testing.clone()).await?);
         }
-        let Some(work) = &mut held.work else { return Err(MoveError::Overtaken) };
-        work.slot_move.wish = open.wish;
-        Box::pin(work.step(lease)).await
+        let Some(active) = &mut memory.active else { return Err(MoveError::Overtaken) };
+        active.slot_move.request = open.request;
+        Box::pin(active.step(lease)).await
     };
     let (source, target) = (cluster.shard(open.source), cluster.shard(open.target));
     let guarded = async {
@@ -142,18 +142,18 @@ async fn advance(
     let result = tokio::select! {
         biased;
         () = lease.lost().cancelled() => return Err(LeaseEnds),
-        // A change of owners is not left half done for the sake of a stop; it is short.
+        // A stop waits for a change of owners, which is short.
         () = cluster.stopping().cancelled(), if !changes_owner => return Err(LeaseEnds),
         result = Box::pin(guarded) => result,
     };
     let error = match result {
         Ok(next) => {
-            (held.refusals, held.failures) = (0, 0);
+            (memory.refusals, memory.failures) = (0, 0);
             let pause = match next {
                 NextStep::Now => begun.elapsed().min(LONGEST_REST),
                 NextStep::After(pause) => pause,
             };
-            held.due = Some(Instant::now() + pause);
+            memory.due = Some(Instant::now() + pause);
             return Ok(());
         }
         Err(MoveError::Overtaken) => return Err(LeaseEnds),
@@ -163,44 +163,44 @@ async fn advance(
     if let MoveError::Shard { source, .. } = &error {
         log::debug!("move {}: {source}", open.id);
     }
-    held.refusals += u32::from(error.is_refusal());
-    held.failures += 1;
-    let is_hopeless = matches!(error, MoveError::Refused(_)) || held.refusals >= MOST_REFUSALS;
-    if is_hopeless && let Some(work) = &mut held.work {
-        held.refusals = 0;
-        if work.give_up(lease, &error.show()).await.is_err() {
+    memory.refusals += u32::from(error.is_refusal());
+    memory.failures += 1;
+    let is_hopeless = matches!(error, MoveError::Refused(_)) || memory.refusals >= MOST_REFUSALS;
+    if is_hopeless && let Some(active) = &mut memory.active {
+        memory.refusals = 0;
+        if active.abandon_stage(lease, &error.show()).await.is_err() {
             return Err(LeaseEnds);
         }
     }
-    // A statement may still be under way on a connection that is dropped here. While owners change that matters: with
-    // a new token it is refused.
-    held.work = None;
-    held.due = Some(Instant::now() + (TURN * 10 * held.failures).min(LONGEST_PAUSE));
+    // A statement may still be under way on a connection that is dropped here. While owners change that matters: the shards
+    // refuse the statement after the new token.
+    memory.active = None;
+    memory.due = Some(Instant::now() + (ROUND_PAUSE * 10 * memory.failures).min(LONGEST_PAUSE));
     if changes_owner { Err(LeaseEnds) } else { Ok(()) }
 }
 
-/// Removes what no open move owns: marks on the shards, and objects whose move has ended. A shard that is away is looked
-/// at in the next round.
-async fn reap(cluster: &Cluster, lease: &CoordinatorLease, moves: &[SlotMove]) {
+/// Removes orphans: change tracking on the shards without an open move, and objects of ended moves. A shard that is away has its
+/// turn in the next round.
+async fn remove_orphans(cluster: &Cluster, lease: &CoordinatorLease, moves: &[SlotMove]) {
     for shard in cluster.shards().iter().filter(|shard| shard.state() == ShardState::Healthy) {
-        let reaping = async {
+        let removal = async {
             let mut side = MoveSide::open(shard, lease.token()).await?;
-            for id in clean_up::marks(&mut side).await? {
+            for id in clean_up::list_local_moves(&mut side).await? {
                 if !moves.iter().any(|open| open.id == id) {
-                    log::warn!("shard {} had marks of move {id}, which has ended", shard.id());
-                    clean_up::unmark(id, &mut side).await?;
+                    log::warn!("shard {} tracked changes for move {id}, which has ended", shard.id());
+                    clean_up::stop_change_tracking(id, &mut side).await?;
                 }
             }
             for (kind, name) in orphans(lease, shard.id()).await? {
                 log::warn!("shard {} had a {} of a move that has ended", shard.id(), kind.as_str());
-                stream::remove(lease, &mut side, kind, &name).await?;
+                stream::remove_object(lease, &mut side, kind, &name).await?;
             }
-            standby_slots::reap(cluster, shard, moves).await;
+            standby_slots::remove_ended(cluster, shard, moves).await;
             Ok::<_, MoveError>(())
         };
-        match Box::pin(shard.while_healthy_for(Some(STEP_LIMIT), reaping)).await {
+        match Box::pin(shard.while_healthy_for(Some(STEP_LIMIT), removal)).await {
             Ok(Ok(())) | Err(_) => {}
-            Ok(Err(error)) => log::warn!("looking for what moves left on shard {}: {}", shard.id(), error.show()),
+            Ok(Err(error)) => log::warn!("removing what ended moves left on shard {}: {}", shard.id(), error.show()),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The coordinator's lease: one process at a time coordinates moves.
 //!
-//! It is an advisory lock of a session on shard 0, and every state of a move is written by that same session. A process
-//! that dies loses it at once, one that is frozen when its session has been silent for [`SILENCE`]. Either may still
-//! have a statement under way on another shard; the token, which grows with every lease, is what refuses it there.
+//! The lease is an advisory lock of a session on shard 0, and the same session writes every state of a move. A process that dies
+//! loses the lease at once; a stopped process loses the lease when its session has been silent for [`SILENCE_LIMIT`]. Either process may
+//! still have a statement under way on another shard. Each lease has a higher token, and a shard refuses statements with an
+//! older token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +16,19 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::reshard::error::MoveError;
 use crate::shard::{Cluster, ShardId};
 
-/// How long the session of a coordinator may be silent, as PostgreSQL takes it.
-const SILENCE: &str = "3s";
-/// How often it gives a sign of life.
-const SIGN: Duration = Duration::from_millis(500);
-/// How long shard 0 may take for it.
-const SIGN_LIMIT: Duration = Duration::from_secs(5);
+/// How long the session of a coordinator may be silent, as PostgreSQL takes the time.
+const SILENCE_LIMIT: &str = "3s";
+/// Between two statements that keep the session alive.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(500);
+/// How long shard 0 may take for such a statement.
+const KEEPALIVE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The right to coordinate. Dropping it gives it back.
+/// The right to coordinate. A drop gives the right back.
 pub(in crate::reshard) struct CoordinatorLease {
     db: Arc<Mutex<PgConnection>>,
     token: i64,
     lost: CancellationToken,
-    _signs: AbortOnDropHandle<()>,
+    _keepalive: AbortOnDropHandle<()>,
 }
 
 impl CoordinatorLease {
@@ -40,25 +41,25 @@ impl CoordinatorLease {
         let Some(shard) = cluster.shard(control) else { return Ok(None) };
         let failed = MoveError::on(control);
         let mut db = shard.connect().await.map_err(&failed)?;
-        let mine: bool = sqlx::query_scalar(include_str!("../../../sql/reshard/try_lease.sql"))
-            .bind(SILENCE)
+        let mine: bool = sqlx::query_scalar(include_str!("../../../sql/reshard/take_lease.sql"))
+            .bind(SILENCE_LIMIT)
             .fetch_one(&mut db)
             .await
             .map_err(&failed)?;
         if !mine {
             return Ok(None);
         }
-        let token = sqlx::query_scalar(include_str!("../../../sql/reshard/next_token.sql"))
+        let token = sqlx::query_scalar(include_str!("../../../sql/reshard/raise_token.sql"))
             .fetch_one(&mut db)
             .await
             .map_err(&failed)?;
         let (db, lost) = (Arc::new(Mutex::new(db)), CancellationToken::new());
-        let signs = give_signs(Arc::clone(&db), lost.clone());
-        let signs = AbortOnDropHandle::new(cluster.runtime().spawn(signs));
-        Ok(Some(Self { db, token, lost, _signs: signs }))
+        let keepalive = keep_session_alive(Arc::clone(&db), lost.clone());
+        let keepalive = AbortOnDropHandle::new(cluster.runtime().spawn(keepalive));
+        Ok(Some(Self { db, token, lost, _keepalive: keepalive }))
     }
 
-    /// What the shards know this coordinator by.
+    /// The number by which the shards know this coordinator.
     pub(in crate::reshard) fn token(&self) -> i64 {
         self.token
     }
@@ -74,13 +75,13 @@ impl CoordinatorLease {
     }
 }
 
-async fn give_signs(db: Arc<Mutex<PgConnection>>, lost: CancellationToken) {
+async fn keep_session_alive(db: Arc<Mutex<PgConnection>>, lost: CancellationToken) {
     let _lost = lost.drop_guard();
     loop {
-        tokio::time::sleep(SIGN).await;
+        tokio::time::sleep(KEEPALIVE_INTERVAL).await;
         let mut db = db.lock().await;
-        let sign = sqlx::query(include_str!("../../../sql/reshard/keep_lease.sql")).execute(&mut *db);
-        if !matches!(tokio::time::timeout(SIGN_LIMIT, sign).await, Ok(Ok(_))) {
+        let statement = sqlx::query(include_str!("../../../sql/reshard/keep_session_alive.sql")).execute(&mut *db);
+        if !matches!(tokio::time::timeout(KEEPALIVE_LIMIT, statement).await, Ok(Ok(_))) {
             return;
         }
     }

@@ -1,4 +1,4 @@
-//! One process takes every open move through its stages, by a lease.
+//! The coordinator: one process, by a lease, takes every open move through the stages.
 
 pub(super) mod decide;
 pub(super) mod driver;

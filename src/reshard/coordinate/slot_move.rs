@@ -1,4 +1,4 @@
-//! A move as `shardrive.moves` keeps it, its events, and the requests of operators.
+//! A move as a row of `shardrive.moves`, the events of a move, and the requests of operators.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -12,69 +12,69 @@ use crate::shard::{ShardId, Slot};
 /// A move of slots from one shard to another.
 #[derive(Clone, Debug)]
 pub struct SlotMove {
-    /// Its number.
+    /// The number of the move.
     pub id: i64,
     /// Why: `move`, `drain`, `rebalance`.
     pub kind: String,
-    /// The owner at its beginning.
+    /// The owner at the beginning.
     pub source: ShardId,
-    /// The owner at its end.
+    /// The owner at the end.
     pub target: ShardId,
-    /// What moves, in order.
+    /// The moving slots, in order.
     pub slots: Vec<Slot>,
-    /// Where it is.
+    /// The stage of the move.
     pub stage: MoveStage,
-    /// Where the clean-up leads.
+    /// The end that the clean-up leads to.
     pub outcome: Option<MoveStage>,
-    /// Why it failed, or ended by itself.
+    /// Why the move failed, or ended by itself.
     pub reason: Option<String>,
-    /// What somebody asked for that has not been done yet.
-    pub wish: Option<MoveRequest>,
-    /// True if somebody asked explicitly not to compare the rows.
+    /// The request that the coordinator has not fulfilled yet.
+    pub request: Option<MoveRequest>,
+    /// True if the rows are not to be compared.
     pub skip_verify: bool,
-    /// How long the way back stays armed, in milliseconds.
-    pub keep_ms: i64,
-    /// Rows that the copy may bring in a second; `None`: as many as it can.
+    /// The length of the rollback window, in milliseconds.
+    pub rollback_window_ms: i64,
+    /// The limit of the copy in rows a second; `None`: no limit.
     pub copy_rate: Option<i32>,
     /// Rows of the slots when the move was made.
     pub total_rows: i64,
-    /// Their bytes.
+    /// Bytes of the slots when the move was made.
     pub total_bytes: i64,
-    /// Rows that have arrived.
+    /// Copied rows.
     pub copied_rows: i64,
-    /// Rows that have been compared.
+    /// Compared rows.
     pub verified_rows: i64,
     /// True once all rows have been compared.
     pub verified: bool,
     /// How long a row takes from the owner to the other shard, measured last.
     pub lag_ms: Option<i64>,
-    /// How often ownership was tried to be changed.
-    pub flips_tried: i32,
-    /// How long nobody could write to the slots when ownership changed, in milliseconds.
-    pub hold_ms: Option<f64>,
-    /// When it was asked for.
+    /// Attempts to change the owner.
+    pub cutover_attempts: i32,
+    /// The length of the write freeze when the owner changed, in milliseconds.
+    pub freeze_ms: Option<f64>,
+    /// When the move was registered.
     pub created_at: DateTime<Utc>,
-    /// When something of it changed last.
+    /// When the row changed last.
     pub updated_at: DateTime<Utc>,
     /// When the target became the owner.
-    pub flipped_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    pub cutover_at: Option<DateTime<Utc>>,
+    /// When the move ended.
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// What may be asked of a move.
+/// A request of an operator to a move.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MoveRequest {
-    /// End it before the flip, as if it had never been.
+    /// End the move before the cutover, as if it had never been.
     Cancel,
-    /// Take the flip back.
+    /// Give the slots back to the source.
     RollBack,
-    /// Give up the way back and clean up.
+    /// End the rollback window and clean up.
     Finish,
 }
 
 impl MoveRequest {
-    /// Its word in the database.
+    /// The word in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -85,10 +85,10 @@ impl MoveRequest {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Cancel, Self::RollBack, Self::Finish].into_iter().find(|wish| wish.as_str() == text)
+        [Self::Cancel, Self::RollBack, Self::Finish].into_iter().find(|request| request.as_str() == text)
     }
 
-    /// The stage at which a move ends for which it was fulfilled.
+    /// The end of a move that has fulfilled the request.
     #[must_use]
     pub fn end(self) -> MoveStage {
         match self {
@@ -98,26 +98,26 @@ impl MoveRequest {
         }
     }
 
-    /// The stages in which it can be fulfilled.
+    /// The stages in which a move can fulfil the request.
     #[must_use]
     pub fn stages(self) -> &'static [MoveStage] {
         match self {
             Self::Cancel => {
                 &[MoveStage::Plan, MoveStage::Preflight, MoveStage::Copy, MoveStage::CatchUp, MoveStage::Verify]
             }
-            Self::RollBack | Self::Finish => &[MoveStage::Watch],
+            Self::RollBack | Self::Finish => &[MoveStage::RollbackWindow],
         }
     }
 }
 
-/// Something that happened in a move.
+/// An event of a move.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MoveEvent {
     /// When.
     pub at: DateTime<Utc>,
-    /// In which stage.
+    /// The stage at that time.
     pub stage: String,
-    /// What.
+    /// What happened.
     pub what: String,
 }
 
@@ -129,7 +129,7 @@ impl FromRow<'_, PgRow> for SlotMove {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let shard = |column| ShardId::from_sql(row.try_get(column)?).ok_or_else(|| unreadable(column));
         let slots: Option<Vec<Slot>> = row.try_get::<Vec<i32>, _>("slots")?.into_iter().map(Slot::from_sql).collect();
-        // The comparison of rows relies on their order.
+        // The comparison of rows relies on the order.
         let slots = slots.map(|mut slots| {
             slots.sort_unstable();
             slots
@@ -144,9 +144,9 @@ impl FromRow<'_, PgRow> for SlotMove {
             stage,
             outcome: row.try_get::<Option<&str>, _>("outcome")?.and_then(MoveStage::parse),
             reason: row.try_get("reason")?,
-            wish: row.try_get::<Option<&str>, _>("wish")?.and_then(MoveRequest::parse),
+            request: row.try_get::<Option<&str>, _>("request")?.and_then(MoveRequest::parse),
             skip_verify: row.try_get("skip_verify")?,
-            keep_ms: row.try_get("keep_ms")?,
+            rollback_window_ms: row.try_get("rollback_window_ms")?,
             copy_rate: row.try_get("copy_rate")?,
             total_rows: row.try_get("total_rows")?,
             total_bytes: row.try_get("total_bytes")?,
@@ -154,11 +154,11 @@ impl FromRow<'_, PgRow> for SlotMove {
             verified_rows: row.try_get("verified_rows")?,
             verified: row.try_get("verified")?,
             lag_ms: row.try_get("lag_ms")?,
-            flips_tried: row.try_get("flips_tried")?,
-            hold_ms: row.try_get("hold_ms")?,
+            cutover_attempts: row.try_get("cutover_attempts")?,
+            freeze_ms: row.try_get("freeze_ms")?,
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,
-            flipped_at: row.try_get("flipped_at")?,
+            cutover_at: row.try_get("cutover_at")?,
             ended_at: row.try_get("ended_at")?,
         })
     }

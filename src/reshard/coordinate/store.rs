@@ -35,13 +35,13 @@ pub(in crate::reshard) async fn find_move(
     Ok(Some((found, events.collect())))
 }
 
-/// Notes that something happened.
+/// Records an event of a move.
 pub(super) async fn add_event(db: &mut PgConnection, id: i64, stage: MoveStage, what: &str) -> Result<(), sqlx::Error> {
     let statement = sqlx::query(include_str!("../../../sql/reshard/add_event.sql"));
     statement.bind(id).bind(stage.as_str()).bind(what).execute(db).await.map(drop)
 }
 
-/// A move that has not ended and has one of these slots, and which.
+/// An open move with one of these slots, and the slot.
 pub(in crate::reshard) async fn find_overlap(
     db: &mut PgConnection,
     slots: &[i32],
@@ -49,19 +49,25 @@ pub(in crate::reshard) async fn find_overlap(
     sqlx::query_as(include_str!("../../../sql/reshard/find_overlap.sql")).bind(slots).fetch_optional(db).await
 }
 
-/// What to tell of a slot that is in another move.
+/// The refusal for a slot that is in another move.
 pub(in crate::reshard) fn describe_overlap((id, slot): (i64, i32)) -> String {
     format!("slot {slot} is part of move {id}, which has not ended")
 }
 
-/// Creates the moves of a plan, all or none. `Err` within `Ok`: which open move is in the way.
+/// Creates the moves of a plan, all or none. `Err` within `Ok`: what is in the way.
 pub(in crate::reshard) async fn create_moves(
     db: &mut PgConnection,
     planned: &PlannedMoves,
     options: MoveOptions,
 ) -> Result<Result<Vec<i64>, String>, sqlx::Error> {
-    let keep = i64::try_from(options.keep.as_millis()).unwrap_or(i64::MAX);
+    let rollback_window_ms = i64::try_from(options.rollback_window.as_millis()).unwrap_or(i64::MAX);
     let mut transaction = db.begin().await?;
+    let may_start = sqlx::query_scalar(include_str!("../../../sql/reshard/try_share_setup_lock.sql"));
+    if !may_start.fetch_one(&mut *transaction).await? {
+        let reason =
+            "\"shardrive migrate\" is changing the schema, or a shard is being added; try again when that has ended";
+        return Ok(Err(reason.to_owned()));
+    }
     sqlx::query(include_str!("../../../sql/reshard/lock_moves.sql")).execute(&mut *transaction).await?;
     if let Some(reason) = find_unsettled(planned.scope, &open_moves(&mut transaction).await?) {
         return Ok(Err(reason));
@@ -77,7 +83,7 @@ pub(in crate::reshard) async fn create_moves(
             .bind(new.source.to_sql())
             .bind(new.target.to_sql())
             .bind(&slots)
-            .bind(keep)
+            .bind(rollback_window_ms)
             .bind(options.skip_verify)
             .bind(new.rows)
             .bind(new.bytes)
@@ -92,24 +98,23 @@ pub(in crate::reshard) async fn create_moves(
     Ok(Ok(ids))
 }
 
-/// Notes a wish; false if the move cannot fulfil it any more, or not yet.
+/// Saves a request; false if the move cannot fulfil the request in its stage.
 pub(in crate::reshard) async fn save_request(
     db: &mut PgConnection,
     id: i64,
-    wish: MoveRequest,
+    request: MoveRequest,
 ) -> Result<bool, sqlx::Error> {
-    let stages: Vec<_> = wish.stages().iter().map(|stage| stage.as_str()).collect();
-    let statement = sqlx::query(include_str!("../../../sql/reshard/set_wish.sql"));
-    let done = statement.bind(id).bind(wish.as_str()).bind(stages).execute(db).await?;
+    let stages: Vec<_> = request.stages().iter().map(|stage| stage.as_str()).collect();
+    let statement = sqlx::query(include_str!("../../../sql/reshard/set_request.sql"));
+    let done = statement.bind(id).bind(request.as_str()).bind(stages).execute(db).await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// A move that the coordinator drives, and the coordinator's session to write its state by: when the session is lost,
-/// nothing can be written any more.
+/// The state of a move is written by the session of the lease: without the session, a coordinator can write nothing.
 impl CoordinatorLease {
-    /// Moves on to another stage, which ends the request that the step fulfils. False, and nothing changes, if an operator has
-    /// asked for something else since the move was read: the next step is to see it first. As one statement does both, a
-    /// coordinator that dies here neither loses a request nor passes one over.
+    /// Enters another stage, which ends the request that the step fulfils. False, and nothing changes, if an operator has made
+    /// another request since the move was read: the next step must see that request first. One statement does both, so that a
+    /// coordinator that dies here loses no request.
     pub(super) async fn set_stage(
         &self,
         slot_move: &mut SlotMove,
@@ -124,7 +129,7 @@ impl CoordinatorLease {
                 .bind(stage.as_str())
                 .bind(slot_move.outcome.map(MoveStage::as_str))
                 .bind(slot_move.reason.as_deref())
-                .bind(slot_move.wish.map(MoveRequest::as_str))
+                .bind(slot_move.request.map(MoveRequest::as_str))
                 .execute(&mut *transaction)
                 .await?;
             if changed.rows_affected() == 0 {
@@ -133,16 +138,16 @@ impl CoordinatorLease {
             add_event(&mut transaction, slot_move.id, stage, what).await?;
             transaction.commit().await.map(|()| true)
         };
-        // Whatever the error was, without the session there is no lease.
+        // Without the session there is no lease.
         if !ended.await.map_err(|_: sqlx::Error| MoveError::Overtaken)? {
             return Ok(false);
         }
         log::info!("move {}: {}: {what}", slot_move.id, stage.as_str());
-        (slot_move.stage, slot_move.wish) = (stage, None);
+        (slot_move.stage, slot_move.request) = (stage, None);
         Ok(true)
     }
 
-    /// Notes how far it is.
+    /// Saves how far the move is.
     pub(super) async fn save_progress(&self, slot_move: &SlotMove) -> Result<(), MoveError> {
         let statement = sqlx::query(include_str!("../../../sql/reshard/set_progress.sql"))
             .bind(slot_move.id)
@@ -150,13 +155,13 @@ impl CoordinatorLease {
             .bind(slot_move.verified_rows)
             .bind(slot_move.verified)
             .bind(slot_move.lag_ms)
-            .bind(slot_move.flips_tried)
-            .bind(slot_move.hold_ms);
+            .bind(slot_move.cutover_attempts)
+            .bind(slot_move.freeze_ms);
         statement.execute(&mut *self.db().await).await.map(drop).map_err(|_| MoveError::Overtaken)
     }
 
-    /// Notes an event without another stage.
-    pub(in crate::reshard) async fn note(&self, slot_move: &SlotMove, what: &str) -> Result<(), MoveError> {
+    /// Records an event within the stage.
+    pub(in crate::reshard) async fn record_event(&self, slot_move: &SlotMove, what: &str) -> Result<(), MoveError> {
         log::info!("move {}: {what}", slot_move.id);
         add_event(&mut *self.db().await, slot_move.id, slot_move.stage, what).await.map_err(|_| MoveError::Overtaken)
     }

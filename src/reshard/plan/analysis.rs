@@ -1,38 +1,39 @@
-//! What another number of shards would cost, by each way of dealing slots to shards.
+//! The costs of another number of shards, by each way of dealing slots to shards.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::planner::{DealStrategy, SlotLoad, plan_growth, plan_strategy};
+use super::planner::{DealStrategy, plan_growth, plan_strategy};
+use super::weights::SlotLoad;
 use crate::payload::text_if_inexact;
 use crate::shard::{SLOT_COUNT, ShardId, Slot, SlotMap};
 
 /// Points of each shard on the ring.
 const POINTS: u64 = 160;
 
-/// What one way of dealing would move.
+/// The cost of a way of dealing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
 pub struct StrategyCost {
     /// `slots`, `modulo` or `ring`.
     #[schema(value_type = String, example = "slots")]
     pub strategy: &'static str,
-    /// Slots that would move, of 5,040.
+    /// Moving slots, of 5,040.
     #[schema(example = 1680)]
     pub slots: usize,
-    /// Users among them who have rows; null if they were not counted in time.
+    /// Moving users with rows; null if the count took too long.
     pub users: Option<i64>,
-    /// Their rows.
+    /// Moving rows.
     pub rows: i64,
-    /// Their bytes.
+    /// Moving bytes.
     pub bytes: i64,
 }
 
 /// Where a user would be.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
 pub struct SampleUser {
-    /// Who.
+    /// The user.
     pub user_id: i64,
     /// The same as a text, where the number is above 2^53 − 1 and readers that keep numbers as doubles round it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,12 +54,12 @@ pub struct ClusterAnalysis {
     pub shards_now: usize,
     /// How many there would be.
     pub shards_then: u16,
-    /// Slots that have rows, of 5,040.
+    /// Slots with rows, of 5,040.
     #[schema(example = 5040)]
     pub slots_in_use: usize,
-    /// What is odd about how the rows are spread, and what evens it out; null if nothing is.
+    /// An oddity of the spread of rows, and its remedy; null if the spread is even.
     pub note: Option<String>,
-    /// What each way would move. The ring is compared with itself for the present number of shards: nobody is on it.
+    /// The cost of each way. The ring is compared with a ring of the present number of shards, as no cluster uses a ring.
     pub strategies: Vec<StrategyCost>,
     /// The first users there are.
     pub sample: Vec<SampleUser>,
@@ -125,12 +126,12 @@ pub fn analyse(
     }
 }
 
-/// The slots that have rows.
+/// The slots with rows.
 fn in_use(loads: &[SlotLoad]) -> impl Iterator<Item = usize> {
     loads.iter().enumerate().filter(|(_, load)| load.rows > 0).map(|(slot, _)| slot)
 }
 
-/// Says so if one shard has much more than its share of the rows, and why, where the numbers tell.
+/// A note if a shard has much more than its share of the rows, with the reason where the numbers show one.
 fn note(map: &SlotMap, shards: usize, loads: &[SlotLoad]) -> Option<String> {
     let mut rows: BTreeMap<ShardId, i64> = BTreeMap::new();
     for slot in Slot::all() {
@@ -157,7 +158,7 @@ fn note(map: &SlotMap, shards: usize, loads: &[SlotLoad]) -> Option<String> {
     ))
 }
 
-/// The largest step in which all these slots follow one another, around the circle of slots; `None` if it is one slot, or none.
+/// The largest step in which all these slots follow one another, around the circle of slots; `None` for fewer than two slots.
 fn step(mut slots: impl Iterator<Item = usize>) -> Option<usize> {
     let first = slots.next()?;
     let all = usize::from(SLOT_COUNT);

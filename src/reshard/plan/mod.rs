@@ -1,4 +1,4 @@
-//! Which slots should move where, what speaks against it, and the requests of operators.
+//! Plans of moves, the preflight, and the requests of operators.
 
 pub(super) mod analysis;
 pub(super) mod pending_changes;
@@ -8,3 +8,4 @@ pub(super) mod preflight;
 pub(super) mod requests;
 mod shard_totals;
 pub(super) mod view;
+pub(super) mod weights;

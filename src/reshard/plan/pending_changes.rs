@@ -1,16 +1,16 @@
-//! Is the map what a plan takes it for? An open move may still change it.
+//! Whether an open move may still change the map that a plan is made on.
 //!
-//! A plan for named slots is safe by itself: no two open moves may have one slot. A plan for whole shards is made of all that the map
-//! says, and so is refused while an open move can make it wrong.
+//! A plan for named slots is safe by itself: no two open moves may have one slot. A plan for whole shards depends on the whole
+//! map, and so is refused while an open move can make the plan wrong.
 
 use crate::reshard::coordinate::slot_move::{MoveRequest, SlotMove};
 use crate::reshard::coordinate::stage::MoveStage;
 use crate::shard::ShardId;
 
-/// What a plan is about.
+/// The scope of a plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PlanScope {
-    /// Slots that somebody named.
+    /// Named slots.
     Slots,
     /// All slots of a shard, which is to own none afterwards.
     Drain(ShardId),
@@ -18,40 +18,40 @@ pub enum PlanScope {
     Rebalance,
 }
 
-/// What an open move may still do to the map.
+/// The effect that an open move may still have on the map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Effect {
-    /// Bring its slots from the source to the target.
+    /// Slots go from the source to the target.
     Forward,
-    /// Bring them back to the source: it does, or was asked to.
+    /// Slots go back to the source: a rollback is under way or requested.
     Back,
-    /// Bring them back, if somebody asks for it.
+    /// Slots go back if an operator requests a rollback.
     PerhapsBack,
     Nothing,
 }
 
-fn effect(stage: MoveStage, wish: Option<MoveRequest>) -> Effect {
+fn effect(stage: MoveStage, request: Option<MoveRequest>) -> Effect {
     match stage {
         MoveStage::Plan
         | MoveStage::Preflight
         | MoveStage::Copy
         | MoveStage::CatchUp
         | MoveStage::Verify
-        | MoveStage::Flip => Effect::Forward,
-        MoveStage::Watch if wish == Some(MoveRequest::RollBack) => Effect::Back,
-        MoveStage::Watch => Effect::PerhapsBack,
-        MoveStage::Return => Effect::Back,
+        | MoveStage::Cutover => Effect::Forward,
+        MoveStage::RollbackWindow if request == Some(MoveRequest::RollBack) => Effect::Back,
+        MoveStage::RollbackWindow => Effect::PerhapsBack,
+        MoveStage::Rollback => Effect::Back,
         MoveStage::CleanUp | MoveStage::Done | MoveStage::Cancelled | MoveStage::RolledBack | MoveStage::Failed => {
             Effect::Nothing
         }
     }
 }
 
-/// Why a plan of this scope cannot be made now; `None` if it can.
+/// Why a plan of this scope must wait; `None` if the plan can be made.
 #[must_use]
 pub(in crate::reshard) fn find_unsettled(scope: PlanScope, open: &[SlotMove]) -> Option<String> {
     open.iter()
-        .find_map(|open| reason_to_wait(scope, (open.id, open.source, open.target), effect(open.stage, open.wish)))
+        .find_map(|open| reason_to_wait(scope, (open.id, open.source, open.target), effect(open.stage, open.request)))
 }
 
 fn reason_to_wait(scope: PlanScope, (id, source, target): (i64, ShardId, ShardId), effect: Effect) -> Option<String> {
@@ -84,24 +84,30 @@ mod tests {
     #[test]
     fn a_plan_waits_for_each_move_that_can_make_it_wrong() {
         let shard = ShardId::new;
-        // Slots on their way from shard 0 to shard 1: what a drain of each and a rebalance are told.
-        for (stage, wish, drain_of_source, drain_of_target, rebalance) in [
+        // Slots on their way from shard 0 to shard 1: the refusals of a drain of each, and of a rebalance.
+        for (stage, request, drain_of_source, drain_of_target, rebalance) in [
             (MoveStage::Plan, None, None, Some("brings slots to shard 1"), Some("brings slots to shard 1")),
             (MoveStage::Copy, None, None, Some("cancel 7"), Some("brings")),
-            (MoveStage::Flip, None, None, Some("brings"), Some("brings")),
-            (MoveStage::Watch, None, Some("finish 7"), None, None),
-            (MoveStage::Watch, Some(MoveRequest::Finish), Some("finish 7"), None, None),
-            (MoveStage::Watch, Some(MoveRequest::RollBack), Some("back to shard 0"), None, Some("back to shard 0")),
-            (MoveStage::Return, None, Some("back to shard 0"), None, Some("back to shard 0")),
+            (MoveStage::Cutover, None, None, Some("brings"), Some("brings")),
+            (MoveStage::RollbackWindow, None, Some("finish 7"), None, None),
+            (MoveStage::RollbackWindow, Some(MoveRequest::Finish), Some("finish 7"), None, None),
+            (
+                MoveStage::RollbackWindow,
+                Some(MoveRequest::RollBack),
+                Some("back to shard 0"),
+                None,
+                Some("back to shard 0"),
+            ),
+            (MoveStage::Rollback, None, Some("back to shard 0"), None, Some("back to shard 0")),
             (MoveStage::CleanUp, None, None, None, None),
         ] {
             let is = |scope, expected: Option<&str>| {
-                let found = reason_to_wait(scope, (7, shard(0), shard(1)), effect(stage, wish));
+                let found = reason_to_wait(scope, (7, shard(0), shard(1)), effect(stage, request));
                 let fits = match (&found, expected) {
                     (Some(found), Some(expected)) => found.contains(expected) && found.contains("move 7"),
                     (found, expected) => found.is_none() && expected.is_none(),
                 };
-                assert!(fits, "{stage:?} {wish:?} {scope:?}: {found:?}");
+                assert!(fits, "{stage:?} {request:?} {scope:?}: {found:?}");
             };
             is(PlanScope::Drain(shard(0)), drain_of_source);
             is(PlanScope::Drain(shard(1)), drain_of_target);

@@ -1,4 +1,4 @@
-//! A plan as it is put to work: its moves, what the preflight found, and the map that it was made on.
+//! A plan ready for work: the moves, the findings of the preflight, and the epoch of the map.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -7,60 +7,60 @@ use super::pending_changes::PlanScope;
 use super::preflight::{DiskForecast, PreflightFinding};
 use crate::shard::{ShardId, Slot, SlotMap};
 
-/// Rows that a move copied in a second where it was measured, for a first estimate: see docs/resharding.md.
+/// Rows that a measured move copied in a second, for a first estimate: see docs/benchmarks.md.
 const ROWS_A_SECOND: i64 = 50_000;
 
-/// A move that is asked for.
+/// A move before its registration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewMove {
     /// Why.
     pub kind: &'static str,
-    /// From where.
+    /// The source shard.
     pub source: ShardId,
-    /// To where.
+    /// The target shard.
     pub target: ShardId,
-    /// What.
+    /// The slots, in order.
     pub slots: Vec<Slot>,
-    /// Their rows and bytes, as counted.
+    /// Counted rows of the slots.
     pub rows: i64,
-    /// See `rows`.
+    /// Counted bytes of the slots.
     pub bytes: i64,
-    /// What they take on the target's disk, and what is free there.
+    /// The disk space on the target: needed and free.
     pub disk: DiskForecast,
 }
 
-/// How a move is to be done.
+/// The options of a move.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MoveOptions {
-    /// How long the way back stays armed after the flip.
-    pub keep: Duration,
+    /// How long the move can be rolled back after its cutover.
+    pub rollback_window: Duration,
     /// Do not compare the rows.
     pub skip_verify: bool,
-    /// Rows that the copy may bring in a second; `None`: as many as it can.
+    /// The limit of the copy in rows a second; `None`: no limit.
     pub copy_rate: Option<NonZeroU32>,
 }
 
 impl Default for MoveOptions {
     fn default() -> Self {
-        Self { keep: Duration::from_mins(10), skip_verify: false, copy_rate: None }
+        Self { rollback_window: Duration::from_mins(10), skip_verify: false, copy_rate: None }
     }
 }
 
-/// A plan, and what speaks against it.
+/// A plan, with the findings of the preflight.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PlannedMoves {
-    /// What would move.
+    /// The moves of the plan.
     pub moves: Vec<NewMove>,
-    /// What the preflight of each pair of shards found.
+    /// The findings for each pair of shards.
     pub findings: Vec<PreflightFinding>,
-    /// What it is about.
+    /// The scope of the plan.
     pub scope: PlanScope,
-    /// The epoch of the map that it was made on.
+    /// The epoch of the map under the plan.
     pub epoch: i64,
 }
 
 impl PlannedMoves {
-    /// A plan that moves nothing, and why: all is as it was asked for already.
+    /// A plan that moves nothing, because the shards own the wanted slots already.
     pub(super) fn nothing_to_do(scope: PlanScope, map: &SlotMap, reason: String) -> Self {
         let findings = vec![PreflightFinding { fatal: false, what: reason }];
         Self { moves: Vec::new(), findings, scope, epoch: map.epoch() }
@@ -74,12 +74,12 @@ impl PlannedMoves {
         })
     }
 
-    /// About how long it takes, from a rate that was measured elsewhere.
+    /// A rough duration, from a rate measured elsewhere.
     #[must_use]
     pub fn estimate(&self) -> Duration {
         let (_, rows, _) = self.totals();
         let copying = u64::try_from(rows / ROWS_A_SECOND * 2).unwrap_or(0);
-        // Making streams and waiting for their beginnings.
+        // Making the streams and waiting for the first rows takes about as long for any move.
         Duration::from_secs(copying + 5 * u64::try_from(self.moves.len()).unwrap_or(1))
     }
 }

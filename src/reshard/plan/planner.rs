@@ -2,32 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use super::weights::{SlotLoad, cross_section, heavier_first, lightest, slot_weights, weight_of};
 use crate::shard::{ShardId, Slot, SlotMap};
 
 /// A shard whose weight is this close to the average is left alone.
 const BAND: f64 = 0.10;
-/// A plan that takes less than this part off the heaviest shard is not worth its copying.
+/// A plan that takes a smaller part off the heaviest shard is not worth the copying.
 const LEAST_GAIN: f64 = 0.05;
-/// About what a row takes without the bytes that it tells of.
-const BYTES_OF_A_ROW: f64 = 256.0;
 
-/// What is in a slot.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct SlotLoad {
-    /// Rows of all its users.
-    pub rows: i64,
-    /// Their bytes.
-    pub bytes: i64,
-}
-
-/// Slots that go from one shard to another.
+/// Slots for a move from a shard to another.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SlotTransfer {
-    /// From where.
+    /// The source shard.
     pub source: ShardId,
-    /// To where.
+    /// The target shard.
     pub target: ShardId,
-    /// What, in order.
+    /// The slots, in order.
     pub slots: Vec<Slot>,
 }
 
@@ -45,10 +35,10 @@ pub enum DealStrategy {
 /// Why there is no plan.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PlanError {
-    /// All is as it should be, or would hardly get better.
+    /// The slots are dealt well already, or hardly better with a plan.
     #[error("{0}")]
     NothingToDo(String),
-    /// It cannot be done.
+    /// No plan is possible.
     #[error("{0}")]
     Impossible(String),
 }
@@ -66,16 +56,16 @@ fn transfers(moves: impl IntoIterator<Item = (Slot, ShardId, ShardId)>) -> Vec<S
     pairs.into_iter().map(sorted).collect()
 }
 
-/// All shards get as many slots as the others, or one more. Only surplus slots move: when one shard of `shards` is new
-/// and the others were even, a `shards`-th of the slots does, and all of it goes to the new one. Which ones is up to their
-/// `loads`: a shard gives as large a part of its weight as of its slots.
+/// Deals the slots evenly; the numbers of slots differ by one at most. Only surplus slots move: a new shard beside even shards
+/// gets a `shards`-th of all slots, and nothing else moves. The `loads` decide which slots move: a shard gives as large a part
+/// of its weight as of its slots.
 #[must_use]
 pub fn plan_growth(map: &SlotMap, loads: &[SlotLoad], shards: u16) -> Vec<SlotTransfer> {
-    let (shards, weights) = (shards.max(1), weights(loads));
+    let (shards, weights) = (shards.max(1), slot_weights(loads));
     let owned: Vec<Vec<Slot>> = (0..shards).map(|shard| map.owned_by(ShardId::new(shard)).collect()).collect();
     let all: usize = owned.iter().map(Vec::len).sum();
     let (share, rest) = (all / usize::from(shards), all % usize::from(shards));
-    // The larger shares stay where there is most already, so that nothing moves for the sake of one slot.
+    // The larger shares stay on the largest shards, so that no slot moves only for a rounding.
     let mut order: Vec<usize> = (0..owned.len()).collect();
     order.sort_by_key(|shard| std::cmp::Reverse(owned.get(*shard).map_or(0, Vec::len)));
     let mut wanted = vec![share; owned.len()];
@@ -96,7 +86,7 @@ pub fn plan_growth(map: &SlotMap, loads: &[SlotLoad], shards: u16) -> Vec<SlotTr
     surplus.sort_by(|(a, _), (b, _)| heavier_first(&weights, *a, *b));
     let mut moves = Vec::with_capacity(surplus.len());
     for (slot, source) in surplus {
-        // To the one that has got the least of its share: each gets some of every weight.
+        // To the shard with the least of its share: each shard gets some slots of every weight.
         let least = lacking.iter_mut().max_by(|(a, left_a, all_a), (b, left_b, all_b)| {
             (*left_a * *all_b).cmp(&(*left_b * *all_a)).then(b.cmp(a))
         });
@@ -108,48 +98,8 @@ pub fn plan_growth(map: &SlotMap, loads: &[SlotLoad], shards: u16) -> Vec<SlotTr
     transfers(moves)
 }
 
-/// So many of these slots, in which each weight is as frequent as among all of them: of the slots in the order of their weights
-/// those at even distances.
-fn cross_section(mut slots: Vec<Slot>, count: usize, weights: &[f64]) -> impl Iterator<Item = Slot> {
-    slots.sort_by(|a, b| heavier_first(weights, *a, *b));
-    (0..count).filter_map(move |taken| slots.get((2 * taken + 1) * slots.len() / (2 * count)).copied())
-}
-
-fn heavier_first(weights: &[f64], a: Slot, b: Slot) -> std::cmp::Ordering {
-    weight_of(weights, b).total_cmp(&weight_of(weights, a)).then(a.cmp(&b))
-}
-
-/// The weight of each slot: its parts of all rows and all bytes, and a little for being there. Bytes weigh as much as rows where
-/// there are [`BYTES_OF_A_ROW`] of them for each; fewer weigh less, so that a lone small document is not half of everything.
-fn weights(loads: &[SlotLoad]) -> Vec<f64> {
-    #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a weight need not be exact")]
-    let float = |number: i64| number.max(0) as f64;
-    let (rows, bytes) =
-        loads.iter().fold((0.0, 0.0), |(rows, bytes), load| (rows + float(load.rows), bytes + float(load.bytes)));
-    let part = |number: i64, all: f64| if all > 0.0 { float(number) / all } else { 0.0 };
-    let weight_of_bytes = if rows > 0.0 { (bytes / (rows * BYTES_OF_A_ROW)).min(1.0) } else { 1.0 };
-    Slot::all()
-        .map(|slot| {
-            let load = loads.get(slot.index()).copied().unwrap_or_default();
-            (part(load.rows, rows) + part(load.bytes, bytes) * weight_of_bytes) / (1.0 + weight_of_bytes) + 1e-9
-        })
-        .collect()
-}
-
-fn weight_of(weights: &[f64], slot: Slot) -> f64 {
-    weights.get(slot.index()).copied().unwrap_or(0.0)
-}
-
-/// The lightest of some shards.
-fn lightest(totals: &[f64], among: impl Iterator<Item = u16>) -> Option<u16> {
-    among.min_by(|a, b| {
-        let total = |shard: u16| totals.get(usize::from(shard)).copied().unwrap_or(f64::MAX);
-        total(*a).total_cmp(&total(*b))
-    })
-}
-
-/// Weighs rows and bytes. Shards within ten per cent of the average are left alone, the others give or take what they
-/// have too much or too little of.
+/// Weighs rows and bytes. Shards within ten per cent of the average are left alone; the other shards give their surplus, or take
+/// what is missing.
 ///
 /// # Errors
 /// `NothingToDo` if all are within the band, or little would be gained.
@@ -157,7 +107,7 @@ pub fn plan_rebalance(map: &SlotMap, loads: &[SlotLoad], shards: u16) -> Result<
     if (0..shards).any(|shard| map.owned_by(ShardId::new(shard)).next().is_none()) {
         return Ok(plan_growth(map, loads, shards));
     }
-    let weights = weights(loads);
+    let weights = slot_weights(loads);
     let mut totals: Vec<f64> = (0..shards)
         .map(|shard| map.owned_by(ShardId::new(shard)).map(|slot| weight_of(&weights, slot)).sum())
         .collect();
@@ -200,10 +150,10 @@ pub fn plan_rebalance(map: &SlotMap, loads: &[SlotLoad], shards: u16) -> Result<
     Ok(transfers(moves))
 }
 
-/// Everything that a shard owns goes to the others, each slot to the lightest of them, the heaviest slots first.
+/// All slots of a shard go to the other shards, each slot to the lightest shard, the heaviest slots first.
 ///
 /// # Errors
-/// `Impossible` if there is no other shard, or no such shard; `NothingToDo` if it owns nothing.
+/// `Impossible` if there is no other shard, or no such shard; `NothingToDo` if the shard owns no slot.
 pub fn plan_drain(
     map: &SlotMap,
     loads: &[SlotLoad],
@@ -216,7 +166,7 @@ pub fn plan_drain(
     if shards < 2 {
         return Err(PlanError::Impossible("there is no other shard to take the slots".to_owned()));
     }
-    let weights = weights(loads);
+    let weights = slot_weights(loads);
     let mut totals: Vec<f64> = (0..shards)
         .map(|shard| map.owned_by(ShardId::new(shard)).map(|slot| weight_of(&weights, slot)).sum())
         .collect();

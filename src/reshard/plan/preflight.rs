@@ -1,4 +1,4 @@
-//! Whether a move has everything it needs: asked before anything is touched, and by every dry run.
+//! The preflight: checks of everything that a move needs, before the move touches anything, and in every dry run.
 
 use serde::Serialize;
 use sqlx::Connection;
@@ -11,17 +11,17 @@ use crate::reshard::transfer::side::{MoveSide, MoveSides, ReadPlan};
 use crate::reshard::transfer::tables::TABLES;
 use crate::shard::{ShardId, Slot};
 
-/// Slots that a move takes on each server: one for its stream, and for the time of the copy one for each table.
+/// Replication slots of a move on each server: one for the stream, and during the copy one for each table.
 const SLOTS_NEEDED: i64 = 3;
-/// Difference of the servers' clocks from which on people are told.
+/// The difference of the servers' clocks from which on the preflight reports it.
 const CLOCK_SECONDS: f64 = 5.0;
 
-/// Something that a preflight found.
+/// A finding of the preflight.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
 pub struct PreflightFinding {
-    /// True if the move cannot be done because of it.
+    /// True if the finding rules the move out.
     pub fatal: bool,
-    /// What it is, and what to change.
+    /// The fact, and what to change.
     pub what: String,
 }
 
@@ -35,22 +35,22 @@ impl PreflightFinding {
     }
 }
 
-/// What a move takes on the target's disk, and what is free there.
+/// The disk space that a move takes on the target, and the free space there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
 pub struct DiskForecast {
-    /// Bytes of the rows and their indexes, as they take on the source.
+    /// Bytes of the rows and indexes on the source.
     pub needed_bytes: i64,
-    /// Free bytes where the target keeps its data; null if its role may not ask.
+    /// Free bytes in the target's data folder; null if the role may not ask.
     pub free_bytes: Option<i64>,
 }
 
-/// What a preflight found.
+/// The outcome of a preflight.
 pub(in crate::reshard) struct PreflightReport {
     pub(in crate::reshard) findings: Vec<PreflightFinding>,
     pub(in crate::reshard) disk: DiskForecast,
 }
 
-/// What a server says of its settings.
+/// The settings and free resources of a server.
 #[derive(sqlx::FromRow)]
 struct ServerFacts {
     wal_level: String,
@@ -65,8 +65,8 @@ struct ServerFacts {
     is_standby: bool,
 }
 
-/// Everything that speaks against moving these slots, and what people should know; also whether the servers reach one
-/// another, and let streams be made.
+/// Checks everything that a move of these slots needs, and also tries whether the servers reach one another and let streams be
+/// made.
 ///
 /// # Errors
 /// Only if a shard could not be asked.
@@ -80,7 +80,7 @@ pub(super) async fn inspect_and_try(slots: &[Slot], sides: &mut MoveSides) -> Re
     Ok(found)
 }
 
-/// The same without trying: the move tries it by doing it, and has touched nothing by then that people see.
+/// The same without a trial: the move itself makes the streams before it touches any row.
 ///
 /// # Errors
 /// Only if a shard could not be asked.
@@ -109,7 +109,7 @@ pub(in crate::reshard) async fn inspect(slots: &[Slot], sides: &mut MoveSides) -
     if shape(source).await? != shape(target).await? {
         findings.push(PreflightFinding::fatal("the tables of the shards differ; run \"shardrive migrate\"".to_owned()));
     }
-    // The planner expects to meet one of so many rows soon, and reads the whole table, as there is none.
+    // The planner expects to meet such a row soon. There is none, and so a sequential scan would read the whole table.
     target.read_by(ReadPlan::OrderedIndex).await?;
     for table in TABLES {
         let (found,): (bool,) = target.one(compose::has_rows(table, slots), &[]).await?;
@@ -127,7 +127,7 @@ pub(in crate::reshard) async fn inspect(slots: &[Slot], sides: &mut MoveSides) -
     Ok(PreflightReport { findings, disk })
 }
 
-/// What the rows of these slots take on the source's disk: their share of each table.
+/// The disk space of the slots' rows on the source: the share of each table.
 async fn needed_bytes(slots: &[Slot], source: &mut MoveSide) -> Result<i64, MoveError> {
     let slots: Vec<i32> = slots.iter().map(|slot| slot.to_sql()).collect();
     let mut sum: i64 = 0;
@@ -140,8 +140,8 @@ async fn needed_bytes(slots: &[Slot], source: &mut MoveSide) -> Result<i64, Move
     Ok(sum)
 }
 
-/// PostgreSQL does not tell it by SQL; its machine does, to a role that may run programs there. `None` for others, and
-/// where the answer is none.
+/// SQL knows no free disk space; a program on the server's machine does, for a role that may run programs there. `None` for other
+/// roles, and for a machine without an answer.
 async fn free_bytes(target: &mut MoveSide) -> Result<Option<i64>, MoveError> {
     let failed = target.failed();
     let may: bool = sqlx::query_scalar(include_str!("../../../sql/reshard/may_run_programs.sql"))
@@ -152,16 +152,16 @@ async fn free_bytes(target: &mut MoveSide) -> Result<Option<i64>, MoveError> {
         return Ok(None);
     }
     let mut asking = target.db.begin().await.map_err(&failed)?;
-    let make = sqlx::query(include_str!("../../../sql/reshard/make_disk_table.sql"));
+    let make = sqlx::query(include_str!("../../../sql/reshard/create_disk_table.sql"));
     make.execute(&mut *asking).await.map_err(&failed)?;
     let answer = async {
-        sqlx::query(include_str!("../../../sql/reshard/ask_disk.sql")).execute(&mut *asking).await?;
-        let read = sqlx::query_scalar(include_str!("../../../sql/reshard/read_disk.sql"));
+        sqlx::query(include_str!("../../../sql/reshard/run_df.sql")).execute(&mut *asking).await?;
+        let read = sqlx::query_scalar(include_str!("../../../sql/reshard/read_free_disk.sql"));
         read.fetch_optional(&mut *asking).await.map(Option::flatten)
     };
     let kilobytes: Option<i64> = match answer.await {
         Ok(answer) => answer,
-        // A server without that program, or with a folder that it does not say anything of.
+        // A server without the program, or with a folder that the program does not know.
         Err(sqlx::Error::Database(_)) => None,
         Err(error) => return Err(failed(error)),
     };
@@ -172,7 +172,7 @@ async fn free_bytes(target: &mut MoveSide) -> Result<Option<i64>, MoveError> {
 /// The rows come once into the tables and once into the server's log.
 fn judge_disk(shard: ShardId, disk: DiskForecast) -> Option<PreflightFinding> {
     let Some(free) = disk.free_bytes else {
-        let what = "how much disk is free is not known: its role may not ask (pg_execute_server_program)";
+        let what = "the free disk space is not known: the role may not ask (pg_execute_server_program)";
         return Some(PreflightFinding::note(format!("shard {shard}: {what}")));
     };
     let needed = disk.needed_bytes.saturating_mul(2);
@@ -188,7 +188,7 @@ fn judge_disk(shard: ShardId, disk: DiskForecast) -> Option<PreflightFinding> {
 
 async fn server_facts(side: &mut MoveSide) -> Result<ServerFacts, MoveError> {
     let failed = side.failed();
-    let statement = sqlx::query_as(include_str!("../../../sql/reshard/server_facts.sql"));
+    let statement = sqlx::query_as(include_str!("../../../sql/reshard/read_server_facts.sql"));
     statement.fetch_one(&mut side.db).await.map_err(failed)
 }
 
@@ -236,7 +236,7 @@ fn judge_server(shard: &str, facts: &ServerFacts) -> Vec<PreflightFinding> {
     findings
 }
 
-/// The columns of the tables that move, in their order.
+/// The columns of the moving tables, in order.
 async fn shape(side: &mut MoveSide) -> Result<Vec<String>, MoveError> {
     let failed = side.failed();
     let names: Vec<_> = TABLES.iter().map(|table| table.name.to_owned()).collect();
@@ -244,8 +244,8 @@ async fn shape(side: &mut MoveSide) -> Result<Vec<String>, MoveError> {
     statement.fetch_all(&mut side.db).await.map_err(failed)
 }
 
-/// Tries, and takes back, what making a stream needs: a publication here, and a subscription there, for which that
-/// server connects to this one.
+/// Makes the objects of a stream and rolls them back: a publication on the sending server, and a subscription on the receiving
+/// server, which connects to the sender.
 async fn try_stream(sides: &mut MoveSides, direction: Direction) -> Result<Vec<PreflightFinding>, MoveError> {
     let (from, to) = sides.along(direction);
     let name = "shardrive_preflight";

@@ -1,14 +1,15 @@
-//! The requests of operators: plans, moves, and what becomes of them. The coordinator does the moving.
+//! What operators ask for: plans, new moves, and requests to moves. The coordinator does the work.
 
 use std::sync::Arc;
 
 use super::analysis::{ClusterAnalysis, analyse};
 use super::pending_changes::{PlanScope, find_unsettled};
 use super::planned::{MoveOptions, NewMove, PlannedMoves};
-use super::planner::{DealStrategy, PlanError, SlotLoad, SlotTransfer, plan_drain, plan_strategy};
+use super::planner::{DealStrategy, PlanError, SlotTransfer, plan_drain, plan_strategy};
 use super::preflight;
 use super::preflight::PreflightReport;
-use super::shard_totals::{CountUsers, LOOK_LIMIT, PlannedTotals, SAMPLE, SampleUsers};
+use super::shard_totals::{CountUsers, PLANNING_LIMIT, PlannedTotals, SAMPLED_USERS, SampleUsers};
+use super::weights::SlotLoad;
 use crate::reshard::coordinate::slot_move::{MoveEvent, MoveRequest, SlotMove};
 use crate::reshard::coordinate::stage::MoveStage;
 use crate::reshard::coordinate::store;
@@ -16,10 +17,10 @@ use crate::reshard::error::MoveError;
 use crate::reshard::transfer::side::MoveSides;
 use crate::shard::{Cluster, ConnectionLease, ScatterBreadth, ShardError, ShardId, Slot, SlotMap};
 
-/// Why something was not done.
+/// Why a plan, a move or a request was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// What was asked for cannot be; the text says what to change.
+    /// A wrong request; the text says what to change.
     #[error("{0}")]
     Invalid(String),
     /// Something else is in the way: another move, or the move's stage.
@@ -36,22 +37,22 @@ pub enum RequestError {
     Move(#[from] MoveError),
 }
 
-/// The way in for commands and the API.
+/// The entry point of the commands and the API.
 pub struct MoveService {
     cluster: Arc<Cluster>,
 }
 
 impl MoveService {
-    /// Asks through this cluster's connections.
+    /// A service on this cluster's connections.
     #[must_use]
     pub fn new(cluster: Arc<Cluster>) -> Self {
         Self { cluster }
     }
 
-    /// Plans the move of these slots to a shard, wherever they are; looks whether it can be done.
+    /// Plans the move of these slots to a shard, from all other shards, with a preflight.
     ///
     /// # Errors
-    /// `Invalid` if there is no such shard, or it owns one of the slots already; `Conflict` if a slot is in another move;
+    /// `Invalid` if there is no such shard, or the shard owns one of the slots already; `Conflict` if a slot is in another move;
     /// otherwise the shards' errors.
     pub async fn plan_move(&self, slots: &[Slot], target: ShardId) -> Result<PlannedMoves, RequestError> {
         self.cluster.refresh_shards(ScatterBreadth::All).await;
@@ -82,19 +83,19 @@ impl MoveService {
                 None => transfers.push(SlotTransfer { source, target, slots: vec![*slot] }),
             }
         }
-        self.assess("move", PlanScope::Slots, &map, transfers).await
+        self.assess_transfers("move", PlanScope::Slots, &map, transfers).await
     }
 
     /// Plans to empty a shard.
     ///
     /// # Errors
-    /// `Invalid` if there is no such shard or no other one, `Conflict` if an open move can bring it slots; otherwise the shards'
+    /// `Invalid` if there is no such shard or no other shard, `Conflict` if an open move can bring the shard slots; otherwise the shards'
     /// errors.
     pub async fn plan_drain(&self, shard: ShardId) -> Result<PlannedMoves, RequestError> {
         let scope = PlanScope::Drain(shard);
         self.check_settled(scope).await?;
-        let (map, loads) = self.loads().await?;
-        self.look_at("drain", scope, &map, plan_drain(&map, &loads, self.count(), shard)).await
+        let (map, loads) = self.read_loads().await?;
+        self.assess_plan("drain", scope, &map, plan_drain(&map, &loads, self.shard_count(), shard)).await
     }
 
     /// Plans to deal the slots anew.
@@ -103,11 +104,17 @@ impl MoveService {
     /// `Conflict` if an open move changes the map; otherwise the shards' errors.
     pub async fn plan_rebalance(&self, strategy: DealStrategy) -> Result<PlannedMoves, RequestError> {
         self.check_settled(PlanScope::Rebalance).await?;
-        let (map, loads) = self.loads().await?;
-        self.look_at("rebalance", PlanScope::Rebalance, &map, plan_strategy(&map, &loads, self.count(), strategy)).await
+        let (map, loads) = self.read_loads().await?;
+        self.assess_plan(
+            "rebalance",
+            PlanScope::Rebalance,
+            &map,
+            plan_strategy(&map, &loads, self.shard_count(), strategy),
+        )
+        .await
     }
 
-    async fn look_at(
+    async fn assess_plan(
         &self,
         kind: &'static str,
         scope: PlanScope,
@@ -115,21 +122,21 @@ impl MoveService {
         plan: Result<Vec<SlotTransfer>, PlanError>,
     ) -> Result<PlannedMoves, RequestError> {
         match plan {
-            Ok(transfers) => self.assess(kind, scope, map, transfers).await,
+            Ok(transfers) => self.assess_transfers(kind, scope, map, transfers).await,
             Err(PlanError::NothingToDo(reason)) => Ok(PlannedMoves::nothing_to_do(scope, map, reason)),
             Err(PlanError::Impossible(reason)) => Err(RequestError::Invalid(reason)),
         }
     }
 
-    /// Before the map is read: an open move may be about to change it.
+    /// Refuses a plan while an open move may change the map. To be called before the map is read.
     async fn check_settled(&self, scope: PlanScope) -> Result<(), RequestError> {
-        let (mut lease, failed) = self.control().await?;
+        let (mut lease, failed) = self.control_shard().await?;
         let open = store::open_moves(&mut lease).await.map_err(failed)?;
         lease.give_back();
         find_unsettled(scope, &open).map_or(Ok(()), |reason| Err(RequestError::Conflict(reason)))
     }
 
-    fn count(&self) -> u16 {
+    fn shard_count(&self) -> u16 {
         u16::try_from(self.cluster.shards().len()).unwrap_or(u16::MAX)
     }
 
@@ -141,13 +148,13 @@ impl MoveService {
         if shards == 0 || shards > crate::shard::SLOT_COUNT {
             return Err(RequestError::Invalid("shards must be a number from 1 to 5040".to_owned()));
         }
-        let (map, loads) = self.loads().await?;
-        let gathered = self.cluster.scatter(&SampleUsers, LOOK_LIMIT).await;
+        let (map, loads) = self.read_loads().await?;
+        let gathered = self.cluster.scatter(&SampleUsers, PLANNING_LIMIT).await;
         let mut sample: Vec<i64> = gathered.into_answers().flatten().flatten().collect();
         sample.sort_unstable();
         sample.dedup();
-        sample.truncate(usize::try_from(SAMPLE).unwrap_or(0));
-        let gathered = self.cluster.scatter(&CountUsers, LOOK_LIMIT).await;
+        sample.truncate(usize::try_from(SAMPLED_USERS).unwrap_or(0));
+        let gathered = self.cluster.scatter(&CountUsers, PLANNING_LIMIT).await;
         let users = gathered.is_complete().then(|| {
             let mut users = vec![0_i64; Slot::all().count()];
             for (slot, count) in gathered.into_answers().flatten().flatten() {
@@ -160,13 +167,13 @@ impl MoveService {
         Ok(analyse(&map, self.cluster.shards().len(), shards, &loads, users.as_deref(), &sample))
     }
 
-    /// The map, and what is in each slot, as the slots' owners count it.
-    async fn loads(&self) -> Result<(Arc<SlotMap>, Vec<SlotLoad>), RequestError> {
+    /// The map, and the load of each slot by its owner's counts.
+    async fn read_loads(&self) -> Result<(Arc<SlotMap>, Vec<SlotLoad>), RequestError> {
         self.cluster.refresh_shards(ScatterBreadth::All).await;
         self.cluster.refresh_map().await;
         let map = self.cluster.map();
         let mut loads = vec![SlotLoad::default(); Slot::all().count()];
-        for (shard, answer) in self.cluster.scatter(&PlannedTotals, LOOK_LIMIT).await.answers {
+        for (shard, answer) in self.cluster.scatter(&PlannedTotals, PLANNING_LIMIT).await.answers {
             for (slot, rows, bytes) in answer?.unwrap_or_default() {
                 let owned = Slot::from_sql(slot).filter(|slot| map.owner(*slot) == shard);
                 if let Some(load) = owned.and_then(|slot| loads.get_mut(slot.index())) {
@@ -179,7 +186,7 @@ impl MoveService {
     }
 
     /// Rows, bytes and findings of a plan.
-    async fn assess(
+    async fn assess_transfers(
         &self,
         kind: &'static str,
         scope: PlanScope,
@@ -187,13 +194,13 @@ impl MoveService {
         transfers: Vec<SlotTransfer>,
     ) -> Result<PlannedMoves, RequestError> {
         let slots: Vec<i32> = transfers.iter().flat_map(|transfer| &transfer.slots).map(|slot| slot.to_sql()).collect();
-        let (mut lease, failed) = self.control().await?;
+        let (mut lease, failed) = self.control_shard().await?;
         let overlap = store::find_overlap(&mut lease, &slots).await.map_err(failed)?;
         lease.give_back();
         if let Some(overlap) = overlap {
             return Err(RequestError::Conflict(store::describe_overlap(overlap)));
         }
-        let (_, loads) = self.loads().await?;
+        let (_, loads) = self.read_loads().await?;
         let mut planned = PlannedMoves { moves: Vec::new(), findings: Vec::new(), scope, epoch: map.epoch() };
         for transfer in transfers {
             let (source, target) = (self.shard(transfer.source)?, self.shard(transfer.target)?);
@@ -201,8 +208,8 @@ impl MoveService {
                 let mut sides = MoveSides::open_unfenced(source, target).await?;
                 preflight::inspect_and_try(&transfer.slots, &mut sides).await
             };
-            let findings =
-                source.while_healthy_for(Some(LOOK_LIMIT), target.while_healthy_for(Some(LOOK_LIMIT), findings));
+            let findings = source
+                .while_healthy_for(Some(PLANNING_LIMIT), target.while_healthy_for(Some(PLANNING_LIMIT), findings));
             let PreflightReport { findings, disk } = Box::pin(findings).await???;
             for finding in findings {
                 if !planned.findings.contains(&finding) {
@@ -231,11 +238,11 @@ impl MoveService {
         Ok(shard)
     }
 
-    /// Puts a plan to work: all of its moves, or none. Gives their numbers.
+    /// Registers all moves of a plan, or none, and returns the numbers.
     ///
     /// # Errors
-    /// `Conflict` if something fatal was found, a slot is in another move, or the map has changed since the plan was made or is
-    /// about to; otherwise the shards' errors.
+    /// `Conflict` after a fatal finding, for a slot in another move, after or before a change of the map, and during a set-up;
+    /// otherwise the shards' errors.
     pub async fn start(&self, planned: &PlannedMoves, options: MoveOptions) -> Result<Vec<i64>, RequestError> {
         let fatal: Vec<_> = planned.findings.iter().filter(|finding| finding.fatal).map(|f| f.what.as_str()).collect();
         if !fatal.is_empty() {
@@ -249,7 +256,7 @@ impl MoveService {
             let reason = "slots have changed their owners since the plan was made; plan again";
             return Err(RequestError::Conflict(reason.to_owned()));
         }
-        let (mut lease, failed) = self.control().await?;
+        let (mut lease, failed) = self.control_shard().await?;
         let made = store::create_moves(&mut lease, planned, options).await.map_err(failed)?;
         lease.give_back();
         made.map_err(RequestError::Conflict)
@@ -260,47 +267,49 @@ impl MoveService {
     /// # Errors
     /// The shard's.
     pub async fn list(&self, limit: i64) -> Result<Vec<SlotMove>, RequestError> {
-        let (mut lease, failed) = self.control().await?;
+        let (mut lease, failed) = self.control_shard().await?;
         let moves = store::latest_moves(&mut lease, limit).await.map_err(failed)?;
         lease.give_back();
         Ok(moves)
     }
 
-    /// A move and what happened in it.
+    /// A move and its events.
     ///
     /// # Errors
     /// `NotFound`, or the shard's.
     pub async fn find(&self, id: i64) -> Result<(SlotMove, Vec<MoveEvent>), RequestError> {
-        let (mut lease, failed) = self.control().await?;
+        let (mut lease, failed) = self.control_shard().await?;
         let found = store::find_move(&mut lease, id).await.map_err(failed)?;
         lease.give_back();
         found.ok_or(RequestError::NotFound(id))
     }
 
-    /// Asks something of a move; the coordinator does it soon.
+    /// Submits a request to a move; the coordinator fulfils it soon.
     ///
     /// # Errors
-    /// `NotFound`, `Conflict` if the move is not in a stage in which that can be done, or the shard's.
-    pub async fn wish(&self, id: i64, wish: MoveRequest) -> Result<SlotMove, RequestError> {
-        let (mut lease, failed) = self.control().await?;
-        let done = store::save_request(&mut lease, id, wish).await.map_err(&failed)?;
+    /// `NotFound`, `Conflict` if the move cannot fulfil the request in its stage, or the shard's.
+    pub async fn submit(&self, id: i64, request: MoveRequest) -> Result<SlotMove, RequestError> {
+        let (mut lease, failed) = self.control_shard().await?;
+        let is_saved = store::save_request(&mut lease, id, request).await.map_err(&failed)?;
         let found = store::find_move(&mut lease, id).await.map_err(failed)?;
         lease.give_back();
         let (found, _) = found.ok_or(RequestError::NotFound(id))?;
-        if done || found.stage == wish.end() || found.outcome == Some(wish.end()) {
+        if is_saved || found.stage == request.end() || found.outcome == Some(request.end()) {
             return Ok(found);
         }
-        let stages: Vec<_> = wish.stages().iter().map(|stage| MoveStage::as_str(*stage)).collect();
+        let stages: Vec<_> = request.stages().iter().map(|stage| MoveStage::as_str(*stage)).collect();
         Err(RequestError::Conflict(format!(
             "move {id} is at {}; {} can be done at {}",
             found.stage.as_str(),
-            wish.as_str(),
+            request.as_str(),
             stages.join(", ")
         )))
     }
 
-    /// A connection to the shard that keeps the moves.
-    async fn control(&self) -> Result<(ConnectionLease, impl Fn(sqlx::Error) -> RequestError + use<>), RequestError> {
+    /// A connection to the control shard, which keeps the moves.
+    async fn control_shard(
+        &self,
+    ) -> Result<(ConnectionLease, impl Fn(sqlx::Error) -> RequestError + use<>), RequestError> {
         let control = ShardId::default();
         let lease = self.shard(control)?.lease().await?;
         Ok((lease, move |error| RequestError::Move(MoveError::on(control)(error))))

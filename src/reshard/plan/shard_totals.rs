@@ -1,4 +1,4 @@
-//! What the planner asks of every shard: rows and bytes by slot, users by slot, and a sample of users.
+//! The planner's questions to every shard: rows and bytes by slot, users by slot, and a sample of users.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use crate::reshard::transfer::compose;
 use crate::reshard::transfer::tables::counted;
 use crate::shard::{ShardCall, ShardId, Slot, WorkKind};
 
-/// Users that an analysis shows.
-pub(super) const SAMPLE: i64 = 20;
+/// The users in an analysis.
+pub(super) const SAMPLED_USERS: i64 = 20;
 /// How long the counts and samples of all shards may take.
-pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const PLANNING_LIMIT: Duration = Duration::from_secs(30);
 
-/// Rows and bytes of the slots that the shard owns.
+/// Rows and bytes of the shard's slots.
 pub(super) struct PlannedTotals;
 
 impl ShardCall for PlannedTotals {
@@ -25,14 +25,14 @@ impl ShardCall for PlannedTotals {
         for (_, counts) in counted() {
             let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(counts))).bind(&slots);
             let rows: Vec<(i32, i64, String)> = statement.fetch_all(&mut *connection).await?;
-            // A plan weighs by the bytes, and needs no more of them than an integer holds.
+            // A plan weighs by the bytes: a sum beyond 64 bits may count as the largest integer.
             all.extend(rows.into_iter().map(|(slot, rows, bytes)| (slot, rows, bytes.parse().unwrap_or(i64::MAX))));
         }
         Ok(Some(all))
     }
 
     fn time_limit(&self) -> Option<Duration> {
-        Some(LOOK_LIMIT)
+        Some(PLANNING_LIMIT)
     }
 
     fn work(&self) -> WorkKind {
@@ -47,7 +47,7 @@ impl ShardCall for SampleUsers {
     type Output = Vec<i64>;
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Vec<i64>>, sqlx::Error> {
-        let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/first_users.sql")).bind(SAMPLE);
+        let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/sample_users.sql")).bind(SAMPLED_USERS);
         statement.fetch_all(connection).await.map(Some)
     }
 
@@ -56,7 +56,7 @@ impl ShardCall for SampleUsers {
     }
 }
 
-/// How many users with rows there are in each slot that the shard owns.
+/// The number of users with rows in each slot of the shard.
 pub(super) struct CountUsers;
 
 impl ShardCall for CountUsers {
@@ -67,7 +67,7 @@ impl ShardCall for CountUsers {
     }
 
     fn time_limit(&self) -> Option<Duration> {
-        Some(LOOK_LIMIT)
+        Some(PLANNING_LIMIT)
     }
 
     fn work(&self) -> WorkKind {

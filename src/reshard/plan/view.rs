@@ -1,4 +1,4 @@
-//! Moves and plans as people and programs see them, in the API and on the command line.
+//! The views of moves and plans, in the API and on the command line.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -14,60 +14,60 @@ use crate::reshard::slot_set::show_slots;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = SlotMove)]
 pub struct MoveView {
-    /// Its number.
+    /// The number of the move.
     #[schema(example = 7)]
     pub id: i64,
     /// Why: `move`, `drain` or `rebalance`.
     #[schema(example = "move")]
     pub kind: String,
-    /// The shard that owned the slots at its beginning.
+    /// The owner of the slots at the beginning.
     pub source: u16,
-    /// The shard that owns them at its end.
+    /// The owner of the slots at the end.
     pub target: u16,
-    /// What moves, as numbers and ranges.
+    /// The slots, as numbers and ranges.
     #[schema(example = "0-9,12")]
     pub slots: String,
-    /// How many slots that are.
+    /// The number of slots.
     pub slot_count: usize,
-    /// Where it is.
+    /// The stage of the move.
     pub stage: MoveStage,
-    /// Where it leads, once that is decided.
+    /// The end that the clean-up leads to, once decided.
     pub outcome: Option<MoveStage>,
-    /// Why it failed, or ended by itself.
+    /// Why the move failed, or ended by itself.
     pub reason: Option<String>,
     /// Rows and bytes of the slots when the move was made.
     pub total_rows: i64,
     /// See `total_rows`.
     pub total_bytes: i64,
-    /// Rows that have arrived.
+    /// Copied rows.
     pub copied_rows: i64,
-    /// Rows that have been compared.
+    /// Compared rows.
     pub verified_rows: i64,
     /// True once every row has been compared.
     pub verified: bool,
     /// How long a row takes to the other shard.
     pub lag_ms: Option<i64>,
     /// How long writes to these slots waited when the owner changed.
-    pub hold_ms: Option<f64>,
-    /// Rows that the copy may bring in a second, if somebody set a limit.
+    pub freeze_ms: Option<f64>,
+    /// Rows that the copy may bring in a second, if a limit was set.
     pub copy_rate: Option<i32>,
-    /// How often changing the owner was tried.
-    pub flips_tried: i32,
+    /// Attempts to change the owner.
+    pub cutover_attempts: i32,
     /// Seconds until the owner changes, as far as the rows copied so far tell.
     pub eta_seconds: Option<i64>,
-    /// When it was asked for.
+    /// When the move was registered.
     pub created_at: DateTime<Utc>,
     /// When the owner changed.
-    pub flipped_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    pub cutover_at: Option<DateTime<Utc>>,
+    /// When the move ended.
     pub ended_at: Option<DateTime<Utc>>,
-    /// What happened, if one move was asked for.
+    /// What happened; only in the answer for one move.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<MoveEvent>,
 }
 
 impl MoveView {
-    /// A move as it is shown.
+    /// The view of a move.
     #[must_use]
     pub fn new(shown: SlotMove, events: Vec<MoveEvent>) -> Self {
         let eta_seconds = eta(&shown, Utc::now());
@@ -88,11 +88,11 @@ impl MoveView {
             verified_rows: shown.verified_rows,
             verified: shown.verified,
             lag_ms: shown.lag_ms,
-            hold_ms: shown.hold_ms,
+            freeze_ms: shown.freeze_ms,
             copy_rate: shown.copy_rate,
-            flips_tried: shown.flips_tried,
+            cutover_attempts: shown.cutover_attempts,
             created_at: shown.created_at,
-            flipped_at: shown.flipped_at,
+            cutover_at: shown.cutover_at,
             ended_at: shown.ended_at,
             events,
         }
@@ -103,16 +103,16 @@ impl MoveView {
     pub fn progress(&self) -> (u64, u64) {
         let number = |rows: i64| u64::try_from(rows).unwrap_or(0);
         let total = number(self.total_rows) * 2;
-        if self.stage >= MoveStage::Flip {
+        if self.stage >= MoveStage::Cutover {
             return (total, total);
         }
         ((number(self.copied_rows) + number(self.verified_rows)).min(total), total)
     }
 }
 
-/// By the rate so far: the rows that are left, copied and compared, at the pace of those that are done.
+/// By the rate so far: the remaining rows, copied and compared, at the pace of the rows before.
 fn eta(shown: &SlotMove, now: DateTime<Utc>) -> Option<i64> {
-    if shown.stage >= MoveStage::Watch || shown.stage < MoveStage::Copy {
+    if shown.stage >= MoveStage::RollbackWindow || shown.stage < MoveStage::Copy {
         return None;
     }
     let done = shown.copied_rows + shown.verified_rows;
@@ -121,51 +121,57 @@ fn eta(shown: &SlotMove, now: DateTime<Utc>) -> Option<i64> {
     (done > 0).then(|| left.saturating_mul(taken) / done / 1000)
 }
 
-/// A plan, and what speaks against it.
+/// A plan, with the findings of the preflight.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Plan)]
 pub struct PlanView {
     /// True if nothing was started.
     pub dry_run: bool,
-    /// What moves or would move.
+    /// The moves of the plan.
     pub moves: Vec<PlannedMove>,
     /// Slots of all moves.
     pub slots: usize,
-    /// Their rows.
+    /// Rows of the slots.
     pub rows: i64,
-    /// Their bytes.
+    /// Bytes of the slots.
     pub bytes: i64,
-    /// A first estimate, from a rate that was measured elsewhere.
+    /// A first estimate, from a rate measured elsewhere.
     pub estimate_seconds: u64,
-    /// What the preflight found.
+    /// The findings of the preflight.
     pub findings: Vec<PreflightFinding>,
-    /// The numbers of the moves, if they were started.
+    /// The numbers of the started moves.
     pub ids: Vec<i64>,
 }
 
 /// One move of a plan.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PlannedMove {
-    /// From where.
+    /// The source shard.
     pub source: u16,
-    /// To where.
+    /// The target shard.
     pub target: u16,
-    /// What, as numbers and ranges.
+    /// The slots, as numbers and ranges.
     pub slots: String,
-    /// How many slots that are.
+    /// The number of slots.
     pub slot_count: usize,
-    /// Their rows.
+    /// Rows of the slots.
     pub rows: i64,
-    /// Their bytes.
+    /// Bytes of the slots.
     pub bytes: i64,
-    /// What they take on the target's disk, and what is free there.
+    /// The disk space on the target: needed and free.
     pub disk: DiskForecast,
 }
 
 impl PlanView {
-    /// A plan as it is shown; `ids` of the moves that were started, if any were.
+    /// A plan that was only made.
     #[must_use]
-    pub fn new(planned: &PlannedMoves, ids: Vec<i64>, dry_run: bool) -> Self {
+    pub fn dry_run(planned: &PlannedMoves) -> Self {
+        Self { dry_run: true, ..Self::started(planned, Vec::new()) }
+    }
+
+    /// A plan whose moves were started under these numbers.
+    #[must_use]
+    pub fn started(planned: &PlannedMoves, ids: Vec<i64>) -> Self {
         let (slots, rows, bytes) = planned.totals();
         let moves = planned.moves.iter().map(|new| PlannedMove {
             source: new.source.number(),
@@ -177,7 +183,7 @@ impl PlanView {
             disk: new.disk,
         });
         Self {
-            dry_run,
+            dry_run: false,
             moves: moves.collect(),
             slots,
             rows,

@@ -1,7 +1,7 @@
-//! Removes what a move leaves: replication objects, markers, and rows on the shard that does not own the slots.
+//! Removes what a move leaves: replication objects, change tracking, and rows on the shard that does not own the slots.
 //!
-//! Each batch is a transaction of its own with the guard turned round: a DELETE that touches a slot which the shard owns
-//! is refused by the database, so that a clean-up that comes too late, after the slots have come back, removes nothing.
+//! Each batch is a transaction of its own with the guard turned round: the database refuses a DELETE in a slot that the shard
+//! owns. So a clean-up that comes too late, after the slots have come back, removes nothing.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::direction::Direction;
 use super::side::{MoveSide, MoveSides};
-use super::stream::{ObjectKind, remove};
+use super::stream::{ObjectKind, remove_object};
 use super::tables::{TABLES, counted};
 use super::{compose, stream};
 use crate::reshard::coordinate::lease::CoordinatorLease;
@@ -21,20 +21,20 @@ use crate::shard::ShardId;
 /// Rows in one transaction: short, so that neither ownership changes nor other writers wait for it.
 const BATCH: u32 = 2_000;
 
-/// How long writers that saw a mark may take to end; the step is tried again.
+/// How long writers that still record changes may take to end; the step is repeated.
 const WRITERS_LIMIT: Duration = Duration::from_secs(30);
 
 /// Where a clean-up of rows is.
 #[derive(Default, Debug)]
 pub(in crate::reshard) struct CleanUpPosition {
     table: usize,
-    /// The slot that it has come to.
+    /// The slot that the clean-up has come to.
     slot: Option<i64>,
-    /// Rows that are gone.
+    /// Removed rows.
     pub(in crate::reshard) rows: i64,
 }
 
-/// Removes every object that is written down for the move, or those of one stream: subscriptions first.
+/// Removes every recorded object of the move, or only the objects of one stream: subscriptions first.
 pub(in crate::reshard) async fn remove_objects(
     lease: &CoordinatorLease,
     slot_move: &SlotMove,
@@ -56,16 +56,16 @@ pub(in crate::reshard) async fn remove_objects(
         if kind == ObjectKind::Subscription {
             remove_copies(here, there, &name).await?;
         }
-        remove(lease, here, kind, &name).await?;
+        remove_object(lease, here, kind, &name).await?;
     }
     Ok(())
 }
 
-/// Removes the slots that a copy which was cut off left on the other shard. They are found by the subscription's number,
-/// so this comes before the subscription goes, and again while it is there.
+/// Removes the slots that an interrupted copy left on the other shard. The subscription's number is in their names, so this step
+/// comes before the subscription is removed, and is repeated while the subscription is there.
 async fn remove_copies(here: &mut MoveSide, there: &mut MoveSide, name: &str) -> Result<(), MoveError> {
     let Some(number) = stream::subscription_number(here, name).await? else { return Ok(()) };
-    // Nobody makes new ones from here on.
+    // The subscription makes no further slot from here on.
     let [disable, ..] = compose::drop_subscription(name);
     here.run(disable).await?;
     let failed = there.failed();
@@ -80,16 +80,16 @@ async fn remove_copies(here: &mut MoveSide, there: &mut MoveSide, name: &str) ->
     Ok(())
 }
 
-/// Removes the next rows of the move's slots. `true`: none are left.
+/// Removes the next rows of the move's slots. `true`: no row is left.
 ///
 /// # Errors
-/// The shard's, also if it owns a slot of the batch; then nothing is removed.
-pub(in crate::reshard) async fn sweep(
-    sweep: &mut CleanUpPosition,
+/// The shard's, also if the shard owns a slot of the batch; then no row is removed.
+pub(in crate::reshard) async fn remove_next_rows(
+    position: &mut CleanUpPosition,
     slot_move: &SlotMove,
     side: &mut MoveSide,
 ) -> Result<bool, MoveError> {
-    let Some(table) = TABLES.get(sweep.table) else { return Ok(true) };
+    let Some(table) = TABLES.get(position.table) else { return Ok(true) };
     let failed = side.failed();
     let mut transaction = side.db.begin().await.map_err(&failed)?;
     sqlx::query(include_str!("../../../sql/reshard/begin_clean_up.sql"))
@@ -97,18 +97,18 @@ pub(in crate::reshard) async fn sweep(
         .await
         .map_err(&failed)?;
     let sql = compose::delete_next_rows(table, &slot_move.slots, BATCH);
-    let statement = sqlx::query_as(sqlx::AssertSqlSafe(sql)).persistent(false).bind(sweep.slot);
+    let statement = sqlx::query_as(sqlx::AssertSqlSafe(sql)).persistent(false).bind(position.slot);
     let (rows, last): (i64, Option<i64>) = statement.fetch_one(&mut *transaction).await.map_err(&failed)?;
     transaction.commit().await.map_err(&failed)?;
-    sweep.rows += rows;
+    position.rows += rows;
     match last {
-        Some(last) => sweep.slot = Some(last),
+        Some(last) => position.slot = Some(last),
         None => {
-            sweep.table += 1;
-            sweep.slot = None;
+            position.table += 1;
+            position.slot = None;
         }
     }
-    Ok(sweep.table == TABLES.len())
+    Ok(position.table == TABLES.len())
 }
 
 /// The counts of slots whose rows are gone.
@@ -129,27 +129,28 @@ pub(in crate::reshard) async fn clear_counts(slot_move: &SlotMove, side: &mut Mo
     Ok(())
 }
 
-/// Takes the marks of a move from a shard: changes are noted no longer, beats are forgotten.
-pub(in crate::reshard) async fn unmark(move_id: i64, side: &mut MoveSide) -> Result<(), MoveError> {
+/// Ends the change tracking of a move on a shard, and removes the recorded changes and heartbeats.
+pub(in crate::reshard) async fn stop_change_tracking(move_id: i64, side: &mut MoveSide) -> Result<(), MoveError> {
     let failed = side.failed();
-    let unmark = sqlx::query(include_str!("../../../sql/reshard/unmark_local.sql")).bind(move_id);
-    unmark.execute(&mut side.db).await.map_err(&failed)?;
-    // Writers that saw the mark may note a change until they end.
+    let stop = sqlx::query(include_str!("../../../sql/reshard/stop_change_tracking.sql")).bind(move_id);
+    stop.execute(&mut side.db).await.map_err(&failed)?;
+    // Running writers may record a change until they end.
     if !side.wait_for_writers(Instant::now() + WRITERS_LIMIT).await? {
         return Err(MoveError::Late("the end of transactions that write"));
     }
-    for sql in
-        [include_str!("../../../sql/reshard/forget_keys.sql"), include_str!("../../../sql/reshard/forget_beats.sql")]
-    {
+    for sql in [
+        include_str!("../../../sql/reshard/delete_changed_keys.sql"),
+        include_str!("../../../sql/reshard/delete_heartbeats.sql"),
+    ] {
         sqlx::query(sql).bind(move_id).execute(&mut side.db).await.map_err(&failed)?;
     }
     Ok(())
 }
 
-/// The moves that a shard believes it takes part in.
-pub(in crate::reshard) async fn marks(side: &mut MoveSide) -> Result<Vec<i64>, MoveError> {
+/// The moves that a shard takes part in, by its own tables.
+pub(in crate::reshard) async fn list_local_moves(side: &mut MoveSide) -> Result<Vec<i64>, MoveError> {
     let failed = side.failed();
-    sqlx::query_scalar(include_str!("../../../sql/reshard/list_local.sql"))
+    sqlx::query_scalar(include_str!("../../../sql/reshard/list_local_moves.sql"))
         .fetch_all(&mut side.db)
         .await
         .map_err(failed)

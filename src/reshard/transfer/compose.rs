@@ -1,6 +1,6 @@
-//! Statements that cannot stand in a file: those that name objects of one move, and those about the tables of the
-//! registry. Names are our own, values are bound wherever the statement's kind takes parameters; what must stand in
-//! the text is quoted here and nowhere else.
+//! Statements that cannot stand in a file: statements with the names of a move's objects, and statements on the tables that move.
+//! Names are our own, and values are bound wherever the kind of statement takes parameters; every other text is quoted here and
+//! nowhere else.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// A move of no more slots than this has its rows found by the index; those of more lie on nearly all pages.
+/// A move of at most so many slots finds its rows by the index; the rows of more slots lie on nearly all pages.
 const FEW_SLOTS: usize = 504;
 
 /// Which rows of a table are read, and in which order.
@@ -38,7 +38,7 @@ impl RowReading<'_> {
         }
     }
 
-    /// Only one of the two can be answered by the index of slots, so that the planner takes the one that is meant.
+    /// The index of slots can answer only one of the two filters, so that the planner takes the intended index.
     fn filter(&self) -> String {
         match self.order {
             ReadOrder::BySlot => is_one_of(self.table, self.slots),
@@ -56,13 +56,13 @@ impl RowReading<'_> {
         self.list(|_, name, _| name.to_owned())
     }
 
-    /// The place in the order that the parameter `parameter` holds as an array of texts.
+    /// The place in the order, from the parameter `parameter`, an array of texts.
     fn parameter(&self, parameter: usize) -> String {
         self.list(|part, _, kind| format!("(${parameter}::text[])[{part}]::{kind}"))
     }
 }
 
-/// True for the rows of these slots, one bit a slot. The planner takes it as true for all rows.
+/// True for the rows of these slots, one bit a slot. The planner takes the filter as true for all rows.
 fn is_in_mask(table: &MovedTable, slots: &[Slot]) -> String {
     let mask = mask(slots);
     let mut hex = String::with_capacity(mask.len() * 2);
@@ -79,8 +79,8 @@ fn is_one_of(table: &MovedTable, slots: &[Slot]) -> String {
     format!("{slot} = ANY ('{{{}}}'::{kind}[])", list.join(","))
 }
 
-/// The same for a publication, which asks it of each row that is written: the mask first, as it costs the same for any
-/// number of slots; the list for the copy.
+/// The same for a publication, which evaluates the filter for each written row. The mask comes first, as its cost does not depend on
+/// the number of slots; the list is for the copy.
 fn is_published(table: &MovedTable, slots: &[Slot]) -> String {
     let in_mask = is_in_mask(table, slots);
     if slots.len() > FEW_SLOTS { in_mask } else { format!("{in_mask} AND {}", is_one_of(table, slots)) }
@@ -95,19 +95,16 @@ fn key_texts(table: &MovedTable, prefix: &str) -> String {
     format!("ARRAY[{}]", texts.join(", "))
 }
 
-/// Every table of the registry with the rows of these slots, and the heartbeats of this move and direction.
+/// Every table that moves, with the rows of these slots, and the heartbeats of this move and direction.
 pub(in crate::reshard) fn create_publication(name: &str, move_id: i64, direction: Direction, slots: &[Slot]) -> String {
-    let of_direction = match direction {
-        Direction::Forward => "forward",
-        Direction::Reverse => "NOT forward",
-    };
     let tables: Vec<_> =
         TABLES.iter().map(|table| format!("{} WHERE ({})", table.name, is_published(table, slots))).collect();
     format!(
-        "CREATE PUBLICATION {} FOR TABLE {}, shardrive.beats WHERE (move_id = {move_id} AND {of_direction}) \
+        "CREATE PUBLICATION {} FOR TABLE {}, shardrive.heartbeats WHERE (move_id = {move_id} AND direction = '{}') \
          WITH (publish = 'insert, update, delete')",
         ident(name),
         tables.join(", "),
+        direction.as_str(),
     )
 }
 
@@ -152,12 +149,12 @@ pub(super) fn drop_subscription(name: &str) -> [String; 3] {
     ]
 }
 
-/// Are there rows of these slots?
+/// Whether there are rows of these slots.
 pub(in crate::reshard) fn has_rows(table: &MovedTable, slots: &[Slot]) -> String {
     format!("SELECT EXISTS (SELECT FROM {} WHERE {})", table.name, is_one_of(table, slots))
 }
 
-/// Count, hash and last place of the next `limit` rows behind the place `$1`, or of the first if it is null.
+/// Count, hash and last place of the next `limit` rows behind the place `$1`, or of the first rows if `$1` is null.
 pub(super) fn sum_next_rows(reading: RowReading<'_>, limit: u32) -> String {
     format!(
         "WITH part AS MATERIALIZED (
@@ -179,7 +176,7 @@ pub(super) fn sum_next_rows(reading: RowReading<'_>, limit: u32) -> String {
     )
 }
 
-/// The condition on places behind `$1` and up to `$2`, each of them open if it is null.
+/// The condition on places behind `$1` and up to `$2`. A null is an open end.
 fn range(reading: RowReading<'_>) -> String {
     format!(
         "{filter} AND ($1::text[] IS NULL OR ({names}) > ({lower})) AND ($2::text[] IS NULL OR ({names}) <= ({upper}))",
@@ -260,7 +257,7 @@ pub(super) fn row_counts(counts: CountTables) -> String {
     )
 }
 
-/// What the rows of slots take on the disk, with their indexes, if they are as large as all others.
+/// The disk space of the slots' rows, with their indexes, at the average size of a row.
 pub(in crate::reshard) fn share_of_disk(table: &MovedTable) -> String {
     let Some(counts) = table.counts else {
         // Not counted: as much for each slot.
@@ -276,9 +273,9 @@ pub(in crate::reshard) fn share_of_disk(table: &MovedTable) -> String {
     )
 }
 
-/// Removes the next `limit` rows of these slots from the slot `$1` on, or from the first if it is null; gives how many there
-/// were and the last one's slot. By their places: nobody else changes these rows, and no plan for finding them again could be a
-/// bad one.
+/// Removes the next `limit` rows of these slots from the slot `$1` on, or from the first slot if `$1` is null; returns the number of
+/// rows and the last row's slot. The rows are removed by their places: nothing else changes these rows, and the planner has no
+/// choice left.
 pub(super) fn delete_next_rows(table: &MovedTable, slots: &[Slot], limit: u32) -> String {
     format!(
         "WITH part AS MATERIALIZED (

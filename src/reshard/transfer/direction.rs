@@ -34,6 +34,14 @@ impl Direction {
         format!("{}{move_id}_{suffix}", stream_prefix(cluster))
     }
 
+    /// The word in `shardrive.heartbeats`.
+    pub(in crate::reshard) fn as_str(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Reverse => "reverse",
+        }
+    }
+
     pub(in crate::reshard) fn handover_steps(self) -> HandoverSteps {
         match self {
             Self::Forward => HandoverSteps {

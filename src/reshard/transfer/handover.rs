@@ -1,15 +1,15 @@
-//! The handover: ownership of the slots goes from the source to the target, or back.
+//! The handover: ownership of the slots goes from one shard of the move to the other.
 //!
-//! | step | where | a crash after it leaves |
+//! | step | where | a crash after the step leaves |
 //! |---|---|---|
-//! | the slots are held | owner | nobody can write to them until they are released |
-//! | the writers of before have ended; all they wrote has arrived; changes are compared | | the same |
-//! | **the new owner takes them**, with their counts, and holds them too | new owner | **from here on it only goes forward**: both own them, nobody can write |
-//! | the owner gives them up | owner | the new owner holds them |
-//! | they are released | new owner | done |
+//! | writes to the slots are frozen | owner | no writes to the slots until the freeze ends |
+//! | earlier writers have ended; their rows have arrived; changes are compared | both | the same |
+//! | **the new owner takes the slots** with their counts, and freezes writes too | new owner | **no way but forward**: both shards own the slots, without writes |
+//! | the old owner gives the slots up | old owner | the new owner alone owns the slots, without writes |
+//! | the write freeze ends | new owner | done |
 //!
-//! Until the third step each fault, or too long a wait, releases the slots. Reads go on all the time: from the third to the
-//! fourth step both shards answer, and alike, as nobody writes. All other slots notice nothing.
+//! Before the third step each fault, or too long a wait, ends the freeze and changes nothing. Reads go on all the time: between
+//! the third and the fourth step both shards answer alike, as nobody writes. All other slots notice nothing.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -30,27 +30,27 @@ use crate::reshard::coordinate::testing::TestStop;
 use crate::reshard::error::MoveError;
 use crate::shard::{LOOK_LEASE, LOOK_SETTLE};
 
-/// What is left of the time between the two steps for what clocks cannot tell.
+/// Margin for clocks that run at different speeds.
 const MARGIN: Duration = Duration::from_millis(10);
-/// How long a rehearsal, or the end of another coordinator's handover, may wait for a lock.
+/// How long a rehearsal, or a resumed handover, may wait for a lock.
 const REHEARSAL_LIMIT: Duration = Duration::from_secs(2);
 /// SQLSTATE.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-const FREEZE: &str = include_str!("../../../sql/reshard/hold_slots.sql");
+const FREEZE: &str = include_str!("../../../sql/reshard/freeze_slots.sql");
 
 /// Rows of each slot and their bytes in digits, for each table that counts them.
 type SlotTotals = Vec<(CountTables, Vec<(i32, i64, String)>)>;
 
 /// The epochs under which the slots change hands.
 struct HandoverEpochs {
-    /// That of each slot at its old owner, in the order of the slots; `None`: not known.
+    /// The epoch of each slot at its old owner, in the order of the slots; `None`: not known.
     before: Option<Vec<i64>>,
-    /// That of all of them at the new one.
+    /// The epoch of all slots at the new owner.
     next: i64,
 }
 
-/// Where the time of a hold went, for the move's events.
+/// Where the time of a write freeze went, for the move's events.
 struct FreezeClock {
     last: Instant,
     parts: String,
@@ -61,7 +61,7 @@ impl FreezeClock {
         Self { last: Instant::now(), parts: String::new() }
     }
 
-    /// A part is over.
+    /// Ends a part.
     fn lap(&mut self, part: &str) {
         let now = Instant::now();
         let separator = if self.parts.is_empty() { "" } else { ", " };
@@ -70,19 +70,19 @@ impl FreezeClock {
     }
 }
 
-/// What became of a try.
+/// The outcome of an attempt.
 #[derive(Debug)]
 pub(in crate::reshard) enum HandoverOutcome {
-    /// The other side owns the slots; nobody could write to them for so long, and what took it.
+    /// The other side owns the slots; the length of the write freeze, and its parts.
     Done(Duration, String),
-    /// Nothing has changed; the reason, and how long the slots were held.
+    /// Nothing has changed; the reason, and the length of the write freeze.
     Undone(Cow<'static, str>, Duration),
 }
 
-/// Tries to hand the slots of a move over, holding them for `limit` at most until they are given up.
+/// Tries to hand the slots of a move over. The write freeze lasts for `limit` at most until the old owner gives the slots up.
 ///
 /// # Errors
-/// If a statement failed: it is not known then what is done, and [`resume`] finds out, with a new token.
+/// If a statement failed. The state of the handover is not known then, and [`resume`] finds out, with a new token.
 pub(in crate::reshard) async fn hand_over(
     slot_move: &SlotMove,
     sides: &mut MoveSides,
@@ -99,7 +99,7 @@ pub(in crate::reshard) async fn hand_over(
     rehearse(slot_move, from, to, &epochs).await?;
     let (begun, mut clock) = (Instant::now(), FreezeClock::new());
     freeze_writes(slot_move, from).await?;
-    clock.lap("hold");
+    clock.lap("freeze");
     testing.step(steps.frozen);
     let ready = prepare(slot_move, sides, direction, begun + limit, &mut clock).await;
     let (from, to) = sides.along(direction);
@@ -110,13 +110,13 @@ pub(in crate::reshard) async fn hand_over(
             return Ok(HandoverOutcome::Undone(reason, begun.elapsed()));
         }
         Err(error) => {
-            // A difference, or a statement that failed: nothing has been given up.
+            // A difference, or a failed statement: the owner has not changed.
             release_writes(slot_move, from).await?;
             return Err(error);
         }
     };
     let taking_since = Instant::now();
-    match take(slot_move, to, &epochs, &totals, begun + limit).await {
+    match take_slots(slot_move, to, &epochs, &totals, begun + limit).await {
         Ok(true) => {}
         Ok(false) => {
             release_writes(slot_move, from).await?;
@@ -126,8 +126,8 @@ pub(in crate::reshard) async fn hand_over(
     }
     clock.lap("taking");
     testing.step(steps.both_own);
-    leave(slot_move, from, to, epochs.next).await?;
-    clock.lap("leaving");
+    give_up_slots(slot_move, from, to, epochs.next).await?;
+    clock.lap("giving up");
     testing.step(steps.given_up);
     if taking_since.elapsed() > LOOK_SETTLE - LOOK_LEASE - MARGIN && cache_in_use(from).await? {
         tokio::time::sleep(LOOK_LEASE).await;
@@ -137,7 +137,7 @@ pub(in crate::reshard) async fn hand_over(
     Ok(HandoverOutcome::Done(begun.elapsed(), clock.parts))
 }
 
-/// What must be true before the slots are given up. `Err` within `Ok`: the time is over.
+/// What must be true before the owner changes. `Err` within `Ok`: the reason why the attempt ends.
 async fn prepare(
     slot_move: &SlotMove,
     sides: &mut MoveSides,
@@ -170,7 +170,7 @@ async fn prepare(
     if !outbox_drained::await_all(slot_move, from, until).await? {
         let reason = outbox_drained::describe(slot_move, from)
             .await?
-            .unwrap_or_else(|| "events of these slots were told too late".into());
+            .unwrap_or_else(|| "events of these slots were published too late".into());
         return Ok(Err(reason.into()));
     }
     clock.lap("events");
@@ -180,9 +180,9 @@ async fn prepare(
     Ok(Ok(totals))
 }
 
-/// The point of no return: the new owner takes the slots and holds them. False if it had to wait for longer than until
+/// The point of no return: the new owner takes the slots, with a write freeze of its own. False if a lock was not free until
 /// then; nothing has changed in that case.
-async fn take(
+async fn take_slots(
     slot_move: &SlotMove,
     to: &mut MoveSide,
     epochs: &HandoverEpochs,
@@ -194,7 +194,7 @@ async fn take(
         return Ok(false);
     }
     let failed = to.failed();
-    match taking(slot_move, to, epochs, totals, left).execute(&mut to.db).await {
+    match take_statement(slot_move, to, epochs, totals, left).execute(&mut to.db).await {
         Ok(_) => Ok(true),
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => Ok(false),
         Err(error) => Err(failed(error)),
@@ -203,7 +203,7 @@ async fn take(
 
 type HandoverStatement = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
-fn taking(
+fn take_statement(
     slot_move: &SlotMove,
     to: &MoveSide,
     epochs: &HandoverEpochs,
@@ -231,8 +231,8 @@ fn taking(
         .bind(i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).max(1))
 }
 
-fn leaving(slot_move: &SlotMove, from: &MoveSide, to: &MoveSide, epoch: i64) -> HandoverStatement {
-    sqlx::query(include_str!("../../../sql/reshard/leave_slots.sql"))
+fn give_up_statement(slot_move: &SlotMove, from: &MoveSide, to: &MoveSide, epoch: i64) -> HandoverStatement {
+    sqlx::query(include_str!("../../../sql/reshard/give_up_slots.sql"))
         .bind(slot_move.id)
         .bind(slot_move.sql_slots())
         .bind(to.id().to_sql())
@@ -240,21 +240,21 @@ fn leaving(slot_move: &SlotMove, from: &MoveSide, to: &MoveSide, epoch: i64) -> 
         .bind(from.token)
 }
 
-async fn leave(slot_move: &SlotMove, from: &mut MoveSide, to: &MoveSide, epoch: i64) -> Result<(), MoveError> {
+async fn give_up_slots(slot_move: &SlotMove, from: &mut MoveSide, to: &MoveSide, epoch: i64) -> Result<(), MoveError> {
     let failed = from.failed();
-    leaving(slot_move, from, to, epoch).execute(&mut from.db).await.map(drop).map_err(failed)
+    give_up_statement(slot_move, from, to, epoch).execute(&mut from.db).await.map(drop).map_err(failed)
 }
 
-/// A process that looked at the old owner just before may rely on that for the length of a lease, and one that saw the
-/// new one first settles on it after longer than that. Only if the two steps lay further apart than the difference, the
-/// release must wait for the lease (docs/decisions/0011-cache.md), and only where a cache is in use.
+/// A process that has just read the old owner may rely on that owner for the length of a lease. A process that has read the new
+/// owner settles after longer than a lease. Where a cache is in use, and the two steps lay further apart than the
+/// difference, the release must wait for the lease (docs/decisions/0011-cache.md).
 async fn cache_in_use(from: &mut MoveSide) -> Result<bool, MoveError> {
     let failed = from.failed();
     let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/cache_in_use.sql"));
     statement.fetch_one(&mut from.db).await.map_err(failed)
 }
 
-/// The epochs of the slots, and the one that the next owner will have them under.
+/// The epochs of the slots at their owner, and their epoch at the next owner.
 async fn next_epochs(slot_move: &SlotMove, from: &mut MoveSide) -> Result<HandoverEpochs, MoveError> {
     let failed = from.failed();
     let statement =
@@ -264,8 +264,8 @@ async fn next_epochs(slot_move: &SlotMove, from: &mut MoveSide) -> Result<Handov
     Ok(HandoverEpochs { before: Some(before), next })
 }
 
-/// Does on both shards, and takes back, what will be done while the slots are held, so that the servers need not read
-/// and plan it for the first time while writers wait.
+/// Runs the statements of the write freeze on both shards and rolls them back. So the servers need not read and plan anything
+/// for the first time while writers wait.
 async fn rehearse(
     slot_move: &SlotMove,
     from: &mut MoveSide,
@@ -275,20 +275,20 @@ async fn rehearse(
     let (on_from, on_to) = (from.failed(), to.failed());
     from.wait_for_writers(Instant::now()).await?;
     let totals = read_totals(slot_move, from).await?;
-    let statement = taking(slot_move, to, epochs, &totals, REHEARSAL_LIMIT);
+    let statement = take_statement(slot_move, to, epochs, &totals, REHEARSAL_LIMIT);
     let mut trial = to.db.begin().await.map_err(&on_to)?;
     statement.execute(&mut *trial).await.map_err(&on_to)?;
     trial.rollback().await.map_err(on_to)?;
-    let (hold, leaving) =
-        (sqlx::query(FREEZE).bind(slot_move.id).bind(from.token), leaving(slot_move, from, to, epochs.next));
+    let (freeze, give_up) =
+        (sqlx::query(FREEZE).bind(slot_move.id).bind(from.token), give_up_statement(slot_move, from, to, epochs.next));
     let mut trial = from.db.begin().await.map_err(&on_from)?;
-    hold.execute(&mut *trial).await.map_err(&on_from)?;
-    leaving.execute(&mut *trial).await.map_err(&on_from)?;
+    freeze.execute(&mut *trial).await.map_err(&on_from)?;
+    give_up.execute(&mut *trial).await.map_err(&on_from)?;
     trial.rollback().await.map_err(on_from)
 }
 
-/// Where a handover stands that somebody else began, and its end: forward if the new owner has taken the slots, back
-/// otherwise. `true`: the other side owns them.
+/// Finds out how far an earlier coordinator came, and ends its handover: forward if the new owner has taken the slots, back
+/// otherwise. `true`: the new owner owns the slots.
 ///
 /// # Errors
 /// `Refused` if a map shows what no handover leaves; otherwise the shards' errors.
@@ -299,7 +299,7 @@ pub(in crate::reshard) async fn resume(
 ) -> Result<bool, MoveError> {
     let (from, to) = sides.along(direction);
     let gives = sole_owner(slot_move, from).await?.ok_or_else(|| several_owners(from))?;
-    // What the other side says of slots that it does not own may be old, and of several owners.
+    // The other side's map may be old, and name several owners, for slots that the other side does not own.
     let taken = sole_owner(slot_move, to).await?.filter(|(owner, _)| *owner == to.id().to_sql());
     let has_left = gives.0 == to.id().to_sql();
     match taken {
@@ -308,13 +308,13 @@ pub(in crate::reshard) async fn resume(
             release_writes(slot_move, from).await?;
             return Ok(false);
         }
-        Some((_, epoch)) if !has_left => leave(slot_move, from, to, epoch).await?,
+        Some((_, epoch)) if !has_left => give_up_slots(slot_move, from, to, epoch).await?,
         Some(_) => {}
-        // The release before this one gave slots up first.
+        // An older version of the program gave the slots up first.
         None => {
             let totals = read_totals(slot_move, from).await?;
             let epochs = HandoverEpochs { before: None, next: gives.1 };
-            if !take(slot_move, to, &epochs, &totals, Instant::now() + REHEARSAL_LIMIT).await? {
+            if !take_slots(slot_move, to, &epochs, &totals, Instant::now() + REHEARSAL_LIMIT).await? {
                 return Err(MoveError::Late("the new owner's counts"));
             }
         }
@@ -359,7 +359,7 @@ async fn freeze_writes(slot_move: &SlotMove, owner: &mut MoveSide) -> Result<(),
     if done.rows_affected() == 1 {
         Ok(())
     } else {
-        Err(MoveError::Refused("the marks of the move are gone from the owner".to_owned()))
+        Err(MoveError::Refused("the owner does not track the changes of the move any more".to_owned()))
     }
 }
 
@@ -371,7 +371,7 @@ async fn release_writes(slot_move: &SlotMove, owner: &mut MoveSide) -> Result<()
     statement.execute(&mut owner.db).await.map(drop).map_err(failed)
 }
 
-/// What the counts of the owner say of the slots.
+/// The owner's counts of the slots.
 async fn read_totals(slot_move: &SlotMove, from: &mut MoveSide) -> Result<SlotTotals, MoveError> {
     let mut totals = Vec::new();
     for (_, counts) in counted() {

@@ -8,35 +8,36 @@ use super::side::MoveSide;
 use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::error::MoveError;
 
-/// Events that have waited for so long are not about to be told: nobody should be held up for them.
+/// Events that have waited for so long will not be published soon: no writer should wait for them.
 const STUCK: Duration = Duration::from_secs(3);
-/// Between two looks.
+/// Between two questions.
 const SOON: Duration = Duration::from_millis(5);
 
-/// If events of the move's slots wait on their owner, and the relay is not at work or cannot keep up: what the move waits for.
+/// What the move waits for, if events of its slots wait on their owner because the relay does not run or cannot keep up.
 pub(super) async fn find_stuck(slot_move: &SlotMove, from: &mut MoveSide) -> Result<Option<String>, MoveError> {
-    if are_waiting(slot_move, from, STUCK).await? { describe(slot_move, from).await } else { Ok(None) }
+    if has_waiting(slot_move, from, STUCK).await? { describe(slot_move, from).await } else { Ok(None) }
 }
 
-/// How many events of the slots wait, and what the oldest says; `None` if none does any more.
+/// How many events of the slots wait, and since when; `None` if no event waits any more.
 pub(in crate::reshard) async fn describe(
     slot_move: &SlotMove,
     from: &mut MoveSide,
 ) -> Result<Option<String>, MoveError> {
     let failed = from.failed();
-    let statement = sqlx::query_as(include_str!("../../../sql/reshard/waiting_events.sql")).bind(slot_move.sql_slots());
+    let statement = sqlx::query_as(include_str!("../../../sql/reshard/describe_unpublished_events.sql"))
+        .bind(slot_move.sql_slots());
     let (count, kind, seconds): (i64, Option<String>, i64) = statement.fetch_one(&mut from.db).await.map_err(failed)?;
     Ok(kind.map(|kind| {
         format!(
-            "events of these slots are not told yet: {count}, the oldest ({kind}) for {seconds} s; /health of the process that \
+            "events of these slots are not published yet: {count}, the oldest ({kind}) for {seconds} s; /health of the process that \
              relays this shard says why"
         )
     }))
 }
 
-/// Waits until all events of the slots, which are held, are told; false at the deadline.
+/// Waits, in the write freeze, until all events of the slots are published; false at the deadline.
 pub(super) async fn await_all(slot_move: &SlotMove, from: &mut MoveSide, until: Instant) -> Result<bool, MoveError> {
-    while are_waiting(slot_move, from, Duration::ZERO).await? {
+    while has_waiting(slot_move, from, Duration::ZERO).await? {
         if Instant::now() >= until {
             return Ok(false);
         }
@@ -45,9 +46,9 @@ pub(super) async fn await_all(slot_move: &SlotMove, from: &mut MoveSide, until: 
     Ok(true)
 }
 
-async fn are_waiting(slot_move: &SlotMove, from: &mut MoveSide, for_longer_than: Duration) -> Result<bool, MoveError> {
+async fn has_waiting(slot_move: &SlotMove, from: &mut MoveSide, for_longer_than: Duration) -> Result<bool, MoveError> {
     let failed = from.failed();
-    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/has_events.sql"));
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/has_unpublished_events.sql"));
     let statement = statement.bind(slot_move.sql_slots()).bind(for_longer_than.as_secs_f64());
     statement.fetch_one(&mut from.db).await.map_err(failed)
 }

@@ -1,6 +1,6 @@
 //! The throttle of a copy: when it pauses for the requests of clients, and for how long.
 //!
-//! The copy is made by PostgreSQL alone; what holds it up is the brake that its rows pass (`migrations/0002_ownership.sql`).
+//! The copy is made by PostgreSQL alone; the throttle is a constraint that its rows pass (`throttle_copy` in `migrations/0002_ownership.sql`).
 //! A pause has an end of its own there, so that a coordinator that goes away stops nothing for long.
 
 use std::time::Duration;
@@ -12,9 +12,9 @@ use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::error::MoveError;
 use crate::shard::Shard;
 
-/// Between two looks at the others.
-const LOOK: Duration = Duration::from_secs(1);
-/// A pause from one look on; prolonged by the next look if it is still due.
+/// Between two samples of the others.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+/// The length of a pause. The next sample prolongs the pause if the reason is still there.
 pub(in crate::reshard) const PAUSE: Duration = Duration::from_secs(2);
 /// A pause that has lasted this long has not helped: something else is slow, and the copy goes on for as long.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ const STANDBY_LIMIT: i64 = 64 << 20;
 const SLOWER: u32 = 2;
 /// … and this much in any case.
 const ALWAYS_FINE: Duration = Duration::from_millis(50);
-/// Fewer requests between two looks say nothing about their p99.
+/// Fewer requests between two samples say nothing about their p99.
 const ENOUGH: u64 = 100;
 
 /// What is known of the others.
@@ -60,8 +60,8 @@ struct RequestLatency {
 }
 
 impl RequestLatency {
-    /// Their p99 since the last look that found enough of them; the first look is at all since the process began.
-    fn look(&mut self, shard: &Shard) -> Option<Duration> {
+    /// The p99 of the requests since the last sample with enough requests; the first sample is of all since the process began.
+    fn sample(&mut self, shard: &Shard) -> Option<Duration> {
         let requests = &shard.counters().requests;
         let (time, _) = requests.time_since(&self.seen, 99).filter(|(_, count)| *count >= ENOUGH)?;
         self.seen = requests.snapshot();
@@ -74,7 +74,7 @@ impl RequestLatency {
 pub(in crate::reshard) struct CopyThrottle {
     paused: Option<Instant>,
     free_until: Option<Instant>,
-    looked: Option<Instant>,
+    sampled: Option<Instant>,
     source: RequestLatency,
     target: RequestLatency,
 }
@@ -90,28 +90,28 @@ pub(in crate::reshard) enum ThrottleChange {
 
 impl CopyThrottle {
     /// True while the copy waits.
-    pub(in crate::reshard) fn is_on(&self) -> bool {
+    pub(in crate::reshard) fn is_pausing(&self) -> bool {
         self.paused.is_some()
     }
 
-    /// Looks at the others, once a second at most; tells what has changed.
+    /// Samples the others, once a second at most; returns what has changed.
     ///
     /// # Errors
     /// The target's.
-    pub(in crate::reshard) async fn look(
+    pub(in crate::reshard) async fn sample(
         &mut self,
         source: &MoveSide,
         target: &mut MoveSide,
     ) -> Result<Option<ThrottleChange>, MoveError> {
         let now = Instant::now();
-        let is_first = self.looked.is_none();
-        if self.looked.is_some_and(|looked| now - looked < LOOK) {
+        let is_first = self.sampled.is_none();
+        if self.sampled.is_some_and(|sampled| now - sampled < SAMPLE_INTERVAL) {
             return Ok(None);
         }
-        self.looked = Some(now);
+        self.sampled = Some(now);
         let mut reason = None;
         for (latency, shard) in [(&mut self.source, &source.shard), (&mut self.target, &target.shard)] {
-            let found = latency.look(shard);
+            let found = latency.sample(shard);
             if is_first {
                 latency.usual = found;
             } else {
@@ -124,7 +124,7 @@ impl CopyThrottle {
         Ok(self.judge(reason, now))
     }
 
-    /// Decides by the reason to wait, if there is one; tells what has changed.
+    /// Decides by the reason to wait, if there is a reason; returns what has changed.
     fn judge(&mut self, reason: Option<&'static str>, now: Instant) -> Option<ThrottleChange> {
         match (self.paused, reason) {
             (None, Some(reason)) if self.free_until.is_none_or(|free| now >= free) => {
@@ -140,11 +140,11 @@ impl CopyThrottle {
         }
     }
 
-    /// Tells the target: nothing comes for a while, or all may come.
+    /// Pauses the copy on the target for a while, or lets it go on.
     pub(in crate::reshard) async fn apply(&self, slot_move: &SlotMove, target: &mut MoveSide) -> Result<(), MoveError> {
-        let millis = if self.is_on() { i32::try_from(PAUSE.as_millis()).unwrap_or(i32::MAX) } else { 0 };
+        let millis = if self.is_pausing() { i32::try_from(PAUSE.as_millis()).unwrap_or(i32::MAX) } else { 0 };
         let failed = target.failed();
-        let statement = sqlx::query(include_str!("../../../sql/reshard/set_brake.sql"));
+        let statement = sqlx::query(include_str!("../../../sql/reshard/set_throttle.sql"));
         let statement = statement.bind(slot_move.id).bind(slot_move.copy_rate).bind(millis);
         statement.execute(&mut target.db).await.map(drop).map_err(failed)
     }
@@ -153,7 +153,7 @@ impl CopyThrottle {
 /// Bytes of the log by which the slowest standby of a shard is behind.
 async fn standby_lag(side: &mut MoveSide) -> Result<i64, MoveError> {
     let failed = side.failed();
-    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/standby_lag.sql"));
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/measure_standby_lag.sql"));
     statement.fetch_one(&mut side.db).await.map_err(failed)
 }
 
@@ -181,15 +181,15 @@ mod tests {
 
     #[test]
     fn a_pause_that_does_not_help_ends() {
-        let (mut brake, start) = (CopyThrottle::default(), Instant::now());
-        assert_eq!(brake.judge(None, start), None);
-        assert_eq!(brake.judge(Some("slow"), start), Some(ThrottleChange::Waits("slow")));
-        assert_eq!(brake.judge(Some("slow"), start + PAUSE), None);
-        assert!(brake.is_on());
-        assert_eq!(brake.judge(Some("slow"), start + LONGEST), Some(ThrottleChange::GoesOn));
-        assert_eq!(brake.judge(Some("slow"), start + LONGEST + PAUSE), None);
-        assert_eq!(brake.judge(Some("slow"), start + LONGEST * 2), Some(ThrottleChange::Waits("slow")));
-        assert_eq!(brake.judge(None, start + LONGEST * 2 + PAUSE), Some(ThrottleChange::GoesOn));
-        assert_eq!(brake.judge(Some("slow"), start + LONGEST * 2 + PAUSE), Some(ThrottleChange::Waits("slow")));
+        let (mut throttle, start) = (CopyThrottle::default(), Instant::now());
+        assert_eq!(throttle.judge(None, start), None);
+        assert_eq!(throttle.judge(Some("slow"), start), Some(ThrottleChange::Waits("slow")));
+        assert_eq!(throttle.judge(Some("slow"), start + PAUSE), None);
+        assert!(throttle.is_pausing());
+        assert_eq!(throttle.judge(Some("slow"), start + LONGEST), Some(ThrottleChange::GoesOn));
+        assert_eq!(throttle.judge(Some("slow"), start + LONGEST + PAUSE), None);
+        assert_eq!(throttle.judge(Some("slow"), start + LONGEST * 2), Some(ThrottleChange::Waits("slow")));
+        assert_eq!(throttle.judge(None, start + LONGEST * 2 + PAUSE), Some(ThrottleChange::GoesOn));
+        assert_eq!(throttle.judge(Some("slow"), start + LONGEST * 2 + PAUSE), Some(ThrottleChange::Waits("slow")));
     }
 }

@@ -91,7 +91,7 @@ impl MoveSide {
     /// `Overtaken` if a later coordinator was here before; otherwise the shard's.
     pub(in crate::reshard) async fn open(shard: &Arc<Shard>, token: i64) -> Result<Self, MoveError> {
         let mut side = Self::open_unfenced(shard).await?;
-        let raise = sqlx::query(include_str!("../../../sql/reshard/raise_fence.sql")).bind(token);
+        let raise = sqlx::query(include_str!("../../../sql/reshard/raise_coordinator_fence.sql")).bind(token);
         raise.execute(&mut side.db).await.map_err(side.failed())?;
         side.token = token;
         Ok(side)
@@ -104,7 +104,7 @@ impl MoveSide {
     pub(in crate::reshard) async fn open_unfenced(shard: &Arc<Shard>) -> Result<Self, MoveError> {
         let failed = MoveError::on(shard.id());
         let mut db = shard.connect().await.map_err(&failed)?;
-        sqlx::query(include_str!("../../../sql/reshard/set_session.sql")).execute(&mut db).await.map_err(&failed)?;
+        sqlx::query(include_str!("../../../sql/reshard/set_up_session.sql")).execute(&mut db).await.map_err(&failed)?;
         Ok(Self { shard: Arc::clone(shard), db, token: 0 })
     }
 

@@ -1,10 +1,10 @@
 //! The replication of a move: publications, replication slots, subscriptions, and the heartbeats that measure their
 //! lag.
 //!
-//! The forward stream goes from the source to the target and copies first. The reverse one goes back and is made before
-//! the flip, but begins only after it, where the target's log was when it took the slots.
+//! The forward stream goes from the source to the target and copies first. The reverse stream goes back. It is made before the
+//! cutover, and begins after the cutover at the place of the target's log at which the target took the slots.
 //!
-//! Each object is written down in `shardrive.move_objects` before it is made, and struck out when it is gone.
+//! `shardrive.move_objects` records each object before the object is made, and until it is removed.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::reshard::error::MoveError;
 /// How long the readers of a slot may take to go.
 const SLOT_LIMIT: Duration = Duration::from_secs(10);
 
-/// What there is of a move outside of tables.
+/// The objects of a move outside of tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::reshard) enum ObjectKind {
     Publication,
@@ -104,11 +104,11 @@ pub(in crate::reshard) async fn is_copied(to: &mut MoveSide, name: &str) -> Resu
     Ok(usize::try_from(tables) == Ok(TABLES.len() + 1) && ready == tables)
 }
 
-/// How many rows have been copied of the tables that are not done yet.
-pub(in crate::reshard) async fn copied_rows(to: &mut MoveSide) -> Result<i64, MoveError> {
+/// How many rows the running copies of tables have brought.
+pub(in crate::reshard) async fn count_copied_rows(to: &mut MoveSide) -> Result<i64, MoveError> {
     let failed = to.failed();
     let names: Vec<_> = TABLES.iter().map(|table| table.name.to_owned()).collect();
-    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/count_copied.sql")).bind(names);
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/count_copied_rows.sql")).bind(names);
     statement.fetch_one(&mut to.db).await.map_err(failed)
 }
 
@@ -119,10 +119,10 @@ pub(in crate::reshard) async fn count_refusals(to: &mut MoveSide, name: &str) ->
     statement.fetch_optional(&mut to.db).await.map(Option::unwrap_or_default).map_err(failed)
 }
 
-/// Begins the reverse stream where the new owner's log was when it took the slots: what came before is the copy.
+/// Begins the reverse stream at the place of the new owner's log at which the new owner took the slots: earlier rows are the copy.
 ///
-/// The reader is told where to begin, and not only the slot: a slot's place is not safe from a crash of its server until
-/// the next checkpoint, the reader's is.
+/// Both the slot and the reader get the place. The slot's place is not safe from a crash of its server until the next checkpoint;
+/// the reader's place is.
 pub(in crate::reshard) async fn start_reverse(
     name: &str,
     slot_move: &SlotMove,
@@ -130,14 +130,14 @@ pub(in crate::reshard) async fn start_reverse(
 ) -> Result<(), MoveError> {
     let (from, to) = sides.along(Direction::Reverse);
     let (on_from, on_to) = (from.failed(), to.failed());
-    let taken: Option<String> = sqlx::query_scalar(include_str!("../../../sql/reshard/find_taken.sql"))
+    let taken: Option<String> = sqlx::query_scalar(include_str!("../../../sql/reshard/find_taken_position.sql"))
         .bind(slot_move.id)
         .fetch_optional(&mut from.db)
         .await
         .map(Option::flatten)
         .map_err(&on_from)?;
     let Some(taken) = taken else {
-        return Err(MoveError::Refused("it is not known where the new owner's log was at the flip".to_owned()));
+        return Err(MoveError::Refused("it is not known where the new owner's log was at the cutover".to_owned()));
     };
     let statement = sqlx::query(include_str!("../../../sql/reshard/advance_reader.sql")).bind(name).bind(&taken);
     statement.execute(&mut to.db).await.map_err(on_to)?;
@@ -146,23 +146,23 @@ pub(in crate::reshard) async fn start_reverse(
     to.run(compose::enable_subscription(name)).await
 }
 
-/// Lets the server forget what the reverse stream will not need, so that its beginning is quick. The writes of moving
-/// slots are on the other shard still.
-pub(in crate::reshard) async fn advance(name: &str, from: &mut MoveSide) -> Result<(), MoveError> {
+/// Skips log that the reverse stream will not need, so that the stream begins quickly. Until the cutover all writes of the moving
+/// slots are on the source.
+pub(in crate::reshard) async fn skip_old_log(name: &str, from: &mut MoveSide) -> Result<(), MoveError> {
     let failed = from.failed();
     let statement = sqlx::query(include_str!("../../../sql/reshard/advance_slot_to_now.sql")).bind(name);
     statement.execute(&mut from.db).await.map(drop).map_err(failed)
 }
 
-/// How much of the server's log the slot keeps from being removed; `None` if the server has dropped it already.
-pub(in crate::reshard) async fn kept_log(name: &str, from: &mut MoveSide) -> Result<Option<i64>, MoveError> {
+/// How much of the server's log the slot keeps from being removed; `None` if the server has already dropped the slot.
+pub(in crate::reshard) async fn measure_kept_log(name: &str, from: &mut MoveSide) -> Result<Option<i64>, MoveError> {
     let failed = from.failed();
-    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/kept_log.sql")).bind(name);
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/measure_kept_log.sql")).bind(name);
     statement.fetch_optional(&mut from.db).await.map(Option::flatten).map_err(failed)
 }
 
-/// Removes one object, whatever is left of it, and strikes it out.
-pub(in crate::reshard) async fn remove(
+/// Removes one object, if it is still there, and its record.
+pub(in crate::reshard) async fn remove_object(
     lease: &CoordinatorLease,
     side: &mut MoveSide,
     kind: ObjectKind,
@@ -184,19 +184,19 @@ pub(in crate::reshard) async fn remove(
     statement.execute(&mut *lease.db().await).await.map(drop).map_err(|_| MoveError::Overtaken)
 }
 
-/// The number of a subscription, which is in the names of the slots that its copying makes.
+/// The number of a subscription, which is part of the names of its copying slots.
 pub(super) async fn subscription_number(side: &mut MoveSide, name: &str) -> Result<Option<i64>, MoveError> {
     let failed = side.failed();
-    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/subscription_number.sql")).bind(name);
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/find_subscription.sql")).bind(name);
     statement.fetch_optional(&mut side.db).await.map_err(failed)
 }
 
-/// Removes a slot, ending who still reads it: its subscription is gone or has been replaced.
+/// Removes a slot, and ends its reader: the subscription of the slot is gone or has been replaced.
 pub(super) async fn remove_slot(side: &mut MoveSide, name: &str) -> Result<(), MoveError> {
     let until = Instant::now() + SLOT_LIMIT;
     while exists(side, ObjectKind::Slot, name).await? {
         let failed = side.failed();
-        // Gives nothing while somebody reads; whoever reads is asked to stop.
+        // The first statement does nothing while a reader is connected; the second one ends the reader.
         let statement = sqlx::query(include_str!("../../../sql/reshard/drop_slot.sql")).bind(name);
         statement.execute(&mut side.db).await.map_err(&failed)?;
         let statement = sqlx::query(include_str!("../../../sql/reshard/end_slot_reader.sql")).bind(name);
@@ -209,20 +209,20 @@ pub(super) async fn remove_slot(side: &mut MoveSide, name: &str) -> Result<(), M
     Ok(())
 }
 
-/// Sends a beat into the stream.
+/// Sends a heartbeat into the stream.
 pub(in crate::reshard) async fn send_heartbeat(
     from: &mut MoveSide,
     slot_move: &SlotMove,
     direction: Direction,
 ) -> Result<i64, MoveError> {
     let failed = from.failed();
-    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/beat.sql"))
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/send_heartbeat.sql"))
         .bind(slot_move.id)
-        .bind(direction == Direction::Forward);
+        .bind(direction.as_str());
     statement.fetch_one(&mut from.db).await.map_err(failed)
 }
 
-/// Waits until the beat has arrived, and with it all that was committed before it; false at the deadline.
+/// Waits until the heartbeat has arrived, and with it every earlier commit; false at the deadline.
 pub(in crate::reshard) async fn await_heartbeat(
     to: &mut MoveSide,
     slot_move: &SlotMove,
@@ -233,9 +233,9 @@ pub(in crate::reshard) async fn await_heartbeat(
     let failed = to.failed();
     let mut pause = SOON;
     loop {
-        let arrived: Option<i64> = sqlx::query_scalar(include_str!("../../../sql/reshard/read_beat.sql"))
+        let arrived: Option<i64> = sqlx::query_scalar(include_str!("../../../sql/reshard/read_heartbeat.sql"))
             .bind(slot_move.id)
-            .bind(direction == Direction::Forward)
+            .bind(direction.as_str())
             .fetch_one(&mut to.db)
             .await
             .map_err(&failed)?;

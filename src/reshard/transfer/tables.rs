@@ -1,47 +1,47 @@
-//! The tables whose rows belong to users, and so move with their slots. A new kind of row is one more entry here;
-//! `tests/it/reshard/moved_tables.rs` asks the database for everything else that such a table needs.
+//! The tables whose rows belong to users, and so move with their slots. A new table is an entry here;
+//! `tests/it/reshard/moved_tables.rs` checks everything else that a moving table needs in the database.
 
 /// A table that is keyed by user.
 #[derive(Debug)]
 pub struct MovedTable {
     /// Its schema and name.
     pub name: &'static str,
-    /// Its name alone, as the triggers that note changed keys give it.
+    /// Its name alone, as the triggers record changed keys.
     pub short: &'static str,
-    /// The slot of a row and its type, by built-in functions alone: it stands in the row filter of a publication. There is an
-    /// index that begins with it.
+    /// The slot of a row and its type, by built-in functions alone, as a publication's row filter needs. An index begins with this
+    /// expression.
     pub slot: (&'static str, &'static str),
-    /// The columns of the primary key and their types. The columns that `slot` needs are among them.
+    /// The columns of the primary key and their types, with the columns that `slot` needs.
     pub key: &'static [(&'static str, &'static str)],
     /// The same order within a slot: the slot, then the columns of the key besides.
     pub by_slot: &'static [(&'static str, &'static str)],
-    /// Where its rows are counted, if they are.
+    /// The counts of its rows, if the rows are counted.
     pub counts: Option<CountTables>,
 }
 
-/// In which order the rows of some slots are read, part by part.
+/// The order in which the rows of some slots are read, part by part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::reshard) enum ReadOrder {
-    /// Slot by slot: nothing else is read, but a part sorts the rest of its slot.
+    /// Slot by slot: no row of another slot is read, but a part sorts the rest of its slot.
     BySlot,
     /// By the primary key: all rows of the table are read, each once.
     ByKey,
 }
 
 impl ReadOrder {
-    /// The one in which fewer rows are read. `rows`: of each slot to be read; `all`: of the whole table; `part`: of a part.
+    /// The order that reads fewer rows. `rows`: the rows of each slot to be read; `all`: of the whole table; `part`: of a part.
     pub(super) fn cheaper(rows: &[i64], all: i64, part: u32) -> Self {
         let by_slot = rows.iter().map(|rows| rows.saturating_mul(rows / i64::from(part * 2) + 1));
         if by_slot.fold(0, i64::saturating_add) <= all { Self::BySlot } else { Self::ByKey }
     }
 }
 
-/// The tables that count another one's rows.
+/// The tables that count the rows of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct CountTables {
     /// Rows and bytes for each slot.
     pub totals: &'static str,
-    /// The changes of them that are not folded yet.
+    /// The changes that are not folded yet.
     pub deltas: &'static str,
 }
 
@@ -50,7 +50,7 @@ pub(in crate::reshard) fn counted() -> impl Iterator<Item = (&'static MovedTable
     TABLES.iter().filter_map(|table| Some((table, table.counts?)))
 }
 
-/// All of them.
+/// Every table that moves.
 pub const TABLES: &[MovedTable] = &[
     MovedTable {
         name: "public.file_metadata",

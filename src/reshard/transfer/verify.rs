@@ -1,10 +1,10 @@
 //! Compares the rows of both sides while writes go on.
 //!
-//! All rows are compared once, in parts by key: count and sum of hashes of what the owner has in one snapshot, against
-//! the other side when everything before that snapshot has arrived there. The other side may be further by then; a part
-//! that differs is looked at row by row, and a key that differs must be among the changes that the owner's triggers
-//! noted since the move began. Those are compared later, by key, and again if they were changed again, the last of them
-//! while nobody can write. So each row is compared after its last change; any other difference is one.
+//! All rows are compared once, in parts by key: the owner's count and sum of hashes in one snapshot, against the other side once
+//! everything before the snapshot has arrived there. The other side may be further by then. A part that differs is compared row
+//! by row. Each differing key must be among the changes that the owner's triggers recorded since the move began. Recorded
+//! changes are compared later, by key, and once more after each further change; the write freeze compares the last changes. So
+//! each row is compared after its last change, and any other difference is a fault.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -21,33 +21,33 @@ use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::error::MoveError;
 use crate::shard::Slot;
 
-/// Rows of a part. While others write, the two sides of a part are read at two moments, and one that was written to between them is
-/// read row by row: the smaller, the rarer that is, and the cheaper; but each part takes two statements and a beat.
+/// Rows of a part. The two sides of a part are read at two moments, and a part with a write in between is read row by row. Small
+/// parts make such a write rarer and cheaper; but each part takes two statements and a heartbeat.
 const PART: u32 = 8_000;
 /// Changes that are compared at once.
 const CHANGES: i64 = 5_000;
-/// How long a beat may take in a comparison.
+/// How long a heartbeat may take in a comparison.
 const ARRIVAL: Duration = Duration::from_secs(30);
 /// Keys of a difference that are named.
 const NAMED: usize = 5;
 
 /// A primary key as texts.
 type RowKey = Vec<String>;
-/// What is on one side: the hash of each row.
+/// The rows of one side: the hash of each row.
 type RowHashes = HashMap<RowKey, i64>;
-/// A part: how many rows, the sum of their hashes, the last place.
+/// A part: its row count, the sum of the hashes, the last key.
 type RowPart = (i64, String, Option<RowKey>);
 /// Keys, one array a column.
 type KeyColumns = Vec<Option<Vec<String>>>;
-/// A noted change: its number, the table, the key.
-type NotedChange = (i64, String, RowKey);
+/// A recorded change: its number, the table, the key.
+type RecordedChange = (i64, String, RowKey);
 
-/// How far a comparison of all rows is. It is kept in memory; who takes over begins anew.
+/// How far a comparison of all rows is. The position is kept in memory; another coordinator begins anew.
 #[derive(Default, Debug)]
 pub(in crate::reshard) struct ComparisonPass {
-    /// The part that has been read from the owner, while the other side's is not.
+    /// The part that has been read from the owner alone.
     ahead: Option<ReadPart>,
-    /// Rows that were compared.
+    /// Compared rows.
     pub(in crate::reshard) rows: i64,
 }
 
@@ -57,15 +57,15 @@ struct ReadPart {
     table: usize,
     order: ReadOrder,
     lower: Option<RowKey>,
-    /// Open in the last part of a table: what the other side has behind the owner's last row must be seen.
+    /// Open in the last part of a table, so that surplus rows behind the owner's last row are found.
     upper: Option<RowKey>,
     rows: i64,
     hash: String,
-    /// When it arrives, everything of the snapshot has.
+    /// The heartbeat behind the snapshot.
     beat: i64,
 }
 
-/// Compares the next part, and reads the one behind it meanwhile. `true`: all rows have been compared.
+/// Compares the next part, and meanwhile reads the following part. `true`: all rows have been compared.
 ///
 /// # Errors
 /// `Refused` with the first keys that differ without a reason; otherwise the shards' errors.
@@ -94,14 +94,13 @@ pub(in crate::reshard) async fn next_part(
     let (next, same) = tokio::join!(next, is_same(&part, reading, slot_move, target));
     pass.ahead = next?;
     if !same? {
-        explain(reading, slot_move, sides, [part.lower.as_deref(), part.upper.as_deref()]).await?;
+        check_difference(reading, slot_move, sides, [part.lower.as_deref(), part.upper.as_deref()]).await?;
     }
     pass.rows += part.rows;
     Ok(pass.ahead.is_none())
 }
 
-/// Those of the slots, which are in order, that may have rows behind one place and up to another, so that the database is not asked
-/// for others.
+/// The slots that may have rows behind `lower` and up to `upper`; the database is asked for no others. The slots are in order.
 fn within<'a>(slots: &'a [Slot], order: ReadOrder, lower: Option<&[String]>, upper: Option<&[String]>) -> &'a [Slot] {
     let slot_of = |place: &[String]| place.first().and_then(|slot| slot.parse::<u16>().ok());
     if order == ReadOrder::ByKey {
@@ -112,7 +111,7 @@ fn within<'a>(slots: &'a [Slot], order: ReadOrder, lower: Option<&[String]>, upp
     slots.get(from..to).unwrap_or(slots)
 }
 
-/// The owner's first part of a table. `None`: there is no such table.
+/// The owner's first part of a table. `None`: the number is behind the last table.
 async fn read_first_part(
     slot_move: &SlotMove,
     source: &mut MoveSide,
@@ -149,7 +148,7 @@ async fn read_part(
     Ok(Some(ReadPart { table: number, order, lower, upper, rows, hash, beat }))
 }
 
-/// True if the other side has the same in this part, once everything of the owner's snapshot has arrived.
+/// True if the other side has the same rows in this part, once everything of the owner's snapshot has arrived.
 async fn is_same(
     part: &ReadPart,
     reading: RowReading<'_>,
@@ -175,8 +174,8 @@ async fn await_arrival(slot_move: &SlotMove, sides: &mut MoveSides, direction: D
     }
 }
 
-/// A part differs: every key that does must have been changed meanwhile, and so be compared again later.
-async fn explain(
+/// Checks a part that differs: every differing key must have been changed meanwhile, and so be compared again later.
+async fn check_difference(
     reading: RowReading<'_>,
     slot_move: &SlotMove,
     sides: &mut MoveSides,
@@ -191,10 +190,10 @@ async fn explain(
         return Ok(());
     }
     let changed = other_changes(&mut sides.source, slot_move, &[]).await?;
-    judge(reading.table, differ, &changed)
+    check_explained(reading.table, differ, &changed)
 }
 
-/// A key that differs, and how the other side does.
+/// A differing key, and how the other side differs.
 type RowDifference = (RowKey, &'static str);
 
 fn differences(here: &RowHashes, there: &RowHashes) -> Vec<RowDifference> {
@@ -209,7 +208,11 @@ fn differences(here: &RowHashes, there: &RowHashes) -> Vec<RowDifference> {
     all
 }
 
-fn judge(table: &MovedTable, differ: Vec<RowDifference>, changed: &HashSet<(String, RowKey)>) -> Result<(), MoveError> {
+fn check_explained(
+    table: &MovedTable,
+    differ: Vec<RowDifference>,
+    changed: &HashSet<(String, RowKey)>,
+) -> Result<(), MoveError> {
     let wrong: Vec<RowDifference> =
         differ.into_iter().filter(|(key, _)| !changed.contains(&(table.short.to_owned(), key.clone()))).collect();
     if wrong.is_empty() {
@@ -227,13 +230,13 @@ fn judge(table: &MovedTable, differ: Vec<RowDifference>, changed: &HashSet<(Stri
     )))
 }
 
-/// The keys that were changed, besides these changes.
+/// The keys of all recorded changes but these.
 async fn other_changes(
     from: &mut MoveSide,
     slot_move: &SlotMove,
     ids: &[i64],
 ) -> Result<HashSet<(String, RowKey)>, MoveError> {
-    // Replication may bring a transaction to the other side a moment before its own server shows it to others.
+    // Replication may bring a transaction to the other side a moment before its own server shows the transaction to others.
     if !from.wait_for_writers(Instant::now() + ARRIVAL).await? {
         return Err(MoveError::Late("the end of transactions that write"));
     }
@@ -247,7 +250,7 @@ async fn other_changes(
     Ok(rows.into_iter().collect())
 }
 
-/// How many changes have not been compared.
+/// How many recorded changes have not been compared.
 pub(in crate::reshard) async fn pending_changes(from: &mut MoveSide, slot_move: &SlotMove) -> Result<i64, MoveError> {
     let failed = from.failed();
     let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/count_changed_keys.sql")).bind(slot_move.id);
@@ -263,7 +266,7 @@ pub(in crate::reshard) enum OwnerCommits {
     HaveArrived,
 }
 
-/// Compares the first of the noted changes and removes their notes; returns how many changes there were.
+/// Compares the first recorded changes and removes their records; returns how many changes there were.
 ///
 /// # Errors
 /// As [`next_part`].
@@ -275,7 +278,7 @@ pub(in crate::reshard) async fn compare_changes(
 ) -> Result<usize, MoveError> {
     let (from, _) = sides.along(direction);
     let failed = from.failed();
-    let changes: Vec<NotedChange> = sqlx::query_as(include_str!("../../../sql/reshard/list_changed_keys.sql"))
+    let changes: Vec<RecordedChange> = sqlx::query_as(include_str!("../../../sql/reshard/list_changed_keys.sql"))
         .bind(slot_move.id)
         .bind(CHANGES)
         .fetch_all(&mut from.db)
@@ -306,9 +309,9 @@ pub(in crate::reshard) async fn compare_changes(
         let there: RowHashes = to.list(compose::list_keys(table), &columns).await?.into_iter().collect();
         let differ = differences(&rows, &there);
         if !differ.is_empty() {
-            // Changed again after it was read here: noted again, and compared later.
+            // A row that changed after the owner was read has been recorded again, and is compared later.
             let again = other_changes(from, slot_move, &ids).await?;
-            judge(table, differ, &again)?;
+            check_explained(table, differ, &again)?;
         }
     }
     sqlx::query(include_str!("../../../sql/reshard/remove_changed_keys.sql"))
@@ -351,9 +354,10 @@ mod tests {
         let how: Vec<_> = differ.iter().map(|(key, how)| (key[0].as_str(), *how)).collect();
         assert_eq!(how, [("b", "other values"), ("c", "missing"), ("d", "too much")]);
         let table = &TABLES[0];
-        let noted = |keys: &[&str]| keys.iter().map(|key| (table.short.to_owned(), vec![(*key).to_owned()])).collect();
-        assert!(judge(table, differ.clone(), &noted(&["b", "c", "d", "x"])).is_ok());
-        let wrong = judge(table, differ, &noted(&["c"])).unwrap_err().to_string();
+        let recorded =
+            |keys: &[&str]| keys.iter().map(|key| (table.short.to_owned(), vec![(*key).to_owned()])).collect();
+        assert!(check_explained(table, differ.clone(), &recorded(&["b", "c", "d", "x"])).is_ok());
+        let wrong = check_explained(table, differ, &recorded(&["c"])).unwrap_err().to_string();
         assert_eq!(
             wrong,
             "2 rows of file_metadata differ between the shards; user_id file_id: b (other values), d (too much)"

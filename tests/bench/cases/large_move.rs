@@ -34,7 +34,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         bench.shards.settle()?;
         let moved = move_slots(&service.base, &slots, to)?;
         copies.push(moved.rows() / moved.between("copy", "catch_up")?);
-        checks.push(moved.rows() / moved.between("verify", "flip")?);
+        checks.push(moved.rows() / moved.between("verify", "cutover")?);
         cleans.push(moved.between("clean_up", "done")?);
         moved_rows = moved.rows();
         if from != 0 {

@@ -198,20 +198,26 @@ fn waits(bench: &mut Bench, outcome: &Outcome) {
     let (gap, usual) = (p99(&ours), p99(&others));
     bench.compared(&format!("{case}, p99"), "ms", compare_figures(&[gap], &[usual]), bar(gap, LONGEST.0), &note);
 
-    let slowest = outcome.moves.iter().max_by(|(_, one), (_, other)| one.hold().total_cmp(&other.hold()));
+    let slowest = outcome.moves.iter().max_by(|(_, one), (_, other)| one.freeze().total_cmp(&other.freeze()));
     let parts = slowest.map(|(_, moved)| moved.parts()).unwrap_or_default();
     let (gap, usual) = (longest(&ours), longest(&others));
-    let note = format!("parts of the longest hold, ms: {}", show(&parts));
+    let note = format!("parts of the longest write freeze, ms: {}", show(&parts));
     bench.compared(&format!("{case}, max"), "ms", compare_figures(&[gap], &[usual]), bar(gap, LONGEST.1), &note);
 
-    let holds: Vec<f64> = outcome.moves.iter().map(|(_, moved)| moved.hold()).collect();
+    let freezes: Vec<f64> = outcome.moves.iter().map(|(_, moved)| moved.freeze()).collect();
     let given_up: i64 = outcome.moves.iter().map(|(_, moved)| moved.given_up()).sum();
     let all: Vec<(&str, f64)> = outcome.moves.iter().flat_map(|(_, moved)| moved.parts()).collect();
     let of = |name: &str| all.iter().filter(|(part, _)| *part == name).map(|(_, ms)| *ms).collect::<Vec<_>>();
     let typical: Vec<_> = parts.iter().map(|(name, _)| (*name, median(&of(name)))).collect();
-    let (most, typical) = (longest(&holds), show(&typical));
+    let (most, typical) = (longest(&freezes), show(&typical));
     let note = format!("longest {most:.0} ms, {given_up} tries given up; medians of the parts: {typical}");
-    bench.alone("slots held", "ms", Side { median: median(&holds), rounds: holds, ..Side::default() }, None, &note);
+    bench.alone(
+        "write freeze",
+        "ms",
+        Side { median: median(&freezes), rounds: freezes, ..Side::default() },
+        None,
+        &note,
+    );
     let seconds: Vec<f64> = windows.iter().map(|window| f64::from(window.to - window.from) / 1e6).collect();
     let stages: Vec<_> = stages(outcome)
         .into_iter()
@@ -227,7 +233,7 @@ fn waits(bench: &mut Bench, outcome: &Outcome) {
     bench.alone("a move", "s", Side { median: median(&seconds), rounds: seconds, ..Side::default() }, None, &note);
 }
 
-/// Parts of a hold and what they took.
+/// Parts of a write freeze and their lengths.
 fn show(parts: &[(&str, f64)]) -> String {
     parts.iter().map(|(name, ms)| format!("{name} {ms:.0}")).collect::<Vec<_>>().join(", ")
 }

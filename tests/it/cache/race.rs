@@ -95,7 +95,7 @@ async fn writes_need_not_wait_until_a_change_of_hands_has_settled() {
         }
         let before = waits();
         let target = if round % 2 == 0 { "1" } else { "0" };
-        let moved = ["shards", "move", "--slots", "0,2,4", "--to", target, "--keep", "0"];
+        let moved = ["shards", "move", "--slots", "0,2,4", "--to", target, "--rollback-window", "0"];
         let moved = shardrive(&moved, &cluster.variables()).await;
         assert_eq!(moved.code, 0, "{moved:?}");
         race.writes(60).await;

@@ -79,7 +79,7 @@ async fn an_import_updates_what_changed_and_the_newest_is_first() {
     assert_eq!((&stats["total_records"], &stats["total_bytes"]), (&json!(7), &json!(1 + 20 + 3 + 4 + 5 + 6)));
 
     // The same on the shard that owns the slot after a move.
-    let moved = ["shards", "move", "--slots", "42", "--to", "1", "--keep", "0"];
+    let moved = ["shards", "move", "--slots", "42", "--to", "1", "--rollback-window", "0"];
     let done = shardrive(&moved, &cluster.variables()).await;
     assert_eq!(done.code, 0, "{done:?}");
     let third = [("d/same", 1, "aa"), ("d/grows", 21, ""), ("newer", 7, "")];

@@ -135,7 +135,7 @@ async fn a_move_is_tried_dry_started_and_seen_through_to_its_end() {
     browser.until_text("#plan", "shard 0 → shard 1: 300 slots, 15,").await;
     assert_eq!(api.get_json("/admin/moves").await.1["moves"], json!([]), "nothing was started");
     // What is changed after the look must be looked at again.
-    browser.fill("#move-form [name=keep_seconds]", "500").await;
+    browser.fill("#move-form [name=rollback_window_seconds]", "500").await;
     assert!(!browser.find("#move-form [name=start]").await.is_enabled().await.unwrap());
     browser.click("#move-form [name=look]").await;
     poll::until_true("the start", async || browser.find("#move-form [name=start]").await.is_enabled().await.unwrap())
@@ -153,14 +153,14 @@ async fn a_move_is_tried_dry_started_and_seen_through_to_its_end() {
     })
     .await;
     browser.picture("move").await;
-    browser.until_shown("#moves [data-move='1'][data-stage=watch]", true).await;
+    browser.until_shown("#moves [data-move='1'][data-stage=rollback_window]", true).await;
     browser.until_text("#legend", "shard 1: 2,820").await;
     browser.click("#moves [data-move='1'] summary").await;
     browser.until_text("#moves [data-move='1'] .events", "changes owners").await;
-    browser.click("#moves [data-move='1'] [data-wish=finish]").await;
+    browser.click("#moves [data-move='1'] [data-request=finish]").await;
     browser.accept().await;
     browser.until_shown("#moves [data-move='1'][data-stage=done]", true).await;
-    browser.until_shown("#moves [data-move='1'] [data-wish=finish]", false).await;
+    browser.until_shown("#moves [data-move='1'] [data-request=finish]", false).await;
     assert_eq!(api.get_json("/admin/moves/1").await.1["stage"], "done");
     browser.run("scrollTo(0, 0)").await;
     browser.picture("light").await;

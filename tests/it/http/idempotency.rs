@@ -364,7 +364,7 @@ async fn keys_move_with_their_rows() {
     let patched = send(apis[0].base(), Method::PATCH, &patch_path, "patch", &json!({"size_bytes": 5})).await.unwrap();
     let storm = Storm::start(apis.iter().map(|api| api.base().to_owned()).collect());
     storm.progress(20).await;
-    let command = ["shards", "move", "--slots", "0,2,4,6", "--to", "1", "--keep", "0", "--json"];
+    let command = ["shards", "move", "--slots", "0,2,4,6", "--to", "1", "--rollback-window", "0", "--json"];
     let done = shardrive(&command, &cluster.variables()).await;
     assert_eq!(done.code, 0, "{done:?}");
     storm.progress(20).await;
@@ -415,7 +415,7 @@ const IN_THE_WAY: [&str; 2] = ["move_conflict", "invalid_field"];
 async fn acts_on_the_cluster_are_done_once() {
     let cluster = TestCluster::migrated(2).await;
     let api = Api::start_with(&cluster, &PATIENT).await;
-    let body = json!({"slots": "2", "to": 1, "keep_seconds": 600});
+    let body = json!({"slots": "2", "to": 1, "rollback_window_seconds": 600});
     let first = post(&api, "/admin/moves", "m", &body).await;
     assert_eq!(first.status, StatusCode::OK, "{first:?}");
     assert_eq!(post(&api, "/admin/moves", "m", &body).await, first);

@@ -37,7 +37,8 @@ async fn a_move_of_few_slots_reads_the_rows_of_these_slots() {
     let cluster = filled().await;
     let before = [looked_at(&cluster, 0).await, looked_at(&cluster, 1).await];
     let moved =
-        shardrive(&["shards", "move", "--slots", "2,4,6", "--to", "1", "--keep", "0"], &cluster.variables()).await;
+        shardrive(&["shards", "move", "--slots", "2,4,6", "--to", "1", "--rollback-window", "0"], &cluster.variables())
+            .await;
     assert_eq!(moved.code, 0, "{moved:?}");
     for (shard, before) in before.into_iter().enumerate() {
         // Copied, compared and removed: 600 rows, a few times. Once through one table would be a hundred times as many.

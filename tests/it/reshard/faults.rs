@@ -14,23 +14,30 @@ use crate::support::servers::TestCluster;
 const STEPS: [&str; 16] = [
     "preflight",
     "copy",
-    "marked",
-    "streaming",
+    "tracking",
+    "forward_made",
     "catch_up",
-    "way_back",
+    "reverse_made",
     "verify",
-    "flip",
+    "cutover",
     "frozen",
     "both_own",
     "given_up",
     "handed_over",
-    "watch",
-    "forward_gone",
-    "objects_gone",
-    "swept",
+    "rollback_window",
+    "forward_removed",
+    "objects_removed",
+    "rows_removed",
 ];
-/// The same for the way back.
-const STEPS_BACK: [&str; 6] = ["armed", "return", "rollback_frozen", "rollback_both_own", "rollback_given_up", "rollback_handed_over"];
+/// The same for a rollback.
+const STEPS_BACK: [&str; 6] = [
+    "reverse_started",
+    "rollback",
+    "rollback_frozen",
+    "rollback_both_own",
+    "rollback_given_up",
+    "rollback_handed_over",
+];
 
 const PATIENT: [(&str, &str); 4] = [
     ("HEALTH_TIMEOUT_MS", "20000"),
@@ -52,9 +59,9 @@ async fn doomed(cluster: &TestCluster, step: &str) -> Api {
     api
 }
 
-/// Asks for a move from one shard to the other, and for nothing else; gives its number.
-async fn ask(cluster: &TestCluster, to: &str, keep: &str) -> String {
-    let arguments = ["shards", "move", "--slots", SLOTS, "--to", to, "--keep", keep, "--detach", "--json"];
+/// Registers a move from one shard to the other, and returns its number.
+async fn register(cluster: &TestCluster, to: &str, window: &str) -> String {
+    let arguments = ["shards", "move", "--slots", SLOTS, "--to", to, "--rollback-window", window, "--detach", "--json"];
     let asked = shardrive(&arguments, &cluster.variables()).await;
     assert_eq!(asked.code, 0, "{asked:?}");
     asked.json()["ids"][0].to_string()
@@ -81,7 +88,7 @@ async fn a_coordinator_killed_at_any_step_is_replaced() {
     let load = Load::start(&[survivor.base().to_owned()], 4, &ALL);
     for (number, step) in STEPS.iter().enumerate() {
         at = 1 - at;
-        let id = ask(&cluster, &at.to_string(), "0").await;
+        let id = register(&cluster, &at.to_string(), "0").await;
         until_dead(&mut first).await;
         let ended = until_stage(&survivor, &id, "done").await;
         assert_eq!(ended["verified"], true, "{step}: {ended}");
@@ -103,17 +110,17 @@ async fn after(cluster: &TestCluster, survivor: &Api, step: &str) -> Api {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_coordinator_killed_on_the_way_back_is_replaced() {
+async fn a_coordinator_killed_in_a_rollback_is_replaced() {
     let cluster = TestCluster::migrated(2).await;
     let mut first = doomed(&cluster, STEPS_BACK[0]).await;
     let survivor = Api::start_with(&cluster, &PATIENT).await;
     let load = Load::start(&[survivor.base().to_owned()], 4, &ALL);
     for (number, step) in STEPS_BACK.iter().enumerate() {
         load.progress(10).await;
-        let id = ask(&cluster, "1", "600").await;
-        until_stage(&survivor, &id, "watch").await;
-        let wish = survivor.post(&format!("/admin/moves/{id}/rollback"), &json!({})).await;
-        assert_eq!(wish.status(), 202);
+        let id = register(&cluster, "1", "600").await;
+        until_stage(&survivor, &id, "rollback_window").await;
+        let asked = survivor.post(&format!("/admin/moves/{id}/rollback"), &json!({})).await;
+        assert_eq!(asked.status(), 202);
         until_dead(&mut first).await;
         let ended = until_stage(&survivor, &id, "rolled_back").await;
         assert_eq!(ended["reason"], Value::Null, "{step}: {ended}");
@@ -137,7 +144,7 @@ async fn a_server_dies(steps: &[&str], dying: usize) {
         let to = (number + 1) % 2;
         // The source of this move, or its target.
         let server = if dying == 0 { 1 - to } else { to };
-        let id = ask(&cluster, &to.to_string(), "0").await;
+        let id = register(&cluster, &to.to_string(), "0").await;
         until_dead(&mut first).await;
         cluster.server(server).kill().await;
         cluster.server(server).start().await.unwrap();
@@ -164,10 +171,18 @@ async fn a_server_dies(steps: &[&str], dying: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_dies_at_a_step_comes_back() {
-    a_server_dies(&["streaming", "way_back", "frozen", "given_up", "handed_over", "armed", "objects_gone"], 0).await;
+    a_server_dies(
+        &["forward_made", "reverse_made", "frozen", "given_up", "handed_over", "reverse_started", "objects_removed"],
+        0,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_dies_at_a_step_comes_back() {
-    a_server_dies(&["streaming", "way_back", "frozen", "given_up", "handed_over", "armed", "objects_gone"], 1).await;
+    a_server_dies(
+        &["forward_made", "reverse_made", "frozen", "given_up", "handed_over", "reverse_started", "objects_removed"],
+        1,
+    )
+    .await;
 }

@@ -13,13 +13,13 @@ const TABLES_THAT_STAY: &[(&str, &str)] = &[
     ("shardrive._sqlx_migrations", "which migrations this database has seen"),
     ("shardrive.admin_keys", "idempotency keys of /admin: actions concern the cluster, not a slot"),
     ("shardrive.audit_log", "operator actions, on shard 0"),
-    ("shardrive.beats", "a row that travels with one move"),
+    ("shardrive.heartbeats", "a row that travels with one move"),
     ("shardrive.cache_fence", "the cache server in force for this shard"),
     ("shardrive.changed_keys", "notes of a move, for its comparison"),
     ("shardrive.collections", "the same rows on every shard"),
     ("shardrive.coordinator", "the coordinator's token, on shard 0"),
     ("shardrive.coverage", "which slots this shard owns"),
-    ("shardrive.fence", "the newest coordinator that this shard knows"),
+    ("shardrive.coordinator_fence", "the newest coordinator that this shard knows"),
     ("shardrive.identity", "which shard this is"),
     ("shardrive.local_moves", "the moves that this shard takes part in"),
     ("shardrive.move_events", "what happened to moves, on shard 0"),
@@ -54,9 +54,9 @@ fn insert(table: &MovedTable, slot: i32) -> Option<String> {
 }
 
 /// Marks every slot as part of a move.
-fn mark(is_held: bool) -> String {
+fn local_move(is_frozen: bool) -> String {
     format!(
-        "INSERT INTO shardrive.local_moves (move_id, slots, held) VALUES (1, decode(repeat('ff', 630), 'hex'), {is_held})"
+        "INSERT INTO shardrive.local_moves (move_id, slots, frozen) VALUES (1, decode(repeat('ff', 630), 'hex'), {is_frozen})"
     )
 }
 
@@ -157,27 +157,26 @@ async fn shape_faults(db: &mut PgConnection, table: &MovedTable) -> Vec<String> 
     if !has_index {
         faults.push(format!("migrations: no index begins with the slot, {}", slot.0));
     }
-    let throttled =
-        "SELECT count(*) > 0 FROM pg_constraint WHERE contype = 'c' AND pg_get_constraintdef(oid) LIKE '%brake_copy(%'";
+    let throttled = "SELECT count(*) > 0 FROM pg_constraint WHERE contype = 'c' AND pg_get_constraintdef(oid) LIKE '%throttle_copy(%'";
     if !value::<bool>(db, &format!("{throttled} AND conrelid = '{name}'::regclass")).await {
-        faults.push("migrations: no constraint calls shardrive.brake_copy, which throttles the copy".to_owned());
+        faults.push("migrations: no constraint calls shardrive.throttle_copy, which throttles the copy".to_owned());
     }
     faults
 }
 
-/// The triggers that refuse writes to slots of others, to held slots, and a TRUNCATE during a move.
+/// The triggers that refuse writes to slots of others, to frozen slots, and a TRUNCATE during a move.
 async fn guard_faults(db: &mut PgConnection, table: &MovedTable, own: &str, foreign: &str) -> Vec<String> {
     let name = table.name;
     let (first, _) = table.key[0];
     let (update, delete) = (format!("UPDATE {name} SET {first} = {first}"), format!("DELETE FROM {name}"));
-    let (marked, held, truncate) = (mark(false), mark(true), format!("TRUNCATE {name}"));
+    let (marked, frozen, truncate) = (local_move(false), local_move(true), format!("TRUNCATE {name}"));
     let mut faults = Vec::new();
     for (what, wanted, statements) in [
         ("a row of an own slot is refused", "", vec![own, &update, &delete]),
         ("the guard lets an INSERT into another shard's slot pass", "SD001", vec![foreign]),
-        ("the guard lets an INSERT into a held slot pass", "SD001", vec![&held, own]),
-        ("the guard lets an UPDATE of a held slot pass", "SD001", vec![own, &held, &update]),
-        ("the guard lets a DELETE from a held slot pass", "SD001", vec![own, &held, &delete]),
+        ("the guard lets an INSERT into a frozen slot pass", "SD001", vec![&frozen, own]),
+        ("the guard lets an UPDATE of a frozen slot pass", "SD001", vec![own, &frozen, &update]),
+        ("the guard lets a DELETE from a frozen slot pass", "SD001", vec![own, &frozen, &delete]),
         ("the guard lets a TRUNCATE pass during a move", "SD001", vec![&marked, &truncate]),
     ] {
         let refusal = refusal_of(db, &statements).await;
@@ -198,7 +197,7 @@ async fn note_faults(db: &mut PgConnection, table: &MovedTable, own: &str) -> Ve
         columns.join(", ")
     );
     let of_gone = format!("SELECT count(*) > 0 FROM shardrive.changed_keys WHERE table_name = '{short}'");
-    run(db, &format!("BEGIN; {}", mark(false))).await.unwrap();
+    run(db, &format!("BEGIN; {}", local_move(false))).await.unwrap();
     let mut faults = Vec::new();
     for (what, statement, is_noted) in [
         ("INSERT", own.to_owned(), &of_rows),

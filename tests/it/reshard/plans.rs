@@ -2,14 +2,9 @@
 
 use serde_json::Value;
 
+use super::shards;
 use crate::support::api::Api;
-use crate::support::program::{Done, shardrive};
 use crate::support::servers::TestCluster;
-
-async fn shards(cluster: &TestCluster, arguments: &[&str]) -> Done {
-    let all: Vec<&str> = ["shards"].into_iter().chain(arguments.iter().copied()).chain(["--json"]).collect();
-    shardrive(&all, &cluster.variables()).await
-}
 
 #[tokio::test]
 async fn a_plan_counts_the_disk_of_rows_that_came_just_now() {
@@ -39,7 +34,7 @@ async fn users_in_steps_begin_on_one_shard_and_are_evened_out() {
     assert_eq!(analysis["slots_in_use"], 315, "{analysis}");
     let note = analysis["note"].as_str().unwrap_or_else(|| panic!("{analysis}"));
     assert!(note.contains("shard 0 holds 100 %") && note.contains("steps of 16"), "{note}");
-    let done = shards(&cluster, &["rebalance", "--keep", "0"]).await;
+    let done = shards(&cluster, &["rebalance", "--rollback-window", "0"]).await;
     assert_eq!(done.code, 0, "{done:?}");
     for shard in 0..2 {
         let count = "SELECT count(*) FROM file_metadata AS f JOIN shardrive.slot_map AS m ON m.slot = f.user_id % 5040 \

@@ -4,18 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::shards;
 use crate::support::api::Api;
 use crate::support::load::Load;
 use crate::support::moved::assert_nothing_left;
 use crate::support::poll;
-use crate::support::program::{Done, shardrive};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::servers::{TestCluster, run};
-
-async fn shards(cluster: &TestCluster, arguments: &[&str]) -> Done {
-    let all: Vec<_> = ["shards"].iter().chain(arguments).chain(&["--json"]).copied().collect();
-    shardrive(&all, &cluster.variables()).await
-}
 
 /// Slot 2 with this many files, on shard 0.
 async fn with_rows(rows: u32) -> TestCluster {
@@ -34,7 +29,8 @@ async fn a_copy_keeps_to_its_rate() {
     let cluster = with_rows(ROWS).await;
     let begun = Instant::now();
     let rate = RATE.to_string();
-    let moved = shards(&cluster, &["move", "--slots", "2", "--to", "1", "--keep", "0", "--rate", &rate]).await;
+    let moved =
+        shards(&cluster, &["move", "--slots", "2", "--to", "1", "--rollback-window", "0", "--rate", &rate]).await;
     assert_eq!(moved.code, 0, "{moved:?}");
     assert_eq!(moved.json()[0]["copy_rate"], RATE);
     // A row of 256 looks at the clock, which ones depends on their ids: so much less than three seconds.
@@ -46,7 +42,7 @@ async fn a_copy_keeps_to_its_rate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_copy_of_moving_slots_waits_at_the_brake() {
+async fn only_a_copy_of_moving_slots_is_throttled() {
     let cluster = TestCluster::migrated(2).await;
     let mark = "INSERT INTO shardrive.local_moves (move_id, slots, copy_paused_until)
                 VALUES (1, set_bit(decode(repeat('00', 630), 'hex'), 2, 1), 'infinity')";
@@ -59,8 +55,8 @@ async fn only_a_copy_of_moving_slots_waits_at_the_brake() {
     let mut worker = cluster.connect(0).await;
     run(&mut worker, "SET session_replication_role = replica; SET statement_timeout = '5s'").await.unwrap();
     run(&mut worker, &thousand(4)).await.unwrap();
-    let held = run(&mut worker, &thousand(2)).await;
-    assert_eq!(crate::support::servers::sqlstate(held), "57014", "the statement should have waited for ever");
+    let waiting = run(&mut worker, &thousand(2)).await;
+    assert_eq!(crate::support::servers::sqlstate(waiting), "57014", "the statement should have waited for ever");
     cluster.psql(0, "UPDATE shardrive.local_moves SET copy_paused_until = now()").await.unwrap();
     run(&mut worker, &thousand(2)).await.unwrap();
 }
@@ -69,8 +65,11 @@ async fn only_a_copy_of_moving_slots_waits_at_the_brake() {
 async fn a_copy_that_is_paused_goes_on_by_itself() {
     let cluster = with_rows(20_000).await;
     let api = Api::start(&cluster).await;
-    let plan =
-        shards(&cluster, &["move", "--slots", "2", "--to", "1", "--keep", "0", "--rate", "5000", "--detach"]).await;
+    let plan = shards(
+        &cluster,
+        &["move", "--slots", "2", "--to", "1", "--rollback-window", "0", "--rate", "5000", "--detach"],
+    )
+    .await;
     let id = plan.json()["ids"][0].to_string();
     let stage = async |wanted: &str| {
         poll::until("the move to get on", async || {
@@ -99,7 +98,7 @@ async fn a_copy_waits_while_requests_take_longer_than_usual() {
     let load = Load::start(&[api.base().to_owned()], 16, &[0, 2, 4, 6]);
     load.progress(1000).await;
     // For a second program the command would look after the move.
-    let order = json!({ "slots": "2", "to": 1, "keep_seconds": 0, "copy_rate": 1000 });
+    let order = json!({ "slots": "2", "to": 1, "rollback_window_seconds": 0, "copy_rate": 1000 });
     let (_, plan) = api.post_json("/admin/moves", &order).await;
     let path = format!("/admin/moves/{}", plan["ids"][0]);
     let noted = async |wanted: &str| {

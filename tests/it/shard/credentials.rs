@@ -38,7 +38,9 @@ async fn until_three_are_healthy(api: &Api) {
 }
 
 async fn give_slots_to_the_third(settings: &[(String, String)]) {
-    let done = shardrive(&["shards", "move", "--slots", "0,2,4", "--to", "2", "--keep", "0", "--json"], settings).await;
+    let done =
+        shardrive(&["shards", "move", "--slots", "0,2,4", "--to", "2", "--rollback-window", "0", "--json"], settings)
+            .await;
     assert_eq!((done.code, &done.json()[0]["stage"]), (0, &json!("done")), "{done:?}");
 }
 

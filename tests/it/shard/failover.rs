@@ -197,13 +197,14 @@ async fn a_demoted_server_keeps_no_slot_of_a_move_that_has_ended() {
     let standby = cluster.standby(1).await;
     let settings = [("HEALTH_TIMEOUT_MS", "20000"), ("CONNECT_TIMEOUT_MS", "20000")];
     let api = Api::start_on(&[cluster.url(0), both(&cluster, &standby)], &settings).await;
-    let (status, plan) = api.post_json("/admin/moves", &json!({"slots": "0,2", "to": 1, "keep_seconds": 3600})).await;
+    let (status, plan) =
+        api.post_json("/admin/moves", &json!({"slots": "0,2", "to": 1, "rollback_window_seconds": 3600})).await;
     assert_eq!(status, StatusCode::OK, "{plan}");
     let logical = "SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical'";
-    let armed =
-        format!("SELECT count(*) FROM shardrive.move_events WHERE what = '{}'", shardrive::reshard::WAY_BACK_ARMED);
-    poll::until_true("the way back to be armed", async || cluster.value::<i64>(0, &armed).await == 1).await;
-    assert_eq!(cluster.value::<i64>(1, logical).await, 1, "the way back reads from shard 1");
+    let ready =
+        format!("SELECT count(*) FROM shardrive.move_events WHERE what = '{}'", shardrive::reshard::ROLLBACK_READY);
+    poll::until_true("the rollback window to open", async || cluster.value::<i64>(0, &ready).await == 1).await;
+    assert_eq!(cluster.value::<i64>(1, logical).await, 1, "the reverse stream reads from shard 1");
 
     cluster.server(1).stop().await;
     promote(&standby).await;

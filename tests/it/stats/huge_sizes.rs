@@ -74,7 +74,7 @@ async fn sums_of_any_sizes_hold() {
     expect_totals(&api, 5, i64::MAX).await;
 
     shards(&cluster, &["verify"]).await;
-    let moved = shards(&cluster, &["move", "--slots", "0", "--to", "1", "--keep", "0"]).await;
+    let moved = shards(&cluster, &["move", "--slots", "0", "--to", "1", "--rollback-window", "0"]).await;
     assert_eq!(moved[0]["stage"], "done", "{moved}");
     assert_eq!(shards(&cluster, &["verify"]).await["ok"], true);
     until_folded(&cluster, 1).await;

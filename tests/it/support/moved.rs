@@ -24,11 +24,11 @@ pub async fn hold_against(cluster: &TestCluster, api: &Api, load: Load, shards: 
     assert_eq!(audit.code, 0, "{audit:?}");
 }
 
-/// No slot, publication, subscription, mark, staged row or note of a move is left on the first `shards` servers.
+/// No replication object, change tracking, staged row or record of a move is left on the first `shards` servers.
 pub async fn assert_nothing_left(cluster: &TestCluster, shards: usize) {
     let staged = MOVED_TABLES.iter().map(|table| {
         format!(
-            ", (SELECT 'staged in {0} ' || count(*) FROM {0} JOIN shardrive.slot_map AS m ON m.slot = {1}
+            ", (SELECT 'staged in {0} ' || count(*) FROM (SELECT {1} AS slot FROM {0}) AS moved JOIN shardrive.slot_map AS m USING (slot)
                 WHERE m.owner <> (SELECT shard_id FROM shardrive.identity) HAVING count(*) > 0)",
             table.name, table.slot.0
         )
@@ -37,9 +37,9 @@ pub async fn assert_nothing_left(cluster: &TestCluster, shards: usize) {
         (SELECT string_agg(slot_name, ',') FROM pg_replication_slots),
         (SELECT string_agg(pubname, ',') FROM pg_publication),
         (SELECT string_agg(subname, ',') FROM pg_subscription),
-        (SELECT string_agg('mark ' || move_id, ',') FROM shardrive.local_moves),
+        (SELECT string_agg('local move ' || move_id, ',') FROM shardrive.local_moves),
         (SELECT 'keys ' || count(*) FROM shardrive.changed_keys HAVING count(*) > 0),
-        (SELECT 'beats ' || count(*) FROM shardrive.beats HAVING count(*) > 0),
+        (SELECT 'heartbeats ' || count(*) FROM shardrive.heartbeats HAVING count(*) > 0),
         (SELECT 'objects ' || count(*) FROM shardrive.move_objects HAVING count(*) > 0),
         (SELECT 'open ' || count(*) FROM shardrive.moves WHERE ended_at IS NULL HAVING count(*) > 0)";
     let left = format!("{left}{})", staged.collect::<String>());

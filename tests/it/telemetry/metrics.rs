@@ -170,7 +170,7 @@ async fn an_open_move_is_told_of_until_it_ends() {
     assert!(status.is_success(), "{planned}");
     let id = planned["ids"][0].as_i64().unwrap();
 
-    let stage = format!(r#"move_stage{{move="{id}",source="0",target="1",stage="watch"}}"#);
+    let stage = format!(r#"move_stage{{move="{id}",source="0",target="1",stage="rollback_window"}}"#);
     let found = poll::until("the stage in which a move can be taken back", async || {
         let found = samples(&api).await;
         if found.contains_key(&stage) { Ok(found) } else { Err(found) }

@@ -23,7 +23,9 @@ use serde_json::Value;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::Config;
 
-use super::{audit_log, collections, data, files, files_bulk, health, key_value, moves, records, stats, user_values};
+use super::{
+    audit_log, collections, data, files, files_bulk, health, key_value, moves, records, shards, stats, user_values,
+};
 use crate::http::metrics::exposition;
 use crate::http::response::answer::JSON;
 use crate::http::response::problem::Problem;
@@ -45,7 +47,7 @@ use crate::http::response::problem_code::ProblemCode;
         records::list, records::create, records::find, records::put, records::patch, records::delete,
         user_values::put, user_values::find, user_values::shards, key_value::write, key_value::read, data::list, data::create, data::find,
         stats::stats, exposition::metrics, description,
-        moves::grow, moves::begin, moves::list, moves::find, moves::cancel, moves::roll_back, moves::finish,
+        shards::grow, moves::begin, moves::list, moves::find, moves::cancel, moves::roll_back, moves::finish,
         moves::drain, moves::rebalance, moves::analysis, audit_log::list,
     ),
     tags(

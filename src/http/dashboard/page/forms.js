@@ -85,7 +85,7 @@ async function plan(form, fields, button) {
   if (!dry && form.elements.start.disabled) return "";
   const { kind, ...body } = fields;
   body.dry_run = dry;
-  for (const name of ["to", "shard", "keep_seconds", "copy_rate"]) {
+  for (const name of ["to", "shard", "rollback_window_seconds", "copy_rate"]) {
     if (body[name] === "") delete body[name];
     else if (name in body) body[name] = Number(body[name]);
   }

@@ -4,15 +4,15 @@ import { $, announce, call, count, make, mark, say, seconds } from "./api.js";
 
 const WORDS = {
   plan: "waits for its turn", preflight: "looks ahead", copy: "copies rows", catch_up: "catches up", verify: "compares rows",
-  flip: "changes owners", watch: "done, can be taken back", return: "goes back", clean_up: "cleans up",
-  done: "done", cancelled: "cancelled", rolled_back: "taken back", failed: "failed",
+  cutover: "changes owners", rollback_window: "done, can be rolled back", rollback: "rolls back", clean_up: "cleans up",
+  done: "done", cancelled: "cancelled", rolled_back: "rolled back", failed: "failed",
 };
 const ENDS = ["done", "cancelled", "rolled_back", "failed"];
-const BEFORE_FLIP = ["plan", "preflight", "copy", "catch_up", "verify"];
-const WISHES = [
-  { path: "cancel", label: "Cancel", stages: BEFORE_FLIP },
-  { path: "rollback", label: "Take back", stages: ["watch"], ask: "Give the slots back to the shard that they came from?" },
-  { path: "finish", label: "Finish", stages: ["watch"], ask: "Give up the way back, and clean up?" },
+const BEFORE_CUTOVER = ["plan", "preflight", "copy", "catch_up", "verify"];
+const REQUESTS = [
+  { path: "cancel", label: "Cancel", stages: BEFORE_CUTOVER },
+  { path: "rollback", label: "Roll back", stages: ["rollback_window"], ask: "Give the slots back to the shard that they came from?" },
+  { path: "finish", label: "Finish", stages: ["rollback_window"], ask: "End the rollback window, and clean up?" },
 ];
 const shown = new Map();
 
@@ -47,9 +47,9 @@ function build(move) {
     facts: make("p", { class: "hint" }), answer: make("p", { class: "answer", role: "status" }),
     events: make("ol", { class: "events" }), buttons: make("div", { class: "buttons" }),
   };
-  for (const wish of WISHES) {
-    const button = make("button", { type: "button", "aria-label": `${wish.label}: ${name.toLowerCase()}`, "data-wish": wish.path }, wish.label);
-    button.addEventListener("click", () => ask(item, move.id, wish));
+  for (const request of REQUESTS) {
+    const button = make("button", { type: "button", "aria-label": `${request.label}: ${name.toLowerCase()}`, "data-request": request.path }, request.label);
+    button.addEventListener("click", () => ask(item, move.id, request));
     item.buttons.append(button, " ");
   }
   item.details = make("details", {}, make("summary", {}, "What happened"), item.events);
@@ -65,16 +65,16 @@ function fill(item, move) {
     if (item.stage !== null) announce(`Move ${move.id}: ${WORDS[move.stage]}.`);
     item.stage = move.stage;
     mark(item.root, "stage", move.stage);
-    item.buttons.hidden = !WISHES.some((wish) => wish.stages.includes(move.stage));
-    [...item.buttons.querySelectorAll("button")].forEach((button, place) => { button.hidden = !WISHES[place].stages.includes(move.stage); });
+    item.buttons.hidden = !REQUESTS.some((request) => request.stages.includes(move.stage));
+    [...item.buttons.querySelectorAll("button")].forEach((button, place) => { button.hidden = !REQUESTS[place].stages.includes(move.stage); });
     say(item.answer, "");
     if (item.details.open) tell(item, move.id);
   }
-  mark(item.pill, "state", { failed: "bad", done: "good", watch: "good", rolled_back: "warn", cancelled: "warn" }[move.stage] ?? "waiting");
+  mark(item.pill, "state", { failed: "bad", done: "good", rollback_window: "good", rolled_back: "warn", cancelled: "warn" }[move.stage] ?? "waiting");
   say(item.pill, WORDS[move.stage]);
   const slots = move.slot_count === 1 ? "slot" : `${count(move.slot_count)} slots:`;
   say(item.what, `${move.kind}, ${slots} ${move.slots}`);
-  const passed = !BEFORE_FLIP.includes(move.stage) && !["cancelled", "failed"].includes(move.stage);
+  const passed = !BEFORE_CUTOVER.includes(move.stage) && !["cancelled", "failed"].includes(move.stage);
   const done = passed ? 1 : Math.min(1, (move.copied_rows + move.verified_rows) / Math.max(1, move.total_rows * 2));
   item.bar.hidden = ENDS.includes(move.stage);
   if (item.bar.value !== done || !item.bar.hasAttribute("value")) item.bar.value = done;
@@ -82,14 +82,14 @@ function fill(item, move) {
     `${count(move.copied_rows)} of ${count(move.total_rows)} rows copied`, `${count(move.verified_rows)} compared`,
     move.eta_seconds !== null && `about ${seconds(move.eta_seconds)} left`,
     move.lag_ms !== null && !ENDS.includes(move.stage) && `lag ${count(move.lag_ms)} ms`,
-    move.hold_ms !== null && `writes waited ${move.hold_ms.toFixed(1)} ms`, move.reason,
+    move.freeze_ms !== null && `writes waited ${move.freeze_ms.toFixed(1)} ms`, move.reason,
   ].filter(Boolean).join(" · "));
 }
 
-async function ask(item, id, wish) {
-  if (wish.ask && !confirm(`Move ${id}: ${wish.ask}`)) return;
+async function ask(item, id, request) {
+  if (request.ask && !confirm(`Move ${id}: ${request.ask}`)) return;
   try {
-    await call(`admin/moves/${id}/${wish.path}`, "");
+    await call(`admin/moves/${id}/${request.path}`, "");
     mark(item.answer, "state", "good");
     say(item.answer, "Asked for; it happens in a moment.");
   } catch (error) {

@@ -72,12 +72,12 @@ function* numbers(text) {
   }
 }
 
-const isUnderWay = (move) => ["plan", "preflight", "copy", "catch_up", "verify", "flip", "return"].includes(move.stage);
+const isUnderWay = (move) => ["plan", "preflight", "copy", "catch_up", "verify", "cutover", "rollback"].includes(move.stage);
 
 function wayOf(slot) {
   const move = stages.get(moving.get(slot));
   if (!move || !isUnderWay(move)) return null;
-  return { target: move.stage === "return" ? move.source : move.target };
+  return { target: move.stage === "rollback" ? move.source : move.target };
 }
 
 function slotAt(event) {

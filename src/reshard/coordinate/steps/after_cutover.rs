@@ -3,7 +3,7 @@
 use chrono::Utc;
 use tokio::time::Instant;
 
-use super::{ActiveMove, BUSY, LATER, NextStep, SHORTLY, SLICE, WAY_BACK_ARMED};
+use super::{ActiveMove, BUSY, NEXT_ATTEMPT, NEXT_CHECK, NextStep, ROLLBACK_READY, STEP_SLICE};
 use crate::reshard::coordinate::lease::CoordinatorLease;
 use crate::reshard::coordinate::slot_move::MoveRequest;
 use crate::reshard::coordinate::stage::MoveStage;
@@ -15,22 +15,24 @@ use crate::reshard::transfer::{clean_up, stream};
 
 impl ActiveMove {
     /// The forward stream ends, the reverse stream begins, and both shards stay the same until the rollback window ends.
-    pub(super) async fn watch(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
+    pub(super) async fn keep_rollback_window(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
         if !self.reverse_started {
             self.start_reverse(lease).await?;
         }
-        let flipped = self.slot_move.flipped_at.unwrap_or_else(Utc::now);
-        let kept = (Utc::now() - flipped).num_milliseconds();
-        match self.slot_move.wish {
+        let cutover = self.slot_move.cutover_at.unwrap_or_else(Utc::now);
+        let elapsed = (Utc::now() - cutover).num_milliseconds();
+        match self.slot_move.request {
             Some(MoveRequest::Finish) => {
-                return self.end(lease, MoveStage::Done, "the way back is given up, as somebody asked").await;
+                return self
+                    .begin_clean_up(lease, MoveStage::Done, "the rollback window ends, as an operator requested")
+                    .await;
             }
             Some(MoveRequest::RollBack) => {
-                self.slot_move.flips_tried = 0;
-                return self.to(lease, MoveStage::Return, "going back, as somebody asked").await;
+                self.slot_move.cutover_attempts = 0;
+                return self.enter_stage(lease, MoveStage::Rollback, "rolling back, as an operator requested").await;
             }
-            None if kept >= self.slot_move.keep_ms => {
-                return self.end(lease, MoveStage::Done, "the way back was armed for its time").await;
+            None if elapsed >= self.slot_move.rollback_window_ms => {
+                return self.begin_clean_up(lease, MoveStage::Done, "the rollback window has ended").await;
             }
             Some(MoveRequest::Cancel) | None => {}
         }
@@ -40,55 +42,55 @@ impl ActiveMove {
         if lag.is_some() && !self.slot_move.skip_verify {
             self.compare_changes(Direction::Reverse).await?;
         }
-        Ok(LATER)
+        Ok(NEXT_CHECK)
     }
 
     async fn start_reverse(&mut self, lease: &CoordinatorLease) -> Result<(), MoveError> {
         release_again(&self.slot_move, &mut self.sides).await?;
         let forward = Some(self.streams.forward.name.as_str());
         clean_up::remove_objects(lease, &self.slot_move, &mut self.sides, forward).await?;
-        self.testing.step("forward_gone");
+        self.testing.step("forward_removed");
         stream::start_reverse(&self.streams.reverse.name, &self.slot_move, &mut self.sides).await?;
         self.reverse_started = true;
         self.last_attempt = None;
-        lease.note(&self.slot_move, WAY_BACK_ARMED).await?;
-        self.testing.step("armed");
+        lease.record_event(&self.slot_move, ROLLBACK_READY).await?;
+        self.testing.step("reverse_started");
         Ok(())
     }
 
-    /// Streams first, so that no change of the clean-up is sent to the owner; then marks, rows and counts.
+    /// Removes the streams first, so that no change of the clean-up reaches the owner; then change tracking, rows and counts.
     pub(super) async fn clean_up(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
         let outcome = self.slot_move.outcome.unwrap_or(MoveStage::Failed);
         clean_up::remove_objects(lease, &self.slot_move, &mut self.sides, None).await?;
-        self.testing.step("objects_gone");
+        self.testing.step("objects_removed");
         let last_change = if outcome == MoveStage::Done { Direction::Forward } else { Direction::Reverse };
         let (_, owner) = self.sides.along(last_change);
         let owner_id = owner.id();
-        clean_up::unmark(self.slot_move.id, owner).await?;
-        if let Some(pause) = self.sweep_rows(last_change).await? {
+        clean_up::stop_change_tracking(self.slot_move.id, owner).await?;
+        if let Some(pause) = self.remove_rows(last_change).await? {
             return Ok(pause);
         }
-        self.testing.step("swept");
+        self.testing.step("rows_removed");
         let (other, _) = self.sides.along(last_change);
         clean_up::clear_counts(&self.slot_move, other).await?;
-        clean_up::unmark(self.slot_move.id, other).await?;
+        clean_up::stop_change_tracking(self.slot_move.id, other).await?;
         let what = format!(
             "shard {owner_id} owns the slots; shard {} has no rows of these slots, and the primaries of both shards have no \
              stream of the move",
             other.id()
         );
-        self.to(lease, outcome, &what).await
+        self.enter_stage(lease, outcome, &what).await
     }
 
     /// Removes rows on the shard that does not own the slots; `None` once no row is left. A move that failed before its copy
     /// began has no rows there.
-    async fn sweep_rows(&mut self, last_change: Direction) -> Result<Option<NextStep>, MoveError> {
+    async fn remove_rows(&mut self, last_change: Direction) -> Result<Option<NextStep>, MoveError> {
         let (other, _) = self.sides.along(last_change);
         other.read_by(ReadPlan::OrderedIndex).await?;
-        let until = Instant::now() + SLICE;
+        let until = Instant::now() + STEP_SLICE;
         loop {
             let begun = Instant::now();
-            if clean_up::sweep(&mut self.sweep, &self.slot_move, other).await? {
+            if clean_up::remove_next_rows(&mut self.removed, &self.slot_move, other).await? {
                 break;
             }
             let took = begun.elapsed();
@@ -96,7 +98,7 @@ impl ActiveMove {
                 return Ok(Some(NextStep::After(took * 2)));
             }
             if Instant::now() >= until {
-                return Ok(Some(SHORTLY));
+                return Ok(Some(NEXT_ATTEMPT));
             }
         }
         other.read_by(ReadPlan::Planner).await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{ActiveMove, BUSY, LATER, NextStep, SLICE};
+use super::{ActiveMove, BUSY, NEXT_CHECK, NextStep, STEP_SLICE};
 use crate::reshard::coordinate::lease::CoordinatorLease;
 use crate::reshard::coordinate::stage::MoveStage;
 use crate::reshard::error::MoveError;
@@ -14,8 +14,8 @@ use crate::reshard::transfer::direction::Direction;
 use crate::reshard::transfer::side::ReadPlan;
 use crate::reshard::transfer::{stream, verify};
 
-/// How long writers of before may take to end when a move begins to note changes.
-const MARK_LIMIT: Duration = Duration::from_secs(30);
+/// How long earlier writers may take to end when change tracking begins.
+const WRITERS_LIMIT: Duration = Duration::from_secs(30);
 
 impl ActiveMove {
     pub(super) async fn preflight(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
@@ -25,76 +25,78 @@ impl ActiveMove {
         if !fatal.is_empty() {
             return Err(MoveError::Refused(fatal.join("; ")));
         }
-        self.to(lease, MoveStage::Copy, "the rows begin to go over").await
+        self.enter_stage(lease, MoveStage::Copy, "the rows begin to go over").await
     }
 
-    /// Marks, then the forward stream, then waiting until it has copied.
+    /// Starts change tracking, then the forward stream, and waits until the stream has copied all rows.
     pub(super) async fn copy(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
         if !self.forward_made {
-            self.mark().await?;
-            self.testing.step("marked");
+            self.start_change_tracking().await?;
+            self.testing.step("tracking");
             let name = &self.streams.forward.name;
             stream::make_stream(lease, &self.slot_move, name, &mut self.sides, Direction::Forward).await?;
             self.forward_made = true;
-            self.testing.step("streaming");
+            self.testing.step("forward_made");
         }
         self.check_stream(Direction::Forward).await?;
         if stream::is_copied(&mut self.sides.target, &self.streams.forward.name).await? {
             self.slot_move.copied_rows = self.slot_move.total_rows;
             lease.save_progress(&self.slot_move).await?;
-            return self.to(lease, MoveStage::CatchUp, "all rows have been copied; what changed since follows").await;
+            return self
+                .enter_stage(lease, MoveStage::CatchUp, "all rows have been copied; what changed since follows")
+                .await;
         }
-        let was_on = self.throttle.is_on();
+        let was_on = self.throttle.is_pausing();
         if self.should_wait(lease).await? || was_on {
             self.throttle.apply(&self.slot_move, &mut self.sides.target).await?;
         }
-        let copied = stream::copied_rows(&mut self.sides.target).await?;
+        let copied = stream::count_copied_rows(&mut self.sides.target).await?;
         self.slot_move.copied_rows = self.slot_move.copied_rows.max(copied.min(self.slot_move.total_rows));
         lease.save_progress(&self.slot_move).await?;
         Ok(NextStep::After(Duration::from_millis(100)))
     }
 
-    /// From here on changes of the slots' rows are noted on both shards, by every writer.
-    pub(super) async fn mark(&mut self) -> Result<(), MoveError> {
+    /// From here on every writer records its changes of the slots' rows, on both shards.
+    pub(super) async fn start_change_tracking(&mut self) -> Result<(), MoveError> {
         let mask = mask(&self.slot_move.slots);
         for side in [&mut self.sides.source, &mut self.sides.target] {
             let failed = side.failed();
-            let mark = sqlx::query(include_str!("../../../../sql/reshard/mark_local.sql"))
+            let start = sqlx::query(include_str!("../../../../sql/reshard/start_change_tracking.sql"))
                 .bind(self.slot_move.id)
                 .bind(&mask)
                 .bind(self.slot_move.copy_rate);
-            mark.execute(&mut side.db).await.map_err(failed)?;
+            start.execute(&mut side.db).await.map_err(failed)?;
         }
-        if self.sides.source.wait_for_writers(Instant::now() + MARK_LIMIT).await? {
+        if self.sides.source.wait_for_writers(Instant::now() + WRITERS_LIMIT).await? {
             Ok(())
         } else {
             Err(MoveError::Late("the end of transactions that write"))
         }
     }
 
-    /// The way back is made ready, before anybody could need it.
+    /// Makes the reverse stream before a rollback could need the stream.
     pub(super) async fn catch_up(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
         let name = &self.streams.reverse.name;
         stream::make_stream(lease, &self.slot_move, name, &mut self.sides, Direction::Reverse).await?;
-        self.testing.step("way_back");
-        stream::advance(name, &mut self.sides.target).await?;
+        self.testing.step("reverse_made");
+        stream::skip_old_log(name, &mut self.sides.target).await?;
         self.check_stream(Direction::Forward).await?;
         let lag = self.measure_lag(Direction::Forward).await?;
         lease.save_progress(&self.slot_move).await?;
         match lag {
-            Some(lag) if lag < BUSY => self.to(lease, MoveStage::Verify, "comparing all rows").await,
-            _ => Ok(LATER),
+            Some(lag) if lag < BUSY => self.enter_stage(lease, MoveStage::Verify, "comparing all rows").await,
+            _ => Ok(NEXT_CHECK),
         }
     }
 
     /// All rows, then what changed meanwhile.
     pub(super) async fn verify(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
         if self.slot_move.skip_verify || self.slot_move.verified {
-            return self.to(lease, MoveStage::Flip, "waiting for a good moment to change the owner").await;
+            return self.enter_stage(lease, MoveStage::Cutover, "waiting for a good moment to change the owner").await;
         }
         self.check_stream(Direction::Forward).await?;
         if self.should_wait(lease).await? {
-            return Ok(LATER);
+            return Ok(NEXT_CHECK);
         }
         self.sides.read_by(ReadPlan::OrderedIndex).await?;
         let next = self.compare_parts(lease).await?;
@@ -103,7 +105,7 @@ impl ActiveMove {
     }
 
     pub(super) async fn compare_parts(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
-        let until = Instant::now() + SLICE;
+        let until = Instant::now() + STEP_SLICE;
         let pass = self.pass.get_or_insert_default();
         loop {
             let begun = Instant::now();
@@ -113,9 +115,9 @@ impl ActiveMove {
                 self.slot_move.verified = true;
                 lease.save_progress(&self.slot_move).await?;
                 let what = format!("{} rows of both shards are the same; what changed since is compared", pass.rows);
-                return self.to(lease, MoveStage::Flip, &what).await;
+                return self.enter_stage(lease, MoveStage::Cutover, &what).await;
             }
-            // A part that took long found a busy shard: others come first.
+            // A part that took long means a busy shard: others come first.
             let took = begun.elapsed();
             if took > BUSY * 4 {
                 lease.save_progress(&self.slot_move).await?;

@@ -25,19 +25,19 @@ mod after_cutover;
 mod before_cutover;
 mod owner_change;
 
-/// How long a beat may take before the stream counts as late; the step is tried again.
-const BEAT_LIMIT: Duration = Duration::from_secs(2);
+/// How long a heartbeat may take before the stream counts as late; the step is repeated.
+const HEARTBEAT_LIMIT: Duration = Duration::from_secs(2);
 /// Errors of a subscription after which the move is given up: the target refuses the rows.
 const REFUSALS: i64 = 5;
-/// A slot that keeps more of the log than this is given up.
+/// The move gives up a replication slot that keeps more of the log.
 const KEPT_LOG_LIMIT: i64 = 4 << 30;
-/// A row that takes longer than this to the other shard, or a commit that does, makes the move wait: others come first.
+/// A row or a commit that takes longer makes the move wait: others come first.
 const BUSY: Duration = Duration::from_millis(500);
 /// How long one step goes on with parts of a comparison or a clean-up.
-const SLICE: Duration = Duration::from_millis(500);
+const STEP_SLICE: Duration = Duration::from_millis(500);
 
-/// The event from which on a move can be taken back.
-pub const WAY_BACK_ARMED: &str = "the way back is armed";
+/// The event from which on a move can be rolled back.
+pub const ROLLBACK_READY: &str = "reverse replication runs; the move can be rolled back";
 
 /// When the next step is due.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,8 +48,10 @@ pub(in crate::reshard) enum NextStep {
     After(Duration),
 }
 
-const SHORTLY: NextStep = NextStep::After(Duration::from_millis(20));
-const LATER: NextStep = NextStep::After(Duration::from_millis(250));
+/// Before the next attempt of a short step.
+const NEXT_ATTEMPT: NextStep = NextStep::After(Duration::from_millis(20));
+/// Before the next check of something that takes its time.
+const NEXT_CHECK: NextStep = NextStep::After(Duration::from_millis(250));
 
 /// One of the two streams, as this process knows it.
 struct MoveStream {
@@ -84,8 +86,10 @@ pub(in crate::reshard) struct ActiveMove {
     pub(in crate::reshard) slot_move: SlotMove,
     sides: MoveSides,
     streams: MoveStreams,
+    /// How far all rows have been compared.
     pass: Option<ComparisonPass>,
-    sweep: CleanUpPosition,
+    /// How far the clean-up has removed rows.
+    removed: CleanUpPosition,
     throttle: CopyThrottle,
     last_attempt: Option<Instant>,
     /// True once this process knows that the forward stream is there.
@@ -108,7 +112,7 @@ impl ActiveMove {
             streams: MoveStreams::new(cluster.id(), slot_move.id),
             slot_move,
             pass: None,
-            sweep: CleanUpPosition::default(),
+            removed: CleanUpPosition::default(),
             throttle: CopyThrottle::default(),
             last_attempt: None,
             forward_made: false,
@@ -120,36 +124,46 @@ impl ActiveMove {
     /// Does the next step of the stage that the move is in.
     ///
     /// # Errors
-    /// See [`MoveError`]. After `Refused` the caller calls [`ActiveMove::give_up`]; after all others the connections are to be
-    /// dropped, and the step is done again with new ones. So it is if the future is dropped.
+    /// See [`MoveError`]. After `Refused` the caller calls [`ActiveMove::abandon_stage`]. After all other errors, and after a drop
+    /// of the future, the caller drops the connections and repeats the step with new ones.
     pub(in crate::reshard) async fn step(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
         self.testing.step(self.slot_move.stage.as_str());
-        if self.slot_move.wish == Some(MoveRequest::Cancel) && self.slot_move.stage.is_before_flip() {
-            return self.end(lease, MoveStage::Cancelled, "cancelled, as somebody asked").await;
+        if self.slot_move.request == Some(MoveRequest::Cancel) && self.slot_move.stage.is_before_cutover() {
+            return self.begin_clean_up(lease, MoveStage::Cancelled, "cancelled, as an operator requested").await;
         }
         match self.slot_move.stage {
             MoveStage::Plan => {
-                self.to(lease, MoveStage::Preflight, "looking whether all is there that is needed").await
+                self.enter_stage(lease, MoveStage::Preflight, "checking whether the move has everything it needs").await
             }
             MoveStage::Preflight => self.preflight(lease).await,
             MoveStage::Copy => self.copy(lease).await,
             MoveStage::CatchUp => self.catch_up(lease).await,
             MoveStage::Verify => self.verify(lease).await,
-            MoveStage::Flip => self.change_owner(lease, Direction::Forward).await,
-            MoveStage::Watch => self.watch(lease).await,
-            MoveStage::Return => self.change_owner(lease, Direction::Reverse).await,
+            MoveStage::Cutover => self.change_owner(lease, Direction::Forward).await,
+            MoveStage::RollbackWindow => self.keep_rollback_window(lease).await,
+            MoveStage::Rollback => self.change_owner(lease, Direction::Reverse).await,
             MoveStage::CleanUp => self.clean_up(lease).await,
-            MoveStage::Done | MoveStage::Cancelled | MoveStage::RolledBack | MoveStage::Failed => Ok(LATER),
+            MoveStage::Done | MoveStage::Cancelled | MoveStage::RolledBack | MoveStage::Failed => Ok(NEXT_CHECK),
         }
     }
 
-    async fn to(&mut self, lease: &CoordinatorLease, stage: MoveStage, what: &str) -> Result<NextStep, MoveError> {
+    async fn enter_stage(
+        &mut self,
+        lease: &CoordinatorLease,
+        stage: MoveStage,
+        what: &str,
+    ) -> Result<NextStep, MoveError> {
         // When an operator has asked for something meanwhile, the same stage sees the request in its next step.
         let _has_changed = lease.set_stage(&mut self.slot_move, stage, what).await?;
         Ok(NextStep::Now)
     }
 
-    async fn end(&mut self, lease: &CoordinatorLease, outcome: MoveStage, what: &str) -> Result<NextStep, MoveError> {
+    async fn begin_clean_up(
+        &mut self,
+        lease: &CoordinatorLease,
+        outcome: MoveStage,
+        what: &str,
+    ) -> Result<NextStep, MoveError> {
         let before = self.slot_move.outcome.replace(outcome);
         if !lease.set_stage(&mut self.slot_move, MoveStage::CleanUp, what).await? {
             self.slot_move.outcome = before;
@@ -157,47 +171,50 @@ impl ActiveMove {
         Ok(NextStep::Now)
     }
 
-    /// Something is wrong that stays wrong. Before the flip the move has failed; afterwards the target owns the slots,
-    /// and only the way back is lost.
-    pub(in crate::reshard) async fn give_up(
+    /// Ends a stage in which a fault stays. Before the cutover the move has failed; afterwards the target owns the slots, and
+    /// only the rollback is lost.
+    pub(in crate::reshard) async fn abandon_stage(
         &mut self,
         lease: &CoordinatorLease,
         reason: &str,
     ) -> Result<(), MoveError> {
         self.slot_move.reason = Some(reason.to_owned());
         match self.slot_move.stage {
-            MoveStage::Watch => {
-                self.end(lease, MoveStage::Done, &format!("the way back is given up: {reason}")).await?
+            MoveStage::RollbackWindow => {
+                self.begin_clean_up(lease, MoveStage::Done, &format!("the rollback window ends early: {reason}"))
+                    .await?
             }
-            MoveStage::Return => {
-                self.to(lease, MoveStage::Watch, &format!("could not be taken back: {reason}")).await?
+            MoveStage::Rollback => {
+                self.enter_stage(lease, MoveStage::RollbackWindow, &format!("the rollback failed: {reason}")).await?
             }
             MoveStage::CleanUp => {
-                lease.note(&self.slot_move, &format!("the clean-up waits: {reason}")).await?;
-                LATER
+                lease.record_event(&self.slot_move, &format!("the clean-up waits: {reason}")).await?;
+                NEXT_CHECK
             }
-            // Nothing was touched yet, and what is there is somebody else's.
-            MoveStage::Plan | MoveStage::Preflight => self.to(lease, MoveStage::Failed, reason).await?,
-            _ => self.end(lease, MoveStage::Failed, reason).await?,
+            // The move has touched nothing yet.
+            MoveStage::Plan | MoveStage::Preflight => self.enter_stage(lease, MoveStage::Failed, reason).await?,
+            _ => self.begin_clean_up(lease, MoveStage::Failed, reason).await?,
         };
         Ok(())
     }
 
     /// Others first: true while the move should wait for them.
     async fn should_wait(&mut self, lease: &CoordinatorLease) -> Result<bool, MoveError> {
-        match self.throttle.look(&self.sides.source, &mut self.sides.target).await? {
-            Some(ThrottleChange::Waits(reason)) => lease.note(&self.slot_move, &format!("waiting: {reason}")).await?,
-            Some(ThrottleChange::GoesOn) => lease.note(&self.slot_move, "going on").await?,
+        match self.throttle.sample(&self.sides.source, &mut self.sides.target).await? {
+            Some(ThrottleChange::Waits(reason)) => {
+                lease.record_event(&self.slot_move, &format!("waiting: {reason}")).await?
+            }
+            Some(ThrottleChange::GoesOn) => lease.record_event(&self.slot_move, "going on").await?,
             None => {}
         }
-        Ok(self.throttle.is_on())
+        Ok(self.throttle.is_pausing())
     }
 
     /// The slot is there and keeps a bounded part of the log, and the receiving shard refuses nothing.
     async fn check_stream(&mut self, direction: Direction) -> Result<(), MoveError> {
         let stream = self.streams.along(direction);
         let (from, to) = self.sides.along(direction);
-        match stream::kept_log(&stream.name, from).await? {
+        match stream::measure_kept_log(&stream.name, from).await? {
             None => return Err(MoveError::Refused("the server gave the stream's slot up".to_owned())),
             Some(bytes) if bytes > KEPT_LOG_LIMIT => {
                 return Err(MoveError::Refused("the stream keeps too much of the server's log".to_owned()));
@@ -222,7 +239,7 @@ impl ActiveMove {
         let (from, to) = self.sides.along(direction);
         let begun = Instant::now();
         let beat = stream::send_heartbeat(from, &self.slot_move, direction).await?;
-        let arrived = stream::await_heartbeat(to, &self.slot_move, direction, beat, begun + BEAT_LIMIT).await?;
+        let arrived = stream::await_heartbeat(to, &self.slot_move, direction, beat, begun + HEARTBEAT_LIMIT).await?;
         let lag = begun.elapsed();
         self.slot_move.lag_ms = i64::try_from(lag.as_millis()).ok();
         Ok(arrived.then_some(lag))

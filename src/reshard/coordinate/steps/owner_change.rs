@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{ActiveMove, NextStep, SHORTLY, SLICE};
+use super::{ActiveMove, NEXT_ATTEMPT, NextStep, STEP_SLICE};
 use crate::reshard::coordinate::decide::{CutoverDecision, CutoverFacts, decide};
 use crate::reshard::coordinate::lease::CoordinatorLease;
 use crate::reshard::coordinate::stage::MoveStage;
@@ -40,25 +40,25 @@ impl ActiveMove {
         }
         self.check_stream(direction).await?;
         if direction == Direction::Forward {
-            stream::advance(&self.streams.reverse.name, &mut self.sides.target).await?;
+            stream::skip_old_log(&self.streams.reverse.name, &mut self.sides.target).await?;
         }
         if !self.slot_move.skip_verify {
             let begun = Instant::now();
-            while self.compare_changes(direction).await? > 0 && begun.elapsed() < SLICE {}
+            while self.compare_changes(direction).await? > 0 && begun.elapsed() < STEP_SLICE {}
         }
         let facts = self.cutover_facts(direction).await?;
-        if decide(facts) != CutoverDecision::Flip {
+        if decide(facts) != CutoverDecision::Begin {
             lease.save_progress(&self.slot_move).await?;
-            return Ok(SHORTLY);
+            return Ok(NEXT_ATTEMPT);
         }
         self.last_attempt = Some(Instant::now());
-        self.slot_move.flips_tried += 1;
-        let limit = freeze_limit(self.slot_move.flips_tried);
+        self.slot_move.cutover_attempts += 1;
+        let limit = freeze_limit(self.slot_move.cutover_attempts);
         let outcome = hand_over(&self.slot_move, &mut self.sides, direction, limit, &self.testing).await?;
         self.testing.step(direction.handover_steps().handed_over);
         match outcome {
             HandoverOutcome::Done(frozen, parts) => {
-                self.slot_move.hold_ms = Some(frozen.as_secs_f64() * 1000.0);
+                self.slot_move.freeze_ms = Some(frozen.as_secs_f64() * 1000.0);
                 lease.save_progress(&self.slot_move).await?;
                 let frozen = frozen.as_millis();
                 let what = format!("the owner changed; writes to these slots waited for {frozen} ms ({parts})");
@@ -67,8 +67,8 @@ impl ActiveMove {
             HandoverOutcome::Undone(reason, frozen) => {
                 lease.save_progress(&self.slot_move).await?;
                 let what = format!("the owner did not change: {reason} ({} ms)", frozen.as_millis());
-                lease.note(&self.slot_move, &what).await?;
-                Ok(SHORTLY)
+                lease.record_event(&self.slot_move, &what).await?;
+                Ok(NEXT_ATTEMPT)
             }
         }
     }
@@ -85,8 +85,8 @@ impl ActiveMove {
             verified: self.slot_move.verified || self.slot_move.skip_verify,
             pending: verify::pending_changes(from, &self.slot_move).await?,
             healthy: self.sides.are_healthy(),
-            since_last_try: self.last_attempt.map(|at| at.elapsed()),
-            tries: self.slot_move.flips_tried,
+            since_last_attempt: self.last_attempt.map(|at| at.elapsed()),
+            attempts: self.slot_move.cutover_attempts,
         })
     }
 
@@ -97,8 +97,8 @@ impl ActiveMove {
         what: &str,
     ) -> Result<NextStep, MoveError> {
         match direction {
-            Direction::Forward => self.to(lease, MoveStage::Watch, what).await,
-            Direction::Reverse => self.end(lease, MoveStage::RolledBack, what).await,
+            Direction::Forward => self.enter_stage(lease, MoveStage::RollbackWindow, what).await,
+            Direction::Reverse => self.begin_clean_up(lease, MoveStage::RolledBack, what).await,
         }
     }
 }

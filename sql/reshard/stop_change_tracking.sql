@@ -1,2 +1,2 @@
--- This shard takes part in a move no longer.
+-- This shard takes no part in the move any more.
 DELETE FROM shardrive.local_moves WHERE move_id = $1

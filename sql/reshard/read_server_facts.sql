@@ -1,4 +1,4 @@
--- What a server has left for a move, and how it is set.
+-- The free resources of a server, and its settings, as a move needs them.
 SELECT current_setting('wal_level')                                                                    AS wal_level,
        current_setting('max_replication_slots')::bigint - (SELECT count(*) FROM pg_replication_slots)  AS free_slots,
        current_setting('max_wal_senders')::bigint - (SELECT count(*) FROM pg_stat_replication)         AS free_senders,

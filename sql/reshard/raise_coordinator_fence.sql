@@ -1,2 +1,2 @@
 -- From here on every coordinator with a lower token is refused on this shard.
-SELECT shardrive.raise_fence($1)
+SELECT shardrive.raise_coordinator_fence($1)

@@ -1,5 +1,5 @@
--- What a coordinator's session has: time for long comparisons, one way of writing values as text, and no statement that is
--- compiled first: the costs that follow from set_index_order are no reason for that.
+-- The settings of a coordinator's session: time for long comparisons, one format of values as text, and no JIT compilation, which the
+-- high costs after set_index_order would ask for.
 SELECT set_config('statement_timeout', '60s', false),
        set_config('lock_timeout', '5s', false),
        set_config('idle_in_transaction_session_timeout', '10s', false),

@@ -1,2 +1,0 @@
--- A sign of life of the coordinator.
-SELECT token FROM shardrive.coordinator

@@ -1,0 +1,2 @@
+-- Keeps the coordinator's session from being silent.
+SELECT token FROM shardrive.coordinator
