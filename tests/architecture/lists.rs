@@ -71,3 +71,76 @@ fn every_page_of_the_documentation_is_in_its_index() {
     }
     assert_none("pages that nobody finds", &faults);
 }
+
+/// Pages whose names of files must be right.
+const PAGES_ABOUT_CODE: &[&str] = &[
+    "docs/architecture.md",
+    "docs/glossary.md",
+    "docs/resharding.md",
+    "docs/cache.md",
+    "docs/failover.md",
+    "CONTRIBUTING.md",
+];
+
+#[test]
+fn files_that_the_documentation_names_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let is_name = |text: &str| {
+        let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+        let is_file =
+            [".rs", ".sql", ".md", ".py", ".json", ".yml", ".toml"].iter().any(|ending| text.ends_with(ending));
+        is_plain && !text.starts_with('/') && text.contains('/') && (is_file || text.ends_with('/'))
+    };
+    let mut faults = Vec::new();
+    for page in PAGES_ABOUT_CODE {
+        let text = std::fs::read_to_string(root.join(page)).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            for name in line.split('`').skip(1).step_by(2).filter(|name| is_name(name)) {
+                if !["", "src", "tests", "docs"].iter().any(|folder| root.join(folder).join(name).exists()) {
+                    faults.push(format!("{page}:{}: {name}", number + 1));
+                }
+            }
+        }
+    }
+    assert_none("the documentation names files that are not there", &faults);
+}
+
+#[test]
+fn links_of_the_documentation_lead_to_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = files("docs", "md");
+    for name in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
+        pages.push((name.to_owned(), std::fs::read_to_string(root.join(name)).unwrap()));
+    }
+    let mut faults = Vec::new();
+    for (path, text) in &pages {
+        let folder = root.join(path).parent().unwrap().to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            if file.contains("://") || file.starts_with("mailto:") {
+                continue;
+            }
+            let target = if file.is_empty() { root.join(path) } else { folder.join(file) };
+            if !target.exists() {
+                faults.push(format!("{path}: {link} leads nowhere"));
+            } else if !anchor.is_empty()
+                && !anchors(&std::fs::read_to_string(&target).unwrap()).contains(&anchor.to_owned())
+            {
+                faults.push(format!("{path}: {link}: no such heading"));
+            }
+        }
+    }
+    assert_none("links", &faults);
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let title = line.trim_start_matches('#').trim().to_lowercase();
+            let letters = title.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+            letters.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
+        .collect()
+}
