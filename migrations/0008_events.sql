@@ -1,10 +1,10 @@
--- Events: changes of files and documents, published in the order in which they happened (docs/decisions/0024-events.md).
+-- Events: changes of files and documents, published in order (docs/decisions/0024-events.md).
 --
 -- No trigger fires until shardrive.switch_events(true): a disabled trigger costs nothing.
 
--- What is not published yet. The transaction that changes a row adds to the outbox; a relay takes from it.
+-- The unpublished changes. Each transaction that changes a row appends to the outbox; a relay removes the published ones.
 CREATE TABLE shardrive.outbox (
-    -- In the order of the changes of one row. Across rows: a change that was acknowledged before another began comes first.
+    -- Changes of one row are in order. Across rows, a change acknowledged before another began has the lower id.
     id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     slot       int         NOT NULL,
     kind       text        NOT NULL,
@@ -20,7 +20,7 @@ CREATE TABLE shardrive.outbox (
     at         timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
--- What the relays of this shard know of one another, and which events were dropped because no relay took them in time.
+-- When a relay was last at work, and the events dropped because no relay published them in time.
 CREATE TABLE shardrive.relay (
     singleton    boolean     PRIMARY KEY DEFAULT true CHECK (singleton),
     seen_at      timestamptz,
@@ -32,8 +32,8 @@ CREATE TABLE shardrive.relay (
 );
 INSERT INTO shardrive.relay DEFAULT VALUES;
 
--- A clean-up of a move is no event: the rows that it removes live on another shard.
-CREATE FUNCTION shardrive.tell_files() RETURNS trigger
+-- The clean-up of a move is no event: the deleted rows live on another shard.
+CREATE FUNCTION shardrive.record_file_events() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
@@ -50,7 +50,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION shardrive.tell_records() RETURNS trigger
+CREATE FUNCTION shardrive.record_document_events() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
@@ -67,52 +67,52 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER file_metadata_told_inserts AFTER INSERT ON public.file_metadata
-    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_files();
-CREATE TRIGGER file_metadata_told_updates AFTER UPDATE ON public.file_metadata
-    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_files();
-CREATE TRIGGER file_metadata_told_deletes AFTER DELETE ON public.file_metadata
-    REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_files();
-CREATE TRIGGER records_told_inserts AFTER INSERT ON public.records
-    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_records();
-CREATE TRIGGER records_told_updates AFTER UPDATE ON public.records
-    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_records();
-CREATE TRIGGER records_told_deletes AFTER DELETE ON public.records
-    REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.tell_records();
+CREATE TRIGGER file_metadata_outbox_inserts AFTER INSERT ON public.file_metadata
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.record_file_events();
+CREATE TRIGGER file_metadata_outbox_updates AFTER UPDATE ON public.file_metadata
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.record_file_events();
+CREATE TRIGGER file_metadata_outbox_deletes AFTER DELETE ON public.file_metadata
+    REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.record_file_events();
+CREATE TRIGGER records_outbox_inserts AFTER INSERT ON public.records
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.record_document_events();
+CREATE TRIGGER records_outbox_updates AFTER UPDATE ON public.records
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.record_document_events();
+CREATE TRIGGER records_outbox_deletes AFTER DELETE ON public.records
+    REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.record_document_events();
 
-ALTER TABLE public.file_metadata DISABLE TRIGGER file_metadata_told_inserts;
-ALTER TABLE public.file_metadata DISABLE TRIGGER file_metadata_told_updates;
-ALTER TABLE public.file_metadata DISABLE TRIGGER file_metadata_told_deletes;
-ALTER TABLE public.records DISABLE TRIGGER records_told_inserts;
-ALTER TABLE public.records DISABLE TRIGGER records_told_updates;
-ALTER TABLE public.records DISABLE TRIGGER records_told_deletes;
+ALTER TABLE public.file_metadata DISABLE TRIGGER file_metadata_outbox_inserts;
+ALTER TABLE public.file_metadata DISABLE TRIGGER file_metadata_outbox_updates;
+ALTER TABLE public.file_metadata DISABLE TRIGGER file_metadata_outbox_deletes;
+ALTER TABLE public.records DISABLE TRIGGER records_outbox_inserts;
+ALTER TABLE public.records DISABLE TRIGGER records_outbox_updates;
+ALTER TABLE public.records DISABLE TRIGGER records_outbox_deletes;
 
 -- True if changes go to the outbox.
-CREATE FUNCTION shardrive.tells_events() RETURNS boolean
+CREATE FUNCTION shardrive.records_events() RETURNS boolean
 LANGUAGE sql STABLE
 RETURN EXISTS (SELECT FROM pg_trigger
-                WHERE tgrelid = 'public.file_metadata'::regclass AND tgname = 'file_metadata_told_inserts' AND tgenabled = 'O');
+                WHERE tgrelid = 'public.file_metadata'::regclass AND tgname = 'file_metadata_outbox_inserts' AND tgenabled = 'O');
 
--- Switches the triggers of events. It waits for the writers of the moment, and they for it; not longer than a second.
-CREATE FUNCTION shardrive.switch_events(told boolean) RETURNS void
+-- Switches the triggers of events. The switch waits for running writers, and new writers wait for the switch, at most a second.
+CREATE FUNCTION shardrive.switch_events(enabled boolean) RETURNS void
 LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
 DECLARE
     one record;
 BEGIN
     PERFORM pg_advisory_xact_lock(5040, 7);
-    IF shardrive.tells_events() = told THEN
+    IF shardrive.records_events() = enabled THEN
         RETURN;
     END IF;
-    FOR one IN SELECT tgrelid::regclass AS owner, tgname FROM pg_trigger WHERE tgname ~ '^(file_metadata|records)_told_(inserts|updates|deletes)$'
+    FOR one IN SELECT tgrelid::regclass AS owner, tgname FROM pg_trigger WHERE tgname ~ '^(file_metadata|records)_outbox_(inserts|updates|deletes)$'
                 ORDER BY tgrelid::regclass::text, tgname LOOP
-        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', one.owner, CASE WHEN told THEN 'ENABLE' ELSE 'DISABLE' END, one.tgname);
+        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', one.owner, CASE WHEN enabled THEN 'ENABLE' ELSE 'DISABLE' END, one.tgname);
     END LOOP;
     UPDATE shardrive.relay SET seen_at = now();
 END
 $$;
 
--- Keeps the outbox within `most` events: drops the oldest, some at a time, and counts them, so that the next relay
--- publishes the gap. If no relay has taken an event for `patience`, events are switched off until a relay comes.
+-- Keeps the outbox within `most` events: drops the oldest in batches and counts the drops, so that the next relay
+-- publishes the gap. After `patience` without a relay, events are switched off until a relay comes.
 CREATE FUNCTION shardrive.bound_outbox(most bigint, patience interval) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -120,16 +120,16 @@ DECLARE
     gone   bigint;
     first  timestamptz;
     last   timestamptz;
-    given_up boolean;
+    is_abandoned boolean;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(5040, 8) THEN
         RETURN 0;
     END IF;
-    given_up := (SELECT seen_at < now() - patience FROM shardrive.relay) AND shardrive.tells_events();
-    IF given_up THEN
+    is_abandoned := (SELECT seen_at < now() - patience FROM shardrive.relay) AND shardrive.records_events();
+    IF is_abandoned THEN
         PERFORM shardrive.switch_events(false);
     END IF;
-    IF NOT shardrive.tells_events() THEN
+    IF NOT shardrive.records_events() THEN
         most := 0;
     END IF;
     SELECT max(id) INTO newest FROM shardrive.outbox;

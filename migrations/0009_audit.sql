@@ -1,10 +1,10 @@
 -- The audit log: who did what to the cluster, when and from where (docs/decisions/0025-audit.md).
 
--- Actions on the cluster as a whole. Shard 0 keeps them, like the moves; on the other shards this table stays empty.
+-- Actions on the cluster as a whole. Shard 0 keeps the actions, like the moves; on other shards this table stays empty.
 CREATE TABLE shardrive.audit_log (
     id         uuid        PRIMARY KEY,
     at         timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- Whom the token names, or the operating system's user and host.
+    -- The token's subject, or the operating system's user and host.
     actor      text        NOT NULL,
     -- The token's scope; 'without sign-in', 'command line'.
     scope      text        NOT NULL,
@@ -12,20 +12,20 @@ CREATE TABLE shardrive.audit_log (
     request_id text,
     act        text        NOT NULL,
     details    jsonb       NOT NULL,
-    -- 'begun' until the action ends; for ever, if its process did not live to note the end.
+    -- 'begun' until the action ends; for ever, if the process ended before the action.
     outcome    text        NOT NULL DEFAULT 'begun' CHECK (outcome IN ('begun', 'accepted', 'refused', 'failed')),
     -- Why the action was refused, or failed.
     code       text,
     ended_at   timestamptz,
-    -- Set with the row, from AUDIT_KEEP_DAYS of that time.
+    -- From the AUDIT_KEEP_DAYS in force at the time of the entry.
     keep_until timestamptz NOT NULL
 );
 REVOKE ALL ON shardrive.audit_log FROM PUBLIC;
-COMMENT ON TABLE shardrive.audit_log IS 'Acts of operators; rows are added, get their outcome once, and go when their time is over.';
+COMMENT ON TABLE shardrive.audit_log IS 'Operator actions; each row gets an outcome once, and goes when its time is over.';
 CREATE INDEX audit_log_at ON shardrive.audit_log (at, id);
 CREATE INDEX audit_log_keep_until ON shardrive.audit_log (keep_until);
 
--- Guards against slips, and against a service that others have taken over; the table's owner can switch it off.
+-- Guards against slips, and against a hijacked service; the table's owner can switch the guard off.
 CREATE FUNCTION shardrive.audit_log_guard() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE

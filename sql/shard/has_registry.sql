@@ -1,2 +1,2 @@
--- Databases that an earlier release made have no list of the shards yet.
+-- True if the database has a list of shards; a database of an earlier release may have none.
 SELECT to_regclass('shardrive.shards') IS NOT NULL

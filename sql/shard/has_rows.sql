@@ -1,2 +1,2 @@
--- Is there anything in this database's tables that a new shard must not have?
+-- True if the database has rows, which a new shard must not have.
 SELECT EXISTS (SELECT FROM public.file_metadata)

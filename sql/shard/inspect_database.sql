@@ -1,5 +1,5 @@
--- What tells this database from every other one, whatever name it was reached by, and whether it is set up.
--- Servers that were copied from one image have the same system identifier; the time of their start tells them apart.
+-- Identifies this database, independent of its URL, and tells whether the database is set up.
+-- Servers copied from one image have the same system identifier, but start at different times.
 SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
                  extract(epoch FROM pg_postmaster_start_time()), d.oid)               AS database_key,
        to_regclass('shardrive._sqlx_migrations') IS NOT NULL                         AS has_migrations,

@@ -1,2 +1,2 @@
--- A migration gives up rather than make those who write wait behind it for longer.
+-- A migration gives up after this wait, as all later writers wait behind the migration.
 SET lock_timeout = '60s'

@@ -1,4 +1,4 @@
--- The migrations that this database has.
+-- The migrations of this database.
 SELECT version, checksum, success, description
   FROM shardrive._sqlx_migrations
  ORDER BY version

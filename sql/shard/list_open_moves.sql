@@ -1,4 +1,4 @@
--- The numbers of the moves that have not ended.
+-- The numbers of the open moves.
 SELECT id
   FROM shardrive.moves
  WHERE stage NOT IN ('done', 'cancelled', 'rolled_back', 'failed')

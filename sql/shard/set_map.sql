@@ -1,4 +1,4 @@
--- The map of a cluster that this database joins.
+-- Copies the cluster's map into a joining database.
 INSERT INTO shardrive.slot_map (slot, owner, epoch)
 SELECT slot - 1, owner, epoch
   FROM unnest($1::int[], $2::bigint[]) WITH ORDINALITY AS known (owner, epoch, slot)

@@ -1,4 +1,4 @@
--- Notes where a shard is. What is active stays so.
+-- Stores a shard's address. An active shard stays active.
 INSERT INTO shardrive.shards (shard_id, url, active)
 VALUES ($1, $2, $3)
 ON CONFLICT (shard_id) DO UPDATE SET url = EXCLUDED.url, active = shards.active OR EXCLUDED.active

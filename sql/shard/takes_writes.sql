@@ -1,2 +1,2 @@
--- Does the server take writes? A standby does not, nor one that was told to be read-only.
+-- True if the server takes writes; false on a standby, and on a server that is set to read-only.
 SELECT NOT current_setting('transaction_read_only')::boolean

@@ -1,24 +1,24 @@
-//! The operator actions that the audit log knows, and their outcomes, by their stable words.
+//! The operator actions in the audit log, and their outcomes, by their stable words.
 
 macro_rules! acts {
     ($($(#[$doc:meta])+ $name:ident = $text:literal, [$($field:literal),*];)+) => {
-        /// What is done to the cluster. Kept by its word; words are added, never renamed.
+        /// An action of an operator on the cluster. The audit log stores the word; words are added, never renamed.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub enum OperatorAction {
             $($(#[$doc])+ $name,)+
         }
 
         impl OperatorAction {
-            /// Every act.
+            /// Every action.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// Its word in the database, in answers and on the command line.
+            /// The action's word in the database, in answers and on the command line.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
             }
 
-            /// What of the request is noted; what is not named here never is.
+            /// The fields of the request that the log records; no other field is ever recorded.
             #[must_use]
             pub fn fields(self) -> &'static [&'static str] {
                 match self { $(Self::$name => &[$($field),*],)+ }
@@ -46,12 +46,12 @@ acts! {
     DeclareCollection = "declare_collection", ["shard_key", "key_type", "records_per_key"];
     /// Test files are made.
     MakeTestFiles = "make_test_files", [];
-    /// Something of the operators' is looked at. Noted only of those who may not.
+    /// An operators' page is read. Recorded only when refused.
     Look = "look", [];
 }
 
 impl OperatorAction {
-    /// The act of this word.
+    /// The action with this word.
     #[must_use]
     pub fn named(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|act| act.as_str() == word)
@@ -64,19 +64,19 @@ impl OperatorAction {
     }
 }
 
-/// What became of an act.
+/// The outcome of an action.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ActionOutcome {
-    /// It was done, or written down for the coordinator to do.
+    /// The action was done, or stored for the coordinator.
     Accepted,
-    /// It was not done, for a reason of the request's or the cluster's state: a problem's code.
+    /// The action was not done, because of the request's or the cluster's state. Holds a problem's code.
     Refused(&'static str),
-    /// It broke off; part of it may have been done. A problem's code.
+    /// The action broke off, perhaps after a part was done. Holds a problem's code.
     Failed(&'static str),
 }
 
 impl ActionOutcome {
-    /// Its word.
+    /// The outcome's word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -86,7 +86,7 @@ impl ActionOutcome {
         }
     }
 
-    /// Why.
+    /// The code of the problem, if any.
     #[must_use]
     pub fn code(self) -> Option<&'static str> {
         match self {

@@ -1,4 +1,4 @@
-//! Audit entries: who did what, when and from where, and the filter and cursor of a listing.
+//! Audit entries: who did what, when and from where; and the filter and cursor of a listing.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ use crate::shard::ShardOptions;
 /// The longest text of an entry, in characters.
 const MAX_TEXT: usize = 200;
 
-/// Who does something.
+/// The person or program behind an action.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Actor {
     pub(super) name: String,
@@ -28,38 +28,38 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Whoever a token names, with its scope.
+    /// The subject of a token, with the token's scope.
     #[must_use]
     pub fn of_token(subject: &str, scope: &'static str) -> Self {
         Self { name: plain(subject), scope }
     }
 
-    /// Anybody, while sign-in is off.
+    /// Any caller, while sign-in is off.
     #[must_use]
     pub fn unknown() -> Self {
         Self { name: "-".to_owned(), scope: "without sign-in" }
     }
 
-    /// A user of the machine that a command runs on, as `user@host`.
+    /// A user of the machine that runs a command, as `user@host`.
     #[must_use]
     pub fn at_command_line(user: &str) -> Self {
         Self { name: plain(user), scope: "command line" }
     }
 }
 
-/// A text of bounded length, on one line and such that PostgreSQL can hold it.
+/// The text on one line, of bounded length, without characters that PostgreSQL refuses.
 fn plain(text: &str) -> String {
     let text: String =
         text.chars().take(MAX_TEXT).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
     if text.is_empty() { "-".to_owned() } else { text }
 }
 
-/// What is noted of a request besides its act: numbers, flags and short words, never a password.
+/// The recorded fields of a request: numbers, flags and short words, never a password.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct ActionDetails(pub(super) Map<String, Value>);
 
 impl ActionDetails {
-    /// Notes those fields of a request that may be noted of this act.
+    /// Records the fields of a request that this action allows.
     pub fn add(&mut self, act: OperatorAction, request: &Map<String, Value>) {
         for name in act.fields() {
             if let Some(value) = request.get(*name) {
@@ -68,7 +68,7 @@ impl ActionDetails {
         }
     }
 
-    /// Notes a value, if it is one that can hold no secret. Of the URL of a shard only where it leads to is noted.
+    /// Records a value that can hold no secret. Of a shard's URL only the server's address is recorded.
     pub fn put(&mut self, name: &str, value: &Value) {
         let (name, value) = match value {
             Value::String(url) if name == "url" => {
@@ -84,36 +84,36 @@ impl ActionDetails {
     }
 }
 
-/// What slots, names and numbers are made of, and no URL.
+/// True for the characters of slots, names and numbers; a URL has others.
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ',' | '.' | ' ')
 }
 
-/// An act that is to be noted.
+/// An action to be recorded.
 #[derive(Clone, Debug)]
 pub struct NewEntry {
-    /// What.
+    /// The operator's action.
     pub act: OperatorAction,
-    /// Who.
+    /// The person or program behind the action.
     pub actor: Actor,
-    /// From where; `None` for a command.
+    /// The caller's address; `None` for a command.
     pub source: Option<IpAddr>,
-    /// The request's id, if it is one.
+    /// The id of the request, if the action is a request.
     pub request_id: Option<Arc<str>>,
-    /// With what.
+    /// The recorded fields of the request.
     pub details: ActionDetails,
 }
 
-/// An act as it was noted.
+/// A recorded action.
 #[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
 #[schema(as = AuditEntry)]
 pub struct LoggedAction {
-    /// Names the entry.
+    /// The entry's id.
     pub id: Uuid,
-    /// When it began, by the clock of shard 0.
+    /// When the action began, by the clock of shard 0.
     #[serde(serialize_with = "time::required")]
     pub at: DateTime<Utc>,
-    /// Whom the token names; `-` without sign-in; `user@host` for a command.
+    /// The token's subject; `-` without sign-in; `user@host` for a command.
     #[schema(example = "alice")]
     pub actor: String,
     /// The scope of the token; `without sign-in`; `command line`.
@@ -124,19 +124,19 @@ pub struct LoggedAction {
     pub source: Option<String>,
     /// The request's id, as in its `X-Request-Id`.
     pub request_id: Option<String>,
-    /// What was done.
+    /// The action's word.
     #[schema(example = "move")]
     pub act: String,
-    /// With what: numbers, flags and short words of the request.
+    /// Numbers, flags and short words of the request.
     #[schema(value_type = Object, example = json!({"slots": "0-9", "to": 2}))]
     pub details: Value,
-    /// `begun`: it is being done, or nobody knows how it ended. `accepted`: it was done, or written down to be done.
-    /// `refused`: nothing was done. `failed`: it broke off; part of it may have been done.
+    /// `begun`: the action is running, or its end is unknown. `accepted`: the action was done, or stored to be done.
+    /// `refused`: nothing was done. `failed`: the action broke off, perhaps after a part was done.
     #[schema(example = "accepted")]
     pub outcome: String,
-    /// Why it was refused, or failed: the code of the problem.
+    /// The code of the problem, if the action was refused or failed.
     pub code: Option<String>,
-    /// When it ended.
+    /// When the action ended.
     #[serde(serialize_with = "time::optional")]
     pub ended_at: Option<DateTime<Utc>>,
 }
@@ -147,28 +147,28 @@ impl LoggedAction {
     }
 }
 
-/// Which entries are asked for.
+/// The filter of a listing.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct EntryFilter {
-    /// Those before it, which are on the next page.
+    /// Only entries before this cursor, for the next page.
     pub before: Option<EntryCursor>,
-    /// Not older than this.
+    /// Only entries from this time on.
     pub since: Option<DateTime<Utc>>,
-    /// Of this act.
+    /// Only entries of this action.
     pub act: Option<OperatorAction>,
-    /// Of this actor, to the letter.
+    /// Only entries of this actor, letter by letter.
     pub actor: Option<String>,
 }
 
 impl EntryFilter {
-    /// True if an actor can be called so.
+    /// True if an actor can have this name.
     #[must_use]
     pub fn is_actor(name: &str) -> bool {
         plain(name) == name
     }
 }
 
-/// Where a page ends.
+/// The end of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EntryCursor {
     pub(super) at: DateTime<Utc>,

@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::table::ExpireEntries;
 use crate::shard::{Cluster, ShardError, ShardId};
 
-/// Their time is counted in days.
+/// The pause between two checks; entries live for days.
 const INTERVAL: Duration = Duration::from_mins(1);
-/// Rows in one transaction.
+/// The rows of one transaction.
 const BATCH: i64 = 1_000;
-/// Between two batches while there are more.
+/// The pause between two batches.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Runs until the cluster shuts down.
+/// Deletes expired entries until the cluster shuts down.
 pub(super) async fn expire(cluster: Arc<Cluster>) {
     loop {
         let pause = if expire_some(&cluster).await { PAUSE } else { INTERVAL };
@@ -23,12 +23,12 @@ pub(super) async fn expire(cluster: Arc<Cluster>) {
     }
 }
 
-/// True if there may be more.
+/// Deletes one batch; true if there may be more.
 async fn expire_some(cluster: &Cluster) -> bool {
     let Some(first) = cluster.shard(ShardId::default()) else { return false };
     match first.run(&ExpireEntries { batch: BATCH }).await {
         Ok(gone) => gone.and_then(|gone| i64::try_from(gone).ok()) == Some(BATCH),
-        // The next round tries again; the health check tells of a shard that is away.
+        // The next round tries again; the health probe reports an unreachable shard.
         Err(ShardError::Unavailable { .. }) => false,
         Err(error) => {
             log::warn!("removing old entries of the audit log failed: {error}");

@@ -1,11 +1,11 @@
 //! The audit log, kept on shard 0: who did what to the cluster, when and from where.
 //!
 //! ```text
-//! Audit (begin, end, tried, list) → act, entry → table → shardrive.audit_log
-//!   └── tries (how many refused tries are noted)      expire (background)
+//! service (begin, end, refused attempts, list) → act, entry → table → shardrive.audit_log
+//!   └── tries (bounds the recorded attempts)      expire (background)
 //! ```
 //!
-//! The rule: an act that cannot be noted is not done. Why it is kept where it is: docs/decisions/0025-audit.md.
+//! The rule: an action that cannot be recorded is not done. docs/decisions/0025-audit.md says why shard 0 keeps the log.
 
 mod act;
 mod entry;

@@ -1,4 +1,4 @@
-//! Notes an operator action before it is done, and its outcome afterwards.
+//! Records an operator action before it is done, and its outcome afterwards.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +18,7 @@ pub struct AuditLog {
     tries: AttemptLog,
 }
 
-/// An act that was noted and is being done. Its outcome is to be told to [`AuditLog::end`].
+/// A recorded action in progress. The caller must pass the outcome to [`AuditLog::end_action`].
 #[must_use = "an act that has ended has an outcome"]
 #[derive(Debug)]
 pub struct BegunAction {
@@ -27,23 +27,23 @@ pub struct BegunAction {
 }
 
 impl AuditLog {
-    /// The log of this cluster, whose new entries are kept for so many days.
+    /// The log of this cluster, which keeps new entries for `keep_days`.
     #[must_use]
     pub fn new(cluster: Arc<Cluster>, keep_days: u16) -> Self {
         Self { cluster, keep_days, tries: AttemptLog::new() }
     }
 
-    /// Removes entries whose time is over, until the cluster shuts down.
+    /// Deletes expired entries until the cluster shuts down.
     pub fn expire_in_background(&self) {
         self.cluster.spawn(expire(Arc::clone(&self.cluster)));
     }
 
-    /// Notes that an act is about to begin. Whoever gets an error must not do it.
+    /// Records that an action is about to begin. After an error the caller must not do the action.
     ///
-    /// Dropped before it is done it may have noted the act, which then stays "begun".
+    /// A cancelled call may have recorded the action, whose entry then stays "begun".
     ///
     /// # Errors
-    /// The first shard's.
+    /// The error of shard 0.
     pub async fn begin(&self, entry: NewEntry) -> Result<BegunAction, ShardError> {
         let begun = BegunAction { id: Uuid::new_v4(), entry };
         let add = AddEntry { id: begun.id, entry: &begun.entry, outcome: None, keep_days: self.keep_days };
@@ -56,7 +56,8 @@ impl AuditLog {
         }
     }
 
-    /// Notes how an act ended. If that fails it is done all the same, and its entry says "begun" for ever.
+    /// Records how an action ended. If the record fails, the action is done all the same, and its entry stays
+    /// "begun".
     pub async fn end(&self, begun: BegunAction, outcome: ActionOutcome) {
         tell(&begun.entry, outcome.as_str(), outcome.code());
         if let Err(error) = self.run(&EndEntry { id: begun.id, outcome }).await {
@@ -64,7 +65,7 @@ impl AuditLog {
         }
     }
 
-    /// Notes the try of somebody who may not, unless there were too many of late. It is refused whether noted or not.
+    /// Records a refused attempt, unless there were too many in this hour. The attempt is refused in any case.
     pub async fn tried(&self, mut entry: NewEntry, code: &'static str) {
         let Some(passed_over) = self.tries.take(Instant::now()) else { return };
         if passed_over > 0 {
@@ -78,10 +79,10 @@ impl AuditLog {
         }
     }
 
-    /// A page of at most `limit` entries, the newest first, and where the next one begins, if there is one.
+    /// A page of at most `limit` entries, the newest first, and the cursor of the next page, if any.
     ///
     /// # Errors
-    /// The first shard's.
+    /// The error of shard 0.
     pub async fn list(
         &self,
         filter: &EntryFilter,
@@ -100,7 +101,7 @@ impl AuditLog {
     }
 }
 
-/// One line in the log for each act.
+/// One line in the log for each action.
 fn tell(entry: &NewEntry, outcome: &str, code: Option<&str>) {
     let NewEntry { act, actor, source, details, .. } = entry;
     let source = source.map_or_else(|| "-".to_owned(), |source| source.to_string());

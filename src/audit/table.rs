@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{ActionOutcome, EntryFilter, LoggedAction, NewEntry};
 use crate::shard::{ShardCall, ShardId};
 
-/// Adds a row; without an outcome the act is about to begin.
+/// Inserts a row; without an outcome the action is about to begin.
 pub(super) struct AddEntry<'a> {
     pub(super) id: Uuid,
     pub(super) entry: &'a NewEntry,
@@ -19,7 +19,7 @@ impl ShardCall for AddEntry<'_> {
     type Output = ();
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<()>, sqlx::Error> {
-        let statement = sqlx::query(include_str!("../../sql/audit/add.sql"))
+        let statement = sqlx::query(include_str!("../../sql/audit/insert_entry.sql"))
             .bind(self.id)
             .bind(&self.entry.actor.name)
             .bind(self.entry.actor.scope)
@@ -35,7 +35,7 @@ impl ShardCall for AddEntry<'_> {
     }
 }
 
-/// Says how an act ended.
+/// Stores how an action ended.
 pub(super) struct EndEntry {
     pub(super) id: Uuid,
     pub(super) outcome: ActionOutcome,
@@ -45,7 +45,7 @@ impl ShardCall for EndEntry {
     type Output = ();
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<()>, sqlx::Error> {
-        let statement = sqlx::query(include_str!("../../sql/audit/end.sql"))
+        let statement = sqlx::query(include_str!("../../sql/audit/set_outcome.sql"))
             .bind(self.id)
             .bind(self.outcome.as_str())
             .bind(self.outcome.code());
@@ -65,7 +65,7 @@ impl ShardCall for ListEntries<'_> {
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Vec<LoggedAction>>, sqlx::Error> {
         let EntryFilter { before, since, act, actor } = self.filter;
-        let rows = sqlx::query_as(include_str!("../../sql/audit/list.sql"))
+        let rows = sqlx::query_as(include_str!("../../sql/audit/list_entries.sql"))
             .bind(before.map(|cursor| cursor.at))
             .bind(before.map(|cursor| cursor.id))
             .bind(*since)
@@ -93,7 +93,7 @@ impl ShardCall for ListEntries<'_> {
     }
 }
 
-/// Removes rows whose time is over; gives how many.
+/// Deletes expired rows; returns their number.
 pub(super) struct ExpireEntries {
     pub(super) batch: i64,
 }
@@ -102,7 +102,7 @@ impl ShardCall for ExpireEntries {
     type Output = u64;
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<u64>, sqlx::Error> {
-        let statement = sqlx::query(include_str!("../../sql/audit/expire.sql")).bind(self.batch);
+        let statement = sqlx::query(include_str!("../../sql/audit/delete_expired.sql")).bind(self.batch);
         Ok(Some(statement.execute(connection).await?.rows_affected()))
     }
 }

@@ -1,13 +1,13 @@
-//! Bounds how many refused attempts are noted in an hour, so that a token without the scope cannot fill the disk.
+//! Bounds the recorded attempts in an hour, so that a caller without the scope cannot fill the disk.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Refused tries that a process notes in an hour; about 300 MB if it were so for 400 days.
+/// The most refused attempts that a process records in an hour; at most about 300 MB in 400 days.
 const MOST: u32 = 100;
 const HOUR: Duration = Duration::from_hours(1);
 
-/// What a process has noted in the hour, and what not.
+/// The recorded and unrecorded attempts of the present hour.
 pub(super) struct AttemptLog(Mutex<HourlyAttempts>);
 
 struct HourlyAttempts {
@@ -21,7 +21,7 @@ impl AttemptLog {
         Self(Mutex::new(HourlyAttempts { since: Instant::now(), noted: 0, passed_over: 0 }))
     }
 
-    /// True if this one is to be noted, with the number of those before it that were not.
+    /// True if this attempt is to be recorded, with the number of unrecorded attempts before.
     pub(super) fn take(&self, now: Instant) -> Option<u64> {
         let mut hour = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_duration_since(hour.since) >= HOUR {

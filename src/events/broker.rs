@@ -1,4 +1,4 @@
-//! The broker: NATS `JetStream`. The relay knows it by this file.
+//! The broker, NATS `JetStream`. Only this file speaks NATS.
 
 use std::error::Error as _;
 use std::path::PathBuf;
@@ -20,22 +20,22 @@ use tokio::sync::OnceCell;
 use super::event::OutgoingEvent;
 use super::settings::{EventSettings, EventsUrl};
 
-/// How long the broker may take to say that it has an event.
+/// How long the broker may take to acknowledge an event.
 const ACK_LIMIT: Duration = Duration::from_secs(2);
-/// For how long the broker knows the ids of events, and drops one that comes again.
+/// How long the broker remembers the ids of events, and drops a repeated one.
 const DUPLICATES: Duration = Duration::from_secs(120);
 
 /// Why an event is not published yet.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BrokerError {
-    /// There is no answer: every event waits.
+    /// The broker does not answer: every event waits.
     #[error("{0}")]
     Away(String),
-    /// The broker is there, and refuses this event: no stream takes its subject, or its stream is full.
+    /// The broker answers, but refuses this event: no stream takes the subject, or the stream is full.
     #[error("{0}")]
     Refused(String),
-    /// Nobody has said in time that they have this event. Either the broker is away, or no stream takes the subject and somebody
-    /// else listens to it.
+    /// No acknowledgement came in time. Either the broker is away, or no stream takes the subject while another
+    /// client listens to the subject.
     #[error("there was no acknowledgement in time")]
     Unacknowledged,
 }
@@ -46,7 +46,7 @@ impl BrokerError {
     }
 
     fn of_publish(error: &PublishError) -> Self {
-        // What the server itself says of the message.
+        // The server's own verdict on the message.
         let answer = error.source().and_then(|source| source.downcast_ref::<jetstream::Error>());
         match (error.kind(), answer) {
             (PublishErrorKind::StreamNotFound, _) => Self::Refused("no stream takes it".to_owned()),
@@ -58,20 +58,20 @@ impl BrokerError {
     }
 }
 
-/// The broker, of which there is one for all shards.
+/// The broker; all shards share one.
 pub(super) struct EventBroker {
     url: EventsUrl,
     authority: Option<PathBuf>,
     subject: String,
-    /// Made at the first use: it connects by itself from then on, and again.
+    /// Created at the first use. The client then connects and reconnects by itself.
     context: OnceCell<Context>,
     has_stream: Arc<AtomicBool>,
-    /// Why there was no connection last.
+    /// Why the last connection failed.
     refusal: Arc<ArcSwapOption<String>>,
 }
 
 impl EventBroker {
-    /// Connects at the first event, and from then on again by itself.
+    /// A broker client without a connection; the first event opens the connection.
     pub(super) fn new(url: &EventsUrl, settings: &EventSettings) -> Self {
         Self {
             url: url.clone(),
@@ -104,7 +104,7 @@ impl EventBroker {
                 Connection::ServerError(error) => refusal.store(Some(Arc::new(error.to_string()))),
                 _ => {}
             }
-            // The relays tell of a broker that is away.
+            // The relays report an unreachable broker.
             async move { log::debug!("events: {event}") }
         });
         let options = self.url.sign_in(options);
@@ -114,7 +114,7 @@ impl EventBroker {
         }
     }
 
-    /// Somebody may have removed the stream, or changed it: the next [`EventBroker::ready`] looks.
+    /// The stream may be gone or changed: the next [`EventBroker::ensure_stream`] looks again.
     pub(super) fn doubt_stream(&self) {
         self.has_stream.store(false, Ordering::Relaxed);
     }
@@ -124,10 +124,10 @@ impl EventBroker {
         format!("{}.{topic}", self.subject)
     }
 
-    /// Sees to it that there is a stream that takes the events. One that is there is left as it is.
+    /// Ensures that a stream takes the events. An existing stream stays as it is.
     pub(super) async fn ready(&self) -> Result<(), BrokerError> {
         let context = self.context().await?;
-        // What is sent while it is away would wait in the client, once for each try.
+        // Without this check, messages sent during an outage would pile up in the client, once for each try.
         if context.client().connection_state() != State::Connected {
             let why = self.refusal.load().as_ref().map(|why| format!(": {why}"));
             return Err(BrokerError::Away(format!("there is no connection{}", why.unwrap_or_default())));
@@ -146,7 +146,8 @@ impl EventBroker {
             };
             let made = tokio::time::timeout(ACK_LIMIT, context.get_or_create_stream(config)).await;
             match made.map_err(BrokerError::of)? {
-                // Others take some of the subjects, or there may be no more streams: each event shows whether one takes it.
+                // Streams of others may take some of the subjects, or the number of streams may be limited. Then each
+                // event shows whether a stream takes it.
                 Err(error) if matches!(error.kind(), CreateStreamErrorKind::JetStream(_)) => {
                     log::debug!("no stream for all events was made: {error}");
                 }
@@ -157,7 +158,7 @@ impl EventBroker {
         Ok(())
     }
 
-    /// Sends an event; the future that is given tells that the broker has it on its disk.
+    /// Sends an event. The returned future ends when the broker has the event on its disk.
     pub(super) async fn send(&self, event: &OutgoingEvent) -> Result<PublishAckFuture, BrokerError> {
         let payload = serde_json::to_vec(event).map_err(BrokerError::of)?;
         let message = PublishMessage::build()
@@ -169,10 +170,11 @@ impl EventBroker {
         sent.map_err(|error| BrokerError::of_publish(&error))
     }
 
-    /// True if the broker answers questions about streams: then it is not the reason for what is not acknowledged.
+    /// True if the broker answers questions about streams. Then the broker is not the reason for a missing
+    /// acknowledgement.
     pub(super) async fn answers(&self) -> bool {
         let Ok(context) = self.context().await else { return false };
-        // The question of `ready`, which brokers of every release understand.
+        // The question of `ensure_stream`, which brokers of every release understand.
         let looking = context.stream_by_subject(format!("{}.>", self.subject));
         match tokio::time::timeout(ACK_LIMIT, looking).await {
             Ok(Ok(_)) => true,
@@ -181,11 +183,11 @@ impl EventBroker {
         }
     }
 
-    /// Waits until the broker has it.
+    /// Waits until the broker has stored the event.
     pub(super) async fn confirm(&self, sent: PublishAckFuture) -> Result<(), BrokerError> {
         let acknowledged = tokio::time::timeout(ACK_LIMIT, sent).await.map_err(|_| BrokerError::Unacknowledged)?;
         acknowledged.map(drop).map_err(|error| {
-            // Without a stream for the event, the relay looks for one when it tries again.
+            // Without a stream for the event, the relay looks for a stream at the next try.
             if error.kind() != PublishErrorKind::StreamNotFound {
                 self.doubt_stream();
             }

@@ -1,7 +1,7 @@
-//! An event as it goes out: `CloudEvents` 1.0, structured JSON.
+//! An outgoing event: `CloudEvents` 1.0, structured JSON.
 //!
-//! It says what has changed and which one, and nothing that only its owner should read: neither names and paths nor
-//! documents. Who may read those asks the service.
+//! An event says which row has changed and how. Private data is not in the event: no names, no paths, no documents. A
+//! reader with the right to see them asks the service.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::shard::ShardId;
 
-/// What the types of all events begin with.
+/// The prefix of every event's type.
 const TYPE: &str = "dev.shardrive.";
 
 /// The topic of a gap.
@@ -32,7 +32,7 @@ pub(super) struct OutboxChange {
     pub(super) at: DateTime<Utc>,
 }
 
-/// Events that were dropped because nobody took them for too long.
+/// Events dropped because no relay published them for too long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct OutboxGap {
     pub(super) events: i64,
@@ -40,11 +40,11 @@ pub(super) struct OutboxGap {
     pub(super) to: DateTime<Utc>,
 }
 
-/// As it goes out.
+/// An event in the form that the broker gets.
 #[derive(Serialize)]
 pub(super) struct OutgoingEvent {
     specversion: &'static str,
-    /// The same at each try.
+    /// The same at each try, so that the broker drops repetitions.
     pub(super) id: String,
     source: String,
     #[serde(rename = "type")]
@@ -69,9 +69,10 @@ impl OutgoingEvent {
                 let data = json!({"collection": collection, "key": key, "shard_key": shard_key, "version": version});
                 (format!("records/{collection}/{key}"), data)
             }
-            _ => (String::new(), Value::Null), // never: the triggers fill in one or the other
+            _ => (String::new(), Value::Null), // never: the triggers fill in a file or a document
         };
-        // The time beside the number: a server that was set back to an earlier state counts on from there.
+        // The id holds time and number: a server restored to an earlier state counts on from there, and would repeat
+        // numbers.
         let id = format!("{shard}-{id}-{}", at.timestamp_micros());
         Self::new(cluster, shard, id, kind, Some(subject), *at, data)
     }

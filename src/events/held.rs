@@ -1,13 +1,14 @@
-//! Which events are held back, as the broker refuses them or one that comes before them.
+//! Which events are held back because the broker refuses them, or refuses an earlier event.
 //!
-//! The broker may take some subjects and refuse others: no stream takes them, or theirs is full. A refused event holds back the
-//! later events of its strand, whose order must hold, and no others. Of each refused subject one event is tried now and then.
+//! The broker may take some subjects and refuse others: no stream takes them, or the stream is full. A refused event
+//! holds back the later events of its strand, so that their order holds, and no other events. Now and then one event
+//! of each refused subject is tried again.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::event::OutboxChange;
 
-/// Events that go out one after the other: those of the files, or of the documents, of one slot.
+/// A strand: events in strict order, namely all events of one slot's files, or of one slot's documents.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct EventStrand {
     slot: i32,
@@ -20,12 +21,12 @@ impl EventStrand {
     }
 }
 
-/// What a relay holds back.
+/// The events that a relay holds back.
 #[derive(Default, Debug)]
 pub(super) struct HeldEvents {
-    /// Why, by the topic that is refused.
+    /// The reason of the refusal for each refused topic.
     reasons: BTreeMap<String, String>,
-    /// The strands that wait, and for which topic.
+    /// The held strands, each with the topic that holds the strand.
     strands: HashMap<EventStrand, String>,
 }
 
@@ -48,7 +49,7 @@ impl HeldEvents {
         self.strands.keys().filter(|strand| strand.of_files == of_files).map(|strand| strand.slot).collect()
     }
 
-    /// The broker refuses events of this topic; `strand` is the one of the event, if it has one. True if that is news.
+    /// Records a refused topic, and holds the event's strand, if any. True if the topic or the reason is new.
     pub(super) fn refuse(&mut self, topic: &str, strand: Option<EventStrand>, reason: &str) -> bool {
         if let Some(strand) = strand {
             self.strands.insert(strand, topic.to_owned());
@@ -57,7 +58,7 @@ impl HeldEvents {
         before.as_deref() != Some(reason)
     }
 
-    /// The broker has taken an event of this topic. True if it refused them before: what waited for that goes on.
+    /// Records an accepted topic and releases the strands that the topic held. True if the topic was refused before.
     pub(super) fn accept(&mut self, topic: &str) -> bool {
         if self.reasons.is_empty() || self.reasons.remove(topic).is_none() {
             return false;
@@ -66,8 +67,9 @@ impl HeldEvents {
         true
     }
 
-    /// Lets one strand of each refused topic go, so that its next event is tried. A topic that no strand waits for is forgotten,
-    /// unless it is `alone`, which has none: the outbox is bounded, and its events may be gone.
+    /// Releases one strand of each refused topic, so that the strand's next event is tried. A topic without a waiting
+    /// strand is forgotten, as the bounded outbox may have dropped its events. `alone` is a topic without strands,
+    /// and stays.
     pub(super) fn let_one_try(&mut self, alone: &str) {
         let strands = &mut self.strands;
         self.reasons.retain(|topic, _| {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! triggers → shardrive.outbox → outbox (statements) → relay (one a shard) → held → broker → JetStream
-//!                             → bound (background): never too many, and how many there are
+//!                             → retention (background): bounds the outbox and measures its length
 //! ```
 
 mod broker;
@@ -22,22 +22,22 @@ use crate::telemetry::metrics::Counter;
 
 pub use settings::{EventSettings, EventsUrl};
 
-/// What waits in the outbox of a shard.
+/// The events that wait in a shard's outbox.
 #[derive(Clone, Default, Debug)]
 pub struct OutboxStatus {
-    /// Events, at most.
+    /// Waiting events, at most.
     pub rows: u64,
-    /// How long the oldest has waited, in seconds.
+    /// The waiting time of the oldest event, in seconds.
     pub lag_seconds: f64,
-    /// What the oldest says: `file.created`; `None` if there is none.
+    /// The kind of the oldest event, such as `file.created`; `None` if the outbox is empty.
     pub oldest: Option<String>,
-    /// Events that were dropped since the shard was set up.
+    /// Events dropped since the shard was set up.
     pub dropped: u64,
 }
 
-/// What is known of the events of all shards.
+/// The state of the events of all shards.
 pub struct EventsStatus {
-    /// Events that this process has told.
+    /// Events that this process has published.
     pub published: Counter,
     outboxes: Mutex<BTreeMap<ShardId, OutboxStatus>>,
     refused: Mutex<BTreeMap<ShardId, Vec<RefusedSubject>>>,
@@ -53,8 +53,8 @@ pub struct RefusedSubject {
 }
 
 impl EventsStatus {
-    /// Starts the background tasks, for shards that are added later as well: the bound of each outbox, and with a URL the
-    /// relays. They end when the cluster shuts down.
+    /// Starts the background tasks, also for shards that join later: the retention of each outbox, and with a URL the
+    /// relays. The tasks end when the cluster shuts down.
     #[must_use]
     pub fn start(cluster: &Arc<Cluster>, settings: &EventSettings) -> Arc<Self> {
         let events =
@@ -72,13 +72,13 @@ impl EventsStatus {
         events
     }
 
-    /// What waits on each shard, as it was seen last.
+    /// The latest known state of each shard's outbox.
     #[must_use]
     pub fn outboxes(&self) -> BTreeMap<ShardId, OutboxStatus> {
         self.outboxes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What the broker refuses of the shards that this process relays.
+    /// The subjects that the broker refuses, by shard, for the shards that this process relays.
     #[must_use]
     pub fn refused(&self) -> BTreeMap<ShardId, Vec<RefusedSubject>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -6,33 +6,33 @@ use sqlx::postgres::PgConnection;
 use super::event::{OutboxChange, OutboxGap};
 use super::held::HeldEvents;
 
-/// How long the session of a relay may be silent, as PostgreSQL takes it; then another one takes over.
+/// How long the session of a relay may stay silent, in PostgreSQL's notation; then another relay takes over.
 const SILENCE: &str = "5s";
 
-/// True if the session may relay from here on, until it ends.
+/// True if this session may relay from now on, until the session ends.
 pub(super) async fn take_lease(db: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(include_str!("../../sql/events/take_lease.sql")).bind(SILENCE).fetch_one(db).await
 }
 
-/// From here on changes are told.
+/// From now on the triggers record changes.
 pub(super) async fn switch_on(db: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query(include_str!("../../sql/events/switch_on.sql")).execute(db).await.map(drop)
+    sqlx::query(include_str!("../../sql/events/start_recording.sql")).execute(db).await.map(drop)
 }
 
-/// What the session commits from here on may be lost in a crash of the server. Nobody waits for its disk, least of all the
-/// writers who share it.
+/// Lets the session commit without a wait for the disk; a crash of the server may undo its last commits. So the relay
+/// slows down neither itself nor the writers that share the disk.
 pub(super) async fn commit_lazily(db: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query(include_str!("../../sql/events/commit_lazily.sql")).execute(db).await.map(drop)
+    sqlx::query(include_str!("../../sql/events/commit_asynchronously.sql")).execute(db).await.map(drop)
 }
 
-/// The next events after a number, in their order, without those that are held back.
+/// The next changes after a number, in order, without the held ones.
 pub(super) async fn next(
     db: &mut PgConnection,
     limit: usize,
     after: i64,
     held: &HeldEvents,
 ) -> Result<Vec<OutboxChange>, sqlx::Error> {
-    sqlx::query_as(include_str!("../../sql/events/next.sql"))
+    sqlx::query_as(include_str!("../../sql/events/list_changes.sql"))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind(after)
         .bind(held.slots(true))
@@ -41,19 +41,18 @@ pub(super) async fn next(
         .await
 }
 
-/// Removes events that were told.
 pub(super) async fn remove_published(db: &mut PgConnection, ids: &[i64]) -> Result<(), sqlx::Error> {
-    sqlx::query(include_str!("../../sql/events/told.sql")).bind(ids).execute(db).await.map(drop)
+    sqlx::query(include_str!("../../sql/events/delete_published.sql")).bind(ids).execute(db).await.map(drop)
 }
 
-/// Says that a relay is at work; gives the gap that is to be told.
+/// Records that a relay is at work; returns the gap to publish, if any.
 pub(super) async fn seen(db: &mut PgConnection) -> Result<Option<OutboxGap>, sqlx::Error> {
     let (events, from, to): (i64, Option<DateTime<Utc>>, Option<DateTime<Utc>>) =
-        sqlx::query_as(include_str!("../../sql/events/seen.sql")).fetch_one(db).await?;
+        sqlx::query_as(include_str!("../../sql/events/mark_relay_seen.sql")).fetch_one(db).await?;
     Ok(from.zip(to).filter(|_| events > 0).map(|(from, to)| OutboxGap { events, from, to }))
 }
 
-/// The gap was told.
+/// Clears a published gap.
 pub(super) async fn remove_gap(db: &mut PgConnection, gap: OutboxGap) -> Result<(), sqlx::Error> {
-    sqlx::query(include_str!("../../sql/events/gap_told.sql")).bind(gap.events).execute(db).await.map(drop)
+    sqlx::query(include_str!("../../sql/events/clear_gap.sql")).bind(gap.events).execute(db).await.map(drop)
 }

@@ -1,9 +1,9 @@
-//! The relay of a shard publishes the outbox in order, and removes what the broker has stored.
+//! The relay of a shard publishes the outbox in order, and removes the events that the broker has stored.
 //!
-//! One process relays a shard at a time, by an advisory lock of a session that ends when it is silent. Events of one slot are
-//! sent one after the other, each after the broker has the one before; those of different slots together, in waves. So a
-//! wave that breaks off and is sent again changes no order, and what the broker has already it knows by its id. An event that the
-//! broker refuses holds back those whose order hangs on it, and no others.
+//! One process at a time relays a shard, by an advisory lock of a session that ends when silent. Events of one slot
+//! are sent one after the other, each after the acknowledgement of the one before. Events of different slots are sent
+//! together, in waves. So a repeated wave changes no order, and the broker recognizes repeated events by their ids. A
+//! refused event holds back the later events of its strand, and no others.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,28 +18,29 @@ use super::held::{EventStrand, HeldEvents};
 use super::{EventsStatus, RefusedSubject, outbox};
 use crate::shard::{Cluster, Shard};
 
-/// Events that are taken at once.
+/// Changes read at once.
 const BATCH: usize = 512;
-/// How long events gather after all were told: to look, to remove and to commit costs as much for one as for a hundred.
+/// A pause after a complete batch, so that events gather: a statement costs as much for one event as for a hundred.
 const GATHER: Duration = Duration::from_millis(20);
-/// How often an empty outbox is looked at.
+/// How often an empty outbox is read.
 const POLL: Duration = Duration::from_millis(50);
-/// How often a process that does not relay tries to, and how long one waits after a failure.
+/// How often an idle process tries to become the relay, and the pause after a failure.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often a relay says that it is at work.
+/// How often a relay records that it is at work.
 const SIGN: Duration = Duration::from_secs(2);
 /// How long a statement may take.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(5);
-/// How often what was told is removed, while more waves of a batch are to come.
+/// How often published events are removed while a batch has more waves.
 const NOTE: Duration = Duration::from_millis(100);
-/// Why an event is held back that nobody has acknowledged, though the broker answers.
+/// The reason of a refusal when no stream has acknowledged the event, although the broker answers.
 const UNACKNOWLEDGED: &str = "no stream acknowledges it";
-/// After how long a refused event is tried again at first, and at most: each time it takes twice as long.
+/// The first and the longest pause before a refused event is tried again; each pause doubles.
 const HELD_RETRY: Duration = Duration::from_secs(1);
 const HELD_RETRY_MAX: Duration = Duration::from_secs(15);
-/// So many numbers behind the last event are read again, as transactions may commit after others with higher numbers.
+/// So many numbers before the last event are read again, as a transaction may commit after another with higher
+/// numbers.
 const LATE_NUMBERS: i64 = 2_000;
-/// No wave begins when the session was silent for so long: another process may relay by now.
+/// No wave begins after this much silence of the session: another process may be the relay by now.
 const STALE: Duration = Duration::from_secs(2);
 
 /// Why a relay has stopped for now.
@@ -55,7 +56,7 @@ enum RelayError {
     Late,
 }
 
-/// Relays whenever nobody else does, until the cluster shuts down.
+/// Relays whenever no other process does, until the cluster shuts down.
 pub(super) async fn keep(
     cluster: Arc<Cluster>,
     shard: Arc<Shard>,
@@ -70,7 +71,7 @@ pub(super) async fn keep(
                 match relay.run().await {
                     Ok(()) => said.clear(),
                     Err(error) => {
-                        // Once: it may last for hours.
+                        // Logged once as a warning, as the fault may last for hours.
                         let reason = error.to_string();
                         let level = if reason == said { log::Level::Debug } else { log::Level::Warn };
                         log::log!(level, "events of shard {} wait: {reason}", shard.id());
@@ -81,7 +82,7 @@ pub(super) async fn keep(
             tokio::time::sleep(RETRY).await;
         }
     };
-    // Dropping it anywhere is safe: what was sent and not removed is sent again, with the same id.
+    // A drop at any await is safe: an event that was sent but not removed is sent again, with the same id.
     cluster.stopping().run_until_cancelled(work).await;
 }
 
@@ -93,7 +94,7 @@ struct OutboxRelay<'a> {
 }
 
 impl OutboxRelay<'_> {
-    /// Relays until something fails; at once back if another process relays.
+    /// Relays until something fails; returns at once if another process relays.
     async fn run(&mut self) -> Result<(), RelayError> {
         let mut db = in_time(self.shard.connect()).await?;
         if !in_time(outbox::take_lease(&mut db)).await? {
@@ -128,7 +129,8 @@ impl OutboxRelay<'_> {
         }
     }
 
-    /// Publishes these events, wave by wave, and removes them. True if the broker takes a topic again that it refused before.
+    /// Publishes these changes, wave by wave, and removes the published ones. True if the broker accepts a topic that
+    /// it refused before.
     async fn relay(
         &self,
         db: &mut PgConnection,
@@ -155,7 +157,7 @@ impl OutboxRelay<'_> {
                     }
                 }
             }
-            // At the same time: one that is not acknowledged takes as long as all.
+            // All acknowledgements are awaited together: one missing acknowledgement takes as long as all.
             let confirmed =
                 join_all(sent.into_iter().map(async |(change, ack)| (change, self.broker.confirm(ack).await)));
             let confirmed = confirmed.await;
@@ -174,7 +176,7 @@ impl OutboxRelay<'_> {
                 }
             }
             changes.retain(|change| !held.holds(change));
-            // Also after a failure: what the broker has it need not get again.
+            // Also after a failure: the broker need not get its stored events again.
             if outcome.is_err() || changes.is_empty() || spoken.elapsed() >= NOTE {
                 in_time(outbox::remove_published(db, &told)).await?;
                 self.events.published.add(u64::try_from(told.len()).unwrap_or(u64::MAX));
@@ -226,7 +228,7 @@ impl OutboxRelay<'_> {
                     self.accept(held, event.topic());
                     in_time(outbox::remove_gap(db, gap)).await?;
                 }
-                // It is tried again with the next sign; the changes go on.
+                // The gap is tried again at the next interval; the changes go on.
                 Err(BrokerError::Refused(reason)) => self.refuse(held, event.topic(), None, &reason),
                 Err(BrokerError::Unacknowledged) if self.broker.answers().await => {
                     self.refuse(held, event.topic(), None, UNACKNOWLEDGED);
@@ -248,19 +250,19 @@ impl Drop for OutboxRelay<'_> {
     }
 }
 
-/// How far a relay is in the outbox. While nothing is held back it begins at the front each time. What is held back stays in
-/// front, and is not read again and again: then it goes on where it was.
+/// The relay's position in the outbox. While no event is held back, each read begins at the front. Held events stay
+/// in front and need not be read again and again; then the next read begins after the last event.
 #[derive(Default)]
 struct Pass {
     held: HeldEvents,
     /// Only events with a higher number are read.
     after: i64,
-    /// When what is held back is tried again, and how long was waited for that.
+    /// When held events are tried again, and the length of that pause.
     retry: Option<(Instant, Duration)>,
 }
 
 impl Pass {
-    /// True if what is held back is to be tried again now.
+    /// True if held events are due for a new try.
     fn is_retry_due(&mut self) -> bool {
         let Some((at, waited)) = self.retry.filter(|_| !self.held.is_empty()) else { return false };
         if Instant::now() < at {
@@ -273,7 +275,7 @@ impl Pass {
         true
     }
 
-    /// After events up to `last`. If some were freed, they are in front.
+    /// Moves the position behind `last`, or to the front if events were released there.
     fn go_on(&mut self, last: i64, freed: bool) {
         if self.held.is_empty() {
             *self = Self::default();
@@ -286,12 +288,12 @@ impl Pass {
     }
 }
 
-/// A statement with a deadline: a server that says nothing is one that is away.
+/// Runs a statement with a deadline: a silent server counts as unreachable.
 async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, RelayError> {
     Ok(tokio::time::timeout(STATEMENT_LIMIT, work).await.map_err(|_| RelayError::Late)??)
 }
 
-/// The first event of each slot, and the others, each in their order.
+/// Splits off the first event of each slot. Both parts keep their order.
 fn split_wave(changes: Vec<OutboxChange>) -> (Vec<OutboxChange>, Vec<OutboxChange>) {
     let mut slots = HashSet::new();
     changes.into_iter().partition(|change| slots.insert(change.slot))

@@ -1,4 +1,4 @@
-//! Keeps the outbox within its bound while no relay publishes, and reports its length to `/metrics`.
+//! Keeps the outbox within its bound while no relay publishes, and reports the outbox's length to `/metrics`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use sqlx::PgConnection;
 use super::{EventsStatus, OutboxStatus};
 use crate::shard::{PeriodicTask, Shard, ShardCall, ShardError, ShardId, TaskProgress};
 
-/// After so long without any relay nothing is told any more.
+/// After this long without any relay, changes are recorded no more.
 const PATIENCE_SECONDS: i32 = 24 * 3600;
 
 pub(super) struct RetentionSetting {
     pub(super) events: Arc<EventsStatus>,
-    /// Events that one shard's outbox may hold.
+    /// The most events in one shard's outbox.
     pub(super) max_rows: u64,
 }
 
@@ -36,13 +36,13 @@ impl PeriodicTask for RetentionSetting {
 struct RetentionTask(i64);
 
 impl ShardCall for RetentionTask {
-    /// How many were dropped, and what waits.
+    /// The number of dropped events, and the outbox's state.
     type Output = (i64, OutboxStatus);
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
         let (rows, lag_seconds, dropped, oldest): (i64, f64, i64, Option<String>) =
-            sqlx::query_as(include_str!("../../sql/events/look.sql")).fetch_one(&mut *connection).await?;
-        let now: i64 = sqlx::query_scalar(include_str!("../../sql/events/bound.sql"))
+            sqlx::query_as(include_str!("../../sql/events/outbox_status.sql")).fetch_one(&mut *connection).await?;
+        let now: i64 = sqlx::query_scalar(include_str!("../../sql/events/bound_outbox.sql"))
             .bind(self.0)
             .bind(PATIENCE_SECONDS)
             .fetch_one(connection)

@@ -6,20 +6,20 @@ use std::path::PathBuf;
 use async_nats::ConnectOptions;
 use percent_encoding::percent_decode_str;
 
-/// Where events go, and how many may wait.
+/// The broker for events, and the bound of the outbox.
 #[derive(Clone, Debug)]
 pub struct EventSettings {
-    /// The server; `None`: this process tells nothing.
+    /// The server; `None`: this process publishes nothing.
     pub url: Option<EventsUrl>,
-    /// The authority of a `tls://` server's certificate (PEM), in place of those that the machine trusts.
+    /// The CA certificates (PEM) for a `tls://` server, in place of the machine's own.
     pub authority: Option<PathBuf>,
-    /// What all subjects begin with.
+    /// The prefix of all subjects.
     pub subject: String,
-    /// Events that may wait on a shard.
+    /// The most events that may wait on a shard.
     pub max_rows: u64,
 }
 
-/// The address of a NATS server. Its `Debug` shows no password.
+/// The address of a NATS server. `Debug` shows no password.
 #[derive(Clone)]
 pub struct EventsUrl(async_nats::ServerAddr);
 
@@ -28,7 +28,7 @@ impl EventsUrl {
     /// user without a password is a token.
     ///
     /// # Errors
-    /// A text that says what is wrong, without the URL itself: it may hold a password.
+    /// The fault of the URL, without the URL itself, which may hold a password.
     pub fn parse(url: &str) -> Result<Self, &'static str> {
         const REASON: &str = "must be the URL of a NATS server, as in nats://localhost:4222";
         let address = url.strip_prefix("nats://").or_else(|| url.strip_prefix("tls://")).unwrap_or_default();
@@ -45,7 +45,7 @@ impl EventsUrl {
         self.0.tls_required()
     }
 
-    /// The client's options, with whatever the URL says of who signs in: the client itself does not read that.
+    /// The client's options with the URL's credentials, which the client itself does not read from the URL.
     pub(super) fn sign_in(&self, options: ConnectOptions) -> ConnectOptions {
         let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         match (self.0.username().map(decode), self.0.password().map(decode)) {
@@ -67,10 +67,10 @@ impl fmt::Debug for EventsUrl {
 }
 
 impl EventSettings {
-    /// Reads what subjects begin with: words of letters, digits, `-` and `_` with dots in between.
+    /// Reads a prefix of subjects: words of letters, digits, `-` and `_`, separated by dots.
     ///
     /// # Errors
-    /// A text that says what is wrong.
+    /// The fault of the text.
     pub fn parse_subject(text: &str) -> Result<String, &'static str> {
         let is_word = |word: &str| {
             !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

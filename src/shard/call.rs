@@ -1,36 +1,36 @@
-//! A call to one shard: a statement or a short transaction that runs on a pooled connection.
+//! A call to one shard: a statement or a short transaction on a pooled connection.
 
 use crate::shard::server::admission::WorkKind;
 use crate::shard::slot::ShardId;
 use sqlx::PgConnection;
 use std::time::Duration;
 
-/// A statement, or a few, that one shard runs on one connection.
+/// A statement, or a short series of statements, on one connection to one shard.
 pub trait ShardCall: Sync {
-    /// What it answers.
+    /// The answer of the call.
     type Output: Send;
 
-    /// Runs on `connection`, which leads to `shard`. `None`: the shard does not own the slot that this is about.
+    /// Runs on `connection`, which leads to `shard`. `None`: the shard does not own the slot of this call.
     ///
-    /// The future may be dropped at any await; its connection is closed then, and with it an open transaction.
+    /// The caller may drop the future at any await. The connection is closed then, and an open transaction ends.
     fn call(
         &self,
         connection: &mut PgConnection,
         shard: ShardId,
     ) -> impl Future<Output = Result<Option<Self::Output>, sqlx::Error>> + Send;
 
-    /// True if running it twice does the same as running it once, so that it may be repeated when a connection broke
-    /// and nobody knows whether it ran.
+    /// True if a second run has no further effect. Such a call is repeated after a broken connection, when nobody
+    /// knows whether the first run reached the database.
     fn is_repeatable(&self) -> bool {
         true
     }
 
-    /// How it uses its connection. Long work leaves others their share of the pool.
+    /// How the call uses its connection. Long work leaves other calls their share of the pool.
     fn work(&self) -> WorkKind {
         WorkKind::Point
     }
 
-    /// How long it may take, if that is longer than other calls.
+    /// The time limit of the call, if longer than the usual limit.
     fn time_limit(&self) -> Option<Duration> {
         None
     }

@@ -1,20 +1,20 @@
 //! Whether the answers of all shards together cover every slot exactly once.
 //!
-//! Shards are asked at the same time, but answer at slightly different ones, and slots may change hands in between. To
-//! count the slots is not enough: when one slot goes one way and another one the other way, a shard that was asked
-//! before and one that was asked between them own 5,040 together, one of them twice and another one not at all. So
-//! each answer carries an exclusive-or over the hashes of its slots as well.
+//! The shards are asked at the same time but answer at slightly different moments, and slots may change hands in
+//! between. A count of the slots is not enough. Suppose one slot moves in and another moves out between two answers:
+//! the answers count 5,040 slots, yet one slot is counted twice and another not at all. So each answer also carries
+//! an exclusive-or over the hashes of its slots.
 
 use super::slot::SLOT_COUNT;
 
-/// The slots that one shard's answer is about, from the same snapshot as the answer.
+/// The slots that one shard's answer covers, from the same snapshot as the answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SlotCoverage {
     /// How many slots the shard owned.
     pub slots: i64,
-    /// The exclusive-or of their hashes.
+    /// The exclusive-or of the hashes of these slots.
     pub digest: i64,
-    /// The same of all other slots.
+    /// The exclusive-or of the hashes of all other slots.
     pub others: i64,
 }
 
@@ -54,7 +54,7 @@ mod tests {
         assert!(!SlotCoverage::is_every_slot_once([even]));
         assert!(!SlotCoverage::is_every_slot_once([even, odd, even]));
         assert!(!SlotCoverage::is_every_slot_once([]));
-        // As many slots as there are, but one twice and one not at all.
+        // 5,040 slots in all, but one twice and another not at all.
         let swapped = of(|slot| slot % 2 == 1 && slot != 1 || slot == 0);
         assert_eq!(even.slots + swapped.slots, 5040);
         assert!(!SlotCoverage::is_every_slot_once([even, swapped]));

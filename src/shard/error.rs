@@ -1,4 +1,4 @@
-//! What can go wrong on the way to a shard.
+//! Why a call to a shard failed.
 
 use super::server::fault::ServerResource;
 use super::slot::ShardId;
@@ -9,53 +9,53 @@ pub enum ShardError {
     /// The shard cannot be reached, or does not answer.
     #[error("shard {shard} is not available")]
     Unavailable {
-        /// The shard that was asked.
+        /// The unreachable shard.
         shard: ShardId,
     },
     /// The shard answered too late. A write may or may not have happened.
     #[error("shard {shard} did not answer in time")]
     Timeout {
-        /// The shard that was asked.
+        /// The late shard.
         shard: ShardId,
     },
     /// All connections are busy, or the queue of writes is full.
     #[error("shard {shard} has too much to do")]
     Overloaded {
-        /// The shard that was asked.
+        /// The busy shard.
         shard: ShardId,
     },
-    /// The caller has as many calls on the shard as one caller may have.
+    /// The caller has reached the limit of calls on one shard.
     #[error("one caller has too many calls on shard {shard}")]
     CallerBusy {
-        /// The shard that was asked.
+        /// The shard with too many calls of the caller.
         shard: ShardId,
     },
     /// The server answers, and has run out of something.
     #[error("the server of shard {shard} {resource}")]
     Exhausted {
-        /// The shard that was asked.
+        /// The shard of the server.
         shard: ShardId,
-        /// What it has run out of.
+        /// The resource that ran out.
         resource: ServerResource,
     },
-    /// A slot is changing hands and nobody owned it until the deadline.
+    /// A slot is changing hands, and no shard owned the slot until the deadline.
     #[error("a slot is on its way to another shard")]
     Moving,
     /// The request's `Idempotency-Key` has been used for another request.
     #[error("the key has been used for another request")]
     KeyReused,
-    /// PostgreSQL refused the row: a constraint of the table, or a value that it cannot hold.
+    /// PostgreSQL refused the row: a constraint failed, or a column cannot hold a value.
     #[error("shard {shard} refused the row")]
     RowRefused {
-        /// The shard that was asked.
+        /// The shard that refused.
         shard: ShardId,
-        /// The constraint's name, if it was one.
+        /// The name of the violated constraint; `None` for a value out of range.
         constraint: Option<String>,
     },
     /// Anything else. The text is for the log, not for clients.
     #[error("shard {shard} failed unexpectedly")]
     Unexpected {
-        /// The shard that was asked.
+        /// The shard with the fault.
         shard: ShardId,
         /// The driver's error.
         #[source]
@@ -64,7 +64,7 @@ pub enum ShardError {
 }
 
 impl ShardError {
-    /// Its kind in one word, for traces: no value is in it.
+    /// The error's kind in one word, for traces. The word holds no client's value.
     #[must_use]
     pub(crate) fn kind(&self) -> &'static str {
         match self {
@@ -80,7 +80,7 @@ impl ShardError {
         }
     }
 
-    /// The same error for the next of several callers who share one call.
+    /// A copy of the error for the next of several callers who share one call.
     #[must_use]
     pub(crate) fn again(&self) -> Self {
         match self {

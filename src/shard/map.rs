@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::slot::{ShardId, Slot};
 
-/// How long what a process saw of a shard's map, and of which cache is in force, may be relied upon, from the start of the
-/// look (docs/decisions/0011-cache.md).
+/// How long a process may rely on a shard's map and on the cache in force, counted from the start of the read
+/// (docs/decisions/0011-cache.md).
 pub const LOOK_LEASE: Duration = Duration::from_millis(400);
-/// How long it must have been known before anybody relies on it: more than a lease, by what two machines' clocks may
-/// differ in their speed during that time.
+/// How long a process waits before it relies on a newly read view. The wait is longer than a lease by the most that
+/// two machines' clocks may drift apart in that time.
 pub const LOOK_SETTLE: Duration = Duration::from_millis(450);
 
-/// One slot's owner, and the epoch at which it became the owner.
+/// A slot's owner, and the epoch at which that shard became the owner.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SlotOwnership {
     /// The shard whose rows count for the slot.
@@ -22,8 +22,8 @@ pub struct SlotOwnership {
 
 /// The owner of each of the 5,040 slots.
 ///
-/// Every shard keeps a copy. While a slot changes hands the copies differ for a moment; [`SlotMap::merge`] takes
-/// the newer owner of each slot, so that the copies of the shards that answer are enough.
+/// Every shard keeps a copy. The copies differ for a moment while a slot changes hands; [`SlotMap::merge`] takes the
+/// newer owner of each slot. So the copies of the shards that answer are enough.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SlotMap {
     slots: Vec<SlotOwnership>,
@@ -40,8 +40,8 @@ impl SlotMap {
         Self { slots: Slot::all().map(owned).collect() }
     }
 
-    /// A shard's copy, from its owners and epochs in the order of the slots.
-    /// `None` if it is not a whole map: a slot is missing, or a number is out of range.
+    /// A shard's copy, from the owners and epochs in the order of the slots. `None` if a slot is missing or a number
+    /// is out of range.
     #[must_use]
     pub fn from_columns(owners: &[i32], epochs: &[i64]) -> Option<Self> {
         let slots: Option<Vec<_>> = owners
@@ -53,7 +53,7 @@ impl SlotMap {
         Some(Self { slots })
     }
 
-    /// The owner of a slot, and its epoch.
+    /// The slot's owner and epoch.
     #[must_use]
     pub fn ownership(&self, slot: Slot) -> SlotOwnership {
         // A map always has 5,040 entries, and a slot is below 5,040.
@@ -66,7 +66,7 @@ impl SlotMap {
         self.ownership(slot).owner
     }
 
-    /// The map's epoch: the highest of its slots. It grows with every change.
+    /// The map's epoch: the highest epoch of any slot. Every change of the map raises the epoch.
     #[must_use]
     pub fn epoch(&self) -> i64 {
         self.slots.iter().map(|s| s.epoch).max().unwrap_or(0)
@@ -78,7 +78,7 @@ impl SlotMap {
         self.slots.iter().map(|s| s.owner).max().unwrap_or_default()
     }
 
-    /// The slots that a shard owns, in order.
+    /// The slots of a shard, in order.
     pub fn owned_by(&self, shard: ShardId) -> impl Iterator<Item = Slot> {
         Slot::all().zip(&self.slots).filter(move |(_, s)| s.owner == shard).map(|(slot, _)| slot)
     }
@@ -98,7 +98,7 @@ impl SlotMap {
         self.slots.iter().filter(|s| s.owner == shard).count()
     }
 
-    /// Owners and epochs in the order of the slots, as the shards keep them.
+    /// Owners and epochs in the order of the slots, as the shards store them.
     #[must_use]
     pub fn columns(&self) -> (Vec<i32>, Vec<i64>) {
         self.slots.iter().map(|s| (s.owner.to_sql(), s.epoch)).unzip()

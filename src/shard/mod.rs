@@ -4,8 +4,8 @@
 //! Slot → SlotMap → Shard (health, pool) → PostgreSQL
 //! ```
 //!
-//! [`Cluster`] is the way in: it runs a [`ShardCall`] on the shard that owns a slot, and when that shard's database
-//! says that it does not own the slot, takes a fresh map and goes to the one that does.
+//! [`Cluster`] is the way in. It runs a [`ShardCall`] on the shard that owns a slot. When that shard's database
+//! refuses the slot, the cluster reads the slot map again and calls the new owner.
 
 mod batching;
 mod call;

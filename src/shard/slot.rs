@@ -12,7 +12,7 @@ pub const SLOT_COUNT: u16 = 5040;
 pub struct Slot(u16);
 
 impl Slot {
-    /// The slot of a user: `user_id mod 5040`, Euclidean, so that it is never negative.
+    /// The slot of a user: `user_id mod 5040`, Euclidean, so never negative.
     #[must_use]
     pub fn of_user(user_id: i64) -> Self {
         let slot = user_id.rem_euclid(i64::from(SLOT_COUNT));
@@ -26,7 +26,7 @@ impl Slot {
         Self::of_hash(u128::from_be_bytes(digest))
     }
 
-    /// The slot of something that is spread evenly by a hash.
+    /// The slot of a hash that spreads its inputs evenly.
     #[must_use]
     pub fn of_hash(hash: u128) -> Self {
         let slot = hash % u128::from(SLOT_COUNT);
@@ -45,19 +45,19 @@ impl Slot {
         u16::try_from(number).ok().and_then(Self::new)
     }
 
-    /// Its number, 0 to 5,039.
+    /// The slot's number, 0 to 5,039.
     #[must_use]
     pub fn number(self) -> u16 {
         self.0
     }
 
-    /// Its number as an index.
+    /// The slot's number as an index.
     #[must_use]
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
 
-    /// Its number as PostgreSQL's `int`.
+    /// The slot's number as PostgreSQL's `int`.
     #[must_use]
     pub fn to_sql(self) -> i32 {
         i32::from(self.0)
@@ -92,19 +92,19 @@ impl ShardId {
         u16::try_from(number).ok().map(Self)
     }
 
-    /// Its number.
+    /// The shard's number.
     #[must_use]
     pub fn number(self) -> u16 {
         self.0
     }
 
-    /// Its number as an index.
+    /// The shard's number as an index.
     #[must_use]
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
 
-    /// Its number as PostgreSQL's `int`.
+    /// The shard's number as PostgreSQL's `int`.
     #[must_use]
     pub fn to_sql(self) -> i32 {
         i32::from(self.0)
@@ -127,7 +127,7 @@ mod tests {
     use crate::shard::map::SlotMap;
     use proptest::prelude::*;
 
-    /// Changing this would lose every document.
+    /// A changed value would send every stored document to another slot.
     #[test]
     fn golden_slots_of_texts() {
         for (key, on_shards_of_2_to_5) in [
@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    /// Ten thousand keys lie evenly: no shard is more than a twentieth away from its share.
+    /// Ten thousand keys lie evenly: no shard is more than a twentieth away from the even share.
     #[test]
     fn texts_are_spread_evenly() {
         for shards in 2..=5_u16 {

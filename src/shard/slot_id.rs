@@ -1,7 +1,7 @@
 //! Ids that carry their slot: a row is found by its id without asking every shard.
 //!
-//! An id sorts by its time. It is a `UUIDv7` (RFC 9562, section 5.7; the 12 bits after the milliseconds hold a fraction of one, as in
-//! its section 6.2, method 3), and ends in its slot:
+//! An id sorts by its time and ends in its slot. An id is a `UUIDv7` (RFC 9562, section 5.7). The 12 bits after the
+//! milliseconds hold a fraction of a millisecond, as in section 6.2 of the RFC, method 3:
 //!
 //! ```text
 //! 019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e

@@ -43,7 +43,7 @@ async fn until_told(cluster: &TestCluster, shards: usize) {
 async fn until_on(cluster: &TestCluster, shards: usize) {
     poll::until("a relay", async || {
         for shard in 0..shards {
-            if !cluster.value::<bool>(shard, "SELECT shardrive.tells_events()").await {
+            if !cluster.value::<bool>(shard, "SELECT shardrive.records_events()").await {
                 return Err(shard);
             }
         }
@@ -302,7 +302,7 @@ async fn the_outbox_is_bounded_and_what_is_dropped_is_told() {
     cluster.psql(0, "UPDATE shardrive.relay SET seen_at = now() - interval '25 hours'").await.unwrap();
     let plain = Api::start(&cluster).await;
     poll::until("an end of it", async || {
-        if cluster.value::<bool>(0, "SELECT shardrive.tells_events()").await { Err(()) } else { Ok(()) }
+        if cluster.value::<bool>(0, "SELECT shardrive.records_events()").await { Err(()) } else { Ok(()) }
     })
     .await;
     plain.post("/ingest", &json!({"user_id": 1, "file_name": "untold"})).await;

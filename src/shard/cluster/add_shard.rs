@@ -1,11 +1,11 @@
 //! Adding a shard to a cluster that serves.
 //!
-//! In this order, each step leaving a cluster that serves, and each done again without harm:
+//! Each step leaves a cluster that serves, and can be repeated without harm:
 //!
-//! 1. the number is claimed in the first shard's list, so that a second call with the same URL finds it again;
-//! 2. the new database gets the schema, its identity and the map, in which it owns nothing;
-//! 3. every shard's list names it, and says that the cluster has one shard more. From the first list that does,
-//!    processes begin to use it; as it owns no slot, nobody is sent there yet.
+//! 1. The first shard's list claims the number, so that a second call with the same URL gets the same number.
+//! 2. The new database gets the schema, its identity and the map, in which the new shard owns nothing.
+//! 3. Every shard's list names the new shard, and the shard count grows by one. Processes that read a new list begin
+//!    to use the shard. The shard owns no slot, so no request goes there yet.
 
 use std::time::Duration;
 
@@ -21,19 +21,19 @@ use crate::shard::setup::migrate::{apply_migrations, insert_identity, lock_setup
 use crate::shard::setup::start_checks::{load_identity, migrator, probe_all};
 use crate::shard::slot::ShardId;
 
-/// How long somebody else's set-up may take while this one waits.
+/// How long the set-up of another process may take while this one waits.
 const TURN_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why a shard was not added. Adding it again goes on where it stopped.
+/// Why a shard was not added. A second call goes on where the first stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum GrowError {
-    /// The database cannot be reached, or is not one that can become a shard. Nothing was changed.
+    /// The database is unreachable or cannot become a shard. Nothing was changed.
     #[error("{0}")]
     Refused(String),
-    /// All shards must be there, so that each hears of the new one.
+    /// A shard of the cluster is unreachable. All shards must learn of the new one.
     #[error("shard {shard} is away; adding a shard needs all of them")]
     Away {
-        /// The shard.
+        /// The unreachable shard.
         shard: ShardId,
         /// The driver's error.
         source: sqlx::Error,
@@ -41,9 +41,9 @@ pub enum GrowError {
     /// A step failed.
     #[error("{step} failed at {place}")]
     Step {
-        /// What was being done.
+        /// The step's name.
         step: &'static str,
-        /// Where.
+        /// The server, as `host:port/database` or by the shard's number.
         place: String,
         /// The driver's error.
         source: sqlx::Error,
@@ -51,27 +51,27 @@ pub enum GrowError {
     /// The schema could not be made.
     #[error("the migration of {place} failed")]
     Migration {
-        /// Where.
+        /// The server, as `host:port/database`.
         place: String,
-        /// What the migrator says.
+        /// The migrator's error.
         source: sqlx::migrate::MigrateError,
     },
 }
 
-/// A shard that belongs to the cluster.
+/// The answer of [`add_shard`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct JoinedShard {
-    /// Its number.
+    /// The shard's number.
     pub shard: ShardId,
-    /// True if it belonged to it before.
+    /// True if the database was a shard of this cluster before.
     pub was_there: bool,
 }
 
-/// Makes a database the cluster's next shard, which owns no slot yet. A database that is one of its shards already is
-/// told so. With `dry_run`, looks whether it could be done and changes nothing.
+/// Makes a database the cluster's next shard, which owns no slot yet. A database that is a shard already gives
+/// `was_member`. With `dry_run`, only checks whether the database can become a shard.
 ///
 /// # Errors
-/// See [`GrowError`]. Dropping the future leaves a state that the next call completes.
+/// See [`GrowError`]. A dropped future leaves a state that the next call completes.
 pub async fn add_shard(
     cluster: &Cluster,
     options: &ShardOptions,
@@ -88,7 +88,7 @@ pub async fn add_shard(
         return Err(GrowError::Refused("there is no cluster to add to".to_owned()));
     };
     let on_first = |step| move |source| GrowError::Step { step, place: "shard 0".to_owned(), source };
-    // Until the end of this function, by its connection.
+    // The connection holds this lock until the end of the function.
     let turn = tokio::time::timeout(TURN_LIMIT, lock_setup(first)).await;
     let turn = turn.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
     turn.map_err(on_first("waiting for another set-up"))?;
@@ -102,7 +102,7 @@ pub async fn add_shard(
         return Ok(JoinedShard { shard, was_there });
     }
     if let Some(member) = cluster.shard(shard) {
-        // An adding that broke off may have told some shards and not others.
+        // An earlier call may have broken off after some shards had learned of the new one.
         tell_all(&mut shards, shard, member.options()).await?;
         return Ok(JoinedShard { shard, was_there });
     }
@@ -118,7 +118,7 @@ pub async fn add_shard(
     Ok(JoinedShard { shard, was_there })
 }
 
-/// The options as every other process will make them of the shards' list, which holds no user and no password.
+/// The options that every other process will compute from the shards' list, which holds no user and no password.
 fn sign_in_alike(cluster: &Cluster, options: &ShardOptions) -> Result<ShardOptions, GrowError> {
     if let Some(member) = cluster.shards().iter().find(|shard| shard.options().overlaps(options)) {
         return Ok(member.options().clone());
@@ -141,7 +141,7 @@ enum ShardCandidate {
     Next(ShardId),
 }
 
-/// What this database could be in the cluster, from what it says of itself.
+/// What this database can be in the cluster, by its own state.
 async fn judge(
     cluster: &Cluster,
     options: &ShardOptions,
@@ -197,7 +197,7 @@ async fn judge(
     Ok(ShardCandidate::Next(next))
 }
 
-/// Schema, identity, map and list of the new database.
+/// Stores schema, identity, map and list in the new database.
 async fn prepare(
     options: &ShardOptions,
     connect_timeout: Duration,
@@ -233,7 +233,6 @@ async fn prepare(
     transaction.commit().await.map_err(failed("setting the identity"))
 }
 
-/// Every shard hears that there is one more.
 async fn tell_all(
     shards: &mut [(ShardId, PgConnection)],
     shard: ShardId,
@@ -249,7 +248,6 @@ async fn tell_all(
     Ok(())
 }
 
-/// A shard hears that there is one more.
 async fn tell(connection: &mut PgConnection, shard: ShardId, options: &ShardOptions) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin().await?;
     save_shard(&mut transaction, shard, options, true).await?;

@@ -1,13 +1,12 @@
-//! Lists that only grow while others read them, such as the list of shards.
+//! Lists that only grow while other threads read, such as the list of shards.
 
 use std::sync::{Arc, OnceLock};
 
 use crate::shard::server::shard::Shard;
 use crate::shard::slot::ShardId;
 
-/// The shards, in the order of their numbers. A shard is added by a new, longer list behind the old one, so that a
-/// borrowed list stays valid for as long as the cluster lives. Shards are added rarely; the old lists are a few
-/// pointers each.
+/// The shards, in the order of their numbers. A new shard makes a longer list behind the old one, so that a borrowed
+/// list stays valid for as long as the cluster lives. Shards join rarely, and an old list costs only a few pointers.
 pub(in crate::shard) struct ShardList {
     shards: Vec<Arc<Shard>>,
     longer: OnceLock<Box<Self>>,
@@ -23,7 +22,7 @@ impl ShardList {
         &self.last().shards
     }
 
-    /// Puts a shard behind the others; one caller at a time. False if its number is not the next one.
+    /// Appends a shard; one caller at a time. False if the shard's number is not the next one.
     pub(in crate::shard) fn push(&self, shard: Arc<Shard>) -> bool {
         let last = self.last();
         if shard.id().index() != last.shards.len() {
@@ -43,10 +42,10 @@ impl ShardList {
     }
 }
 
-/// How many there are in one part of a [`PerShard`].
+/// The number of values in one part of a [`PerShard`].
 const PART: usize = 16;
 
-/// One value for each shard, made when the shard is first asked for.
+/// One value for each shard, made at the first request for the shard.
 pub(crate) struct PerShard<T> {
     values: [OnceLock<T>; PART],
     further: OnceLock<Box<Self>>,
@@ -57,7 +56,7 @@ impl<T> PerShard<T> {
         Self { values: std::array::from_fn(|_| OnceLock::new()), further: OnceLock::new() }
     }
 
-    /// The shard's value; `make` makes it if it is not there yet, and is run once even if several callers come at once.
+    /// The shard's value. `make` runs once, even if several callers ask at the same time.
     pub(crate) fn get_or_make(&self, shard: ShardId, make: impl FnOnce() -> T) -> &T {
         let (mut part, mut index) = (self, shard.index());
         loop {

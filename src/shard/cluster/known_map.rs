@@ -1,4 +1,4 @@
-//! The slot map as this process knows it: read again at intervals, and when a shard refuses a slot.
+//! The slot map as this process knows the map: read again at intervals, and when a shard refuses a slot.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,20 +18,20 @@ use crate::shard::map::SlotMap;
 use crate::shard::server::pool::ShardLimits;
 use crate::shard::slot::{ShardId, Slot};
 
-/// How often the map is read again, whole, even if nobody was refused.
+/// How often the whole map is read again, even if no call was refused.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// How long reading the map may take on any one shard.
+/// How long one shard may take to send its copy of the map.
 const DEADLINE: Duration = Duration::from_secs(1);
-/// Between two tries for a slot that nobody owns at the moment: starts here and doubles up to the longest.
+/// The first and the longest pause between two tries for a slot without an owner; each pause doubles.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(8));
 
-/// The version of each shard's copy of the map that has been taken in.
+/// The version of each shard's copy that this process has merged.
 type MapVersions = BTreeMap<ShardId, i64>;
 
-/// The map, and how often it was read and was new.
+/// The map, how often it was read, and how often a read brought a change.
 pub(in crate::shard) struct KnownMap {
     map: ArcSwap<SlotMap>,
-    /// Held by whoever reads it again.
+    /// Held during a read: one task reads at a time.
     turn: Mutex<MapVersions>,
     readings: AtomicU64,
     changes: AtomicU64,
@@ -56,20 +56,21 @@ impl KnownMap {
         self.changes.load(Ordering::SeqCst)
     }
 
-    /// The right to read what shards say of each other: one task at a time.
+    /// Waits for the right to read what the shards say of the map and of each other: one task at a time.
     pub(in crate::shard) async fn turn(&self) -> MutexGuard<'_, MapVersions> {
         self.turn.lock().await
     }
 }
 
 impl Cluster {
-    /// Reads the map from every shard that answers and takes the newer owner of each slot. Callers that come while
-    /// one is reading share its result.
+    /// Reads the map from every shard that answers, and takes the newer owner of each slot. Callers that arrive
+    /// during a read share the next result.
     pub async fn refresh_map(&self) {
         let known = self.known_map();
         let seen = known.readings.load(Ordering::Acquire);
         let mut versions = known.turn().await;
-        // Whoever finished while we waited began after we asked only if two have finished since.
+        // The first read that ended meanwhile may have begun before this call. Only the second one surely began
+        // after.
         if known.readings.load(Ordering::Acquire) < seen + 2 {
             self.read_map(ScatterBreadth::All, &mut versions).await;
         }
@@ -88,23 +89,24 @@ impl Cluster {
             }
             read.push((shard, version));
         }
-        // A shard is known before the map that names it, or its users would meet "no such shard".
+        // The process must know a shard before the map names that shard; else its users would get an error.
         if map.highest_owner().index() >= self.shards().len() {
             self.learn_shards(breadth).await;
         }
         if map != **known.load() {
             log::info!("slot map is at epoch {}", map.epoch());
-            // Counted first: whoever sees the number asks the replicas for no less than what this map was read from.
+            // The counter grows before the map is stored: whoever sees the new number demands replicas that know the
+            // change.
             known.changes.fetch_add(1, Ordering::SeqCst);
             known.map.store(Arc::new(map));
         }
-        // Last: a reading that is given up on its way has taken nothing in.
+        // Last, so that a cancelled read records no version.
         versions.extend(read);
         known.readings.fetch_add(1, Ordering::Release);
     }
 }
 
-/// The wait of one call for a slot whose owner is changing.
+/// The wait of one call for a slot that is changing hands.
 pub(crate) struct MovingSlot {
     slot: Slot,
     until: Instant,
@@ -116,12 +118,12 @@ impl MovingSlot {
         Self { slot, until: Instant::now() + limits.move_timeout, pause: PAUSE.0 }
     }
 
-    /// After `refused` said that it does not own the slot: returns when it is worth trying again.
+    /// Returns when a new try makes sense, after the shard `refused` has disowned the slot.
     pub(crate) async fn wait_for_owner(&mut self, cluster: &Cluster, refused: ShardId) -> Result<(), ShardError> {
         if Instant::now() >= self.until {
             return Err(ShardError::Moving);
         }
-        // Boxed: rare, and large enough to slow down every request that might need it.
+        // Boxed: the future is rarely needed, and so large that every request would pay for its size.
         Box::pin(cluster.refresh_map()).await;
         if cluster.map().owner(self.slot) == refused {
             tokio::time::sleep(self.pause).await;
@@ -131,7 +133,8 @@ impl MovingSlot {
     }
 }
 
-/// A shard's copy of the map, and its version, which grows with each change; no copy if the version is known.
+/// Reads a shard's copy of the map and the copy's version. The version grows with each change; a known version brings
+/// no copy.
 struct LoadNewMap<'a> {
     known: &'a MapVersions,
 }
@@ -147,7 +150,7 @@ impl ShardCall for LoadNewMap<'_> {
     }
 }
 
-/// The copy of the map in the database that `connection` leads to, if it is whole.
+/// The copy of the map in the connected database, if whole.
 pub(in crate::shard) async fn load_map(connection: &mut PgConnection) -> Result<Option<SlotMap>, sqlx::Error> {
     let (owners, epochs) =
         sqlx::query_as(include_str!("../../../sql/shard/load_map.sql")).fetch_one(connection).await?;
@@ -162,11 +165,12 @@ fn whole_map(owners: Option<Vec<i32>>, epochs: Option<Vec<i64>>) -> Option<SlotM
 pub(super) async fn keep_map_fresh(cluster: Arc<Cluster>) {
     let stop = cluster.stopping();
     while stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
-        // Dropping the reading at the stop is safe: it changes nothing before its end.
+        // A cancelled read has no effect: only the end of a read changes the state.
         let reading = async {
             cluster.refresh_shards(ScatterBreadth::Few).await;
             let mut versions = cluster.known_map().turn().await;
-            // A standby that lags may have been promoted, and be at a version by another way than the one before it.
+            // A failover may promote a standby that lags, and then the same version number can stand for other
+            // contents.
             versions.clear();
             cluster.read_map(ScatterBreadth::Few, &mut versions).await;
         };

@@ -1,7 +1,7 @@
 //! Periodic tasks on every shard, for as long as the cluster runs.
 //!
-//! Every shard has its own point within the interval, so that the turns of many are spread over it: a hundred that came at
-//! once would take the processor from the requests.
+//! Every shard has its own point within the interval, so that the runs of many shards are spread over the interval. A
+//! hundred runs at the same moment would take the processor from the requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,28 +13,28 @@ use crate::shard::error::ShardError;
 use crate::shard::server::shard::Shard;
 use crate::shard::slot::ShardId;
 
-/// Before the next turn of a chore that has left something to do.
+/// The pause before the next run of a task that reported more work.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The fractional parts of its multiples lie as far from each other as they can, however many there are (Knuth, The Art of
-/// Computer Programming, volume 3, section 6.4, theorem S).
+/// The fractional parts of the multiples of this number lie as far from each other as possible, however many shards
+/// there are (Knuth, The Art of Computer Programming, volume 3, section 6.4, theorem S).
 const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_9;
 
-/// Work that is done on one shard again and again. Every API process tries; what must be done by one at a time is up to the
-/// statements.
+/// Work that is repeated on one shard. Every API process runs the task; where only one process may work, the
+/// statements decide which one.
 pub(crate) trait PeriodicTask: Send + 'static {
-    /// From the end of a turn to the next one.
+    /// The pause from the end of a run to the next run.
     const INTERVAL: Duration;
-    /// What it is, for the log; the shard is named after it.
+    /// The task's name for the log; the shard's number follows.
     const WHAT: &'static str;
 
-    /// One turn. It must be safe to drop anywhere.
+    /// One run. The caller may drop the future at any await.
     ///
     /// # Errors
-    /// Those of the shard's calls. They are logged, and the next turn tries again.
+    /// An error of the shard's calls. The error is logged, and the next run tries again.
     fn turn(&mut self, shard: &Shard) -> impl Future<Output = Result<TaskProgress, ShardError>> + Send;
 }
 
-/// What a turn has left to do.
+/// How much work a run has left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum TaskProgress {
     /// Nothing until the interval is over.
@@ -44,8 +44,8 @@ pub(crate) enum TaskProgress {
 }
 
 impl Cluster {
-    /// Does a chore on each shard, also on those that are added later, until the cluster shuts down. A shard that is away is
-    /// passed over.
+    /// Runs a task on each shard until the cluster shuts down, also on shards that join later. A run passes over an
+    /// unreachable shard.
     pub(crate) fn keep_doing<C: PeriodicTask>(
         self: &Arc<Self>,
         mut chore: impl FnMut(&Arc<Shard>) -> C + Send + 'static,
@@ -71,14 +71,14 @@ async fn repeat<C: PeriodicTask>(mut chore: C, shard: Arc<Shard>) {
         }
         match chore.turn(&shard).await {
             Ok(TaskProgress::More) => pause = PAUSE,
-            // The health check tells of a shard that is away.
+            // The health probe reports an unreachable shard.
             Ok(TaskProgress::Nothing) | Err(ShardError::Unavailable { .. }) => {}
             Err(error) => log::warn!("{} shard {} failed: {error}", C::WHAT, shard.id()),
         }
     }
 }
 
-/// Ticks for looks at a shard that come at intervals; the first comes within one. Missed ones are left out.
+/// Ticks for periodic work on a shard; the first tick comes within one interval. Missed ticks are left out.
 pub(crate) fn ticks(shard: ShardId, interval: Duration) -> Interval {
     let mut ticks = tokio::time::interval_at(Instant::now() + offset(shard, interval), interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);

@@ -1,4 +1,4 @@
-//! The list of shards as the shards keep it: how a process learns of a new shard.
+//! The list of shards as the shards keep the list: a process learns of a new shard from there.
 
 use sqlx::PgConnection;
 
@@ -9,17 +9,17 @@ use crate::shard::server::fault::DbFault;
 use crate::shard::server::options::ShardOptions;
 use crate::shard::slot::{ShardId, shard_id};
 
-/// A shard of the list that every shard keeps. The list says where it is, and not who signs in.
+/// An entry of the list that every shard keeps. The entry holds the address and no credentials.
 #[derive(Clone, Debug)]
 pub(in crate::shard) struct RegisteredShard {
     pub(in crate::shard) shard: ShardId,
     pub(in crate::shard) options: ShardOptions,
-    /// False while it is being added.
+    /// False while the shard is being added.
     pub(in crate::shard) active: bool,
 }
 
-/// The list of the database that `connection` leads to. A database of an earlier release has none, and an entry that
-/// cannot be read is left out: the others count.
+/// The list in the connected database. A database of an earlier release has no list. A malformed entry is left out,
+/// and the others count.
 pub(in crate::shard) async fn load_registry(
     connection: &mut PgConnection,
 ) -> Result<Vec<RegisteredShard>, sqlx::Error> {
@@ -38,7 +38,7 @@ async fn list(connection: &mut PgConnection) -> Result<Vec<RegisteredShard>, sql
     Ok(rows.into_iter().filter_map(read).collect())
 }
 
-/// Notes in the database that `connection` leads to where one shard is.
+/// Stores one shard's address in the connected database.
 pub(super) async fn save_shard(
     connection: &mut PgConnection,
     shard: ShardId,
@@ -49,7 +49,7 @@ pub(super) async fn save_shard(
     statement.bind(shard.to_sql()).bind(options.public_url()).bind(active).execute(connection).await.map(drop)
 }
 
-/// Notes in the database that `connection` leads to where all of these shards are.
+/// Stores the addresses of all these shards in the connected database.
 pub(in crate::shard) async fn save_registry(
     connection: &mut PgConnection,
     urls: &[ShardOptions],
@@ -60,7 +60,6 @@ pub(in crate::shard) async fn save_registry(
     Ok(())
 }
 
-/// One shard's list.
 pub(in crate::shard) struct ListShards;
 
 impl ShardCall for ListShards {
@@ -72,8 +71,8 @@ impl ShardCall for ListShards {
 }
 
 impl Cluster {
-    /// Tells every shard where those are that this process's settings name, the first `named` ones. A shard that is
-    /// away hears it from the next process that starts.
+    /// Stores the addresses of the first `named` shards, which this process's settings name, on every shard. An
+    /// unreachable shard gets the list from the next process that starts.
     pub(in crate::shard) async fn register(&self, named: usize) {
         let urls: Vec<_> = self.shards().iter().take(named).map(|shard| shard.options().clone()).collect();
         for shard in self.shards() {

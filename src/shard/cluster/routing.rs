@@ -1,4 +1,14 @@
 //! All shards and the slot map: routes a call to the owner of its slot, also while owners change.
+//!
+//! `impl Cluster` stands in these files, each with one duty:
+//!
+//! - `cluster/routing.rs` (here): the shards, the owner of a slot, calls, background tasks
+//! - `cluster/known_map.rs`: reads the slot map again
+//! - `cluster/scatter.rs`: asks every shard at once
+//! - `cluster/periodic.rs`: runs a task on every shard again and again
+//! - `cluster/registry.rs`: writes the list of shards to every shard
+//! - `setup/start_checks/mod.rs`: opens the cluster
+//! - `idempotency/mod.rs`: runs a call once for each idempotency key
 
 use crate::shard::call::ShardCall;
 use std::sync::Arc;
@@ -25,19 +35,19 @@ use crate::shard::server::shard::Shard;
 use crate::shard::slot::{ShardId, Slot};
 use crate::telemetry::note_place;
 
-/// How long the list of shards may take on any one of them.
+/// How long one shard may take to send its list of shards.
 const LIST_DEADLINE: Duration = Duration::from_secs(1);
-/// How long the end of the background tasks is waited for: longer than what they wait for themselves.
+/// How long a shutdown waits for the background tasks: longer than any task waits.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// How often a call is repeated on a new connection after its connection broke.
 const RECONNECTS: u32 = 2;
 
-/// The shards and who owns what.
+/// The shards and the owner of each slot.
 pub struct Cluster {
     id: Uuid,
     shards: ShardList,
     map: KnownMap,
-    /// How many shards there are; told to whoever does something for each of them.
+    /// The number of shards; a change wakes [`Cluster::for_each_shard`].
     grown: watch::Sender<usize>,
     schema_version: Option<i64>,
     limits: ShardLimits,
@@ -47,7 +57,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Puts the cluster together and starts its tasks: a health check for each shard, and the reading of the map.
+    /// Assembles the cluster and starts its tasks: the health probes of each shard, and the reads of the map.
     pub(in crate::shard) async fn assemble(
         identity: (Uuid, Option<i64>),
         shards: Vec<Arc<Shard>>,
@@ -79,7 +89,7 @@ impl Cluster {
         cluster
     }
 
-    /// The cluster's id, which each of its databases knows.
+    /// The cluster's id, which each shard's database stores.
     #[must_use]
     pub fn id(&self) -> Uuid {
         self.id
@@ -91,7 +101,7 @@ impl Cluster {
         self.shards.newest()
     }
 
-    /// Does something once for each shard, also for those that are added later; until the cluster shuts down.
+    /// Calls `each` once for each shard until the cluster shuts down, also for shards that join later.
     pub fn for_each_shard(self: &Arc<Self>, mut each: impl FnMut(&Arc<Shard>) + Send + 'static) {
         let (list, mut grown, stop) = (Arc::downgrade(self), self.grown.subscribe(), self.stop.clone());
         let mut done = 0;
@@ -111,16 +121,16 @@ impl Cluster {
         });
     }
 
-    /// The map as this process knows it. A shard may know a newer one.
+    /// The map as this process knows the map. A shard may have a newer copy.
     #[must_use]
     pub fn map(&self) -> Arc<SlotMap> {
         Arc::clone(&self.map.load())
     }
 
-    /// The shard that owns a slot, as far as this process knows.
+    /// The owner of a slot, as far as this process knows.
     ///
     /// # Errors
-    /// `Moving` if the owner is a shard that this process has no URL for.
+    /// `Moving` if this process does not know the owner's address.
     pub fn owner(&self, slot: Slot) -> Result<&Arc<Shard>, ShardError> {
         let owner = self.map.load().owner(slot);
         self.shards().get(owner.index()).ok_or(ShardError::Moving)
@@ -132,11 +142,11 @@ impl Cluster {
         self.shards().get(id.index())
     }
 
-    /// Runs a call on the shard that owns the slot. If that shard says that it does not, reads the map again and
-    /// tries the shard that does, for as long as a move may hold a slot.
+    /// Runs a call on the shard that owns the slot. If that shard disowns the slot, reads the map again and calls the
+    /// new owner, for as long as a move may hold a slot.
     ///
     /// # Errors
-    /// `Unavailable` at once if the owner is known to be away; `Moving` if nobody owned the slot until the deadline;
+    /// `Unavailable` at once if the owner is unreachable; `Moving` if no shard owned the slot until the deadline;
     /// otherwise see [`ShardError`].
     pub async fn run<C: ShardCall>(&self, slot: Slot, call: &C) -> Result<(ShardId, C::Output), ShardError> {
         let mut moving = MovingSlot::new(slot, &self.limits);
@@ -150,8 +160,8 @@ impl Cluster {
         }
     }
 
-    /// Runs a read. An eventual one goes to a replica of the shard that owns the slot, if there is one that is fresh;
-    /// otherwise, and if the replica does not know the slot as its shard's, it is run as [`Cluster::run`] does.
+    /// Runs a read. An eventual read goes to a fresh replica of the owner. Without a fresh replica, or if the replica
+    /// does not own the slot, the read runs as in [`Cluster::run`].
     ///
     /// # Errors
     /// See [`Cluster::run`].
@@ -162,7 +172,7 @@ impl Cluster {
         call: &C,
     ) -> Result<(ShardId, C::Output), ShardError> {
         if consistency == ReadConsistency::Eventual {
-            // Before the map is read: if it changes in between, no replica counts as fresh that might not know of the change.
+            // Before the map is read: after a change in between, only replicas that know the change count as fresh.
             let map_changes = self.map_changes();
             let shard = self.owner(slot)?;
             if let Some(output) = shard.replicas().read(call, shard.id(), map_changes).await {
@@ -172,21 +182,21 @@ impl Cluster {
         self.run(slot, call).await
     }
 
-    /// Reads from every shard that answers which shards there are, and begins to use those that this process does not
-    /// know yet. Callers hold the map's turn, so that one at a time adds.
+    /// Reads the list of shards from every shard that answers, and begins to use new shards. The caller holds the
+    /// lock of the map, so that one task at a time adds shards.
     pub(super) async fn learn_shards(&self, breadth: ScatterBreadth) {
         let gathered = self.scatter_by(breadth, &ListShards, LIST_DEADLINE).await;
         let mut found: Vec<RegisteredShard> = gathered.into_answers().flatten().flatten().collect();
         found.sort_by_key(|registered| registered.shard);
         for registered in found {
-            // Every shard tells of every shard; the first to tell of the next one counts.
+            // Every shard lists all shards; the first entry for the next number counts.
             if registered.active && registered.shard.index() == self.shards().len() {
                 self.add(registered);
             }
         }
     }
 
-    /// Begins to use a shard. It serves as soon as its health check has found the right database.
+    /// Begins to use a shard. The shard serves as soon as its health probe has found the right database.
     fn add(&self, registered: RegisteredShard) {
         let (shard, schema_version) = (registered.shard, self.schema_version);
         let identity = ShardIdentity { cluster_id: self.id, shard, schema_version, role: RequiredRole::Primary };
@@ -201,13 +211,12 @@ impl Cluster {
         }
     }
 
-    /// A shard's connections belong to the runtime that it is made on, which must be the cluster's own.
+    /// A shard's connections belong to the runtime that creates the shard, so that runtime must be the cluster's.
     fn in_runtime<T>(&self, make: impl FnOnce() -> T) -> T {
         let _entered = self.runtime.enter();
         make()
     }
 
-    /// Starts the shard's health check.
     fn watch_over(&self, shard: &Arc<Shard>) {
         let watch = ProbeSchedule { interval: self.limits.health_interval, timeout: self.limits.health_timeout };
         self.tasks.spawn_on(watch_shard(Arc::clone(shard), watch, self.stop.clone()), &self.runtime);
@@ -217,7 +226,7 @@ impl Cluster {
         }
     }
 
-    /// The map, and what it was read from.
+    /// The map with its lock and counters.
     pub(in crate::shard) fn known_map(&self) -> &KnownMap {
         &self.map
     }
@@ -227,7 +236,7 @@ impl Cluster {
         self.map.changes()
     }
 
-    /// Reads which shards there are, now rather than at the next turn.
+    /// Reads the list of shards now rather than at the next interval.
     pub async fn refresh_shards(&self, breadth: ScatterBreadth) {
         let _turn = self.map.turn().await;
         self.learn_shards(breadth).await;
@@ -249,30 +258,29 @@ impl Cluster {
         &self.stop
     }
 
-    /// Runs a background task that ends at [`Cluster::stopping`]; `shut_down` waits for it.
+    /// Runs a background task that ends at [`Cluster::stop_token`]; `shut_down` waits for the task.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn_on(task, &self.runtime);
     }
 
-    /// As [`Cluster::spawn`], on the runtime that this is called on, with which the task may end.
+    /// As [`Cluster::spawn`], on the caller's runtime. The task may end with that runtime.
     pub(crate) fn spawn_here(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
 
-    /// The runtime of the background tasks: work that a request hands over goes on beside the request's own thread.
+    /// The runtime of the background tasks, which outlives the threads of the requests.
     #[must_use]
     pub fn runtime(&self) -> &Handle {
         &self.runtime
     }
 
-    /// How long calls keep trying for a slot that changes hands.
     pub(crate) fn limits(&self) -> &ShardLimits {
         &self.limits
     }
 }
 
 impl Shard {
-    /// Runs a call on this shard, whoever owns the slot. `None`: the shard does not own it.
+    /// Runs a call on this shard, whichever shard owns the slot. `None`: this shard does not own the slot.
     ///
     /// # Errors
     /// See [`ShardError`]; never `Moving`.
@@ -297,7 +305,7 @@ impl Shard {
             let mut lease = self.lease_from(pool).await?;
             let called = self.while_healthy_for(call.time_limit(), call.call(&mut lease, self.id())).await;
             if matches!(called, Err(ShardError::Timeout { .. })) {
-                // Long work that is late says nothing of the shard, but that it should be looked at.
+                // Late long work says little of the shard, but the shard should be probed.
                 if call.work().is_long() { self.suspect() } else { self.lost() }
             }
             let error = match called? {
@@ -311,7 +319,7 @@ impl Shard {
             let fault = self.note_fault(&error);
             match fault {
                 DbFault::ConnectionLost => self.doubt_idle(),
-                // Perhaps another server is the primary by now. A server that is known to be read-only goes on with reads.
+                // Another server may be the primary by now. On a server that is known to be read-only, reads go on.
                 DbFault::ReadOnly if self.takes_writes() => self.forget_idle(),
                 _ => {}
             }
@@ -321,7 +329,7 @@ impl Shard {
             match fault {
                 DbFault::NotOwner => return Ok(None),
                 DbFault::ConnectionLost if call.is_repeatable() && reconnects < RECONNECTS => {}
-                // It has changed nothing; once is enough to find another primary.
+                // The refused statement changed nothing. One repetition is enough to find another primary.
                 DbFault::ReadOnly if reconnects == 0 => {
                     self.suspect();
                     reconnects = RECONNECTS;
@@ -338,8 +346,8 @@ impl Shard {
         }
     }
 
-    /// Gives back a connection whose statement the server has refused, if it answers: the server may have no other one to
-    /// give. What was left of a transaction is undone before the answer.
+    /// Returns a connection to the pool after the server refused a statement, if the connection answers: the server
+    /// may have no other connection to give. The ping rolls an open transaction back.
     async fn keep_answering(&self, mut lease: ConnectionLease) {
         let answers = matches!(self.while_healthy(lease.ping()).await, Ok(Ok(())));
         if answers && !lease.is_in_transaction() {

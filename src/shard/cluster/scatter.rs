@@ -11,10 +11,10 @@ use crate::shard::call::ShardCall;
 use crate::shard::error::ShardError;
 use crate::shard::slot::ShardId;
 
-/// What each shard answered, in the order of their numbers.
+/// Each shard's answer, in the order of the shards' numbers.
 #[derive(Debug)]
 pub struct ScatterResult<T> {
-    /// One entry a shard.
+    /// One entry for each shard.
     pub answers: Vec<(ShardId, Result<T, ShardError>)>,
 }
 
@@ -34,9 +34,9 @@ impl<T> ScatterResult<T> {
 /// How many shards are asked at the same time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ScatterBreadth {
-    /// All of them: somebody waits for the answer.
+    /// All shards at once: somebody waits for the answer.
     All,
-    /// A few: it is work in the background, and a hundred sessions that became busy at once would take the processor from
+    /// A few shards: background work. A hundred sessions that become busy at once would take the processor from
     /// requests.
     Few,
 }
@@ -51,15 +51,15 @@ impl ScatterBreadth {
 }
 
 impl Cluster {
-    /// Runs a call on every shard at the same time. A shard that has not answered at the deadline counts as
-    /// [`ShardError::Timeout`], one that is known to be away as [`ShardError::Unavailable`] at once.
+    /// Runs a call on every shard at the same time. A shard without an answer at the deadline counts as
+    /// [`ShardError::Timeout`], an unreachable shard at once as [`ShardError::Unavailable`].
     ///
-    /// Calls that answer `None` are those of a shard that has nothing to say; they count as answered.
+    /// `None` means that the shard has nothing to report, and counts as an answer.
     pub async fn scatter<C: ShardCall>(&self, call: &C, deadline: Duration) -> ScatterResult<Option<C::Output>> {
         self.scatter_by(ScatterBreadth::All, call, deadline).await
     }
 
-    /// As [`Cluster::scatter`], so many at the same time; all of them share the deadline.
+    /// As [`Cluster::scatter`], on a limited number of shards at a time; all shards share the deadline.
     pub async fn scatter_by<C: ShardCall>(
         &self,
         breadth: ScatterBreadth,

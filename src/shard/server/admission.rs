@@ -1,8 +1,8 @@
 //! How many connections of a shard's pool one kind of work and one caller may hold.
 //!
-//! Long work (listings, scans, bulk batches) has half of the pool and a bounded queue of its own, so that point reads and writes
-//! find a connection however slow the long work is. Of each kind one caller has three quarters at most: another caller's
-//! call is never behind one caller's calls alone.
+//! Long work (listings, scans, bulk batches) gets half of the pool and a bounded queue. So point reads and writes
+//! find a connection however slow the long work is. One caller gets at most three quarters of each kind. So one
+//! caller's calls alone never block another caller.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,17 +14,17 @@ use super::shard::Shard;
 use crate::shard::error::ShardError;
 use crate::telemetry::current_caller;
 
-/// Calls that may wait for each place. A gateway in front of the service is one caller with the connections of many people,
-/// so that many short listings of one caller are no fault; how long each waits is bounded by time.
+/// Queued calls for each place. A gateway in front of the service is one caller for many people, so a caller may send
+/// many short listings. A time limit bounds each wait.
 const QUEUE: usize = 64;
-/// How a call uses its connection.
+/// How long a call uses its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum WorkKind {
-    /// Briefly: a few rows by their keys.
+    /// Briefly: the call touches a few rows by key.
     Point,
-    /// For as long as many rows take to be read.
+    /// For as long as the read of many rows takes.
     Listing,
-    /// For as long as many rows take to be stored.
+    /// For as long as the storage of many rows takes.
     Load,
 }
 
@@ -39,21 +39,21 @@ pub(in crate::shard) struct PoolAdmission {
     /// For long work: half of the pool.
     long: Arc<Semaphore>,
     long_places: usize,
-    /// Listings that may wait for one of these.
+    /// Listings that may wait for one of these places.
     long_queue: Semaphore,
     /// For all work: the pool.
     all_places: usize,
     callers: Mutex<HashMap<(u128, bool), CallerPlaces>>,
 }
 
-/// What one caller has of one kind of work.
+/// What one caller holds of one kind of work.
 struct CallerPlaces {
     /// Calls that hold a place or wait for one.
     calls: usize,
     places: Arc<Semaphore>,
 }
 
-/// The right to use a connection, until it is dropped.
+/// The right to use a connection; a drop returns the right.
 pub(in crate::shard) struct AdmittedCall<'a> {
     _long: Option<OwnedSemaphorePermit>,
     _of_caller: Option<OwnedSemaphorePermit>,
@@ -61,7 +61,7 @@ pub(in crate::shard) struct AdmittedCall<'a> {
     _counted: Option<CountedCall<'a>>,
 }
 
-/// A call that counts among its caller's.
+/// A call that counts towards its caller's limit.
 struct CountedCall<'a> {
     admission: &'a PoolAdmission,
     key: (u128, bool),
@@ -79,7 +79,7 @@ impl Drop for CountedCall<'_> {
     }
 }
 
-/// Three quarters, and at least one.
+/// Three quarters, and at least one place.
 fn caller_share(places: usize) -> usize {
     (places - places / 4).max(1)
 }
@@ -104,7 +104,7 @@ impl PoolAdmission {
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || CallerPlaces { calls: 0, places: Arc::new(Semaphore::new(share)) };
         let found = callers.entry(key).or_insert_with(new);
-        // The waits of loads and point calls are bounded elsewhere: by the loads and the requests that there may be.
+        // Other limits bound the waits of loads and of point calls: the number of loads, and the number of requests.
         if work == WorkKind::Listing && found.calls >= share * (QUEUE + 1) {
             return None;
         }
@@ -121,7 +121,8 @@ impl Shard {
     /// shard goes away meanwhile.
     pub(in crate::shard) async fn admit(&self, work: WorkKind) -> Result<AdmittedCall<'_>, ShardError> {
         let (shard, admission) = (self.id(), &self.admission);
-        // What a listing needs besides is the other half of its time. A bulk batch can wait: its load reads no further meanwhile.
+        // A listing may wait for half of its time and needs the other half for its work. A bulk batch may wait
+        // longer, as its load reads no further meanwhile.
         let limit = if work == WorkKind::Listing { self.call_timeout() / 2 } else { self.call_timeout() };
         let (mut counted, mut of_caller) = (None, None);
         if let Some(caller) = current_caller() {

@@ -1,31 +1,31 @@
-//! The circuit breaker of a shard: its states, and one function that says what each event makes of each.
+//! The circuit breaker of a shard: the states, and one function from state and event to the next state.
 
-/// Calls that are lost one after the other, none answered in between, until the circuit opens. A single one may be the
-/// end of one session, and is no news.
+/// The circuit opens after this many lost calls in a row, with no answer in between. A single lost call may be the
+/// end of one session.
 pub(super) const LOSSES: u32 = 5;
 
 /// Whether calls go to a shard.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CircuitBreaker {
-    /// They do.
+    /// Calls go to the shard.
     Closed,
-    /// They do, on trial: the shard was away and has answered once. The first loss opens the circuit again.
+    /// Calls go to the shard on trial, after a first answer. The first lost call opens the circuit again.
     HalfOpen,
-    /// They do not: they are refused at once, without a wait.
+    /// Calls are refused at once, without a wait.
     Open,
 }
 
-/// What a circuit hears of.
+/// An event that may change the circuit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::shard) enum CircuitEvent {
-    /// The health check got the right answer from the right database.
+    /// The health probe got the right answer from the right database.
     LookGood,
-    /// It did not.
+    /// The health probe failed.
     LookBad,
     /// A call was answered.
     CallAnswered,
-    /// Calls were lost, this many since the last one that was answered: their connections broke, could not be opened,
-    /// or left them without an answer.
+    /// This many calls were lost since the last answer. A lost call had a broken connection, no connection or no
+    /// answer.
     CallsLost(u32),
 }
 
@@ -39,7 +39,7 @@ impl CircuitBreaker {
             (Self::HalfOpen, CircuitEvent::LookGood | CircuitEvent::CallAnswered) => Self::Closed,
             (Self::HalfOpen, CircuitEvent::CallsLost(_)) => Self::Open,
             (Self::Closed, CircuitEvent::CallsLost(run)) if run >= LOSSES => Self::Open,
-            // An answer that was on its way when the circuit opened says nothing of the shard as it is now.
+            // An answer that was on its way when the circuit opened tells nothing of the shard's present state.
             (same, _) => same,
         }
     }
@@ -50,7 +50,7 @@ impl CircuitBreaker {
         self != Self::Open
     }
 
-    /// The word for it in `/health`.
+    /// The state's word in `/health`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

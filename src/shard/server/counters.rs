@@ -1,4 +1,4 @@
-//! The counters of a shard's calls and of its pool.
+//! The counters of a shard's calls and of the shard's pool.
 
 use std::time::Instant;
 
@@ -10,15 +10,15 @@ use crate::telemetry::{Span, current_request_is_there, shard_span};
 /// The counts of one shard since the start of this process.
 #[derive(Debug)]
 pub struct ShardCounters {
-    /// Calls that were made in the name of a request, and how long each took, with all waits.
+    /// Calls made for a request, and how long each took, with all waits.
     pub requests: Histogram,
-    /// Those of them that ended with an error.
+    /// Calls for a request that ended with an error.
     pub failures: Counter,
     /// Rows in each group commit.
     pub commit_batches: Histogram,
     /// Single writes that wait for a group commit.
     pub commit_queue: Gauge,
-    /// Reads in each gathered read.
+    /// Reads in each batch of reads.
     pub read_batches: Histogram,
 }
 
@@ -37,26 +37,26 @@ impl ShardCounters {
 /// A pool at a moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PoolStatus {
-    /// Connections that there may be.
+    /// The most connections that the pool may have.
     pub limit: usize,
-    /// Connections that nobody uses.
+    /// Idle connections.
     pub idle: usize,
-    /// Connections that somebody uses, or opens.
+    /// Connections in use or being opened.
     pub in_use: usize,
-    /// Calls that wait for one.
+    /// Calls that wait for a connection.
     pub waiting: usize,
-    /// Connections of the threads' own, for gathered reads.
+    /// Connections of the HTTP threads, for batched reads.
     pub of_threads: usize,
 }
 
 impl Shard {
-    /// What its calls were counted in.
+    /// The counters of the shard's calls.
     #[must_use]
     pub fn counters(&self) -> &ShardCounters {
         &self.counters
     }
 
-    /// How its pool is now.
+    /// The state of the pool now.
     #[must_use]
     pub fn pool_status(&self) -> PoolStatus {
         let status = self.pool().status();
@@ -71,7 +71,7 @@ impl Shard {
         }
     }
 
-    /// Begins to watch a call of this kind, which counts as one if it is made in the name of a request.
+    /// Starts to time a call of this kind. A call for a request counts; housekeeping does not.
     pub(in crate::shard) fn watch<C>(&self) -> TimedCall<'_> {
         let start = current_request_is_there().then(Instant::now);
         let span =
@@ -80,7 +80,7 @@ impl Shard {
     }
 }
 
-/// A call on its way; counted when it is dropped, also if its caller goes away.
+/// A call in progress. The drop counts the call, even if the caller has gone away.
 pub(in crate::shard) struct TimedCall<'a> {
     shard: &'a Shard,
     start: Option<Instant>,
@@ -88,7 +88,7 @@ pub(in crate::shard) struct TimedCall<'a> {
 }
 
 impl TimedCall<'_> {
-    /// Notes how the call ended, if it did not go well.
+    /// Ends the timing; records an error.
     pub(in crate::shard) fn end<T>(mut self, result: Result<T, ShardError>) -> Result<T, ShardError> {
         if let (Err(error), true) = (&result, self.start.is_some()) {
             self.shard.counters.failures.add(1);

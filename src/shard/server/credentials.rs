@@ -1,12 +1,12 @@
-//! User and password of a URL: taken out of what the shards keep of one another, and put back by each process.
+//! User and password of a URL: removed from the shards' list of one another, and put back by each process.
 //!
-//! The shards' list of one another is in every dump of a shard, so it holds no user and no password
+//! The list is in every dump of a shard, so the list holds no user and no password
 //! (docs/decisions/0027-credentials.md).
 
-/// The parameters of a URL that sign in.
+/// The parameters of a URL that hold credentials.
 const PARAMETERS: [&str; 4] = ["user", "password", "sslpassword", "passfile"];
 
-/// A URL in the parts that matter here: `scheme://[user@]place[?parameters]`.
+/// The parts of a URL that matter here: `scheme://[user@]place[?parameters]`.
 struct UrlParts<'a> {
     scheme: &'a str,
     user: Option<&'a str>,
@@ -48,7 +48,7 @@ pub(super) fn remove_credentials(url: &str) -> String {
     UrlParts::of(url).map_or_else(|| url.to_owned(), |parts| parts.with((None, Vec::new())))
 }
 
-/// The URL with user and password of the other one, if it has none itself.
+/// The URL with the user and password of `lender`, unless the URL has its own.
 pub(super) fn lend_credentials(url: &str, lender: &str) -> String {
     match (UrlParts::of(url), UrlParts::of(lender)) {
         (Some(parts), Some(lender)) if !has_credentials(url) => parts.with(lender.credentials()),
@@ -56,12 +56,12 @@ pub(super) fn lend_credentials(url: &str, lender: &str) -> String {
     }
 }
 
-/// True if the URL says who signs in.
+/// True if the URL holds credentials.
 pub(super) fn has_credentials(url: &str) -> bool {
     UrlParts::of(url).is_some_and(|parts| parts.credentials() != (None, Vec::new()))
 }
 
-/// True if both sign in alike.
+/// True if both URLs hold the same credentials.
 pub(super) fn same_credentials(one: &str, other: &str) -> bool {
     UrlParts::of(one).map(|parts| parts.credentials()) == UrlParts::of(other).map(|parts| parts.credentials())
 }

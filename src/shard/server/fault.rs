@@ -1,6 +1,6 @@
-//! What an error of PostgreSQL means for the call that met it, and for its shard: one table.
+//! The meaning of a PostgreSQL error for the failed call and for its shard, in one table.
 //!
-//! The only file that knows SQLSTATE values (PostgreSQL manual, appendix A).
+//! Only this file knows SQLSTATE values (PostgreSQL manual, appendix A).
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ const NOT_OWNER: &str = "SD001";
 /// A later coordinator of moves has raised the shard's fence (see `migrations/0006_moves.sql`).
 const OVERTAKEN: &str = "SD005";
 
-/// Something that a server has run out of. The server is there all the same.
+/// A resource that a running server lacks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ServerResource {
     /// Space on a disk.
@@ -22,7 +22,7 @@ pub enum ServerResource {
     Memory,
     /// Connections.
     Connections,
-    /// What one of its settings allows a statement, such as `temp_file_limit`.
+    /// A limit of the server's settings for a statement, such as `temp_file_limit`.
     Limit,
 }
 
@@ -30,7 +30,7 @@ impl ServerResource {
     /// Every resource.
     pub const ALL: [Self; 4] = [Self::Disk, Self::Memory, Self::Connections, Self::Limit];
 
-    /// Its name in metrics and in `/health`.
+    /// The resource's name in metrics and in `/health`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -54,30 +54,30 @@ impl fmt::Display for ServerResource {
     }
 }
 
-/// What an error of the driver means for the call that met it.
+/// The meaning of a driver's error for the failed call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DbFault {
     /// The guard refused: the slot's owner is another shard.
     NotOwner,
-    /// The connection broke; the call may be repeated on a new one if it is idempotent.
+    /// The connection broke; an idempotent call may be repeated on a new connection.
     ConnectionLost,
-    /// The server takes no calls: it starts or stops, or nothing listens there.
+    /// The server takes no calls: it starts or stops, or nothing listens at its address.
     Unavailable,
-    /// The server answers, and lacks what this call needs.
+    /// The server answers, but lacks a resource for this call.
     Exhausted(ServerResource),
-    /// The server takes no writes, and this one has changed nothing: it is no primary any more, or it was told to be read-only.
+    /// The server refused the write, which changed nothing: the server is a former primary, or was set to read-only.
     ReadOnly,
-    /// The call lost against another transaction and may be repeated as it is.
+    /// The call lost against another transaction and may be repeated unchanged.
     Conflict,
-    /// The server gave up after its own time limit.
+    /// The server stopped the statement at the server's own time limit.
     Timeout,
-    /// A constraint or a value that the column cannot hold.
+    /// A constraint failed, or the column cannot hold a value.
     RowRefused,
     /// Anything else.
     Unexpected,
 }
 
-/// What each SQLSTATE, or each class of them, means. The first row that fits counts. What is in no row is `Unexpected`.
+/// The meaning of each SQLSTATE or class. The first matching row counts. A code without a row is `Unexpected`.
 const MEANINGS: &[(&str, DbFault)] = &[
     (NOT_OWNER, DbFault::NotOwner),
     ("08", DbFault::ConnectionLost),    // connection exceptions
@@ -101,7 +101,7 @@ const MEANINGS: &[(&str, DbFault)] = &[
 ];
 
 impl DbFault {
-    /// What this error of the driver means.
+    /// The meaning of this driver's error.
     #[must_use]
     pub fn of(error: &sqlx::Error) -> Self {
         match error {
@@ -120,20 +120,20 @@ impl DbFault {
         found.map_or(Self::Unexpected, |(_, fault)| *fault)
     }
 
-    /// True if the connection is of no further use: it broke, or its server takes no calls such as this one.
+    /// True if the connection is useless now: it broke, or the server refuses such calls.
     #[must_use]
     pub fn ends_connection(self) -> bool {
         matches!(self, Self::ConnectionLost | Self::Unavailable | Self::ReadOnly)
     }
 
-    /// True if the call counts as lost: enough of them one after the other open the circuit. A server that answers, even with
-    /// a refusal, is there.
+    /// True if the call counts as lost; enough lost calls in a row open the circuit. A server that refuses has
+    /// answered, so the call is not lost.
     #[must_use]
     pub fn is_loss(self) -> bool {
         matches!(self, Self::ConnectionLost | Self::Unavailable)
     }
 
-    /// The error for a caller, of a call that will not be tried again.
+    /// The caller's error, for a call that will not be repeated.
     #[must_use]
     pub fn into_error(self, shard: ShardId, source: sqlx::Error) -> ShardError {
         match self {
@@ -151,7 +151,7 @@ impl DbFault {
     }
 }
 
-/// The slots that the guard named when it refused a write, or `None` if this is another error.
+/// The slots that the guard named when it refused a write; `None` for any other error.
 #[must_use]
 pub(crate) fn refused_slots(error: &sqlx::Error) -> Option<Vec<Slot>> {
     let db = error.as_database_error()?.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
@@ -162,7 +162,7 @@ pub(crate) fn refused_slots(error: &sqlx::Error) -> Option<Vec<Slot>> {
     list.split(',').map(|number| number.parse().ok().and_then(Slot::new)).collect()
 }
 
-/// True if the shard refuses a coordinator of moves, as a later one has taken over.
+/// True if the shard refused a coordinator because a later one has taken over.
 #[must_use]
 pub(crate) fn is_overtaken(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|db| db.code()).is_some_and(|code| code == OVERTAKEN)
@@ -178,7 +178,8 @@ pub(crate) fn is_duplicate_key(error: &sqlx::Error) -> bool {
 mod tests {
     use super::*;
 
-    /// For each row: the meaning, whether the connection is closed, whether the call counts as lost, what the caller gets.
+    /// For each row: the meaning, whether the connection closes, whether the call counts as lost, and the caller's
+    /// error.
     #[test]
     fn each_sqlstate_has_its_outcome() {
         use DbFault as F;

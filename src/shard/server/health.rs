@@ -1,4 +1,4 @@
-//! Health probes: one task a shard asks it, so that no request finds out by waiting.
+//! Health probes: one task for each shard probes it, so that no request has to wait in order to find a fault.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,26 +12,26 @@ use super::fault::{DbFault, ServerResource};
 use super::shard::{ServerSession, Shard};
 use crate::shard::cluster::periodic::ticks;
 
-/// How often the servers of a shard that are not in use are looked at.
+/// The pause between two probes of a shard's standby servers.
 const OTHER_HOSTS: Duration = Duration::from_secs(1);
 
-/// How often a server without connections is asked for one.
+/// The pause between two requests for a connection, while the server gives none.
 const ASK_FOR_CONNECTION: Duration = Duration::from_secs(1);
 
-/// New sessions that may be ended in one look before that is taken for the server's fault.
+/// How many new sessions in a row may break within one probe. After that many, the probe blames the server.
 const NEW_SESSIONS: u32 = 3;
 
-/// Whether a shard gets calls: what its circuit comes to for people.
+/// Whether a shard gets calls: the state of its circuit, for people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ShardState {
-    /// It answers.
+    /// The shard answers.
     Healthy,
-    /// It refuses connections, does not answer in time, is not the database that it should be, or loses calls.
+    /// The shard refuses connections, answers too late, loses calls, or is the wrong database.
     Unreachable,
 }
 
 impl ShardState {
-    /// The word for it in `/health` and `/stats`.
+    /// The state's word in `/health` and `/stats`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -41,24 +41,24 @@ impl ShardState {
     }
 }
 
-/// How long a look at a shard may take, and how often there is one.
+/// The time limit and the interval of the health probes.
 #[derive(Clone, Copy)]
 pub(in crate::shard) struct ProbeSchedule {
     pub(in crate::shard) interval: Duration,
     pub(in crate::shard) timeout: Duration,
 }
 
-/// What a look found.
+/// The outcome of a probe.
 enum Sight {
-    /// The server is the right one; whether it takes writes.
+    /// The server is the right one; `writes` says whether it takes writes.
     Good { writes: bool },
-    /// The server answers, but gives no connection over which it could be asked who it is: nothing new is known.
+    /// The server answers, but gives no connection for the probe, so the state stays as before.
     Nothing,
-    /// What is wrong.
+    /// The reason for the failure.
     Bad(String),
 }
 
-/// Looks at a shard until `stop` is cancelled, and tells what it finds by the shard's state.
+/// Probes a shard until `stop` is cancelled, and passes each outcome to the shard's circuit.
 pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedule, stop: CancellationToken) {
     let (mut connection, mut ticks) = (None, ticks(shard.id(), watch.interval));
     let mut asked = Instant::now();
@@ -73,7 +73,7 @@ pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedul
         };
         match sight {
             Sight::Bad(_) => connection = None,
-            // Before any call comes, so that none has to wait for what is dead.
+            // Before the circuit closes, so that no call waits for a dead connection.
             Sight::Good { .. } if !shard.circuit().admits() => shard.prove_idle(watch.timeout).await,
             Sight::Good { .. } | Sight::Nothing => {}
         }
@@ -81,7 +81,7 @@ pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedul
         shard.end_old_shortages();
         if shard.has_shortage(ServerResource::Connections) && asked.elapsed() >= ASK_FOR_CONNECTION {
             asked = Instant::now();
-            // Notes the answer. The connection itself is of no use.
+            // The call records the answer. The connection itself is not needed.
             let _ = tokio::time::timeout(watch.timeout, shard.connect()).await;
         }
         tokio::select! {
@@ -92,8 +92,8 @@ pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedul
     }
 }
 
-/// Waits for a look, the limit in two halves: if this process itself stood still (frozen, or starved of processor time),
-/// the first half is over at once, and the answer that lies in the socket is read in the second.
+/// Awaits a probe, with the limit in two halves. If this process itself stood still (frozen, or short of processor
+/// time), the first half ends at once. The second half then reads the answer that lies in the socket.
 async fn within<T>(limit: Duration, look: impl Future<Output = T>) -> Option<T> {
     let mut look = std::pin::pin!(look);
     match tokio::time::timeout(limit / 2, &mut look).await {
@@ -102,11 +102,11 @@ async fn within<T>(limit: Duration, look: impl Future<Output = T>) -> Option<T> 
     }
 }
 
-/// One look: over the connection that is there, or else over a new one, so that the end of one session by itself
-/// (an administrator's `pg_terminate_backend`) is no news, nor is that of the new one. A new one leads to whatever server is the
-/// primary now. True if it takes writes.
+/// One probe, over the kept session, or else over a new one. So the end of one session (by an administrator's
+/// `pg_terminate_backend`) is no failure. A broken new session is no failure either, unless several break in a row. A
+/// new session leads to the server that is the primary now. True if that server takes writes.
 async fn probe_host(shard: &Shard, kept: &mut Option<ServerSession>) -> Result<bool, sqlx::Error> {
-    // What made the circuit open may be what the session that is there does not notice: a new one is asked first.
+    // The kept session may not notice the fault that opened the circuit, so an open circuit asks for a new session.
     let mut old = kept.take();
     if shard.circuit().admits()
         && let Some(open) = old.take()
@@ -124,7 +124,7 @@ async fn probe_host(shard: &Shard, kept: &mut Option<ServerSession>) -> Result<b
                 *kept = Some(new);
                 return Ok(writes);
             }
-            // A server that is gone, or stops or starts, refuses the next one in another way.
+            // A server that is gone, stops or starts refuses the next session with another error.
             Err(error) if left > 0 && DbFault::of(&error) == DbFault::ConnectionLost => {}
             Err(error) => {
                 let Some(mut open) =
@@ -176,8 +176,8 @@ fn report(shard: &Shard, sight: Sight) {
     }
 }
 
-/// Looks at the servers of a shard that are not in use, until `stop` is cancelled: a primary that nobody stopped when another one
-/// was promoted in its place would keep its sessions.
+/// Probes a shard's standby servers until `stop` is cancelled. Otherwise a former primary that nobody stopped at a
+/// promotion would keep its sessions.
 pub(in crate::shard) async fn watch_other_hosts(shard: Arc<Shard>, watch: ProbeSchedule, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(OTHER_HOSTS)).await.is_some() {
         stop.run_until_cancelled(shard.options().probe_other_hosts(watch.timeout)).await;

@@ -1,4 +1,4 @@
-//! One shard's PostgreSQL servers: connections, the primary and its replicas, health, and the circuit.
+//! One shard's PostgreSQL servers: connections, the primary and the replicas, health, and the circuit.
 
 pub(super) mod admission;
 pub(super) mod circuit;

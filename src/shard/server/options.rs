@@ -1,8 +1,8 @@
-//! The addresses of a shard's database: one server, or several of which one is the primary.
+//! The addresses of a shard's database: one server, or several servers with one primary among them.
 //!
-//! A failover moves the database to another server. This process then sees a new timeline of the same system, or, where a
-//! name was pointed elsewhere, another system. From then on the connections opened before are of no use, and a server on
-//! an earlier timeline, an old primary that came back, is refused.
+//! A failover moves the database to another server. This process then sees a new timeline of the same system. Where a
+//! name was pointed elsewhere, the process sees another system. From then on, earlier connections are useless, and a
+//! server on an earlier timeline (a former primary that came back) is refused.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,30 +16,30 @@ use super::credentials::{has_credentials, lend_credentials, remove_credentials, 
 use super::primary;
 use super::primary::ServerLineage;
 
-/// Where a shard's database is. Its `Debug` shows no password. Copies share what is known of the servers.
+/// The addresses of a shard's database. Copies share what is known of the servers. `Debug` shows no password.
 #[derive(Clone)]
 pub struct ShardOptions {
-    /// One for each host of the URL; never empty.
+    /// One entry for each host of the URL; never empty.
     endpoints: Arc<[PgConnectOptions]>,
-    /// As it was given. It holds the password.
+    /// The URL as given, with its password.
     url: Arc<str>,
     replicas: Arc<[Self]>,
-    /// Databases that may be added as shards, with the user and the password for them.
+    /// Databases that may join as shards, with their credentials.
     spares: Arc<[Self]>,
     known: Arc<KnownHosts>,
 }
 
-/// What connections have found so far.
+/// What earlier connections have found.
 #[derive(Default)]
 struct KnownHosts {
     lineage: Mutex<Option<ServerLineage>>,
-    /// The endpoint that led to the primary last, plus one; 0 if none has.
+    /// The index of the last known primary's endpoint, plus one; 0 if none is known.
     endpoint: AtomicUsize,
-    /// When the database was last seen to have moved, in microseconds of [`CLOCK`]; 0 if it never has.
+    /// When the database was last seen to move, in microseconds of [`CLOCK`]; 0 for never.
     moved: AtomicU64,
 }
 
-/// What `moved` counts from.
+/// The start of the process's clock.
 static CLOCK: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// A moment in microseconds since the first URL was read. Never 0.
@@ -48,52 +48,52 @@ pub(in crate::shard) fn micros(at: Instant) -> u64 {
 }
 
 impl ShardOptions {
-    /// Reads a `postgres://user:password@host:port/database` URL. It may name several servers,
+    /// Reads a `postgres://user:password@host:port/database` URL. The URL may name several servers as
     /// `host1:port1,host2:port2`, one of which is the primary at a time.
     ///
     /// # Errors
-    /// A text that says what is wrong, without the URL itself: it may hold a password.
+    /// The fault of the URL, without the URL itself, which may hold a password.
     pub fn parse(url: &str) -> Result<Self, String> {
         if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
             return Err("must start with postgres:// or postgresql://".to_owned());
         }
         let urls = each_host(url).ok_or("has a comma but no host before or behind it")?;
         let endpoints: Result<Vec<_>, _> = urls.iter().map(|url| parse_one(url)).collect();
-        // From here on the clock runs, so that no connection is older than it.
+        // Starts the clock, so that no connection is older than the clock.
         let _ = *CLOCK;
         let (endpoints, url) = (endpoints?.into(), url.into());
         Ok(Self { endpoints, url, replicas: Arc::default(), spares: Arc::default(), known: Arc::default() })
     }
 
-    /// As [`ShardOptions::parse`]; a URL without a user signs in as this one does.
+    /// As [`ShardOptions::parse`]; a URL without credentials gets the credentials of `self`.
     ///
     /// # Errors
-    /// As there.
+    /// See [`ShardOptions::parse`].
     pub fn parse_beside(&self, url: &str) -> Result<Self, String> {
         Self::parse(&lend_credentials(url, &self.url))
     }
 
-    /// The same, with databases that may be added as shards: user and password for them stand nowhere else.
+    /// Adds databases that may join as shards. No other setting holds their credentials.
     #[must_use]
     pub fn with_spares(self, spares: Vec<Self>) -> Self {
         Self { spares: spares.into(), ..self }
     }
 
-    /// How this process signs in to a shard that its settings do not name, if this is the first shard: as a spare database's URL
-    /// says, or as to the first shard itself.
+    /// The options for a registered shard that the settings do not name; `self` is the first shard. The credentials
+    /// come from the URL of a spare database on the same host, or else from the first shard.
     #[must_use]
     pub(in crate::shard) fn complete(&self, found: &Self) -> Self {
         let lender = self.spares.iter().find(|spare| spare.overlaps(found)).unwrap_or(self);
         lender.parse_beside(&remove_credentials(&found.url)).unwrap_or_else(|_| found.clone())
     }
 
-    /// True if this URL says who signs in, and otherwise than the other one.
+    /// True if this URL holds credentials, and `other` has different ones.
     #[must_use]
     pub(in crate::shard) fn signs_in_unlike(&self, other: &Self) -> bool {
         has_credentials(&self.url) && !same_credentials(&self.url, &other.url)
     }
 
-    /// The same, with standbys that answer reads which may be a little old.
+    /// Adds standbys that answer reads which may be a little old.
     #[must_use]
     pub fn with_replicas(self, replicas: Vec<Self>) -> Self {
         Self { replicas: replicas.into(), ..self }
@@ -105,7 +105,7 @@ impl ShardOptions {
         &self.replicas
     }
 
-    /// Sets what each session of the service has: its name and the server's own time limits.
+    /// Sets the application name and the time limits of each session.
     #[must_use]
     pub fn with_session(self, statement_timeout: Duration) -> Self {
         let millis = |time: Duration| time.as_millis().to_string();
@@ -130,7 +130,7 @@ impl ShardOptions {
         Self { endpoints: self.endpoints.iter().map(endpoint).collect(), replicas, ..self }
     }
 
-    /// Each server of the URL and of the replicas by itself.
+    /// One entry for each server of the URL and of the replicas.
     pub(crate) fn each_server(&self) -> Vec<Self> {
         let of = |options: &Self| -> Vec<Self> {
             let alone = |endpoint: &PgConnectOptions| Self {
@@ -145,14 +145,14 @@ impl ShardOptions {
         std::iter::once(self).chain(self.replicas.iter()).flat_map(of).collect()
     }
 
-    /// The URL without user and password: for the shards' own list of one another, which is in each of their dumps.
+    /// The URL without user and password, for the shards' list of one another, which is in every dump.
     #[must_use]
     pub(in crate::shard) fn public_url(&self) -> String {
         remove_credentials(&self.url)
     }
 
-    /// The URL with its password as a server that subscribes to this one needs it: of several hosts, libpq is told to take
-    /// the primary. Not for logs, errors or answers.
+    /// The URL with its password, for a server that subscribes to this one. With several hosts, libpq must choose the
+    /// primary. Not for logs, errors or answers.
     #[must_use]
     pub(crate) fn secret_subscription_url(&self) -> String {
         if self.has_one_host() || self.url.contains("target_session_attrs=") {
@@ -168,13 +168,13 @@ impl ShardOptions {
         self.endpoints.first().and_then(PgConnectOptions::get_database).unwrap_or_default()
     }
 
-    /// `host:port/database`, for messages: it tells servers apart and holds no secret. Several hosts have commas in between.
+    /// `host:port/database`, for messages: names the server and holds no secret. Commas separate several hosts.
     #[must_use]
     pub fn place(&self) -> String {
         format!("{}/{}", self.hosts().collect::<Vec<_>>().join(","), self.database())
     }
 
-    /// True if one of the hosts is among the other's, with the same database.
+    /// True if both have a host in common, with the same database.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         self.database() == other.database() && self.hosts().any(|host| other.hosts().any(|theirs| theirs == host))
@@ -187,14 +187,14 @@ impl ShardOptions {
         })
     }
 
-    /// True if the URL names one server.
+    /// True if the URL names only one server.
     #[must_use]
     pub(in crate::shard) fn has_one_host(&self) -> bool {
         self.endpoints.len() == 1
     }
 
-    /// Opens a connection, whoever the database is. Names are resolved anew. Of several servers it is the primary; if there
-    /// is none, any that answers, which says of itself that it is a standby.
+    /// Opens a connection without an identity check. Names are resolved again. Of several servers the primary is
+    /// chosen; without a primary, any standby that answers.
     ///
     /// # Errors
     /// The driver's error; `TimedOut` after `limit`.
@@ -218,7 +218,7 @@ impl ShardOptions {
         }
     }
 
-    /// Looks at the servers that are not in use, so that a new primary is found while the old one still answers.
+    /// Probes the other servers, so that a new primary is found while the former one still answers.
     pub(super) async fn probe_other_hosts(&self, limit: Duration) {
         let last = self.known.endpoint.load(Ordering::Relaxed).checked_sub(1);
         let looks = self.endpoints.iter().enumerate().filter(|(index, _)| Some(*index) != last);
@@ -235,7 +235,7 @@ impl ShardOptions {
         *self.known.lineage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes which primary a connection led to. False if it is one that another has replaced.
+    /// Records the primary that a connection led to. False if another primary has replaced this one.
     pub(in crate::shard) fn accept(&self, found: ServerLineage) -> bool {
         let mut lineage = self.known.lineage.lock().unwrap_or_else(PoisonError::into_inner);
         match *lineage {
@@ -250,7 +250,7 @@ impl ShardOptions {
         true
     }
 
-    /// True if the database has moved since this moment, so that a connection opened then leads to a former primary.
+    /// True if the database has moved since this moment. A connection opened before then leads to a former primary.
     #[must_use]
     pub(super) fn has_moved_since(&self, opened: Instant) -> bool {
         let moved = self.known.moved.load(Ordering::Acquire);
@@ -264,7 +264,7 @@ impl fmt::Debug for ShardOptions {
     }
 }
 
-/// The URL once for each of its hosts: the driver knows no URLs with several. `None` if one is empty.
+/// One URL for each host, as the driver reads only URLs with one host. `None` if a host is empty.
 fn each_host(url: &str) -> Option<Vec<String>> {
     let whole = || Some(vec![url.to_owned()]);
     let Some((scheme, rest)) = url.split_once("://") else { return whole() };

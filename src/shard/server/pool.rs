@@ -1,8 +1,9 @@
 //! The connection pool of one shard, and the identity check of each new connection.
 //!
-//! A pool of sqlx connections that deadpool keeps: sqlx's own pool pings the server at each release, which costs
-//! half of a small read (docs/decisions/0004-connections.md). A [`ConnectionLease`] goes back only when its user says that the
-//! connection is clean; one that is dropped on the way (a cancelled request, a deadline, an error) is closed.
+//! The pool holds sqlx connections in deadpool. sqlx's own pool pings the server at each release, which costs half of
+//! a small read (docs/decisions/0004-connections.md). A [`ConnectionLease`] goes back only when its user calls the
+//! connection clean. A lease dropped on the way (by a cancelled request, a deadline or an error) closes its
+//! connection.
 
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use sqlx::Connection;
@@ -18,7 +19,7 @@ use super::options::{ShardOptions, micros};
 use super::primary::ServerLineage;
 use crate::shard::slot::ShardId;
 
-/// For so long after its last use a connection is used again without a question.
+/// For this long after its last use a connection is reused without a ping.
 const TRUSTED: Duration = Duration::from_secs(30);
 
 /// Which database a connection must lead to.
@@ -31,16 +32,16 @@ pub(in crate::shard) struct ShardIdentity {
     pub(in crate::shard) role: RequiredRole,
 }
 
-/// What the server must be.
+/// The role that the server must have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::shard) enum RequiredRole {
-    /// It takes writes, or would if nobody had told it not to.
+    /// A primary, even if an operator has set the server to read-only.
     Primary,
-    /// It follows a primary.
+    /// A standby that follows a primary.
     Standby,
 }
 
-/// What a database says of itself.
+/// What a database reports of itself.
 #[derive(sqlx::FromRow)]
 struct FoundDatabase {
     cluster_id: Uuid,
@@ -51,15 +52,15 @@ struct FoundDatabase {
     timeline: Option<i32>,
 }
 
-/// Opens connections, and refuses those that lead to another database than the shard's.
+/// Opens connections, and refuses a connection to any other database than the shard's.
 pub(in crate::shard) struct ShardConnector {
     pub(in crate::shard) options: ShardOptions,
     pub(in crate::shard) identity: ShardIdentity,
     pub(in crate::shard) connect_timeout: Duration,
-    /// Where the connections' input and output is driven. A connection dies with the runtime that it was opened on,
-    /// and the threads that serve HTTP have runtimes of their own, which end one by one when the service stops.
+    /// The runtime that drives the connections' input and output. A connection dies with the runtime that opened it.
+    /// The threads that serve HTTP have runtimes of their own, which end one by one when the service stops.
     pub(in crate::shard) runtime: Handle,
-    /// A connection that was used last before this moment must answer before it is used again, in microseconds of the
+    /// A connection last used before this moment must answer a ping before its next use. In microseconds of the
     /// process's clock.
     doubted: AtomicU64,
 }
@@ -74,7 +75,7 @@ impl ShardConnector {
         Self { options, identity, connect_timeout, runtime, doubted: AtomicU64::new(0) }
     }
 
-    /// The connections that are there must answer before they are used again.
+    /// From now on each open connection must answer a ping before its next use.
     pub(in crate::shard) fn doubt(&self) {
         self.doubted.store(micros(Instant::now()), Ordering::Relaxed);
     }
@@ -85,7 +86,7 @@ impl ShardConnector {
     /// The driver's error, or `Configuration` if the database is another shard's.
     pub(in crate::shard) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let opening = open(self.options.clone(), self.identity, self.connect_timeout);
-        // A task of its own also keeps this large future, which is rarely needed, out of every request's.
+        // A separate task also keeps this large future, which is rarely needed, out of every request's future.
         let opened = AbortOnDropHandle::new(self.runtime.spawn(opening)).await;
         opened.unwrap_or(Err(sqlx::Error::WorkerCrashed)) // the runtime is shutting down
     }
@@ -93,10 +94,11 @@ impl ShardConnector {
 
 async fn open(options: ShardOptions, expected: ShardIdentity, limit: Duration) -> Result<PgConnection, sqlx::Error> {
     let mut connection = options.connect(limit).await?;
-    let found: Option<FoundDatabase> =
-        sqlx::query_as(include_str!("../../../sql/shard/who_am_i.sql")).fetch_optional(&mut connection).await?;
+    let found: Option<FoundDatabase> = sqlx::query_as(include_str!("../../../sql/shard/identify_database.sql"))
+        .fetch_optional(&mut connection)
+        .await?;
     let (place, shard) = (options.place(), expected.shard);
-    // As if nobody listened there: the primary is somewhere else, or will be in a moment.
+    // As if no server listened there: the primary is elsewhere, or will be in a moment.
     let elsewhere = |text| Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::ConnectionRefused, text)));
     let refused = match found {
         Some(found) if (found.cluster_id, found.shard_id) == (expected.cluster_id, shard.to_sql()) => {
@@ -131,7 +133,7 @@ impl managed::Manager for ShardConnector {
         if self.options.has_moved_since(metrics.created) {
             return Err(RecycleError::message("the database has moved to another server since"));
         }
-        // A connection that was used a moment ago is trusted; one that lay idle may have been cut off unnoticed.
+        // A recently used connection is trusted; an idle one may have been cut off unnoticed.
         let last_used = metrics.recycled.unwrap_or(metrics.created);
         if last_used.elapsed() < TRUSTED && micros(last_used) > self.doubted.load(Ordering::Relaxed) {
             return Ok(());
@@ -143,7 +145,7 @@ impl managed::Manager for ShardConnector {
 pub(in crate::shard) type ShardPool = managed::Pool<ShardConnector>;
 pub(in crate::shard) type PooledConnection = managed::Object<ShardConnector>;
 
-/// A connection on loan from a shard's pool. Dropping it closes it; [`ConnectionLease::give_back`] returns it.
+/// A connection on loan from a shard's pool. [`ConnectionLease::give_back`] returns the connection, a drop closes it.
 pub struct ConnectionLease(Option<managed::Object<ShardConnector>>);
 
 impl ConnectionLease {
@@ -151,7 +153,7 @@ impl ConnectionLease {
         Self(Some(object))
     }
 
-    /// Returns the connection: no transaction is open on it, and no answer is outstanding.
+    /// Returns the connection. No transaction may be open on it, and no answer outstanding.
     pub fn give_back(mut self) {
         drop(self.0.take());
     }
@@ -180,12 +182,12 @@ impl DerefMut for ConnectionLease {
     }
 }
 
-/// How much of a shard the service may use, and how long it waits.
+/// How much of a shard the service may use, and how long the service waits.
 #[derive(Clone, Copy, Debug)]
 pub struct ShardLimits {
-    /// Connections that are opened at start.
+    /// Connections opened at start.
     pub pool_min: usize,
-    /// Connections at most, besides one for each writer, the health check and each thread that serves HTTP.
+    /// The most connections, besides one for each writer, the health probe and each thread that serves HTTP.
     pub pool_max: usize,
     /// How long opening a connection may take.
     pub connect_timeout: Duration,
@@ -193,10 +195,10 @@ pub struct ShardLimits {
     pub call_timeout: Duration,
     /// How long a request keeps trying while its slot changes hands.
     pub move_timeout: Duration,
-    /// How long a shard may leave a health check unanswered.
+    /// How long a shard may leave a health probe unanswered.
     pub health_timeout: Duration,
-    /// How often a shard is looked at.
+    /// The interval of the health probes.
     pub health_interval: Duration,
-    /// How much older than the primary what a replica answers may be.
+    /// How far a replica's answer may lag behind the primary.
     pub replica_max_lag: Duration,
 }

@@ -8,9 +8,9 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::time::Instant;
 
-/// The other servers are asked after this long, if the one that was the primary last has not answered by then.
+/// The delay after which the other servers are asked too, if the last known primary has not answered by then.
 const HEDGE: Duration = Duration::from_millis(100);
-/// How long the others may still answer, after one has said that it is a primary, if nobody knows which one is the right one.
+/// How long the other servers may still answer after one has claimed to be the primary, if no primary is known.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// Which history a server writes. A promotion begins a new timeline of the same system.
@@ -18,19 +18,19 @@ const GRACE: Duration = Duration::from_millis(500);
 pub(in crate::shard) struct ServerLineage {
     /// The system identifier, which `initdb` made up.
     pub(in crate::shard) system: i64,
-    /// 1 at first, and one more with each promotion.
+    /// 1 at first; each promotion adds 1.
     pub(super) timeline: i32,
 }
 
 impl ServerLineage {
-    /// True if a server on this lineage was promoted to take the place of one on `other`.
+    /// True if a server on this lineage was promoted in place of a server on `other`.
     #[must_use]
     pub(in crate::shard) fn replaces(self, other: Self) -> bool {
         self.system == other.system && self.timeline > other.timeline
     }
 }
 
-/// What a server says of itself.
+/// What a server reports of itself.
 #[derive(sqlx::FromRow)]
 struct ReportedRole {
     system: i64,
@@ -60,19 +60,19 @@ impl ReportedRole {
 
 async fn ask(options: &PgConnectOptions) -> Result<(ReportedRole, PgConnection), sqlx::Error> {
     let mut connection = options.connect().await?;
-    let role = sqlx::query_as(include_str!("../../../sql/shard/role.sql")).fetch_one(&mut connection).await?;
+    let role = sqlx::query_as(include_str!("../../../sql/shard/server_role.sql")).fetch_one(&mut connection).await?;
     Ok((role, connection))
 }
 
-/// The lineage of a server that takes writes; `None` if it does not.
+/// The lineage of a server that takes writes; `None` for any other server.
 pub(in crate::shard) async fn probe_host(options: &PgConnectOptions) -> Result<Option<ServerLineage>, sqlx::Error> {
     let (role, _) = ask(options).await?;
     Ok(role.lineage().filter(|_| !role.read_only))
 }
 
-/// A connection to the primary among several servers and its index: `last` is asked first, the others when it fails or
-/// keeps us waiting. Without a primary it is one to a standby, and no index. Of several primaries it is the one that was promoted
-/// last. May be dropped at any await.
+/// A connection to the primary among several servers, and the primary's index. `last` is asked first; the others are
+/// asked when `last` fails or is slow. Of several primaries, the one promoted last is chosen. Without a primary, the
+/// connection leads to a standby, without an index. The future may be dropped at any await.
 pub(in crate::shard) async fn connect(
     endpoints: &[PgConnectOptions],
     last: Option<usize>,
@@ -92,7 +92,7 @@ pub(in crate::shard) async fn connect(
         if hedge.is_none() {
             asked.extend(others.drain(..).map(|(index, options)| ask_one(index, options)));
         }
-        // Without a first one to trust, a primary is taken only after the others had their time to say that they are one, too.
+        // Without a known primary, the others get time to claim the role before the first claim is accepted.
         let wait = hedge
             .or_else(|| best.as_ref().filter(|(_, role, _)| role.timeline.is_some()).map(|_| Instant::now() + GRACE));
         let answer = match wait {

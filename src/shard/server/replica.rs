@@ -1,13 +1,15 @@
 //! Standbys that answer reads which may be a little old.
 //!
-//! Ten times a second the primary is asked how far it has written, and each replica how far it has come. A replica that has come
-//! to where the primary was at a moment shows everything that was acknowledged before that moment: it is **fresh** until
-//! `REPLICA_MAX_LAG_MS` after it. One on another timeline than the primary's never is, as it may hold what was lost in a
-//! failover. Nor is one that might not know of a change of owners which this process knows: the moment must lie after the
-//! change of the map.
+//! Ten times a second this process asks the primary for its log position, and each replica for the replayed position.
+//! A replica that has replayed the primary's position of some moment shows all that was acknowledged before that
+//! moment. Such a replica is **fresh** until `REPLICA_MAX_LAG_MS` after the moment.
 //!
-//! So an answer is at most that old, and a slot's former owner can answer for it no longer than that, not even if
-//! nobody has told this process of the change. Whatever a replica cannot answer, the primary does.
+//! A replica on another timeline than the primary's is never fresh: a failover may have dropped some of its rows. Nor
+//! is a replica fresh while it may not know a change of owners which this process knows. So the moment must lie after
+//! the change of the map.
+//!
+//! An answer is thus at most that old. A slot's former owner can answer for the slot no longer than that, even if
+//! this process has not learned of the change. Whatever a replica cannot answer, the primary does.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,16 +29,16 @@ use crate::shard::slot::ShardId;
 /// How old the answer to a read may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReadConsistency {
-    /// It shows every write that was acknowledged before the read began.
+    /// The answer shows every write that was acknowledged before the read began.
     #[default]
     Strict,
-    /// It may lack those of the last moments: `REPLICA_MAX_LAG_MS`, and the time that the read takes itself.
+    /// The answer may lack the writes of the last `REPLICA_MAX_LAG_MS`, and of the time of the read itself.
     Eventual,
 }
 
-/// Moments that are remembered while no replica has come to them.
+/// The most moments kept while no replica has reached them.
 const MARKS: usize = 64;
-/// How long a replica is left alone after a read on it failed.
+/// How long a replica gets no reads after a failed read.
 const PENALTY: Duration = Duration::from_secs(1);
 
 /// Where the primary was at a moment.
@@ -58,9 +60,9 @@ pub struct ShardReplicas {
 
 struct KnownReplica {
     pool: ShardPool,
-    /// The latest moment that it is known to have come to.
+    /// The latest moment whose position the replica has reached.
     reached: ArcSwapOption<PrimaryMark>,
-    /// When a read on it failed last.
+    /// The time of the last failed read on the replica.
     failed: ArcSwapOption<Instant>,
 }
 
@@ -78,7 +80,7 @@ impl PrimaryMark {
 }
 
 impl ShardReplicas {
-    /// The replicas that the options name; their connections belong to the runtime that this is called on.
+    /// The replicas that the options name. Their connections belong to the caller's runtime.
     pub(in crate::shard) fn new(options: &ShardOptions, identity: ShardIdentity, limits: ShardLimits) -> Self {
         let identity = ShardIdentity { role: RequiredRole::Standby, ..identity };
         let replica = |options: &ShardOptions| KnownReplica {
@@ -101,7 +103,7 @@ impl ShardReplicas {
         self.replicas.len()
     }
 
-    /// How many of them answer reads at the moment, as far as lag and health go.
+    /// How many replicas answer reads now, judged by lag and recent failures.
     #[must_use]
     pub fn fresh(&self) -> usize {
         let in_time = |replica: &&KnownReplica| {
@@ -114,8 +116,8 @@ impl ShardReplicas {
         self.replicas.iter().filter(in_time).count()
     }
 
-    /// Reads on a fresh replica, taking turns. `None` if there is none, if it failed, or if it does not know the slot as
-    /// its shard's.
+    /// Reads on a fresh replica, in turn. `None` without a fresh replica, after a failed read, or if the replica does
+    /// not own the slot.
     pub(in crate::shard) async fn read<C: ShardCall>(
         &self,
         call: &C,
@@ -165,14 +167,14 @@ async fn follow(
     marks: &mut VecDeque<PrimaryMark>,
 ) {
     let limit = shard.replicas.limits.health_timeout;
-    // Before the primary is asked: its answer then holds everything that was there at this moment.
+    // Before the question to the primary: the primary's position then covers everything acknowledged by this moment.
     let (at, map_changes) = (Instant::now(), cluster.map_changes());
     match tokio::time::timeout(limit, position(shard, primary)).await {
         Ok(Ok(Some((timeline, position)))) => {
             // On another timeline the same positions mean something else.
             marks.retain(|mark| mark.timeline == timeline);
             if marks.len() == MARKS {
-                // Every other one, so that a replica that is far behind has one to come to.
+                // Drops every second mark, so that even a replica far behind can reach one.
                 let mut keep = false;
                 marks.retain(|_| {
                     keep = !keep;
@@ -181,7 +183,7 @@ async fn follow(
             }
             marks.push_back(PrimaryMark { at, timeline, position, map_changes });
         }
-        // Without a primary nothing new is known of the replicas; they stop to be fresh in their time.
+        // Without a primary there is nothing new to compare with; the replicas stop being fresh in time.
         _ => *primary = None,
     }
     let looks = shard.replicas.replicas.iter().zip(standbys).map(|(replica, connection)| {
@@ -195,7 +197,7 @@ async fn follow(
             let reached = marks.iter().rev().find(|mark| mark.timeline == timeline && mark.position <= position);
             match reached {
                 Some(mark) => replica.reached.store(Some(Arc::new(*mark))),
-                // It is on another timeline, or behind everything that is remembered.
+                // The replica is on another timeline, or behind all kept marks.
                 None => replica.reached.store(None),
             }
         }
@@ -207,8 +209,9 @@ type LogPosition = Option<(i32, i64)>;
 
 async fn position(shard: &Shard, connection: &mut Option<ServerSession>) -> Result<LogPosition, sqlx::Error> {
     let mut open = ServerSession::of(shard, connection.take()).await?;
-    let found =
-        sqlx::query_as(include_str!("../../../sql/shard/position.sql")).fetch_optional(&mut open.connection).await?;
+    let found = sqlx::query_as(include_str!("../../../sql/shard/primary_position.sql"))
+        .fetch_optional(&mut open.connection)
+        .await?;
     *connection = Some(open);
     Ok(found)
 }
@@ -218,7 +221,8 @@ async fn replayed(replica: &KnownReplica, connection: &mut Option<PgConnection>)
         Some(open) => open,
         None => replica.pool.manager().connect().await?,
     };
-    let found = sqlx::query_as(include_str!("../../../sql/shard/replayed.sql")).fetch_optional(&mut open).await?;
+    let found =
+        sqlx::query_as(include_str!("../../../sql/shard/replayed_position.sql")).fetch_optional(&mut open).await?;
     *connection = Some(open);
     Ok(found)
 }

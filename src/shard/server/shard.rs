@@ -1,4 +1,4 @@
-//! One shard: its state, its pool, and how a call gets a connection.
+//! One shard: its state, its pool, and the way from a call to a connection.
 
 use crate::shard::server::pool::ShardLimits;
 use std::collections::HashMap;
@@ -23,14 +23,14 @@ use super::shortage::ServerShortages;
 use crate::shard::error::ShardError;
 use crate::shard::slot::ShardId;
 
-/// How often opening a connection is tried again after it broke off or took too long.
+/// How often a call tries again to get a connection, after the connection broke or took too long.
 const RECONNECTS: u32 = 2;
-/// For so long after a server refused a new connection no other one is asked for: what is there must do.
+/// After a server refused a new connection, calls use only open connections for this long.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
-/// How often a call looks for a free connection meanwhile.
+/// How often a call looks for an idle connection meanwhile.
 const LOOK_FOR_IDLE: Duration = Duration::from_millis(10);
 
-/// A pool on the runtime that this is called on.
+/// A pool on the caller's runtime.
 pub(super) fn new_pool(options: ShardOptions, identity: ShardIdentity, limits: ShardLimits, size: usize) -> ShardPool {
     let connector = ShardConnector::new(options, identity, limits.connect_timeout, tokio::runtime::Handle::current());
     let timeouts = Timeouts {
@@ -49,14 +49,14 @@ pub(super) fn new_pool(options: ShardOptions, identity: ShardIdentity, limits: S
     pool.expect("a pool with a runtime can be built")
 }
 
-/// A connection that one task keeps for itself, outside the pool.
+/// A connection outside the pool, kept by one task.
 pub(in crate::shard) struct ServerSession {
     opened: Instant,
     pub(in crate::shard) connection: PgConnection,
 }
 
 impl ServerSession {
-    /// The session that is there, unless the database has moved since; or else a new one.
+    /// The kept session if the database has not moved since; otherwise a new session.
     ///
     /// # Errors
     /// See [`Shard::connect`].
@@ -68,14 +68,14 @@ impl ServerSession {
     }
 }
 
-/// One shard of the cluster: a PostgreSQL database that knows its number.
+/// One shard of the cluster: a PostgreSQL database that knows its own number.
 pub struct Shard {
     id: ShardId,
     pool: ShardPool,
     thread_pools: Mutex<HashMap<ThreadId, ShardPool>>,
     limits: ShardLimits,
     circuit: watch::Sender<CircuitBreaker>,
-    /// Calls that were lost since the last one that was answered.
+    /// Calls lost since the last answer.
     losses: AtomicU32,
     openings: AtomicU64,
     takes_writes: AtomicBool,
@@ -88,7 +88,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// The connections of its pool belong to the runtime that this is called on.
+    /// Creates a shard; the pool's connections belong to the caller's runtime.
     pub(in crate::shard) fn new(
         options: ShardOptions,
         identity: ShardIdentity,
@@ -116,43 +116,43 @@ impl Shard {
         }
     }
 
-    /// Its number.
+    /// The shard's number.
     #[must_use]
     pub fn id(&self) -> ShardId {
         self.id
     }
 
-    /// Where its database is.
+    /// The addresses of the shard's database.
     #[must_use]
     pub fn options(&self) -> &ShardOptions {
         &self.pool.manager().options
     }
 
-    /// Whether it gets calls.
+    /// Whether the shard gets calls.
     #[must_use]
     pub fn state(&self) -> ShardState {
         if self.circuit().admits() { ShardState::Healthy } else { ShardState::Unreachable }
     }
 
-    /// Its circuit breaker.
+    /// The state of the circuit breaker.
     #[must_use]
     pub fn circuit(&self) -> CircuitBreaker {
         *self.circuit.borrow()
     }
 
-    /// How often its circuit has opened since this process began.
+    /// How often the circuit has opened since this process began.
     #[must_use]
     pub fn circuit_openings(&self) -> u64 {
         self.openings.load(Ordering::Relaxed)
     }
 
-    /// False while its server was told to be read-only: it answers reads and refuses writes.
+    /// False while the server is set to read-only: reads work, writes are refused.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
         self.takes_writes.load(Ordering::Relaxed)
     }
 
-    /// Notes whether the server takes writes; true if that is news.
+    /// Records whether the server takes writes; true if the answer has changed.
     pub(super) fn set_takes_writes(&self, takes_writes: bool) -> bool {
         self.takes_writes.swap(takes_writes, Ordering::Relaxed) != takes_writes
     }
@@ -163,13 +163,13 @@ impl Shard {
         &self.replicas
     }
 
-    /// Connections in its pool at the moment.
+    /// The number of open connections in the pool.
     #[must_use]
     pub fn pool_size(&self) -> usize {
         self.pool.status().size
     }
 
-    /// Opens `pool_min` connections, so that the first requests find them.
+    /// Opens `pool_min` connections for the first requests.
     pub(in crate::shard) async fn warm_up(&self) {
         let mut leases = Vec::new();
         for _ in 0..self.limits.pool_min.min(self.limits.pool_max) {
@@ -186,8 +186,8 @@ impl Shard {
         &self.pool
     }
 
-    /// The pool of the thread that this is called on: one connection, whose input and output the thread's own runtime
-    /// drives, so that an answer wakes no other thread.
+    /// The caller's thread pool: one connection, driven by the thread's own runtime, so that an answer wakes no other
+    /// thread.
     pub(in crate::shard) fn pool_here(&self) -> ShardPool {
         let connector = self.pool.manager();
         let new = || new_pool(connector.options.clone(), connector.identity, self.limits, 1);
@@ -195,7 +195,7 @@ impl Shard {
         pools.entry(std::thread::current().id()).or_insert_with(new).clone()
     }
 
-    /// A connection of one's own, outside the pool.
+    /// A connection outside the pool.
     ///
     /// # Errors
     /// The driver's error, or `Configuration` if the database is another shard's.
@@ -223,8 +223,8 @@ impl Shard {
         self.lease_from(&self.pool).await
     }
 
-    /// As [`Shard::lease`], from the shard's pool or a thread's. Where the server gives no new connections, it is one of the
-    /// shard's pool.
+    /// As [`Shard::lease`], from the given pool. While the server gives no new connections, the lease comes from the
+    /// shard's own pool.
     pub(in crate::shard) async fn lease_from(&self, mut pool: &ShardPool) -> Result<ConnectionLease, ShardError> {
         let (mut tries, until) = (0, Instant::now() + self.limits.call_timeout);
         loop {
@@ -242,7 +242,8 @@ impl Shard {
                 },
                 _ => false,
             };
-            // Perhaps it was this process that stood still. A shard that is away ends the wait by its health.
+            // This process itself may have stood still. The wait for an unreachable shard ends with the shard's
+            // health.
             if !failed_on_the_way || tries == RECONNECTS {
                 return self.lease_of(got);
             }
@@ -251,7 +252,7 @@ impl Shard {
         }
     }
 
-    /// Waits until a connection of the pool is free, or until the server may be asked for a new one again.
+    /// Waits until the pool has an idle connection, or until the server may be asked for a new one again.
     async fn wait_for_idle(&self, until: Instant) -> Result<(), ShardError> {
         let shard = self.id;
         while self.lacked_within(ServerResource::Connections, REFUSAL_PAUSE) {
@@ -298,10 +299,10 @@ impl Shard {
         }
     }
 
-    /// `Unavailable` if the shard is known to be away.
+    /// Refuses a call for an unreachable shard.
     ///
     /// # Errors
-    /// See above.
+    /// `Unavailable` while the circuit is open.
     pub fn check(&self) -> Result<(), ShardError> {
         match self.state() {
             ShardState::Healthy => Ok(()),
@@ -309,7 +310,7 @@ impl Shard {
         }
     }
 
-    /// Waits for `work`, but not longer than the shard is healthy and not longer than a call may take.
+    /// Waits for `work` while the shard is healthy, and no longer than a call may take.
     ///
     /// # Errors
     /// `Unavailable` when the shard goes away meanwhile, `Timeout` at the deadline. The work is dropped then.
@@ -317,10 +318,10 @@ impl Shard {
         self.while_healthy_for(None, work).await
     }
 
-    /// As [`Shard::while_healthy`], with a time limit of its own.
+    /// As [`Shard::while_healthy`], with a different time limit.
     ///
     /// # Errors
-    /// As there.
+    /// See [`Shard::while_healthy`].
     pub(crate) async fn while_healthy_for<T>(
         &self,
         limit: Option<Duration>,
@@ -335,18 +336,18 @@ impl Shard {
         }
     }
 
-    /// Asks for a look at the shard now: a call met something that looks as if it were away.
+    /// Requests a health probe now: a call met a sign of an unreachable shard.
     pub fn suspect(&self) {
         self.suspicion.notify_one();
     }
 
     pub(super) async fn suspected(&self) {
         self.suspicion.notified().await;
-        // Many calls fail together when a server goes; one look is enough for all of them.
+        // When a server goes away, many calls fail together; one probe is enough for all of them.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 
-    /// A call was answered. Free of cost unless calls were lost before it.
+    /// Records an answered call. Costs nothing unless calls were lost before.
     pub fn answered(&self) {
         if self.losses.load(Ordering::Relaxed) != 0 {
             self.losses.store(0, Ordering::Relaxed);
@@ -354,8 +355,8 @@ impl Shard {
         }
     }
 
-    /// A call was lost, after whatever could be repeated was: its connection broke or could not be opened, or there was no
-    /// answer in time. Too many of them one after the other, and no further call is let through until the shard answers again.
+    /// Records a lost call, after the possible repetitions: the connection broke, could not be opened, or brought no
+    /// answer in time. Too many lost calls in a row open the circuit until the shard answers a probe.
     pub fn lost(&self) {
         let run = self.losses.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if self.tell(CircuitEvent::CallsLost(run)) == Some(CircuitBreaker::Open) {
@@ -364,7 +365,7 @@ impl Shard {
         self.suspect();
     }
 
-    /// Tells the circuit of an event; gives its new state if it changed.
+    /// Applies an event to the circuit; returns the new state after a change.
     pub(in crate::shard) fn tell(&self, event: CircuitEvent) -> Option<CircuitBreaker> {
         let mut news = None;
         self.circuit.send_if_modified(|circuit| {
@@ -378,7 +379,7 @@ impl Shard {
                 self.openings.fetch_add(1, Ordering::Relaxed);
                 self.doubt_idle();
             }
-            // On trial: an answer is worth being told, too.
+            // On trial: the next answer must reach the circuit as well.
             Some(CircuitBreaker::HalfOpen) => self.losses.store(1, Ordering::Relaxed),
             Some(CircuitBreaker::Closed) => {
                 self.losses.store(0, Ordering::Relaxed);
@@ -389,25 +390,25 @@ impl Shard {
         news
     }
 
-    /// Closes the connections that lie idle: they lead to a server that may not be the primary any more.
+    /// Closes the idle connections, which lead to a server that may be the primary no more.
     pub(in crate::shard) fn forget_idle(&self) {
         for pool in self.pools() {
             pool.retain(|_, _| false);
         }
     }
 
-    /// From here on the connections that lie idle must answer before they are used: another one broke. Those that still work
-    /// are kept, as the server may have no others to give.
+    /// After a broken connection, each idle one must answer a ping before use. Those are not closed at once, as the
+    /// server may have no other connections to give.
     pub(in crate::shard) fn doubt_idle(&self) {
         self.pools().iter().for_each(|pool| pool.manager().doubt());
     }
 
-    /// Asks every idle connection for an answer, all at once, and closes those that give none.
+    /// Pings every idle connection, all at once, and closes each one without an answer.
     pub(super) async fn prove_idle(&self, limit: Duration) {
         let timeouts = Timeouts { wait: Some(Duration::ZERO), create: Some(Duration::ZERO), recycle: Some(limit) };
         let (pools, timeouts) = (self.pools(), &timeouts);
         let asks = pools.iter().flat_map(|pool| (0..pool.status().available).map(|_| pool.timeout_get(timeouts)));
-        // Dropped, they go back into their pools.
+        // Each lease goes back into its pool at its drop.
         futures_util::future::join_all(asks).await;
     }
 
@@ -416,7 +417,7 @@ impl Shard {
         self.pools().iter().for_each(ShardPool::close);
     }
 
-    /// The shard's pool and those of the threads.
+    /// The shard's pool and the pools of the threads.
     pub(in crate::shard) fn pools(&self) -> Vec<ShardPool> {
         let others = self.thread_pools.lock().unwrap_or_else(PoisonError::into_inner);
         std::iter::once(&self.pool).chain(others.values()).cloned().collect()

@@ -1,7 +1,8 @@
-//! What a shard's server has run out of: noted by whichever call it refused, shown by `/health`, `/metrics` and the log.
+//! The resources that a shard's server lacks: recorded by each refused call, shown by `/health`, `/metrics` and the
+//! log.
 //!
-//! Nothing tells when a disk has space again. A shortage therefore counts as over when no call met it for a while, or, for
-//! connections, as soon as the server gives a new one.
+//! No event tells when a disk has space again. So a shortage counts as over once no call has met the shortage for a
+//! while. A shortage of connections ends as soon as the server gives a new connection.
 
 use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +13,10 @@ use super::options::micros;
 use super::shard::Shard;
 use crate::telemetry::metrics::Counter;
 
-/// For so long after the last refusal a shortage goes on.
+/// A shortage ends after this time without a refusal.
 const MEMORY: Duration = Duration::from_secs(30);
 
-/// The refusals of one shard's server since this process began.
+/// The refusals by one shard's server since this process began.
 pub(in crate::shard) struct ServerShortages {
     resources: [Shortage; ServerResource::ALL.len()],
 }
@@ -23,7 +24,7 @@ pub(in crate::shard) struct ServerShortages {
 #[derive(Default)]
 struct Shortage {
     refusals: Counter,
-    /// When the server refused last, in microseconds of the process's clock; 0 while there is no shortage.
+    /// When the server last refused, in microseconds of the process's clock; 0 without a shortage.
     last: AtomicU64,
 }
 
@@ -40,7 +41,7 @@ impl ServerShortages {
             .map(|(_, shortage)| shortage)
     }
 
-    /// Notes a refusal at this moment; true if it begins a shortage.
+    /// Records a refusal; true if this refusal begins a shortage.
     fn begin(&self, resource: ServerResource, now: Instant) -> bool {
         self.of(resource).is_some_and(|shortage| {
             shortage.refusals.add(1);
@@ -48,7 +49,7 @@ impl ServerShortages {
         })
     }
 
-    /// Ends a shortage; true if there was one.
+    /// Ends a shortage; false if there was none.
     fn end(&self, resource: ServerResource) -> bool {
         self.of(resource).is_some_and(|shortage| shortage.last.swap(0, Ordering::Relaxed) != 0)
     }
@@ -59,7 +60,7 @@ impl ServerShortages {
         (last != 0).then(|| Duration::from_micros(micros(now).saturating_sub(last)))
     }
 
-    /// Ends what nobody has met for a while; gives what that is.
+    /// Ends the shortages without a recent refusal, and returns the ended ones.
     fn end_old(&self, now: Instant) -> Vec<ServerResource> {
         let is_old = |resource: &ServerResource| self.age(*resource, now).is_some_and(|age| age > MEMORY);
         ServerResource::ALL.into_iter().filter(is_old).filter(|resource| self.end(*resource)).collect()
@@ -67,13 +68,13 @@ impl ServerShortages {
 }
 
 impl Shard {
-    /// What its server has run out of.
+    /// The resources that the server lacks now.
     #[must_use]
     pub fn shortages(&self) -> Vec<ServerResource> {
         ServerResource::ALL.into_iter().filter(|resource| self.has_shortage(*resource)).collect()
     }
 
-    /// How often its server refused a call for lack of this.
+    /// How often the server has refused a call for lack of this resource.
     #[must_use]
     pub fn refusals(&self, resource: ServerResource) -> u64 {
         self.shortages.of(resource).map_or(0, |shortage| shortage.refusals.get())
@@ -83,12 +84,12 @@ impl Shard {
         self.shortages.age(resource, Instant::now()).is_some()
     }
 
-    /// True if the server refused a call for lack of this within the time.
+    /// True if the server refused a call for lack of this resource within the given time.
     pub(super) fn lacked_within(&self, resource: ServerResource, time: Duration) -> bool {
         self.shortages.age(resource, Instant::now()).is_some_and(|age| age < time)
     }
 
-    /// Notes what a failed call says of the server; gives its meaning.
+    /// Classifies the error of a failed call, and records a shortage if the error reports one.
     pub(in crate::shard) fn note_fault(&self, error: &sqlx::Error) -> DbFault {
         let fault = DbFault::of(error);
         if let DbFault::Exhausted(resource) = fault
@@ -99,7 +100,7 @@ impl Shard {
         fault
     }
 
-    /// The server has given a new connection.
+    /// Ends a shortage of connections: the server has given a new one.
     pub(super) fn note_connection(&self) {
         if self.shortages.end(ServerResource::Connections) {
             log::info!("shard {} at {}: its server has connections again", self.id(), self.options().place());

@@ -10,8 +10,8 @@ use crate::shard::slot::ShardId;
 /// Microseconds from 1970 to the time that PostgreSQL counts from, the beginning of 2000.
 const YEAR_2000: i64 = 946_684_800_000_000;
 
-/// A column's time. sqlx takes it apart into a date, a time of day and an offset, and puts it together again; a page has
-/// sixty.
+/// A column's time. sqlx splits the time into a date, a time of day and an offset, and joins the parts again. A page
+/// has sixty times.
 pub(crate) fn time_in(row: &PgRow, column: usize) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     let value = row.try_get_raw(column)?;
     if value.is_null() {
@@ -26,7 +26,7 @@ fn faulty(column: usize) -> sqlx::Error {
     sqlx::Error::Decode(format!("column {column} holds no time that can be told").into())
 }
 
-/// The time of microseconds since 1970 that a shard has kept.
+/// The time of stored microseconds since 1970.
 pub(crate) fn time_of_micros(shard: ShardId, micros: i64) -> Result<DateTime<Utc>, ShardError> {
     let source = || sqlx::Error::Decode(format!("{micros} microseconds are no time that can be told").into());
     DateTime::from_timestamp_micros(micros).ok_or_else(|| ShardError::Unexpected { shard, source: source() })

@@ -14,13 +14,13 @@ use crate::shard::cluster::registry::save_registry;
 use crate::shard::server::options::ShardOptions;
 use crate::shard::slot::{ShardId, shard_id};
 
-/// Between two looks whether it is one's turn.
+/// Between two tries for the set-up lock.
 const TURN_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why the databases were not set up. Running it again continues where it stopped.
+/// Why the databases were not set up. A second run continues where the first stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The databases are not what the settings say; nothing was changed.
+    /// The databases do not match the settings; nothing was changed.
     #[error(transparent)]
     Refused(#[from] StartError),
     /// Slots are moving, and both shards of a move must keep the same schema; nothing was changed.
@@ -34,7 +34,7 @@ pub enum SetupError {
     Migration {
         /// The shard.
         shard: ShardId,
-        /// What the migrator says.
+        /// The migrator's error.
         source: MigrateError,
     },
     /// A statement failed on a shard.
@@ -49,11 +49,11 @@ pub enum SetupError {
 
 /// Brings a database to this program's schema.
 ///
-/// A `CREATE INDEX CONCURRENTLY` that broke off leaves an index that costs writers and serves nobody. The set-up rebuilds it
-/// first, so that `IF NOT EXISTS` in its migration finds a good one.
+/// A broken `CREATE INDEX CONCURRENTLY` leaves an index that slows writers down and answers no query. The set-up
+/// rebuilds such an index first, so that `IF NOT EXISTS` in the migration finds a good one.
 ///
 /// # Errors
-/// The migrator's error, after which the database is as before the migration that failed.
+/// The migrator's error; the failed migration left no change.
 pub async fn apply_migrations(connection: &mut PgConnection) -> Result<(), MigrateError> {
     sqlx::query(include_str!("../../../sql/shard/limit_lock_waits.sql")).execute(&mut *connection).await?;
     let migrator = migrator();
@@ -68,15 +68,15 @@ pub async fn apply_migrations(connection: &mut PgConnection) -> Result<(), Migra
     migrator.run(connection).await
 }
 
-/// Brings every database to this program's schema and, if they are new, makes them the shards of a new cluster:
-/// identities first, then, once all have theirs, ready to serve. A set-up that broke off is completed.
+/// Brings every database to this program's schema, and makes new databases the shards of a new cluster: first every
+/// database gets its identity, then all become ready to serve. A second run completes a set-up that broke off.
 ///
 /// # Errors
-/// [`SetupError::Refused`] with every fault, before anything is changed; otherwise what failed, and where.
+/// [`SetupError::Refused`] with every fault, before any change; otherwise the failed step and its shard.
 pub async fn migrate(urls: &[ShardOptions], connect_timeout: Duration) -> Result<(), SetupError> {
     let Some(first) = urls.first() else { return Ok(()) };
-    // Whoever sets up holds this lock on the first shard, so that two of them cannot make two clusters of one.
-    // It ends with its connection, after everything else in this function.
+    // Every set-up takes this lock on the first shard, so that two set-ups cannot make two clusters of one. The
+    // connection holds the lock, and ends after everything else in this function.
     let mut lock = first.connect(connect_timeout).await.map_err(|source| {
         StartError(vec![StartFault::Unreachable(ShardId::default(), format!("{} ({source})", first.place()))])
     })?;
@@ -101,7 +101,7 @@ pub async fn migrate(urls: &[ShardOptions], connect_timeout: Duration) -> Result
         let mut connection = options.connect(connect_timeout).await.map_err(on_shard)?;
         apply_migrations(&mut connection).await.map_err(|source| SetupError::Migration { shard, source })?;
         let found = set_identity(&mut connection, cluster_id, shard, urls.len()).await.map_err(on_shard)?;
-        // Somebody else who sets up, with the URLs in another order, holds the lock on another shard.
+        // Another set-up, with the URLs in another order, holds the lock on another shard.
         if found.is_none_or(|found| (found.cluster_id, found.shard_id) != (cluster_id, shard.to_sql())) {
             return Err(StartError(vec![StartFault::OtherCluster(shard)]).into());
         }
@@ -124,7 +124,7 @@ fn lacks_migrations(probes: &[DatabaseProbe]) -> bool {
     })
 }
 
-/// The moves that have not ended, by the first shard, which keeps them; none where there is no schema yet.
+/// The moves that have not ended. The first shard keeps the list; a database without a schema has none.
 async fn open_moves(first: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {
     let has_moves: bool =
         sqlx::query_scalar(include_str!("../../../sql/shard/has_moves.sql")).fetch_one(&mut *first).await?;
@@ -143,7 +143,7 @@ pub(in crate::shard) async fn set_ready(connection: &mut PgConnection) -> Result
     sqlx::query(include_str!("../../../sql/shard/set_ready.sql")).execute(connection).await.map(drop)
 }
 
-/// Waits for its turn, for as long as that takes: one set-up at a time; until the connection ends.
+/// Waits for the set-up lock, however long that takes: one set-up runs at a time. The lock ends with the connection.
 pub(in crate::shard) async fn lock_setup(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     while !sqlx::query_scalar(include_str!("../../../sql/shard/lock_setup.sql")).fetch_one(&mut *connection).await? {
         tokio::time::sleep(TURN_PAUSE).await;
@@ -160,7 +160,7 @@ fn refuse_faults(probes: &[DatabaseProbe]) -> Result<(), StartError> {
     if faults.is_empty() { Ok(()) } else { Err(StartError(faults)) }
 }
 
-/// Gives the database its identity, if it has none, and tells which one it has. Identity and map come in one
+/// Gives the database this identity unless it has one, and reads the stored identity. Identity and map come in one
 /// transaction: no database has one without the other.
 async fn set_identity(
     connection: &mut PgConnection,
@@ -181,7 +181,7 @@ async fn set_identity(
     Ok(identity)
 }
 
-/// Gives the database its identity; false if it has one.
+/// Stores the database's identity; false if there is one already.
 pub(in crate::shard) async fn insert_identity(
     connection: &mut PgConnection,
     cluster_id: Uuid,

@@ -28,7 +28,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
             let settings = if with { vec![("EVENTS_URL", nats.url())] } else { Vec::new() };
             let service = Service::start_with(bench, &settings)?;
             if with {
-                until(bench, "the relays to begin", "SELECT shardrive.tells_events()", "t")?;
+                until(bench, "the relays to begin", "SELECT shardrive.records_events()", "t")?;
             }
             let ingest = |seed: u64| Ok(wrk(bench, &service, CONNECTIONS, "ingest", &[&seed.to_string()])?.run);
             // The first writes of a process prepare its statements and open its connections.

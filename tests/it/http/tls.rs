@@ -267,7 +267,7 @@ async fn the_broker_is_reached_by_tls_and_password() {
         [(&url, &wrong, "certificate"), (&without_password, &known, "authorization violation")]
     {
         let api = Api::start_with(&cluster, &[("EVENTS_URL", url), ("EVENTS_CA_FILE", authority)]).await;
-        poll::until_true("a relay", async || cluster.value(0, "SELECT shardrive.tells_events()").await).await;
+        poll::until_true("a relay", async || cluster.value(0, "SELECT shardrive.records_events()").await).await;
         assert_eq!(api.post("/ingest", &file).await.status(), StatusCode::CREATED, "events hold nobody up");
         poll::until("the reason", async || {
             let log = api.log();

@@ -1,7 +1,7 @@
-//! The checks of a start: every fault at once, and the cluster is opened only without one.
+//! The checks of a start: all faults are reported at once, and the cluster opens only without a fault.
 //!
-//! The facts are gathered from every database first; [`faults`] then judges them all, so that one start names
-//! everything that is wrong.
+//! The facts of every database are gathered first. [`find_faults`] then judges all of them, so that one start names
+//! every fault.
 
 use crate::shard::slot::shard_id;
 use std::collections::HashMap;
@@ -24,10 +24,10 @@ use crate::shard::server::pool::{RequiredRole, ShardIdentity, ShardLimits};
 use crate::shard::server::shard::Shard;
 use crate::shard::slot::ShardId;
 
-/// The oldest PostgreSQL that has row filters on publications, which moves need.
+/// The oldest PostgreSQL with row filters on publications, which moves need.
 pub(in crate::shard) const OLDEST_SERVER: i32 = 150_000;
 
-/// What one database says of itself.
+/// What one database reports of itself.
 #[derive(Clone, Debug)]
 pub(in crate::shard) struct DatabaseFacts {
     pub(in crate::shard) database_key: String,
@@ -36,9 +36,9 @@ pub(in crate::shard) struct DatabaseFacts {
     pub(in crate::shard) migrations: Vec<AppliedMigration>,
     pub(in crate::shard) identity: Option<FoundIdentity>,
     pub(in crate::shard) map: Option<SlotMap>,
-    /// Where the cluster's shards are, as this one was told.
+    /// The addresses of the cluster's shards, as this database lists them.
     pub(in crate::shard) registry: Vec<RegisteredShard>,
-    /// True if there is a table of files with rows in it.
+    /// True if the table of files has rows.
     pub(in crate::shard) has_rows: bool,
 }
 
@@ -52,8 +52,9 @@ pub(in crate::shard) struct AppliedMigration {
 }
 
 impl AppliedMigration {
-    /// What a program must know to work on the schema after it. A migration that only adds asks for nothing; one that takes
-    /// away what the release before last needed is named `NNNN_contract_MMMM_….sql`, and asks for migration MMMM.
+    /// The newest migration that a program must know in order to work on the schema after this one. A migration that
+    /// only adds asks for nothing. A migration that removes what the release before last needed is named
+    /// `NNNN_contract_MMMM_….sql`, and asks for migration MMMM.
     fn needs(&self) -> i64 {
         let words = self.description.strip_prefix("contract ").unwrap_or_default();
         words.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
@@ -68,33 +69,33 @@ pub(in crate::shard) struct FoundIdentity {
     pub(in crate::shard) ready: bool,
 }
 
-/// What one look at a shard's URL found: its facts, or why there are none.
+/// The result of probing a shard's URL: the database's facts, or why there are none.
 pub(in crate::shard) type DatabaseProbe = Result<DatabaseFacts, String>;
 
-/// Something that must be put right before the service may start.
+/// A fault to mend before the service may start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StartFault {
     /// No shard answers at all.
     NoShardReachable(Vec<(ShardId, String)>),
     /// A shard does not answer, where all are needed.
     Unreachable(ShardId, String),
-    /// Two URLs lead to one database.
+    /// Two URLs lead to the same database.
     SameDatabase(ShardId, ShardId),
     /// The server is too old.
     OldServer(ShardId, i32),
     /// The URL leads to a standby.
     Standby(ShardId),
-    /// Migrations are missing; their versions.
+    /// The versions of the missing migrations.
     MissingMigrations(ShardId, Vec<i64>),
-    /// The database has migrations that took away what this program needs; their versions.
+    /// The versions of migrations that removed what this program needs.
     NewerMigrations(ShardId, Vec<i64>),
-    /// A migration was changed after it was applied, or broke off.
+    /// The versions of migrations that were changed after they were applied, or that broke off.
     BrokenMigrations(ShardId, Vec<i64>),
     /// The database is not a shard yet.
     NotSetUp(ShardId),
     /// The database is another shard's.
     Swapped(ShardId, i32),
-    /// The database belongs to another cluster than the first one that answers.
+    /// The database belongs to another cluster than the first reachable shard.
     OtherCluster(ShardId),
     /// The cluster has another number of shards.
     ShardCount(ShardId, i32, usize),
@@ -164,7 +165,7 @@ fn list(faults: &[StartFault]) -> String {
     faults.iter().map(|fault| format!("- {fault}")).collect::<Vec<_>>().join("\n")
 }
 
-/// Asks every database what it is, all at the same time.
+/// Probes every database, all at the same time.
 pub(in crate::shard) async fn probe_all(urls: &[ShardOptions], connect_timeout: Duration) -> Vec<DatabaseProbe> {
     join_all(urls.iter().map(|options| async move {
         let probing = async {
@@ -216,8 +217,8 @@ async fn probe(connection: &mut PgConnection) -> Result<DatabaseFacts, sqlx::Err
     Ok(facts)
 }
 
-/// Asks every database what it is, also those that the settings do not name yet: the shards know one another, so that a
-/// process with older settings finds those that were added since.
+/// Probes every database, also shards that the settings do not name. Each shard lists all shards, so that a process
+/// with older settings finds the shards that joined since.
 pub(super) async fn probe_with_registered(
     mut urls: Vec<ShardOptions>,
     connect_timeout: Duration,
@@ -236,14 +237,14 @@ pub(super) async fn probe_with_registered(
     (urls, probes)
 }
 
-/// What the database says it is, also while its cluster is being set up.
+/// The database's stored identity, also while its cluster is being set up.
 pub(in crate::shard) async fn load_identity(
     connection: &mut PgConnection,
 ) -> Result<Option<FoundIdentity>, sqlx::Error> {
     sqlx::query_as(include_str!("../../../../sql/shard/load_identity.sql")).fetch_optional(connection).await
 }
 
-/// The faults that forbid to touch the databases at all: they are not what the settings say.
+/// The faults that forbid any change to the databases: a database is not the one that the settings mean.
 pub(super) fn identity_faults(probes: &[DatabaseProbe]) -> Vec<StartFault> {
     let mut faults = Vec::new();
     let mut seen: HashMap<&str, ShardId> = HashMap::new();
@@ -269,7 +270,7 @@ pub(super) fn identity_faults(probes: &[DatabaseProbe]) -> Vec<StartFault> {
         if identity.shard_id != shard.to_sql() {
             faults.push(StartFault::Swapped(shard, identity.shard_id));
         }
-        // While a shard is added, some of the others have not been told yet.
+        // While a shard is added, some of the others have not learned of the new one yet.
         let count = usize::try_from(identity.shard_count).unwrap_or(usize::MAX);
         if count > probes.len() || largest < probes.len() {
             faults.push(StartFault::ShardCount(shard, identity.shard_count, probes.len()));
@@ -283,7 +284,7 @@ pub(super) fn identity_faults(probes: &[DatabaseProbe]) -> Vec<StartFault> {
     faults
 }
 
-/// Everything that forbids to serve.
+/// All faults that forbid to serve.
 fn faults(probes: &[DatabaseProbe], migrator: &Migrator) -> Vec<StartFault> {
     if probes.iter().all(Result::is_err) {
         let reasons = probes
@@ -298,7 +299,7 @@ fn faults(probes: &[DatabaseProbe], migrator: &Migrator) -> Vec<StartFault> {
         let applied = |version: i64| facts.migrations.iter().any(|applied| applied.version == version);
 
         let missing: Vec<_> = migrator.iter().map(|m| m.version).filter(|version| !applied(*version)).collect();
-        // In the middle of an update programs of the release before go on, and start anew, on the new schema.
+        // During an update, programs of the release before still run, and may start again, on the new schema.
         let newest = migrator.iter().map(|m| m.version).max().unwrap_or(0);
         let newer: Vec<_> = facts
             .migrations
@@ -341,13 +342,13 @@ fn reached(probes: &[DatabaseProbe]) -> impl Iterator<Item = (ShardId, &Database
 }
 
 impl Cluster {
-    /// Opens the cluster: asks every database what it is, refuses all faults at once, and starts the health checks.
+    /// Opens the cluster: probes every database, reports all faults at once, and starts the health probes.
     ///
-    /// A shard that does not answer is no fault as long as another one does: it is served as soon as it is there,
-    /// and only if it is the database that it should be.
+    /// An unreachable shard is no fault as long as another shard answers. Its users are served as soon as the shard
+    /// answers and turns out to be the right database.
     ///
     /// # Errors
-    /// Every fault that was found.
+    /// All faults found.
     pub async fn open(urls: Vec<ShardOptions>, limits: ShardLimits) -> Result<Arc<Self>, StartError> {
         let named = urls.len();
         let (urls, probes) = probe_with_registered(urls, limits.connect_timeout).await;
@@ -389,7 +390,7 @@ impl Cluster {
 pub(in crate::shard) fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!("./migrations");
     migrator.create_schema("shardrive");
-    // Those of a newer release, in the middle of an update.
+    // A newer release may have added migrations during an update.
     migrator.set_ignore_missing(true);
     migrator.dangerous_set_table_name("shardrive._sqlx_migrations");
     migrator

@@ -1,2 +1,2 @@
--- A relay is at work; what was dropped and is not told yet.
+-- Records that a relay is at work; returns the unpublished drops.
 UPDATE shardrive.relay SET seen_at = now() RETURNING dropped, dropped_from, dropped_to

@@ -1,4 +1,4 @@
--- The next events after a number, in their order, without those of the files, and of the documents, of slots that are held back.
+-- The next changes after an id, in order, without the held slots: $3 for files, $4 for documents.
 SELECT id, slot, kind, user_id, file_id, size_bytes, collection, key, shard_key, version, at
   FROM shardrive.outbox
  WHERE id > $2

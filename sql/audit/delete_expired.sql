@@ -1,4 +1,4 @@
--- Removes acts whose time is over, some at a time. Those that another process is about to remove are passed over.
+-- Deletes a batch of expired entries. Rows that another process is about to delete are passed over.
 DELETE FROM shardrive.audit_log
  WHERE id IN (SELECT id FROM shardrive.audit_log
                WHERE keep_until <= clock_timestamp()

@@ -1,4 +1,4 @@
--- A page of acts, the newest first: those before the cursor, by time, name and actor where these are given.
+-- A page of entries, the newest first: before the cursor, and by time, action and actor if given.
 SELECT id, at, actor, scope, host(source), request_id, act, details, outcome, code, ended_at
   FROM shardrive.audit_log
  WHERE (at, id) < (coalesce($1, 'infinity'::timestamptz), coalesce($2, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))

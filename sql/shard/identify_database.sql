@@ -1,4 +1,4 @@
--- Which shard of which cluster this database is, how far it is migrated, and, if it is no standby, which history it writes.
+-- This database's shard and cluster, its newest migration and, on a primary, its history.
 SELECT cluster_id, shard_id,
        (SELECT max(version) FROM shardrive._sqlx_migrations WHERE success)                          AS schema_version,
        (SELECT system_identifier FROM pg_control_system())                                          AS system,

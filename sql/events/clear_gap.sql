@@ -1,4 +1,4 @@
--- The gap was told; what was dropped since is another one.
+-- Clears the published gap; later drops form another gap.
 UPDATE shardrive.relay
    SET dropped = dropped - $1,
        dropped_from = CASE WHEN dropped > $1 THEN dropped_to END,

@@ -1,2 +1,0 @@
--- From here on changes are told.
-SELECT shardrive.switch_events(true)
