@@ -1,6 +1,6 @@
-//! HTTP clients of our own: which authorities they trust, and what is said of a call that failed.
+//! HTTP clients to other services: the trusted CA certificates, and the text of a failed call.
 //!
-//! A client can always be built: one for plain HTTP needs no certificate, and the machine may have none.
+//! A client can always be built: plain HTTP needs no certificate, and the machine may have none.
 
 use std::error::Error;
 use std::fmt;
@@ -10,24 +10,24 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-/// The authorities by whose certificates a server is known.
+/// The CA certificates that a client trusts.
 #[derive(Clone)]
 pub struct TrustedAuthorities(Arc<RootCertStore>);
 
 impl TrustedAuthorities {
-    /// Those that the machine trusts; none where it has no CA certificates.
+    /// The machine's own CA certificates; empty on a machine without any.
     #[must_use]
     pub fn of_machine() -> Self {
         let mut roots = RootCertStore::empty();
-        // A certificate that cannot be read is one that nobody can be trusted by.
+        // An unreadable certificate is left out: no server can be trusted by it.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         Self(Arc::new(roots))
     }
 
-    /// Those of a text in PEM form, and no others.
+    /// The CA certificates in a PEM text, and no others.
     ///
     /// # Errors
-    /// What is wrong with the text.
+    /// The fault of the text.
     pub fn of_pem(pem: &[u8]) -> Result<Self, &'static str> {
         const REASON: &str = "must hold certificates in PEM form";
         let mut roots = RootCertStore::empty();
@@ -37,13 +37,13 @@ impl TrustedAuthorities {
         if roots.is_empty() { Err(REASON) } else { Ok(Self(Arc::new(roots))) }
     }
 
-    /// True if no server can be known by them.
+    /// True if the list has no certificate.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How a client speaks TLS that trusts them.
+    /// The TLS settings of a client that trusts these certificates.
     #[must_use]
     pub fn client_config(&self) -> ClientConfig {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -53,12 +53,12 @@ impl TrustedAuthorities {
         builder.with_root_certificates(Arc::clone(&self.0)).with_no_client_auth()
     }
 
-    /// An HTTP client that trusts them, to be completed.
+    /// A builder of an HTTP client that trusts these certificates.
     pub fn client(&self) -> reqwest::ClientBuilder {
         reqwest::Client::builder().tls_backend_preconfigured(self.client_config())
     }
 
-    /// The same for a thread without a runtime.
+    /// A builder of a client for a thread without a runtime.
     pub fn blocking_client(&self) -> reqwest::blocking::ClientBuilder {
         reqwest::blocking::Client::builder().tls_backend_preconfigured(self.client_config())
     }
@@ -70,14 +70,14 @@ impl fmt::Debug for TrustedAuthorities {
     }
 }
 
-/// An error with all its causes, which the text of an HTTP client's own errors leaves out.
+/// An error with all its causes, which an HTTP client's own error text leaves out.
 #[must_use]
 pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        // Some wrappers repeat what they hold.
+        // Some wrappers repeat the text of their cause.
         if !text.ends_with(&cause_text) {
             text = format!("{text}: {cause_text}");
         }

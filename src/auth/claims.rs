@@ -1,4 +1,4 @@
-//! From the claims of a genuine token to what its caller may do.
+//! From the claims of a genuine token to the caller's rights.
 
 use serde_json::{Map, Value};
 
@@ -7,7 +7,7 @@ use super::{AuthError, Principal, Scope};
 /// The claims of a token.
 pub(super) type Claims = Map<String, Value>;
 
-/// Which claims tell what.
+/// The claims that hold user and scopes.
 #[derive(Clone, Debug)]
 pub(super) struct ClaimRules {
     pub(super) user: String,
@@ -15,7 +15,7 @@ pub(super) struct ClaimRules {
 }
 
 impl ClaimRules {
-    /// What the caller may do, by the widest scope that the token grants.
+    /// The caller by the widest scope that the token grants.
     ///
     /// # Errors
     /// `NoScope`; `NoUser` if the scope is `user` and the claim is not a user's number.
@@ -31,7 +31,7 @@ impl ClaimRules {
     }
 }
 
-/// The claim of this name; or, as names may hold dots themselves, else the one that the dots lead to.
+/// The claim with this name. Names may hold dots themselves; without such a claim, the dots lead into nested objects.
 fn claim<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(path) {
         return Some(value);
@@ -48,7 +48,8 @@ fn widest(value: &Value) -> Option<Scope> {
     }
 }
 
-/// A whole number from 0 on, also as a text in its one plain form: `"042"` must not be another way to be 42.
+/// A whole number from 0 on, also as text. The text has one valid form: `"042"` must not be another way to be user
+/// 42.
 fn user_number(value: &Value) -> Option<i64> {
     let number = match value {
         Value::Number(number) => number.as_i64()?,

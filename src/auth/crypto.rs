@@ -1,6 +1,6 @@
-//! Signatures by `ring`, behind the traits that `jsonwebtoken` asks for.
+//! Signatures by `ring`, behind the traits of `jsonwebtoken`.
 //!
-//! An algorithm is checked only with a key of its own family; all others are refused here, whatever a token says.
+//! A key checks only algorithms of its own family; any other algorithm is refused here, whatever a token says.
 
 use std::sync::Once;
 
@@ -15,15 +15,15 @@ use ring::signature::{
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: signer,
     verifier_factory: verifier,
-    // For making JWKs out of keys, which nobody does here.
+    // For JWKs made from keys, which this service never makes.
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes this the process's provider; once is enough.
+/// Installs the provider for this process; repeated calls have no effect.
 pub(super) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let _ = PROVIDER.install_default(); // fails only if it is there already
+        let _ = PROVIDER.install_default(); // fails only if a provider is installed already
     });
 }
 

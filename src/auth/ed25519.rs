@@ -1,7 +1,8 @@
-//! Tokens whose header says `"alg":"Ed25519"` (RFC 9864), a newer name of `EdDSA` that the library for tokens does not know.
+//! Tokens whose header says `"alg":"Ed25519"` (RFC 9864), the newer name of `EdDSA`, which the token library does not
+//! know.
 //!
-//! The signature is checked here. The claims are the library's to check, as those of every other token; so that it reads
-//! them, the token gets a signature of this process's own, under a key that nobody else has.
+//! The signature is checked here, and the library checks the claims as for every other token. To make the library
+//! read the claims, the token gets a signature under a key of this process, which nobody else has.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! The head of a token: its algorithm, and which key it names.
+//! The header of a token: the algorithm and the key's id.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,19 +6,19 @@ use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The name that RFC 9864 gives to `EdDSA` with this curve.
+/// The name of `EdDSA` with this curve in RFC 9864.
 pub(super) const ED25519: &str = "Ed25519";
 
-/// What a token says of its signature.
+/// A token's own claims about its signature.
 pub(super) struct TokenHeader {
     pub(super) algorithm: Algorithm,
-    /// The algorithm is called by its newer name, which the library for tokens does not know.
+    /// True for the newer name of the algorithm, which the token library does not know.
     pub(super) is_ed25519: bool,
     pub(super) key_id: Option<String>,
 }
 
 impl TokenHeader {
-    /// Reads the header of a token; `None` if it has none that counts here.
+    /// Reads the header of a token; `None` if the header is invalid.
     pub(super) fn read(token: &str) -> Option<Self> {
         #[derive(Deserialize)]
         struct Json {
@@ -29,7 +29,7 @@ impl TokenHeader {
         }
         let (first, _) = token.split_once('.')?;
         let header: Json = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(first).ok()?).ok()?;
-        // Nobody here knows an extension that a token insists on (RFC 7515, section 4.1.11).
+        // A token may insist on extensions (RFC 7515, section 4.1.11); this service supports none.
         if header.crit.is_some() {
             return None;
         }

@@ -1,4 +1,4 @@
-//! The keys that verify signatures. A key's type decides the algorithm; the token has no say in it.
+//! The keys that verify signatures. A key's type decides the algorithm; the token has no say.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,18 +9,18 @@ use serde_json::Value;
 use super::header::ED25519;
 use super::{AuthError, SigningSecret};
 
-/// The most keys that are taken of a provider.
+/// The most keys accepted from a provider.
 const MAX_KEYS: usize = 1024;
-/// The most keys that one token is tried with: who sends nonsense must not cost more than this.
+/// The most keys tried for one token, so that a nonsense token costs little.
 const MAX_TRIES: usize = 16;
 
-/// A key and the one algorithm that it is for.
+/// A key and its only algorithm.
 #[derive(Clone)]
 pub(super) struct VerificationKey {
     id: Option<String>,
     pub(super) algorithm: Algorithm,
     pub(super) key: DecodingKey,
-    /// What tells it from others.
+    /// The bytes of the key, for comparison.
     material: Vec<u8>,
 }
 
@@ -34,11 +34,11 @@ impl PartialEq for VerificationKey {
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct KeySet {
     keys: Vec<VerificationKey>,
-    /// A secret has no id: what a token says about its key does not matter.
+    /// A secret has no id: the token's key id does not matter.
     is_secret: bool,
 }
 
-/// A key of a JSON Web Key Set (RFC 7517), as far as it matters here.
+/// The relevant fields of a key in a JSON Web Key Set (RFC 7517).
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -54,15 +54,15 @@ struct Jwk {
 }
 
 impl KeySet {
-    /// The one key that a shared secret is.
+    /// The only key, made from a shared secret.
     pub(super) fn of_secret(secret: &SigningSecret) -> Self {
         let key = DecodingKey::from_secret(secret.bytes());
         let key = VerificationKey { id: None, algorithm: Algorithm::HS256, key, material: secret.bytes().to_vec() };
         Self { keys: vec![key], is_secret: true }
     }
 
-    /// The public keys of a provider's document that sign by an algorithm that is taken here; the others, and secrets,
-    /// are left out. `None` if none is left.
+    /// The public keys in a provider's document that sign by an accepted algorithm. Other keys, and secrets, are left
+    /// out. `None` if no key is left.
     pub(super) fn of_document(document: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct KeySetDocument {
@@ -72,7 +72,7 @@ impl KeySet {
         let keys = keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
         let mut set = Self::default();
         for key in keys.filter_map(|jwk: Jwk| jwk.key()) {
-            // A key that is listed twice is tried once.
+            // A key listed twice is tried once.
             if set.keys.contains(&key) {
                 continue;
             }
@@ -85,11 +85,11 @@ impl KeySet {
         (!set.keys.is_empty()).then_some(set)
     }
 
-    /// The keys that may have signed a token: those that its header names and those that have no id, or all if it names
-    /// none; of these, those of its algorithm.
+    /// The keys that may have signed a token: keys with the id in the header, keys without an id, or all keys if the
+    /// header names none. Only keys of the token's algorithm count.
     ///
     /// # Errors
-    /// `UnknownKey` if the token names a key and it cannot be one of these.
+    /// `UnknownKey` if no key can match the id in the token.
     pub(super) fn candidates(
         &self,
         id: Option<&str>,
@@ -133,7 +133,7 @@ impl Jwk {
     }
 }
 
-/// A number without zeros in front, which some providers write and ring does not take.
+/// A number without leading zeros, which some providers write and ring refuses.
 fn number(text: &str) -> Option<Vec<u8>> {
     let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()?;
     let first = bytes.iter().position(|byte| *byte != 0)?;

@@ -8,11 +8,10 @@ use serde_json::Value;
 use super::claims::Claims;
 use super::{AuthSettings, KeySource, Scope, crypto, unix_now};
 
-/// A token for this scope, and for this user if there is one, that counts for `ttl` from now on; and when it ends, in
-/// seconds since 1970.
+/// A token for this scope and user, valid for `ttl` from now on; and its end, in seconds since 1970.
 ///
 /// # Errors
-/// If the settings name no secret to sign it with, or there is a scope `user` without a user.
+/// If the settings name no secret, or the scope `user` comes without a user.
 pub fn mint(
     settings: &AuthSettings,
     scope: Scope,
@@ -41,7 +40,7 @@ pub fn mint(
     Ok((token, end))
 }
 
-/// Sets a claim, where it will be looked for.
+/// Sets a claim under the name that the settings expect.
 fn put(claims: &mut Claims, path: &str, value: Value) {
     if !value.is_null() {
         claims.insert(path.to_owned(), value);

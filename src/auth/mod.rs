@@ -1,11 +1,11 @@
-//! Sign-in: bearer tokens (JWT), the keys that verify them, and the scopes of their callers.
+//! Sign-in: bearer tokens (JWT), the keys that verify tokens, and the callers' scopes.
 //!
 //! ```text
-//! settings → Verifier ── header, keys of a secret or of a provider (fetched by one task) ── crypto (ring), ed25519
-//!               └─ claims → Principal          Remembered: what a worker has verified before
+//! settings → verifier ── header, keys of a secret or of a provider (fetched by one task) ── crypto (ring), ed25519
+//!               └─ claims → principal          remembered: tokens that a worker has verified before
 //! ```
 //!
-//! Knows no HTTP server: which route needs what stands in `http`.
+//! This module knows no HTTP server; `http` says which route needs which scope.
 
 mod claims;
 mod crypto;

@@ -1,15 +1,15 @@
-//! Scopes, and the caller that a verified token names.
+//! Scopes, and the caller of a verified token.
 
 use std::fmt;
 
-/// The names by which tokens grant something. Each includes those before it.
+/// The scopes that tokens grant. Each scope includes the ones before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Scope {
-    /// What belongs to the user of the token.
+    /// Reaches the data of the token's user.
     User,
-    /// What belongs to any user.
+    /// Reaches the data of any user.
     Service,
-    /// The service itself: shards, moves, collections.
+    /// Manages the service itself: shards, moves, collections.
     Admin,
 }
 
@@ -17,7 +17,7 @@ impl Scope {
     /// Every scope, the least first.
     pub const ALL: [Self; 3] = [Self::User, Self::Service, Self::Admin];
 
-    /// Its name in a token.
+    /// The scope's name in a token.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -40,19 +40,19 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A caller whose token is genuine, by the widest of its scopes.
+/// The caller of a genuine token, by the widest scope of the token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Principal {
-    /// A user, who reaches only what is theirs.
+    /// A user, who reaches only the user's own data.
     User(i64),
     /// A program that acts for any user.
     Service,
-    /// Somebody who runs the service.
+    /// An operator of the service.
     Admin,
 }
 
 impl Principal {
-    /// The widest of its scopes.
+    /// The widest scope of the caller.
     #[must_use]
     pub fn scope(self) -> Scope {
         match self {
@@ -62,7 +62,7 @@ impl Principal {
         }
     }
 
-    /// True if the caller has this scope, or one that includes it.
+    /// True if the caller has this scope, or a scope that includes it.
     #[must_use]
     pub fn has(self, scope: Scope) -> bool {
         self.scope() >= scope

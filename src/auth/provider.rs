@@ -1,8 +1,9 @@
-//! The keys of an `OpenID` provider: one task fetches them for every caller, and keeps them while the provider is away.
+//! The keys of an `OpenID` provider: one task fetches the keys for every caller, and keeps them while the provider is
+//! away.
 //!
-//! They are fetched at the start, then every few minutes, and when a token names a key that is not known: at once for the
-//! first few such tokens, then at most once in a while, whatever tokens come in. Keys that the provider withdrew are
-//! forgotten at the next fetch, and with them the tokens that they signed.
+//! The task fetches the keys at the start, then every few minutes, and when a token names an unknown key. The first
+//! few such tokens cause a fetch at once; after that one fetch in a while, however many tokens come. A withdrawn key
+//! is forgotten at the next fetch, and so are the tokens that the key has signed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,33 +18,33 @@ use super::keys::KeySet;
 use super::{AuthError, KeySource};
 use crate::outbound::{TrustedAuthorities, with_causes};
 
-/// One fetch, with discovery.
+/// The time limit of one fetch, with discovery.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request waits for a fetch.
 const WAIT: Duration = Duration::from_secs(6);
-/// Between two fetches while all is well.
+/// The pause after a successful fetch.
 const REFRESH: Duration = Duration::from_secs(300);
-/// Between two fetches after one that failed; doubled each time, up to the second.
+/// The first and the longest pause after a failed fetch; each pause doubles.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// How many fetches tokens with unknown keys can cause in a row, and after how long there is one more.
+/// How many fetches in a row unknown keys can cause, and the time until one more is allowed.
 const BURST: u32 = 4;
 const REFILL: Duration = Duration::from_secs(15);
-/// The longest document that is read, in bytes.
+/// The longest document read from a provider, in bytes.
 const MAX_DOCUMENT: usize = 512 * 1024;
 
-/// What is known of the keys.
+/// The known keys, and the state of the fetches.
 #[derive(Clone, Default)]
 pub(super) struct KnownKeys {
     pub(super) keys: Arc<KeySet>,
     /// Changes with the keys.
     pub(super) epoch: u64,
-    /// Fetches that have ended.
+    /// The number of ended fetches.
     fetches: u64,
-    /// The last one brought nothing.
+    /// True if the last fetch failed.
     failed: bool,
-    /// One is under way.
+    /// True while a fetch is running.
     fetching: bool,
-    /// Before then no token causes another one.
+    /// Before this time no token causes a fetch.
     next: Option<Instant>,
 }
 
@@ -52,13 +53,13 @@ pub struct SignInProvider {
     source: KeySource,
     client: reqwest::Client,
     known: watch::Sender<KnownKeys>,
-    /// That of `known`, for every request to read.
+    /// The epoch of `known`, for every request to read without a lock.
     epoch: AtomicU64,
     wish: Notify,
 }
 
 impl SignInProvider {
-    /// A provider whose certificate is by these authorities, or else by those that the machine trusts.
+    /// A provider whose certificate is checked by these CA certificates, or else by the machine's own.
     pub(super) fn new(source: KeySource, authorities: Option<TrustedAuthorities>) -> Result<Self, String> {
         let client = authorities
             .unwrap_or_else(TrustedAuthorities::of_machine)
@@ -85,10 +86,10 @@ impl SignInProvider {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// The keys after another fetch, which all who ask meanwhile share.
+    /// The keys after another fetch. All callers that wait share the fetch.
     ///
     /// # Errors
-    /// `UnknownKey` if the provider was asked a moment ago; `Unavailable` if it does not answer.
+    /// `UnknownKey` if the provider was asked a moment ago; `Unavailable` without an answer.
     pub(super) async fn ask_again(&self, before: &KnownKeys) -> Result<KnownKeys, AuthError> {
         let mut news = self.known.subscribe();
         {
@@ -183,7 +184,7 @@ impl SignInProvider {
     }
 
     async fn get(&self, url: reqwest::Url) -> Result<Vec<u8>, String> {
-        // Without the URL, which the settings show.
+        // The error must not show the URL; the settings show the URL.
         let failed = |error: reqwest::Error| with_causes(&error.without_url());
         let mut answer = self.client.get(url).send().await.map_err(failed)?;
         if answer.status() != reqwest::StatusCode::OK {
@@ -203,7 +204,7 @@ impl SignInProvider {
 /// How many fetches tokens may still cause.
 struct FetchCredit {
     left: u32,
-    /// When the last whole one was added.
+    /// When the last full fetch was credited.
     since: Instant,
 }
 
@@ -213,7 +214,7 @@ impl FetchCredit {
         self.left = self.left.saturating_sub(1);
     }
 
-    /// When the next one may be caused; `None` for at once.
+    /// When the next fetch is allowed; `None` for at once.
     fn next(&mut self) -> Option<Instant> {
         self.refill();
         (self.left == 0).then(|| self.since + REFILL)

@@ -1,4 +1,4 @@
-//! Verified tokens, remembered by each worker for itself, so that workers share no lock.
+//! Verified tokens, remembered by each worker separately, so that workers share no lock.
 
 use std::collections::HashMap;
 
@@ -6,16 +6,17 @@ use ring::digest::{SHA256, digest};
 
 use super::VerifiedToken;
 
-/// The hash of a token. A secure one, as whoever finds a second token with the hash of another is taken for its owner.
+/// The hash of a token. The hash is a secure one: a second token with the same hash would get the first owner's
+/// rights.
 type TokenHash = [u8; 32];
 
-/// Verified tokens, until they expire or the keys change. Bounded: of more, those go that were not seen for longest.
+/// Verified tokens, until they expire or the keys change. When full, the tokens not used for longest are dropped.
 pub struct VerifiedTokens {
-    /// Those seen since the last turn, and those seen in the turn before.
+    /// Tokens used since the last rotation; `old` holds the tokens of the rotation before.
     young: HashMap<TokenHash, VerifiedToken>,
     old: HashMap<TokenHash, VerifiedToken>,
     capacity: usize,
-    /// The state of the keys that they were verified with.
+    /// The epoch of the keys that verified these tokens.
     epoch: u64,
 }
 
@@ -26,7 +27,7 @@ impl VerifiedTokens {
         Self { young: HashMap::new(), old: HashMap::new(), capacity, epoch: 0 }
     }
 
-    /// The caller behind a token that was verified before with the keys of this epoch, unless it has expired by now.
+    /// The caller of a token that keys of this epoch have verified, unless the token has expired.
     pub fn find(&mut self, token: &str, now: u64, epoch: u64) -> Option<VerifiedToken> {
         self.enter(epoch);
         let hash = hash(token);
@@ -38,7 +39,7 @@ impl VerifiedTokens {
         Some(found)
     }
 
-    /// Remembers a token that was verified with the keys of this epoch.
+    /// Remembers a token that keys of this epoch have verified.
     pub fn keep(&mut self, token: &str, verified: VerifiedToken) {
         if verified.epoch >= self.epoch {
             self.enter(verified.epoch);
@@ -64,7 +65,7 @@ impl VerifiedTokens {
 
 fn hash(token: &str) -> TokenHash {
     let mut hash = TokenHash::default();
-    // The digest has as many bytes.
+    // The digest has exactly as many bytes.
     hash.iter_mut().zip(digest(&SHA256, token.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
     hash
 }

@@ -10,30 +10,30 @@ use crate::outbound::TrustedAuthorities;
 pub struct AuthSettings {
     /// Where the keys are from.
     pub source: KeySource,
-    /// What a token's `aud` must be or hold. Always there with a provider.
+    /// The required `aud` of tokens. Always set with a provider.
     pub audience: Option<String>,
-    /// The authorities of the provider's certificate; `None`: those that the machine trusts.
+    /// The CA certificates for the provider; `None`: the machine's own.
     pub authorities: Option<TrustedAuthorities>,
-    /// How far the clocks of provider and service may be apart.
+    /// The allowed difference between the clocks of provider and service.
     pub clock_skew: Duration,
-    /// The claim that holds the user's number; dots lead into objects.
+    /// The claim with the user's number; dots lead into objects.
     pub user_claim: String,
-    /// The claim that holds the scopes, as a text with spaces between them or as an array; dots lead into objects.
+    /// The claim with the scopes, as text separated by spaces or as an array; dots lead into objects.
     pub scope_claim: String,
 }
 
-/// Where the keys are from.
+/// The source of the keys.
 #[derive(Clone, Debug)]
 pub enum KeySource {
-    /// A secret that the makers of tokens share (HS256).
+    /// A secret shared with the makers of tokens (HS256).
     Secret(SigningSecret),
-    /// A provider, by its issuer; its discovery document names its keys' URL.
+    /// A provider, by its issuer; the discovery document names the URL of the keys.
     Issuer(ProviderUrl),
-    /// A provider, by its keys' URL; and its issuer, if it is to be checked.
+    /// A provider, by the URL of its keys; and the issuer, if tokens must name one.
     Jwks(ProviderUrl, Option<String>),
 }
 
-/// A secret that signs tokens. Never shown.
+/// A secret that signs tokens. `Debug` never shows the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningSecret(Vec<u8>);
 
@@ -44,7 +44,7 @@ impl SigningSecret {
     /// A secret of these bytes.
     ///
     /// # Errors
-    /// If there are too few of them.
+    /// If the text is too short.
     pub fn new(text: &str) -> Result<Self, &'static str> {
         if text.len() < Self::MIN {
             return Err("must have 32 bytes or more, as from: openssl rand -base64 48");
@@ -58,7 +58,7 @@ impl SigningSecret {
 }
 
 impl AuthSettings {
-    /// Where the keys come from, if they are a provider's.
+    /// The provider's URL, if the keys come from a provider.
     #[must_use]
     pub fn provider(&self) -> Option<&ProviderUrl> {
         match &self.source {
@@ -74,10 +74,10 @@ impl fmt::Debug for SigningSecret {
     }
 }
 
-/// Where a provider is reached: `https://…`, or `http://…` for one on this machine or in a network of its own.
+/// The URL of a provider: `https://…`, or `http://…` on this machine or in a private network.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProviderUrl {
-    /// As it was given: an issuer is compared letter by letter.
+    /// The text as given: issuers are compared letter by letter.
     text: String,
     url: reqwest::Url,
 }
@@ -86,7 +86,7 @@ impl ProviderUrl {
     /// Reads a URL.
     ///
     /// # Errors
-    /// If it is none of a provider.
+    /// If the text is not a URL of a provider.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const REASON: &str = "must be a URL as in https://login.example.org/realms/main, without user, query and #";
         let url: reqwest::Url = text.parse().map_err(|_| REASON)?;
@@ -98,7 +98,7 @@ impl ProviderUrl {
         Ok(Self { text: text.to_owned(), url })
     }
 
-    /// True if somebody on the way could put in keys of their own: plain HTTP that leaves this machine.
+    /// True if somebody on the network path could replace the keys: plain HTTP that leaves this machine.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
         let is_local = match self.url.host_str() {
@@ -115,7 +115,7 @@ impl ProviderUrl {
         &self.url
     }
 
-    /// The URL as it was given.
+    /// The URL as given.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text

@@ -16,19 +16,19 @@ use super::keys::{KeySet, VerificationKey};
 use super::provider::SignInProvider;
 use super::{AuthError, AuthSettings, KeySource, Principal, crypto, ed25519};
 
-/// The longest token that is looked at, in bytes.
+/// The longest accepted token, in bytes.
 const MAX_TOKEN: usize = 8 * 1024;
 
-/// A token that counts.
+/// A verified token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct VerifiedToken {
-    /// Whose it is.
+    /// The caller of the token.
     pub principal: Principal,
-    /// A hash of its issuer and subject, which tells programs apart; the same in every process.
+    /// A hash of issuer and subject, which tells programs apart; the same in every process.
     pub subject: u128,
-    /// When it ends, in seconds since 1970, with the clock skew.
+    /// The end of the token, in seconds since 1970, with the clock skew.
     pub until: u64,
-    /// The state of the keys that it was verified with.
+    /// The epoch of the keys that verified the token.
     pub epoch: u64,
 }
 
@@ -37,7 +37,7 @@ enum TrustedKeys {
     Provider(Arc<SignInProvider>),
 }
 
-/// Checks tokens with the keys that the settings name.
+/// Checks tokens with the keys of the settings.
 pub struct TokenVerifier {
     keys: TrustedKeys,
     rules: Validation,
@@ -45,10 +45,11 @@ pub struct TokenVerifier {
 }
 
 impl TokenVerifier {
-    /// A verifier; and, if its keys are a provider's, the provider, whose [`SignInProvider::keep`] must run for as long.
+    /// A verifier; and the provider of its keys, if any. [`SignInProvider::keep_fetching`] must run for as long as
+    /// the verifier is used.
     ///
     /// # Errors
-    /// If there can be no HTTP client.
+    /// If the HTTP client cannot be built.
     pub fn new(settings: AuthSettings) -> Result<(Self, Option<Arc<SignInProvider>>), String> {
         crypto::install();
         let leeway = settings.clock_skew.as_secs();
@@ -82,7 +83,7 @@ impl TokenVerifier {
         Ok((Self { keys, rules, claims }, provider))
     }
 
-    /// Changes whenever the keys do: what was verified before does not count any more.
+    /// A number that changes with the keys: earlier verifications are void then.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         match &self.keys {
@@ -91,7 +92,7 @@ impl TokenVerifier {
         }
     }
 
-    /// Checks a token, and asks the provider for its keys if none that is known has signed it. Cancel safe.
+    /// Checks a token, and asks the provider for new keys if no known key has signed the token. Cancel safe.
     ///
     /// # Errors
     /// Why the token does not count.
@@ -154,12 +155,12 @@ impl TokenVerifier {
     }
 }
 
-/// Why a key set does not let a token pass. The first two may be otherwise with the provider's newest keys.
+/// Why a key set refuses a token. The provider's newest keys may change the first two verdicts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Refusal {
-    /// The token names a key that is not there.
+    /// The set has no key with the id in the token.
     UnknownKey,
-    /// No key that it may be has signed it: a forgery, or the provider put a new key in an old one's place.
+    /// No matching key has signed the token: the token is forged, or the provider has replaced the key.
     Signature,
     Other(AuthError),
 }
@@ -174,21 +175,22 @@ impl From<Refusal> for AuthError {
     }
 }
 
-/// A hash of whom a token names, and of who says so: another issuer's subject of the same name is somebody else.
+/// A hash of the token's subject and issuer. The issuer counts: subjects of two issuers may have the same name.
 fn subject(claims: &Claims) -> u128 {
     let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
     let named = format!("{}:{issuer}{}", issuer.len(), named(claims));
     digest(&SHA256, named.as_bytes()).as_ref().iter().take(16).fold(0, |hash, byte| (hash << 8) | u128::from(*byte))
 }
 
-/// Whom a token names, by the first of the claims that are usual for it.
+/// The token's subject, by the first usual claim for it.
 fn named(claims: &Claims) -> &str {
     ["sub", "client_id", "azp"].into_iter().find_map(|name| claims.get(name)?.as_str()).unwrap_or_default()
 }
 
-/// Whom a token names that [`TokenVerifier::verify`] has let pass: nothing is checked here. Empty if it names nobody.
+/// The subject of a token that [`TokenVerifier::verify`] has accepted; empty if the token names no subject. Nothing
+/// is checked here.
 ///
-/// Read again rather than remembered: it is asked for so rarely that no request has to carry it.
+/// The subject is needed so rarely that this function reads the token again, and no request has to carry the subject.
 #[must_use]
 pub fn subject_of_verified(token: &str) -> String {
     let claims = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
@@ -202,7 +204,7 @@ pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// A time as tokens write it; also `1.7e9`, which RFC 7519 allows.
+/// A time as tokens write times; RFC 7519 also allows `1.7e9`.
 fn seconds(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| {
         let whole = value.as_f64().filter(|seconds| (0.0..9e15).contains(seconds))?;

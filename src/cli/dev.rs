@@ -19,27 +19,27 @@ use crate::shard::{SLOT_COUNT, ShardOptions, migrate};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What would make the service speak TLS.
+/// The settings that would switch TLS on.
 const TLS_SETTINGS: [&str; 2] = ["TLS_CERT_FILE", "TLS_KEY_FILE"];
 
-/// Run everything on this machine, with PostgreSQL servers of its own
+/// Run the whole service on this machine, with PostgreSQL servers of its own
 ///
-/// The servers and their data are in a folder; a second start finds the data again.
+/// A folder holds the servers and their data; a second start finds the data again.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct DevArgs {
-    /// How many shards there are, each a PostgreSQL server. A folder keeps its number.
+    /// The number of shards, each on its own PostgreSQL server. A folder keeps its number.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: u16,
-    /// Further servers, whose databases can be added as shards later. They stay with the folder.
+    /// The number of spare servers, whose databases can be added as shards later. The folder keeps them.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=16))]
     pub spare: u16,
-    /// Where the servers keep their data.
+    /// The folder of the servers' data.
     #[arg(long, value_name = "FOLDER", default_value = "./.shardrive")]
     pub dir: PathBuf,
-    /// Where the API listens.
+    /// The address of the API.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
     pub bind: SocketAddr,
-    /// Do without a cache. Otherwise a Redis or Valkey server is started too, if this machine has one.
+    /// Run without a cache. Otherwise dev also starts a Redis or Valkey server if this machine has one.
     #[arg(long)]
     pub no_cache: bool,
 }
@@ -50,8 +50,8 @@ impl DevArgs {
         Self { shards: 2, spare: 1, dir, bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), no_cache: false }
     }
 
-    /// Starts the servers and serves for as long as `work` takes, which gets the service's URL and those of the spare
-    /// servers. A signal ends it all.
+    /// Starts the servers and the service, and ends both when `work` ends. `work` gets the service's URL and the URLs
+    /// of the spare servers. A signal ends everything.
     pub(super) async fn run_while<T>(self, work: impl AsyncFnOnce(String, Vec<String>) -> T) -> Result<T, CliError> {
         let (cluster, mut cache) = tokio::select! {
             prepared = prepare(&self) => prepared?,
@@ -69,14 +69,14 @@ impl DevArgs {
             }
         };
         let listening = |addresses: &[SocketAddr]| {
-            let _ = tell.send(addresses.first().copied()); // whoever waits for it is below
+            let _ = tell.send(addresses.first().copied()); // the receiver is below
         };
         let working = async {
             let _done = done.drop_guard_ref();
             let address = told.await.ok().flatten()?;
             Some(work(format!("http://{address}"), cluster.spare_urls()).await)
         };
-        // What is shown would drown in the log of all that goes well.
+        // At the level `error`, as more log lines would drown the demonstration's output.
         let served = serve_cluster(&self, &cluster, cache.as_ref(), Some("error"), stop, listening);
         let (served, worked) = tokio::join!(Box::pin(served), Box::pin(working));
         if let Some(cache) = &mut cache {
@@ -87,17 +87,17 @@ impl DevArgs {
         worked.ok_or_else(interruption)
     }
 
-    /// Starts the servers, sets them up and serves until a signal; then stops the servers, whatever happened.
+    /// Starts the servers, prepares the databases and serves until a signal; then stops the servers in any case.
     pub(super) async fn run(self) -> Result<(), CliError> {
-        // Until the service listens for signals itself, they end the preparation; what it has started is stopped by
-        // its drop.
+        // Until the service listens for signals itself, a signal ends the preparation. The drop of the servers stops
+        // them.
         let (cluster, mut cache) = tokio::select! {
             prepared = prepare(&self) => prepared?,
             caught = interrupted() => return Ok(caught?),
         };
         let listening = |addresses: &[SocketAddr]| {
             announce(addresses, false);
-            // Port 0 takes any free one.
+            // Port 0 takes any free port.
             let bind = addresses.first().copied().unwrap_or(self.bind);
             let text = welcome(&self, bind, cluster.servers(), cache.as_ref(), &cluster.spare_urls());
             print_text(format_args!("{text}"));
@@ -124,14 +124,14 @@ async fn serve_cluster(
 ) -> Result<(), CliError> {
     let mut variables = variables(args, cluster, cache);
     variables.extend(log.map(|level| ("RUST_LOG".to_owned(), level.to_owned())));
-    // On one machine, over loopback: what is printed for people to call is plain HTTP.
+    // The printed commands use plain HTTP over loopback, so the environment's TLS settings must not count.
     let settings = start_logging(Settings::load_for(variables, &TLS_SETTINGS)?)?;
     Box::pin(serve(settings, stop, TestStop::default(), listening)).await
 }
 
 async fn prepare(args: &DevArgs) -> Result<(LocalCluster, Option<CacheServer>), CliError> {
     let cluster = LocalCluster::start(&args.dir, usize::from(args.shards), usize::from(args.spare)).await?;
-    // Our own URLs are well-formed; one that were not would be missed by the set-up at once.
+    // Our own URLs are well-formed; the set-up would miss a malformed one at once.
     let options: Vec<_> = cluster.urls().iter().filter_map(|url| ShardOptions::parse(url).ok()).collect();
     if let Err(error) = migrate(&options, CONNECT_TIMEOUT).await {
         cluster.stop().await;
@@ -146,7 +146,7 @@ async fn prepare(args: &DevArgs) -> Result<(LocalCluster, Option<CacheServer>), 
     }
 }
 
-/// The cache server, if one is wanted and this machine has one.
+/// The cache server, unless unwanted or not installed.
 async fn start_cache(args: &DevArgs) -> Result<Option<CacheServer>, CliError> {
     if args.no_cache {
         return Ok(None);
@@ -172,7 +172,7 @@ async fn interrupted() -> std::io::Result<()> {
     Ok(())
 }
 
-/// The settings with which `shardrive serve` would serve the same shards.
+/// The settings that `shardrive serve` needs for the same shards.
 fn variables(args: &DevArgs, cluster: &LocalCluster, cache: Option<&CacheServer>) -> Vec<(String, String)> {
     let urls = cluster.urls().into_iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url));
     // Empty counts as not set: the environment's own cache is another cluster's.
@@ -180,7 +180,7 @@ fn variables(args: &DevArgs, cluster: &LocalCluster, cache: Option<&CacheServer>
     urls.chain([("BIND_ADDR".to_owned(), args.bind.to_string()), cache]).collect()
 }
 
-/// What there is now, and what to try first.
+/// The text after the start: the running servers, and the first steps to try.
 fn welcome(
     args: &DevArgs,
     bind: SocketAddr,

@@ -10,22 +10,22 @@ use crate::outbound::with_causes;
 
 const EXAMPLES: &str = "\
 Examples:
-  shardrive health                            this machine's, where BIND_ADDR says
+  shardrive health                            the service on this machine, at BIND_ADDR
   shardrive health --ready --url https://drive.example.org
 
-Exit codes: 0 it says yes, 1 it says no or nothing, 2 wrong usage or settings.";
+Exit codes: 0 yes, 1 no or no answer, 2 wrong usage or settings.";
 
 /// Ask a service whether it is alive, or ready
 ///
-/// The service's certificate is not checked, as by the probes of Kubernetes: nothing secret is sent, and a yes is no proof of who
-/// says it.
+/// The service's certificate is not checked, as in the probes of Kubernetes: the request holds no secret, and the
+/// answer is no proof of identity.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct HealthArgs {
-    /// Where the service is. Without it: on this machine, as the settings of the service say.
+    /// The URL of the service. Without it: the address on this machine, from the service's settings.
     #[arg(long)]
     url: Option<String>,
-    /// Whether it is ready for requests, and not only alive.
+    /// Ask whether the service is ready for requests, and not only alive.
     #[arg(long)]
     ready: bool,
     /// How many milliseconds to wait for the answer.

@@ -33,19 +33,20 @@ Exit codes: 0 every record is stored, 1 failed, 2 wrong usage, 3 some records we
 pub(super) struct ImportArgs {
     /// Files to send; - or none for standard input. Names ending in .gz or .zst are unpacked.
     files: Vec<PathBuf>,
-    /// Where the service is.
+    /// The URL of the service.
     #[arg(long, default_value = "http://127.0.0.1:8000")]
     url: String,
-    /// What the files hold. Without it their names tell: .ndjson, .jsonl, .json, .csv; .json with --user-id is lsjson.
+    /// The format of the files. Without it, the names decide: .ndjson, .jsonl, .json, .csv; .json with --user-id is
+    /// lsjson.
     #[arg(long, value_enum)]
     format: Option<ImportFormat>,
-    /// Whose files a listing of `rclone lsjson -R` holds.
+    /// The owner of the files in a listing of `rclone lsjson -R`.
     #[arg(long)]
     user_id: Option<u64>,
-    /// At a record that cannot be stored: go on without it, or stop.
+    /// At a record that cannot be stored: skip the record, or stop.
     #[arg(long, value_enum, default_value_t = ImportRejectPolicy::Skip)]
     on_error: ImportRejectPolicy,
-    /// A file that holds a sign-in token for the service.
+    /// A file with a sign-in token for the service.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Print the service's answers as JSON.
@@ -53,10 +54,10 @@ pub(super) struct ImportArgs {
     json: bool,
 }
 
-/// The formats that the service takes.
+/// The formats of the service's bulk endpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum ImportFormat {
-    /// One JSON object a line.
+    /// One JSON object in each line.
     Ndjson,
     /// A JSON array of objects.
     Json,
@@ -66,17 +67,17 @@ enum ImportFormat {
     Lsjson,
 }
 
-/// What to do at a record that cannot be stored.
+/// The reaction to a record that cannot be stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum ImportRejectPolicy {
-    /// Go on without it.
+    /// Skip the record.
     Skip,
-    /// Stop there.
+    /// Stop at the record.
     Abort,
 }
 
 impl ImportArgs {
-    /// Sends every file. Succeeds only if every record is stored, now or before.
+    /// Sends every file. Fails if any record was rejected.
     pub(super) async fn run(self) -> Result<(), CliError> {
         send_all(self).await
     }
@@ -102,7 +103,7 @@ async fn send_all(args: ImportArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The header that signs in, if there is a token.
+/// The sign-in header, if there is a token.
 async fn sign_in(file: Option<&Path>) -> Result<HeaderMap, CliError> {
     let mut headers = HeaderMap::new();
     if let Some(file) = file {
@@ -198,8 +199,8 @@ fn format_of(name: &str, has_user: bool) -> Option<ImportFormat> {
 
 type SharedFault = Arc<std::sync::Mutex<Option<String>>>;
 
-/// The unpacked body as a stream. A fault ends it with an error, which breaks the request off; its text goes to
-/// `fault`, as the HTTP client would not tell it.
+/// The unpacked body as a stream. A fault ends the stream with an error, which breaks the request off. The fault's
+/// text goes to `fault`, as the HTTP client would hide the text.
 fn chunks<R: AsyncRead + Unpin + Send + 'static>(
     body: BodyReader<R>,
     progress: ImportProgress,
@@ -223,7 +224,7 @@ fn chunks<R: AsyncRead + Unpin + Send + 'static>(
     })
 }
 
-/// The bar: bytes of the file, and the lines in it. Hidden where nobody looks.
+/// The progress bar: bytes of the file, and lines. Hidden without a terminal.
 #[derive(Clone)]
 struct ImportProgress {
     bar: ProgressBar,

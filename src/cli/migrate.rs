@@ -6,9 +6,9 @@ use super::output::say;
 use super::{CliError, settings};
 use crate::shard::migrate;
 
-/// Bring every shard's database to this version's schema; make new ones the shards of a cluster
+/// Bring every shard's database to this version's schema; make new databases the shards of a cluster
 ///
-/// It can be run again at any time: what is done already is left as it is, and what broke off is completed.
+/// The command can be repeated at any time: finished steps stay as they are, and unfinished ones are completed.
 #[derive(Args)]
 pub(super) struct MigrateArgs {}
 

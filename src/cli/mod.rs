@@ -1,4 +1,4 @@
-//! The command line: the composition root, one file for each command.
+//! The command line: the composition root, with one file for each command.
 
 mod completions;
 mod demo;
@@ -61,39 +61,39 @@ enum Command {
     Man(man::ManArgs),
 }
 
-/// Why a command did not do its work.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
     /// The settings are wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The databases are not what they should be.
+    /// The databases do not match the settings.
     #[error("the service cannot start:\n{0}")]
     Start(#[from] StartError),
     /// The databases could not be set up.
     #[error("the databases cannot be set up:\n{0}")]
     Setup(#[from] SetupError),
-    /// The address cannot be listened on.
+    /// The service cannot listen on the address.
     #[error("cannot listen on {address} (BIND_ADDR): {source}")]
     Listen {
-        /// Where.
+        /// The address from the settings.
         address: String,
-        /// Why not.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A server of our own could not be made, started or stopped.
+    /// A local server failed.
     #[error(transparent)]
     Local(#[from] LocalError),
-    /// The command was given too little, or something that does not fit.
+    /// The arguments are incomplete or contradictory.
     #[error("{0}")]
     Usage(String),
-    /// Nothing was done, as something is in the way.
+    /// Nothing was done, for a reason in the cluster's state.
     #[error("{0}")]
     Refused(String),
-    /// The work failed; the text says at what.
+    /// The work failed; the text says where.
     #[error("{0}")]
     Failed(String),
-    /// The work is done, but not for all of its input.
+    /// The work is done for only a part of the input.
     #[error("{0}")]
     Partial(String),
     /// The system refused something.
@@ -117,9 +117,9 @@ impl CliError {
     }
 }
 
-/// Does what the command line says.
+/// Runs the command of the command line.
 pub async fn run() -> ExitCode {
-    // clap itself ends the process for --help, with 0, and for wrong usage, with 2.
+    // clap itself ends the process: with 0 for --help, with 2 for wrong usage.
     let result = match Cli::parse().command {
         Command::Serve(command) => Box::pin(command.run()).await,
         Command::Dev(command) => Box::pin(command.run()).await,
@@ -143,14 +143,14 @@ pub async fn run() -> ExitCode {
     }
 }
 
-/// The settings, and a logger that is as they say.
+/// Loads the settings, and installs the logger.
 fn settings() -> Result<Settings, SettingsError> {
     start_logging(Settings::load()?)
 }
 
-/// Settings that are in force from here on: there is a logger that is as they say.
+/// Installs the logger that these settings describe.
 fn start_logging(settings: Settings) -> Result<Settings, SettingsError> {
-    // There is a logger already only where tests run several commands in one process.
+    // A logger exists already only in tests, which run several commands in one process.
     let _ = telemetry::install(&settings.log);
     if !settings.ignored.is_empty() {
         log::warn!("not settings of shardrive, and ignored: {}", settings.ignored.join(", "));

@@ -1,5 +1,5 @@
-//! What commands print. A reader who has gone away (`| head`) ends no work: what is left is not printed. Any other fault, such
-//! as a full disk, makes the command fail at its end.
+//! The output of commands. A reader that has gone away (`| head`) ends no work; later output is dropped. After any
+//! other fault, such as a full disk, the command fails at its end.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
@@ -24,29 +24,29 @@ pub(super) fn print_line(line: Arguments<'_>) {
     print_text(format_args!("{line}\n"));
 }
 
-/// Prints a text as it is.
+/// Prints a text without a line end.
 pub(super) fn print_text(text: Arguments<'_>) {
     if FAULT.get().is_some() {
         return;
     }
     let mut out = std::io::stdout().lock();
-    // A message of one piece: a reader that waits for it gets it whole.
+    // One write for the whole message, so that a waiting reader gets all of it.
     if let Err(error) = out.write_all(text.to_string().as_bytes()).and_then(|()| out.flush()) {
         let _ = FAULT.set(error.kind());
     }
 }
 
 pub(super) fn print_complaint(line: Arguments<'_>) {
-    // Where nobody reads complaints there is nobody to complain to.
+    // A failed write to standard error cannot be reported anywhere.
     let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
 
-/// True once nothing that is printed arrives anywhere.
+/// True once the output has failed.
 pub(super) fn is_closed() -> bool {
     FAULT.get().is_some()
 }
 
-/// Why the output is not whole, unless its reader wanted no more of it.
+/// The fault of the output; a reader that has gone away is no fault.
 pub(super) fn fault() -> Option<ErrorKind> {
     FAULT.get().copied().filter(|kind| *kind != ErrorKind::BrokenPipe)
 }

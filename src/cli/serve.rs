@@ -47,18 +47,18 @@ impl ServeArgs {
     }
 }
 
-/// Opens the shards and serves them until `stop` ends; then finishes what is in flight. `listening` is told where, as
-/// soon as that is known.
+/// Opens the shards and serves them until `stop` ends; then finishes the requests in progress. `listening` gets the
+/// addresses as soon as the server is bound.
 ///
 /// # Errors
-/// If the databases are not what the settings say, or the address cannot be listened on.
+/// If the databases do not match the settings, or the address is taken.
 pub(crate) async fn serve(
     settings: Settings,
     stop: impl Future<Output = ()> + Send,
     testing: TestStop,
     listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), CliError> {
-    // Before anything is opened: what it needs may be missing.
+    // First, as its keys or files may be missing.
     let sign_in = sign_in(settings.auth)?;
     let tls = settings.edge.tls.map(TlsCertificate::load).transpose().map_err(CliError::Failed)?;
     process::mark_start();
@@ -116,7 +116,7 @@ pub(crate) async fn serve(
     Ok(served?)
 }
 
-/// Says where the service listens: on standard output, and at once, as scripts that start the service wait for this line.
+/// Prints the addresses on standard output at once, as scripts that start the service wait for this line.
 pub(super) fn announce(addresses: &[SocketAddr], is_tls: bool) {
     let scheme = if is_tls { "https" } else { "http" };
     for address in addresses {
@@ -124,10 +124,10 @@ pub(super) fn announce(addresses: &[SocketAddr], is_tls: bool) {
     }
 }
 
-/// What checks the callers, and the provider whose keys must be kept.
+/// The verifier of the callers' tokens, and the provider whose keys must be fetched.
 type SignInParts = (TokenVerifier, Option<Arc<SignInProvider>>);
 
-/// Sets sign-in up; says in the log how callers sign in.
+/// Creates the verifier, and logs how callers sign in.
 fn sign_in(settings: Option<AuthSettings>) -> Result<Option<SignInParts>, CliError> {
     let Some(settings) = settings else {
         log::warn!("sign-in is off: whoever reaches the address may do anything (docs/security.md)");
@@ -143,8 +143,8 @@ fn sign_in(settings: Option<AuthSettings>) -> Result<Option<SignInParts>, CliErr
     TokenVerifier::new(settings).map(Some).map_err(CliError::Failed)
 }
 
-/// Declares the collections of the settings. One that a shard is away for was most likely declared at an earlier start,
-/// and must not keep the others' users waiting.
+/// Declares the collections of the settings. If a shard is unreachable, an earlier start has most likely declared the
+/// collection, so the start goes on.
 async fn declare(records: &RecordService, collections: Vec<Collection>) -> Result<(), CliError> {
     for collection in collections {
         let name = collection.name.clone();
@@ -159,10 +159,10 @@ async fn declare(records: &RecordService, collections: Vec<Collection>) -> Resul
     Ok(())
 }
 
-/// Ends at the first SIGTERM or SIGINT. A second one ends the process, for people who do not want to wait.
+/// Ends at the first SIGTERM or SIGINT. A second signal ends the process at once.
 ///
 /// # Errors
-/// If the system takes no signal handlers.
+/// If the system refuses the signal handlers.
 pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send, std::io::Error> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut any = async move || {

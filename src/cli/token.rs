@@ -1,4 +1,4 @@
-//! `shardrive token`: signs a token with the secret that the service shares.
+//! `shardrive token`: signs a token with the service's shared secret.
 
 use std::time::Duration;
 
@@ -25,16 +25,16 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct TokenArgs {
-    /// Whose token it is.
+    /// The user of the token.
     #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
     user: Option<i64>,
-    /// What it grants: user, service or admin.
+    /// The scope: user, service or admin.
     #[arg(long, default_value = "user", value_parser = scope)]
     scope: Scope,
-    /// For how long: a number and s, m, h or d; at most 365d.
+    /// The lifetime: a number and s, m, h or d; at most 365d.
     #[arg(long, default_value = "1h", value_parser = duration)]
     ttl: Duration,
-    /// Print the token as JSON, with its end.
+    /// Print the token and its end as JSON.
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! The user who runs local servers: the current one, or `postgres` where the current user is root.
+//! The user who runs local servers: the current user, or `postgres` if the current user is root.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -8,15 +8,15 @@ use std::process::Command;
 use super::binaries::shell;
 use super::error::LocalError;
 
-/// May enter a folder, or run a file: the bit for others.
+/// The bit that lets other users enter a folder.
 const OTHERS_ENTER: u32 = 0o001;
 const GROUP_ENTER: u32 = 0o010;
 const OWNER_ENTER: u32 = 0o100;
 
-/// Who runs the servers and owns their folders.
+/// The user who runs the servers and owns their folders.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ServerAccount {
-    /// User and group, if not ourselves.
+    /// User and group, unless the current user runs the servers.
     ids: Option<(u32, u32)>,
 }
 
@@ -24,7 +24,7 @@ impl ServerAccount {
     /// The user for this process.
     ///
     /// # Errors
-    /// `NoAccount` if we are root and there is no user `postgres`.
+    /// `NoAccount` if the current user is root and there is no user `postgres`.
     pub fn find() -> Result<Self, LocalError> {
         if !is_root() {
             return Ok(Self { ids: None });
@@ -41,15 +41,15 @@ impl ServerAccount {
         if let Some((user, group)) = self.ids {
             command.uid(user).gid(group);
         }
-        // Its messages are shown to people and compared with texts: one language for all.
+        // People read the program's messages, and code compares them: one language for all.
         command.env("LC_ALL", "C");
         command
     }
 
-    /// Makes a folder, its parents too, that belongs to this user alone.
+    /// Makes a folder and its parents; the folder belongs to this user alone.
     ///
     /// # Errors
-    /// `Unreachable` if the user may not enter one of the folders above it, or an input or output error.
+    /// `Unreachable` if the user may not enter a folder above; or an input or output error.
     pub fn make_folder(&self, folder: &Path) -> Result<(), LocalError> {
         std::fs::create_dir_all(folder).map_err(LocalError::at(folder))?;
         std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700)).map_err(LocalError::at(folder))?;
@@ -66,7 +66,7 @@ impl ServerAccount {
         chown(path, Some(user), Some(group)).map_err(LocalError::at(path))
     }
 
-    /// Refuses a folder that this user could not get to.
+    /// Refuses a folder that this user could not reach.
     fn check_reach(&self, folder: &Path) -> Result<(), LocalError> {
         let Some((user, group)) = self.ids else { return Ok(()) };
         for above in folder.ancestors().skip(1) {
@@ -84,7 +84,7 @@ impl ServerAccount {
     }
 }
 
-/// Whoever runs this process, as `user@host`; `unknown` for what the machine does not tell. Asks the shell.
+/// The user who runs this process, as `user@host`; `unknown` for a missing part. Asks the shell.
 #[must_use]
 pub fn operator() -> String {
     let ask = |command| shell(command).unwrap_or_else(|| "unknown".to_owned());
@@ -92,7 +92,6 @@ pub fn operator() -> String {
     format!("{}@{}", ask("id -un 2>/dev/null || id -u"), ask("uname -n"))
 }
 
-/// True if this process is root's.
 pub(super) fn is_root() -> bool {
     shell("id -u").as_deref() == Some("0")
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::error::LocalError;
 
-/// The oldest PostgreSQL that the service runs on.
+/// The oldest supported PostgreSQL.
 const OLDEST: u32 = 15;
 
 /// Where packages put the programs. `*` stands for a version, also within a name.
@@ -22,7 +22,7 @@ const USUAL_FOLDERS: [&str; 10] = [
     "/usr/bin",
 ];
 
-/// The package managers we know, and the one command with which each installs PostgreSQL.
+/// Package managers, the command with which each installs PostgreSQL, and whether the command needs root.
 const INSTALLERS: [(&str, &str, bool); 4] = [
     ("apt-get", "apt-get install -y postgresql", true),
     ("dnf", "dnf install -y postgresql-server", true),
@@ -38,7 +38,7 @@ pub struct PostgresBinaries {
 }
 
 impl PostgresBinaries {
-    /// The programs on PATH if they are new enough, or else the newest in the usual folders.
+    /// The programs on PATH if new enough, or else the newest in the usual folders.
     ///
     /// # Errors
     /// `NoBinaries`, with the command that installs them.
@@ -46,10 +46,10 @@ impl PostgresBinaries {
         Self::candidates().into_iter().next().ok_or_else(|| LocalError::NoBinaries { hint: install_hint() })
     }
 
-    /// The programs that can run this data folder: those of the version that made it, or any if it is not made yet.
+    /// The programs that fit this data folder: the version that made the folder, or any version for a new folder.
     ///
     /// # Errors
-    /// `OtherVersion` if that version is not there, `NoBinaries` if none is.
+    /// `OtherVersion` if that version is missing, `NoBinaries` if all are.
     pub fn find_for(data_folder: &Path) -> Result<Self, LocalError> {
         let made_by = std::fs::read_to_string(data_folder.join("PG_VERSION")).ok();
         let Some(made_by) = made_by.and_then(|text| text.trim().parse().ok()) else { return Self::find() };
@@ -57,7 +57,7 @@ impl PostgresBinaries {
         Self::candidates().into_iter().find(|found| found.version == made_by).ok_or_else(other)
     }
 
-    /// The path of one of the programs.
+    /// The path of a program, such as `psql`.
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -69,18 +69,18 @@ impl PostgresBinaries {
         self.version
     }
 
-    /// All that are new enough, the best choice first.
+    /// All new enough versions, the best choice first.
     fn candidates() -> Vec<Self> {
         let mut usual: Vec<Self> = USUAL_FOLDERS.iter().flat_map(|pattern| matches(pattern)).filter_map(at).collect();
         usual.sort_by_key(|found| std::cmp::Reverse(found.version));
-        // PATH may hold links to single programs; the folder behind them has all.
+        // PATH may hold links to single programs; the folder behind the link has all.
         let on_path =
             shell("command -v initdb").and_then(|found| at(Path::new(&found).canonicalize().ok()?.parent()?));
         on_path.into_iter().chain(usual).filter(|found| found.version >= OLDEST).collect()
     }
 }
 
-/// The programs in this folder, if the ones that we need are there.
+/// The programs in this folder, if `initdb` and `postgres` are there.
 fn at(folder: impl AsRef<Path>) -> Option<PostgresBinaries> {
     let folder = folder.as_ref().to_owned();
     if !folder.join("initdb").is_file() {
@@ -97,7 +97,7 @@ fn major_version(text: &str) -> Option<u32> {
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// The folders that a pattern with at most one `*` stands for.
+/// The folders that match a pattern with at most one `*`.
 fn matches(pattern: &str) -> Vec<PathBuf> {
     let Some((before, after)) = pattern.split_once('*') else { return vec![PathBuf::from(pattern)] };
     let Some((parent, prefix)) = before.rsplit_once('/') else { return Vec::new() };
@@ -118,7 +118,7 @@ fn install_hint() -> String {
     }
 }
 
-/// What a shell prints for a command, or `None` if it fails or prints nothing.
+/// The output of a shell command; `None` if the command fails or prints nothing.
 pub(super) fn shell(command: &str) -> Option<String> {
     let output = Command::new("sh").args(["-c", command]).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();

@@ -1,4 +1,4 @@
-//! A Redis or Valkey server of our own: on loopback, without a password, keeping nothing on the disk unless it is told to.
+//! A local Redis or Valkey server: on loopback, without a password, and without persistence unless told to save.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -14,22 +14,22 @@ use super::error::LocalError;
 use super::port::{is_free, next_free_port};
 use super::process;
 
-/// The port of a first server, if it is free: that of the container as well.
+/// The first port to try; the container uses the same.
 const FIRST_PORT: u16 = 6381;
 const PROGRAMS: [&str; 2] = ["valkey-server", "redis-server"];
-/// Where package managers put programs that may not be on PATH.
+/// Folders of package managers that may be missing in PATH.
 const USUAL_FOLDERS: [&str; 4] = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"];
 /// How long a start or a stop may take.
 const LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 /// How long the server may take to answer a question.
 const ANSWER: Duration = Duration::from_secs(1);
-/// How often a server looks for another port, when somebody else took the one it had found.
+/// How often a server tries another port, after another program took the found one.
 const PORT_TRIES: usize = 5;
-/// What a cache on somebody's own machine may use.
+/// The memory limit of a developer's cache.
 const MEMORY: &str = "256mb";
 
-/// A cache server on 127.0.0.1. Dropping it kills it.
+/// A cache server on 127.0.0.1. A drop kills the server.
 #[derive(Debug)]
 pub struct CacheServer {
     program: PathBuf,
@@ -39,7 +39,7 @@ pub struct CacheServer {
 }
 
 impl CacheServer {
-    /// The server program of this machine, if there is one.
+    /// The server program of this machine, if installed.
     #[must_use]
     pub fn program() -> Option<PathBuf> {
         let on_path = PROGRAMS.iter().filter_map(|name| shell(&format!("command -v {name}")).map(PathBuf::from));
@@ -47,14 +47,14 @@ impl CacheServer {
         on_path.chain(usual).find(|program| program.is_file())
     }
 
-    /// The server of a folder, which need not be there yet. Give the absolute path.
+    /// The server of a folder, which need not exist yet. The path must be absolute.
     #[must_use]
     pub fn new(program: PathBuf, folder: PathBuf, port: u16) -> Self {
         Self { program, folder, port, child: None }
     }
 
-    /// Starts a server on the usual port or the first one after it that is free, after the end of one that an earlier
-    /// process of ours has left in the folder.
+    /// Starts a server on the usual port, or on the first free one after it. First kills the server that an earlier
+    /// process left in the folder.
     ///
     /// # Errors
     /// As [`CacheServer::start`], or `NoPort`.
@@ -74,10 +74,11 @@ impl CacheServer {
         }
     }
 
-    /// Starts the server and waits until it answers. What `SAVE` left in its folder is read.
+    /// Starts the server and waits for its first answer. The server reads the data of an earlier `SAVE` in its
+    /// folder.
     ///
     /// # Errors
-    /// `CacheEnded` if it ended or did not answer, or an input or output error.
+    /// `CacheEnded` if the server ended or did not answer; or an input or output error.
     pub async fn start(&mut self) -> Result<(), LocalError> {
         std::fs::create_dir_all(&self.folder).map_err(LocalError::at(&self.folder))?;
         let path = self.folder.join("server.log");
@@ -87,7 +88,7 @@ impl CacheServer {
         command.arg("--port").arg(self.port.to_string()).arg("--dir").arg(&self.folder);
         command.args(["--bind", "127.0.0.1", "--daemonize", "no", "--save", "", "--appendonly", "no"]);
         command.args(["--maxmemory", MEMORY, "--maxmemory-policy", "allkeys-lru"]);
-        // A group of its own: a terminal's Ctrl-C is ours to handle.
+        // A separate process group: this process alone handles a terminal's Ctrl-C.
         command.process_group(0).current_dir(&self.folder).stdin(Stdio::null()).stdout(log).stderr(errors);
         let child = command.spawn().map_err(LocalError::at(&self.program))?;
         let pid = child.id();
@@ -106,7 +107,7 @@ impl CacheServer {
         Ok(())
     }
 
-    /// True if the server that answers on the port is this one, and has read its data.
+    /// True if this server answers on the port, and has read its data.
     fn answers(&self, pid: u32) -> bool {
         let Some(text) = ask(self.port, "INFO\r\n") else { return false };
         text.lines().any(|line| line == format!("process_id:{pid}")) && text.lines().any(|line| line == "loading:0")
@@ -126,14 +127,14 @@ impl CacheServer {
     /// Kills the server, as a crash would.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // It may have ended already, and then this only takes its entry from the table of processes.
+            // The process may have ended already; then this only removes its entry from the process table.
             let _ = child.kill();
             let _ = child.wait();
             let _ = std::fs::remove_file(self.note());
         }
     }
 
-    /// Stops the server in its tracks: it stays connected and answers nothing.
+    /// Suspends the server: connections stay open, and nothing answers.
     pub fn pause(&self) {
         self.signal("STOP");
     }
@@ -143,7 +144,7 @@ impl CacheServer {
         self.signal("CONT");
     }
 
-    /// Sends a command of words without blanks; gives the answer as it came.
+    /// Sends a command of words without blanks; returns the raw answer.
     #[must_use]
     pub fn command(&self, command: &str) -> Option<String> {
         ask(self.port, &format!("{command}\r\n"))
@@ -180,13 +181,13 @@ impl CacheServer {
         self.folder.join("pid")
     }
 
-    /// Ends the server that a process of ours, which was killed, has left running in the folder.
+    /// Kills the server that an earlier, killed process of ours left running in the folder.
     async fn end_stale(&self) {
         let Ok(text) = std::fs::read_to_string(self.note()) else { return };
         let is_cache = |name: &str| PROGRAMS.iter().any(|program| name.contains(program));
         let stale = || {
             let found = process::find(text.trim().parse().ok()?)?;
-            // The process id may be somebody else's by now.
+            // The process id may belong to another program by now.
             let folder = std::fs::read_link(format!("/proc/{}/cwd", found.pid)).ok();
             let is_ours = folder.is_none_or(|folder| folder == self.folder);
             (!found.zombie && is_ours && is_cache(&found.command)).then_some(found.pid)
@@ -195,7 +196,7 @@ impl CacheServer {
         while let Some(pid) = stale()
             && Instant::now() < until
         {
-            process::signal("KILL", &[pid]); // it keeps nothing that would be worth an end in good order
+            process::signal("KILL", &[pid]); // a cache has nothing to save
             tokio::time::sleep(POLL).await;
         }
     }
@@ -207,12 +208,12 @@ impl Drop for CacheServer {
     }
 }
 
-/// What the server on this port answers, if it does soon.
+/// The answer of the server on this port, within the time limit.
 fn ask(port: u16, command: &str) -> Option<String> {
     let address = (Ipv4Addr::LOCALHOST, port).into();
     let mut connection = TcpStream::connect_timeout(&address, ANSWER).ok()?;
     connection.set_read_timeout(Some(ANSWER)).ok()?;
-    // The server closes the connection after QUIT, so that its answer has an end.
+    // After QUIT the server closes the connection, so that the answer has an end.
     connection.write_all(format!("{command}QUIT\r\n").as_bytes()).ok()?;
     let mut text = String::new();
     connection.read_to_string(&mut text).ok()?;

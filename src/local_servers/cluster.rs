@@ -1,4 +1,4 @@
-//! Several local servers in one folder, one for each shard, which a later start finds again.
+//! Several local servers in one folder, one for each shard. A later start finds them again.
 
 use std::path::{Path, PathBuf};
 
@@ -13,12 +13,12 @@ use super::port::{is_free, next_free_port};
 use super::server::{Durability, PostgresServer};
 use super::shutdown::remove_stale_server;
 
-/// The port of the first server, if it is free.
+/// The port of the first server, if free.
 const FIRST_PORT: u16 = 5432;
-/// How often a server looks for another port, when somebody else took the one it had found.
+/// How often a server tries another port, after another program took the found one.
 const PORT_TRIES: usize = 5;
 
-/// The servers of a folder, running. Dropping it stops them hard; [`LocalCluster::stop`] is the good way.
+/// The running servers of a folder. A drop stops them hard; [`LocalCluster::stop`] stops them in good order.
 #[derive(Debug)]
 pub struct LocalCluster {
     servers: Vec<PostgresServer>,
@@ -28,11 +28,12 @@ pub struct LocalCluster {
 }
 
 impl LocalCluster {
-    /// Makes what is missing in the folder, and starts `shards` servers, each with its database. Behind them come `spare`
-    /// further ones, and those that an earlier start made so: databases that may have become shards since.
+    /// Creates the missing parts of the folder, and starts `shards` servers, each with its database. Then starts
+    /// `spare` more servers, and the spare servers of earlier starts, as their databases may have become shards
+    /// since.
     ///
     /// # Errors
-    /// `InUse`, `OtherCount`, or what kept a server from starting.
+    /// `InUse`, `OtherCount`, or the error of a server's start.
     pub async fn start(folder: &Path, shards: usize, spare: usize) -> Result<Self, LocalError> {
         std::fs::create_dir_all(folder).map_err(LocalError::at(folder))?;
         let folder = folder.canonicalize().map_err(LocalError::at(folder))?;
@@ -103,7 +104,7 @@ fn home(folder: &Path, shard: usize) -> PathBuf {
     folder.join(format!("shard_{shard}"))
 }
 
-/// The folder keeps its number of shards: with another one, users would be looked for on the wrong shard.
+/// Refuses another number of shards: users would be looked for on the wrong shard.
 fn check_count(folder: &Path, given: usize) -> Result<(), LocalError> {
     let note = folder.join("shards");
     match std::fs::read_to_string(&note).ok().and_then(|text| text.trim().parse().ok()) {
@@ -113,7 +114,7 @@ fn check_count(folder: &Path, given: usize) -> Result<(), LocalError> {
     }
 }
 
-/// The port of the last time, or the first free one from 5432 on.
+/// The port of the last start, or the first free one from 5432 on.
 fn choose_port(home: &Path, taken: &[u16]) -> Result<u16, LocalError> {
     let last = std::fs::read_to_string(home.join("port")).ok().and_then(|text| text.trim().parse().ok());
     match last {

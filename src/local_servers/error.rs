@@ -1,15 +1,15 @@
-//! Why a local server could not be made, started or stopped, and what to do.
+//! Why a local server failed, and what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What went wrong with a local server.
+/// The fault of a local server.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    /// There is no PostgreSQL on this machine that will do.
+    /// This machine has no suitable PostgreSQL.
     #[error("found no PostgreSQL 15 or newer on this machine; {hint}")]
     NoBinaries {
-        /// The command that installs it.
+        /// The command that installs PostgreSQL.
         hint: String,
     },
     /// The data folder was made by another major version.
@@ -21,7 +21,7 @@ pub enum LocalError {
     OtherVersion {
         /// The data folder.
         folder: PathBuf,
-        /// The major version that made it.
+        /// The major version that made the folder.
         made_by: u32,
     },
     /// PostgreSQL refuses to run as root, and there is no other user to run it.
@@ -30,14 +30,14 @@ pub enum LocalError {
          run shardrive as an ordinary user, or make that user: useradd --system postgres"
     )]
     NoAccount,
-    /// The user who runs PostgreSQL may not enter a folder on the way to its data.
+    /// The user who runs PostgreSQL may not enter a folder above the data.
     #[error(
         "we are root, so the user \"postgres\" runs PostgreSQL, and it may not enter {}; \
          choose another place with --dir, for example --dir /var/lib/shardrive, or allow it: chmod o+x {}",
         closed.display(), closed.display()
     )]
     Unreachable {
-        /// The folder that is closed to it.
+        /// The closed folder.
         closed: PathBuf,
     },
     /// The folder belongs to a running program.
@@ -52,9 +52,9 @@ pub enum LocalError {
     OtherCount {
         /// The cluster's folder.
         folder: PathBuf,
-        /// What it holds.
+        /// The number of shards in the folder.
         found: usize,
-        /// What was asked for.
+        /// The requested number of shards.
         given: usize,
     },
     /// No port is free.
@@ -63,12 +63,12 @@ pub enum LocalError {
     /// A server program failed.
     #[error("{program} failed: {output}")]
     Program {
-        /// Its name.
+        /// The program's name.
         program: String,
-        /// What it said.
+        /// The program's output.
         output: String,
     },
-    /// The server ended while it started.
+    /// The server ended during its start.
     #[error("the PostgreSQL server in {} ended at its start; the end of its log:\n{log}", folder.display())]
     Ended {
         /// The data folder.
@@ -81,17 +81,17 @@ pub enum LocalError {
     NoAnswer {
         /// The data folder.
         folder: PathBuf,
-        /// What the last try to connect met.
+        /// The error of the last connection attempt.
         reason: String,
         /// The end of the log.
         log: String,
     },
-    /// The cache server ended while it started, or did not answer.
+    /// The cache server ended during its start, or did not answer.
     #[error("the cache server in {} did not start; its log:\n{log}", folder.display())]
     CacheEnded {
-        /// Its folder.
+        /// The server's folder.
         folder: PathBuf,
-        /// Its log.
+        /// The server's log.
         log: String,
     },
     /// A statement failed.
@@ -100,9 +100,9 @@ pub enum LocalError {
     /// A file could not be read, written or run.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which one.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 }

@@ -1,18 +1,18 @@
-//! A lock on a file: one holder at a time, in this process or another.
+//! A lock on a file: one holder at a time, in this process or in another.
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 
 use super::error::LocalError;
 
-/// A locked file. Dropping it releases the lock.
+/// A locked file. A drop releases the lock.
 #[derive(Debug)]
 pub struct FileLock {
     file: File,
 }
 
 impl FileLock {
-    /// Locks the file, which is made if it is not there. `None`: somebody else holds the lock.
+    /// Locks the file, and creates the file first if missing. `None`: another holder has the lock.
     ///
     /// # Errors
     /// An input or output error.
@@ -27,7 +27,7 @@ impl FileLock {
 }
 
 impl Drop for FileLock {
-    /// Closing the file would not do: the system keeps the lock for as long as any copy of the descriptor is open, and a
+    /// Closing the file is not enough: the system keeps the lock as long as any copy of the descriptor is open. A
     /// child process that another thread starts has a copy until its `exec`.
     fn drop(&mut self) {
         if let Err(error) = self.file.unlock() {

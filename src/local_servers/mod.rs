@@ -1,11 +1,11 @@
 //! Local PostgreSQL and cache servers, for `shardrive dev`, the tests and the benchmarks.
 //!
 //! ```text
-//! LocalCluster → PostgresServer → Binaries, Account, locks, ports, processes → the operating system
+//! LocalCluster → PostgresServer → binaries, account, lock, port, process → the operating system
 //!                CacheServer ────┘
 //! ```
 //!
-//! Nothing here knows what a shard is; the databases are made, and whoever wants shards migrates them.
+//! These modules know no shards: they create empty databases, and the caller migrates them.
 
 mod account;
 mod binaries;
@@ -30,7 +30,7 @@ pub use shutdown::remove_stale_server;
 
 /// The user who owns the databases of local servers.
 pub const USER: &str = "shard_user";
-/// Its password. The servers listen on 127.0.0.1 only.
+/// The password of this user. The servers listen on 127.0.0.1 only.
 pub const PASSWORD: &str = "shard_pass";
 
 /// The name of a shard's database.

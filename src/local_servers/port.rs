@@ -4,18 +4,18 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use super::error::LocalError;
 
-/// Below the range that operating systems take for outgoing connections: a server that is stopped for a while finds
-/// its port free again.
+/// Below the range that operating systems use for outgoing connections, so that a stopped server finds its port still
+/// free.
 const RANDOM_PORTS: std::ops::Range<u16> = 15_000..32_000;
 const TRIES: usize = 1000;
 
-/// True if nobody listens on this port now.
+/// True if no server listens on this port now.
 #[must_use]
 pub fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// A port that is free now. Somebody else may take it before its user does: be ready to ask again.
+/// A free port. Another program may take the port before the caller does: be ready to ask again.
 ///
 /// # Errors
 /// `NoPort` if none was found.

@@ -1,11 +1,11 @@
-//! Processes of this machine: is one running, whose child is it, and signals to it.
+//! Processes of this machine: whether a process runs, its parent, and signals.
 //!
-//! Signals go through the shell's `kill`, as the system call would need `unsafe` or one more crate.
+//! The shell's `kill` sends the signals, as the system call would need `unsafe` or another crate.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A process, also one that has ended and waits for its parent to notice.
+/// A process, running or ended without the parent's notice.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct ServerProcess {
     pub(super) pid: u32,
@@ -16,7 +16,7 @@ pub(super) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// True if this is the first process of the server that runs this data folder.
+    /// True if this is the first process of the server of this data folder.
     pub(super) fn is_server_of(&self, data_folder: &Path) -> bool {
         let program = self.command.split(' ').next().unwrap_or_default();
         let is_postgres = program.rsplit('/').next() == Some("postgres");
@@ -26,12 +26,12 @@ impl ServerProcess {
     }
 }
 
-/// All processes that we may see: from /proc where there is one, or else from `ps`.
+/// All visible processes: from /proc if the system has it, or else from `ps`.
 pub(super) fn all() -> Vec<ServerProcess> {
     let Ok(entries) = std::fs::read_dir("/proc/self").and_then(|_| std::fs::read_dir("/proc")) else {
         return from_ps();
     };
-    // A process may end while we look at it.
+    // A process may end during the read.
     entries.flatten().filter_map(|entry| from_proc(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
 
@@ -45,15 +45,15 @@ pub(super) fn children(parent: u32) -> Vec<u32> {
     all().into_iter().filter(|process| process.parent == parent && !process.zombie).map(|process| process.pid).collect()
 }
 
-/// True if one of these processes lives.
+/// True if one of these processes is alive.
 pub(super) fn any_alive(pids: &[u32]) -> bool {
     all().iter().any(|process| pids.contains(&process.pid) && !process.zombie)
 }
 
-/// Sends a signal, `"INT"` or the like. Processes that are gone are none of our worry.
+/// Sends a signal such as `"INT"`. Processes that have ended are left out.
 pub(super) fn signal(name: &str, pids: &[u32]) {
     let mut command = Command::new("sh");
-    // Each one by itself: `kill` may give up at the first that is gone.
+    // One `kill` for each process: `kill` may give up at the first missing process.
     command.args(["-c", "for pid do kill -s \"$0\" \"$pid\"; done", name]);
     command.args(pids.iter().map(u32::to_string)).stdin(Stdio::null()).stderr(Stdio::null());
     if let Err(error) = command.status() {
@@ -69,7 +69,7 @@ fn from_proc(pid: u32) -> Option<ServerProcess> {
     Some(ServerProcess { pid, parent, zombie, command })
 }
 
-/// Parent and whether it is a zombie, from a line like `42 (a name) S 1 …`: the name may hold anything.
+/// Parent and zombie state, from a line like `42 (a name) S 1 …`; the name may hold any character.
 fn parse_stat(stat: &str) -> Option<(u32, bool)> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let zombie = matches!(fields.next()?, "Z" | "X");

@@ -1,4 +1,4 @@
-//! One local PostgreSQL server: made, and started as a child process.
+//! One local PostgreSQL server: its data folder, and its start as a child process.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,22 +17,22 @@ use super::error::LocalError;
 use super::shutdown::remove_stale_server;
 use super::{PASSWORD, USER};
 
-/// How long a start may take: a server that was killed first replays its log.
+/// How long a start may take: a killed server first replays its log.
 const START_LIMIT: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(10);
-/// The log begins anew when it is longer.
+/// A longer log is deleted at the next start.
 const LOG_LIMIT: u64 = 16 << 20;
 
-/// Whether what is committed survives a crash of the machine.
+/// Whether committed data survives a crash of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Durability {
-    /// It does.
+    /// Committed data survives.
     Full,
-    /// It survives a crash of the server, but not of the machine: faster, for tests.
+    /// Committed data survives a crash of the server, but not of the machine: faster, for tests.
     ServerOnly,
 }
 
-/// A PostgreSQL server on 127.0.0.1. Dropping it stops it hard.
+/// A PostgreSQL server on 127.0.0.1. A drop stops the server hard.
 #[derive(Debug)]
 pub struct PostgresServer {
     binaries: PostgresBinaries,
@@ -45,7 +45,7 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// The server of a data folder, which need not be there yet. Give the absolute path.
+    /// The server of a data folder, which need not exist yet. The path must be absolute.
     #[must_use]
     pub fn new(
         binaries: PostgresBinaries,
@@ -57,15 +57,15 @@ impl PostgresServer {
         Self { binaries, account, folder, port, durability, child: None }
     }
 
-    /// Makes the data folder if it is not there.
+    /// Makes the data folder if missing.
     ///
     /// # Errors
-    /// What `initdb` says, or an input or output error.
+    /// The output of `initdb`, or an input or output error.
     pub async fn init(&self) -> Result<(), LocalError> {
         if self.folder.join("PG_VERSION").exists() {
             return Ok(());
         }
-        // Under another name first: a folder with the right name is whole, also if we are killed meanwhile.
+        // Under another name first, so that a folder with the right name is always complete, even after a kill.
         let part = self.folder.with_extension("part");
         let parent = self.folder.parent().unwrap_or(Path::new("/"));
         self.account.make_folder(parent)?;
@@ -93,10 +93,10 @@ impl PostgresServer {
         std::fs::rename(&part, &self.folder).map_err(LocalError::at(&part))
     }
 
-    /// Makes the data folder a copy of another server's, which it will follow as a streaming standby.
+    /// Makes the data folder a copy of another server's, and this server a streaming standby.
     ///
     /// # Errors
-    /// What `pg_basebackup` says, or an input or output error.
+    /// The output of `pg_basebackup`, or an input or output error.
     pub async fn init_as_standby_of(&self, primary: &Self) -> Result<(), LocalError> {
         let program = self.binaries.program("pg_basebackup");
         let mut command = self.account.command(&program);
@@ -114,17 +114,17 @@ impl PostgresServer {
         Ok(())
     }
 
-    /// Starts the server and waits until it answers. Whatever an earlier server left in the folder is put right.
+    /// Starts the server and waits for its first answer. Leftovers of an earlier server in the folder are removed.
     ///
     /// # Errors
-    /// `Ended` or `NoAnswer` with the end of its log, or an input or output error.
+    /// `Ended` or `NoAnswer` with the end of the log, or an input or output error.
     pub async fn start(&mut self) -> Result<(), LocalError> {
         let until = Instant::now() + START_LIMIT;
         loop {
             remove_stale_server(&self.folder).await?;
             self.spawn()?;
             match self.wait_until_ready(until).await {
-                // The processes of a server that was killed need a moment to notice it.
+                // The child processes of a killed server need a moment to end.
                 Err(LocalError::Ended { log, .. }) if log.contains("shared memory block") && Instant::now() < until => {
                     tokio::time::sleep(POLL * 10).await;
                 }
@@ -141,7 +141,7 @@ impl PostgresServer {
         }
         let open = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         let log = open.map_err(LocalError::at(&path))?;
-        // A server that makes a copy of its folder must be able to read all of it.
+        // A server that copies its folder must be able to read all of it.
         self.account.own(&path)?;
         let errors = log.try_clone().map_err(LocalError::at(&path))?;
 
@@ -151,7 +151,8 @@ impl PostgresServer {
         for (name, value) in self.settings() {
             command.arg("-c").arg(format!("{name}={value}"));
         }
-        // A group of its own: a terminal's Ctrl-C is ours to handle, and must not reach the server before us.
+        // A separate process group: this process alone handles a terminal's Ctrl-C, and the server does not stop
+        // first.
         command.process_group(0).stdin(Stdio::null()).stdout(log).stderr(errors);
         self.child = Some(command.spawn().map_err(LocalError::at(&program))?);
         Ok(())
@@ -171,12 +172,12 @@ impl PostgresServer {
             ("max_sync_workers_per_subscription", "2".to_owned()),
             ("max_worker_processes", "32".to_owned()),
             ("max_slot_wal_keep_size", "8GB".to_owned()),
-            // Before PostgreSQL 16 a server begins one stream each five seconds unless told otherwise.
+            // Before PostgreSQL 16, a server begins one stream every five seconds by default.
             ("wal_retrieve_retry_interval", "200ms".to_owned()),
             ("shared_buffers", "128MB".to_owned()),
         ];
         if self.durability == Durability::ServerOnly {
-            // Shared memory in the data folder goes with it, also if the server is killed.
+            // Shared memory in the data folder is removed with the folder, even after a kill of the server.
             let cheap = [
                 ("fsync", "off"),
                 ("shared_buffers", "16MB"),
@@ -206,7 +207,7 @@ impl PostgresServer {
         }
     }
 
-    /// True if the server that answers on the port is this one.
+    /// True if this server answers on the port.
     async fn answers(&self) -> Result<bool, sqlx::Error> {
         let mut connection = self.connect("postgres").await?;
         let folder: String =
@@ -226,7 +227,7 @@ impl PostgresServer {
         connecting.await.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
     }
 
-    /// Makes a database if it is not there.
+    /// Makes a database if missing.
     ///
     /// # Errors
     /// The driver's error.
@@ -272,13 +273,13 @@ impl PostgresServer {
         &self.folder
     }
 
-    /// The id of the server's first process, while it runs.
+    /// The id of the server's first process while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// True if the server's first process lives.
+    /// True if the server's first process is alive.
     pub fn is_running(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }

@@ -1,4 +1,4 @@
-//! How a local server ends: stopped, killed or paused for tests of faults, dropped, or found as a left-over.
+//! How a local server ends: stopped, killed, suspended for fault tests, dropped, or found as a left-over.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use super::server::PostgresServer;
 
 /// How long a fast shutdown may take, before the server is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-/// How long the immediate shutdown of a dropped server may take, before it is killed.
+/// How long the immediate shutdown of a dropped server may take, before a kill.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
 
 impl PostgresServer {
-    /// Stops the server in good order: sessions are ended, what is committed is written out.
+    /// Stops the server in good order: sessions end, and committed data is written out.
     pub async fn stop(&mut self) {
         self.resume();
         let Some(pid) = self.pid() else { return };
@@ -31,26 +31,26 @@ impl PostgresServer {
     /// Stops the server and starts it again.
     ///
     /// # Errors
-    /// As for a start.
+    /// See [`PostgresServer::start`].
     pub async fn restart(&mut self) -> Result<(), LocalError> {
         self.stop().await;
         self.start().await
     }
 
-    /// Kills the server with all its processes, as a crash would.
+    /// Kills all processes of the server, as a crash would.
     pub async fn kill(&mut self) {
         let pids = self.freeze();
         process::signal("KILL", &pids);
         self.ends_within(STOP_LIMIT).await;
         self.child = None;
-        // Its children are not ours: nobody tells us when they have gone.
+        // The server's children are not ours, so no event reports their end.
         let until = Instant::now() + STOP_LIMIT;
         while process::any_alive(&pids) && Instant::now() < until {
             tokio::time::sleep(POLL).await;
         }
     }
 
-    /// Stops all processes of the server in their tracks: it stays connected and answers nothing.
+    /// Suspends all processes of the server: connections stay open, and nothing answers.
     pub fn pause(&self) {
         self.freeze();
     }
@@ -63,7 +63,7 @@ impl PostgresServer {
         process::signal("CONT", &pids);
     }
 
-    /// Stops the first process, so that it makes no new children, then the children; gives all of them.
+    /// Suspends the first process, so that it makes no new children, and then the children; returns all of them.
     fn freeze(&self) -> Vec<u32> {
         let Some(pid) = self.pid() else { return Vec::new() };
         process::signal("STOP", &[pid]);
@@ -92,7 +92,7 @@ impl Drop for PostgresServer {
         }
         self.resume();
         let Some(pid) = self.pid() else { return };
-        // The immediate shutdown takes its shared memory with it, which a kill would leave behind.
+        // The immediate shutdown removes the shared memory, which a kill would leave behind.
         process::signal("QUIT", &[pid]);
         let until = std::time::Instant::now() + DROP_LIMIT;
         while self.is_running() && std::time::Instant::now() < until {
@@ -102,16 +102,16 @@ impl Drop for PostgresServer {
             process::signal("KILL", &self.freeze());
         }
         if let Some(mut child) = self.child.take() {
-            let _ = child.wait(); // it is dead; this only takes its entry from the table of processes
+            let _ = child.wait(); // the process is dead; this only removes its entry from the process table
         }
     }
 }
 
-/// Stops the server that an earlier process of ours left running on this data folder, and removes the note of its
-/// process id if that process is gone, dead, or somebody else's by now: PostgreSQL itself would take it for a server.
+/// Stops the server that an earlier process of ours left running on this data folder. Then removes the file with its
+/// process id, unless the process still runs: PostgreSQL would take any process with that id for a server.
 ///
 /// # Errors
-/// `NoAnswer` if that server does not stop, or an input or output error.
+/// `NoAnswer` if that server does not stop; or an input or output error.
 pub async fn remove_stale_server(folder: &Path) -> Result<(), LocalError> {
     let note = folder.join("postmaster.pid");
     let Ok(text) = std::fs::read_to_string(&note) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! The bytes of a body, unpacked, with a bound on what a small body may become.
+//! The bytes of a body, unpacked, with a bound on the growth.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,19 +13,19 @@ use tokio::io::{AsyncRead, BufReader, ReadBuf};
 
 use super::fault::BodyFault;
 
-/// How much is read at once.
+/// The bytes read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Listings pack to about a tenth, test data to a hundredth. What packs better than this is an attack.
+/// Listings pack to about a tenth, test data to a hundredth. A body that packs better is an attack.
 const MAX_RATIO: u64 = 400;
-/// Up to here nobody asks for the ratio.
+/// Up to this size the ratio is not checked.
 const FREE_BYTES: u64 = 16 * 1024 * 1024;
-/// zstd's memory is its window: 8 MiB at most, which every level of the command-line tool below `--ultra` keeps to.
+/// zstd needs memory for its window: at most 8 MiB, as every level of the command-line tool below `--ultra` does.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// How a body is packed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BodyEncoding {
-    /// Not at all.
+    /// Not packed.
     Identity,
     /// gzip (RFC 1952).
     Gzip,
@@ -34,7 +34,7 @@ pub enum BodyEncoding {
 }
 
 impl BodyEncoding {
-    /// The encoding of this name in HTTP's `Content-Encoding`; `None` if we cannot read it.
+    /// The encoding with this name in HTTP's `Content-Encoding`; `None` if not supported.
     #[must_use]
     pub fn from_header(name: &str) -> Option<Self> {
         match name.trim().to_ascii_lowercase().as_str() {
@@ -45,7 +45,7 @@ impl BodyEncoding {
         }
     }
 
-    /// The encoding of a file, by the end of its name.
+    /// The encoding of a file, by the ending of the file's name.
     #[must_use]
     pub fn from_file_name(name: &str) -> Self {
         match name.rsplit_once('.').map(|(_, end)| end) {
@@ -56,7 +56,7 @@ impl BodyEncoding {
     }
 }
 
-/// A body being read.
+/// A reader of a body.
 pub struct BodyReader<R> {
     unpacked: UnpackedStream<R>,
     packed_bytes: Arc<AtomicU64>,
@@ -64,7 +64,7 @@ pub struct BodyReader<R> {
     chunk: Vec<u8>,
 }
 
-/// An enum rather than a box, so that a body may go to another thread wherever its source may.
+/// An enum rather than a box, so that a body may change threads wherever its source may.
 enum UnpackedStream<R> {
     Identity(BufReader<CountedStream<R>>),
     Gzip(GzipDecoder<BufReader<CountedStream<R>>>),
@@ -82,10 +82,10 @@ impl<R: AsyncRead + Unpin> UnpackedStream<R> {
         read.map_ok(|()| into.filled().len())
     }
 
-    /// Fills `into` with what there is; waits only for the first bytes. Less than one byte is the end.
+    /// Fills `into` with the available bytes; waits only for the first ones. Zero bytes are the end.
     fn poll_fill(&mut self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut filled = 0;
-        // Decoders give a few kilobytes at a time; a full chunk makes fewer rounds.
+        // Decoders give a few kilobytes at a time; a full chunk needs fewer rounds.
         while let Some(free) = into.get_mut(filled..).filter(|free| !free.is_empty()) {
             match self.poll_read(context, free)? {
                 Poll::Pending if filled == 0 => return Poll::Pending,
@@ -98,7 +98,7 @@ impl<R: AsyncRead + Unpin> UnpackedStream<R> {
 }
 
 impl<R: AsyncRead + Unpin> BodyReader<R> {
-    /// Reads `packed`, which is packed as `encoding` says.
+    /// Reads the body `packed` with this encoding.
     pub fn new(packed: R, encoding: BodyEncoding) -> Self {
         let packed_bytes = Arc::new(AtomicU64::new(0));
         let counted = BufReader::new(CountedStream { inner: packed, count: Arc::clone(&packed_bytes) });
@@ -119,7 +119,7 @@ impl<R: AsyncRead + Unpin> BodyReader<R> {
         Self { unpacked, packed_bytes, unpacked_bytes: 0, chunk: vec![0; CHUNK_BYTES] }
     }
 
-    /// The next bytes, as many as there are without a wait; empty at the end.
+    /// The next available bytes; empty at the end.
     ///
     /// # Errors
     /// `Truncated` if the body or its packing ends in the middle, `Malformed` if it cannot be unpacked, `Bomb`.
@@ -151,7 +151,7 @@ fn fault_of(error: &io::Error) -> BodyFault {
     }
 }
 
-/// Counts what is read through it.
+/// Counts the bytes that are read through this stream.
 struct CountedStream<R> {
     inner: R,
     count: Arc<AtomicU64>,

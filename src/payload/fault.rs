@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// Which field is wrong, and why.
+/// The wrong field, and the reason.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FieldFault {
-    /// The field's name as the client writes it; empty if it is the input as a whole.
+    /// The field's name as the client writes it; empty for the input as a whole.
     pub field: Cow<'static, str>,
-    /// What must be true of it.
+    /// The rule that the field violates.
     pub reason: Cow<'static, str>,
 }
 
@@ -24,16 +24,16 @@ impl fmt::Display for FieldFault {
     }
 }
 
-/// What is wrong with a body as a whole, so that nothing after it can be read.
+/// A fault of the whole body: the rest cannot be read.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BodyFault {
-    /// It ends in the middle.
+    /// The body ends in the middle.
     #[error("the body ends too early: {0}")]
     Truncated(String),
-    /// It is not what its type and encoding say.
+    /// The body does not match its type and encoding.
     #[error("the body cannot be read: {0}")]
     Malformed(String),
-    /// It unpacks to far more than real input does.
+    /// The body unpacks to far more than real input does.
     #[error("the body unpacks to more than {0} times its size")]
     Bomb(u64),
 }

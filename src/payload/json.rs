@@ -1,36 +1,36 @@
-//! Reads clients' JSON fast when it is good, and names the field when it is not.
+//! Reads valid JSON fast, and names the wrong field of any other.
 
 use serde::Deserialize;
 
 use super::fault::FieldFault;
 use super::opening::{UTF_16, is_utf_16, skip_mark};
 
-/// The longest reason: a client's own text may be part of it.
+/// The longest reason, as a client's own text may be part of it.
 const MAX_REASON: usize = 300;
 
-/// The longest name of a field; a longer one is a client's nonsense.
+/// The longest name of a field; longer names are nonsense.
 const MAX_FIELD: usize = 100;
 
-/// Rust's names for types mean nothing to a client.
+/// Rust's type names mean nothing to a client.
 const PLAIN: [(&str, &str); 3] = [
     ("expected i64", "expected a whole number from 0 to 9223372036854775807"),
     ("expected struct FileInput", "expected an object"),
     ("expected struct Entry", "expected an object"),
 ];
 
-/// What is wrong with a JSON text.
+/// The fault of a JSON text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum JsonFault {
-    /// It is no JSON, or not UTF-8.
+    /// The text is no JSON, or not UTF-8.
     Syntax(String),
-    /// It is JSON, but not what it should hold. The field's name is empty if it is the text as a whole.
+    /// The JSON has the wrong content. The field's name is empty if the text as a whole is wrong.
     Field(FieldFault),
 }
 
-/// A JSON text without the byte order mark that may stand before it.
+/// The JSON text after an optional byte order mark.
 ///
 /// # Errors
-/// `Syntax` if it is UTF-16.
+/// `Syntax` for UTF-16.
 pub fn plain_text(text: &[u8]) -> Result<&[u8], JsonFault> {
     if is_utf_16(text) {
         return Err(JsonFault::Syntax(UTF_16.to_owned()));
@@ -38,10 +38,10 @@ pub fn plain_text(text: &[u8]) -> Result<&[u8], JsonFault> {
     Ok(skip_mark(text))
 }
 
-/// Reads one JSON value. What it makes may borrow from the text.
+/// Reads one JSON value, which may borrow from the text.
 ///
 /// # Errors
-/// What is wrong, and where. A bad text is read twice: the bookkeeping of fields costs time that good ones do not pay.
+/// The fault and its field. A faulty text is read twice, as the bookkeeping of fields would slow valid texts down.
 pub fn read_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, JsonFault> {
     let Ok(text) = std::str::from_utf8(plain_text(text)?) else {
         return Err(JsonFault::Syntax("is not valid UTF-8".to_owned()));
@@ -49,12 +49,12 @@ pub fn read_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, JsonFault>
     serde_json::from_str(text).map_err(|quick| {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-            // The value itself is good, but something follows it.
+            // The value itself is valid, but other text follows.
             Ok(_) => JsonFault::Syntax(reason(&quick)),
             Err(error) if error.inner().is_data() => {
                 let reason = reason(error.inner());
                 let path = error.path().to_string();
-                // "." is the text as a whole; which field is missing or unknown stands in the message alone.
+                // "." is the text as a whole. Only serde's message names a missing or unknown field.
                 let field = match path.as_str() {
                     "." => named_field(&reason).unwrap_or_default(),
                     path if path.len() > MAX_FIELD => "",
@@ -67,7 +67,7 @@ pub fn read_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, JsonFault>
     })
 }
 
-/// serde's message without the place: in a record of a stream it would be the place in the record.
+/// serde's message without the position, which would be relative to the record of a stream.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
@@ -75,7 +75,7 @@ fn reason(error: &serde_json::Error) -> String {
     shorten(&plain)
 }
 
-/// The text, if it is not longer than a reason may be; else its beginning.
+/// The text, cut to the longest reason.
 #[must_use]
 pub fn shorten(text: &str) -> String {
     match text.char_indices().nth(MAX_REASON) {
@@ -84,7 +84,7 @@ pub fn shorten(text: &str) -> String {
     }
 }
 
-/// The field that serde names in messages such as "missing field `user_id`".
+/// The field in serde's messages such as "missing field `user_id`".
 #[must_use]
 pub fn named_field(message: &str) -> Option<&str> {
     let rest = ["missing field `", "unknown field `", "duplicate field `"]

@@ -1,5 +1,6 @@
-//! Whole numbers of 64 bits in JSON. Many readers, JavaScript's among them, keep every number as a double and round those above
-//! 2^53 without a word; so each is taken as a text too, and given as a text too where it would be rounded.
+//! Whole numbers of 64 bits in JSON. Many readers, such as JavaScript, keep every number as a double and silently
+//! round numbers above 2^53. So the API also accepts numbers as text, and also sends text where a double would be
+//! rounded.
 
 use std::fmt;
 
@@ -10,15 +11,15 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::fault::FieldFault;
 
-/// The largest number that is exact as a double, and so is its successor: 2^53 − 1.
+/// The largest exact double whose successor is exact too: 2^53 − 1.
 const MAX_EXACT: i64 = 9_007_199_254_740_991;
 
-/// A whole number, sent as a number or as a text of its digits.
+/// A whole number, sent as a number or as a text of digits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WholeNumber(pub i64);
 
 impl WholeNumber {
-    /// The number in a text, which must have its one plain form: `"042"` must not be another way to be 42.
+    /// The number in a text. The text has one valid form: `"042"` must not be another way to be 42.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         text.parse::<i64>().ok().filter(|number| number.to_string() == text).map(Self)
@@ -72,24 +73,24 @@ impl PartialSchema for WholeNumber {
 
 impl ToSchema for WholeNumber {}
 
-/// Reads a number that may come as a text.
+/// Reads a number that may come as text.
 ///
 /// # Errors
-/// If it is no whole number of 64 bits.
+/// If the value is no whole number of 64 bits.
 pub(crate) fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     WholeNumber::deserialize(deserializer).map(|number| number.0)
 }
 
-/// The text of a number that a double does not hold exactly; `None` for all others, which need none.
+/// The text of a number that a double would round; `None` for any other.
 #[must_use]
 pub fn text_if_inexact(number: i64) -> Option<String> {
     (!(-MAX_EXACT..=MAX_EXACT).contains(&number)).then(|| number.to_string())
 }
 
-/// Checks the text that a client sent beside a number, as it got both.
+/// Checks the text that a client sent beside a number.
 ///
 /// # Errors
-/// If they differ: a reader between has rounded the number.
+/// If they differ: a reader in between has rounded the number.
 pub(crate) fn check_text(number: i64, text: Option<&str>, field: &'static str) -> Result<(), FieldFault> {
     match text {
         Some(text) if WholeNumber::parse(text) != Some(WholeNumber(number)) => Err(FieldFault::new(

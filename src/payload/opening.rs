@@ -1,21 +1,21 @@
-//! The first bytes of a text. A byte order mark is passed over, and UTF-16 is refused by its name.
+//! The first bytes of a text: a byte order mark is skipped, and UTF-16 is refused by name.
 
 use super::fault::BodyFault;
 
-/// What programs on Windows write before a text in UTF-8.
+/// The mark that programs on Windows write before a text in UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Why a text in UTF-16 is not read. Windows PowerShell decodes what a program prints by the console's code page before it
-/// writes UTF-16, so that names are damaged already: a conversion here would store the damage.
+/// The refusal of UTF-16. Windows PowerShell first decodes a program's output by the console's code page, and then
+/// writes UTF-16. So names are damaged already, and a conversion here would store the damage.
 pub(super) const UTF_16: &str = "the text is UTF-16; send UTF-8. The > of Windows PowerShell writes UTF-16 and damages \
                                  names: use PowerShell 7.4 or newer, or cmd /c \"rclone lsjson … > list.json\"";
 
-/// The text behind its byte order mark, if there is one.
+/// The text after its byte order mark, if any.
 pub(crate) fn skip_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(MARK).unwrap_or(text)
 }
 
-/// True for a text in UTF-16, with a mark or without: neither JSON nor CSV begins with a NUL or has one behind its first byte.
+/// True for a text in UTF-16, with or without a mark: neither JSON nor CSV has a NUL in its first two bytes.
 pub(super) fn is_utf_16(text: &[u8]) -> bool {
     matches!(text, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || matches!(text, [a, b, ..] if (*a == 0) != (*b == 0))
 }
@@ -23,13 +23,13 @@ pub(super) fn is_utf_16(text: &[u8]) -> bool {
 /// The beginning of a body that comes in chunks of any size.
 #[derive(Default)]
 pub(crate) struct BodyOpening {
-    /// The first bytes, while they are too few to tell a mark.
+    /// The first bytes, while they are too few to recognize a mark.
     held: Vec<u8>,
     is_known: bool,
 }
 
 impl BodyOpening {
-    /// What of a chunk belongs to the text; `None` if more bytes are needed. An empty chunk is the end of the body.
+    /// The part of a chunk that belongs to the text; `None` if more bytes are needed. An empty chunk ends the body.
     ///
     /// # Errors
     /// `Malformed` if the body is UTF-16.

@@ -1,18 +1,18 @@
 //! Cutting a stream of bytes into records: lines, or the elements of a JSON array.
 //!
-//! A splitter is fed chunks of any size and calls back for each whole record; what is left over waits for the next
-//! chunk, and may not be longer than the longest record.
+//! A splitter takes chunks of any size and calls back for each whole record. The rest waits for the next chunk, and
+//! may not be longer than the longest record.
 
 use memchr::memchr;
 
 use super::fault::BodyFault;
 
-/// A record and where it starts.
+/// A record and its first line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct RecordPiece<'a> {
-    /// The line that it starts on, from 1.
+    /// The number of the record's first line, from 1.
     pub(crate) line: u64,
-    /// Its bytes; `None` if there are more of them than a record may have.
+    /// The record's bytes; `None` if the record is too long.
     pub(crate) bytes: Option<&'a [u8]>,
 }
 
@@ -44,7 +44,7 @@ impl LineSplitter {
         }
     }
 
-    /// The last line may lack its end.
+    /// Ends the text; the last line needs no line end.
     pub(crate) fn finish(&mut self, mut each: impl FnMut(RecordPiece<'_>)) {
         if self.too_long || !self.rest.is_empty() {
             self.end_line(&[], &mut each);
@@ -79,9 +79,9 @@ enum SplitterPlace {
     End,
 }
 
-/// Cuts a JSON array into its elements. It looks at brackets, quotes and commas only: whether an element is good JSON
-/// is for the parser to say. A sequence of objects without the array around it is taken as well. An element that is too
-/// long is passed over.
+/// Cuts a JSON array into its elements. The splitter looks only at brackets, quotes and commas; the parser judges the
+/// JSON. A sequence of objects without the array around it is accepted as well. An element that is too long is passed
+/// over.
 pub(crate) struct ArraySplitter {
     limit: usize,
     line: u64,
@@ -106,7 +106,7 @@ impl ArraySplitter {
     }
 
     pub(crate) fn feed(&mut self, chunk: &[u8], mut each: impl FnMut(RecordPiece<'_>)) -> Result<(), BodyFault> {
-        // Where in this chunk the element began; elements that began earlier have their head in `rest`.
+        // Where the element began in this chunk; `rest` holds the head of an element from earlier chunks.
         let mut start = 0;
         for (at, &byte) in chunk.iter().enumerate() {
             if byte == b'\n' {
@@ -115,7 +115,8 @@ impl ArraySplitter {
             match self.place {
                 SplitterPlace::Element { depth, string, escaped } => {
                     let next = step(byte, depth, string, escaped);
-                    // A bare number ends where something else starts; everything else with its last bracket or quote.
+                    // A bare number ends where something else starts; any other element ends with its last bracket or
+                    // quote.
                     let bare_end = depth == 0 && !string && matches!(byte, b',' | b']' | b' ' | b'\t' | b'\r' | b'\n');
                     if bare_end {
                         self.end_element(chunk.get(start..at).unwrap_or_default(), &mut each);
@@ -163,7 +164,7 @@ impl ArraySplitter {
         }
     }
 
-    /// A byte that is no white space, between two elements.
+    /// Takes a byte between two elements, other than white space.
     fn between(&mut self, byte: u8) -> Result<(), BodyFault> {
         let comma_needed = self.place == SplitterPlace::Between { comma: true } && self.in_array;
         match byte {
@@ -210,7 +211,7 @@ impl ArraySplitter {
     }
 }
 
-/// One byte further in an element; `None` if the byte is its last.
+/// The splitter's place after one more byte of an element; `None` after the last byte.
 fn step(byte: u8, depth: u32, string: bool, escaped: bool) -> Option<SplitterPlace> {
     let element = |depth, string, escaped| Some(SplitterPlace::Element { depth, string, escaped });
     match (string, byte) {

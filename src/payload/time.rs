@@ -1,21 +1,21 @@
-//! Times as the API writes them: RFC 3339 in UTC, to the microsecond, as PostgreSQL keeps them.
+//! Times in the API's format: RFC 3339 in UTC, to the microsecond, as PostgreSQL stores times.
 //!
-//! A page holds two thousand times. chrono writes them character by character through `fmt`, which was a twelfth of all
-//! that the API does for a page.
+//! A page holds two thousand times. chrono writes each character through `fmt`, which took a twelfth of the API's
+//! work for a page. So this module writes the digits itself.
 //!
-//! And times as other programs write them: [`read_time`] is the only reader of a client's time.
+//! [`read_time`] is the only reader of a client's times, which come in the formats of many programs.
 
 use chrono::{DateTime, Datelike, FixedOffset, Timelike, Utc};
 use serde::{Serialize, Serializer};
 
-/// What a client is to write for a time.
+/// The expected format, for a client's error.
 pub(crate) const SHAPE: &str = "must be a time with its offset from UTC, as in 2026-01-31T12:00:00Z";
 
-/// Reads a time: RFC 3339, also with a space for the `T`, an offset without its colon, and ` UTC` or ` GMT` for the `Z`.
-/// It becomes what PostgreSQL keeps of it: microseconds, and for a leap second the second after it.
+/// Reads a time: RFC 3339, also with a space for the `T`, an offset without its colon, and ` UTC` or ` GMT` for the
+/// `Z`. Rounds to what PostgreSQL stores: microseconds, and the second after a leap second.
 ///
 /// # Errors
-/// What must be true of it.
+/// The rule that the text violates.
 pub(crate) fn read_time(text: &str) -> Result<DateTime<Utc>, &'static str> {
     let text = text.trim();
     let parsed = match text.strip_suffix("UTC").or_else(|| text.strip_suffix("GMT")) {

@@ -1,4 +1,5 @@
-//! The HTTP client that sends spans. It keeps the cause of its last fault, which the exporter's own errors leave out.
+//! The HTTP client that sends spans. The client keeps the cause of its last fault, which the exporter's own errors
+//! leave out.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -33,12 +34,12 @@ pub(super) struct CollectorClient {
 }
 
 impl CollectorClient {
-    /// A client that knows the collector by these authorities, or else by those that the machine trusts.
+    /// A client that trusts these CA certificates, or else the machine's own.
     ///
     /// # Errors
     /// Why there can be none.
     pub(super) fn start(authorities: Option<TrustedAuthorities>) -> Result<Self, String> {
-        // A blocking client brings a runtime along, and must not be made within another one.
+        // A blocking client brings its own runtime, and must not be created within another runtime.
         let build = move || {
             let authorities = authorities.unwrap_or_else(TrustedAuthorities::of_machine);
             authorities.blocking_client().timeout(EXPORT_LIMIT).build()
@@ -53,7 +54,7 @@ impl CollectorClient {
     }
 }
 
-/// As the trait's macro writes it.
+/// The future's type, as the trait's macro writes it.
 type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'a>>;
 
 impl HttpClient for CollectorClient {

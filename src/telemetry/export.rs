@@ -1,6 +1,6 @@
 //! Exports spans to a collector: OTLP over HTTP, by a thread and a queue of its own.
 //!
-//! A span that finds the queue full is dropped, and a collector that does not answer holds up that thread alone.
+//! A full queue drops spans. A silent collector blocks only the export thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,20 +27,20 @@ const STOP_LIMIT: Duration = Duration::from_secs(2);
 pub struct TraceOptions {
     /// The collector, as in `http://localhost:4318`; `None`: there are no traces.
     pub endpoint: Option<String>,
-    /// The authorities of the collector's certificate; `None`: those that the machine trusts.
+    /// The CA certificates for the collector; `None`: the machine's own.
     pub authorities: Option<TrustedAuthorities>,
-    /// What the service is called there.
+    /// The service's name in the traces.
     pub service_name: String,
-    /// The share of requests that are traced, from 0 to 1, of those whose caller did not decide it.
+    /// The share of traced requests, from 0 to 1, among requests whose caller did not decide.
     pub ratio: f64,
 }
 
-/// The traces of this process, until they are shut down.
+/// The traces of this process, until the export is shut down.
 #[derive(Debug)]
 pub struct TraceExport(Option<SdkTracerProvider>);
 
 impl TraceExport {
-    /// Begins to trace, if there is a collector. It is not asked whether it is there: it may come later.
+    /// Starts tracing, if the settings name a collector. The collector may start later.
     ///
     /// # Errors
     /// If no client for the collector can be made.
@@ -62,16 +62,16 @@ impl TraceExport {
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(options.ratio))))
             .with_resource(resource)
             .build();
-        // The first one stays; there is one a process.
+        // The first tracer stays: a process has one.
         let _ = TRACER.set(provider.tracer("shardrive"));
         Ok(Self(Some(provider)))
     }
 
-    /// Sends what is left, for two seconds at most.
+    /// Sends the last spans, for two seconds at most.
     pub async fn shut_down(self) {
         let Some(provider) = self.0 else { return };
         let (done, ended) = oneshot::channel();
-        // A thread of its own: the end of the process waits for the runtime's threads, but not for this one.
+        // A separate thread: the end of the process waits for the runtime's threads, but not for this one.
         let thread = std::thread::Builder::new().name("last-spans".to_owned()).spawn(move || {
             let _ = done.send(provider.shutdown_with_timeout(STOP_LIMIT));
         });
@@ -85,7 +85,7 @@ impl TraceExport {
     }
 }
 
-/// Counts what the collector takes, and says once when it begins to refuse and once when it takes spans again.
+/// Counts exported and failed spans, and logs when the collector begins and ceases to refuse.
 #[derive(Debug)]
 struct CountingExporter {
     exporter: Otlp,

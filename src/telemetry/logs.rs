@@ -1,4 +1,4 @@
-//! The logger: lines for people, or one JSON object a line for machines, on standard error.
+//! The logger: lines for people, or JSON objects for machines, on standard error.
 
 use std::io::{self, Write};
 
@@ -20,7 +20,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is logged, and how.
+/// The levels and the format of the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogOptions {
     /// Levels, overall and by module, as in `warn,shardrive=debug`.
@@ -29,9 +29,10 @@ pub struct LogOptions {
     pub format: LogFormat,
 }
 
-/// What others say on levels that are too loud for it; the filter may ask for it all the same. `actix_http` calls an
-/// error what is a client's nonsense, and the starting and stopping of threads is nobody's news, nor is a notice such
-/// as "schema already exists, skipping"; `async_nats` tells of each try, and the relays tell of a broker that is away.
+/// Modules of libraries whose levels are too loud; the filter may still ask for them. `actix_http` logs malformed
+/// requests as errors. `actix_server` reports the start and stop of its threads. `sqlx` repeats notices such as
+/// "schema already exists, skipping". `async_nats` logs each try to connect, and the relays report an unreachable
+/// broker anyway.
 const QUIET: &[(&str, LevelFilter)] = &[
     ("actix_http", LevelFilter::Off),
     ("actix_server", LevelFilter::Warn),
@@ -42,7 +43,7 @@ const QUIET: &[(&str, LevelFilter)] = &[
 /// Makes this the program's logger.
 ///
 /// # Errors
-/// If there is one already.
+/// If a logger is installed already.
 pub fn install(options: &LogOptions) -> Result<(), SetLoggerError> {
     let mut builder = Builder::new();
     for (module, level) in QUIET {
@@ -61,8 +62,8 @@ pub fn install(options: &LogOptions) -> Result<(), SetLoggerError> {
     builder.try_init()
 }
 
-/// The message, ` name=value` for each field, and the end of the line. Texts of clients may be in any of them, so the line is
-/// escaped here, where no caller can forget it.
+/// Writes the message, ` name=value` for each field, and the end of the line. Any part may hold a client's text, so
+/// the escape happens here, where no caller can forget it.
 fn write_message(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
     write!(out, "{}", OneLine(record.args()))?;
     for (name, value) in fields(record) {
@@ -88,7 +89,7 @@ fn write_json(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
     writeln!(out)
 }
 
-/// The fields of the line itself, and the names of the request that it was written for.
+/// The line's own fields, and the fields of the request behind the line.
 fn fields(record: &Record<'_>) -> Map<String, Json> {
     struct FieldCollector(Map<String, Json>);
     impl<'kvs> VisitSource<'kvs> for FieldCollector {
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_text_line_ends_with_the_fields() {
-        // In which order, a feature of serde_json decides that crates of the tests may switch on.
+        // The order of the fields depends on a feature of serde_json, which crates of the tests may switch on.
         let text = line(write_message);
         let (path, shard) = (r#" path="a \"b\"\n""#, " shard=1");
         assert!(

@@ -1,4 +1,4 @@
-//! Logs, metrics and traces. Knows no other module, and every module may use it.
+//! Logs, metrics and traces. Imports no other module but `outbound`.
 
 mod collector_client;
 mod export;

@@ -1,8 +1,8 @@
-//! Text of others on one line of a log or of a terminal.
+//! Foreign text on one line of a log or of a terminal.
 
 use std::fmt::{self, Display, Write};
 
-/// Shows a text on one line: what would end the line, steer a terminal or turn the direction of writing is escaped.
+/// Shows a text on one line. Line ends, control characters and marks of writing direction are escaped.
 pub struct OneLine<T>(pub T);
 
 impl<T: Display> Display for OneLine<T> {

@@ -3,15 +3,15 @@
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Ticks of `/proc/self/stat` in a second: fixed at 100 for programs, whatever the kernel's own clock is.
+/// Ticks of `/proc/self/stat` in a second: always 100 for programs, whatever the kernel's own clock rate is.
 const TICKS: u64 = 100;
 
-/// What the process has used.
+/// The resources that the process has used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProcessUsage {
-    /// When it was started, since 1970; to be precise, when [`mark_start`] was called.
+    /// The start of the process since 1970; precisely, the first call of [`mark_start`].
     pub started: Duration,
-    /// Time of processors, of all threads.
+    /// Processor time of all threads.
     pub cpu: Option<Duration>,
     /// Memory in use.
     pub resident_bytes: Option<u64>,
@@ -19,12 +19,12 @@ pub struct ProcessUsage {
 
 static STARTED: OnceLock<Duration> = OnceLock::new();
 
-/// Takes the time; the first call counts.
+/// The start time of the process: the time of the first call.
 pub fn mark_start() -> Duration {
     *STARTED.get_or_init(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// What the process has used so far.
+/// The resources that the process has used so far.
 pub async fn usage() -> ProcessUsage {
     let (stat, status) =
         tokio::join!(tokio::fs::read_to_string("/proc/self/stat"), tokio::fs::read_to_string("/proc/self/status"));

@@ -1,4 +1,4 @@
-//! The request that the current task works for, so that log lines and spans can name it.
+//! The request of the current task, so that log lines and spans can name the request.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -9,22 +9,22 @@ tokio::task_local! {
     static CURRENT: RequestContext;
 }
 
-/// The names of a request.
+/// The identifiers of a request.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
-    /// Its id, from the client or made here.
+    /// The request's id, from the client or made here.
     pub request_id: Arc<str>,
-    /// The trace that it belongs to, if there is one.
+    /// The trace of the request, if any.
     trace: Option<TraceContext>,
     /// True if the request asks for a change.
     asks_for_change: bool,
-    /// Where it went last.
+    /// The last slot and shard of the request.
     place: Cell<Option<RoutedSlot>>,
-    /// Whose it is, as a number.
+    /// The caller, as a hash.
     caller: Cell<Option<u128>>,
 }
 
-/// A slot and the shard that was asked for it.
+/// A slot and the shard that was asked for the slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RoutedSlot {
     /// The slot of the user or key.
@@ -34,7 +34,7 @@ pub struct RoutedSlot {
 }
 
 impl RequestContext {
-    /// A request that has gone nowhere yet.
+    /// A request that has not reached a shard yet.
     #[must_use]
     pub fn new(request_id: Arc<str>, trace: Option<TraceContext>) -> Self {
         Self { request_id, trace, asks_for_change: true, place: Cell::new(None), caller: Cell::new(None) }
@@ -46,13 +46,13 @@ impl RequestContext {
         Self { asks_for_change: false, ..self }
     }
 
-    /// The trace that it belongs to.
+    /// The trace of the request, if any.
     #[must_use]
     pub fn trace(&self) -> Option<&TraceContext> {
         self.trace.as_ref()
     }
 
-    /// Where it went last, if it went to a shard.
+    /// The last slot and shard of the request, if any.
     #[must_use]
     pub fn place(&self) -> Option<RoutedSlot> {
         self.place.get()
@@ -64,12 +64,13 @@ pub async fn with_request<T>(request: RequestContext, work: impl Future<Output =
     CURRENT.scope(request, work).await
 }
 
-/// Begins `work` in the name of a request; gives what it gives, and the request with what was noted of it meanwhile.
+/// Begins `work` in the name of a request. Returns the result of `work`, and the request with all that was recorded
+/// meanwhile.
 pub fn begin_request<T>(request: RequestContext, work: impl FnOnce() -> T) -> (T, RequestContext) {
     CURRENT.sync_scope(request, || (work(), CURRENT.with(Clone::clone)))
 }
 
-/// Runs `work` in the name of a request, if there is one: for tasks that go on beside the request's own.
+/// Runs `work` in the name of a request, if any, for tasks beside the request's own task.
 pub async fn in_name_of<T>(request: Option<RequestContext>, work: impl Future<Output = T>) -> T {
     match request {
         Some(request) => with_request(request, work).await,
@@ -89,23 +90,23 @@ pub fn current_request_may_change() -> bool {
     CURRENT.try_with(|request| request.asks_for_change).unwrap_or(true)
 }
 
-/// The request that the current task works for.
+/// The request of the current task.
 #[must_use]
 pub fn current_request() -> Option<RequestContext> {
     CURRENT.try_with(Clone::clone).ok()
 }
 
-/// Notes where the current task's request goes, for its log lines. Nothing happens outside of a request.
+/// Records the route of the current request, for log lines. Does nothing outside of a request.
 pub fn note_place(slot: u16, shard: u16) {
     let _ = CURRENT.try_with(|request| request.place.set(Some(RoutedSlot { slot, shard })));
 }
 
-/// Notes whose request the current task's is. Nothing happens outside of a request.
+/// Records the caller of the current request. Does nothing outside of a request.
 pub fn note_caller(caller: u128) {
     let _ = CURRENT.try_with(|request| request.caller.set(Some(caller)));
 }
 
-/// Whose request the current task works for, if that is known.
+/// The caller of the current request, if known.
 #[must_use]
 pub fn current_caller() -> Option<u128> {
     CURRENT.try_with(|request| request.caller.get()).ok().flatten()

@@ -1,6 +1,6 @@
 //! Traces: a span for each request, and a child span for each call to a shard.
 //!
-//! Without a collector ([`super::TraceExport`]) there is no tracer, and every function here ends after one look at that.
+//! Without a collector ([`super::TraceExport`]) there is no tracer, and every function here returns at once.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,10 +15,10 @@ use opentelemetry_sdk::trace::{SdkTracer, Span as SdkSpan};
 
 use super::request::current_trace;
 
-/// Requests that a batch's span names at most.
+/// The most requests that a batch's span links to.
 const MOST_LINKS: usize = 64;
 
-/// The tracer of this process, if it has a collector.
+/// The tracer of this process, if there is a collector.
 pub(super) static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
 /// True if this process has a collector.
@@ -64,29 +64,29 @@ impl fmt::Display for TraceContext {
     }
 }
 
-/// A span that is open until it is dropped; nothing, if nobody traces this request.
+/// A span that is open until its drop. Empty if the request is not traced.
 #[derive(Debug, Default)]
 #[must_use = "a span ends when it is dropped"]
 pub struct Span(Option<Box<SdkSpan>>);
 
-/// What a batch's span names of each request in it.
+/// A link from a batch's span to the span of a request in the batch.
 #[derive(Debug)]
 pub struct SpanLink(Box<SpanContext>);
 
 impl Span {
-    /// The place under which the span's children belong, if it is traced.
+    /// The context for the span's children, if the span is traced.
     #[must_use]
     pub fn context(&self) -> Option<TraceContext> {
         self.0.as_ref().map(|span| TraceContext(Arc::new(span.span_context().clone())))
     }
 
-    /// For the span of a batch that does this span's work.
+    /// A link for the span of the batch that does this span's work.
     #[must_use]
     pub fn link(&self) -> Option<SpanLink> {
         self.0.as_ref().map(|span| SpanLink(Box::new(span.span_context().clone())))
     }
 
-    /// Names what a request turned out to be. No part of its path and no value belongs here.
+    /// Names the span by the request's method and route. A span holds no part of the path and no client's value.
     pub fn name_request(&mut self, method: &str, route: &str, status: u16) {
         let Some(span) = &mut self.0 else { return };
         span.update_name(format!("{method} {route}"));
@@ -104,7 +104,7 @@ impl Span {
         span.set_attribute(KeyValue::new("shardrive.rows", i64::try_from(rows).unwrap_or(i64::MAX)));
     }
 
-    /// Says that the work failed, in a word that holds no value.
+    /// Marks the span as failed, by a fixed word.
     pub fn fail(&mut self, why: &'static str) {
         let Some(span) = &mut self.0 else { return };
         span.set_attribute(KeyValue::new("error.type", why));
@@ -118,7 +118,7 @@ fn open(tracer: &SdkTracer, builder: SpanBuilder, parent: Option<&SpanContext>) 
     Span(span.is_recording().then(|| Box::new(span)))
 }
 
-/// The span of a request; `parent` is what the caller's header says.
+/// The span of a request; `parent` comes from the caller's header.
 pub fn request_span(parent: Option<&TraceContext>, request_id: &str) -> Span {
     let Some(tracer) = TRACER.get() else { return Span::default() };
     let builder = SpanBuilder::from_name("request")
@@ -127,8 +127,8 @@ pub fn request_span(parent: Option<&TraceContext>, request_id: &str) -> Span {
     open(tracer, builder, parent.map(|parent| &*parent.0))
 }
 
-/// The span of a call to a shard, below that of the current task's request. `operation` is a type's name, of which the
-/// last part counts.
+/// The span of a call to a shard, below the span of the current request. `operation` is the path of a type; its last
+/// part becomes the name.
 pub fn shard_span(operation: &'static str, shard: u16) -> Span {
     let Some(tracer) = TRACER.get() else { return Span::default() };
     let open = |parent: &TraceContext| {
@@ -137,7 +137,7 @@ pub fn shard_span(operation: &'static str, shard: u16) -> Span {
     current_trace(open).flatten().unwrap_or_default()
 }
 
-/// The span of a statement for several requests: below the first that is traced, with a link to each of the others.
+/// The span of a statement for several requests: below the first traced request, with a link to each other request.
 pub fn batch_span(operation: &'static str, shard: u16, links: impl Iterator<Item = SpanLink>) -> Span {
     let Some(tracer) = TRACER.get() else { return Span::default() };
     let mut links = links.map(|SpanLink(context)| *context);

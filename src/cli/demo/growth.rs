@@ -1,4 +1,4 @@
-//! One more shard, and slots that move to it, while others write and read all the time: no request may fail.
+//! A new shard, and moves of slots to it, under constant writes and reads: no request may fail.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,29 +11,29 @@ use super::service::{RunningService, field, number};
 use super::show::DemoOutput;
 use crate::cli::CliError;
 
-/// Clients that go on writing and reading.
+/// The number of clients.
 const CLIENTS: u64 = 4;
-/// Their users, in slots of every shard, none of those that the other steps store for: this many, from this one on, that
-/// far apart.
+/// The clients' users: so many, from this number on, with this distance. They lie in slots of every shard, and differ
+/// from the users of the other steps.
 const USERS: u64 = 500;
 const FIRST_USER: u64 = 100_000;
 const APART: u64 = 11;
-/// Between two looks at the moves.
+/// The pause between two reads of the moves' state.
 const LOOK: Duration = Duration::from_millis(300);
-/// After so long the demonstration gives up; the moves go on.
+/// The demonstration gives up after this time; the moves go on.
 const LONGEST: Duration = Duration::from_mins(10);
 
-/// What the clients did.
+/// The clients' requests and failures.
 #[derive(Default)]
 struct ClientTotals {
     writes: u64,
     reads: u64,
     failures: Vec<String>,
-    /// Files that were acknowledged, by their users.
+    /// Acknowledged files by user.
     acknowledged: BTreeMap<u64, u64>,
 }
 
-/// Adds the shard and deals the slots anew. `Null` if there is none to add.
+/// Adds the shard and rebalances the slots. `Null` without a shard to add.
 pub(super) async fn grow(
     service: &RunningService,
     show: &DemoOutput,
@@ -91,7 +91,7 @@ fn user(turn: u64) -> u64 {
     FIRST_USER + turn % USERS * APART
 }
 
-/// Writes and reads by turns until it is told to stop.
+/// Writes and reads in turn until `stop` is cancelled.
 async fn work(service: RunningService, client: u64, stop: CancellationToken) -> ClientTotals {
     let mut done = ClientTotals::default();
     let mut turn = client;
@@ -111,14 +111,14 @@ async fn work(service: RunningService, client: u64, stop: CancellationToken) -> 
             Err(refusal) => done.failures.push(CliError::from(refusal).to_string()),
         }
         if !done.failures.is_empty() {
-            // A service that is gone is not asked ten thousand times a second.
+            // A pause, so that a dead service does not get ten thousand requests a second.
             sleep(LOOK).await;
         }
     }
     done
 }
 
-/// Files that the clients' users have.
+/// The number of files of each client's user.
 async fn counts(service: &RunningService) -> Result<BTreeMap<u64, u64>, CliError> {
     let mut counts = BTreeMap::new();
     for user in (0..USERS).map(user) {
@@ -139,7 +139,7 @@ async fn count(service: &RunningService, user: u64) -> Result<u64, CliError> {
     }
 }
 
-/// How many of the acknowledged files are there.
+/// The number of acknowledged files that are still there.
 async fn found_again(
     service: &RunningService,
     before: &BTreeMap<u64, u64>,
@@ -153,7 +153,7 @@ async fn found_again(
     Ok(found)
 }
 
-/// Deals the slots anew, and sees the moves through to their ends.
+/// Rebalances the slots, and follows the moves to their ends.
 async fn rebalance(service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
     let plan = service.post("/admin/rebalance", &json!({"strategy": "slots", "rollback_window_seconds": 0})).await?;
     let ids: Vec<u64> = field(&plan, "ids").as_array().into_iter().flatten().filter_map(Value::as_u64).collect();

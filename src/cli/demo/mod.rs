@@ -1,4 +1,4 @@
-//! `shardrive demo`: shows on a running service what sharding does, step by step, and checks what it says.
+//! `shardrive demo`: shows sharding on a running service, step by step, and checks each result.
 
 mod growth;
 mod service;
@@ -17,9 +17,9 @@ use super::output::complain;
 use service::RunningService;
 use show::DemoOutput;
 
-/// Users whose files are stored one by one.
+/// The users whose files are stored one by one.
 const USERS: std::ops::RangeInclusive<u64> = 10..=19;
-/// Users among whom the bulk load is spread: one in each slot.
+/// The users of the bulk load: one in each slot.
 const BULK_USERS: u64 = 5_040;
 
 const EXAMPLES: &str = "\
@@ -33,26 +33,26 @@ What it stores on a service that runs stays there, and so does the new shard.
 
 Exit codes: 0 everything went as it should, 1 something failed, 2 wrong usage.";
 
-/// Show on a service what sharding does: store, spread, count, grow
+/// Show sharding on a service: store, spread, count, grow
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct DemoArgs {
-    /// Where the service is. Without it, servers of its own are started, and removed at the end.
+    /// The URL of the service. Without it, the demo starts servers of its own and removes them at the end.
     #[arg(long)]
     url: Option<String>,
-    /// A sign-in token for the service, with the scope admin if a shard is to be added.
+    /// A sign-in token for the service; a new shard needs the scope admin.
     #[arg(long, conflicts_with = "token_file", requires = "url")]
     token: Option<String>,
-    /// A file that holds such a token: others cannot see it in the list of processes.
+    /// A file with such a token: other users cannot see the token in the list of processes.
     #[arg(long, value_name = "FILE", requires = "url")]
     token_file: Option<PathBuf>,
-    /// An empty database that becomes one more shard; a demo with servers of its own has one.
+    /// An empty database that becomes a new shard; a demo with servers of its own has one.
     #[arg(long, value_name = "URL", requires = "url")]
     new_shard: Option<String>,
-    /// How many records the bulk load has.
+    /// The number of records in the bulk load.
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     records: u64,
-    /// Print one JSON object at the end instead.
+    /// Print one JSON object at the end, and nothing else.
     #[arg(long)]
     json: bool,
 }
@@ -71,10 +71,10 @@ impl DemoArgs {
         tokio::fs::read_to_string(file).await.map(Some).map_err(failed)
     }
 
-    /// Everything on this machine, in a folder that is removed at the end.
+    /// Runs on servers of its own, in a folder that is removed at the end.
     async fn run_by_itself(&self) -> Result<(), CliError> {
         let home = tempfile::Builder::new().prefix("shardrive-demo-").tempdir()?;
-        // The servers' own user must get through to its folders in there.
+        // The servers' user must reach its folders in there.
         tokio::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).await?;
         let dev = DevArgs::of_demo(home.path().join("servers"));
         if !self.json {
@@ -143,7 +143,7 @@ async fn one_by_one(service: &RunningService, show: &DemoOutput) -> Result<Value
         let shard = number(field(&answer, "data"), "shard_id");
         show.line(&format!("Storing data for user {user} → Shard {shard}"));
         let found = service.get(&format!("/query/{user}")).await?;
-        // Once more: where there is a cache, this comes from it.
+        // The second read comes from the cache, if there is one.
         let again = service.get(&format!("/query/{user}")).await?;
         if found.pointer("/files/0/file_id") != answer.pointer("/data/file_id") || again != found {
             return Err(CliError::Failed(format!("user {user}'s newest file is not the one that was just stored")));

@@ -1,4 +1,4 @@
-//! Calls to the service: JSON in and out, and an error that says what was asked and why it failed.
+//! Calls to the service: JSON in and out, and an error that names the call and the cause.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::cli::CliError;
 use crate::outbound::{TrustedAuthorities, with_causes};
 
-/// How long any answer may take.
+/// The time limit of a call.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A running service.
@@ -19,7 +19,7 @@ pub(super) struct RunningService {
     client: Client,
 }
 
-/// What went wrong with a call.
+/// Why a call failed.
 pub(super) struct CallFailure {
     why: String,
 }
@@ -61,7 +61,7 @@ impl RunningService {
         self.json(path, self.client.post(self.at(path)).json(body)).await
     }
 
-    /// Sends one JSON object a line.
+    /// Sends JSON objects, one in each line.
     pub(super) async fn post_rows(&self, path: &str, rows: String) -> Result<Value, CallFailure> {
         let request = self.client.post(self.at(path)).header("Content-Type", "application/x-ndjson");
         self.json(path, request.body(rows)).await
@@ -104,12 +104,12 @@ impl RunningService {
     }
 }
 
-/// A number in an answer; 0 if it is not there.
+/// A number in an answer; 0 if missing.
 pub(super) fn number(answer: &Value, name: &str) -> u64 {
     answer.get(name).and_then(Value::as_u64).unwrap_or(0)
 }
 
-/// A part of an answer; `null` if it is not there.
+/// A part of an answer; `null` if missing.
 pub(super) fn field<'a>(answer: &'a Value, name: &str) -> &'a Value {
     answer.get(name).unwrap_or(&Value::Null)
 }

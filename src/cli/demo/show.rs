@@ -1,4 +1,4 @@
-//! What the demonstration prints: text for people, with colour where a terminal shows it, or JSON for programs.
+//! The demonstration's output: text for people, coloured on a terminal, or JSON for programs.
 
 use std::io::IsTerminal;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::cli::output::say;
 
-/// How wide the bar of a shard is that holds everything.
+/// The width of a full bar.
 const WIDTH: u64 = 40;
 
 pub(super) struct DemoOutput {
@@ -38,7 +38,7 @@ impl DemoOutput {
         self.print(&format!("  {text}"));
     }
 
-    /// Something that was checked and found right.
+    /// Prints a result that was checked and found right.
     pub(super) fn good(&self, text: &str) {
         self.line(&self.paint("32", text));
     }
@@ -47,7 +47,7 @@ impl DemoOutput {
         HumanCount(number).to_string()
     }
 
-    /// A shard's share; `files` is `None` if it did not answer.
+    /// Prints a shard's share; `files` is `None` if the shard did not answer.
     pub(super) fn bar(&self, shard: u64, files: Option<u64>, total: u64, slots: Option<u64>) {
         let Some(files) = files else { return self.line(&format!("shard {shard}  no answer")) };
         let share = |whole: u64| files.saturating_mul(whole) / total.max(1);

@@ -14,7 +14,7 @@ impl Counter {
         Self(AtomicU64::new(0))
     }
 
-    /// Counts so many more.
+    /// Adds `number`.
     pub fn add(&self, number: u64) {
         // Relaxed, as everywhere here: a count orders nothing.
         self.0.fetch_add(number, Ordering::Relaxed);
@@ -27,24 +27,24 @@ impl Counter {
     }
 }
 
-/// A number that grows and shrinks by what several threads add and take.
+/// A number that grows and shrinks, as several threads add to it.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
 
 impl Gauge {
-    /// Adds so many; negative to take them away.
+    /// Adds `number`, which may be negative.
     pub fn add(&self, number: i64) {
         self.0.fetch_add(number, Ordering::Relaxed);
     }
 
-    /// What it is now.
+    /// The present value.
     #[must_use]
     pub fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Upper bounds of the buckets of times, in nanoseconds: 0.5 ms to 10 s. What is longer falls into one bucket more.
+/// The upper bounds of the time buckets, in nanoseconds: 0.5 ms to 10 s. One more bucket counts longer times.
 pub const TIMES: &[u64] = &[
     500_000,
     1_000_000,
@@ -64,12 +64,12 @@ pub const TIMES: &[u64] = &[
 /// Upper bounds of the buckets of batch sizes.
 const SIZES: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 1_024, 5_000];
 
-/// How many observations fell into which bucket. One of times or sizes costs two atomic additions.
+/// The number of observations in each bucket. An observation costs two atomic additions.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [u64],
     is_time: bool,
-    /// One for each bound, and one for what is above all of them.
+    /// One bucket for each bound, and one for larger values.
     buckets: Box<[AtomicU64]>,
     sum: AtomicU64,
 }
@@ -80,24 +80,24 @@ impl Histogram {
         Self { bounds, is_time, buckets, sum: AtomicU64::new(0) }
     }
 
-    /// Of times, shown in seconds.
+    /// A histogram of times, shown in seconds.
     #[must_use]
     pub fn of_times() -> Self {
         Self::new(TIMES, true)
     }
 
-    /// Of how many there were in a batch.
+    /// A histogram of sizes.
     #[must_use]
     pub fn of_sizes() -> Self {
         Self::new(SIZES, false)
     }
 
-    /// Notes a time.
+    /// Records a time.
     pub fn observe(&self, time: Duration) {
         self.note(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// Notes a size.
+    /// Records a size.
     pub fn observe_size(&self, size: usize) {
         self.note(u64::try_from(size).unwrap_or(u64::MAX));
     }
@@ -116,14 +116,14 @@ impl Histogram {
         self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }
 
-    /// The observations of each bucket so far, to be compared with a later look.
+    /// The observations of each bucket so far, for a later [`Histogram::percentile_since`].
     #[must_use]
     pub fn snapshot(&self) -> Vec<u64> {
         self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect()
     }
 
-    /// The time that this share of the observations since a snapshot did not exceed (the bound of its bucket), and how many
-    /// there were; an empty snapshot stands for the start. `None` if there were none.
+    /// The bucket bound below which `percent` of the observations since `before` fall, and their number. An empty
+    /// `before` stands for the start. `None` without an observation.
     #[must_use]
     pub fn time_since(&self, before: &[u64], percent: u64) -> Option<(Duration, u64)> {
         let before = before.iter().copied().chain(std::iter::repeat(0));
@@ -140,7 +140,7 @@ impl Histogram {
         bucket.filter(|_| all > 0).map(|(_, bound)| (Duration::from_nanos(bound), all))
     }
 
-    /// Each bound in the unit that is shown, with the number of observations up to it.
+    /// Each bound in the shown unit, with the number of observations up to the bound.
     pub(super) fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let counts = self.buckets.iter().scan(0, |sum, bucket| {
             *sum += bucket.load(Ordering::Relaxed);
@@ -150,13 +150,13 @@ impl Histogram {
         bounds.zip(counts)
     }
 
-    /// The sum of the observations in the unit that is shown.
+    /// The sum of the observations in the shown unit.
     pub(super) fn sum(&self) -> f64 {
         self.shown(self.sum.load(Ordering::Relaxed))
     }
 
     fn shown(&self, value: u64) -> f64 {
-        // A duration turns whole numbers into floats without a cast; sizes are taken for seconds.
+        // A duration turns whole numbers into floats without a cast; a size counts as seconds here.
         if self.is_time { Duration::from_nanos(value).as_secs_f64() } else { Duration::from_secs(value).as_secs_f64() }
     }
 }
@@ -164,9 +164,9 @@ impl Histogram {
 /// Rows of bulk loads, of files and of documents.
 #[derive(Debug)]
 pub struct BulkRows {
-    /// Read and found right, and sent to a shard.
+    /// Valid rows, sent to a shard.
     pub accepted: Counter,
-    /// Not stored: the record itself is wrong.
+    /// Rows with a fault, which are not stored.
     pub rejected: Counter,
     /// New rows that a shard has committed.
     pub stored: Counter,
@@ -176,12 +176,12 @@ pub struct BulkRows {
 pub static BULK_ROWS: BulkRows =
     BulkRows { accepted: Counter::new(), rejected: Counter::new(), stored: Counter::new() };
 
-/// Spans that left this process, or should have.
+/// Spans that left this process, or failed to leave.
 #[derive(Debug)]
 pub struct TraceSpans {
-    /// The collector has taken them.
+    /// Spans that the collector has accepted.
     pub exported: Counter,
-    /// The collector could not be reached, or refused them.
+    /// Spans lost because the collector was unreachable or refused them.
     pub failed: Counter,
 }
 

@@ -1,7 +1,7 @@
-//! Metrics: what there is, the cells that the modules count in, and the text that a Prometheus server reads.
+//! Metrics: the table, the cells that the modules count in, and the text for a Prometheus server.
 //!
-//! The modules keep their own cells (a few atomic numbers each); whoever is asked for `/metrics` reads them and whatever
-//! else the modules know, and writes it by the names of [`table`].
+//! Each module keeps its own cells (a few atomic numbers). The handler of `/metrics` reads the cells and the modules'
+//! other state, and writes the text by the names of [`table`].
 
 mod cells;
 pub mod table;

@@ -1,19 +1,19 @@
-//! Every metric there is: its name, kind, labels and meaning. docs/observability.md shows the same table, and a test
-//! holds the two together.
+//! Every metric: name, kind, labels and meaning. docs/observability.md shows the same table, and a test compares
+//! both.
 
-/// What a metric's value does.
+/// How a metric's value changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MetricKind {
-    /// It only grows.
+    /// The value only grows.
     Counter,
-    /// It grows and shrinks.
+    /// The value grows and shrinks.
     Gauge,
     /// Observations by size: `_bucket`, `_sum`, `_count`.
     Histogram,
 }
 
 impl MetricKind {
-    /// The word for it in the exposition.
+    /// The kind's word in the exposition.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -27,13 +27,13 @@ impl MetricKind {
 /// A metric.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Metric {
-    /// Its name; that of a histogram without its endings.
+    /// The metric's name, without the endings of a histogram.
     pub name: &'static str,
-    /// What its value does.
+    /// Counter, gauge or histogram.
     pub kind: MetricKind,
-    /// The names of its labels, in their order.
+    /// The names of the labels, in order.
     pub labels: &'static [&'static str],
-    /// What it tells, in a sentence.
+    /// The metric's meaning, in a sentence.
     pub help: &'static str,
 }
 
@@ -45,7 +45,7 @@ macro_rules! metrics {
                 Metric { name: $text, kind: MetricKind::$kind, labels: &[$($label),*], help: $help };
         )+
 
-        /// Every metric, in the order in which they are shown.
+        /// Every metric, in the order of the exposition.
         pub const ALL: &[Metric] = &[$($name),+];
     };
 }

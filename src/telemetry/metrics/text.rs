@@ -1,4 +1,4 @@
-//! The text format of Prometheus, version 0.0.4 (docs/decisions/0014-metrics.md says why it is written here).
+//! The text format of Prometheus, version 0.0.4 (docs/decisions/0014-metrics.md says why no library writes it).
 
 use std::fmt::{Display, Write};
 
@@ -7,28 +7,28 @@ use super::{Histogram, Metric};
 /// The type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A text that grows by one family of samples after the other.
+/// A text that grows by one family of samples at a time.
 #[derive(Debug, Default)]
 pub struct Exposition {
     text: String,
 }
 
 impl Exposition {
-    /// Room for so many bytes.
+    /// Reserves room for this many bytes.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
         Self { text: String::with_capacity(bytes) }
     }
 
-    /// Begins the samples of a metric; each metric once.
+    /// Begins the samples of a metric; each metric may begin once.
     pub fn family(&mut self, metric: &'static Metric) -> MetricFamily<'_> {
         let Metric { name, help, .. } = metric;
-        // Writing to a String does not fail; so below.
+        // A write to a String never fails, here and below.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {}", metric.kind.as_str());
         MetricFamily { text: &mut self.text, metric }
     }
 
-    /// A metric of one sample without labels.
+    /// Writes a metric of one sample without labels.
     pub fn single(&mut self, metric: &'static Metric, value: impl Display) {
         self.family(metric).sample(&[], value);
     }
@@ -48,12 +48,12 @@ pub struct MetricFamily<'a> {
 }
 
 impl MetricFamily<'_> {
-    /// A sample; the labels' values stand in the order of their names.
+    /// Writes a sample; the labels' values stand in the order of the labels' names.
     pub fn sample(&mut self, labels: &[&dyn Display], value: impl Display) {
         self.write("", labels, None, value);
     }
 
-    /// All samples of a histogram.
+    /// Writes all samples of a histogram.
     pub fn histogram(&mut self, labels: &[&dyn Display], histogram: &Histogram) {
         let mut count = 0;
         for (bound, up_to) in histogram.cumulative() {
@@ -87,7 +87,7 @@ impl MetricFamily<'_> {
     }
 }
 
-/// What stands between the quotes of a label.
+/// Escapes a label's value.
 struct EscapedLabel<'a>(&'a mut String);
 
 impl Write for EscapedLabel<'_> {
