@@ -1,4 +1,4 @@
-//! The real program as a child process, and HTTP calls to it.
+//! The real program as a child process, and HTTP calls to the program.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -12,14 +12,14 @@ use super::poll;
 use super::servers::TestCluster;
 use super::watchdog::Watch;
 
-/// The program that is tested.
+/// The tested program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_shardrive");
 
-/// What every service is told, unless a test says otherwise.
+/// The settings of every service, unless a test overrides them.
 const DEFAULTS: [(&str, &str); 2] = [("BIND_ADDR", "127.0.0.1:0"), ("RUST_LOG", "info")];
 
-/// What every service and every command is told, unless a test says otherwise: a busy machine must not make a shard look
-/// lost.
+/// Patient limits for every service and command, unless a test overrides them: a busy machine must not make a shard
+/// look lost.
 pub const PATIENT: [(&str, &str); 4] = [
     ("HEALTH_TIMEOUT_MS", "10000"),
     ("CONNECT_TIMEOUT_MS", "10000"),
@@ -27,11 +27,11 @@ pub const PATIENT: [(&str, &str); 4] = [
     ("STATS_TIMEOUT_MS", "10000"),
 ];
 
-/// What the settings are if nobody says anything, for tests of how quickly a lost shard is noticed.
+/// The default settings, for tests of how quickly a lost shard is noticed.
 pub const AS_SHIPPED: [(&str, &str); 4] =
     [("HEALTH_TIMEOUT_MS", ""), ("CONNECT_TIMEOUT_MS", ""), ("SHARD_TIMEOUT_MS", ""), ("STATS_TIMEOUT_MS", "")];
 
-/// A running `shardrive serve` or `dev`. Dropping it kills it.
+/// A running `shardrive serve` or `dev`. A drop kills the program.
 pub struct Api {
     child: Child,
     base: String,
@@ -41,7 +41,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// Starts the program on a cluster that is migrated, and waits until it listens.
+    /// Starts the program on a migrated cluster, and waits until the program listens.
     pub async fn start(cluster: &TestCluster) -> Self {
         Self::start_with(cluster, &[]).await
     }
@@ -70,7 +70,7 @@ impl Api {
     /// Starts the program with these variables and no others.
     ///
     /// # Errors
-    /// What it wrote, if it ended.
+    /// The output, if the program ended.
     pub async fn try_start(variables: &[(String, String)]) -> Result<Self, String> {
         Self::try_command(&["serve"], variables).await
     }
@@ -78,15 +78,15 @@ impl Api {
     /// Starts a command that serves, with these variables and no others.
     ///
     /// # Errors
-    /// What it wrote, if it ended.
+    /// The output, if the program ended.
     pub async fn try_command(arguments: &[&str], variables: &[(String, String)]) -> Result<Self, String> {
         Self::try_build(PROGRAM, arguments, variables).await
     }
 
-    /// The same, by another program: another build, or one that starts ours.
+    /// The same, with another program: another build, or a program that starts ours.
     ///
     /// # Errors
-    /// What it wrote, if it ended.
+    /// The output, if the program ended.
     pub async fn try_build(program: &str, arguments: &[&str], variables: &[(String, String)]) -> Result<Self, String> {
         let folder = std::env::temp_dir(); // no .env there
         let mut child = Command::new(program)
@@ -160,7 +160,7 @@ impl Api {
         self.client = client;
     }
 
-    /// What it has written so far.
+    /// The output so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
@@ -169,7 +169,7 @@ impl Api {
         self.child.id()
     }
 
-    /// Asks it to stop.
+    /// Sends SIGTERM.
     pub fn sigterm(&self) {
         self.signal("TERM");
     }
@@ -187,7 +187,7 @@ impl Api {
         self.child.wait().unwrap();
     }
 
-    /// Waits for its end; true if it went well.
+    /// Waits for the exit; true for success.
     pub async fn ended(&mut self) -> bool {
         let status = poll::until("the program's end", async || self.child.try_wait().unwrap().ok_or("runs")).await;
         status.success()

@@ -1,8 +1,9 @@
-//! Load at a steady rate over several processes of which some come and go, balanced as an ingress controller does it.
+//! Load at a steady rate over several processes, some of which start and stop, balanced like an ingress controller.
 //!
-//! Each request goes to the next process that is ready, over connections that are kept. Readiness is found as kubelet finds it:
-//! by asking now and then, over connections of its own; so many failures in a row take a process out, one success puts it in.
-//! Requests begin at their times whether or not those before them have been answered, and none is sent twice.
+//! Each request goes to the next ready process, over kept connections. Readiness probes work like kubelet's: one
+//! probe in each period, over connections of its own. Several failures in a row remove a process, one success adds
+//! the process again. Requests begin at their due times, even if earlier ones are unanswered, and no request is sent
+//! twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,14 +20,14 @@ use super::api::{AS_SHIPPED, Api, client};
 use super::poll;
 use super::servers::TestCluster;
 
-/// Connections to all processes together; a request that finds none free waits, and its time counts.
+/// Connections to all processes together. A request that finds none free waits, and its wait counts.
 const CONNECTIONS: usize = 400;
 
-/// How readiness is found.
+/// The settings of the readiness probes.
 #[derive(Clone, Copy)]
 pub struct Probe {
     pub period: Duration,
-    /// So many in a row take a process out.
+    /// This many failures in a row remove a process.
     pub failures: u32,
 }
 
@@ -37,7 +38,7 @@ struct Backend {
     gone: AtomicBool,
 }
 
-/// A balancer and the load that goes through it.
+/// A balancer and its load.
 pub struct Balancer {
     probe: Probe,
     backends: RwLock<Vec<Arc<Backend>>>,
@@ -47,7 +48,7 @@ pub struct Balancer {
     connections: Semaphore,
     done: AtomicU64,
     failures: Mutex<BTreeMap<String, u64>>,
-    /// From the time at which a request should have begun to the end of its answer.
+    /// From a request's due time to the end of its answer.
     latencies: Mutex<Vec<Duration>>,
     stop: AtomicBool,
 }
@@ -68,7 +69,7 @@ impl Balancer {
         })
     }
 
-    /// Takes a process in, and waits until it is found ready.
+    /// Adds a process, and waits until a probe finds the process ready.
     pub async fn add(self: &Arc<Self>, base: &str) {
         let (ready, gone) = (AtomicBool::new(false), AtomicBool::new(false));
         let backend = Arc::new(Backend { base: base.to_owned(), ready, gone });
@@ -90,7 +91,7 @@ impl Balancer {
         poll::until_true("the process to be ready", async || backend.ready.load(Ordering::Relaxed)).await;
     }
 
-    /// Forgets a process that has ended.
+    /// Removes a process that has ended.
     pub fn remove(&self, base: &str) {
         self.backends.write().unwrap().retain(|backend| {
             let stays = backend.base != base;
@@ -106,7 +107,7 @@ impl Balancer {
         Some(ready[turn].base.clone())
     }
 
-    /// Two reads for each write; whatever is no success is a failure.
+    /// Sends two reads for each write; any answer but a success is a failure.
     async fn send(&self, number: u64, due: Instant) {
         let failure = self.ask(number).await.err();
         self.latencies.lock().unwrap().push(due.elapsed());
@@ -132,7 +133,7 @@ impl Balancer {
         Ok(())
     }
 
-    /// Sends at this rate until it is told to stop; requests that take long hold up none of the others.
+    /// Sends at this rate until the balancer stops; a slow request holds up no other.
     async fn run(self: Arc<Self>, rate: u64) {
         let mut turns = tokio::time::interval(Duration::from_millis(5));
         let (begun, mut sent, mut requests) = (Instant::now(), 0, JoinSet::new());
@@ -150,21 +151,21 @@ impl Balancer {
     }
 }
 
-/// What a rolling restart under load was like.
+/// The result of a rolling restart under load.
 #[derive(Debug)]
 pub struct Rolled {
     requests: u64,
     pub failed: BTreeMap<String, u64>,
     replaced: usize,
     took: Duration,
-    /// What the processes that were replaced have warned of.
+    /// The warnings of the replaced processes.
     pub warnings: BTreeSet<String>,
-    /// In order.
+    /// In ascending order.
     latencies: Vec<Duration>,
 }
 
 impl Rolled {
-    /// How long all but one of so many requests took at most, in milliseconds.
+    /// The longest latency without the worst 1/`of` of the requests, in milliseconds.
     fn latency(&self, of: usize) -> f64 {
         let rank = self.latencies.len().saturating_sub(1 + self.latencies.len() / of);
         self.latencies.get(rank).map_or(0.0, |time| time.as_secs_f64() * 1e3)
@@ -189,8 +190,8 @@ impl fmt::Display for Rolled {
     }
 }
 
-/// Replaces three processes one after the other, so many times, while requests come at this rate: a new one is ready before an
-/// old one is told to go, as `maxSurge: 1` and `maxUnavailable: 0` have it. `drain` is in seconds.
+/// Replaces three processes one after the other, `rounds` times, under requests at this rate. A new process is ready
+/// before an old one gets SIGTERM, as with `maxSurge: 1` and `maxUnavailable: 0`. `drain` is in seconds.
 pub async fn replace_all_under_load(program: &str, rate: u64, rounds: usize, probe: Probe, drain: &str) -> Rolled {
     let cluster = TestCluster::migrated(2).await;
     // The balancer is a proxy: all connections come from its address.

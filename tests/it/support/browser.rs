@@ -1,4 +1,4 @@
-//! A real browser: Chromium without a window, led by chromedriver. Both are children of the test and end with it.
+//! A real browser: headless Chromium, driven by chromedriver. Both are children of the test and end with the test.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -13,11 +13,11 @@ use super::api::client;
 use super::folders::scratch_folder;
 use super::{poll, tools};
 
-/// A folder to which [`Browser::picture`] saves what it sees; nothing is saved without it. Pictures of the page in docs/
-/// are made this way.
+/// The folder for the pictures of [`Browser::picture`]; without this variable no picture is saved. The pictures of
+/// the page in docs/ come from here.
 const PICTURES: &str = "SHARDRIVE_TEST_PICTURES";
 
-/// One at a time: several would slow each other down until something waits in vain.
+/// One browser at a time: several would slow each other down until a wait fails.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A browser with one empty window.
@@ -29,7 +29,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one; `None` where none is installed.
+    /// Starts a browser; `None` if none is installed.
     pub async fn start() -> Option<Self> {
         let program = tools::find_or_skip("chromedriver")?;
         let turn = TURN.lock().await;
@@ -47,7 +47,7 @@ impl Browser {
         let out = BufReader::new(driver.stdout.take().unwrap());
         std::thread::spawn(move || {
             let mut port = Some(port);
-            // Read to the end, so that it never waits for a reader.
+            // Read to the end, so that chromedriver never blocks on a full pipe.
             for line in out.lines().map_while(Result::ok) {
                 let number = line
                     .split_once("successfully on port ")
@@ -96,7 +96,7 @@ impl Browser {
         self.page.find(By::Css(css)).await.unwrap_or_else(|error| panic!("{css}: {error}"))
     }
 
-    /// The text of an element as people see it; empty if it is not there or not to be seen.
+    /// The visible text of an element; empty if the element is missing or hidden.
     pub async fn text(&self, css: &str) -> String {
         match self.page.find(By::Css(css)).await {
             Ok(element) => element.text().await.unwrap_or_default(),
@@ -110,14 +110,14 @@ impl Browser {
         element.click().await.unwrap_or_else(|error| panic!("{css}: {error}"));
     }
 
-    /// Types into a field, after what stands there has been taken away.
+    /// Clears a field, and types into it.
     pub async fn fill(&self, css: &str, text: &str) {
         let field = self.find(css).await;
         field.clear().await.unwrap_or_else(|error| panic!("{css}: {error}"));
         field.send_keys(text).await.unwrap();
     }
 
-    /// Chooses an entry of a list by its value.
+    /// Chooses an entry of a list by the entry's value.
     pub async fn choose(&self, css: &str, value: &str) {
         self.click(&format!("{css} option[value=\"{value}\"]")).await;
     }
@@ -127,12 +127,12 @@ impl Browser {
         self.page.action_chain().send_keys(key).perform().await.unwrap();
     }
 
-    /// Says yes to the question that the page asks.
+    /// Confirms the page's question.
     pub async fn accept(&self) {
         self.page.accept_alert().await.unwrap();
     }
 
-    /// What a script returns.
+    /// The result of a script.
     pub async fn run(&self, script: &str) -> Value {
         let done = self.page.execute(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}"));
         done.json().clone()
@@ -148,7 +148,7 @@ impl Browser {
         .await;
     }
 
-    /// Waits until an element is there and to be seen.
+    /// Waits until an element is visible, or hidden.
     pub async fn until_shown(&self, css: &str, shown: bool) {
         poll::until(&format!("{css} shown: {shown}"), async || {
             let found = match self.page.find(By::Css(css)).await {
@@ -160,25 +160,25 @@ impl Browser {
         .await;
     }
 
-    /// As wide as a phone, or whatever else.
+    /// Sets the width and height of the page, for example to a phone's.
     pub async fn resize(&self, width: u16, height: u16) {
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500});
         self.page.cdp().send_raw("Emulation.setDeviceMetricsOverride", metrics).await.unwrap();
     }
 
-    /// With dark colours, or light ones.
+    /// Sets dark or light colours.
     pub async fn prefer(&self, scheme: &str) {
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.page.cdp().send_raw("Emulation.setEmulatedMedia", features).await.unwrap();
     }
 
-    /// Errors that the browser has noted: of scripts, of files that are missing, of the page's own policy.
+    /// The browser's errors: faults of scripts, missing files, violations of the page's own policy.
     pub async fn complaints(&self) -> Vec<String> {
         let log = self.page.browser_log().await.unwrap();
         log.into_iter().filter(|entry| entry.level == "SEVERE").map(|entry| entry.message).collect()
     }
 
-    /// Saves the page as it is, if somebody wants pictures.
+    /// Saves the page as a picture, if a folder is set.
     pub async fn picture(&self, name: &str) {
         if let Ok(folder) = std::env::var(PICTURES) {
             self.page.screenshot(&PathBuf::from(folder).join(format!("{name}.png"))).await.unwrap();
@@ -188,11 +188,11 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Else the session's own drop waits a minute for an answer of the driver that is killed here.
+        // Otherwise the session's own drop would wait a minute for an answer of the driver, which is killed here.
         let _ = self.page.clone().leak();
         let _ = self.driver.kill();
         let _ = self.driver.wait();
-        // Chromium is the driver's child and outlives it; its folder is nobody else's.
+        // Chromium is the driver's child and outlives it; only this browser uses the folder.
         let home = self.home.path().display().to_string();
         let list = Command::new("ps").args(["-A", "-ww", "-o", "pid=,args="]).output().unwrap();
         for line in String::from_utf8_lossy(&list.stdout).lines().filter(|line| line.contains(&home)) {

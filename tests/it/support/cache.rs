@@ -1,4 +1,4 @@
-//! Cache servers of a test's own, and what a program says of its cache.
+//! Cache servers for one test, and a program's reports of its cache.
 
 use reqwest::StatusCode;
 use shardrive::local_servers::{CacheServer, free_port};
@@ -15,13 +15,13 @@ pub struct TestCache {
 }
 
 impl TestCache {
-    /// Starts a server. A machine that runs the tests has one: scripts/setup sees to it.
+    /// Starts a server. scripts/setup installs one on every machine that runs the tests.
     pub async fn start() -> Self {
         let program = CacheServer::program().expect("redis-server or valkey-server; run scripts/setup test");
         let folder = scratch_folder().await;
         let path = folder.path().canonicalize().unwrap();
         let mut server = CacheServer::new(program, path, free_port().unwrap());
-        // Between the look for a free port and the start another test may take it.
+        // Between the search for a free port and the start, another test may take the port.
         while let Err(error) = server.start().await {
             assert!(error.to_string().contains("in use"), "{error}");
             server.set_port(free_port().unwrap());
@@ -34,7 +34,7 @@ impl TestCache {
     }
 }
 
-/// A port's URL, for a proxy in front of a server.
+/// The URL for a port, for a proxy in front of a server.
 pub fn url_of(port: u16) -> String {
     format!("redis://127.0.0.1:{port}")
 }
@@ -57,7 +57,7 @@ pub async fn until_in_use(api: &Api, user: i64) {
     .await;
 }
 
-/// Waits until the program says this of its cache.
+/// Waits until the program reports this state of its cache.
 pub async fn until_says(api: &Api, word: &str) {
     poll::until(word, async || {
         let (status, health) = api.get_json("/health").await;

@@ -1,11 +1,11 @@
-//! An authority of a test's own, and certificates by it.
+//! A test's own CA, and certificates signed by this CA.
 
 use std::path::PathBuf;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
-/// An authority that nobody else trusts.
+/// A CA that only the test trusts.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub pem: String,
@@ -35,14 +35,14 @@ impl Authority {
         Certificate { certificate, key: key.serialize_pem() }
     }
 
-    /// Writes a file; gives its path.
+    /// Writes a file; returns the file's path.
     pub fn write(&self, name: &str, text: &str) -> String {
         let path: PathBuf = self.folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
-    /// The authority's own certificate as a file.
+    /// The CA's own certificate as a file.
     pub fn file(&self) -> String {
         self.write("authority.pem", &self.pem)
     }

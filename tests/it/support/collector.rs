@@ -13,14 +13,14 @@ use tokio::task::JoinHandle;
 
 use super::poll;
 
-/// What came so far: the service that sent it, and the spans.
+/// The received data: the sending service, and the spans.
 #[derive(Clone, Default, Debug)]
 pub struct Received {
     pub service: String,
     pub spans: Vec<Span>,
 }
 
-/// A running collector; it ends when it is dropped.
+/// A running collector; a drop ends the collector.
 pub struct Collector {
     port: u16,
     received: Arc<Mutex<Received>>,
@@ -45,12 +45,12 @@ impl Collector {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What came so far.
+    /// The data received so far.
     pub fn received(&self) -> Received {
         self.received.lock().unwrap().clone()
     }
 
-    /// The spans of a trace, once there are so many of them.
+    /// Waits for the spans of a trace, until there are `spans` of them.
     pub async fn trace(&self, trace_id: &str, spans: usize) -> Vec<Span> {
         poll::until("the spans of a trace", async || {
             let mut found = self.received().spans;

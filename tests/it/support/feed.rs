@@ -1,11 +1,11 @@
-//! The dashboard's stream of events, read by a client that is no browser.
+//! The dashboard's stream of events, read by a client without a browser.
 
 use reqwest::Response;
 use serde_json::Value;
 
 use super::poll;
 
-/// A stream of events that is read as it comes.
+/// A stream of events, read as the events arrive.
 pub struct Events {
     response: Response,
     text: String,
@@ -35,7 +35,7 @@ impl Events {
         }
     }
 
-    /// The next event of this kind for which `judge` gives something.
+    /// The first event of this kind for which `judge` returns a value.
     pub async fn until<T>(&mut self, kind: &str, judge: impl Fn(&Value) -> Option<T>) -> T {
         let look = async {
             loop {

@@ -1,4 +1,4 @@
-//! Where tests keep their servers: in memory where there is room. To make a server's thousand files on a disk takes more
+//! The folders of the tests' servers: in memory if there is room. A server's thousand files on a disk would cost more
 //! processor time than the rest of most tests. `TMPDIR` names another place.
 
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::poll;
 use super::watchdog::Watch;
 
 const MEMORY: &str = "/dev/shm";
-/// Far more than the tests that run at one time keep there, in KiB.
+/// Far more than the running tests need at one time, in KiB.
 const ROOM: u64 = 3 << 20;
 
 /// The folder of one test's servers.
@@ -23,7 +23,7 @@ pub struct TestFolder {
 }
 
 impl TestFolder {
-    /// Makes a folder for servers that are as durable as said: durable ones are on the disk.
+    /// Makes a folder for servers of this durability: durable servers are on the disk.
     pub async fn new(account: ServerAccount, durability: Durability) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let run = match durability {
@@ -42,21 +42,21 @@ impl Drop for TestFolder {
     }
 }
 
-/// An empty folder, which other users may enter. Its drop removes it.
+/// An empty folder that other users may enter. A drop removes the folder.
 pub async fn scratch_folder() -> TempDir {
     let folder = tempfile::tempdir_in(&RunFolder::usual().await.path).unwrap();
     open_to_all(folder.path());
     folder
 }
 
-/// The folder of everything that this process runs, locked for as long as the process lives.
+/// The folder of this process's tests, locked for as long as the process lives.
 pub struct RunFolder {
     path: PathBuf,
     _lock: FileLock,
 }
 
 impl RunFolder {
-    /// In memory where there is room, or else on the disk.
+    /// In memory if there is room, or else on the disk.
     pub async fn usual() -> &'static Self {
         static USUAL: OnceCell<RunFolder> = OnceCell::const_new();
         if has_room_in_memory() {
@@ -71,7 +71,7 @@ impl RunFolder {
         ON_DISK.get_or_init(async || Self::make(&std::env::temp_dir()).await).await
     }
 
-    /// Where runs keep what they share.
+    /// The folder that all runs share.
     pub fn shared(&self) -> &Path {
         self.path.parent().unwrap()
     }
@@ -80,7 +80,7 @@ impl RunFolder {
         let base = parent.canonicalize().unwrap().join("shardrive-tests");
         std::fs::create_dir_all(&base).unwrap();
         let path = base.join(format!("run-{}", std::process::id()));
-        // One at a time: nobody takes the folder of another run for a left-over before its lock is there.
+        // One at a time: before its lock exists, another run's folder would look like a leftover.
         let _turn = lock(&base.join("lock")).await;
         remove_leftovers(&base).await;
         std::fs::create_dir_all(&path).unwrap();
@@ -114,7 +114,7 @@ fn has_room_in_memory() -> bool {
     *HAS_ROOM.get_or_init(|| std::env::var_os("TMPDIR").is_none() && available().is_some_and(|room| room >= ROOM))
 }
 
-/// Removes what runs left behind, and the servers of runs that were killed: their locks are free.
+/// Removes the leftovers of earlier runs, and the servers of killed runs: the locks of such runs are free.
 async fn remove_leftovers(base: &Path) {
     for run in entries(base) {
         let is_run = run.file_name().is_some_and(|name| name.to_string_lossy().starts_with("run-"));
@@ -129,7 +129,7 @@ async fn remove_leftovers(base: &Path) {
     }
 }
 
-/// What is in a folder, or nothing if it is none.
+/// The entries of a folder; none if there is no such folder.
 pub fn entries(folder: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }

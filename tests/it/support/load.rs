@@ -1,6 +1,6 @@
-//! Clients of running programs that remember every answer, and the oracle that holds the answers against the rows.
+//! Clients of running programs that remember every answer, and the oracle that compares the answers with the rows.
 //!
-//! Each task has users of its own, in the slots that it is given, so that it knows what a listing must show.
+//! Each task has users of its own, in the given slots, so that the task knows the correct listings.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,22 +15,22 @@ use super::api::client;
 use super::poll;
 use super::servers::TestCluster;
 
-/// Files of one bulk request.
+/// The number of files in a bulk request.
 const BULK: usize = 20;
-/// Requests of a task before it goes on with new users, so that a listing stays one page.
+/// A task takes new users after this many requests, so that a listing stays one page.
 const GENERATION: usize = 200;
 
-/// Tasks that store, list and count until they are told to stop.
+/// Tasks that store, list and count until the load stops.
 pub struct Load {
     stop: Arc<AtomicBool>,
     seen: Arc<Seen>,
     tasks: JoinSet<()>,
 }
 
-/// What the answers were.
+/// The record of all answers.
 #[derive(Default)]
 pub struct Seen {
-    /// The names of acknowledged files, and their users.
+    /// The users of the acknowledged files, by file name.
     files: Mutex<HashMap<String, i64>>,
     sent: AtomicU64,
     acknowledged: AtomicU64,
@@ -41,7 +41,7 @@ pub struct Seen {
 }
 
 impl Load {
-    /// Starts tasks that are dealt to the programs at `bases` in turn, with users of these slots.
+    /// Starts tasks that send to the programs at `bases` in turn, for users of these slots.
     pub fn start(bases: &[String], tasks: usize, slots: &[i32]) -> Self {
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
         let mut set = JoinSet::new();
@@ -75,7 +75,7 @@ impl Load {
         .await;
     }
 
-    /// Stops all tasks after the request that each is at.
+    /// Stops every task after the task's current request.
     pub async fn stop(self) -> Arc<Seen> {
         self.stop.store(true, Ordering::Relaxed);
         self.tasks.join_all().await;
@@ -93,7 +93,7 @@ impl Seen {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Answers that must never be given.
+    /// Answers that a correct service never gives.
     pub fn violations(&self) -> Vec<String> {
         self.violations.lock().unwrap().clone()
     }
@@ -105,8 +105,8 @@ impl Seen {
         assert!(failures.is_empty(), "{} failures, the first: {:?}", failures.len(), failures.first());
     }
 
-    /// What is wrong with the rows: every acknowledged file must be there once, on its slot's owner, and no row
-    /// twice or where it does not count.
+    /// The wrong rows. Every acknowledged file must exist once, on its slot's owner. No row may exist twice, or on a
+    /// shard that does not own the slot.
     pub async fn hold_against_rows(&self, cluster: &TestCluster, shards: usize) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut stored: HashMap<String, (i64, usize)> = HashMap::new();
@@ -171,7 +171,7 @@ impl Task {
         }
     }
 
-    /// With an id of its own a file may be sent again until it is acknowledged, and is stored once all the same.
+    /// A file with an id may be sent again until it is acknowledged, and is still stored once.
     async fn ingest(&mut self, user: i64, turn: usize) {
         let name = format!("single-{}-{turn}", self.number);
         let mut body = json!({"user_id": user, "file_name": name, "size_bytes": 3});
@@ -237,7 +237,7 @@ impl Task {
         }
     }
 
-    /// The answer, if it is a success.
+    /// The answer, if the request succeeded.
     async fn send(&self, what: &str, request: RequestBuilder) -> Option<Value> {
         let failure = match request.send().await {
             Err(error) => (format!("{what}: no answer"), format!("{error:?}")),
@@ -253,7 +253,8 @@ impl Task {
                     }
                     Ok(value) => {
                         let code = value["code"].as_str().unwrap_or("without a code").to_owned();
-                        // All these tasks are one caller, who may run only some of the loads: it waits, and loads again.
+                        // All tasks are one caller, who may run only a few loads at once: the task pauses, and loads
+                        // again.
                         if code == "too_many_own_loads" && retry {
                             self.outcome(&format!("{what}: 429 {code}"));
                             poll::breathe().await;

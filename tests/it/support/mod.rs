@@ -1,4 +1,4 @@
-//! What the integration tests stand on: waiting, servers, the running program.
+//! The base of the integration tests: waits, servers, the running program.
 
 pub mod api;
 pub mod balancer;

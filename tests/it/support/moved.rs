@@ -1,4 +1,4 @@
-//! What must be true after moves: for the clients that were there, and on the servers.
+//! The conditions after moves: for the clients during the moves, and on the servers.
 
 use shardrive::reshard::MOVED_TABLES;
 
@@ -8,7 +8,8 @@ use super::poll;
 use super::program::shardrive;
 use super::servers::TestCluster;
 
-/// Nobody noticed anything, every acknowledged file is there once on its owner, and counts, scan and audit agree.
+/// Checks that no client noticed a move. Every acknowledged file must exist once on its owner; counts, scan and
+/// `shards verify` must agree.
 pub async fn hold_against(cluster: &TestCluster, api: &Api, load: Load, shards: usize) {
     let seen = load.stop().await;
     seen.assert_unseen();

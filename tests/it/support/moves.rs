@@ -1,4 +1,4 @@
-//! Slots that change their owner from outside, step by step, as any tool with a connection to both shards could do it.
+//! Moves of slots by plain SQL, step by step, as any tool with connections to both shards could do.
 
 use shardrive::reshard::{CountTables, MOVED_TABLES, MovedTable};
 use sqlx::PgConnection;
@@ -24,7 +24,7 @@ pub struct Move {
 }
 
 impl Move {
-    /// A move that is later than all moves before it.
+    /// A move with an epoch above all earlier ones.
     pub async fn new(cluster: &TestCluster, slots: &[i32], from: usize, to: usize) -> Self {
         let slots = format!("'{{{}}}'::int[]", slots.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
         let newest = format!("SELECT max(epoch) FROM shardrive.slot_map WHERE slot = ANY ({slots})");
@@ -33,7 +33,7 @@ impl Move {
         Self { source, target, slots, to, epoch }
     }
 
-    /// All steps.
+    /// Runs all steps.
     pub async fn run(&mut self) {
         self.leave().await;
         self.copy().await;
@@ -41,13 +41,14 @@ impl Move {
         self.clean().await;
     }
 
-    /// The old owner gives the slots up; from here on nobody owns them.
+    /// The old owner gives the slots up; from now on no shard owns them.
     pub async fn leave(&mut self) {
         let sql = self.assignment();
         value::<i32>(&mut self.source, &sql).await;
     }
 
-    /// The rows, and their counts by hand: rows that come with `session_replication_role = replica` are not counted.
+    /// Copies the rows, and counts them by hand: rows written with `session_replication_role = replica` are not
+    /// counted.
     pub async fn copy(&mut self) {
         let Self { source, target, slots, .. } = self;
         run(target, "BEGIN; SET LOCAL session_replication_role = replica").await.unwrap();
@@ -81,7 +82,8 @@ impl Move {
         value::<i32>(&mut self.target, &sql).await;
     }
 
-    /// The new owner takes the slots before the old one leaves them, as the service does it; both tell the epoch before.
+    /// The new owner takes the slots before the old one gives them up, as in the service; both sides store the epoch
+    /// before.
     pub async fn hand_over(&mut self) {
         let Self { source, target, slots, to, epoch } = self;
         let before: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
@@ -100,7 +102,7 @@ impl Move {
         run(source, &set).await.unwrap();
     }
 
-    /// The rows that the old owner still holds, and their counts, go.
+    /// Deletes the rows that the old owner still holds, with their counts.
     pub async fn clean(&mut self) {
         let slots = &self.slots;
         for table in MOVED_TABLES {

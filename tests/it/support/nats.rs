@@ -1,4 +1,4 @@
-//! NATS servers of a test's own, and what they were told.
+//! NATS servers for one test, and the events that they have stored.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -17,20 +17,20 @@ use super::api::client;
 use super::certificates::Authority;
 use super::{poll, tools};
 
-/// As it is, and as a URL has it.
+/// The password in plain form, and in the form of a URL.
 const PASSWORD: (&str, &str) = ("s3cret/of@the:broker", "s3cret%2Fof%40the%3Abroker");
 
-/// A server with `JetStream` on a free port of loopback. Dropping it kills it.
+/// A server with `JetStream` on a free port of loopback. A drop kills the server.
 pub struct Nats {
     program: PathBuf,
     port: u16,
     child: Option<Child>,
     folder: TempDir,
-    /// The authority of its certificate, and the rest of its arguments, if it is one for those who sign in over TLS.
+    /// The CA certificate and the TLS arguments, for a server with TLS and sign-in.
     encrypted: Option<(String, [String; 7])>,
 }
 
-/// An event as the broker keeps it.
+/// An event in the broker's store.
 #[derive(Clone, Debug)]
 pub struct Told {
     pub id: String,
@@ -46,7 +46,7 @@ impl Nats {
         Some(nats)
     }
 
-    /// Starts a server that speaks TLS, with a certificate by this authority, and asks for a password.
+    /// Starts a server with TLS, with a certificate of this CA, and with a password.
     pub async fn start_encrypted(authority: &Authority) -> Option<Self> {
         let mut nats = Self::away()?;
         let pair = authority.certificate(&["127.0.0.1"]);
@@ -59,14 +59,14 @@ impl Nats {
         Some(nats)
     }
 
-    /// A server that is not running yet; `None` where the program is missing.
+    /// A server that is not started yet; `None` if the program is missing.
     pub fn away() -> Option<Self> {
         let program = tools::find_or_skip("nats-server")?;
         let folder = tempfile::tempdir().unwrap();
         Some(Self { program, port: free_port().unwrap(), child: None, folder, encrypted: None })
     }
 
-    /// Starts it, or starts it again with what it has on its disk.
+    /// Starts the server, or restarts it with the data on its disk.
     pub async fn run(&mut self) {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         let child = Command::new(&self.program)
@@ -97,7 +97,7 @@ impl Nats {
     }
 
     async fn client(&self) -> Result<jetstream::Context, String> {
-        let _ = client(); // sees to the provider of TLS
+        let _ = client(); // installs the TLS provider
         let options = async_nats::ConnectOptions::new();
         let options = match &self.encrypted {
             Some((authority, _)) => options
@@ -107,7 +107,7 @@ impl Nats {
         };
         let connecting = tokio::time::timeout(Duration::from_secs(5), options.connect(self.url())).await;
         let context = jetstream::new(connecting.map_err(|_| "no answer")?.map_err(|error| format!("{error:?}"))?);
-        // It answers, also if it is to say that there is no such stream.
+        // The server has answered, even if only to report a missing stream.
         match context.get_stream("shardrive").await {
             Ok(_) => Ok(context),
             Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(_)) => Ok(context),
@@ -115,7 +115,7 @@ impl Nats {
         }
     }
 
-    /// Makes a stream of these subjects, or changes it; one that has a bound refuses what comes when it is full.
+    /// Creates or changes a stream of these subjects. A full stream with a bound refuses new events.
     pub async fn keep(&self, name: &str, subject: &str, most: Option<i64>) {
         let config = jetstream::stream::Config {
             name: name.to_owned(),
@@ -127,9 +127,9 @@ impl Nats {
         self.client().await.unwrap().create_or_update_stream(config).await.unwrap();
     }
 
-    /// The ids of all messages that are sent to a subject from here on, whether a stream takes them or not.
+    /// Records the ids of all messages sent to a subject from now on, with or without a stream.
     pub async fn listen(&self, subject: &'static str) -> Arc<Mutex<Vec<(String, String)>>> {
-        let _ = client(); // sees to the provider of TLS
+        let _ = client(); // installs the TLS provider
         let client = async_nats::connect(self.url()).await.unwrap();
         let mut messages = client.subscribe(subject).await.unwrap();
         client.flush().await.unwrap();
@@ -146,12 +146,12 @@ impl Nats {
         heard
     }
 
-    /// Everything that was told so far, in its order; what was told twice, once, where it came first.
+    /// All stored events in order; a repeated event counts once, at its first place.
     pub async fn told(&self) -> Vec<Told> {
         self.told_to("shardrive").await
     }
 
-    /// The same of this stream.
+    /// The stored events of this stream.
     pub async fn told_to(&self, name: &str) -> Vec<Told> {
         let context = self.client().await.expect("a server that runs");
         let Ok(mut stream) = context.get_stream(name).await else { return Vec::new() };

@@ -1,13 +1,13 @@
-//! Clients that keep a time of their own. A test waits for conditions, by `poll`.
+//! Clients with a pace of their own. A test waits for conditions through `poll`.
 
 use std::time::Duration;
 
-/// Between two bytes of a client that is too slow.
+/// The pause between two bytes of a slow client.
 pub async fn between_bytes() {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
-/// Between two requests of a client that is refused and asks on.
+/// The pause between two requests of a client that repeats after refusals.
 pub async fn between_refusals() {
     tokio::time::sleep(Duration::from_millis(2)).await;
 }

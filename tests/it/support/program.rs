@@ -11,7 +11,7 @@ use super::api::{PATIENT, PROGRAM};
 /// Far more than any command takes.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// What a command left behind.
+/// The output of a command.
 #[derive(Debug)]
 pub struct Done {
     pub code: i32,
@@ -20,7 +20,7 @@ pub struct Done {
 }
 
 impl Done {
-    /// What it printed, as JSON.
+    /// The standard output as JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
@@ -47,7 +47,7 @@ pub async fn shardrive_reading(arguments: &[&str], variables: &[(String, String)
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let write = async move {
-        // A command that reads nothing may close it first.
+        // A command that reads nothing may close the pipe first.
         let _ = stdin.write_all(&input).await;
     };
     let ended = async { tokio::join!(write, child.wait_with_output()).1 };
@@ -57,7 +57,7 @@ pub async fn shardrive_reading(arguments: &[&str], variables: &[(String, String)
     Done { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
 
-/// Runs a command whose output and complaints nobody reads: both ends are closed before it writes. Gives its exit code.
+/// Runs a command with closed output pipes. Returns the exit code.
 pub async fn shardrive_unread(arguments: &[&str], variables: &[(String, String)]) -> i32 {
     let mut child = Command::new(PROGRAM)
         .args(arguments)

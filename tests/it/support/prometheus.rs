@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use super::api::client;
 use super::{poll, tools};
 
-/// Runs promtool with something to read; it must be content, and what it said is given back. `None` where it is missing.
+/// Runs promtool with an input, requires success, and returns the output. `None` if the program is missing.
 pub async fn promtool(arguments: &[&str], folder: &Path, input: &str) -> Option<String> {
     let mut child = Command::new(tools::find_or_skip("promtool")?)
         .args(arguments)
@@ -25,7 +25,7 @@ pub async fn promtool(arguments: &[&str], folder: &Path, input: &str) -> Option<
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let write = async move {
-        // A command that reads nothing may close it first.
+        // A command that reads nothing may close the pipe first.
         let _ = stdin.write_all(input.as_bytes()).await;
     };
     let ((), output) = tokio::join!(write, child.wait_with_output());
@@ -35,7 +35,7 @@ pub async fn promtool(arguments: &[&str], folder: &Path, input: &str) -> Option<
     Some(said.into_owned())
 }
 
-/// A running Prometheus server. Dropping it ends it.
+/// A running Prometheus server. A drop ends the server.
 pub struct Prometheus {
     _child: Child,
     base: String,
@@ -43,7 +43,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts a server that asks this `host:port` every second; `None` where the program is missing.
+    /// Starts a server that scrapes this `host:port` every second; `None` if the program is missing.
     pub fn start(target: &str) -> Option<Self> {
         let program = tools::find_or_skip("prometheus")?;
         let folder = tempfile::tempdir().unwrap();
@@ -66,7 +66,7 @@ impl Prometheus {
         Some(Self { _child: child, base: format!("http://{address}"), _folder: folder })
     }
 
-    /// The samples that a query gives, once there are any.
+    /// Waits for samples of a query.
     pub async fn query(&self, query: &str) -> Vec<Value> {
         let url = format!("{}/api/v1/query", self.base);
         poll::until(query, async || {

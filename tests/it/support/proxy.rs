@@ -11,12 +11,12 @@ use tokio::task::JoinHandle;
 
 use super::poll;
 
-/// What the proxy does with connections, new ones and those that are open.
+/// The proxy's treatment of new and open connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
-    /// Hands on what comes, both ways.
+    /// Passes all bytes on, both ways.
     Pass,
-    /// Hands on what comes, each time after up to this many milliseconds.
+    /// Passes all bytes on, each time after a random delay up to this many milliseconds.
     Slow(u64),
     /// Takes connections and lets nothing through, as a cut cable would.
     BlackHole,
@@ -24,7 +24,7 @@ pub enum Mode {
     Refuse,
 }
 
-/// A running proxy; it ends when it is dropped.
+/// A running proxy; a drop ends the proxy.
 pub struct Proxy {
     port: u16,
     mode: watch::Sender<Mode>,

@@ -1,8 +1,9 @@
-//! The oracle of the cache: many writers and readers on few files, through several programs. A read that starts after a
-//! write was acknowledged must show that write.
+//! The oracle of the cache: many writers and readers of few files, through several programs. A read that starts after
+//! an acknowledged write must show that write.
 //!
-//! Each file has one writer, who counts its size up. Files of one user are on one page, so that several writers change
-//! what is kept under one key. What a page must show at least is noted before the page is asked for.
+//! Each file has one writer, which increases the file's size by one. The files of one user share a page, so that
+//! several writers change the value under one key. A reader records the lowest correct sizes before it asks for the
+//! page.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,16 +18,16 @@ use uuid::Uuid;
 use super::api::client;
 use super::poll;
 
-/// Files of one user.
+/// The number of files of one user.
 const FILES: usize = 2;
-/// Writes of one file without a rest.
+/// The number of writes to one file before a rest.
 const BURST: i64 = 5;
-/// How long a rest is at most, in breaths.
+/// The longest rest, in short pauses.
 const RESTS: u32 = 40;
 /// Readers for each user.
 const READERS: usize = 4;
 
-/// One file and what is known of its size.
+/// One file and its known sizes.
 struct Tracked {
     user: i64,
     id: Uuid,
@@ -34,14 +35,14 @@ struct Tracked {
     sent: AtomicI64,
 }
 
-/// What was seen.
+/// The counted operations and the faults.
 #[derive(Default)]
 pub struct Seen {
     pub reads: AtomicU64,
     pub writes: AtomicU64,
-    /// Requests that were answered by an error.
+    /// Requests with an error as their answer.
     pub failures: Mutex<Vec<String>>,
-    /// Answers that must never be given.
+    /// Answers that a correct cache never gives.
     pub stale: Mutex<Vec<String>>,
 }
 
@@ -63,14 +64,14 @@ impl Seen {
     }
 }
 
-/// Writers and readers that run until they are told to stop.
+/// Writers and readers that run until the race stops.
 pub struct Race {
     stop: Arc<AtomicBool>,
     seen: Arc<Seen>,
     tasks: JoinSet<()>,
 }
 
-/// What every task works with.
+/// The shared state of every task.
 #[derive(Clone)]
 struct Shared {
     client: Client,
@@ -90,7 +91,8 @@ impl Shared {
 
     async fn fail(&self, what: &str, answer: String) {
         self.seen.failures.lock().unwrap().push(format!("{what}: {answer}"));
-        // A write of which nobody knows whether it happened must not happen after the next one: then the database itself
+        // A write with an unknown result must not happen after the next write: the database itself would then go
+        // back.
         // would go back.
         poll::delay(Duration::from_millis(500)).await;
     }
@@ -150,7 +152,7 @@ impl Race {
         .await;
     }
 
-    /// Stops all tasks after the request that each is at.
+    /// Stops every task after the task's current request.
     pub async fn stop(self) -> Arc<Seen> {
         self.stop.store(true, Ordering::Relaxed);
         self.tasks.join_all().await;
@@ -167,7 +169,7 @@ async fn write(shared: Shared, files: Arc<Vec<Tracked>>, number: usize) {
             Ok(answer) if answer.status() == StatusCode::OK => {
                 file.acknowledged.store(size, Ordering::SeqCst);
                 shared.seen.writes.fetch_add(1, Ordering::Relaxed);
-                // Bursts, and then a rest, so that pages are kept for a while.
+                // A rest after each burst, so that the cache keeps pages for a while.
                 if size % BURST == 0 {
                     let rest = rand::random_range(1..RESTS);
                     for _ in 0..rest {

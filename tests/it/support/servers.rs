@@ -19,7 +19,7 @@ use super::templates::{Content, copy, template};
 
 pub const CONNECT: Duration = Duration::from_secs(10);
 
-/// Servers of one test, each with its database, not migrated yet.
+/// The servers of one test, each with its database, before the migration.
 pub struct TestCluster {
     servers: Vec<PostgresServer>,
     home: TestFolder,
@@ -31,7 +31,7 @@ impl TestCluster {
         Self::start_with(shards, Durability::ServerOnly).await
     }
 
-    /// Starts `shards` servers that are as durable as said.
+    /// Starts `shards` servers of this durability.
     pub async fn start_with(shards: usize, durability: Durability) -> Self {
         Self::start_of(shards, durability, Content::Nothing).await
     }
@@ -63,7 +63,8 @@ impl TestCluster {
         Self { servers: join_all(servers).await, home }
     }
 
-    /// Starts a streaming standby of a shard's server. It goes with the cluster's folder, so drop it first.
+    /// Starts a streaming standby of a shard's server. The cluster's folder holds the standby, so drop the standby
+    /// first.
     pub async fn standby(&self, shard: usize) -> PostgresServer {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -75,7 +76,7 @@ impl TestCluster {
         server
     }
 
-    /// From here on the shard's server is another one; gives the one before.
+    /// Replaces the shard's server; returns the server before.
     pub fn replace(&mut self, shard: usize, server: PostgresServer) -> PostgresServer {
         std::mem::replace(&mut self.servers[shard], server)
     }
@@ -114,7 +115,7 @@ impl TestCluster {
         Cluster::open(self.options(), limits()).await.unwrap()
     }
 
-    /// A process of the service that stores files.
+    /// A file service on this cluster, as in a process of the service.
     pub async fn files(&self) -> Arc<FileService> {
         files_on(self.open().await, WriterLimits { queue: 10_000, batch: 128 })
     }
@@ -128,7 +129,7 @@ impl TestCluster {
         run(&mut self.connect(shard).await, sql).await
     }
 
-    /// The one value that a query gives.
+    /// The single value that a query returns.
     pub async fn value<T>(&self, shard: usize, sql: &str) -> T
     where
         T: Send + Unpin + for<'r> Decode<'r, Postgres> + Type<Postgres>,
@@ -144,12 +145,12 @@ pub fn files_on(cluster: Arc<Cluster>, limits: WriterLimits) -> Arc<FileService>
     Arc::new(FileService::start(cluster, cache, limits))
 }
 
-/// Runs statements; gives how many rows they changed.
+/// Runs statements; returns the number of changed rows.
 pub async fn run(connection: &mut PgConnection, sql: &str) -> Result<u64, sqlx::Error> {
     Ok(sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?.rows_affected())
 }
 
-/// The one value that a query gives.
+/// The single value that a query returns.
 pub async fn value<T>(connection: &mut PgConnection, sql: &str) -> T
 where
     T: Send + Unpin + for<'r> Decode<'r, Postgres> + Type<Postgres>,
@@ -165,7 +166,7 @@ pub fn sqlstate<T: std::fmt::Debug>(result: Result<T, sqlx::Error>) -> String {
     database.code().unwrap_or_default().into_owned()
 }
 
-/// Limits that let a test see a fault soon, and leave a slow machine time enough.
+/// Limits that show faults early, and leave a slow machine enough time.
 pub fn limits() -> ShardLimits {
     ShardLimits {
         pool_min: 1,
@@ -179,13 +180,13 @@ pub fn limits() -> ShardLimits {
     }
 }
 
-/// The faults for which a cluster was not opened, as the message that people see.
+/// The text of the faults for which the cluster does not open.
 pub async fn refusal(options: Vec<ShardOptions>) -> String {
     let opened: Result<_, StartError> = Cluster::open(options, limits()).await;
     opened.map(|_| ()).expect_err("was opened").to_string()
 }
 
-/// Starts a server on a free port: between the look for its port and the start another test may take it.
+/// Starts a server on a free port: between the search for the port and the start, another test may take the port.
 pub async fn start_somewhere(server: &mut PostgresServer) {
     while let Err(error) = server.start().await {
         let is_taken = error.to_string().contains("could not bind");
@@ -194,7 +195,7 @@ pub async fn start_somewhere(server: &mut PostgresServer) {
     }
 }
 
-/// The programs of PostgreSQL and who runs them. To find them takes some processes: once is enough.
+/// The programs of PostgreSQL and the user who runs them. The search starts some processes, so one search is enough.
 fn programs() -> (PostgresBinaries, ServerAccount) {
     static PROGRAMS: LazyLock<(PostgresBinaries, ServerAccount)> =
         LazyLock::new(|| (PostgresBinaries::find().unwrap(), ServerAccount::find().unwrap()));

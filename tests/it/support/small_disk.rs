@@ -5,11 +5,11 @@ use std::process::Command;
 
 use shardrive::local_servers::ServerAccount;
 
-/// A mounted file system. Dropping it takes it away.
+/// A mounted file system. A drop unmounts the file system.
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// A file system of this size, which belongs to the user who runs the servers; `None` where mounting is not allowed.
+    /// A file system of this size, owned by the servers' user; `None` if mounting is not allowed.
     pub fn mount(folder: &Path, size: &str) -> Option<Self> {
         std::fs::create_dir(folder).unwrap();
         let mut mount = Command::new("mount");
@@ -27,7 +27,7 @@ impl SmallDisk {
         assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     }
 
-    /// Gives back what [`SmallDisk::fill`] took.
+    /// Frees the space that [`SmallDisk::fill`] took.
     pub fn free(&self) {
         std::fs::remove_file(self.filler()).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Data folders that are copied for each test: to copy takes less time than `initdb`, `CREATE DATABASE` and the migrations.
+//! Data folders copied for each test: a copy takes less time than `initdb`, `CREATE DATABASE` and the migrations.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
@@ -17,22 +17,22 @@ use shardrive::shard::apply_migrations;
 use super::folders::{RunFolder, entries, lock};
 use super::servers::{run, start_somewhere};
 
-/// Templates that nobody has used for so long are of another schema, or of a PostgreSQL that is gone.
+/// A template unused for this long is of another schema, or of a removed PostgreSQL.
 const UNUSED: Duration = Duration::from_secs(3600);
 
-/// What the database of a template holds.
+/// The content of a template's database.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Content {
     Nothing,
-    /// This program's schema, without an identity: it is not yet a shard.
+    /// This program's schema, without an identity: not yet a shard.
     Schema,
 }
 
-/// A data folder to copy. It has the first shard's database.
+/// A data folder to copy, with the first shard's database.
 pub async fn template(binaries: &PostgresBinaries, account: ServerAccount, content: Content) -> PathBuf {
     let shared = RunFolder::usual().await.shared();
     let home = shared.join(format!("template-{}-{:016x}", binaries.version(), schema_key()));
-    // Its drop releases the lock: the next one finds the template whole.
+    // The drop releases the lock: the next test finds the complete template.
     let _turn = lock(&shared.join("template.lock")).await;
     for other in entries(shared).iter().filter(|other| **other != home && is_unused(other)) {
         let _ = std::fs::remove_dir_all(other);
@@ -55,7 +55,7 @@ pub fn copy(from: &Path, to: &Path) {
 }
 
 async fn make(binaries: &PostgresBinaries, account: ServerAccount, home: &Path) {
-    let _ = std::fs::remove_dir_all(home); // a part of one
+    let _ = std::fs::remove_dir_all(home); // a partial template
     let (empty, part) = (home.join("empty"), home.join("schema.part"));
     let server = |folder: &Path| {
         PostgresServer::new(binaries.clone(), account, folder.to_owned(), free_port().unwrap(), Durability::ServerOnly)
@@ -74,12 +74,12 @@ async fn make(binaries: &PostgresBinaries, account: ServerAccount, home: &Path) 
     apply_migrations(&mut connection).await.unwrap();
     drop(connection);
     second.stop().await;
-    // Under its right name it is whole.
+    // A folder with the right name is always complete.
     std::fs::rename(part, home.join("schema")).unwrap();
 }
 
-/// Keeps the usual password as a secret of one round instead of 4,096: in a debug build the rounds of one connection take a
-/// hundredth of a second of processor time at both ends.
+/// Stores the usual password with one hash round instead of 4,096. In a debug build, the rounds of one connection
+/// take a hundredth of a second of processor time at both ends.
 fn quick_password() -> String {
     const ROUNDS: NonZeroU32 = NonZeroU32::MIN;
     let (salt, mut salted) = ([7; 16], [0; digest::SHA256_OUTPUT_LEN]);
@@ -90,7 +90,7 @@ fn quick_password() -> String {
     format!("ALTER ROLE {USER} PASSWORD 'SCRAM-SHA-256${ROUNDS}:{salt}${stored}:{server}'")
 }
 
-/// Tells one schema from another.
+/// A key that differs between schemas.
 fn schema_key() -> u64 {
     let mut hasher = DefaultHasher::new();
     quick_password().hash(&mut hasher);

@@ -13,14 +13,14 @@ use tokio_rustls::TlsAcceptor;
 
 use super::certificates::Authority;
 
-/// Takes TLS for a server of this machine. Dropping it ends it.
+/// A TLS front for a server of this machine. A drop ends the front.
 pub struct TlsFront {
     pub url: String,
     task: JoinHandle<()>,
 }
 
 impl TlsFront {
-    /// A front of `http://host:port`, with a certificate by this authority.
+    /// A front of `http://host:port`, with a certificate of this CA.
     pub async fn start(authority: &Authority, server: &str) -> Self {
         let server = server.strip_prefix("http://").unwrap().to_owned();
         let pair = authority.certificate(&["127.0.0.1"]);

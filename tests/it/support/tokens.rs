@@ -1,5 +1,5 @@
-//! Tokens that a test signs itself, and a provider that publishes the keys as the test says: for faults that a real
-//! provider does not have.
+//! Tokens signed by a test, and a provider that publishes the test's keys, for faults that a real provider does not
+//! have.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,7 +69,7 @@ impl Key {
         }
     }
 
-    /// What is public of it.
+    /// The public part of the key.
     pub fn public(&self) -> Vec<u8> {
         match self {
             Self::Secret(secret) => secret.clone(),
@@ -79,7 +79,7 @@ impl Key {
         }
     }
 
-    /// As a provider publishes it.
+    /// The key as a provider publishes it.
     pub fn jwk(&self, id: &str) -> Value {
         let public = self.public();
         match self {
@@ -90,7 +90,7 @@ impl Key {
             }),
             Self::Rsa(pair) => {
                 let RsaPublicKeyComponents { n, e } = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public());
-                // With a zero in front, as some write it.
+                // With a leading zero, as some providers write it.
                 json!({"kty": "RSA", "kid": id, "n": base64([vec![0], n].concat()), "e": base64(e)})
             }
         }
@@ -124,20 +124,20 @@ impl Key {
     }
 }
 
-/// How the provider is today.
+/// The provider's present behaviour.
 #[derive(Clone)]
 pub enum Mood {
-    /// It publishes this.
+    /// Publishes these keys.
     Keys(Vec<Value>),
-    /// It answers this text.
+    /// Answers with this text.
     Text(&'static str),
-    /// It takes the request and closes.
+    /// Accepts the request and closes the connection.
     Silent,
-    /// It publishes this after a while.
+    /// Publishes these keys after a delay.
     Slow(Duration, Vec<Value>),
 }
 
-/// A provider's discovery and keys. Dropping it ends it.
+/// A provider's discovery and keys. A drop ends the provider.
 pub struct StubProvider {
     pub issuer: String,
     mood: Arc<Mutex<Mood>>,
@@ -183,7 +183,7 @@ impl StubProvider {
         *self.mood.lock().unwrap() = mood;
     }
 
-    /// How often it was asked for its keys and answered.
+    /// The number of answered requests for keys.
     pub fn fetches(&self) -> usize {
         self.fetches.load(Ordering::SeqCst)
     }

@@ -1,16 +1,16 @@
-//! Programs that single tests need and the service does not. Without its program a test is skipped, and says so.
+//! Programs that some tests need and the service does not. Without its program a test is skipped with a message.
 
 use std::path::{Path, PathBuf};
 
 /// Where packages put servers, besides the folders on PATH.
 const USUAL_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin"];
 
-/// The folder into which `scripts/setup test` unpacks what is not installed.
+/// The folder for programs that `scripts/setup test` unpacks.
 pub fn tools_folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools")
 }
 
-/// The program of this name; `None` if it is missing, which ends the test.
+/// The path of the program; `None` if the program is missing, which ends the test.
 pub fn find_or_skip(name: &str) -> Option<PathBuf> {
     let found = find(name);
     if found.is_none() {
@@ -19,7 +19,7 @@ pub fn find_or_skip(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// Says that a test ends for want of a program.
+/// Reports a test that ends because a program is missing.
 pub fn skip(name: &str) {
     eprintln!("skipped: {name} is not installed; scripts/setup test gets it where the system offers it");
 }
