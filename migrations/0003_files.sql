@@ -17,6 +17,12 @@ RETURN encode(
     'hex'
 )::uuid;
 
+-- The slot that an id carries; NULL: the service did not mint the id (docs/decisions/0003-file-ids.md).
+CREATE FUNCTION shardrive.slot_in(file_id uuid) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN file_id::text ~ '^.{14}7.{15}5d4c1e$'
+            THEN nullif(least(('x' || substr(file_id::text, 27, 4))::bit(16)::int, 5040), 5040) END;
+
 -- What tells the paths of a user's imported files apart, in an index that a path would be too long for. The backslash is doubled
 -- because the cast reads it as an escape; all of it is immutable, so that the planner puts it in place of the call.
 CREATE FUNCTION shardrive.path_key(path text) RETURNS bytea
@@ -38,9 +44,8 @@ CREATE TABLE public.file_metadata (
     listed      boolean     NOT NULL DEFAULT false,
 
     -- The user first: rows of a user lie together, and a move's row filter finds user_id in the replica identity.
+    -- An id is unique within its user: users on other shards could not be asked whether they have it.
     CONSTRAINT file_metadata_pkey PRIMARY KEY (user_id, file_id),
-    -- A file is found by its id alone.
-    CONSTRAINT file_metadata_file_id_key UNIQUE (file_id),
     CONSTRAINT file_metadata_user_id_check CHECK (user_id >= 0),
     -- The limits of src/files/limits.rs, where a constraint's name becomes the field that a client is told.
     CONSTRAINT file_metadata_file_name_check CHECK (
@@ -68,6 +73,9 @@ COMMENT ON COLUMN public.file_metadata.listed IS 'True: the file came by a listi
 COMMENT ON COLUMN public.file_metadata.size_bytes IS 'NULL: unknown.';
 COMMENT ON COLUMN public.file_metadata.modified_at IS 'When the content last changed, as the client tells it.';
 
+-- A request that names no user finds a file by its id alone.
+CREATE INDEX file_metadata_file_id_idx ON public.file_metadata (file_id);
+
 -- Importing a listing again finds each path. It follows the path: after a rename the old path is free. Within a user, so that
 -- nobody learns or takes a path of another user.
 CREATE UNIQUE INDEX file_metadata_listed_path_idx
@@ -76,8 +84,8 @@ CREATE UNIQUE INDEX file_metadata_listed_path_idx
 -- A move reads the rows of its slots alone (docs/decisions/0026-slot-index.md).
 CREATE INDEX file_metadata_slot_idx ON public.file_metadata ((user_id % 5040));
 
--- A row stays its user's, under its id: an id carries the slot of its user, so that nobody would find the changed row by
--- its id. Moves bring rows as they are, by a role whose triggers do not fire.
+-- A row stays its user's, under its id: an id carries the slot of its user, and a request that names no user would not
+-- find the changed row. Moves bring rows as they are, by a role whose triggers do not fire.
 CREATE FUNCTION shardrive.refuse_other_file() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,8 +1,7 @@
--- A file and its whole row as a text, which a change compares with the row that it finds. No row: the shard does not own the
--- slot. A row of nulls: no such file. With a user ($4), a file of another one is as one that is not there.
+-- A user's file, and its whole row as a text, which a change compares with the row that it finds. No row: the shard does not
+-- own the slot. A row of nulls: no such file.
 SELECT f.file_id, f.file_name, f.path, f.mime_type, f.checksum, f.size_bytes, f.modified_at, f.created_at, f.updated_at,
        f.user_id, f::text
   FROM shardrive.slot_map AS m
-  LEFT JOIN file_metadata AS f
-         ON f.file_id = $3 AND shardrive.slot_of(f.user_id) = m.slot AND ($4::bigint IS NULL OR f.user_id = $4)
+  LEFT JOIN file_metadata AS f ON f.user_id = $3 AND f.file_id = $4
  WHERE m.slot = $1 AND m.owner = $2

@@ -1,6 +1,6 @@
--- Stores a batch of files, each once: a row whose id is there already is left out of the answer.
+-- Stores a batch of files, each once: a row whose user has its id already is left out of the answer.
 INSERT INTO file_metadata (user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at)
 SELECT *
   FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[])
-ON CONFLICT DO NOTHING
-RETURNING file_id, created_at
+ON CONFLICT (user_id, file_id) DO NOTHING
+RETURNING user_id, file_id, created_at

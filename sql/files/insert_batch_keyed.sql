@@ -8,7 +8,7 @@ WITH batch AS MATERIALIZED (
 ), inserted AS (
     INSERT INTO file_metadata (user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at)
     SELECT user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at FROM batch
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (user_id, file_id) DO NOTHING
     RETURNING user_id, file_id, created_at
 ), kept AS (
     INSERT INTO shardrive.idempotency_keys (slot, key, request, shard_id, outcome)
@@ -19,4 +19,4 @@ WITH batch AS MATERIALIZED (
      WHERE b.key IS NOT NULL
      ORDER BY 1, 2
 )
-SELECT file_id, created_at FROM inserted
+SELECT user_id, file_id, created_at FROM inserted

@@ -2,4 +2,4 @@
 INSERT INTO file_metadata (user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at)
 SELECT *
   FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[])
-ON CONFLICT DO NOTHING
+ON CONFLICT (user_id, file_id) DO NOTHING

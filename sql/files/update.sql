@@ -1,21 +1,20 @@
--- Changes a file: of each pair the first says whether, the second to what. No row: the shard does not own the slot.
+-- Changes a user's file: of each pair the first says whether, the second to what. No row: the shard does not own the slot.
 -- A row of nulls: no such file. The path follows a new name, and a path of null becomes the name.
--- With a user ($16), a file of another one is as one that is not there; with a state ($17), so is a file in another state.
+-- With a state ($17), a file in another state is as one that is not there.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $1 AND owner = $2
 ), changed AS (
     UPDATE file_metadata AS f
-       SET file_name   = CASE WHEN $4 THEN $5 ELSE f.file_name END,
-           path        = CASE WHEN $6 THEN coalesce($7, CASE WHEN $4 THEN $5 ELSE f.file_name END)
-                              WHEN $4 THEN left(f.path, length(f.path) - length(f.file_name)) || $5
+       SET file_name   = CASE WHEN $5 THEN $6 ELSE f.file_name END,
+           path        = CASE WHEN $7 THEN coalesce($8, CASE WHEN $5 THEN $6 ELSE f.file_name END)
+                              WHEN $5 THEN left(f.path, length(f.path) - length(f.file_name)) || $6
                               ELSE f.path END,
-           mime_type   = CASE WHEN $8 THEN $9 ELSE f.mime_type END,
-           checksum    = CASE WHEN $10 THEN $11 ELSE f.checksum END,
-           size_bytes  = CASE WHEN $12 THEN $13 ELSE f.size_bytes END,
-           modified_at = CASE WHEN $14 THEN $15 ELSE f.modified_at END
+           mime_type   = CASE WHEN $9 THEN $10 ELSE f.mime_type END,
+           checksum    = CASE WHEN $11 THEN $12 ELSE f.checksum END,
+           size_bytes  = CASE WHEN $13 THEN $14 ELSE f.size_bytes END,
+           modified_at = CASE WHEN $15 THEN $16 ELSE f.modified_at END
       FROM owned
-     WHERE f.file_id = $3 AND shardrive.slot_of(f.user_id) = owned.slot
-       AND ($16::bigint IS NULL OR f.user_id = $16)
+     WHERE f.user_id = $3 AND f.file_id = $4
        AND ($17::text IS NULL OR f::text = $17)
     RETURNING f.*
 )

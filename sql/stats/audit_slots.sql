@@ -1,15 +1,17 @@
--- For each slot: its owner in this shard's map, the rows that are here, and the rows that the counts tell of.
+-- For each slot: its owner in this shard's map, the rows that are here, the rows that the counts tell of, and how many files have
+-- an id that carries another slot.
 SELECT m.slot, m.owner, m.epoch,
        coalesce(scanned.rows, 0)  AS scanned_rows,
        coalesce(scanned.bytes, 0)::text AS scanned_bytes,
        coalesce(t.rows, 0)        AS counted_rows,
        coalesce(t.bytes, 0)::text       AS counted_bytes,
-       0::bigint                  AS misplaced_rows,
+       coalesce(scanned.misplaced, 0) AS misplaced_rows,
        EXISTS (SELECT FROM shardrive.local_moves AS l WHERE get_bit(l.slots, m.slot) = 1) AS moving
   FROM shardrive.slot_map AS m
   LEFT JOIN shardrive.slot_totals AS t USING (slot)
   LEFT JOIN (
-        SELECT shardrive.slot_of(user_id) AS slot, count(*) AS rows, coalesce(sum(size_bytes), 0) AS bytes
+        SELECT shardrive.slot_of(user_id) AS slot, count(*) AS rows, coalesce(sum(size_bytes), 0) AS bytes,
+               count(*) FILTER (WHERE shardrive.slot_in(file_id) <> shardrive.slot_of(user_id)) AS misplaced
           FROM file_metadata
          GROUP BY 1
        ) AS scanned USING (slot)

@@ -55,13 +55,6 @@ impl Cache {
         PendingWrite { cache: Arc::clone(self), keys, is_done: false, _writer: self.writer() }
     }
 
-    /// True if some process may use a cache for rows of any shard, as far as this process knows. Where it is false,
-    /// a writer may save itself the work of finding out its keys before the write.
-    #[must_use]
-    pub fn is_in_use(&self) -> bool {
-        !self.fences.are_all_closed()
-    }
-
     /// The keys as our server knows them, of those for which it is in force.
     fn names(&self, keys: &[CacheKey]) -> Option<(Arc<super::shared_connection::ServerLink>, Vec<String>)> {
         let link = self.connector.link()?;

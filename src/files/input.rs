@@ -39,7 +39,7 @@ pub struct FileInput<'a> {
     #[serde(borrow)]
     #[schema(value_type = String, min_length = 1, max_length = 1024, example = "my_document.txt")]
     pub file_name: BorrowedText<'a>,
-    /// An id of the client's own. A file with an id is stored once, however often it is sent.
+    /// An id of the client's own, unique within the user. A file with an id is stored once, however often it is sent.
     #[serde(default)]
     pub file_id: Option<Uuid>,
     /// Its whole path in the user's drive, ending in `file_name`: up to 4,096 bytes. Without it the name is the path.

@@ -97,9 +97,10 @@ pub(super) fn check_id(user: UserId, id: Uuid) -> Result<(), FieldFault> {
     if id.is_nil() {
         return Err(FieldFault::new("file_id", "must not be the nil UUID"));
     }
-    // An id that was made here for another slot would be looked for there.
+    // A request that names no user looks for the file in the slot that the id names.
     if slot_in(id).is_some_and(|slot| slot != user.slot()) {
-        return Err(FieldFault::new("file_id", "is an id that this service made for another user's file"));
+        let reason = "is an id that this service made for another user's file; leave it out, or give an id of your own";
+        return Err(FieldFault::new("file_id", reason));
     }
     Ok(())
 }

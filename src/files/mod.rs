@@ -4,12 +4,14 @@
 //! service → cache (first pages)
 //!         → writer (group commit) ──┐
 //!         → bulk (streams) ─────────┼→ store (statements) → shard
-//!         → reads, gathered there ──┘
+//!         → lookup (files by id) ────┘
 //! ```
 
 pub mod bulk;
+mod error;
 mod input;
 mod limits;
+mod lookup;
 mod model;
 mod page_codec;
 mod service;
@@ -18,9 +20,10 @@ mod tag;
 mod values;
 mod writer;
 
+pub use error::FileError;
 pub use input::{FileInput, LoadedFile, PatchInput};
 pub use limits::{TEXT_LIMITS, TextLimit, check_user};
 pub use model::{File, FileCursor, FilePage, FilePageSize, FilePatch, NewFile, UserId};
 pub use page_codec::CACHE_FORMAT;
-pub use service::{FileError, FileService, IngestedFile};
+pub use service::{FileService, IngestedFile};
 pub use tag::{FileCondition, FileTag};

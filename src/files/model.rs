@@ -41,7 +41,7 @@ impl UserId {
 pub struct NewFile {
     pub(super) user: UserId,
     pub(super) id: Uuid,
-    /// True if the service gave the id: then nobody else can have stored a file under it.
+    /// True if the service gave the id: then nobody has stored a file under it before.
     pub(super) minted: bool,
     pub(super) name: Box<str>,
     /// `None`: the name is the path.
@@ -85,6 +85,12 @@ impl NewFile {
     #[must_use]
     pub fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// True if the client gave the id.
+    #[must_use]
+    pub fn has_own_id(&self) -> bool {
+        !self.minted
     }
 
     /// Its path in the user's drive.

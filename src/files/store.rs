@@ -26,13 +26,16 @@ macro_rules! bind_columns {
 }
 pub(super) use bind_columns;
 
-/// Stores files, each once; gives the ids that were new, and when. The guard refuses foreign slots with an error.
+/// A row that a statement has stored: its user, its id, and since when it is there.
+pub(super) type InsertedRow = (i64, Uuid, DateTime<Utc>);
+
+/// Stores files, each once; gives those that were new. The guard refuses foreign slots with an error.
 ///
 /// Cancel safe: one statement, one transaction.
 pub(super) async fn insert_batch(
     connection: &mut PgConnection,
     inserts: &[&FileInsert],
-) -> Result<Vec<(Uuid, DateTime<Utc>)>, sqlx::Error> {
+) -> Result<Vec<InsertedRow>, sqlx::Error> {
     let statement = sqlx::query_as(include_str!("../../sql/files/insert_batch.sql"));
     bind_columns!(statement, inserts.iter().map(|insert| &insert.file)).fetch_all(connection).await
 }
@@ -42,8 +45,8 @@ pub(super) async fn insert_batch_keyed(
     connection: &mut PgConnection,
     shard: ShardId,
     inserts: &[&FileInsert],
-) -> Result<Vec<(Uuid, DateTime<Utc>)>, sqlx::Error> {
-    // Of rows with one id the first is stored; the others change nothing, and nothing is kept of them.
+) -> Result<Vec<InsertedRow>, sqlx::Error> {
+    // Of a user's rows with one id the first is stored; the others change nothing, and nothing is kept of them.
     let same = inserts.chunk_by(|a, b| (a.file.user, a.file.id) == (b.file.user, b.file.id));
     let mut keys = Vec::with_capacity(inserts.len());
     for same in same {
@@ -119,23 +122,42 @@ impl BatchRead for ListByUser {
     }
 }
 
-/// A file of a slot.
+/// The files that are found under an id, which several users may have.
+#[derive(Clone, Default, Debug)]
+pub(super) enum FileMatch {
+    #[default]
+    None,
+    One(File),
+    Several,
+}
+
+impl FileMatch {
+    /// What is found here and there together.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::None, found) | (found, Self::None) => found,
+            _ => Self::Several,
+        }
+    }
+
+    fn add(&mut self, file: Option<File>) {
+        *self = std::mem::take(self).and(file.map_or(Self::None, Self::One));
+    }
+}
+
+/// The files of a slot that have an id.
 pub(super) struct FindById {
     pub(super) slot: Slot,
     pub(super) id: Uuid,
+    /// The user whose file is meant; `None`: any user of the slot.
+    pub(super) user: Option<UserId>,
 }
 
 impl ShardCall for FindById {
-    type Output = Option<File>;
+    type Output = FileMatch;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Option<File>>, sqlx::Error> {
-        let row = sqlx::query(include_str!("../../sql/files/find_by_id.sql"))
-            .bind(self.slot.to_sql())
-            .bind(shard.to_sql())
-            .bind(self.id)
-            .fetch_optional(connection)
-            .await?;
-        row.map(|row| file_in(&row, 0)).transpose()
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<FileMatch>, sqlx::Error> {
+        Ok(Self::call_all(std::slice::from_ref(self), connection, shard).await?.pop().flatten())
     }
 }
 
@@ -148,52 +170,56 @@ impl BatchRead for FindById {
         reads: &[Self],
         connection: &mut PgConnection,
         shard: ShardId,
-    ) -> Result<Vec<Option<Option<File>>>, sqlx::Error> {
+    ) -> Result<Vec<Option<FileMatch>>, sqlx::Error> {
         let rows = sqlx::query(include_str!("../../sql/files/find_batch.sql"))
             .bind(reads.iter().map(|read| read.slot.to_sql()).bind_iter())
             .bind(reads.iter().map(|read| read.id).bind_iter())
+            .bind(reads.iter().map(|read| read.user.map(UserId::get)).bind_iter())
             .bind(shard.to_sql())
             .fetch_all(connection)
             .await?;
-        let mut found = vec![None; reads.len()];
+        let mut found: Vec<Option<FileMatch>> = vec![None; reads.len()];
         for row in &rows {
-            if let Some(file) = place_of(row, &mut found)? {
-                *file = Some(file_in(row, 1)?);
+            if let Some(files) = place_of(row, &mut found)? {
+                files.get_or_insert_default().add(file_in(row, 1)?);
             }
         }
         Ok(found)
     }
 }
 
-/// A file by an id that names no slot, for a question to every shard.
+/// The files under an id that names no slot, for a question to every shard.
 pub(super) struct SearchById(pub(super) Uuid);
 
 /// One shard's answer.
 pub(super) struct FileSearch {
     pub(super) coverage: SlotCoverage,
-    pub(super) file: Option<File>,
+    pub(super) files: FileMatch,
 }
 
 impl ShardCall for SearchById {
     type Output = FileSearch;
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<FileSearch>, sqlx::Error> {
-        let row = sqlx::query(include_str!("../../sql/files/search_by_id.sql"))
+        let rows = sqlx::query(include_str!("../../sql/files/search_by_id.sql"))
             .bind(shard.to_sql())
             .bind(self.0)
-            .fetch_one(connection)
+            .fetch_all(connection)
             .await?;
-        let coverage = SlotCoverage { slots: row.try_get(0)?, digest: row.try_get(1)?, others: row.try_get(2)? };
-        Ok(Some(FileSearch { coverage, file: file_in(&row, 3)? }))
+        let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        let coverage = SlotCoverage { slots: first.try_get(0)?, digest: first.try_get(1)?, others: first.try_get(2)? };
+        let mut files = FileMatch::None;
+        for row in &rows {
+            files.add(file_in(row, 3)?);
+        }
+        Ok(Some(FileSearch { coverage, files }))
     }
 }
 
 /// A file and its state: all columns of its row, so that no change of any of them is overlooked.
 pub(super) struct FindState {
-    pub(super) slot: Slot,
+    pub(super) user: UserId,
     pub(super) id: Uuid,
-    /// The only user whose file it may be.
-    pub(super) only: Option<UserId>,
 }
 
 impl ShardCall for FindState {
@@ -201,10 +227,10 @@ impl ShardCall for FindState {
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
         let row = sqlx::query(include_str!("../../sql/files/find_state.sql"))
-            .bind(self.slot.to_sql())
+            .bind(self.user.slot().to_sql())
             .bind(shard.to_sql())
+            .bind(self.user.get())
             .bind(self.id)
-            .bind(self.only.map(UserId::get))
             .fetch_optional(connection)
             .await?;
         let Some(row) = row else { return Ok(None) };
@@ -215,10 +241,8 @@ impl ShardCall for FindState {
 
 /// A change of a file.
 pub(super) struct UpdateFile<'a> {
-    pub(super) slot: Slot,
+    pub(super) user: UserId,
     pub(super) id: Uuid,
-    /// The only user whose file it may be.
-    pub(super) only: Option<UserId>,
     pub(super) patch: &'a FilePatch,
     /// The only state that it may be in, as [`FindState`] gives it.
     pub(super) state: Option<&'a str>,
@@ -230,8 +254,9 @@ impl ShardCall for UpdateFile<'_> {
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Option<File>>, sqlx::Error> {
         let patch = self.patch;
         let row = sqlx::query(include_str!("../../sql/files/update.sql"))
-            .bind(self.slot.to_sql())
+            .bind(self.user.slot().to_sql())
             .bind(shard.to_sql())
+            .bind(self.user.get())
             .bind(self.id)
             .bind(patch.name.is_some())
             .bind(patch.name.as_deref())
@@ -245,7 +270,6 @@ impl ShardCall for UpdateFile<'_> {
             .bind(patch.size_bytes.flatten())
             .bind(patch.modified_at.is_some())
             .bind(patch.modified_at.flatten())
-            .bind(self.only.map(UserId::get))
             .bind(self.state)
             .fetch_optional(connection)
             .await?;
@@ -255,28 +279,25 @@ impl ShardCall for UpdateFile<'_> {
 
 /// The end of a file.
 pub(super) struct DeleteFile<'a> {
-    pub(super) slot: Slot,
+    pub(super) user: UserId,
     pub(super) id: Uuid,
-    /// The only user whose file it may be.
-    pub(super) only: Option<UserId>,
     /// The only state that it may be in, as [`FindState`] gives it.
     pub(super) state: Option<&'a str>,
 }
 
 impl ShardCall for DeleteFile<'_> {
-    /// Whose file it was, if there was one.
-    type Output = Option<i64>;
+    /// True if there was such a file.
+    type Output = bool;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Option<i64>>, sqlx::Error> {
-        let row: Option<(Option<i64>,)> = sqlx::query_as(include_str!("../../sql/files/delete.sql"))
-            .bind(self.slot.to_sql())
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<bool>, sqlx::Error> {
+        sqlx::query_scalar(include_str!("../../sql/files/delete.sql"))
+            .bind(self.user.slot().to_sql())
             .bind(shard.to_sql())
+            .bind(self.user.get())
             .bind(self.id)
-            .bind(self.only.map(UserId::get))
             .bind(self.state)
             .fetch_optional(connection)
-            .await?;
-        Ok(row.map(|(user,)| user))
+            .await
     }
 
     /// The second try would find nothing and say that there never was a file.

@@ -24,7 +24,7 @@ pub(super) type FileWriter = GroupCommit<InsertFiles>;
 pub(super) enum InsertOutcome {
     /// It is stored, since this time.
     Inserted(DateTime<Utc>),
-    /// A row with this id was there already.
+    /// The user has a file with this id already.
     Exists,
 }
 
@@ -73,10 +73,11 @@ impl BatchWrite for InsertFiles {
         } else {
             insert_batch(connection, inserts).await?
         };
-        let mut inserted: HashMap<Uuid, _> = stored.into_iter().collect();
-        // Of two rows with one id the first was stored, the second finds it there.
+        let mut inserted: HashMap<(i64, Uuid), _> = stored.into_iter().map(|(user, id, at)| ((user, id), at)).collect();
+        // Of two rows of a user with one id the first was stored, the second finds it there.
         let written = |insert: &&FileInsert| {
-            inserted.remove(&insert.file.id).map_or(InsertOutcome::Exists, InsertOutcome::Inserted)
+            let key = (insert.file.user.get(), insert.file.id);
+            inserted.remove(&key).map_or(InsertOutcome::Exists, InsertOutcome::Inserted)
         };
         Ok(inserts.iter().map(written).collect())
     }

@@ -1,14 +1,10 @@
-//! `shards verify`: reads every row of every shard, and compares it with the map, the counts and the other shards' ids.
+//! `shards verify`: reads every row of every shard, and compares it with the map, the counts and its own key.
 //!
 //! Each shard is read in one snapshot, so that writes may go on meanwhile. While slots change hands, a finding may be
 //! one of the moment: audit again when the move is over. Rows that a move has brought already, or has not removed yet,
 //! are none.
 
-use std::sync::Arc;
-
-use futures_util::{StreamExt, stream::BoxStream};
-use sqlx::{PgConnection, Row as _};
-use uuid::Uuid;
+use sqlx::PgConnection;
 
 use crate::shard::{Cluster, DbFault, Shard, ShardError, ShardId};
 
@@ -51,8 +47,11 @@ pub enum VerifyFinding {
         /// How many there are.
         rows: i64,
     },
-    /// Documents stand in another slot than their key says. Nobody will find them.
+    /// Rows stand in another slot than their key says: the key of a document, the id of a file. A request that names no
+    /// more than the key will not find them.
     Misplaced {
+        /// Which rows.
+        kind: CountedKind,
         /// Where they are.
         shard: ShardId,
         /// The slot's number.
@@ -73,13 +72,6 @@ pub enum VerifyFinding {
         /// Rows and bytes that the counts tell of.
         counted: (i64, String),
     },
-    /// Two files have the same id.
-    DoubleId {
-        /// The id.
-        id: Uuid,
-        /// The shards and users of the two files.
-        places: [(ShardId, i64); 2],
-    },
 }
 
 impl std::fmt::Display for VerifyFinding {
@@ -93,17 +85,17 @@ impl std::fmt::Display for VerifyFinding {
             Self::Stray { kind, shard, slot, rows } => {
                 write!(f, "shard {shard} holds {rows} rows of {kind} in slot {slot}, which it does not own")
             }
-            Self::Misplaced { shard, slot, rows } => {
-                write!(f, "shard {shard} holds {rows} documents in slot {slot} whose keys belong to other slots")
+            Self::Misplaced { kind, shard, slot, rows } => {
+                let (rows_of, keys) = match kind {
+                    CountedKind::Files => ("files", "ids"),
+                    CountedKind::Documents => ("documents", "keys"),
+                };
+                write!(f, "shard {shard} holds {rows} {rows_of} in slot {slot} whose {keys} belong to other slots")
             }
             Self::Drift { kind, shard, slot, scanned, counted } => write!(
                 f,
                 "shard {shard}, slot {slot}: {} rows of {kind} and {} bytes are there, the counts say {} and {}",
                 scanned.0, scanned.1, counted.0, counted.1
-            ),
-            Self::DoubleId { id, places: [(first, first_user), (second, second_user)] } => write!(
-                f,
-                "id {id} is there twice: on shard {first} for user {first_user}, on shard {second} for user {second_user}"
             ),
         }
     }
@@ -116,8 +108,6 @@ pub struct VerifyReport {
     pub rows: Vec<(ShardId, u64)>,
     /// Documents on each shard that count.
     pub documents: Vec<(ShardId, u64)>,
-    /// Ids that were compared.
-    pub ids: u64,
     /// What must not be, the first [`VerifyReport::LISTED`] of each shard and kind.
     pub findings: Vec<VerifyFinding>,
     /// How many findings there are.
@@ -145,17 +135,15 @@ pub struct AuditError {
     source: ShardError,
 }
 
-/// Audits all shards. `progress` is told how many ids have been compared.
+/// Audits all shards.
 ///
 /// # Errors
 /// If any shard cannot be read to its end.
-pub async fn audit(cluster: &Cluster, mut progress: impl FnMut(u64)) -> Result<VerifyReport, AuditError> {
-    let mut audit =
-        VerifyReport { rows: Vec::new(), documents: Vec::new(), ids: 0, findings: Vec::new(), total_findings: 0 };
+pub async fn audit(cluster: &Cluster) -> Result<VerifyReport, AuditError> {
+    let mut audit = VerifyReport { rows: Vec::new(), documents: Vec::new(), findings: Vec::new(), total_findings: 0 };
     let mut connections = Vec::new();
     for shard in cluster.shards() {
-        let connection = open(shard).await.map_err(|error| failed(shard, error))?;
-        connections.push((Arc::clone(shard), connection));
+        connections.push((shard, open(shard).await.map_err(|error| failed(shard, error))?));
     }
     let mut claims: Vec<Vec<ShardId>> = Vec::new();
     for (shard, connection) in &mut connections {
@@ -177,7 +165,6 @@ pub async fn audit(cluster: &Cluster, mut progress: impl FnMut(u64)) -> Result<V
             audit.find(VerifyFinding::Owners { slot, owners });
         }
     }
-    compare_ids(&mut connections, &mut audit, &mut progress).await?;
     Ok(audit)
 }
 
@@ -224,7 +211,7 @@ fn judge_slots(shard: ShardId, kind: CountedKind, slots: &[SlotRow], audit: &mut
             audit.find(VerifyFinding::Stray { kind, shard, slot, rows: row.scanned_rows });
         }
         if row.misplaced_rows > 0 {
-            audit.find(VerifyFinding::Misplaced { shard, slot, rows: row.misplaced_rows });
+            audit.find(VerifyFinding::Misplaced { kind, shard, slot, rows: row.misplaced_rows });
         }
         let scanned = (row.scanned_rows, row.scanned_bytes.clone());
         let counted = (row.counted_rows, row.counted_bytes.clone());
@@ -233,61 +220,6 @@ fn judge_slots(shard: ShardId, kind: CountedKind, slots: &[SlotRow], audit: &mut
         }
     }
     owned_rows
-}
-
-/// Merges the shards' ids, each of which comes in order, and looks for equal neighbours.
-async fn compare_ids(
-    connections: &mut [(Arc<Shard>, PgConnection)],
-    audit: &mut VerifyReport,
-    progress: &mut impl FnMut(u64),
-) -> Result<(), AuditError> {
-    let mut readers: Vec<IdReader<'_>> =
-        connections.iter_mut().map(|(shard, connection)| IdReader::new(shard, connection)).collect();
-    for reader in &mut readers {
-        reader.advance().await?;
-    }
-    let mut last: Option<(Uuid, ShardId, i64)> = None;
-    while let Some(reader) = readers.iter_mut().filter(|reader| reader.next.is_some()).min_by_key(|reader| reader.next)
-    {
-        if let Some((id, user)) = reader.next {
-            let shard = reader.shard.id();
-            if let Some((last_id, last_shard, last_user)) = last
-                && last_id == id
-            {
-                audit.find(VerifyFinding::DoubleId { id, places: [(last_shard, last_user), (shard, user)] });
-            }
-            last = Some((id, shard, user));
-            audit.ids += 1;
-            if audit.ids.is_multiple_of(10_000) {
-                progress(audit.ids);
-            }
-        }
-        reader.advance().await?;
-    }
-    progress(audit.ids);
-    Ok(())
-}
-
-/// The ids of one shard, read as they are needed.
-struct IdReader<'a> {
-    shard: &'a Shard,
-    rows: BoxStream<'a, Result<sqlx::postgres::PgRow, sqlx::Error>>,
-    next: Option<(Uuid, i64)>,
-}
-
-impl<'a> IdReader<'a> {
-    fn new(shard: &'a Shard, connection: &'a mut PgConnection) -> Self {
-        Self { shard, rows: sqlx::query(include_str!("../../sql/stats/list_ids.sql")).fetch(connection), next: None }
-    }
-
-    async fn advance(&mut self) -> Result<(), AuditError> {
-        let read = match self.rows.next().await {
-            None => Ok(None),
-            Some(row) => row.and_then(|row| Ok(Some((row.try_get(0)?, row.try_get(1)?)))),
-        };
-        self.next = read.map_err(|error| failed(self.shard, error))?;
-        Ok(())
-    }
 }
 
 fn failed(shard: &Shard, error: sqlx::Error) -> AuditError {

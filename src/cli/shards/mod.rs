@@ -25,7 +25,7 @@ use crate::shard::Cluster;
 pub(super) enum ShardsCommand {
     /// Show each shard: where it is, whether it answers, its slots, rows and bytes; and the moves that have not ended.
     Status(OutputArgs),
-    /// Read every row of every shard: each on its owner, counts equal to /stats, ids unique.
+    /// Read every row of every shard: each on its owner, counts equal to /stats, keys in their slots.
     Verify(OutputArgs),
     /// Show who did what to the cluster, by the API or by these commands; newest first.
     Audit(audit::AuditArgs),

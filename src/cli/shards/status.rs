@@ -1,10 +1,9 @@
 //! `shardrive shards status` and `verify`: reads the shards directly, without an API process.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 
 use super::output::OutputArgs;
@@ -85,15 +84,7 @@ pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: O
 }
 
 pub(super) async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), CliError> {
-    let total = count_all(cluster, CountMethod::Counts, ScatterBreadth::All, Duration::from_secs(5)).await.total_rows();
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(total) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent}%  {human_pos} of {human_len} rows  {eta} left")
-    {
-        bar.set_style(style);
-    }
-    let result = audit(cluster, |ids| bar.set_position(ids)).await;
-    bar.finish_and_clear();
-    let audit = result.map_err(|error| CliError::Failed(error.to_string()))?;
+    let audit = audit(cluster).await.map_err(|error| CliError::Failed(error.to_string()))?;
     if output.json {
         let by_shard = |rows: &[(ShardId, u64)]| -> serde_json::Map<_, _> {
             rows.iter().map(|(shard, rows)| (shard.to_string(), json!(rows))).collect()
@@ -102,7 +93,7 @@ pub(super) async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), 
         say!(
             "{}",
             json!({
-                "ok": audit.total_findings == 0, "rows": by_shard(&audit.rows), "documents": by_shard(&audit.documents), "ids": audit.ids,
+                "ok": audit.total_findings == 0, "rows": by_shard(&audit.rows), "documents": by_shard(&audit.documents),
                 "findings": findings, "total_findings": audit.total_findings,
             })
         );
@@ -111,7 +102,6 @@ pub(super) async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), 
             let (rows, documents) = (HumanCount(*rows), HumanCount(*documents));
             say!("shard {shard}: {rows} files and {documents} documents, each on its owner");
         }
-        say!("{} ids compared", HumanCount(audit.ids));
         audit.findings.iter().for_each(|finding| say!("WRONG: {finding}"));
         if audit.total_findings > VerifyReport::LISTED.try_into().unwrap_or(u64::MAX) {
             say!("… and more");

@@ -6,7 +6,6 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgCopyIn};
-use uuid::Uuid;
 
 use super::copy;
 use super::parse::RecordPosition;
@@ -23,7 +22,7 @@ pub(super) struct LoadRow {
 /// By what a row is known that is there already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RowIdentity {
-    /// By the file's id: the row stays as it is.
+    /// By the user and the file's id: the row stays as it is.
     Id,
     /// By the user and the path, among the rows that came by listings: the row becomes what the listing says.
     ListedPath,
@@ -55,12 +54,9 @@ pub(super) enum BatchFate {
 }
 
 /// What became of the rows of a batch. The others were there already.
-#[derive(Default)]
 pub(super) struct StoredRows {
     pub(super) inserted: usize,
     pub(super) updated: usize,
-    /// Ids that belong to other users' files.
-    pub(super) taken: Vec<Uuid>,
 }
 
 impl<'a> StoreBatch<'a> {
@@ -96,7 +92,7 @@ impl<'a> StoreBatch<'a> {
         if self.way == StoreMethod::Copy
             && let Some(inserted) = self.copy(connection).await?
         {
-            return Ok(BatchFate::Stored(StoredRows { inserted, ..StoredRows::default() }));
+            return Ok(BatchFate::Stored(StoredRows { inserted, updated: 0 }));
         }
         match self.identity {
             RowIdentity::Id => self.insert(connection, again).await.map(BatchFate::Stored),
@@ -106,21 +102,13 @@ impl<'a> StoreBatch<'a> {
 
     async fn insert(&self, connection: &mut PgConnection, again: bool) -> Result<StoredRows, sqlx::Error> {
         let statement = sqlx::query(include_str!("../../../sql/files/load_batch.sql"));
-        let done = bind_columns!(statement, self.files()).execute(&mut *connection).await?;
+        let done = bind_columns!(statement, self.files()).execute(connection).await?;
         let mut inserted = usize::try_from(done.rows_affected()).unwrap_or(self.rows.len());
         if again {
             // The connection of the first try broke after its commit: the minted rows that are there are its own.
             inserted = inserted.max(self.files().filter(|file| file.minted).count());
         }
-        let mut taken = Vec::new();
-        if inserted < self.rows.len() {
-            taken = sqlx::query_scalar(include_str!("../../../sql/files/find_taken_ids.sql"))
-                .bind(self.files().map(|file| file.user.get()).bind_iter())
-                .bind(self.files().map(|file| file.id).bind_iter())
-                .fetch_all(connection)
-                .await?;
-        }
-        Ok(StoredRows { inserted, updated: 0, taken })
+        Ok(StoredRows { inserted, updated: 0 })
     }
 
     /// The rows of a listing are all of one user.
@@ -131,7 +119,7 @@ impl<'a> StoreBatch<'a> {
         again: bool,
     ) -> Result<BatchFate, sqlx::Error> {
         let Some(slot) = self.files().next().map(|file| file.user.slot()) else {
-            return Ok(BatchFate::Stored(StoredRows::default()));
+            return Ok(BatchFate::Stored(StoredRows { inserted: 0, updated: 0 }));
         };
         let statement = sqlx::query_as(include_str!("../../../sql/files/load_listing.sql"));
         let (owned, mut inserted, updated): (bool, i64, i64) = bind_columns!(statement, self.files())
@@ -151,7 +139,7 @@ impl<'a> StoreBatch<'a> {
                 .await?;
         }
         let count = |rows: i64| usize::try_from(rows).unwrap_or_default();
-        Ok(BatchFate::Stored(StoredRows { inserted: count(inserted), updated: count(updated), taken: Vec::new() }))
+        Ok(BatchFate::Stored(StoredRows { inserted: count(inserted), updated: count(updated) }))
     }
 }
 

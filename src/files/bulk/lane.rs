@@ -61,7 +61,7 @@ impl LoadLane {
                         Box::pin(mark.settle()).await?;
                         // A listing that was loaded before goes on like this, and new files go on being new.
                         self.way = if stored.inserted == rows.len() { StoreMethod::Copy } else { StoreMethod::Insert };
-                        self.count(&rows, shard.id(), stored);
+                        self.count(rows.len(), shard.id(), stored);
                     }
                     Ok(Some(BatchFate::Refused(slots))) => {
                         mark.release();
@@ -106,23 +106,18 @@ impl LoadLane {
         }
     }
 
-    fn count(&mut self, rows: &[LoadRow], shard: ShardId, stored: StoredRows) {
-        let StoredRows { inserted, updated, taken } = stored;
+    fn count(&mut self, rows: usize, shard: ShardId, stored: StoredRows) {
+        let StoredRows { inserted, updated } = stored;
         let loaded = &mut self.loaded;
         loaded.inserted += as_count(inserted);
         loaded.updated += as_count(updated);
         BULK_ROWS.stored.add(as_count(inserted));
-        let others = as_count(rows.len().saturating_sub(inserted + updated + taken.len()));
+        let others = as_count(rows.saturating_sub(inserted + updated));
         match self.identity {
             RowIdentity::Id => loaded.duplicates += others,
             RowIdentity::ListedPath => loaded.unchanged += others,
         }
         *loaded.distribution.entry(shard.number()).or_default() += as_count(inserted);
-        let taken: HashSet<_> = taken.into_iter().collect();
-        for row in rows.iter().filter(|row| taken.contains(&row.file.id())) {
-            let fault = FieldFault::new("file_id", "belongs to another user's file");
-            loaded.reject(RecordFault { place: row.place, fault });
-        }
     }
 }
 

@@ -104,14 +104,13 @@ struct DeleteAnswer {
 
 /// Store one file
 ///
-/// The answer comes after the shard's commit. Sending the same `file_id` again stores nothing and answers `200`
-/// with the stored file.
+/// The answer comes after the shard's commit. A `file_id` of the client's own is unique within its user: sending it again for
+/// this user stores nothing and answers `200` with the stored file.
 #[utoipa::path(
     post, path = "/ingest", tag = "files", request_body = FileInput<'static>,
     responses(
-        (status = 201, description = "The file is stored", body = IngestAnswer, headers(("Location" = String, description = "The file's own path"))),
-        (status = 200, description = "The file was stored before", body = IngestAnswer, headers(("Location" = String, description = "The file's own path"))),
-        (status = 409, description = "The id belongs to another user's file", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        (status = 201, description = "The file is stored", body = IngestAnswer, headers(("Location" = String, description = "The file's own address; with `user_id` if the client gave the id"))),
+        (status = 200, description = "The file was stored before", body = IngestAnswer, headers(("Location" = String, description = "The file's own address; with `user_id` if the client gave the id"))),
         RequestProblems, BodyProblems, ShardProblems,
     )
 )]
@@ -124,20 +123,23 @@ pub(in crate::http) async fn ingest(
     let files = &state.files;
     let claimed = claim_key(&request, caller, body.bytes())?;
     let new = body.parse::<FileInput<'_>>()?.check(files.ids())?;
-    caller.may_reach_user(new.user().get(), "user_id")?;
+    let user = new.user().get();
+    caller.may_reach_user(user, "user_id")?;
+    let has_own_id = new.has_own_id();
     let stored = files.ingest(new, claimed.request_key()).await?;
     let (status, message) = if stored.duplicate {
         (StatusCode::OK, format!("File already in shard {}", stored.shard))
     } else {
         (StatusCode::CREATED, format!("File ingested into shard {}", stored.shard))
     };
-    let location = HeaderValue::from_str(&format!("/files/{}", stored.file.file_id));
+    let id = stored.file.file_id;
+    let location = if has_own_id { format!("/files/{id}?user_id={user}") } else { format!("/files/{id}") };
     let current = stored.file.tag().to_string();
     let data = StoredFile::new(stored.file, stored.shard);
     let body = IngestAnswer { success: true, message, duplicate: stored.duplicate, data };
     let mut response = answer::json(status, &body, FILE_BYTES * 2)?;
     set_etag(&mut response, &current);
-    if let Ok(location) = location {
+    if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(response)
@@ -267,17 +269,36 @@ async fn fetch(
     }
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileQuery {
+    user_id: Option<String>,
+}
+
+/// The user whose file a request means: the one whom the query names, else the caller, if that is a user.
+fn named_user(request: &HttpRequest, caller: Caller) -> Result<Option<UserId>, Problem> {
+    let FileQuery { user_id } = if request.query_string().is_empty() { FileQuery::default() } else { query(request)? };
+    match query_number("user_id", user_id.as_deref(), 0..=i64::MAX)? {
+        Some(user) => caller.may_reach_user(user, "user_id").map(|()| UserId::new(user)),
+        None => Ok(caller.only_user()),
+    }
+}
+
 /// Get one file
+///
+/// Without `user_id` the answer is the only file under the id. If several users have one, it is 409.
 #[utoipa::path(
     get, path = "/files/{file_id}", tag = "files",
     params(
         ("file_id" = Uuid, Path, description = "The file"),
+        ("user_id" = Option<i64>, Query, description = "The user whose file it is; a token of the scope `user` names its own", minimum = 0),
         ("If-None-Match" = Option<String>, Header, description = "`ETag` of the state that the client has"),
         ("If-Match" = Option<String>, Header, description = "`ETag` of the only state that the client wants"),
     ),
     responses(
         (status = 200, description = "The file", body = FileAnswer, headers(("ETag" = String, description = "Its state"))),
         (status = 304, description = "It is still in the state that the client has"),
+        (status = 409, description = "Several users have a file under the id, and `user_id` is missing", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
         (status = 412, description = "The file is not in the state asked for", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
         RequestProblems, FileProblems, ShardProblems,
     )
@@ -288,7 +309,8 @@ pub(in crate::http) async fn find(
     FilePath(id): FilePath,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let (shard, file) = state.files.find(id, caller.only_user()).await?;
+    let user = named_user(&request, caller)?;
+    let (shard, file) = state.files.find(id, user).await?;
     let current = file.tag().to_string();
     if has_current_version(&request, &current)? {
         return Ok(not_modified(&current));
@@ -305,17 +327,18 @@ fn file_answer(file: File, shard: ShardId, current: &str) -> Result<HttpResponse
 /// Change one file
 ///
 /// A missing field stays, `null` clears a field. Name and path change together. `If-Match` names the only state to change.
-/// Among files imported from a listing each path exists once.
+/// Among files imported from a listing each path exists once. Without `user_id` the id must be of one user's file alone.
 #[utoipa::path(
     patch, path = "/files/{file_id}", tag = "files", request_body = PatchInput<'static>,
     params(
         ("file_id" = Uuid, Path, description = "The file"),
+        ("user_id" = Option<i64>, Query, description = "The user whose file it is; a token of the scope `user` names its own", minimum = 0),
         ("If-Match" = Option<String>, Header, description = "`ETag` of the state that is to be changed, or `*` for any"),
     ),
     responses(
         (status = 200, description = "The file as it is now", body = FileAnswer, headers(("ETag" = String, description = "Its state"))),
         (status = 412, description = "The file is not in the state asked for", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
-        (status = 409, description = "Another imported file of the user has the path", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        (status = 409, description = "Another imported file of the user has the path; or several users have a file under the id, and `user_id` is missing", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
         RequestProblems, BodyProblems, FileProblems, ShardProblems,
     )
 )]
@@ -327,23 +350,28 @@ pub(in crate::http) async fn change(
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
     let condition = file_condition(&request)?;
+    let user = named_user(&request, caller)?;
     let claimed = claim_key(&request, caller, body.bytes())?;
     let patch = body.parse::<PatchInput<'_>>()?.check()?;
-    let changed = state.files.update(id, caller.only_user(), &patch, condition, claimed.request_key()).await;
+    let changed = state.files.update(id, user, &patch, condition, claimed.request_key()).await;
     let (shard, file) = changed.map_err(|error| file_condition_problem(error, condition))?;
     let current = file.tag().to_string();
     file_answer(file, shard, &current)
 }
 
 /// Delete one file
+///
+/// Without `user_id` the id must be of one user's file alone.
 #[utoipa::path(
     delete, path = "/files/{file_id}", tag = "files",
     params(
         ("file_id" = Uuid, Path, description = "The file"),
+        ("user_id" = Option<i64>, Query, description = "The user whose file it is; a token of the scope `user` names its own", minimum = 0),
         ("If-Match" = Option<String>, Header, description = "`ETag` of the state that is to be deleted, or `*` for any"),
     ),
     responses(
         (status = 200, description = "The file is gone", body = DeleteAnswer),
+        (status = 409, description = "Several users have a file under the id, and `user_id` is missing", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
         (status = 412, description = "The file is not in the state asked for", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
         RequestProblems, FileProblems, ShardProblems,
     )
@@ -355,7 +383,8 @@ pub(in crate::http) async fn delete(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let condition = file_condition(&request)?;
-    let deleted = state.files.delete(id, caller.only_user(), condition).await;
+    let user = named_user(&request, caller)?;
+    let deleted = state.files.delete(id, user, condition).await;
     let shard = deleted.map_err(|error| file_condition_problem(error, condition))?;
     answer::ok(&DeleteAnswer { success: true, message: format!("File deleted from shard {shard}"), file_id: id })
 }

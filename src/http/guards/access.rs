@@ -39,7 +39,7 @@ pub(in crate::http) enum OwnerSource {
     Body,
     /// In each row of the body, or in the query of a listing; test files need `admin`.
     Rows,
-    /// In the file that the path names: another user's file is not found.
+    /// In the query's `user_id`, which must be the caller; without one only the caller's own files are found.
     File,
     /// In the shard key of the document, if the key is the user's number; other collections need `service`.
     Documents,

@@ -45,7 +45,7 @@ impl From<FileError> for Problem {
         match error {
             FileError::NotFound(_) => Self::new(ProblemCode::FileNotFound, error.to_string()),
             FileError::Contended(_) => Self::new(ProblemCode::FileContended, error.to_string()),
-            FileError::IdTaken(_) => Self::new(ProblemCode::IdTaken, error.to_string()).field("file_id"),
+            FileError::SeveralUsers(_) => Self::new(ProblemCode::SeveralUsers, error.to_string()).field("user_id"),
             FileError::Changed(_) => Self::new(ProblemCode::PreconditionFailed, error.to_string()),
             FileError::PathTaken => Self::new(ProblemCode::PathTaken, error.to_string()).field("path"),
             FileError::Field(fault) => fault.into(),
@@ -152,7 +152,7 @@ mod tests {
         let source = || sqlx::Error::Protocol("secret SELECT".to_owned());
         let table: Vec<(Problem, u16, &str)> = vec![
             (FileError::NotFound(Uuid::nil()).into(), 404, "file_not_found"),
-            (FileError::IdTaken(Uuid::nil()).into(), 409, "id_taken"),
+            (FileError::SeveralUsers(Uuid::nil()).into(), 409, "several_users"),
             (FileError::Changed(Uuid::nil()).into(), 412, "precondition_failed"),
             (FileError::PathTaken.into(), 409, "path_taken"),
             (FileError::Shard(ShardError::Moving).into(), 503, "slot_moving"),

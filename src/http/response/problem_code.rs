@@ -102,8 +102,8 @@ codes! {
     RowRefused = "row_refused", BAD_REQUEST, "The database refused a value";
     /// There is no such file.
     FileNotFound = "file_not_found", NOT_FOUND, "There is no such file";
-    /// Another user has stored a file under this id.
-    IdTaken = "id_taken", CONFLICT, "The file id is taken";
+    /// The request names no user, and several users have a file under the id.
+    SeveralUsers = "several_users", CONFLICT, "Several users have a file under this id";
     /// Another file that was imported has this path.
     PathTaken = "path_taken", CONFLICT, "The path is taken";
     /// Nobody declared this collection.

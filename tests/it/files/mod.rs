@@ -9,6 +9,7 @@ mod fields;
 mod imports;
 mod ingest;
 mod listing;
+mod own_ids;
 mod query;
 mod single_file;
 mod writer;

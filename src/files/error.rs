@@ -1,0 +1,44 @@
+//! Why a file was not stored, found or changed.
+
+use uuid::Uuid;
+
+use super::limits::{LISTED_PATH_INDEX, fault_of_constraint};
+use crate::payload::FieldFault;
+use crate::shard::ShardError;
+
+/// Why a file was not stored, found or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// There is no such file.
+    #[error("there is no file {0}")]
+    NotFound(Uuid),
+    /// The request names no user, and several users have a file under the id.
+    #[error("several users have a file {0}; add ?user_id= with the user whose file is meant")]
+    SeveralUsers(Uuid),
+    /// It is not in the state that the client named.
+    #[error("the file {0} is in another state than If-Match names; read it anew")]
+    Changed(Uuid),
+    /// Too many callers wait to change the file.
+    #[error("too many changes of the file {0} are waiting; try again")]
+    Contended(Uuid),
+    /// Another file of the user, which was imported too, has the path.
+    #[error("path: another imported file of this user has it")]
+    PathTaken,
+    /// A field would become what it must not be.
+    #[error("{0}")]
+    Field(FieldFault),
+    /// The shard did not do it.
+    #[error(transparent)]
+    Shard(ShardError),
+}
+
+impl From<ShardError> for FileError {
+    fn from(error: ShardError) -> Self {
+        let ShardError::RowRefused { constraint: Some(constraint), .. } = &error else { return Self::Shard(error) };
+        match fault_of_constraint(constraint) {
+            Some(fault) => Self::Field(fault),
+            None if constraint == LISTED_PATH_INDEX => Self::PathTaken,
+            None => Self::Shard(error),
+        }
+    }
+}
