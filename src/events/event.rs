@@ -119,9 +119,8 @@ fn stamp(at: DateTime<Utc>) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_event_is_a_cloud_event_and_tells_no_secrets() {
-        let change = OutboxChange {
+    fn of_file() -> OutboxChange {
+        OutboxChange {
             id: 7,
             slot: 42,
             kind: "file.created".to_owned(),
@@ -133,8 +132,19 @@ mod tests {
             shard_key: None,
             version: None,
             at: DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap(),
-        };
-        let event = OutgoingEvent::of_change(Uuid::nil(), ShardId::new(1), &change);
+        }
+    }
+
+    #[test]
+    fn a_change_without_a_user_is_not_an_event_of_user_0() {
+        let event =
+            OutgoingEvent::of_change(Uuid::nil(), ShardId::new(1), &OutboxChange { user_id: None, ..of_file() });
+        assert_eq!((event.subject.as_deref(), event.data), (Some(""), Value::Null));
+    }
+
+    #[test]
+    fn an_event_is_a_cloud_event_and_tells_no_secrets() {
+        let event = OutgoingEvent::of_change(Uuid::nil(), ShardId::new(1), &of_file());
         assert_eq!(event.topic(), "file.created");
         let expected = json!({
             "specversion": "1.0", "id": "1-7-1700000000000001", "type": "dev.shardrive.file.created",

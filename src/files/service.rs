@@ -306,3 +306,25 @@ fn cut(mut files: Vec<File>, size: FilePageSize) -> FilePage {
     let next = files.last().filter(|_| more).map(|last| FileCursor::after(last.file_id));
     FilePage { files, next }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_that_cannot_be_read_is_no_file_of_1970() {
+        let key = RequestKey { key: Uuid::nil(), request: Uuid::max() };
+        let ingested = |outcome: &str| {
+            let file = NewFile::test_file(UserId::new(42).unwrap(), &IdClock::default());
+            let known = StoredOutcome::new(Uuid::max(), ShardId::new(1), outcome.to_owned());
+            ingested_before(file, &known, &key)
+        };
+        let good = r#"{"file_id":"019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e","created_at":7}"#;
+        assert_eq!(ingested(good).unwrap().file.created_at.timestamp_micros(), 7);
+        for bad in [good.replace(":7", ":9223372036854775807"), good.replace(":7", ":null"), "{}".into(), String::new()]
+        {
+            let outcome = ingested(&bad);
+            assert!(matches!(outcome, Err(ShardError::Unexpected { .. })), "{bad}: {outcome:?}");
+        }
+    }
+}

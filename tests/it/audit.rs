@@ -22,6 +22,7 @@ const PATIENT: [(&str, &str); 4] = [
     ("STATS_TIMEOUT_MS", "30000"),
 ];
 const COUNT: &str = "SELECT count(*) FROM shardrive.audit_log";
+const MOVES: &str = "SELECT count(*) FROM shardrive.moves";
 
 fn token(subject: &str, scope: &str) -> String {
     Key::secret(SECRET).token("", &json!({"sub": subject, "scope": scope, "exp": now() + 600}))
@@ -187,6 +188,17 @@ async fn each_act_leaves_one_entry_that_tells_all() {
         by(&api, &alice, "unread", Method::POST, "/admin/moves").header("Content-Type", "text/plain").body("{}");
     assert_eq!(unread.send().await.unwrap().status(), 415);
     assert_eq!(entries(&api, "?limit=1").await[0]["code"], "unsupported_media_type");
+    // What the log cannot hold is not done and noted as an act without fields.
+    let moves: i64 = cluster.value(0, MOVES).await;
+    for body in ["{\"slots\":\"2\",\"to\":1,\"\\ud800\":1}", "[]", "{\"slots\":\"2\",\"to\":1"] {
+        let unreadable = by(&api, &alice, "unreadable", Method::POST, "/admin/moves")
+            .header("Content-Type", "application/json")
+            .body(body);
+        assert_eq!(unreadable.send().await.unwrap().status(), 400, "{body}");
+        let newest = entries(&api, "?limit=1").await.remove(0);
+        assert_eq!((&newest["outcome"], &newest["details"]), (&json!("refused"), &json!({})), "{body}");
+        assert_eq!(cluster.value::<i64>(0, MOVES).await, moves, "{body}");
+    }
     // What is no act is not noted.
     let before: i64 = cluster.value(0, COUNT).await;
     let rows = by(&api, &alice, "rows", Method::POST, "/ingest/bulk").header("Content-Type", "application/x-ndjson");

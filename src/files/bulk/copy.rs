@@ -50,14 +50,45 @@ fn field(out: &mut Vec<u8>, value: Option<&[u8]>) -> Result<(), sqlx::Error> {
     match value {
         None => out.extend_from_slice(&NULL.to_be_bytes()),
         Some(bytes) => {
-            let length = i32::try_from(bytes.len()).map_err(|error| sqlx::Error::Encode(error.into()))?;
-            out.extend_from_slice(&length.to_be_bytes());
+            out.extend_from_slice(&length(bytes.len())?.to_be_bytes());
             out.extend_from_slice(bytes);
         }
     }
     Ok(())
 }
 
+/// The length of a value, as the format writes it. A longer value is an error: the largest number that fits would be the length
+/// of another value, and a negative number is `NULL`.
+fn length(bytes: usize) -> Result<i32, sqlx::Error> {
+    i32::try_from(bytes).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
 fn time(at: DateTime<Utc>) -> [u8; 8] {
     (at.timestamp_micros() - POSTGRES_EPOCH).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_too_long_is_not_taken_for_null() {
+        assert_eq!(length(0).unwrap(), 0);
+        assert_eq!(length(0x7fff_ffff).unwrap(), i32::MAX);
+        for bytes in [0x8000_0000, 0xffff_ffff, usize::MAX] {
+            assert!(length(bytes).is_err(), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_null_and_what_is_empty_is_not() {
+        let field_of = |value| {
+            let mut out = Vec::new();
+            field(&mut out, value).unwrap();
+            out
+        };
+        assert_eq!(field_of(None), [0xff; 4]);
+        assert_eq!(field_of(Some(b"")), [0; 4]);
+        assert_eq!(field_of(Some(b"ab")), [0, 0, 0, 2, b'a', b'b']);
+    }
 }

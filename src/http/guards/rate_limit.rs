@@ -126,6 +126,8 @@ pub(in crate::http) fn set_rate_limit_headers(standing: CallerStanding, answer: 
 
 #[cfg(test)]
 mod tests {
+    use actix_web::test::TestRequest;
+
     use super::*;
     use crate::http::routes::endpoints;
     use crate::limits::RateQuota;
@@ -167,6 +169,22 @@ mod tests {
         let missing: Vec<_> = wanted.iter().filter(|row| !shown.iter().any(|line| line.starts_with(*row))).collect();
         assert!(missing.is_empty(), "the table of docs/security.md lacks {missing:#?}");
         assert_eq!(shown.len(), wanted.len(), "docs/security.md shows a route twice, or one that is gone");
+    }
+
+    #[test]
+    fn bytes_of_a_client_do_not_hide_what_a_proxy_wrote_behind_them() {
+        let proxies: [IpNet; 1] = ["10.0.0.0/8".parse().unwrap()];
+        let origin_of = |lines: &[&[u8]]| {
+            let request = TestRequest::get().peer_addr("10.0.0.1:1".parse().unwrap());
+            let add = |request: TestRequest, line: &&[u8]| {
+                request.append_header(("X-Forwarded-For", HeaderValue::from_bytes(line).unwrap()))
+            };
+            client_address(&lines.iter().fold(request, add).to_http_request(), &proxies).to_string()
+        };
+        assert_eq!(origin_of(&[b"1.1.1.1, 203.0.113.9"]), "203.0.113.9");
+        assert_eq!(origin_of(&[b"\xff, 203.0.113.9"]), "203.0.113.9");
+        assert_eq!(origin_of(&[b"1.1.1.1\xff", b"203.0.113.9"]), "203.0.113.9");
+        assert_eq!(origin_of(&[b"1.1.1.1", b"\xff"]), "10.0.0.1", "no address of the proxy's");
     }
 
     #[test]

@@ -44,10 +44,8 @@ impl AdminKeys {
         match self.run(&BeginAdminKey(key)).await? {
             None => Ok(AdminClaim::Yours),
             Some((request, _, _)) if request != key.request => Err(ShardError::KeyReused),
-            Some((_, Some(status), body)) => {
-                Ok(AdminClaim::Done(u16::try_from(status).unwrap_or(200), body.unwrap_or_default()))
-            }
             Some((_, None, _)) => Ok(AdminClaim::Running),
+            Some((_, Some(status), body)) => read_answer(status, body),
         }
     }
 
@@ -62,6 +60,17 @@ impl AdminKeys {
     async fn run<C: ShardCall>(&self, call: &C) -> Result<C::Output, ShardError> {
         let first = self.0.shard(ShardId::new(0)).ok_or(ShardError::Moving)?;
         first.run(call).await?.ok_or(ShardError::Moving)
+    }
+}
+
+/// The answer that is kept for a key. An answer that cannot be read is an error, and not an empty 200.
+fn read_answer(status: i32, body: Option<String>) -> Result<AdminClaim, ShardError> {
+    match (u16::try_from(status), body) {
+        (Ok(status), Some(body)) => Ok(AdminClaim::Done(status, body)),
+        _ => {
+            let source = sqlx::Error::Decode(format!("the answer of an act is kept with the status {status}").into());
+            Err(ShardError::Unexpected { shard: ShardId::new(0), source })
+        }
     }
 }
 
@@ -114,5 +123,18 @@ impl ShardCall for EndAdminKey<'_> {
         };
         statement.execute(connection).await?;
         Ok(Some(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_no_empty_200() {
+        assert!(matches!(read_answer(202, Some("{}".into())), Ok(AdminClaim::Done(202, body)) if body == "{}"));
+        for (status, body) in [(70_000, Some("{}".into())), (-1, Some("{}".into())), (200, None)] {
+            assert!(matches!(read_answer(status, body), Err(ShardError::Unexpected { .. })), "{status}");
+        }
     }
 }

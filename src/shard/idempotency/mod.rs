@@ -54,6 +54,11 @@ pub(crate) struct StoredOutcome {
 }
 
 impl StoredOutcome {
+    #[cfg(test)]
+    pub(crate) fn new(request: Uuid, shard: ShardId, outcome: String) -> Self {
+        Self { request, shard, outcome }
+    }
+
     /// The outcome, if it is that of the same request.
     ///
     /// # Errors
