@@ -1,7 +1,7 @@
--- What a drive knows about its users' files.
+-- The files of users: names, paths, types, sizes, times.
 
 -- The id of a row that was inserted without an id, as by hand in psql: a UUIDv7 (RFC 9562, section 5.7), so that
--- ids sort by their time. The ids that the service mints carry the slot as well (docs/decisions/0003-file-ids.md).
+-- ids sort by time. Ids from the service carry the slot as well (docs/decisions/0003-file-ids.md).
 CREATE FUNCTION shardrive.new_file_id() RETURNS uuid
 LANGUAGE sql VOLATILE PARALLEL SAFE
 RETURN encode(
@@ -23,8 +23,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN file_id::text ~ '^.{14}7.{15}5d4c1e$'
             THEN nullif(least(('x' || substr(file_id::text, 27, 4))::bit(16)::int, 5040), 5040) END;
 
--- What tells the paths of a user's imported files apart, in an index that a path would be too long for. The backslash is doubled
--- because the cast reads it as an escape; all of it is immutable, so that the planner puts it in place of the call.
+-- The key of a path in the index of imported files, for which a path may be too long. The backslash is doubled because the cast
+-- reads a backslash as an escape. The whole expression is immutable, so that the planner inlines the call.
 CREATE FUNCTION shardrive.path_key(path text) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN substring(sha256(replace(path, '\', '\\')::bytea) FROM 1 FOR 16);
@@ -44,10 +44,10 @@ CREATE TABLE public.file_metadata (
     listed      boolean     NOT NULL DEFAULT false,
 
     -- The user first: rows of a user lie together, and a move's row filter finds user_id in the replica identity.
-    -- An id is unique within its user: users on other shards could not be asked whether they have it.
+    -- An id is unique within its user: no shard knows the ids of users on other shards.
     CONSTRAINT file_metadata_pkey PRIMARY KEY (user_id, file_id),
     CONSTRAINT file_metadata_user_id_check CHECK (user_id >= 0),
-    -- The limits of src/files/limits.rs, where a constraint's name becomes the field that a client is told.
+    -- The limits of src/files/limits.rs, which maps a constraint's name to the field in a client's answer.
     CONSTRAINT file_metadata_file_name_check CHECK (
         octet_length(file_name) BETWEEN 1 AND 1024 AND strpos(file_name, '/') = 0
     ),
@@ -71,21 +71,21 @@ COMMENT ON TABLE  public.file_metadata IS 'One row for each file of the users wh
 COMMENT ON COLUMN public.file_metadata.path IS 'The whole path in the user''s drive, ending in file_name. NULL: the name is the path.';
 COMMENT ON COLUMN public.file_metadata.listed IS 'True: the file came by a listing, and the next import of its path updates it.';
 COMMENT ON COLUMN public.file_metadata.size_bytes IS 'NULL: unknown.';
-COMMENT ON COLUMN public.file_metadata.modified_at IS 'When the content last changed, as the client tells it.';
+COMMENT ON COLUMN public.file_metadata.modified_at IS 'When the content last changed, from the client.';
 
--- A request that names no user finds a file by its id alone.
+-- A request without a user finds a file by the id alone.
 CREATE INDEX file_metadata_file_id_idx ON public.file_metadata (file_id);
 
--- Importing a listing again finds each path. It follows the path: after a rename the old path is free. Within a user, so that
--- nobody learns or takes a path of another user.
+-- A second import of a listing finds each path. The index follows the path: after a rename the old path is free. The index is
+-- within a user: no user learns or takes a path of another user.
 CREATE UNIQUE INDEX file_metadata_listed_path_idx
     ON public.file_metadata (user_id, shardrive.path_key(coalesce(path, file_name))) WHERE listed;
 
--- A move reads the rows of its slots alone (docs/decisions/0026-slot-index.md).
+-- A move reads the rows of the moving slots alone (docs/decisions/0026-slot-index.md).
 CREATE INDEX file_metadata_slot_idx ON public.file_metadata ((user_id % 5040));
 
--- A row stays its user's, under its id: an id carries the slot of its user, and a request that names no user would not
--- find the changed row. Moves bring rows as they are, by a role whose triggers do not fire.
+-- A row keeps user and id: an id carries the slot of the user, and a request without a user would not find the changed row.
+-- Moves bring rows unchanged, by a role whose triggers do not fire.
 CREATE FUNCTION shardrive.refuse_other_file() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN

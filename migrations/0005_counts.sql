@@ -1,17 +1,17 @@
 -- Exact counts of rows and bytes for each slot, and the triggers that keep them: the guard runs in the same triggers
 -- (docs/decisions/0002-guard.md, docs/decisions/0006-exact-counts.md).
 --
--- The triggers fire for statements, not rows: a batch pays once. They do not fire for rows that logical replication
--- applies (session_replication_role = replica), so that rows may arrive before their slot's ownership does.
+-- The triggers fire for statements, not rows: a batch pays once. Rows from logical replication fire no trigger
+-- (session_replication_role = replica), so that rows may arrive before the ownership of the slot.
 
 -- The bytes of files are numeric: two files may each tell of 2^63 - 1 bytes, and no sum of sizes may fail. The bytes of
--- documents are real, and no disk holds enough of them to exceed a bigint.
+-- documents are real, and no disk holds more bytes than a bigint.
 --
 -- A slot's count is the sum of slot_counts and slot_deltas. A transaction appends its change to slot_deltas, so that
--- writers never wait for one another; a periodic task folds the deltas into slot_counts.
+-- no writer waits for another writer; a periodic task folds the deltas into slot_counts.
 CREATE TABLE shardrive.slot_counts (
     slot  int     PRIMARY KEY CHECK (slot BETWEEN 0 AND 5039),
-    -- A copy of what slot_map says, so that the rows that count are summed without a join.
+    -- A copy of the owner in slot_map, so that rows of owned slots are summed without a join.
     owned boolean NOT NULL DEFAULT false,
     rows  bigint  NOT NULL DEFAULT 0,
     bytes numeric NOT NULL DEFAULT 0
@@ -27,7 +27,7 @@ CREATE TABLE shardrive.slot_deltas (
     bytes numeric[] NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 
--- What is true now, with the deltas that are not folded yet.
+-- The counts now, with the deltas that are not folded yet.
 CREATE VIEW shardrive.slot_totals AS
 SELECT slot, sum(rows)::bigint AS rows, sum(bytes) AS bytes
   FROM (
@@ -75,7 +75,7 @@ CREATE TABLE shardrive.coverage (
 );
 INSERT INTO shardrive.coverage DEFAULT VALUES;
 
--- Brings `owned` and the coverage along when rows of the map come or go, as in a set-up.
+-- Updates `owned` and the coverage when rows of the map come or go, as in a set-up.
 CREATE FUNCTION shardrive.slot_map_changed() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -135,8 +135,8 @@ CREATE TRIGGER slot_owners_changed AFTER UPDATE ON shardrive.slot_map
     REFERENCING OLD TABLE AS old_map NEW TABLE AS new_map
     FOR EACH STATEMENT EXECUTE FUNCTION shardrive.slot_owners_changed();
 
--- What every statement that changes files does besides, in this order: the guard, the keys for a move, the counts.
--- The generic plan: with an array of slots the planner would think anew at each call, which costs several calls.
+-- Runs after every statement that changes files, in this order: the guard, the keys for a move, the counts.
+-- The generic plan: for an array of slots the planner would plan anew at each call, at the cost of several calls.
 CREATE FUNCTION shardrive.file_metadata_changed() RETURNS trigger
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -194,7 +194,7 @@ CREATE TRIGGER file_metadata_deleted AFTER DELETE ON public.file_metadata
     REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION shardrive.file_metadata_changed();
 
--- The same for documents. Their bytes are the bytes of their text.
+-- The same for documents. The bytes of a document are the bytes of the text.
 CREATE FUNCTION shardrive.records_changed() RETURNS trigger
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -286,7 +286,7 @@ CREATE TRIGGER records_truncated AFTER TRUNCATE ON public.records
     FOR EACH STATEMENT EXECUTE FUNCTION shardrive.records_truncated();
 
 -- Sets the counts of one table for slots that nobody can write to at the moment: the triggers did not count the rows
--- that replication brought or a clean-up removed. Folding waits meanwhile, as it moves numbers between the two tables.
+-- that replication brought or a clean-up removed. Folding waits meanwhile, as folding moves numbers between the two tables.
 CREATE FUNCTION shardrive.set_counts(
     counts regclass, deltas regclass, given int[], new_rows bigint[], new_bytes numeric[]
 ) RETURNS void

@@ -1,5 +1,5 @@
--- A user's file, and its whole row as a text, which a change compares with the row that it finds. No row: the shard does not
--- own the slot. A row of nulls: no such file.
+-- A user's file, and the whole row as a text, for the comparison in a later change. No row: the shard does not own the slot.
+-- A row of nulls: no such file.
 SELECT f.file_id, f.file_name, f.path, f.mime_type, f.checksum, f.size_bytes, f.modified_at, f.created_at, f.updated_at,
        f.user_id, f::text
   FROM shardrive.slot_map AS m

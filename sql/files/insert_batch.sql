@@ -1,4 +1,4 @@
--- Stores a batch of files, each once: a row whose user has its id already is left out of the answer.
+-- Stores a batch of files, each once: the answer leaves out rows whose user has the id already.
 INSERT INTO file_metadata (user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at)
 SELECT *
   FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[])

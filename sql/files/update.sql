@@ -1,6 +1,6 @@
--- Changes a user's file: of each pair the first says whether, the second to what. No row: the shard does not own the slot.
+-- Changes a user's file: of each pair of parameters, whether to change and the new value. No row: the shard does not own the slot.
 -- A row of nulls: no such file. The path follows a new name, and a path of null becomes the name.
--- With a state ($17), a file in another state is as one that is not there.
+-- With a state ($17), a file in another state counts as missing.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $1 AND owner = $2
 ), changed AS (

@@ -1,2 +1,2 @@
--- For this transaction only: a scan may take the five minutes that the service waits for it.
+-- For this transaction only: a scan may take five minutes, as long as the service waits.
 SET LOCAL statement_timeout = '5min'

@@ -1,4 +1,4 @@
--- The same as audit_slots, for documents; and how many stand in another slot than their key says.
+-- The same as audit_slots, for documents; and the number of documents whose keys belong to other slots.
 SELECT m.slot, m.owner, m.epoch,
        coalesce(scanned.rows, 0)      AS scanned_rows,
        coalesce(scanned.bytes, 0)::text AS scanned_bytes,

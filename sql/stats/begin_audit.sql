@@ -1,2 +1,2 @@
--- One snapshot for the whole audit.
+-- A single snapshot of the shard for `shards verify`.
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY

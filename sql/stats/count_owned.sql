@@ -1,5 +1,5 @@
--- Files, documents and their bytes in the slots that this shard owns, from the counts; the same cost at any number of
--- rows. And which slots these are. A sum of sizes that no bigint holds is given as the largest bigint.
+-- Files, documents and their bytes in the slots of this shard, from the counts, at the same cost for any number of
+-- rows; and the coverage. A sum of sizes beyond a bigint is given as the largest bigint.
 SELECT coverage.slots, coverage.digest, coverage.others, files.rows, files.bytes, documents.rows, documents.bytes
   FROM shardrive.coverage,
        (

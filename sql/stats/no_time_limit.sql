@@ -1,2 +1,2 @@
--- For a connection of the audit's own: reading every row takes as long as it takes.
+-- For the connection of `shards verify`, which reads every row without a time limit.
 SET statement_timeout = 0

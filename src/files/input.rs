@@ -1,4 +1,4 @@
-//! What clients send, and turning it into what may be stored within the [`limits`](super::limits).
+//! Files and changes as clients send them, checked against the [`limits`](super::limits).
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
@@ -13,48 +13,48 @@ use super::values::{BorrowedText, TimeInput};
 use crate::payload::{FieldFault, WholeNumber, check_text, whole_number};
 use crate::shard::IdClock;
 
-/// A file that a load stores.
+/// One file of a load.
 #[derive(Debug)]
 pub struct LoadedFile {
     /// The file.
     pub file: NewFile,
-    /// Why a field of the record is not stored with it.
+    /// Why a field of the record is not stored with the file.
     pub warning: Option<FieldFault>,
 }
 
-/// A file to store, as a client sends it.
+/// A new file, as a client sends one.
 #[derive(Clone, Default, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewFile)]
 pub struct FileInput<'a> {
-    /// Whose it is.
+    /// The file's user.
     #[serde(deserialize_with = "whole_number")]
     #[schema(value_type = WholeNumber, example = 123)]
     pub user_id: i64,
-    /// The same as a text, as answers give it beside a large number. It must be the same number.
+    /// The same number as a text, as answers give beside a large number.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>)]
     pub user_id_text: Option<BorrowedText<'a>>,
-    /// Its name, the last part of its path: 1 to 1,024 bytes, without `/` and NUL.
+    /// The file's name, which ends the path: 1 to 1,024 bytes, without `/` and NUL.
     #[serde(borrow)]
     #[schema(value_type = String, min_length = 1, max_length = 1024, example = "my_document.txt")]
     pub file_name: BorrowedText<'a>,
-    /// An id of the client's own, unique within the user. A file with an id is stored once, however often it is sent.
+    /// An id of the client's own, unique within the user. A file with an id is stored once, however often the client sends the file.
     #[serde(default)]
     pub file_id: Option<Uuid>,
-    /// Its whole path in the user's drive, ending in `file_name`: up to 4,096 bytes. Without it the name is the path.
+    /// The whole path in the user's drive, ending in `file_name`: up to 4,096 bytes. Without a path the name is the path.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, max_length = 4096, example = "letters/my_document.txt")]
     pub path: Option<BorrowedText<'a>>,
-    /// Its size.
+    /// The size in bytes.
     #[serde(default)]
     #[schema(minimum = 0)]
     pub size_bytes: Option<i64>,
-    /// Its media type, up to 255 bytes.
+    /// The media type, up to 255 bytes.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, max_length = 255, example = "text/plain")]
     pub mime_type: Option<BorrowedText<'a>>,
-    /// A checksum of its content, up to 255 bytes.
+    /// A checksum of the content, up to 255 bytes.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, max_length = 255, example = "sha256:9f86d081")]
     pub checksum: Option<BorrowedText<'a>>,
@@ -62,7 +62,7 @@ pub struct FileInput<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub modified_at: Option<TimeInput<'a>>,
-    /// A bulk load passes over it, so that it takes the listings that this service writes: the shard's clock tells it.
+    /// Bulk loads ignore this field, which the service's own listings have: the shard's clock gives the time.
     #[serde(default)]
     #[schema(ignore)]
     pub created_at: Option<IgnoredAny>,
@@ -73,10 +73,10 @@ pub struct FileInput<'a> {
 }
 
 impl FileInput<'_> {
-    /// The file that is to be stored, with an id minted by `ids` where the client gave none.
+    /// The file to store, with an id minted by `ids` if the client gave none.
     ///
     /// # Errors
-    /// The first field that is wrong.
+    /// The first wrong field.
     pub fn check(self, ids: &IdClock) -> Result<NewFile, FieldFault> {
         for (field, value) in [("created_at", self.created_at), ("updated_at", self.updated_at)] {
             if value.is_some() {
@@ -87,10 +87,10 @@ impl FileInput<'_> {
         warning.map_or(Ok(file), Err)
     }
 
-    /// The same for a load, which stores a file without a time that cannot be kept.
+    /// The same for a load, which stores a file without an unreadable time.
     ///
     /// # Errors
-    /// The first other field that is wrong.
+    /// The first other wrong field.
     pub(super) fn check_loaded(self, ids: &IdClock) -> Result<LoadedFile, FieldFault> {
         let user = check_user(self.user_id)?;
         check_text(self.user_id, self.user_id_text.as_ref().map(|text| &*text.0), "user_id_text")?;
@@ -121,47 +121,47 @@ impl FileInput<'_> {
     }
 }
 
-/// What to change in a file, as a client sends it. A field that is left out stays; `null` clears it.
+/// Changes of a file, as a client sends them. A missing field stays; `null` clears a field.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = FilePatch)]
 pub struct PatchInput<'a> {
-    /// Its new name. Its path changes with it.
+    /// The new name. The path changes with the name.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1024)]
     pub file_name: Option<BorrowedText<'a>>,
-    /// Its new path. Its name changes with it. `null`: the name is the path.
-    #[serde(borrow, default, deserialize_with = "given")]
+    /// The new path. The name changes with the path. `null`: the name is the path.
+    #[serde(borrow, default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, max_length = 4096)]
     pub path: Option<Option<BorrowedText<'a>>>,
-    /// Its size.
-    #[serde(default, deserialize_with = "given")]
+    /// The size in bytes.
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<i64>, minimum = 0)]
     pub size_bytes: Option<Option<i64>>,
-    /// Its media type.
-    #[serde(borrow, default, deserialize_with = "given")]
+    /// The media type.
+    #[serde(borrow, default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, max_length = 255)]
     pub mime_type: Option<Option<BorrowedText<'a>>>,
-    /// A checksum of its content.
-    #[serde(borrow, default, deserialize_with = "given")]
+    /// A checksum of the content.
+    #[serde(borrow, default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, max_length = 255)]
     pub checksum: Option<Option<BorrowedText<'a>>>,
     /// When its content last changed (RFC 3339), in the years 1 to 9999.
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub modified_at: Option<Option<TimeInput<'a>>>,
 }
 
-/// Tells `null` from a field that is not there.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+/// Tells `null` from a missing field.
+fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
 impl PatchInput<'_> {
-    /// The change that is to be made.
+    /// The change to make.
     ///
     /// # Errors
-    /// The first field that is wrong; a change of nothing is one.
+    /// The first wrong field; an empty change is wrong too.
     pub fn check(self) -> Result<FilePatch, FieldFault> {
         if let Some(name) = &self.file_name {
             FILE_NAME.check(&name.0)?;

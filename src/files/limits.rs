@@ -10,7 +10,7 @@ use crate::shard::slot_in;
 
 const WHOLE_NUMBER: &str = "must be a whole number from 0 to 9223372036854775807";
 
-/// What a text field of a file may hold.
+/// The limits on a text field of a file.
 #[derive(Clone, Copy, Debug)]
 pub struct TextLimit {
     /// The field's name in the API, which is also the column's.
@@ -42,7 +42,7 @@ impl TextLimit {
     /// Checks a text.
     ///
     /// # Errors
-    /// What must be true of it.
+    /// The limit that the text breaks.
     pub fn check(&self, text: &str) -> Result<(), FieldFault> {
         let reason = match text {
             "" if self.needs_text => "must not be empty".to_owned(),
@@ -56,7 +56,7 @@ impl TextLimit {
         Err(FieldFault::new(self.field, reason))
     }
 
-    /// Checks a text that may be missing.
+    /// Checks an optional text.
     pub(super) fn check_optional(&self, text: Option<BorrowedText<'_>>) -> Result<Option<Box<str>>, FieldFault> {
         let Some(BorrowedText(text)) = text else { return Ok(None) };
         self.check(&text)?;
@@ -64,7 +64,7 @@ impl TextLimit {
     }
 }
 
-/// What a client is told of the constraints of `file_metadata`: the field, and what must be true of it.
+/// The constraints of `file_metadata` as clients read them: the field, and the rule.
 const CONSTRAINTS: [(&str, &str, &str); 8] = [
     ("file_metadata_user_id_check", "user_id", WHOLE_NUMBER),
     ("file_metadata_file_name_check", "file_name", "must be 1 to 1024 bytes long, without /"),
@@ -76,10 +76,10 @@ const CONSTRAINTS: [(&str, &str, &str); 8] = [
     ("file_metadata_times_check", "modified_at", "must be in the years 1 to 9999"),
 ];
 
-/// The index by which the rows of a listing are told apart.
+/// The index that keeps each path of a listing unique.
 pub(super) const LISTED_PATH_INDEX: &str = "file_metadata_listed_path_idx";
 
-/// Why a constraint refuses a row, if it is one that a client can mend.
+/// Why a constraint refuses a row, if the client can mend the row.
 pub(super) fn fault_of_constraint(constraint: &str) -> Option<FieldFault> {
     let (_, field, reason) = CONSTRAINTS.iter().find(|(name, ..)| *name == constraint)?;
     Some(FieldFault::new(*field, *reason))
@@ -88,7 +88,7 @@ pub(super) fn fault_of_constraint(constraint: &str) -> Option<FieldFault> {
 /// The user with this number.
 ///
 /// # Errors
-/// If it is negative.
+/// For a negative number.
 pub fn check_user(number: i64) -> Result<UserId, FieldFault> {
     UserId::new(number).ok_or_else(|| FieldFault::new("user_id", WHOLE_NUMBER))
 }

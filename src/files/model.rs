@@ -17,31 +17,31 @@ use crate::shard::{IdClock, Slot};
 pub struct UserId(i64);
 
 impl UserId {
-    /// The user with this number, or `None` if it is negative.
+    /// The user with this number, or `None` for a negative number.
     #[must_use]
     pub fn new(number: i64) -> Option<Self> {
         (number >= 0).then_some(Self(number))
     }
 
-    /// Its number.
+    /// The user's number.
     #[must_use]
     pub fn get(self) -> i64 {
         self.0
     }
 
-    /// The slot that all of the user's files are in.
+    /// The slot of all of the user's files.
     #[must_use]
     pub fn slot(self) -> Slot {
         Slot::of_user(self.0)
     }
 }
 
-/// A file that is to be stored. [`super::input::FileInput::check`] makes it; its fields keep the limits stated there.
+/// A new file to store. [`super::input::FileInput::check`] makes new files, within the limits stated there.
 #[derive(Clone, Debug)]
 pub struct NewFile {
     pub(super) user: UserId,
     pub(super) id: Uuid,
-    /// True if the service gave the id: then nobody has stored a file under it before.
+    /// True if the service gave the id: then no earlier request has stored a file under the id.
     pub(super) minted: bool,
     pub(super) name: Box<str>,
     /// `None`: the name is the path.
@@ -69,19 +69,19 @@ impl NewFile {
         }
     }
 
-    /// Its name.
+    /// The file's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whose it is.
+    /// The file's user.
     #[must_use]
     pub fn user(&self) -> UserId {
         self.user
     }
 
-    /// Its id.
+    /// The file's id.
     #[must_use]
     pub fn id(&self) -> Uuid {
         self.id
@@ -93,20 +93,20 @@ impl NewFile {
         !self.minted
     }
 
-    /// Its path in the user's drive.
+    /// The file's path in the user's drive.
     #[must_use]
     pub fn path(&self) -> &str {
         self.path.as_deref().unwrap_or(&self.name)
     }
 
-    /// How long its texts are together, which is what tells a large file record from a small one.
+    /// The bytes of all texts: the part of a record that grows.
     #[must_use]
     pub(super) fn text_bytes(&self) -> usize {
         let length = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
         self.name.len() + length(&self.path) + length(&self.mime_type) + length(&self.checksum)
     }
 
-    /// The file as it is stored at `created_at`.
+    /// The stored file, with the time `created_at`.
     #[must_use]
     pub(super) fn stored(&self, created_at: DateTime<Utc>) -> File {
         File {
@@ -127,25 +127,25 @@ impl NewFile {
 /// A stored file.
 #[derive(Clone, PartialEq, Debug, Deserialize, ToSchema)]
 pub struct File {
-    /// Its id, a UUID.
+    /// The file's id, a UUID.
     pub file_id: Uuid,
-    /// Whose it is.
+    /// The file's user.
     #[schema(minimum = 0)]
     pub user_id: i64,
-    /// The last part of its path.
+    /// The last part of the path.
     pub file_name: String,
-    /// Its whole path in the user's drive.
+    /// The whole path in the user's drive.
     pub path: String,
-    /// Its media type, if known.
+    /// The media type, if known.
     pub mime_type: Option<String>,
-    /// A checksum of its content, as the client gave it.
+    /// A checksum of the content, from the client.
     pub checksum: Option<String>,
-    /// Its size, if known.
+    /// The size, if known.
     #[schema(minimum = 0)]
     pub size_bytes: Option<i64>,
-    /// When its content last changed, as the client gave it; microseconds.
+    /// When the content last changed, from the client; microseconds.
     pub modified_at: Option<DateTime<Utc>>,
-    /// When it was stored, by the shard's clock.
+    /// When the file was stored, by the shard's clock.
     pub created_at: DateTime<Utc>,
     /// When this record last changed, by the shard's clock.
     pub updated_at: DateTime<Utc>,
@@ -189,7 +189,7 @@ impl Serialize for RequiredTime<'_> {
     }
 }
 
-/// What to change in a file; `None` leaves a field as it is, `Some(None)` clears it.
+/// Changes of a file: `None` keeps a field, `Some(None)` clears a field.
 #[derive(Clone, Default, Debug)]
 pub struct FilePatch {
     pub(super) name: Option<Box<str>>,
@@ -205,36 +205,36 @@ pub struct FilePatch {
 pub struct FilePageSize(u16);
 
 impl FilePageSize {
-    /// The most a page holds, and what it holds if nobody says.
+    /// The largest page, which is also the default.
     pub const MAX: Self = Self(1000);
 
-    /// A page of this size, or `None` if it is not from 1 to 1,000.
+    /// A page of this size, or `None` outside 1 to 1,000.
     #[must_use]
     pub fn new(size: u16) -> Option<Self> {
         (1..=Self::MAX.0).contains(&size).then_some(Self(size))
     }
 
-    /// Its size.
+    /// The number of files.
     #[must_use]
     pub fn get(self) -> usize {
         usize::from(self.0)
     }
 }
 
-/// The place in a user's listing after a file. Clients get it as an opaque text.
+/// The position in a user's listing after a file. Clients get an opaque text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FileCursor(Uuid);
 
 impl FileCursor {
     const VERSION: u8 = 1;
 
-    /// The place after this file.
+    /// The position after this file.
     #[must_use]
     pub fn after(file_id: Uuid) -> Self {
         Self(file_id)
     }
 
-    /// Reads the text of a cursor; `None` if we did not write it.
+    /// Reads the text of a cursor; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
@@ -242,7 +242,7 @@ impl FileCursor {
         Some(Self(Uuid::from_slice(id).ok()?))
     }
 
-    /// The highest id that comes after this place in a listing, newest first; `None` at the very end.
+    /// The highest id after this position in a listing, newest first; `None` at the very end.
     #[must_use]
     pub(super) fn next_id(self) -> Option<Uuid> {
         self.0.as_u128().checked_sub(1).map(Uuid::from_u128)
@@ -262,11 +262,11 @@ impl std::fmt::Display for FileCursor {
 pub struct FilePage {
     /// The files.
     pub files: Vec<File>,
-    /// Where the next page starts; `None` if this is the last one.
+    /// Where the next page starts; `None` after the last page.
     pub next: Option<FileCursor>,
 }
 
-/// A file, and the key of the request that brought it.
+/// A new file, and the key of its request.
 pub(super) struct FileInsert {
     pub(super) file: NewFile,
     pub(super) key: Option<RequestKey>,

@@ -1,7 +1,7 @@
 //! A page of files as bytes, for the cache.
 //!
-//! Numbers are little-endian. A text is its length in four bytes and then its UTF-8; what may be missing has a byte in
-//! front that is 1 if it is there.
+//! Numbers are little-endian. A text is a length in four bytes, and then UTF-8. An optional value has a byte in front: 1 with
+//! a value, 0 without.
 
 use crate::cache::CacheKey;
 use crate::files::model::UserId;
@@ -11,12 +11,12 @@ use uuid::Uuid;
 use super::model::{File, FileCursor, FilePage, FilePageSize};
 use crate::cache::{CacheFormat, ValueCodec};
 
-/// How a page is written: the tests show when it needs another version.
+/// The format of a page: a test fails when the format needs another version.
 pub const CACHE_FORMAT: CacheFormat = CacheFormat { kind: "page", version: 1 };
-/// About as long as a file is.
+/// The usual length of a file in a page.
 const FILE_BYTES: usize = 192;
 
-/// Pages of a size. A page that was kept for another size answers if it holds enough.
+/// Pages of a size. A cached page of another size answers too if it has enough files.
 pub(super) struct PageCodec {
     pub(super) size: FilePageSize,
 }
@@ -32,7 +32,7 @@ impl ValueCodec for PageCodec {
         out.extend([CACHE_FORMAT.version, u8::from(next.is_some())]);
         out.extend(length(files.len()));
         for file in files {
-            // All fields by their names: a new one must be written too.
+            // All fields by name, so that a new field cannot be forgotten.
             let File {
                 file_id,
                 user_id,
@@ -68,7 +68,7 @@ impl ValueCodec for PageCodec {
         let more = input.flag()?;
         let (held, size) = (input.length()?, self.size.get());
         if more && held < size {
-            return None; // it was read for a smaller page, and there are more files than it holds
+            return None; // a smaller page, and the user has more files
         }
         let mut files = Vec::with_capacity(held.min(size));
         for _ in 0..held.min(size) {
@@ -106,7 +106,7 @@ fn optional<T>(out: &mut Vec<u8>, value: Option<T>, write: impl FnOnce(&mut Vec<
     }
 }
 
-/// Bytes that are still to be read. Everything gives `None` where they end too soon.
+/// The rest of a page's bytes. Every method gives `None` if the bytes end too soon.
 struct ByteReader<'a>(&'a [u8]);
 
 impl<'a> ByteReader<'a> {
@@ -143,7 +143,7 @@ impl<'a> ByteReader<'a> {
         std::str::from_utf8(text).ok()
     }
 
-    /// `Some(None)` if the value is not there.
+    /// `Some(None)` without a value.
     fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         if self.flag()? { read(self).map(Some) } else { Some(None) }
     }

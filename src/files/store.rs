@@ -1,4 +1,4 @@
-//! The statements on `file_metadata`, each a [`ShardCall`] that carries the check of the slot's owner.
+//! The statements on `file_metadata`, each a [`ShardCall`] with the check of the slot's owner.
 
 use chrono::{DateTime, Utc};
 use sqlx::Row as _;
@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::model::{File, FileInsert, FilePageSize, FilePatch, UserId};
 use crate::shard::{BatchRead, ShardCall, ShardId, Slot, SlotCoverage, time_at, time_in};
 
-/// Binds a batch's rows as one array a column, in the order of the insert statements.
+/// Binds a batch's rows as an array for each column, in the order of the insert statements.
 ///
-/// A macro, because `query` and `query_as` share no trait that binds.
+/// A macro, because `query` and `query_as` share no trait for binding.
 macro_rules! bind_columns {
     ($query:expr, $files:expr) => {
         $query
@@ -26,10 +26,10 @@ macro_rules! bind_columns {
 }
 pub(super) use bind_columns;
 
-/// A row that a statement has stored: its user, its id, and since when it is there.
+/// The user, the id and the creation time of a stored row.
 pub(super) type InsertedRow = (i64, Uuid, DateTime<Utc>);
 
-/// Stores files, each once; gives those that were new. The guard refuses foreign slots with an error.
+/// Stores files, each once; gives the new rows. The guard refuses foreign slots with an error.
 ///
 /// Cancel safe: one statement, one transaction.
 pub(super) async fn insert_batch(
@@ -40,13 +40,13 @@ pub(super) async fn insert_batch(
     bind_columns!(statement, inserts.iter().map(|insert| &insert.file)).fetch_all(connection).await
 }
 
-/// As [`insert_batch`], and keeps for each key what was done. The rows are in order.
+/// As [`insert_batch`], and stores the outcome for each key. The rows are in order.
 pub(super) async fn insert_batch_keyed(
     connection: &mut PgConnection,
     shard: ShardId,
     inserts: &[&FileInsert],
 ) -> Result<Vec<InsertedRow>, sqlx::Error> {
-    // Of a user's rows with one id the first is stored; the others change nothing, and nothing is kept of them.
+    // Of a user's rows with one id the first is stored; the others change nothing and have no outcome.
     let same = inserts.chunk_by(|a, b| (a.file.user, a.file.id) == (b.file.user, b.file.id));
     let mut keys = Vec::with_capacity(inserts.len());
     for same in same {
@@ -62,7 +62,7 @@ pub(super) async fn insert_batch_keyed(
         .await
 }
 
-/// A page of a user's files, from an id on, newest first; one file more than the page holds tells that there are more.
+/// A page of a user's files, from an id on, newest first, and one more file if there are more.
 pub(super) struct ListByUser {
     pub(super) user: UserId,
     pub(super) from: Uuid,
@@ -70,7 +70,7 @@ pub(super) struct ListByUser {
 }
 
 impl ListByUser {
-    /// One more than the page holds.
+    /// The page, and one more row.
     fn rows(&self) -> i32 {
         i32::try_from(self.size.get()).map_or(i32::MAX, |size| size.saturating_add(1))
     }
@@ -91,7 +91,10 @@ impl ShardCall for ListByUser {
         if rows.is_empty() {
             return Ok(None);
         }
-        rows.iter().filter_map(|row| file_of(row, 0, self.user.get()).transpose()).collect::<Result<_, _>>().map(Some)
+        rows.iter()
+            .filter_map(|row| file_of_user(row, 0, self.user.get()).transpose())
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 }
 
@@ -114,15 +117,15 @@ impl BatchRead for ListByUser {
             .await?;
         let mut found: Vec<(&Self, Option<Vec<File>>)> = pages.iter().map(|page| (page, None)).collect();
         for row in &rows {
-            if let Some((page, files)) = place_of(row, &mut found)? {
-                files.get_or_insert_default().extend(file_of(row, 1, page.user.get())?);
+            if let Some((page, files)) = entry_of(row, &mut found)? {
+                files.get_or_insert_default().extend(file_of_user(row, 1, page.user.get())?);
             }
         }
         Ok(found.into_iter().map(|(_, files)| files).collect())
     }
 }
 
-/// The files that are found under an id, which several users may have.
+/// The files under an id, which several users may have.
 #[derive(Clone, Default, Debug)]
 pub(super) enum FileMatch {
     #[default]
@@ -132,7 +135,7 @@ pub(super) enum FileMatch {
 }
 
 impl FileMatch {
-    /// What is found here and there together.
+    /// The files of both matches.
     pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::None, found) | (found, Self::None) => found,
@@ -145,7 +148,7 @@ impl FileMatch {
     }
 }
 
-/// The files of a slot that have an id.
+/// The files of a slot under an id.
 pub(super) struct FindById {
     pub(super) slot: Slot,
     pub(super) id: Uuid,
@@ -180,15 +183,15 @@ impl BatchRead for FindById {
             .await?;
         let mut found: Vec<Option<FileMatch>> = vec![None; reads.len()];
         for row in &rows {
-            if let Some(files) = place_of(row, &mut found)? {
-                files.get_or_insert_default().add(file_in(row, 1)?);
+            if let Some(files) = entry_of(row, &mut found)? {
+                files.get_or_insert_default().add(optional_file(row, 1)?);
             }
         }
         Ok(found)
     }
 }
 
-/// The files under an id that names no slot, for a question to every shard.
+/// The files under an id without a slot, for a question to every shard.
 pub(super) struct SearchById(pub(super) Uuid);
 
 /// One shard's answer.
@@ -210,13 +213,13 @@ impl ShardCall for SearchById {
         let coverage = SlotCoverage { slots: first.try_get(0)?, digest: first.try_get(1)?, others: first.try_get(2)? };
         let mut files = FileMatch::None;
         for row in &rows {
-            files.add(file_in(row, 3)?);
+            files.add(optional_file(row, 3)?);
         }
         Ok(Some(FileSearch { coverage, files }))
     }
 }
 
-/// A file and its state: all columns of its row, so that no change of any of them is overlooked.
+/// A file and the state of the file: the whole row, so that a change of any column counts.
 pub(super) struct FindState {
     pub(super) user: UserId,
     pub(super) id: Uuid,
@@ -234,7 +237,7 @@ impl ShardCall for FindState {
             .fetch_optional(connection)
             .await?;
         let Some(row) = row else { return Ok(None) };
-        let file = file_in(&row, 0)?;
+        let file = optional_file(&row, 0)?;
         Ok(Some(file.map(|file| Ok::<_, sqlx::Error>((file, row.try_get(USER_COLUMN + 1)?))).transpose()?))
     }
 }
@@ -244,7 +247,7 @@ pub(super) struct UpdateFile<'a> {
     pub(super) user: UserId,
     pub(super) id: Uuid,
     pub(super) patch: &'a FilePatch,
-    /// The only state that it may be in, as [`FindState`] gives it.
+    /// The required state of the row, from [`FindState`].
     pub(super) state: Option<&'a str>,
 }
 
@@ -273,7 +276,7 @@ impl ShardCall for UpdateFile<'_> {
             .bind(self.state)
             .fetch_optional(connection)
             .await?;
-        row.map(|row| file_in(&row, 0)).transpose()
+        row.map(|row| optional_file(&row, 0)).transpose()
     }
 }
 
@@ -281,7 +284,7 @@ impl ShardCall for UpdateFile<'_> {
 pub(super) struct DeleteFile<'a> {
     pub(super) user: UserId,
     pub(super) id: Uuid,
-    /// The only state that it may be in, as [`FindState`] gives it.
+    /// The required state of the row, from [`FindState`].
     pub(super) state: Option<&'a str>,
 }
 
@@ -300,32 +303,32 @@ impl ShardCall for DeleteFile<'_> {
             .await
     }
 
-    /// The second try would find nothing and say that there never was a file.
+    /// A second try would find no file, and say that there never was one.
     fn is_repeatable(&self) -> bool {
         false
     }
 }
 
-/// The entry of the read that a row of a batch belongs to, which its first column counts from 1.
-fn place_of<'a, T>(row: &PgRow, entries: &'a mut [T]) -> Result<Option<&'a mut T>, sqlx::Error> {
+/// The entry of a row in a batch, whose number from 1 stands in the first column.
+fn entry_of<'a, T>(row: &PgRow, entries: &'a mut [T]) -> Result<Option<&'a mut T>, sqlx::Error> {
     let place: i64 = row.try_get(0)?;
     Ok(usize::try_from(place).ok().and_then(|place| entries.get_mut(place.checked_sub(1)?)))
 }
 
-/// The file in a row's columns from `first` on, whose user stands behind them, or `None` if they are null.
-fn file_in(row: &PgRow, first: usize) -> Result<Option<File>, sqlx::Error> {
+/// The file in a row's columns from `first` on, with the user in the last column, or `None` for nulls.
+fn optional_file(row: &PgRow, first: usize) -> Result<Option<File>, sqlx::Error> {
     match row.try_get_unchecked(first + USER_COLUMN)? {
-        Some(user) => file_of(row, first, user),
+        Some(user) => file_of_user(row, first, user),
         None => Ok(None),
     }
 }
 
-/// Behind the columns that [`file_of`] reads.
+/// The column of the user, behind the columns of [`file_of_user`].
 const USER_COLUMN: usize = 9;
 
-/// The file of a user in a row's columns from `first` on, or `None` if they are null. By position, and without a look at
-/// their types: it is the hot path.
-fn file_of(row: &PgRow, first: usize, user_id: i64) -> Result<Option<File>, sqlx::Error> {
+/// The file of a user in a row's columns from `first` on, or `None` for nulls. By position and without a check of the types,
+/// as this is the hot path.
+fn file_of_user(row: &PgRow, first: usize, user_id: i64) -> Result<Option<File>, sqlx::Error> {
     let Some(file_id) = row.try_get_unchecked(first)? else { return Ok(None) };
     let file_name: String = row.try_get_unchecked(first + 1)?;
     let path: Option<String> = row.try_get_unchecked(first + 2)?;

@@ -1,4 +1,4 @@
-//! A file's `ETag`: which state of it a client knows.
+//! A file's `ETag`: the state that a client knows.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use ring::digest::{SHA256, digest};
 
 use super::model::File;
 
-/// A hash of everything that a file's answer tells of it: whatever changes the one changes the other.
+/// A hash of a file's JSON: every change of the answer changes the tag.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FileTag(u128);
 
 impl FileTag {
-    /// The tag of this text; `None` if no file has it.
+    /// The tag of this text; `None` if no file can have such a tag.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_tag = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -26,7 +26,7 @@ impl fmt::Display for FileTag {
 }
 
 impl File {
-    /// The tag of its state.
+    /// The tag of the file's state.
     #[must_use]
     pub fn tag(&self) -> FileTag {
         // Texts, numbers and times always become JSON.
@@ -39,11 +39,11 @@ impl File {
 /// In what state a file must be to be changed or deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileCondition {
-    /// In any, and a file that is not there is said to be missing.
+    /// In any state; a missing file is an error.
     Any,
-    /// It must be there.
+    /// The file must exist.
     Present,
-    /// In the state of this tag; `None` for one that no file has.
+    /// In the state of this tag; `None` for a text that is no file's tag.
     Tag(Option<FileTag>),
 }
 

@@ -1,4 +1,4 @@
-//! Values as clients send them, before anybody checks them.
+//! Values as clients send them, not yet checked.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::payload::time;
 
-/// A text that borrows from the input where it can. serde does that for `Cow` alone, but not for `Option<Cow>`.
+/// A text that borrows from the input where possible. serde borrows for `Cow`, but not for `Option<Cow>`.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct BorrowedText<'a>(pub Cow<'a, str>);
 
@@ -32,8 +32,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for BorrowedText<'a> {
     }
 }
 
-/// A time as a client sends it. It is read when the rest of the record is known to be good, as a load stores a file without
-/// a time that cannot be read.
+/// A time as a client sends one. The time is read last, when the other fields are good: a load stores a file without an
+/// unreadable time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TimeInput<'a> {
     /// A text.
@@ -44,7 +44,7 @@ pub enum TimeInput<'a> {
 
 impl TimeInput<'_> {
     /// # Errors
-    /// What must be true of it.
+    /// The rule for times.
     pub(super) fn read(&self) -> Result<DateTime<Utc>, &'static str> {
         match self {
             Self::Text(text) => time::read_time(text),

@@ -16,7 +16,7 @@ use crate::shard::{
 pub enum CountMethod {
     /// The counts that every transaction keeps: exact, and as quick at a hundred million rows as at a thousand.
     Counts,
-    /// The rows themselves: what the counts must agree with. Takes as long as reading every row.
+    /// The rows themselves, with which the counts must agree. Takes as long as reading every row.
     Scan,
 }
 
@@ -29,13 +29,13 @@ impl CountMethod {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ShardStatus {
-    /// It did.
+    /// The shard answered.
     Healthy,
-    /// It is there, but did not answer before the deadline.
+    /// The shard did not answer before the deadline.
     Late,
-    /// It answered with an error, which the log names.
+    /// The shard answered with an error, which stands in the log.
     Failed,
-    /// It cannot be reached.
+    /// The shard cannot be reached.
     Unreachable,
 }
 
@@ -44,19 +44,19 @@ pub enum ShardStatus {
 pub struct ShardStats {
     /// The shard.
     pub shard: ShardId,
-    /// Its database's name.
+    /// The name of the database.
     pub database: String,
-    /// Whether it answered.
+    /// Whether the shard answered.
     pub status: ShardStatus,
-    /// Files of the slots that it owns; `None` if it did not answer.
+    /// Files in the shard's slots; `None` without an answer.
     pub rows: Option<u64>,
-    /// Sum of their known sizes in bytes; at most 2^63 − 1.
+    /// Sum of the known sizes in bytes; at most 2^63 − 1.
     pub bytes: Option<u64>,
-    /// Documents of the slots that it owns.
+    /// Documents in the shard's slots.
     pub documents: Option<u64>,
-    /// Sum of their lengths in bytes.
+    /// Sum of the documents' lengths in bytes.
     pub document_bytes: Option<u64>,
-    /// Slots that it owns.
+    /// Slots of the shard.
     pub slots: Option<u64>,
 }
 
@@ -65,27 +65,27 @@ pub struct ShardStats {
 pub struct ClusterStats {
     /// In the order of the shards' numbers.
     pub shards: Vec<ShardStats>,
-    /// True if every shard answered, and every slot was counted on exactly one of them.
+    /// True if every shard answered, and exactly one shard counted each slot.
     pub complete: bool,
 }
 
-/// The largest sum of sizes that is told. Clients name the sizes, so that two files may exceed what a reader of JSON holds.
+/// The largest sum of sizes in an answer. Clients name the sizes, so that two files may exceed the numbers of JSON readers.
 const MOST_BYTES: u64 = i64::MAX.cast_unsigned();
 
 impl ClusterStats {
-    /// The files of the shards that answered.
+    /// The files of all shards with an answer.
     #[must_use]
     pub fn total_rows(&self) -> u64 {
         self.shards.iter().filter_map(|shard| shard.rows).fold(0, u64::saturating_add)
     }
 
-    /// The documents of the shards that answered.
+    /// The documents of all shards with an answer.
     #[must_use]
     pub fn total_documents(&self) -> u64 {
         self.shards.iter().filter_map(|shard| shard.documents).fold(0, u64::saturating_add)
     }
 
-    /// The bytes of the files of the shards that answered; at most 2^63 − 1.
+    /// The bytes of the files of all shards with an answer; at most 2^63 − 1.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
         let bytes = self.shards.iter().filter_map(|shard| shard.bytes);
@@ -96,7 +96,7 @@ impl ClusterStats {
 /// Between two tries while a slot changes hands.
 const MOVE_PAUSE: Duration = Duration::from_millis(2);
 
-/// Two shards own a slot for less than this, mostly.
+/// Mostly longer than two shards own a slot during a handover.
 const CHANGE_OF_HANDS: Duration = Duration::from_millis(50);
 
 /// Asks every shard, so many at once, for `deadline` at most. While a slot changes hands, asks again until each slot is counted once.
@@ -118,11 +118,11 @@ pub async fn count_all(
         let covered = answers.iter().filter_map(|answer| Some(answer.as_ref().ok()?.as_ref()?.coverage));
         let complete = all_answered && SlotCoverage::is_every_slot_once(covered);
         let shards = cluster.shards().iter().zip(answers).map(|(shard, answer)| share(shard, answer)).collect();
-        // Another try must have the time that this one took, or it would find the shards late that answered now.
+        // Another try needs as much time as this try took, or shards that answered now would count as late.
         let took = begun.elapsed() * 2;
         let mut is_over = complete || !all_answered || Instant::now() + MOVE_PAUSE + took >= until;
         if !is_over && !refreshed && first.elapsed() > CHANGE_OF_HANDS {
-            // Perhaps the owner of the missing slots is a shard that this process does not know yet.
+            // Perhaps a shard that this process does not know yet owns the missing slots.
             refreshed = tokio::time::timeout_at(until, cluster.refresh_map()).await.is_ok();
             is_over = Instant::now() + MOVE_PAUSE + took >= until;
         }
@@ -136,7 +136,7 @@ pub async fn count_all(
 fn share(shard: &Shard, answer: Result<Option<CountedShard>, ShardError>) -> ShardStats {
     let status = match (&answer, shard.state()) {
         (Ok(Some(_)), _) => ShardStatus::Healthy,
-        // The connection may tell it before the health check does.
+        // The connection may fail before the health probe notices.
         (Err(ShardError::Unavailable { .. }), _) | (_, ShardState::Unreachable) => ShardStatus::Unreachable,
         (Err(error @ (ShardError::RowRefused { .. } | ShardError::Unexpected { .. })), _) => {
             log::warn!("counting on shard {} failed: {error}", shard.id());
@@ -157,7 +157,7 @@ fn share(shard: &Shard, answer: Result<Option<CountedShard>, ShardError>) -> Sha
     }
 }
 
-/// A negative sum would be a broken count; the audit finds it, and here it is shown as nothing.
+/// A negative sum is a broken count, which `shards verify` finds; the answer shows 0.
 fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
@@ -172,7 +172,7 @@ struct CountedShard {
     document_bytes: u64,
 }
 
-/// Coverage, then files and their bytes, then documents and theirs.
+/// Coverage, files and bytes of files, documents and bytes of documents.
 type CountRow = (i64, i64, i64, i64, i64, i64, i64);
 
 impl ShardCall for CountRows {

@@ -1,7 +1,7 @@
-//! Folds the deltas that transactions append into the counts, so that there are never many of them.
+//! Folds the deltas of transactions into the counts, so that there are never many deltas.
 //!
-//! Every API process tries, one at a time does it. Nothing depends on it but the speed of reading the counts: what is
-//! not folded yet is added at the reading.
+//! Every API process tries to fold; a lock lets one process at a time. Only the speed of reading the counts depends on folding:
+//! a reader adds the deltas that are left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use sqlx::PgConnection;
 
 use crate::shard::{Cluster, PeriodicTask, Shard, ShardCall, ShardError, ShardId, TaskProgress};
 
-/// Folded deltas after which their room is freed, rather than waiting for autovacuum's next round.
+/// After so many folded deltas the task frees their room, and does not wait for autovacuum.
 const VACUUM_AFTER: u64 = 1000;
 
-/// Folds on each shard, also on those that are added later, until the cluster shuts down.
+/// Folds on each shard, later shards included, until the cluster shuts down.
 pub fn fold_in_background(cluster: &Arc<Cluster>) {
     cluster.keep_doing(|_| FoldTask { folded: 0 });
 }
 
 struct FoldTask {
-    /// Since their room was freed.
+    /// Since the last time that room was freed.
     folded: u64,
 }
 
@@ -28,7 +28,7 @@ impl PeriodicTask for FoldTask {
     const WHAT: &'static str = "folding the counts of";
 
     async fn turn(&mut self, shard: &Shard) -> Result<TaskProgress, ShardError> {
-        // Both are folded, whatever the other one meets.
+        // An error of one does not keep the other from folding.
         let (files, documents) = (shard.run(&FoldDeltas::OfFiles).await, shard.run(&FoldDeltas::OfDocuments).await);
         for folded in [&files, &documents] {
             self.folded += folded.as_ref().ok().copied().flatten().unwrap_or(0);

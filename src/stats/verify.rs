@@ -1,14 +1,13 @@
-//! `shards verify`: reads every row of every shard, and compares it with the map, the counts and its own key.
+//! `shards verify`: reads every row of every shard, and compares the rows with the map, the counts and the slots of the keys.
 //!
 //! Each shard is read in one snapshot, so that writes may go on meanwhile. While slots change hands, a finding may be
-//! one of the moment: audit again when the move is over. Rows that a move has brought already, or has not removed yet,
-//! are none.
+//! temporary: verify again after the move. Rows of slots on the move count nowhere, and are no finding.
 
 use sqlx::PgConnection;
 
 use crate::shard::{Cluster, DbFault, Shard, ShardError, ShardId};
 
-/// What is counted.
+/// A table with counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CountedKind {
     /// Rows of `file_metadata`.
@@ -26,50 +25,50 @@ impl std::fmt::Display for CountedKind {
     }
 }
 
-/// Something that must not be.
+/// A broken rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum VerifyFinding {
-    /// A slot has no owner, or more than one: the shards that say they own it.
+    /// A slot has no owner, or several.
     Owners {
         /// The slot's number.
         slot: i32,
-        /// Who claims it.
+        /// The shards that claim the slot.
         owners: Vec<ShardId>,
     },
-    /// Rows stand on a shard that does not own their slot. They are shown to nobody.
+    /// Rows stand on a shard that does not own their slot. No answer shows such rows.
     Stray {
         /// Which rows.
         kind: CountedKind,
-        /// Where they are.
-        shard: ShardId,
-        /// Their slot's number.
-        slot: i32,
-        /// How many there are.
-        rows: i64,
-    },
-    /// Rows stand in another slot than their key says: the key of a document, the id of a file. A request that names no
-    /// more than the key will not find them.
-    Misplaced {
-        /// Which rows.
-        kind: CountedKind,
-        /// Where they are.
+        /// The shard that holds the rows.
         shard: ShardId,
         /// The slot's number.
         slot: i32,
-        /// How many there are.
+        /// How many rows.
+        rows: i64,
+    },
+    /// Rows stand in another slot than the key says: the key of a document, or the id of a file. A request by the key alone
+    /// does not find such rows.
+    Misplaced {
+        /// Which rows.
+        kind: CountedKind,
+        /// The shard that holds the rows.
+        shard: ShardId,
+        /// The slot's number.
+        slot: i32,
+        /// How many rows.
         rows: i64,
     },
     /// The counts differ from the rows.
     Drift {
-        /// Of which rows.
+        /// Which rows.
         kind: CountedKind,
-        /// On which shard.
+        /// The shard.
         shard: ShardId,
-        /// For which slot.
+        /// The slot's number.
         slot: i32,
-        /// Rows and bytes that are there.
+        /// Rows and bytes by the scan.
         scanned: (i64, String),
-        /// Rows and bytes that the counts tell of.
+        /// Rows and bytes by the counts.
         counted: (i64, String),
     },
 }
@@ -101,21 +100,21 @@ impl std::fmt::Display for VerifyFinding {
     }
 }
 
-/// What the audit read and found.
+/// The result of `shards verify`.
 #[derive(Clone, Debug)]
 pub struct VerifyReport {
-    /// Files on each shard that count.
+    /// Files of each shard, on the slots of the shard.
     pub rows: Vec<(ShardId, u64)>,
-    /// Documents on each shard that count.
+    /// Documents of each shard, on the slots of the shard.
     pub documents: Vec<(ShardId, u64)>,
-    /// What must not be, the first [`VerifyReport::LISTED`] of each shard and kind.
+    /// The first [`VerifyReport::LISTED`] findings.
     pub findings: Vec<VerifyFinding>,
-    /// How many findings there are.
+    /// The number of all findings.
     pub total_findings: u64,
 }
 
 impl VerifyReport {
-    /// How many findings are listed.
+    /// The most findings in a report.
     pub const LISTED: usize = 100;
 
     fn find(&mut self, finding: VerifyFinding) {
@@ -126,7 +125,7 @@ impl VerifyReport {
     }
 }
 
-/// Why there is no audit. All shards must be there for it.
+/// A shard could not be read; only all shards together can be verified.
 #[derive(Debug, thiserror::Error)]
 #[error("shard {shard} could not be read: {source}")]
 pub struct AuditError {
@@ -135,10 +134,10 @@ pub struct AuditError {
     source: ShardError,
 }
 
-/// Audits all shards.
+/// Verifies all shards.
 ///
 /// # Errors
-/// If any shard cannot be read to its end.
+/// If any shard cannot be read to the end.
 pub async fn audit(cluster: &Cluster) -> Result<VerifyReport, AuditError> {
     let mut audit = VerifyReport { rows: Vec::new(), documents: Vec::new(), findings: Vec::new(), total_findings: 0 };
     let mut connections = Vec::new();
@@ -168,13 +167,13 @@ pub async fn audit(cluster: &Cluster) -> Result<VerifyReport, AuditError> {
     Ok(audit)
 }
 
-/// What a shard says of a slot.
+/// A slot in one shard's database.
 #[derive(sqlx::FromRow)]
 struct SlotRow {
     slot: i32,
     owner: i32,
     scanned_rows: i64,
-    /// In digits: sizes that clients tell of may add up to more than 64 bits hold.
+    /// In digits: sizes are numbers of clients, and a sum may exceed 64 bits.
     scanned_bytes: String,
     counted_rows: i64,
     counted_bytes: String,
@@ -197,7 +196,7 @@ async fn read_slots(connection: &mut PgConnection, kind: CountedKind) -> Result<
     sqlx::query_as(statement).fetch_all(connection).await
 }
 
-/// Finds what is wrong with a shard's rows of one kind, and gives how many of them count.
+/// Checks a shard's rows of one kind, and gives how many rows stand in the shard's slots.
 fn judge_slots(shard: ShardId, kind: CountedKind, slots: &[SlotRow], audit: &mut VerifyReport) -> u64 {
     let mut owned_rows = 0;
     for row in slots {
@@ -205,7 +204,7 @@ fn judge_slots(shard: ShardId, kind: CountedKind, slots: &[SlotRow], audit: &mut
         if row.owner == shard.to_sql() {
             owned_rows += u64::try_from(row.scanned_rows).unwrap_or(0);
         } else if row.moving {
-            // Rows on their way are counted by nobody, and neither stray nor drift.
+            // Rows on the move count nowhere, and are neither stray nor drift.
             continue;
         } else if row.scanned_rows > 0 {
             audit.find(VerifyFinding::Stray { kind, shard, slot, rows: row.scanned_rows });

@@ -1,4 +1,4 @@
-//! Records of CSV (RFC 4180), its columns named by the first one.
+//! Records of CSV (RFC 4180); the first record names the columns.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use crate::files::values::{BorrowedText, TimeInput};
 use crate::payload::{BodyFault, FieldFault};
 use crate::shard::IdClock;
 
-/// The columns that a file may have; `user_id` and `file_name` must be there. The last two are passed over.
+/// The columns of a file; `user_id` and `file_name` are required. The last two are ignored.
 const COLUMNS: [&str; 10] = [
     "user_id",
     "file_name",
@@ -26,21 +26,21 @@ const COLUMNS: [&str; 10] = [
     "updated_at",
 ];
 
-/// The most fields that a record is read to the end for.
+/// The most fields of a record that is read to the end.
 const MAX_FIELDS: usize = 64;
 
 /// Reads CSV by chunks.
 pub(super) struct CsvRecords {
     reader: Reader,
     limit: usize,
-    /// For each column of the body, which of [`COLUMNS`] it is; `None` before the first record.
+    /// For each column of the body, the index in [`COLUMNS`]; `None` before the first record.
     header: Option<Vec<usize>>,
-    /// The record being read: its fields' bytes, and where each of them ends.
+    /// The record being read: the bytes of all fields, and the end of each field.
     bytes: Vec<u8>,
     filled: usize,
     ends: Vec<usize>,
     fields: usize,
-    /// Why the record is passed over, and how many line ends are in the part of it that is gone.
+    /// Why the record is rejected, and how many line ends the dropped part of the record has.
     skipped: Option<FieldFault>,
     skipped_lines: u64,
 }
@@ -60,7 +60,7 @@ impl CsvRecords {
         }
     }
 
-    /// Reads a chunk; an empty one is the end of the body.
+    /// Reads a chunk; an empty chunk ends the body.
     pub(super) fn feed(
         &mut self,
         chunk: &[u8],
@@ -86,7 +86,7 @@ impl CsvRecords {
                 }
                 ReadRecordResult::OutputEndsFull => self.ends.resize((self.ends.len() * 2).min(MAX_FIELDS), 0),
                 ReadRecordResult::Record => {
-                    // Blank lines before the record are passed over without a word, so count back from its end.
+                    // The reader skips blank lines before a record, so the line is counted back from the end of the record.
                     let inside = self.skipped_lines + line_ends(self.bytes.get(..self.filled).unwrap_or_default());
                     let end = self.reader.line().saturating_sub(u64::from(!chunk.is_empty()));
                     self.end_record(end.saturating_sub(inside), end, ids, &mut each)?;
@@ -99,7 +99,7 @@ impl CsvRecords {
         }
     }
 
-    /// Goes on to the end of a record without keeping it.
+    /// Skips to the end of a record.
     fn skip(&mut self, fault: FieldFault) {
         self.skipped_lines += line_ends(self.bytes.get(..self.filled).unwrap_or_default());
         self.filled = 0;

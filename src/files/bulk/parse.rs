@@ -17,36 +17,36 @@ pub enum BodyFormat {
     JsonArray,
     /// Comma-separated values with a header.
     Csv,
-    /// The output of `rclone lsjson -R`, all of it this user's.
+    /// The output of `rclone lsjson -R`, for this user.
     Lsjson(UserId),
 }
 
-/// Where a record stands in its body.
+/// The position of a record in a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RecordPosition {
-    /// Which record it is, from 1; 0 for test files, which stand in no body.
+    /// The number of the record, from 1; 0 for test files, which stand in no body.
     pub record: u64,
-    /// The line that it starts on, from 1.
+    /// The first line of the record, from 1.
     pub line: u64,
 }
 
-/// What is wrong with a record: why it is not stored, or why a field of it is not.
+/// Why a record, or a field of the record, is not stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordFault {
-    /// Where it stands.
+    /// The record's position.
     pub place: RecordPosition,
-    /// What is wrong with it.
+    /// The fault.
     pub fault: FieldFault,
 }
 
-/// What a record turned out to be.
+/// A record that was read.
 #[derive(Debug)]
 pub enum ParsedRecord {
     /// A file to store.
     File(LoadedFile),
-    /// A folder of a listing: it holds files and is none.
+    /// A folder of a listing, which is no file.
     Folder,
-    /// Nothing that can be stored.
+    /// A faulty record.
     Rejected(FieldFault),
 }
 
@@ -67,7 +67,7 @@ pub struct RecordReader {
 }
 
 impl RecordReader {
-    /// Reads a body of this format whose records have `limit` bytes at most.
+    /// Reads a body of this format, with records of `limit` bytes at most.
     #[must_use]
     pub fn new(format: BodyFormat, limit: usize) -> Self {
         let splitter = match format {
@@ -78,10 +78,10 @@ impl RecordReader {
         Self { format, limit, opening: BodyOpening::default(), splitter, read: 0, paths: RecentPaths::default() }
     }
 
-    /// Reads a chunk; an empty one is the end of the body. Calls back with each record and its place.
+    /// Reads a chunk; an empty chunk ends the body. Calls back with each record and the record's position.
     ///
     /// # Errors
-    /// What makes the rest of the body unreadable.
+    /// Why the rest of the body is unreadable.
     pub fn feed(
         &mut self,
         chunk: &[u8],

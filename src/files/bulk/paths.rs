@@ -1,24 +1,24 @@
-//! The paths that a listing has named, so that no file is lost under a path that comes twice.
+//! The paths of a listing so far, so that a path that comes twice loses no file.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-/// Paths in a generation. Two generations are kept: a path that comes again within so many entries is found, in a few megabytes
-/// however long the listing is. One batch holds fewer entries, so that no statement meets a path twice.
+/// Paths in a generation. With two generations a path is found again within so many entries, in a few megabytes for a listing
+/// of any length. A batch has fewer entries, so that no statement meets a path twice.
 const GENERATION: usize = 65_536;
 
-/// The paths of the last entries and their lines.
+/// The paths and lines of the last entries.
 #[derive(Default)]
 pub(super) struct RecentPaths {
-    /// With keys of its own for each listing, so that nobody can make two paths fall on one hash.
+    /// With keys of its own for each listing, so that no client can make two paths with one hash.
     hasher: RandomState,
     new: HashMap<u64, u64>,
     old: HashMap<u64, u64>,
 }
 
 impl RecentPaths {
-    /// The line on which the path came before; else it is noted.
+    /// The earlier line of the path; a new path is remembered.
     pub(super) fn note(&mut self, path: &str, line: u64) -> Option<u64> {
         let hash = self.hasher.hash_one(path);
         if let Some(earlier) = self.new.get(&hash).or_else(|| self.old.get(&hash)) {
