@@ -1,4 +1,4 @@
--- What requests with an Idempotency-Key have done, kept for a day: a repeated request gets the first one's answer
+-- The outcomes of requests with an Idempotency-Key, kept for a day: a repeated request gets the answer of the first request
 -- (docs/decisions/0023-idempotency.md).
 
 CREATE TABLE shardrive.idempotency_keys (
@@ -10,7 +10,7 @@ CREATE TABLE shardrive.idempotency_keys (
     request    uuid        NOT NULL,
     -- The shard that answered.
     shard_id   int         NOT NULL,
-    -- What the answer is made of, besides the request; JSON.
+    -- The material of the answer, besides the request; JSON.
     outcome    text        NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
 

@@ -7,8 +7,9 @@
 //! - [`payload`]: request and answer bodies: decompression, records, JSON faults, numbers, times
 //! - [`auth`]: who calls: tokens, keys, scopes
 //! - [`local_servers`]: PostgreSQL and cache servers of our own on this machine
-//! - [`shard`]: slots, the slot map, connections, health, routing, group commit, batched reads, idempotency, set-up
+//! - [`shard`]: slots, the slot map, connections, health, routing, batched reads, idempotency, set-up
 //! - [`cache`]: values made of rows, on a Redis server, never older than the last acknowledged write
+//! - [`writes`]: the one door for changes of rows that a slot owns, and group commit
 //! - [`limits`]: how much each caller may ask for
 //! - [`files`]: what a drive knows about files; bulk loads
 //! - [`records`]: keyed documents in collections
@@ -40,3 +41,4 @@ pub mod reshard;
 pub mod shard;
 pub mod stats;
 pub mod telemetry;
+pub mod writes;

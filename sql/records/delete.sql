@@ -1,5 +1,5 @@
--- Deletes a document, if its version is $5 (null: any). No row: the shard does not own the slot. found: the version that
--- was there.
+-- Deletes a document, if its version is $5 (null: any). No row: the shard does not own the slot. found: the version
+-- before the deletion.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $3 AND owner = $4
 ), present AS (

@@ -1,6 +1,6 @@
--- Several documents by their keys. A key without a row in the answer is one whose slot the shard does not own; a row of
--- nulls is a key without a document. A document that is large is left out of its row, to be read alone: many of them at once
--- would fill the memory. LIMIT keeps the planner at one look into the index for each.
+-- Several documents by their keys. No row for a key: the shard does not own the slot. A row of nulls: no document under
+-- the key. A large document is left out of its row, to be read alone: many large documents at once
+-- would fill the memory. LIMIT keeps the planner at a look into the index for each key.
 SELECT wanted.place, r.*
   FROM unnest($1::text[], $2::text[], $3::int[]) WITH ORDINALITY AS wanted (collection, key, slot, place)
   JOIN shardrive.slot_map AS m ON m.slot = wanted.slot AND m.owner = $4

@@ -1,4 +1,4 @@
--- A document that is about to be changed, and its shard key; until the transaction's end nobody else changes it. No row: the
+-- A document before its change, and the shard key; the transaction holds the document against other changes. No row: the
 -- shard does not own the slot. A row of nulls: no such document.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $3 AND owner = $4

@@ -1,5 +1,5 @@
--- Stores documents, each in place of what was under its key. A key stands in a batch once: of several writes of it the
--- last is sent. xmax is 0 in a row that is new.
+-- Stores documents under their keys, in place of the present documents. A key stands in a batch once: the last write
+-- of the key is sent. xmax is 0 in a new row.
 INSERT INTO records AS r (collection, key, slot, shard_key, document)
 SELECT wanted.collection, wanted.key, wanted.slot, wanted.shard_key, wanted.document::json
   FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[])

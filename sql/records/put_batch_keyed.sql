@@ -1,6 +1,6 @@
--- As put_batch, of requests some of which have an Idempotency-Key: what is kept for a key is kept with the document. $6 to $10
--- are those requests: collection, key, Idempotency-Key, hash of what is asked for, 1 if
--- a later one of the batch writes the same document, and whether it is the first that does. $12 is the shard.
+-- As put_batch, for requests of which some have an Idempotency-Key: the outcome of a key is stored with the document. $6 to
+-- $10 are these requests: collection, key, Idempotency-Key, hash of the request, 1 if a later request of the
+-- batch writes the same document, and whether the request is the first to write the document. $12 is the shard.
 WITH put AS (
     INSERT INTO records AS r (collection, key, slot, shard_key, document)
     SELECT wanted.collection, wanted.key, wanted.slot, wanted.shard_key, wanted.document::json

@@ -1,5 +1,5 @@
--- Replaces a document that is there, if its version is $6 (null: any) and its shard key stays. No row: the shard does not
--- own the slot. found: the version that was there. version: the new one, if the document was replaced.
+-- Replaces a present document, if its version is $6 (null: any) and the shard key stays. No row: the shard does not
+-- own the slot. found: the version before. version: the new version, if the document was replaced.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $3 AND owner = $7
 ), present AS (

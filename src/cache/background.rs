@@ -1,7 +1,7 @@
 //! Commands that no request waits for: fills, lease releases, removals, tombstones.
 //!
-//! One bounded queue and one task that sends what has gathered in a few pipelines. If the queue is full an errand is
-//! forgotten: a lease and a tombstone end by themselves, and what is not kept is read again.
+//! One bounded queue, and one task that sends the gathered commands in a few pipelines. If the queue is full a command is
+//! forgotten: a lease and a tombstone end by themselves, and a value that is not kept is read again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,45 +14,45 @@ use super::commands::{FillCommand, FillLease};
 use super::shared_connection::ServerLink;
 use super::single_flight::PendingLoad;
 
-/// Errands that may wait.
+/// Commands that may wait.
 const QUEUE: usize = 4096;
-/// Errands in one pipeline.
+/// Commands in one pipeline.
 const BATCH: usize = 128;
 /// Bytes of values that may wait; more are not kept.
 const BYTES: usize = 32 << 20;
 
-/// Something to be done with a server.
+/// A command, and the link to its server.
 pub(super) struct BackgroundCommand {
     pub(super) link: Arc<ServerLink>,
     pub(super) what: BackgroundAction,
 }
 
-/// What is to be done.
+/// What the command does.
 pub(super) enum BackgroundAction {
     /// Keep a value.
     Fill(PendingLoad, FillCommand),
     /// Give a lease back.
     Release(Arc<str>, FillLease),
-    /// Remove whatever is kept.
+    /// Remove all entries.
     Remove(Vec<String>),
     /// Bar the keys for this long.
     Bar(Vec<String>, Duration),
 }
 
-/// Where errands are handed in.
+/// The sender of background commands.
 pub(super) struct BackgroundSender {
     queue: mpsc::Sender<BackgroundCommand>,
     /// Bytes of values in the queue.
     waiting: Arc<AtomicUsize>,
 }
 
-/// The errands that are to be run.
+/// The commands that wait for their turn.
 pub(super) struct BackgroundQueue {
     queue: mpsc::Receiver<BackgroundCommand>,
     waiting: Arc<AtomicUsize>,
 }
 
-/// A queue, and its end.
+/// A queue, and its sender.
 pub(super) fn background_queue() -> (BackgroundSender, BackgroundQueue) {
     let (sender, queue) = mpsc::channel(QUEUE);
     let waiting = Arc::new(AtomicUsize::new(0));
@@ -60,18 +60,18 @@ pub(super) fn background_queue() -> (BackgroundSender, BackgroundQueue) {
 }
 
 impl BackgroundSender {
-    /// Hands in an errand; it may be forgotten.
+    /// Hands in a command, which may be forgotten.
     pub(super) fn send(&self, link: &Arc<ServerLink>, what: BackgroundAction) {
         let link = Arc::clone(link);
         let what = match what {
-            BackgroundAction::Fill(flight, fill) => {
+            BackgroundAction::Fill(pending, fill) => {
                 // Relaxed: the number bounds memory and orders nothing.
                 let before = self.waiting.fetch_add(fill.entry.len(), Ordering::Relaxed);
                 if before + fill.entry.len() > BYTES {
                     self.waiting.fetch_sub(fill.entry.len(), Ordering::Relaxed);
-                    BackgroundAction::Release(Arc::clone(flight.key()), flight.lease())
+                    BackgroundAction::Release(Arc::clone(pending.key()), pending.lease())
                 } else {
-                    BackgroundAction::Fill(flight, fill)
+                    BackgroundAction::Fill(pending, fill)
                 }
             }
             other => other,
@@ -85,31 +85,31 @@ impl BackgroundSender {
 }
 
 impl BackgroundQueue {
-    /// Runs errands until `stop` is cancelled. What is left then ends by itself.
+    /// Runs commands until `stop` is cancelled. Leases and tombstones that are left then end by themselves.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
-            let mut errands = Vec::with_capacity(BATCH);
-            match stop.run_until_cancelled(self.queue.recv_many(&mut errands, BATCH)).await {
+            let mut commands = Vec::with_capacity(BATCH);
+            match stop.run_until_cancelled(self.queue.recv_many(&mut commands, BATCH)).await {
                 None | Some(0) => return,
                 Some(_) => {}
             }
-            // Mostly there is one link; after a loss, what was meant for the old one is not worth the while.
-            while let Some(link) = errands.last().map(|errand| Arc::clone(&errand.link)) {
-                let (mine, others) = errands.into_iter().partition(|errand| Arc::ptr_eq(&errand.link, &link));
-                errands = others;
+            // Mostly there is one link. After a loss, the commands for the old link are not worth the while.
+            while let Some(link) = commands.last().map(|command| Arc::clone(&command.link)) {
+                let (mine, others) = commands.into_iter().partition(|command| Arc::ptr_eq(&command.link, &link));
+                commands = others;
                 self.run_batch(&link, mine).await;
             }
         }
     }
 
-    async fn run_batch(&self, link: &ServerLink, errands: Vec<BackgroundCommand>) {
-        let (mut flights, mut fills, mut leases, mut removed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for errand in errands {
-            match errand.what {
-                BackgroundAction::Fill(mut flight, fill) => {
+    async fn run_batch(&self, link: &ServerLink, commands: Vec<BackgroundCommand>) {
+        let (mut pending_loads, mut fills, mut leases, mut removed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for command in commands {
+            match command.what {
+                BackgroundAction::Fill(mut pending, fill) => {
                     self.waiting.fetch_sub(fill.entry.len(), Ordering::Relaxed);
-                    flight.seal();
-                    flights.push(flight);
+                    pending.close();
+                    pending_loads.push(pending);
                     fills.push(fill);
                 }
                 BackgroundAction::Release(key, lease) => leases.push((key, lease)),
@@ -121,9 +121,9 @@ impl BackgroundQueue {
         }
         if !fills.is_empty() {
             let kept = link.fill(fills.iter()).await.unwrap_or_default();
-            for ((flight, fill), kept) in flights.into_iter().zip(fills).zip(kept) {
+            for ((pending, fill), kept) in pending_loads.into_iter().zip(fills).zip(kept) {
                 if kept {
-                    flight.land(fill.entry);
+                    pending.publish(fill.entry);
                 }
             }
         }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// A kind of value, and how it is written as bytes.
+/// A kind of value, and the version of its bytes.
 ///
-/// A process shares a cache only with processes that know the same formats. A process that does not know a kind does not remove
-/// its values when it writes, and one that knows another version would misread them.
+/// A process shares a cache only with processes that know the same formats. A process that does not know a kind would not
+/// remove values of this kind when it writes; a process that knows another version would misread the values.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CacheFormat {
     /// The kind's name: letters.
@@ -20,7 +20,7 @@ impl fmt::Display for CacheFormat {
     }
 }
 
-/// The formats of a program in one word, which is the same in whatever order they are named.
+/// The formats of a program in one word, which does not depend on their order.
 pub(super) fn describe_formats(formats: &[CacheFormat]) -> String {
     let mut names: Vec<String> = formats.iter().map(CacheFormat::to_string).collect();
     names.sort_unstable();
@@ -29,21 +29,21 @@ pub(super) fn describe_formats(formats: &[CacheFormat]) -> String {
 
 /// Turns the values of one kind into bytes and back.
 pub trait ValueCodec: Sync {
-    /// What is cached.
+    /// The cached value.
     type Value: Send;
 
-    /// How it is written. Without its format among those of [`super::settings::CacheSettings`] a value is not cached.
+    /// How the value is written. The cache keeps a value only if [`super::settings::CacheSettings`] names the format.
     const FORMAT: CacheFormat;
 
     /// The value as bytes.
     fn encode(&self, value: &Self::Value) -> Vec<u8>;
 
-    /// The value in these bytes. `None` if they do not answer this question: they cannot be read, or they hold less than is
-    /// asked for. The value is then read from the database, and takes the place of the old one.
+    /// The value in these bytes. `None` if the bytes do not answer this question: they cannot be read, or hold less than
+    /// the reader wants. The reader then takes the value from the database and replaces the old entry.
     fn decode(&self, bytes: &[u8]) -> Option<Self::Value>;
 
-    /// True if the value says that there is nothing. It is kept for a shorter time: what people look for in vain is
-    /// often about to be made, perhaps by hand.
+    /// True if the value says that there is nothing. Such a value is kept for a shorter time: somebody is often about to
+    /// make what people look for in vain, perhaps by hand.
     fn is_absence(&self, _value: &Self::Value) -> bool {
         false
     }

@@ -1,7 +1,7 @@
 //! The commands for the cache's server, and the form of an entry.
 //!
-//! The first byte tells what an entry is: `V` a value, `L` a **lease** (somebody reads the value from the database and will
-//! put it here; a token that no other lease has follows), `T` a **tombstone** (a write is on its way), `X` a value that is
+//! The first byte says what an entry is: `V` a value, `L` a **lease** (a reader loads the value from the database and will
+//! put the value here; the token of the lease follows), `T` a **tombstone** (a write is on its way), `X` a value that is
 //! too large to be kept.
 
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use redis::{cmd, pipe};
 use super::resp::{put_bulk, put_head};
 use super::shared_connection::ServerLink;
 
-/// How long a read may wait for an answer before it goes to the database: about what a page costs there.
+/// How long a read may wait for an answer before the read goes to the database: about the time of a page there.
 pub(super) const LOOKUP_LIMIT: Duration = Duration::from_millis(50);
 /// How long other commands may take. A write waits for them, and has no other way.
 const LIMIT: Duration = Duration::from_millis(250);
-/// How long somebody may take to read a value and bring it here.
+/// How long a reader may take to load a value and put it here.
 const LEASE_MS: u32 = 2000;
 /// The same as text.
 const LEASE_TEXT: &[u8] = b"2000";
@@ -28,17 +28,17 @@ const LEASED: u8 = b'L';
 const TOMBSTONE: &[u8] = b"T";
 const TOO_LARGE: &[u8] = b"X";
 
-/// Puts an entry in the place of the lease that was taken for it, if that is still there.
+/// Puts an entry in the place of its lease, if the lease is still there.
 const FILL: &str = "if redis.call('GET',KEYS[1])==ARGV[1] then \
     redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) return 1 end return 0";
-/// The same for many keys; answers with a digit for each: 1 if its lease was still there.
+/// The same for many keys; answers with a digit for each key: 1 if the lease was still there.
 const FILL_ALL: &str = "local kept={} for place,key in ipairs(KEYS) do local arg=place*3 \
     if redis.call('GET',key)==ARGV[arg-2] then redis.call('SET',key,ARGV[arg-1],'PX',ARGV[arg]) kept[place]='1' \
     else kept[place]='0' end end return table.concat(kept)";
-/// Puts a lease in the place of a value that is no use, or of nothing.
+/// Puts a lease in the place of a useless value, or of nothing.
 const TAKE: &str = "local kind=redis.call('GETRANGE',KEYS[1],0,0) if kind=='V' or kind=='' then \
     redis.call('SET',KEYS[1],ARGV[1],'PX',ARGV[2]) return 1 end return 0";
-/// Takes back a lease, if it is still there.
+/// Takes back a lease, if the lease is still there.
 pub(super) const RELEASE: &str =
     "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0";
 
@@ -59,11 +59,11 @@ impl FillLease {
 /// What a lookup found.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum LookupResult {
-    /// Nothing; our lease is there now.
+    /// Nothing; the lookup has put our lease there.
     Nothing,
-    /// A value, the first byte of which is to be skipped.
+    /// A value, behind a first byte.
     Value(Vec<u8>),
-    /// Somebody else's lease.
+    /// The lease of another reader.
     Leased,
     /// Nothing may be cached here at the moment.
     Barred,
@@ -89,7 +89,7 @@ pub(super) fn put_lookup(output: &mut Vec<u8>, key: &str, lease: FillLease) {
     words.iter().for_each(|word| put_bulk(output, word));
 }
 
-/// Adds one command that puts all of these in the places of their leases.
+/// Adds one command that puts all entries in the places of their leases.
 pub(super) fn put_fills(output: &mut Vec<u8>, fills: &[FillCommand]) {
     put_head(output, 3 + fills.len() * 4);
     put_bulk(output, b"EVAL");
@@ -112,7 +112,7 @@ pub(super) struct FillCommand {
     pub(super) ttl: Duration,
 }
 
-/// The entry of a value, or of one that is too large to be kept.
+/// The entry of a value, or of a value that is too large to be kept.
 pub(super) fn entry_of(value: &[u8], largest: usize) -> Vec<u8> {
     if value.len() > largest {
         return TOO_LARGE.to_vec();
@@ -123,7 +123,7 @@ pub(super) fn entry_of(value: &[u8], largest: usize) -> Vec<u8> {
     entry
 }
 
-/// The value in an entry, if it is one.
+/// The value in an entry, if the entry holds a value.
 pub(super) fn value_in(entry: &[u8]) -> Option<&[u8]> {
     entry.strip_prefix(&[VALUE])
 }
@@ -133,7 +133,7 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl ServerLink {
-    /// What is kept under a key; where that is nothing, the lease is put there.
+    /// The entry under a key; where there is none, the lease is put there.
     pub(super) async fn look_up(&self, key: &str, lease: FillLease) -> Option<LookupResult> {
         let mut command = cmd("SET");
         command.arg(key).arg(&lease.0).arg("NX").arg("GET").arg("PX").arg(LEASE_MS);
@@ -141,14 +141,14 @@ impl ServerLink {
         Some(LookupResult::of(entry))
     }
 
-    /// Puts the lease in the place of a value. False: something else is there by now.
-    pub(super) async fn take(&self, key: &str, lease: FillLease) -> Option<bool> {
+    /// Puts the lease in the place of a value. False: another entry is there by now.
+    pub(super) async fn replace_by_lease(&self, key: &str, lease: FillLease) -> Option<bool> {
         let mut command = cmd("EVAL");
         command.arg(TAKE).arg(1).arg(key).arg(&lease.0).arg(LEASE_MS);
         self.call(LOOKUP_LIMIT, async move |mut at| command.query_async(&mut at).await).await
     }
 
-    /// Puts entries in the places of their leases; of each, whether its lease was still there.
+    /// Puts entries in the places of their leases; says for each entry whether its lease was still there.
     pub(super) async fn fill<'a>(&self, fills: impl Iterator<Item = &'a FillCommand>) -> Option<Vec<bool>> {
         let mut commands = pipe();
         for fill in fills {
@@ -179,7 +179,7 @@ impl ServerLink {
         Some(())
     }
 
-    /// Removes whatever is kept under the keys. `None`: nobody knows, and the link is given up.
+    /// Removes all entries under the keys. `None`: nobody knows, and the link is given up.
     pub(super) async fn remove(&self, keys: &[String]) -> Option<()> {
         for keys in keys.chunks(CHUNK) {
             let mut command = cmd("DEL");

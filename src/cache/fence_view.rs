@@ -1,10 +1,11 @@
-//! What a process knows of a shard's fence, and when it may rely on that. Pure functions: the caller passes the time.
+//! What a process knows of a shard's fence, and when a reader or writer may rely on the fence. Pure functions: the caller
+//! passes the time.
 //!
-//! Every shard's database says which cache server is in force for its rows: its **fence**. A process looks at each
-//! fence all the time, and relies on what it saw only while that is **settled**: first seen at least [`SETTLE`] ago,
+//! Every shard's database says which cache server is in force for its rows: the shard's **fence**. A process looks at each
+//! fence all the time, and relies on a fence only while the fence is **settled**: first seen at least [`SETTLE`] ago,
 //! and seen by a look that was started less than [`LEASE`] ago. Whatever a reader relies on was thus true less than a
-//! lease ago, and whatever a writer relies on has been true for longer than that; so no reader can still rely on
-//! something older than what a writer relied on when it acknowledged (docs/decisions/0011-cache.md has the proof).
+//! lease ago. Whatever a writer relies on has been true for longer than a lease. So no reader can still rely on an older
+//! fence than a writer relied on at its acknowledgement (docs/decisions/0011-cache.md has the proof).
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::shard::{LOOK_LEASE as LEASE, LOOK_SETTLE as SETTLE, ShardId, Slot, SlotMap};
 
-/// A shard's fence, as one look found it.
+/// A shard's fence, as one look found the row.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct ShardFence {
     /// Grows with every opening and closing; 0 if there has never been a cache.
@@ -25,7 +26,7 @@ pub(super) struct ShardFence {
 }
 
 impl ShardFence {
-    /// True if everything that was known of `other` holds for this one.
+    /// True if everything that was known of `other` holds for this fence.
     fn is_same(&self, other: &Self) -> bool {
         let same_start = self.server.is_none() || self.started == other.started;
         self.generation == other.generation && self.server == other.server && same_start
@@ -38,14 +39,14 @@ pub(super) struct FenceView {
     pub(super) fence: ShardFence,
     /// What the keys of this shard start with.
     pub(super) prefix: Arc<str>,
-    /// When it was first seen to be so: the end of that look.
+    /// When the fence was first seen in this state: the end of that look.
     since: Instant,
-    /// When the newest look that found it so was started.
+    /// When the newest look with the same result was started.
     looked: Instant,
 }
 
 impl FenceView {
-    /// What is known after a look that was started at `looked` and has ended now.
+    /// The view after a look that was started at `looked` and has ended now.
     pub(super) fn after(
         before: Option<&Self>,
         fence: ShardFence,
@@ -67,14 +68,14 @@ impl FenceView {
         now.saturating_duration_since(self.looked) < LEASE
     }
 
-    /// True if it may be relied on. Where there has never been a cache, nobody can know of one.
+    /// True if readers and writers may rely on the fence. Where there has never been a cache, nobody can know of a cache.
     pub(super) fn is_settled(&self, now: Instant) -> bool {
         let is_old = self.fence.generation == 0 || now.saturating_duration_since(self.since) >= SETTLE;
         self.is_fresh(now) && is_old
     }
 }
 
-/// Who owns a slot, under which epoch, and since when this process knows.
+/// Who owns a slot, under which epoch, and since when this process knows the owner.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SlotTenure {
     pub(super) owner: ShardId,
@@ -83,17 +84,17 @@ pub(super) struct SlotTenure {
 }
 
 impl SlotTenure {
-    /// True if it has been known for long enough to be relied on; whether it still holds says the owner's [`FenceView`].
+    /// True if the owner has been known for long enough. The owner's [`FenceView`] says whether the owner still holds.
     pub(super) fn is_settled(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= SETTLE
     }
 }
 
-/// A slot's owner, and the one before.
+/// A slot's owner, and the owner before.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KnownSlot {
     pub(super) now: SlotTenure,
-    /// `None` if this process did not know of it, or there may have been another one between the two.
+    /// `None` if this process did not know the owner before, or there may have been another owner between the two.
     pub(super) before: Option<SlotTenure>,
 }
 
@@ -161,7 +162,7 @@ mod tests {
         // The last look was started eight steps after the start.
         assert!(view.is_settled(start + STEP * 8 + LEASE - Duration::from_millis(1)));
         assert!(!view.is_settled(start + STEP * 8 + LEASE));
-        // A process that was stopped: the next look makes it fresh again, and nothing else has changed.
+        // A process that was stopped: the next look makes the view fresh again, and nothing else has changed.
         let later = start + Duration::from_secs(60);
         assert!(look(Some(view), &found, later, 1).is_settled(later + STEP));
     }
@@ -191,7 +192,7 @@ mod tests {
         assert!(!view.is_settled(start + LEASE));
     }
 
-    /// A map of two shards in which the slot 7 has this epoch, and had that one before.
+    /// A map of two shards in which the slot 7 has this epoch, and had the epoch `before` until now.
     fn copy(epoch: i64, previous: Option<i64>) -> MapCopy {
         let (owners, mut epochs) = SlotMap::initial(2).columns();
         epochs[7] = epoch;

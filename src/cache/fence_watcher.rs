@@ -1,11 +1,11 @@
 //! One task a shard keeps the view of its fence fresh, and opens and closes the fence.
 //!
-//! - A process whose link is up opens a closed fence for its server, and closes one that is open for another server.
-//! - A fence names the server and the formats of those who share it. One that names other formats is closed, and stays so for a
-//!   while.
-//! - A process that cannot reach its server closes every fence, and keeps it closed for as long as that lasts: it
-//!   could not invalidate what others cache.
-//! - A process without a cache closes a fence that it finds open, and keeps it closed from then on.
+//! - A process whose link is up opens a closed fence for its server, and closes a fence that is open for another server.
+//! - A fence names the server and the formats of the processes that share the server. A process closes a fence with other
+//! formats, which then stays closed for a while.
+//! - A process that cannot reach its server closes every fence, and keeps all fences closed for as long as that lasts: the
+//! process could not invalidate what other processes cache.
+//! - A process without a cache closes an open fence, and keeps it closed from then on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, SlotMap, ti
 
 /// How often a fence is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// How long a look may take before its connection is given up. A shard that is away ends it sooner, by its health.
+/// How long a look may take before its connection is given up. The health of a shard that is away ends the look sooner.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
 /// What is known of all fences.
@@ -31,11 +31,11 @@ pub(super) struct KnownFences {
     cluster: Arc<Cluster>,
     views: PerShard<ArcSwapOption<FenceView>>,
     slots: ArcSwap<KnownSlots>,
-    /// Changes with every look, so that whoever waits for something can look again.
+    /// Changes with every look, and wakes waiting writers.
     pulse: watch::Sender<()>,
 }
 
-/// A slot, under what is in force for it.
+/// A slot, under the fence and the epoch in force.
 pub(super) struct SettledSlot {
     pub(super) owner: ShardId,
     pub(super) epoch: i64,
@@ -48,7 +48,7 @@ impl SettledSlot {
         self.view.fence.server.as_ref()
     }
 
-    /// True if values that are kept under the one may be used under the other.
+    /// True if values that are kept under one of both may be used under the other.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.owner == other.owner && self.epoch == other.epoch && self.view.prefix == other.view.prefix
     }
@@ -85,7 +85,7 @@ impl KnownFences {
         fences
     }
 
-    /// True if it is settled that no fence is open. Then nobody can hold anything against a write.
+    /// True if all fences are settled and closed. Then no process can show a value from before a write.
     pub(super) fn are_all_closed(&self) -> bool {
         let now = Instant::now();
         let is_closed = |view: &FenceView| view.fence.server.is_none() && view.is_settled(now);
@@ -93,15 +93,15 @@ impl KnownFences {
         shards.all(|shard| self.place(shard.id()).load().as_deref().is_some_and(is_closed))
     }
 
-    /// What is settled about a slot, if it is.
+    /// The settled view of a slot, if the view is settled.
     pub(super) fn settled(&self, slot: Slot) -> Option<SettledSlot> {
         let now = Instant::now();
         let known = self.slots.load().get(slot).filter(|known| known.now.is_settled(now))?;
         self.settled_slot(known.now, now)
     }
 
-    /// Every place in which some process may look for values of a slot, if that is settled: that of its owner and, for as long as
-    /// a change of hands has not settled, that of the owner before.
+    /// Every place in which some process may look for values of a slot, if that is settled: the place of the owner and, for
+    /// as long as a change of hands has not settled, the place of the owner before.
     pub(super) fn relied_on(&self, slot: Slot) -> Option<(SettledSlot, Option<SettledSlot>)> {
         let now = Instant::now();
         let known = self.slots.load().get(slot)?;
@@ -142,13 +142,13 @@ impl KnownFences {
 struct FenceReading {
     fence: ShardFence,
     map_version: i64,
-    /// Nobody may open it yet.
+    /// Nobody may open the fence yet.
     is_held: bool,
-    /// It must be closed anew if it is to stay closed.
+    /// The fence must be closed anew to stay closed.
     is_fading: bool,
 }
 
-/// For so long nobody uses the cache after a process with other formats has used it; then one of them tries again.
+/// How long nobody uses the cache after a process with other formats has used the cache; then a process tries again.
 const MIXED: Duration = Duration::from_secs(10);
 
 /// What is to be done with a fence.
@@ -166,21 +166,21 @@ struct FenceWatcher {
     fences: Arc<KnownFences>,
     link: watch::Receiver<LinkState>,
     connection: Option<PgConnection>,
-    /// The version of the shard's map that is known.
+    /// The known version of the shard's map.
     map_version: Option<i64>,
-    /// It was said that the fence cannot be read.
+    /// The log has said that the fence cannot be read.
     warned: bool,
-    /// This process has no cache and has found somebody else using one.
+    /// This process has no cache and has found another process using a cache.
     keeps_closed: bool,
-    /// Until then nobody uses the cache: a process that knows other formats has used it.
+    /// Until then nobody uses the cache: a process with other formats has used it.
     mixed_until: Option<Instant>,
 }
 
 impl FenceWatcher {
     async fn run(mut self, end: CancellationToken) {
         let mut ticks = ticks(self.shard.id(), INTERVAL);
-        // Dropping a turn at the end is safe: it is one look and at most one statement.
-        while let Some(again) = end.run_until_cancelled(self.turn()).await {
+        // Dropping a turn at the end is safe: a turn is one look and at most one statement.
+        while let Some(again) = end.run_until_cancelled(self.look_at_fence()).await {
             if again {
                 continue;
             }
@@ -192,19 +192,19 @@ impl FenceWatcher {
         }
     }
 
-    /// One look, and what follows from it. True if the next look should come at once.
-    async fn turn(&mut self) -> bool {
+    /// One look, and what follows from the look. True if the next look should come at once.
+    async fn look_at_fence(&mut self) -> bool {
         let shard = Arc::clone(&self.shard);
         let was_open = self.connection.is_some();
         let Some(mut connection) = self.connect().await else { return false };
         let version = self.map_version;
         let work = async {
             let looked = Instant::now();
-            let look = look(&mut connection).await?;
-            let map = if version == Some(look.map_version) { None } else { load_slots(&mut connection).await? };
-            Ok::<_, sqlx::Error>((connection, looked, look, map))
+            let reading = read_fence(&mut connection).await?;
+            let map = if version == Some(reading.map_version) { None } else { load_slots(&mut connection).await? };
+            Ok::<_, sqlx::Error>((connection, looked, reading, map))
         };
-        let (mut connection, looked, look, map) = match within(&shard, work).await {
+        let (mut connection, looked, reading, map) = match within(&shard, work).await {
             Some(Ok(found)) => found,
             Some(Err(error)) => {
                 if DbFault::of(&error) == DbFault::Unexpected && !std::mem::replace(&mut self.warned, true) {
@@ -217,36 +217,36 @@ impl FenceWatcher {
         if let Some(map) = map {
             let now = Instant::now();
             self.fences.slots.rcu(|slots| slots.learn(&map, now));
-            self.map_version = Some(look.map_version);
+            self.map_version = Some(reading.map_version);
         }
-        // Without the map that belongs to it, a look says nothing.
-        if self.map_version != Some(look.map_version) {
+        // A look says nothing without the map of the same moment.
+        if self.map_version != Some(reading.map_version) {
             return false;
         }
         self.warned = false;
-        let step = self.decide(&look);
-        self.publish(look.fence.clone(), looked);
+        let step = self.decide(&reading);
+        self.publish(reading.fence.clone(), looked);
         if step == FenceStep::Leave {
             self.connection = Some(connection);
             return false;
         }
         let work = async {
-            let changed = take(&step, &mut connection, look.fence.generation).await?;
+            let changed = change_fence(&step, &mut connection, reading.fence.generation).await?;
             Ok::<_, sqlx::Error>((connection, changed))
         };
         let Some(Ok((connection, changed))) = within(&shard, work).await else { return false };
         self.connection = Some(connection);
         match step {
-            _ if !changed => false, // somebody else was faster
+            _ if !changed => false, // another process was faster
             FenceStep::Open(_) => {
                 log::info!("shard {}: the cache is in use", shard.id());
                 true
             }
-            _ if look.fence.server.is_some() => {
+            _ if reading.fence.server.is_some() => {
                 log::info!("shard {}: the cache is out of use", shard.id());
                 true
             }
-            _ => false, // it was closed before
+            _ => false, // the fence was closed before
         }
     }
 
@@ -254,13 +254,13 @@ impl FenceWatcher {
         if let Some(connection) = self.connection.take() {
             return Some(connection);
         }
-        // Known to be away: the health check says when it is back.
+        // The shard is known to be away: the health check says when it is back.
         self.shard.check().ok()?;
         within(&self.shard, self.shard.connect()).await?.ok()
     }
 
-    fn decide(&mut self, look: &FenceReading) -> FenceStep {
-        let is_open = look.fence.server.is_some();
+    fn decide(&mut self, reading: &FenceReading) -> FenceStep {
+        let is_open = reading.fence.server.is_some();
         match &*self.link.borrow_and_update() {
             LinkState::Disabled => {
                 if is_open && !self.keeps_closed {
@@ -271,12 +271,12 @@ impl FenceWatcher {
                     );
                     self.keeps_closed = true;
                 }
-                if is_open || (self.keeps_closed && look.is_fading) { FenceStep::Close } else { FenceStep::Leave }
+                if is_open || (self.keeps_closed && reading.is_fading) { FenceStep::Close } else { FenceStep::Leave }
             }
             LinkState::Connecting => FenceStep::Leave,
-            LinkState::Away if is_open || look.is_fading => FenceStep::Close,
+            LinkState::Away if is_open || reading.is_fading => FenceStep::Close,
             LinkState::Away => FenceStep::Leave,
-            LinkState::Up(link) => match &look.fence.server {
+            LinkState::Up(link) => match &reading.fence.server {
                 Some(server) if *server == link.server => FenceStep::Leave,
                 Some(server) if is_same_server(server, &link.server) => {
                     if self.mixed_until.is_none() {
@@ -290,15 +290,15 @@ impl FenceWatcher {
                     FenceStep::Close
                 }
                 Some(_) => FenceStep::Close,
-                // Opening it each time that the other closes it would make writes wait each time.
+                // To open the fence after each closing by the other process would make writes wait each time.
                 None if self.mixed_until.is_some_and(|until| Instant::now() < until) => {
-                    if look.is_fading {
+                    if reading.is_fading {
                         FenceStep::Close
                     } else {
                         FenceStep::Leave
                     }
                 }
-                None if look.is_held => FenceStep::Leave,
+                None if reading.is_held => FenceStep::Leave,
                 None => FenceStep::Open(Arc::clone(&link.server)),
             },
         }
@@ -321,9 +321,9 @@ async fn within<T>(shard: &Shard, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(LOOK_LIMIT, shard.while_healthy(work)).await.ok()?.ok()
 }
 
-async fn look(connection: &mut PgConnection) -> Result<FenceReading, sqlx::Error> {
+async fn read_fence(connection: &mut PgConnection) -> Result<FenceReading, sqlx::Error> {
     let (generation, server, map_version, is_held, is_fading, started): (i64, Option<String>, i64, bool, bool, i64) =
-        sqlx::query_as(include_str!("../../sql/cache/look.sql")).fetch_one(connection).await?;
+        sqlx::query_as(include_str!("../../sql/cache/read_fence.sql")).fetch_one(connection).await?;
     let fence = ShardFence { generation, server: server.map(Into::into), started };
     Ok(FenceReading { fence, map_version, is_held, is_fading })
 }
@@ -339,8 +339,8 @@ async fn load_slots(connection: &mut PgConnection) -> Result<Option<MapCopy>, sq
     Ok(map.zip(previous).map(|(map, previous)| MapCopy { map, previous }))
 }
 
-/// True if the fence was still as it was seen.
-async fn take(step: &FenceStep, connection: &mut PgConnection, generation: i64) -> Result<bool, sqlx::Error> {
+/// True if the fence was still in the seen state.
+async fn change_fence(step: &FenceStep, connection: &mut PgConnection, generation: i64) -> Result<bool, sqlx::Error> {
     let statement = match step {
         FenceStep::Leave => return Ok(false),
         FenceStep::Close => sqlx::query(include_str!("../../sql/cache/close.sql")).bind(generation),

@@ -5,9 +5,9 @@ use std::fmt::{self, Write as _};
 use super::codec::CacheFormat;
 use crate::shard::Slot;
 
-/// The name of one cached value: the slot that its rows are in, what kind of value it is, and which one.
+/// The name of one cached value: the slot of its rows, the kind of value, and which value of the kind.
 ///
-/// Making one allocates nothing where the name is a number.
+/// Making a key allocates nothing where the name is a number.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CacheKey {
     slot: Slot,
@@ -15,7 +15,7 @@ pub struct CacheKey {
     name: EntryName,
 }
 
-/// Which one of its kind.
+/// Which value of its kind.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum EntryName {
     /// A number, such as a user's.
@@ -52,24 +52,24 @@ impl fmt::Display for EntryName {
 }
 
 impl CacheKey {
-    /// The key of a value that is made of rows of `slot` and of nothing else.
+    /// The key of a value that is made of rows of `slot` alone.
     #[must_use]
     pub fn new(slot: Slot, format: CacheFormat, name: impl Into<EntryName>) -> Self {
         Self { slot, format, name: name.into() }
     }
 
-    /// The slot whose writes invalidate it.
+    /// The slot whose writes make the value old.
     #[must_use]
     pub fn slot(&self) -> Slot {
         self.slot
     }
 
-    /// How its value is written.
+    /// How the value is written.
     pub(super) fn format(&self) -> CacheFormat {
         self.format
     }
 
-    /// The key as the server knows it, under what is in force for its shard and its slot at the moment.
+    /// The key as the server knows the value, under the fence and the epoch of the moment.
     pub(super) fn under(&self, prefix: &str, epoch: i64) -> String {
         let mut text = String::with_capacity(prefix.len() + 48);
         // Writing to a String does not fail.

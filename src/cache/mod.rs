@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Cache::read          → lane (lookups and fills, a connection a thread) → Redis
-//! Cache::before_write  → link (everything else, one connection) ────────┘
+//! Cache::write         → link (everything else, one connection) ────────┘
 //!            fence (which server is in force, watched in every shard's database)
 //! ```
 //!
@@ -29,4 +29,4 @@ pub use codec::{CacheFormat, ValueCodec};
 pub use key::{CacheKey, EntryName};
 pub use service::{Cache, CacheCounts, CacheState, CachedValue};
 pub use settings::{CacheSettings, CacheUrl};
-pub use write::PendingWrite;
+pub use write::WriteEffect;

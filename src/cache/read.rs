@@ -18,58 +18,60 @@ use crate::shard::{ShardError, ShardId};
 
 /// How long a reader waits for another process that is reading the value.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// Between two looks whether that one is done: starts here and doubles.
+/// The first pause between two looks whether the other process is done; each pause is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
-/// Larger values are not kept: each would hold up the answers behind it on the one connection.
+/// Larger values are not kept: each would hold up the answers behind it on the same connection.
 const LARGEST: usize = 512 << 10;
-/// How long it is kept at most that there is nothing.
+/// How long an absence is kept at most.
 const ABSENCE_TTL: Duration = Duration::from_secs(30);
 
 /// What the cache said.
 enum ReadAnswer<T> {
     Hit(ShardId, T),
-    /// Read the database, and put the value where our lease is.
-    Lead(FillGuard),
-    /// Read the database.
-    Pass,
+    /// Load from the database, and put the value where our lease is.
+    LoadAndFill(FillGuard),
+    /// Load from the database.
+    Bypass,
 }
 
-/// A lease that is ours. Dropping it gives it back.
+/// A lease of this reader. Dropping it gives the lease back.
 struct FillGuard {
     cache: Arc<Cache>,
     link: Arc<ServerLink>,
-    place: SettledSlot,
-    flight: Option<PendingLoad>,
+    slot_view: SettledSlot,
+    pending: Option<PendingLoad>,
 }
 
 impl FillGuard {
     /// Hands the value to the cache.
     fn fill(mut self, value: &[u8], ttl: Duration) {
-        if let Some(flight) = self.flight.take() {
+        if let Some(pending) = self.pending.take() {
             let entry = Arc::new(entry_of(value, LARGEST));
-            let fill = FillCommand { key: Arc::clone(flight.key()), lease: flight.lease(), entry, ttl };
-            self.cache.fill(&self.link, flight, fill);
+            let fill = FillCommand { key: Arc::clone(pending.key()), lease: pending.lease(), entry, ttl };
+            self.cache.fill(&self.link, pending, fill);
         }
     }
 }
 
 impl Drop for FillGuard {
     fn drop(&mut self) {
-        if let Some(flight) = self.flight.take() {
-            self.cache.errands.send(&self.link, BackgroundAction::Release(Arc::clone(flight.key()), flight.lease()));
+        if let Some(pending) = self.pending.take() {
+            self.cache
+                .background
+                .send(&self.link, BackgroundAction::Release(Arc::clone(pending.key()), pending.lease()));
         }
     }
 }
 
 impl Cache {
-    /// The value of `key`: from the cache, or else by `load`, which is then kept for the next reader. Readers of one
-    /// key that come while it is being loaded wait for that, so that the database is asked once.
+    /// The value of `key`: from the cache, or else by `load`, whose value is then kept for the next reader. Readers of a key
+    /// that come while `load` runs wait for its value, so that the database is asked once.
     ///
-    /// `load` must read rows of the key's slot only, by statements that are sent after it is first polled, and give
-    /// the shard that answered. It is polled only if the cache has no answer. Cancel safe.
+    /// `load` must read rows of the key's slot only, by statements that are sent after the first poll, and give the shard
+    /// that answered. `load` is polled only if the cache has no answer. Cancel safe.
     ///
     /// # Errors
-    /// Those of `load`. A cache that fails is none: the database answers instead.
+    /// The errors of `load`. When the cache fails, the database answers.
     pub async fn read<C: ValueCodec>(
         self: &Arc<Self>,
         key: &CacheKey,
@@ -83,93 +85,97 @@ impl Cache {
             let (shard, value) = load.await?;
             return Ok(CachedValue { shard, value, from_cache: false });
         }
-        let turn = match self.ask(key, codec).await {
+        let guard = match self.ask_cache(key, codec).await {
             ReadAnswer::Hit(shard, value) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
                 return Ok(CachedValue { shard, value, from_cache: true });
             }
-            ReadAnswer::Lead(turn) => Some(turn),
-            ReadAnswer::Pass => None,
+            ReadAnswer::LoadAndFill(guard) => Some(guard),
+            ReadAnswer::Bypass => None,
         };
         self.misses.fetch_add(1, Ordering::Relaxed);
         let (shard, value) = load.await?;
-        // A value that another shard gave belongs to an ownership that this process has not heard of yet.
-        if let Some(turn) = turn.filter(|turn| turn.place.owner == shard) {
+        // A value from another shard belongs to an ownership that this process has not heard of yet.
+        if let Some(guard) = guard.filter(|guard| guard.slot_view.owner == shard) {
             let ttl = if codec.is_absence(&value) { self.ttl.min(ABSENCE_TTL) } else { self.ttl };
-            turn.fill(&codec.encode(&value), ttl);
+            guard.fill(&codec.encode(&value), ttl);
         }
         Ok(CachedValue { shard, value, from_cache: false })
     }
 
-    async fn ask<C: ValueCodec>(self: &Arc<Self>, key: &CacheKey, codec: &C) -> ReadAnswer<C::Value> {
-        let Some(link) = self.connector.link() else { return ReadAnswer::Pass };
-        let place = self.fences.settled(key.slot()).filter(|place| place.server() == Some(&link.server));
-        let Some(place) = place else { return ReadAnswer::Pass };
-        let name: Arc<str> = key.under(&place.view.prefix, place.epoch).into();
+    async fn ask_cache<C: ValueCodec>(self: &Arc<Self>, key: &CacheKey, codec: &C) -> ReadAnswer<C::Value> {
+        let Some(link) = self.connector.link() else { return ReadAnswer::Bypass };
+        let slot_view = self.fences.settled(key.slot()).filter(|slot_view| slot_view.server() == Some(&link.server));
+        let Some(slot_view) = slot_view else { return ReadAnswer::Bypass };
+        let name: Arc<str> = key.under(&slot_view.view.prefix, slot_view.epoch).into();
         let (until, mut pause) = (Instant::now() + PATIENCE, FIRST_PAUSE);
         loop {
             let lease = FillLease::new();
-            // Whatever becomes of it, the lease is given back.
-            let turn = |place| {
-                let flight = self.flights.begin(&name, lease);
-                ReadAnswer::Lead(FillGuard {
+            // In every case the lease is given back.
+            let guard = |slot_view| {
+                let pending = self.pending_loads.begin(&name, lease);
+                ReadAnswer::LoadAndFill(FillGuard {
                     cache: Arc::clone(self),
                     link: Arc::clone(&link),
-                    place,
-                    flight: Some(flight),
+                    slot_view,
+                    pending: Some(pending),
                 })
             };
-            let guard = PendingLookup { cache: self, link: &link, name: &name, lease, is_answered: false };
-            let seen = guard.look_up().await;
-            match seen {
-                None => return ReadAnswer::Pass,
-                Some(LookupResult::Barred) => return ReadAnswer::Pass,
-                Some(LookupResult::Nothing) => return turn(place),
+            let lookup = PendingLookup { cache: self, link: &link, name: &name, lease, is_answered: false };
+            let found = lookup.run().await;
+            match found {
+                None => return ReadAnswer::Bypass,
+                Some(LookupResult::Barred) => return ReadAnswer::Bypass,
+                Some(LookupResult::Nothing) => return guard(slot_view),
                 Some(LookupResult::Value(entry)) => {
-                    if let Some(value) = self.use_entry(key, codec, &place, &entry) {
-                        return ReadAnswer::Hit(place.owner, value);
+                    if let Some(value) = self.use_entry(key, codec, &slot_view, &entry) {
+                        return ReadAnswer::Hit(slot_view.owner, value);
                     }
-                    if !self.holds(key, &place) {
-                        return ReadAnswer::Pass;
+                    if !self.is_still_settled(key, &slot_view) {
+                        return ReadAnswer::Bypass;
                     }
-                    // It does not answer this question; what does may take its place.
-                    let turn = turn(place);
-                    return if link.take(&name, lease).await == Some(true) { turn } else { ReadAnswer::Pass };
+                    // The entry does not answer this question; the value that does may take its place.
+                    let guard = guard(slot_view);
+                    return if link.replace_by_lease(&name, lease).await == Some(true) {
+                        guard
+                    } else {
+                        ReadAnswer::Bypass
+                    };
                 }
                 Some(LookupResult::Leased) => {}
             }
-            if let Some(landing) = self.flights.join(&name) {
-                let entry = landing.await;
-                let value = entry.and_then(|entry| self.use_entry(key, codec, &place, &entry));
-                return value.map_or(ReadAnswer::Pass, |value| ReadAnswer::Hit(place.owner, value));
+            if let Some(outcome) = self.pending_loads.join(&name) {
+                let entry = outcome.await;
+                let value = entry.and_then(|entry| self.use_entry(key, codec, &slot_view, &entry));
+                return value.map_or(ReadAnswer::Bypass, |value| ReadAnswer::Hit(slot_view.owner, value));
             }
             if Instant::now() >= until {
-                return ReadAnswer::Pass;
+                return ReadAnswer::Bypass;
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
     }
 
-    /// The value in an entry, if it may be used at this very moment.
+    /// The value in an entry, if readers may use the value at this very moment.
     fn use_entry<C: ValueCodec>(
         &self,
         key: &CacheKey,
         codec: &C,
-        place: &SettledSlot,
+        slot_view: &SettledSlot,
         entry: &[u8],
     ) -> Option<C::Value> {
         let value = codec.decode(value_in(entry)?)?;
-        self.holds(key, place).then_some(value)
+        self.is_still_settled(key, slot_view).then_some(value)
     }
 
-    /// True if what was settled for the key still is.
-    fn holds(&self, key: &CacheKey, place: &SettledSlot) -> bool {
-        self.fences.settled(key.slot()).is_some_and(|now| now.is_same(place))
+    /// True if the settled view of the key has not changed.
+    fn is_still_settled(&self, key: &CacheKey, slot_view: &SettledSlot) -> bool {
+        self.fences.settled(key.slot()).is_some_and(|now| now.is_same(slot_view))
     }
 }
 
-/// A lookup on its way. If its answer does not come, nobody knows whether the lease was put there.
+/// A lookup on its way. Without its answer nobody knows whether the lease was put there.
 struct PendingLookup<'a> {
     cache: &'a Arc<Cache>,
     link: &'a Arc<ServerLink>,
@@ -179,17 +185,17 @@ struct PendingLookup<'a> {
 }
 
 impl PendingLookup<'_> {
-    async fn look_up(mut self) -> Option<LookupResult> {
-        let seen = self.cache.look_up(self.link, self.name, self.lease).await;
-        self.is_answered = seen.is_some();
-        seen
+    async fn run(mut self) -> Option<LookupResult> {
+        let found = self.cache.look_up(self.link, self.name, self.lease).await;
+        self.is_answered = found.is_some();
+        found
     }
 }
 
 impl Drop for PendingLookup<'_> {
     fn drop(&mut self) {
         if !self.is_answered && self.link.is_live() {
-            self.cache.errands.send(self.link, BackgroundAction::Release(Arc::clone(self.name), self.lease));
+            self.cache.background.send(self.link, BackgroundAction::Release(Arc::clone(self.name), self.lease));
         }
     }
 }

@@ -1,7 +1,7 @@
-//! A plain connection that speaks RESP: it collects commands, sends them together, and reads the answers in order.
+//! A plain connection that speaks RESP: collects commands, sends them together, and reads the answers in order.
 //!
-//! The driver's own connection is shared by all threads and driven by a task of its own, so that each command wakes that
-//! task and is woken by it. A lane sends its commands itself, and knows only the few shapes that their answers have.
+//! All threads share the driver's own connection, and a task of its own drives it: each command wakes that task, and the
+//! task wakes the caller. A lane sends its commands itself, and knows only the few shapes of their answers.
 
 use std::io;
 use std::sync::Arc;
@@ -28,13 +28,13 @@ pub(super) enum RespAnswer {
     Bulk(Vec<u8>),
     /// There is nothing.
     Nothing,
-    /// It is done.
+    /// The command is done.
     Done,
     /// The server refused; its word for why.
     Refused(String),
 }
 
-/// What the bytes go over.
+/// The transport of the bytes.
 enum ServerStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
@@ -61,10 +61,10 @@ impl ServerStream {
         }
     }
 
-    /// Sends what TLS has taken and not sent yet.
+    /// Sends the bytes that TLS has taken and not sent yet.
     async fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Plain(_) => Ok(()), // it keeps nothing
+            Self::Plain(_) => Ok(()), // TCP keeps nothing
             Self::Tls(stream) => stream.flush().await,
         }
     }
@@ -77,19 +77,19 @@ impl ServerStream {
     }
 }
 
-/// A connection, with what is to be sent and what has come in.
+/// A connection, with output to be sent and input to be read.
 pub(super) struct RespConnection {
     stream: ServerStream,
     output: Vec<u8>,
     sent: usize,
-    /// True while all of the output was written and may not have been sent.
+    /// True while all output was written and may not have been sent.
     is_unsent: bool,
     input: Vec<u8>,
     read: usize,
 }
 
 impl RespConnection {
-    /// A new connection; the server's host name is looked up anew. Gives also which server it leads to.
+    /// A new connection, whose server's host name is looked up anew; also gives the server that answers.
     pub(super) async fn open(url: &CacheUrl) -> io::Result<(Self, Arc<str>)> {
         let info = url.info();
         let stream = ServerStream::connect(url).await?;
@@ -126,7 +126,7 @@ impl RespConnection {
         &mut self.output
     }
 
-    /// Sends some of what is to be sent, or reads some of what comes in. Cancel safe.
+    /// Sends some of the output, or reads some of the input. Cancel safe.
     pub(super) async fn advance(&mut self) -> io::Result<()> {
         match self.output.get(self.sent..) {
             Some(rest) if !rest.is_empty() => {
@@ -148,7 +148,7 @@ impl RespConnection {
         }
     }
 
-    /// The next answer, if it is here.
+    /// The next answer, if all of it has come.
     pub(super) fn next(&mut self) -> io::Result<Option<RespAnswer>> {
         let Some((answer, length)) = self.input.get(self.read..).map_or(Ok(None), parse)? else { return Ok(None) };
         self.read += length;
@@ -165,7 +165,7 @@ fn empty(buffer: &mut Vec<u8>) {
     buffer.shrink_to(KEEP);
 }
 
-/// The first answer in these bytes and its length, if all of it is here.
+/// The first answer in these bytes and its length, if all of it has come.
 fn parse(bytes: &[u8]) -> io::Result<Option<(RespAnswer, usize)>> {
     let Some(end) = memchr::memchr(b'\n', bytes) else { return Ok(None) };
     let broken = || io::Error::from(io::ErrorKind::InvalidData);
@@ -186,7 +186,7 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(RespAnswer, usize)>> {
         }
         b'+' | b':' => RespAnswer::Done,
         b'-' => {
-            // The first word is the code; what follows may hold what was sent.
+            // The first word is the code; the other words may hold what was sent.
             let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();
             RespAnswer::Refused(String::from_utf8_lossy(code).into_owned())
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// The oldest Redis that has `SET … NX GET`.
 const OLDEST: u32 = 7;
 
-/// Stands before the formats in what a fence names.
+/// Stands before the formats in the name that a fence gives.
 const FORMATS: char = '+';
 
 /// The lines of an answer to `INFO`.
@@ -21,13 +21,13 @@ impl<'a> ServerInfo<'a> {
         self.0.get(name).copied().unwrap_or_default()
     }
 
-    /// Which server this is: its run, and the history of its data. The first changes when it is started, the second
-    /// when it becomes a replica of another server, whose data then takes the place of its own.
+    /// Which server this is: its run, and the history of its data. The run changes with each start. The history changes
+    /// when the server becomes a replica of another server, whose data then takes the place of the old data.
     ///
     /// # Errors
-    /// Why it will not do.
+    /// Why the server will not do.
     pub(super) fn check(&self) -> Result<Arc<str>, String> {
-        let version = self.get("redis_version"); // Valkey says here which Redis it is like: 7.2.4
+        let version = self.get("redis_version"); // // Valkey names here the Redis that it is like: 7.2.4
         let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
         if self.get("valkey_version").is_empty() && major.is_none_or(|major| major < OLDEST) {
             return Err(format!("Redis {OLDEST} or newer is needed, or Valkey; this is {version:?}"));
@@ -46,8 +46,8 @@ impl<'a> ServerInfo<'a> {
     }
 }
 
-/// What a fence names: the server, and the formats of those who share it. To a process with other formats it is another server,
-/// and so the two never use the cache at the same time.
+/// The name in a fence: the server, and the formats of the processes that share it. A process with other formats reads the
+/// name of another server, and so the two never use the cache at the same time.
 pub(super) fn name_in_fence(server: &str, formats: &str) -> Arc<str> {
     format!("{server}{FORMATS}{formats}").into()
 }

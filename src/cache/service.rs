@@ -16,19 +16,19 @@ use super::shared_connection::LinkConnector;
 use super::single_flight::PendingLoads;
 use crate::shard::{Cluster, ShardId};
 
-/// How the cache is, as far as this process knows.
+/// The state of the cache, as far as this process knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CacheState {
-    /// Its server answers.
+    /// The server answers.
     Healthy,
-    /// Its server does not answer. Everything is read from the shards meanwhile.
+    /// The server does not answer. The shards answer every read meanwhile.
     Unhealthy,
-    /// This process has none.
+    /// This process has no cache.
     Disabled,
 }
 
 impl CacheState {
-    /// The word for it in `/health`.
+    /// The word in `/health`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,14 +44,14 @@ impl CacheState {
 pub struct CacheCounts {
     /// Reads that the cache answered.
     pub hits: u64,
-    /// Reads that it was asked for and could not answer.
+    /// Reads that the cache was asked for and could not answer.
     pub misses: u64,
-    /// Keys in the server's database, a few seconds old at most: those of every process, with what is only marked as
-    /// being written or read, and whatever else is kept there. `None` while the server does not answer.
+    /// Keys in the server's database, a few seconds old at most: the entries of every process, with leases and tombstones,
+    /// and other keys that are kept there. `None` while the server does not answer.
     pub keys: Option<u64>,
 }
 
-/// A value, and where it came from.
+/// A value, and where the value came from.
 #[derive(Clone, Debug)]
 pub struct CachedValue<T> {
     /// The shard that owns the value's slot.
@@ -65,16 +65,16 @@ pub struct CachedValue<T> {
 /// The number of the next `Cache`: each has its own.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
-/// The cache of one process. With no server configured it lets everything through, and still sees to it that no other
-/// process shows values from before a write of this one.
+/// The cache of one process. Without a configured server every read goes to a shard, and writes still make sure that no
+/// other process shows an older value.
 pub struct Cache {
-    /// By which threads find their lanes.
+    /// The number by which threads find their lanes.
     pub(super) number: usize,
     pub(super) cluster: Arc<Cluster>,
     pub(super) connector: Arc<LinkConnector>,
     pub(super) fences: Arc<KnownFences>,
-    pub(super) flights: Arc<PendingLoads>,
-    pub(super) errands: BackgroundSender,
+    pub(super) pending_loads: Arc<PendingLoads>,
+    pub(super) background: BackgroundSender,
     pub(super) writers: TaskTracker,
     /// Where the server is, for lanes.
     pub(super) url: Option<CacheUrl>,
@@ -88,8 +88,8 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Starts the cache's tasks, which end when the cluster shuts down. Does not wait for the server: until it
-    /// answers, and for half a second after that, everything is read from the shards.
+    /// Starts the cache's tasks, which end when the cluster shuts down. Does not wait for the server: until the server
+    /// answers, and for half a second after that, the shards answer every read.
     #[must_use]
     pub fn start(cluster: Arc<Cluster>, settings: CacheSettings) -> Arc<Self> {
         let connector = Arc::new(LinkConnector::new(settings.url.is_some(), settings.formats));
@@ -97,7 +97,7 @@ impl Cache {
         let (writers, end) = (TaskTracker::new(), CancellationToken::new());
         cluster.spawn(end_after(cluster.stopping().clone(), writers.clone(), end.clone()));
         let fences = KnownFences::watch(&cluster, &connector.state(), &end);
-        let (errands, queue) = background_queue();
+        let (background, queue) = background_queue();
         let is_configured = settings.url.is_some();
         if let Some(url) = settings.url.clone() {
             cluster.spawn(Arc::clone(&connector).run(url, end.clone()));
@@ -109,8 +109,8 @@ impl Cache {
             cluster,
             connector,
             fences,
-            flights: Arc::default(),
-            errands,
+            pending_loads: Arc::default(),
+            background,
             writers,
             url: settings.url,
             end,
@@ -122,12 +122,12 @@ impl Cache {
         })
     }
 
-    /// A writer that goes on after the cluster begins to stop: the cache's tasks do not end before this is dropped.
+    /// A writer that goes on after the cluster begins to stop: the cache's tasks run until the token is dropped.
     pub fn writer(&self) -> TaskTrackerToken {
         self.writers.token()
     }
 
-    /// How the cache is. Reads what its task found last.
+    /// The state of the cache, as its task found it last.
     #[must_use]
     pub fn state(&self) -> CacheState {
         match self.connector.link() {

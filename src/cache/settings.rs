@@ -11,14 +11,14 @@ use crate::outbound::TrustedAuthorities;
 
 use super::codec::CacheFormat;
 
-/// Where the cache is, and how long it keeps what it has.
+/// Where the cache is, and how long the cache keeps values.
 #[derive(Clone, Debug)]
 pub struct CacheSettings {
     /// The server; `None`: this process uses no cache.
     pub url: Option<CacheUrl>,
     /// How long a value is kept at most.
     pub ttl: Duration,
-    /// Every format that the program knows: it removes the values of these kinds when it writes, and of no others.
+    /// Every format that the program knows. A write removes the values of these formats, and no others.
     pub formats: &'static [CacheFormat],
 }
 
@@ -31,7 +31,7 @@ impl CacheSettings {
 #[derive(Clone)]
 pub struct CacheUrl {
     info: ConnectionInfo,
-    /// With TLS: whom to trust, as PEM; `None`: whom the machine trusts.
+    /// With TLS: the trusted authorities as PEM; `None`: the machine's.
     authority: Option<Vec<u8>>,
     /// With TLS: the same for connections of our own.
     tls: Option<Arc<ClientConfig>>,
@@ -42,12 +42,12 @@ impl CacheUrl {
     /// the same with TLS, with the certificate authorities that the machine trusts.
     ///
     /// # Errors
-    /// A text that says what is wrong, without the URL itself: it may hold a password.
+    /// A text that says what is wrong, without the URL itself, which may hold a password.
     pub fn parse(url: &str) -> Result<Self, &'static str> {
         if !url.starts_with("redis://") && !url.starts_with("rediss://") {
             return Err("must start with redis://, as in redis://localhost:6381, or with rediss:// for TLS");
         }
-        // The driver's own text may show what it could not read.
+        // The driver's own text may show the unreadable part.
         let info = url.into_connection_info().map_err(|_| "is not a Redis URL, as in redis://localhost:6381/0")?;
         let (host, port, tls) = match info.addr() {
             ConnectionAddr::Tcp(host, port) => (host, *port, None),
@@ -71,10 +71,10 @@ impl CacheUrl {
         self.tls.is_some()
     }
 
-    /// The same, with TLS trusting these authorities (PEM) and no others.
+    /// The same address, with TLS trusting these authorities (PEM) and no others.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// What is wrong with the authorities.
     pub fn with_authority(mut self, pem: Vec<u8>) -> Result<Self, &'static str> {
         self.tls = Some(Arc::new(TrustedAuthorities::of_pem(&pem)?.client_config()));
         self.authority = Some(pem);
@@ -97,7 +97,7 @@ impl CacheUrl {
         self.tls.as_ref()
     }
 
-    /// `host:port/database`, for messages: it tells servers apart and holds no secret.
+    /// `host:port/database`, for messages: tells servers apart and holds no secret.
     #[must_use]
     pub fn place(&self) -> String {
         format!("{}/{}", self.info.addr(), self.info.redis_settings().db())

@@ -1,8 +1,8 @@
 //! The process's connection to the cache's server: opened, watched, closed at the first sign of trouble, opened again.
 //!
-//! A server that answers late is worse than none, as every read would wait for it. So a link is dropped after an
-//! input or output error, after a few answers in a row that came too late, or when its server is not the same any
-//! more; and a link that did not last is not trusted at once.
+//! A server that answers late is worse than no server, as every read would wait. So a link is dropped after an
+//! input or output error, after a few late answers in a row, or when another server answers on it. A link that did not
+//! last is not trusted at once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -23,17 +23,17 @@ use super::settings::CacheUrl;
 const FIRST_TRY: Duration = Duration::from_millis(300);
 /// How long every other try may take.
 const TRY: Duration = Duration::from_secs(1);
-/// Between two tries: starts here and doubles up to the longest.
+/// The first pause between two tries, which doubles up to the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// A link that ends sooner than this is not replaced as if nothing had happened.
 const STEADY: Duration = Duration::from_secs(2);
-/// How often the server is asked whether it is still the same.
+/// How often the server is asked whether it has changed.
 const BEAT: Duration = Duration::from_millis(100);
-/// How long it may take to say so.
+/// How long the answer may take.
 const BEAT_LIMIT: Duration = Duration::from_millis(300);
 /// Beats between two counts of the keys.
 const BEATS_PER_COUNT: u32 = 10;
-/// How long every answer may be late before the server counts as away. A few alone may be this process's own delay.
+/// How long every answer may be late before the server counts as away. Only a few late answers may be this process's own delay.
 const LATE: Duration = Duration::from_millis(150);
 
 /// What became of the link.
@@ -43,7 +43,7 @@ pub(super) enum LinkState {
     Disabled,
     /// The first try, at the start or after a loss, is not over.
     Connecting,
-    /// The server cannot be reached, or is not one that will do.
+    /// The server cannot be reached, or will not do.
     Away,
     /// Commands may be sent.
     Up(Arc<ServerLink>),
@@ -51,20 +51,20 @@ pub(super) enum LinkState {
 
 /// A connection to one server that is known to be a primary.
 pub(super) struct ServerLink {
-    /// Which server this is, with the formats of this program, as a fence names it: changes when the server is started anew, and
-    /// when another one's data takes the place of its own.
+    /// Which server this is, with the formats of this program, as a fence names it. The name changes when the server is started
+    /// anew, and when another server's data takes the place of the old data.
     pub(super) server: Arc<str>,
     connection: MultiplexedConnection,
     opened: Instant,
-    /// Milliseconds from `opened` to the first answer that was late, since the last one that was not; 0: none was.
+    /// Milliseconds from `opened` to the first late answer since the last answer in time; 0: no answer was late.
     late_since: AtomicU64,
     broken: CancellationToken,
     reason: OnceLock<String>,
 }
 
 impl ServerLink {
-    /// Runs commands, for as long as they may take. `None`: there was no answer, or one that is no use; the link
-    /// may be broken now.
+    /// Runs commands, for as long as they may take. `None`: there was no answer, or a useless answer; the link may be
+    /// broken now.
     pub(super) async fn call<T, F>(
         &self,
         limit: Duration,
@@ -82,7 +82,7 @@ impl ServerLink {
                 Some(answer)
             }
             Ok(Err(error)) => {
-                // A full server refuses new values, and still forgets old ones: nothing is wrong with it.
+                // A full server refuses new values, and still forgets old ones: the server works.
                 if error.code() != Some("OOM") {
                     self.give_up(&describe(&error));
                 }
@@ -117,7 +117,7 @@ impl ServerLink {
         &self.broken
     }
 
-    /// Ends the link: something was left undone, or nobody knows.
+    /// Ends the link: a command was left undone, or nobody knows.
     pub(super) fn give_up(&self, reason: &str) {
         self.reason.get_or_init(|| reason.to_owned());
         self.broken.cancel();
@@ -129,7 +129,7 @@ impl ServerLink {
     }
 }
 
-/// The link of this process, and how it is.
+/// The link of this process, and its state.
 pub(super) struct LinkConnector {
     state: watch::Sender<LinkState>,
     live: ArcSwapOption<ServerLink>,
@@ -153,7 +153,7 @@ impl LinkConnector {
         }
     }
 
-    /// What a fence names for this server and the formats of this program.
+    /// The name in a fence for this server and the formats of this program.
     pub(super) fn name_in_fence(&self, server: &str) -> Arc<str> {
         name_in_fence(server, &self.formats)
     }
@@ -255,8 +255,8 @@ impl LinkConnector {
     }
 }
 
-/// Waits for an answer, the limit in two halves: if this process itself stood still, the first half is over at once,
-/// and the answer that lies in the socket is read in the second.
+/// Waits for an answer, the limit in two halves. If this process itself stood still, the first half is over at once,
+/// and the second half reads the answer that lies in the socket.
 async fn within<T>(limit: Duration, asking: impl Future<Output = T>) -> Option<T> {
     let mut asking = std::pin::pin!(asking);
     match tokio::time::timeout(limit / 2, &mut asking).await {
@@ -265,7 +265,7 @@ async fn within<T>(limit: Duration, asking: impl Future<Output = T>) -> Option<T
     }
 }
 
-/// A new connection, its host name looked up anew, to a server that will do.
+/// A new connection to a server that will do; the host name is looked up anew.
 async fn open(url: &CacheUrl, formats: &str) -> Result<ServerLink, String> {
     let said = |error: RedisError| describe(&error);
     let client = url.client().map_err(said)?;
@@ -285,7 +285,7 @@ async fn open(url: &CacheUrl, formats: &str) -> Result<ServerLink, String> {
     })
 }
 
-/// An error in words that hold nothing of what was sent: the driver's own text may show a password.
+/// An error in words that hold nothing of the command: the driver's own text may show a password.
 fn describe(error: &RedisError) -> String {
     match error.code() {
         Some(code) => format!("{} ({code})", error.category()),
@@ -293,7 +293,7 @@ fn describe(error: &RedisError) -> String {
     }
 }
 
-/// Every kind of command that we send, so that a user with too few rights is noticed before anybody relies on it.
+/// Every kind of command that we send, so that a user with too few rights is noticed before anybody relies on the link.
 async fn try_commands(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
     const KEY: &str = "shardrive:try";
     let mut all = redis::pipe();

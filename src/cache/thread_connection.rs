@@ -1,9 +1,9 @@
 //! Lookups and fills of one thread, sent together over a connection of that thread.
 //!
-//! The link's connection is driven on the main runtime, so that each lookup over it wakes two other threads on its way. A
-//! lane lives on the thread that asks, as those of gathered reads do: while the answers to one round of commands are on
-//! their way the next round gathers. Its connection must lead to the very server that the link leads to; until that is
-//! known, and wherever a lane cannot be had, the link serves.
+//! The main runtime drives the link's connection, so that each lookup over the link wakes two other threads on its way. A
+//! lane lives on the thread that asks, as the lanes of batched reads do: while the answers to one round of commands are on
+//! their way the next round gathers. A lane's connection must lead to the very server of the link. Until that is known,
+//! and wherever a thread can have no lane, the link serves.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -26,14 +26,14 @@ use super::single_flight::PendingLoad;
 const QUEUE: usize = 1024;
 /// Orders in one round.
 const BATCH: usize = 128;
-/// Larger entries go over the link: here they would hold up the lookups behind them.
+/// Larger entries go over the link: on a lane they would hold up the lookups behind them.
 const LARGEST: usize = 16 << 10;
 /// How long opening the connection may take.
 const OPEN_LIMIT: Duration = Duration::from_secs(1);
 
-/// What a lane is asked to do.
+/// An order to a lane.
 enum LaneCommand {
-    /// Say what is kept under the key; where that is nothing, put the lease there.
+    /// Give the entry under the key; where there is none, put the lease there.
     LookUp(LaneLookup),
     /// Put a value in the place of its lease.
     Fill(Box<(PendingLoad, FillCommand)>),
@@ -42,68 +42,68 @@ enum LaneCommand {
 struct LaneLookup {
     key: Arc<str>,
     lease: FillLease,
-    /// `None`: it took too long, and nobody waits any more.
+    /// `None`: the answer is late, and the caller has gone to the database.
     reply: Option<oneshot::Sender<LookupResult>>,
 }
 
 /// This thread's lane of one cache.
 struct ThreadLane {
     link: Arc<ServerLink>,
-    orders: mpsc::Sender<LaneCommand>,
+    commands: mpsc::Sender<LaneCommand>,
     is_ready: Arc<AtomicBool>,
 }
 
 thread_local! {
-    /// By the number of their cache.
+    /// The lanes by the numbers of their caches.
     static LANES: RefCell<HashMap<usize, ThreadLane>> = RefCell::default();
 }
 
 impl Cache {
-    /// As [`ServerLink::look_up`], over this thread's lane if it has one for the link.
+    /// As [`ServerLink::look_up`], over this thread's lane if the thread has a lane for the link.
     pub(super) async fn look_up(
         self: &Arc<Self>,
         link: &Arc<ServerLink>,
         key: &Arc<str>,
         lease: FillLease,
     ) -> Option<LookupResult> {
-        let (reply, seen) = oneshot::channel();
-        let look = LaneLookup { key: Arc::clone(key), lease, reply: Some(reply) };
+        let (reply, found) = oneshot::channel();
+        let lookup = LaneLookup { key: Arc::clone(key), lease, reply: Some(reply) };
         // The lane keeps the time limit.
-        match self.order(link, LaneCommand::LookUp(look)) {
-            Ok(()) => seen.await.ok(),
+        match self.hand_in(link, LaneCommand::LookUp(lookup)) {
+            Ok(()) => found.await.ok(),
             Err(_) => link.look_up(key, lease).await,
         }
     }
 
     /// Puts a value in the place of its lease, soon.
-    pub(super) fn fill(self: &Arc<Self>, link: &Arc<ServerLink>, flight: PendingLoad, fill: FillCommand) {
+    pub(super) fn fill(self: &Arc<Self>, link: &Arc<ServerLink>, pending: PendingLoad, fill: FillCommand) {
         let is_small = fill.entry.len() <= LARGEST;
-        let order = LaneCommand::Fill(Box::new((flight, fill)));
-        let order = if is_small { self.order(link, order) } else { Err(order) };
-        if let Err(LaneCommand::Fill(both)) = order {
-            let (flight, fill) = *both;
-            self.errands.send(link, BackgroundAction::Fill(flight, fill));
+        let command = LaneCommand::Fill(Box::new((pending, fill)));
+        let command = if is_small { self.hand_in(link, command) } else { Err(command) };
+        if let Err(LaneCommand::Fill(both)) = command {
+            let (pending, fill) = *both;
+            self.background.send(link, BackgroundAction::Fill(pending, fill));
         }
     }
 
-    /// Hands an order to this thread's lane; gives it back if there is none, or none that is ready.
-    fn order(self: &Arc<Self>, link: &Arc<ServerLink>, order: LaneCommand) -> Result<(), LaneCommand> {
+    /// Hands an order to this thread's lane; gives the order back if the thread has no lane that is ready.
+    fn hand_in(self: &Arc<Self>, link: &Arc<ServerLink>, command: LaneCommand) -> Result<(), LaneCommand> {
         LANES.with_borrow_mut(|lanes| {
             let Some(lane) = lanes.get(&self.number).filter(|lane| Arc::ptr_eq(&lane.link, link)) else {
-                // The one for an earlier link ends as nobody can ask it any more.
+                // The lane of an earlier link ends, as nobody can send it an order any more.
                 lanes.insert(self.number, self.start_lane(link));
-                return Err(order);
+                return Err(command);
             };
-            // Acquire and release: who sees it ready may rely on the check of its server.
+            // Acquire and release: a reader of `true` may rely on the check of the lane's server.
             if !lane.is_ready.load(Ordering::Acquire) {
-                return Err(order);
+                return Err(command);
             }
-            lane.orders.try_send(order).map_err(|error| error.into_inner())
+            lane.commands.try_send(command).map_err(|error| error.into_inner())
         })
     }
 
     fn start_lane(self: &Arc<Self>, link: &Arc<ServerLink>) -> ThreadLane {
-        let (orders, queue) = mpsc::channel(QUEUE);
+        let (commands, queue) = mpsc::channel(QUEUE);
         let is_ready = Arc::new(AtomicBool::new(false));
         let worker =
             LaneWorker { cache: Arc::clone(self), link: Arc::clone(link), queue, is_ready: Arc::clone(&is_ready) };
@@ -111,7 +111,7 @@ impl Cache {
         self.cluster.spawn_here(async move {
             end.run_until_cancelled(worker.run()).await;
         });
-        ThreadLane { link: Arc::clone(link), orders, is_ready }
+        ThreadLane { link: Arc::clone(link), commands, is_ready }
     }
 }
 
@@ -140,29 +140,29 @@ impl LaneWorker {
         }
     }
 
-    /// Returns when nobody can ask any more.
+    /// Returns when nobody can send an order any more.
     async fn serve(&mut self, mut wire: RespConnection) -> io::Result<()> {
-        let mut orders = Vec::with_capacity(BATCH);
-        while self.queue.recv_many(&mut orders, BATCH).await > 0 {
+        let mut commands = Vec::with_capacity(BATCH);
+        while self.queue.recv_many(&mut commands, BATCH).await > 0 {
             let mut round = RoundTrip::default();
-            for order in orders.drain(..) {
-                match order {
-                    LaneCommand::LookUp(look) => {
-                        // Who went away does not want to know, and left no lease.
-                        if look.reply.as_ref().is_some_and(|reply| !reply.is_closed()) {
-                            put_lookup(wire.output(), &look.key, look.lease);
-                            round.looks.push_back(look);
+            for command in commands.drain(..) {
+                match command {
+                    LaneCommand::LookUp(lookup) => {
+                        // The caller has gone away, and left no lease.
+                        if lookup.reply.as_ref().is_some_and(|reply| !reply.is_closed()) {
+                            put_lookup(wire.output(), &lookup.key, lookup.lease);
+                            round.lookups.push_back(lookup);
                         }
                     }
                     LaneCommand::Fill(both) => {
-                        let (mut flight, fill) = *both;
-                        flight.seal();
-                        round.flights.push(flight);
+                        let (mut pending, fill) = *both;
+                        pending.close();
+                        round.pending_loads.push(pending);
                         round.fills.push(fill);
                     }
                 }
             }
-            // Behind the lookups, which somebody waits for.
+            // Behind the lookups, for which somebody waits.
             if !round.fills.is_empty() {
                 put_fills(wire.output(), &round.fills);
             }
@@ -171,8 +171,8 @@ impl LaneWorker {
         Ok(())
     }
 
-    /// Sends a round, and hands out the answers. Whoever has waited for too long is told that there is none; the round
-    /// still goes on to its end, as the answers to the next one come after it.
+    /// Sends a round, and hands out the answers. Callers who have waited too long get no answer; the round still goes on to its
+    /// end, as the answers to the next round come after it.
     async fn run_round(&mut self, wire: &mut RespConnection, mut round: RoundTrip) -> io::Result<()> {
         let mut until = Instant::now() + LOOKUP_LIMIT;
         while !round.is_done() {
@@ -184,7 +184,7 @@ impl LaneWorker {
                 Ok(done) => done?,
                 Err(_) => {
                     self.link.note_late();
-                    round.looks.iter_mut().for_each(|look| look.reply = None);
+                    round.lookups.iter_mut().for_each(|lookup| lookup.reply = None);
                     while self.queue.try_recv().is_ok() {}
                     until = Instant::now() + LOOKUP_LIMIT;
                 }
@@ -198,52 +198,52 @@ impl LaneWorker {
         if let RespAnswer::Refused(code) = &answer
             && code != "OOM"
         {
-            // A full server refuses new values, and still forgets old ones: nothing is wrong with it.
+            // A full server refuses new values, and still forgets old ones: the server works.
             self.link.give_up(&format!("it refused a command ({code})"));
         }
-        let Some(look) = round.looks.pop_front() else {
+        let Some(lookup) = round.lookups.pop_front() else {
             let RespAnswer::Bulk(kept) = answer else { return round.forget_fills() };
-            return round.land(&kept);
+            return round.publish_fills(&kept);
         };
-        let seen = match answer {
+        let found = match answer {
             RespAnswer::Bulk(entry) => LookupResult::of(Some(entry)),
             RespAnswer::Nothing => LookupResult::Nothing,
             RespAnswer::Done | RespAnswer::Refused(_) => return,
         };
-        let unread = match look.reply {
-            Some(reply) => reply.send(seen).err(),
-            None => Some(seen),
+        let unread = match lookup.reply {
+            Some(reply) => reply.send(found).err(),
+            None => Some(found),
         };
         // Nobody is left who would put a value there.
         if unread == Some(LookupResult::Nothing) {
-            self.cache.errands.send(&self.link, BackgroundAction::Release(look.key, look.lease));
+            self.cache.background.send(&self.link, BackgroundAction::Release(lookup.key, lookup.lease));
         }
     }
 }
 
-/// What is on its way, in the order of the answers: those of lookups, then one for all fills.
+/// The commands on their way, in the order of the answers: lookups, then one answer for all fills.
 #[derive(Default)]
 struct RoundTrip {
-    looks: VecDeque<LaneLookup>,
-    flights: Vec<PendingLoad>,
+    lookups: VecDeque<LaneLookup>,
+    pending_loads: Vec<PendingLoad>,
     fills: Vec<FillCommand>,
 }
 
 impl RoundTrip {
     fn is_done(&self) -> bool {
-        self.looks.is_empty() && self.fills.is_empty()
+        self.lookups.is_empty() && self.fills.is_empty()
     }
 
     fn forget_fills(&mut self) {
         self.fills.clear();
-        self.flights.clear();
+        self.pending_loads.clear();
     }
 
     /// `kept`: for each fill, `1` if its lease was still there.
-    fn land(&mut self, kept: &[u8]) {
-        for ((flight, fill), kept) in self.flights.drain(..).zip(self.fills.drain(..)).zip(kept) {
+    fn publish_fills(&mut self, kept: &[u8]) {
+        for ((pending, fill), kept) in self.pending_loads.drain(..).zip(self.fills.drain(..)).zip(kept) {
             if *kept == b'1' {
-                flight.land(fill.entry);
+                pending.publish(fill.entry);
             }
         }
     }

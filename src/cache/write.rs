@@ -10,57 +10,76 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::background::BackgroundAction;
 use super::key::CacheKey;
 use super::service::Cache;
-use crate::shard::{ShardError, WriteMark};
+use super::shared_connection::ServerLink;
+use crate::shard::ShardError;
 
 /// Between two looks whether a write can be settled, if no fence was looked at meanwhile.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long keys are barred at least while a write is on its way.
 const LEAST_BAR: Duration = Duration::from_secs(10);
 
-/// A write that is on its way. What is to be done with it depends on what the database says:
-///
-/// - it is committed: [`PendingWrite::settle`], and only then may anybody be told;
-/// - it has certainly changed nothing: [`PendingWrite::release`];
-/// - nobody knows: drop the mark. The values stay out of the cache until the write can no longer happen.
-#[must_use = "a write is acknowledged only once its mark is settled"]
-pub struct PendingWrite {
-    cache: Arc<Cache>,
-    keys: Vec<CacheKey>,
-    is_done: bool,
-    _writer: TaskTrackerToken,
+/// What the database has done of a write, as far as this process knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WriteEffect {
+    /// The write is committed, now or by an earlier request.
+    Committed,
+    /// The database has certainly changed nothing.
+    Nothing,
+    /// Nobody knows, and the statement may still run.
+    Unknown,
 }
 
 impl Cache {
-    /// To be called before a write is sent to the database, with the keys of every value that it may change. Nobody
-    /// puts anything into the cache under these keys until the mark is settled, released, or dropped and forgotten.
+    /// Runs `work`, which changes rows in the database, and keeps every older value of `keys` from readers. This is the only
+    /// way to write beside the cache; `docs/decisions/0011-cache.md` proves that its steps suffice:
     ///
-    /// Never fails, and waits for a moment at most: a cache that does not answer is dealt with by [`PendingWrite::settle`].
-    /// Cancel safe.
-    pub async fn before_write(self: &Arc<Self>, keys: Vec<CacheKey>) -> PendingWrite {
-        let mark = self.mark(keys);
-        if let Some((link, names)) = self.names(&mark.keys) {
-            // Only for the case that this process ends between the commit and the removal; whether it worked or not,
-            // the removal is what counts.
-            link.bar(&names, self.bar_time()).await;
+    /// 1. A tombstone bars each value before `work` begins.
+    /// 2. `effect` says what `work` has done.
+    /// 3. After a commit the values are removed, and only then does this return. Where nothing was changed, the values
+    ///    may be cached again. Where nobody knows, the tombstones stay until the statement can no longer run; so they
+    ///    do if this is dropped.
+    ///
+    /// # Errors
+    /// `Timeout` if the values could not be removed within the time of a call, `Unavailable` if the shard went away
+    /// meanwhile. The write is made all the same, but must not be acknowledged.
+    pub async fn write<T>(
+        self: &Arc<Self>,
+        keys: Vec<CacheKey>,
+        work: impl Future<Output = T>,
+        effect: impl FnOnce(&T) -> WriteEffect,
+    ) -> Result<T, ShardError> {
+        let pending = self.bar(keys).await;
+        let outcome = work.await;
+        match effect(&outcome) {
+            WriteEffect::Committed => pending.remove().await?,
+            WriteEffect::Nothing => pending.release(),
+            WriteEffect::Unknown => drop(pending),
         }
-        mark
+        Ok(outcome)
     }
 
-    /// As [`Cache::before_write`], but the keys are known only now that the database has answered.
-    pub fn mark(self: &Arc<Self>, mut keys: Vec<CacheKey>) -> PendingWrite {
+    /// Bars the values of these keys. Never fails, and waits for a moment at most: [`PendingWrite::remove`] deals with a
+    /// cache that does not answer. Cancel safe.
+    async fn bar(self: &Arc<Self>, mut keys: Vec<CacheKey>) -> PendingWrite {
         if keys.len() > 1 {
             keys.sort_unstable();
             keys.dedup();
         }
-        PendingWrite { cache: Arc::clone(self), keys, is_done: false, _writer: self.writer() }
+        let pending = PendingWrite { cache: Arc::clone(self), keys, is_done: false, _writer: self.writer() };
+        if let Some((link, names)) = self.names(&pending.keys) {
+            // Only for the case that this process ends between the commit and the removal; whether it worked or not,
+            // the removal is what counts.
+            link.bar(&names, self.bar_time()).await;
+        }
+        pending
     }
 
     /// The keys as our server knows them, of those for which it is in force.
-    fn names(&self, keys: &[CacheKey]) -> Option<(Arc<super::shared_connection::ServerLink>, Vec<String>)> {
+    fn names(&self, keys: &[CacheKey]) -> Option<(Arc<ServerLink>, Vec<String>)> {
         let link = self.connector.link()?;
         let name = |key: &CacheKey| {
-            let place = self.fences.latest(key.slot())?;
-            (place.server() == Some(&link.server)).then(|| key.under(&place.view.prefix, place.epoch))
+            let slot_view = self.fences.latest(key.slot())?;
+            (slot_view.server() == Some(&link.server)).then(|| key.under(&slot_view.view.prefix, slot_view.epoch))
         };
         let names: Vec<_> = keys.iter().filter_map(name).collect();
         (!names.is_empty()).then_some((link, names))
@@ -72,20 +91,20 @@ impl Cache {
     }
 
     /// One try to make sure that nobody shows a value of these keys from before now.
-    async fn settle(&self, keys: &[CacheKey]) -> bool {
+    async fn remove(&self, keys: &[CacheKey]) -> bool {
         if self.fences.are_all_closed() {
             return true;
         }
         let link = self.connector.link();
         let mut names = Vec::with_capacity(keys.len());
         for key in keys {
-            let Some((place, before)) = self.fences.relied_on(key.slot()) else { return false };
-            for place in [Some(place), before].into_iter().flatten() {
-                let Some(server) = place.server() else { continue };
+            let Some((slot_view, before)) = self.fences.relied_on(key.slot()) else { return false };
+            for slot_view in [Some(slot_view), before].into_iter().flatten() {
+                let Some(server) = slot_view.server() else { continue };
                 if link.as_ref().is_none_or(|link| link.server != *server) {
                     return false;
                 }
-                names.push(key.under(&place.view.prefix, place.epoch));
+                names.push(key.under(&slot_view.view.prefix, slot_view.epoch));
             }
         }
         match link.filter(|_| !names.is_empty()) {
@@ -95,19 +114,23 @@ impl Cache {
     }
 }
 
+/// A write that is on its way. Dropping it leaves tombstones for as long as the write may still happen.
+struct PendingWrite {
+    cache: Arc<Cache>,
+    keys: Vec<CacheKey>,
+    is_done: bool,
+    _writer: TaskTrackerToken,
+}
+
 impl PendingWrite {
-    /// After the commit: returns once no process can show a value from before it. Mostly that is one command to the
-    /// cache's server, and nothing at all where no cache is used; when a cache fails it is a wait of half a second.
-    ///
-    /// # Errors
-    /// `Timeout` if that could not be had within the time of a call, `Unavailable` if the shard went away meanwhile.
-    /// The write is made all the same, but must not be acknowledged.
-    pub async fn settle(mut self) -> Result<(), ShardError> {
+    /// Returns once no process can show a value from before the commit. Mostly that is one command to the cache's server,
+    /// and nothing at all where no cache is used; when a cache fails it is a wait of half a second.
+    async fn remove(mut self) -> Result<(), ShardError> {
         let Some(first) = self.keys.first() else {
             self.is_done = true;
             return Ok(());
         };
-        if self.cache.settle(&self.keys).await {
+        if self.cache.remove(&self.keys).await {
             self.is_done = true;
             return Ok(());
         }
@@ -118,7 +141,7 @@ impl PendingWrite {
             loop {
                 // An error of the pulse means that nobody looks any more: the service stops, and the wait has an end.
                 let _ = tokio::time::timeout(PAUSE, pulse.changed()).await;
-                if self.cache.settle(&self.keys).await {
+                if self.cache.remove(&self.keys).await {
                     return;
                 }
             }
@@ -130,26 +153,16 @@ impl PendingWrite {
         Ok(())
     }
 
-    /// The database has certainly changed nothing: the values may be cached again.
-    pub fn release(mut self) {
+    /// Takes the tombstones away, in the background.
+    fn release(mut self) {
         self.is_done = true;
         if let Some((link, names)) = self.names() {
-            self.cache.errands.send(&link, BackgroundAction::Remove(names));
+            self.cache.background.send(&link, BackgroundAction::Remove(names));
         }
     }
 
-    fn names(&self) -> Option<(Arc<super::shared_connection::ServerLink>, Vec<String>)> {
+    fn names(&self) -> Option<(Arc<ServerLink>, Vec<String>)> {
         if self.cache.fences.are_all_closed() { None } else { self.cache.names(&self.keys) }
-    }
-}
-
-impl WriteMark for PendingWrite {
-    async fn settle(self) -> Result<(), ShardError> {
-        Self::settle(self).await
-    }
-
-    fn release(self) {
-        Self::release(self);
     }
 }
 
@@ -159,7 +172,7 @@ impl Drop for PendingWrite {
             && let Some((link, names)) = self.names()
         {
             let time = self.cache.bar_time();
-            self.cache.errands.send(&link, BackgroundAction::Bar(names, time));
+            self.cache.background.send(&link, BackgroundAction::Bar(names, time));
         }
     }
 }

@@ -26,8 +26,9 @@ use crate::events::EventSettings;
 use crate::files::bulk::BulkLimits;
 use crate::http::ServerOptions;
 use crate::records::Collection;
-use crate::shard::{ShardLimits, ShardOptions, WriterLimits};
+use crate::shard::{ShardLimits, ShardOptions};
 use crate::telemetry::{LogFormat, LogOptions, TraceOptions};
+use crate::writes::WriterLimits;
 
 const POOL_MIN: NumberSetting = NumberSetting::new("DB_POOL_MIN_SIZE", "2", 0..=1_000);
 const POOL_MAX: NumberSetting = NumberSetting::new("DB_POOL_MAX_SIZE", "8", 1..=1_000);

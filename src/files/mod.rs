@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! service → cache (first pages)
-//!         → writer (group commit) ──┐
-//!         → bulk (streams) ─────────┼→ store (statements) → shard
-//!         → lookup (files by id) ────┘
+//!         → lookup (files by id) → store (reads) → shard
+//!         → changes, writer (group commit), bulk (streams) → writes → shard
 //! ```
 
 pub mod bulk;
+mod changes;
 mod error;
 mod input;
 mod limits;

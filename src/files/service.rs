@@ -5,18 +5,20 @@ use std::sync::Arc;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::changes::{DeleteFile, UpdateFile};
 use super::error::FileError;
 use super::lookup::FileLookup;
 use super::model::{File, FileCursor, FileInsert, FilePage, FilePageSize, FilePatch, NewFile, UserId};
 use super::page_codec::{PageCodec, page_key, spoiled_keys};
-use super::store::{DeleteFile, FileMatch, FindById, FindState, ListByUser, UpdateFile};
+use super::store::{FileMatch, FindById, FindState, ListByUser};
 use super::tag::FileCondition;
-use super::writer::{FileWriter, InsertFiles, InsertOutcome};
-use crate::cache::{Cache, PendingWrite};
+use super::writer::{FileWriter, InsertOutcome};
+use crate::cache::Cache;
 use crate::shard::{
-    BatchedReads, CallOutcome, Cluster, IdClock, IdempotentCall, ReadConsistency, RequestKey, RowQueue, RowTurn,
-    ShardError, ShardId, StoredOutcome, WriterLimits, slot_in, time_of_micros,
+    BatchedReads, CallOutcome, Cluster, IdClock, ReadConsistency, RequestKey, ShardError, ShardId, Slot, StoredOutcome,
+    slot_in, time_of_micros,
 };
+use crate::writes::{RowQueue, RowTurn, SlotWrites, WriterLimits};
 
 /// Larger pages are read alone: they would hold up the small ones of their batch.
 const SMALL_PAGE: usize = 100;
@@ -48,6 +50,7 @@ struct KeptInsert {
 pub struct FileService {
     cluster: Arc<Cluster>,
     cache: Arc<Cache>,
+    writes: SlotWrites,
     writer: FileWriter,
     pages: BatchedReads<ListByUser>,
     lookup: FileLookup,
@@ -60,10 +63,10 @@ impl FileService {
     /// Starts the writers and readers. They end when the cluster shuts down.
     #[must_use]
     pub fn start(cluster: Arc<Cluster>, cache: Arc<Cache>, limits: WriterLimits) -> Self {
-        let for_writers = Arc::clone(&cache);
-        let writer = FileWriter::start(Arc::clone(&cluster), limits, move || InsertFiles::new(&for_writers));
+        let writes = SlotWrites::new(Arc::clone(&cluster), Arc::clone(&cache));
+        let writer = FileWriter::start(writes.clone(), limits);
         let (pages, lookup) = (BatchedReads::start(Arc::clone(&cluster)), FileLookup::start(Arc::clone(&cluster)));
-        Self { cluster, cache, writer, pages, lookup, changes: RowQueue::new(), ids: IdClock::default() }
+        Self { cluster, cache, writes, writer, pages, lookup, changes: RowQueue::new(), ids: IdClock::default() }
     }
 
     /// The maker of ids.
@@ -72,10 +75,9 @@ impl FileService {
         &self.ids
     }
 
-    /// The cache of pages.
-    #[must_use]
-    pub fn cache(&self) -> &Arc<Cache> {
-        &self.cache
+    /// The door for changes of files.
+    pub(super) fn writes(&self) -> &SlotWrites {
+        &self.writes
     }
 
     /// The shards below.
@@ -193,34 +195,23 @@ impl FileService {
         condition: FileCondition,
         key: Option<RequestKey>,
     ) -> Result<(ShardId, File), FileError> {
-        // Before the file is looked for: it may be gone since.
+        // Before the file is looked for: the file may be gone since.
         if let Some(key) = &key
             && let Some(slot) = user.map(UserId::slot).or_else(|| slot_in(id))
-            && let Some(known) = self.cluster.find_key(slot, key).await?
+            && let Some(updated) = Box::pin(self.find_update(slot, key)).await?
         {
-            let file: File = known.outcome_of(key)?;
-            let user = UserId::new(file.user_id).ok_or(FileError::NotFound(id))?;
-            self.cache.mark(spoiled_keys(user).into()).settle().await?;
-            return Ok((known.shard, file));
+            return Ok(updated);
         }
         let user = self.owner(id, user).await?;
         let _turn = self.wait_for_turn(user, id).await?;
         for _ in 0..STATE_TRIES {
             let state = self.expected_state(user, id, condition).await?;
-            let mark = self.cache.before_write(spoiled_keys(user).into()).await;
-            let call = UpdateFile { user, id, patch, state: state.as_deref() };
-            let (shard, file) = match &key {
-                None => self.cluster.run(user.slot(), &call).await?,
-                Some(key) => {
-                    let seal = |file: &Option<File>| file.as_ref().and_then(|file| serde_json::to_string(file).ok());
-                    let call = IdempotentCall { call: &call, slot: user.slot(), key, seal };
-                    match Box::pin(self.cluster.run(user.slot(), &call)).await? {
-                        (shard, CallOutcome::Now(file)) => (shard, file),
-                        (_, CallOutcome::Before(known)) => (known.shard, Some(known.outcome_of(key)?)),
-                    }
-                }
+            let update = UpdateFile { user, id, patch, state: state.as_deref() };
+            let (shard, file) = match (self.writes.run(user.slot(), &update, key.as_ref()).await?, &key) {
+                ((_, CallOutcome::Before(known)), Some(key)) => (known.shard, Some(known.outcome_of(key)?)),
+                ((shard, CallOutcome::Before(_)), None) => (shard, None), // never: no key, no stored outcome
+                ((shard, CallOutcome::Now(file)), _) => (shard, file),
             };
-            end_write(mark, file.is_some()).await?;
             match file {
                 Some(file) => return Ok((shard, file)),
                 None if state.is_none() => return Err(FileError::NotFound(id)),
@@ -228,6 +219,16 @@ impl FileService {
             }
         }
         Err(FileError::Changed(id))
+    }
+
+    /// The file as an earlier request with the key has made it.
+    async fn find_update(&self, slot: Slot, key: &RequestKey) -> Result<Option<(ShardId, File)>, FileError> {
+        let Some(known) = self.cluster.find_key(slot, key).await? else { return Ok(None) };
+        let file: File = known.outcome_of(key)?;
+        if let Some(user) = UserId::new(file.user_id) {
+            self.writes.forget_values(spoiled_keys(user).into()).await?;
+        }
+        Ok(Some((known.shard, file)))
     }
 
     /// The state that a statement must find, if the condition names one and the file is in it now.
@@ -253,10 +254,9 @@ impl FileService {
         let _turn = self.wait_for_turn(user, id).await?;
         for _ in 0..STATE_TRIES {
             let state = self.expected_state(user, id, condition).await?;
-            let mark = self.cache.before_write(spoiled_keys(user).into()).await;
-            let (shard, is_deleted) =
-                self.cluster.run(user.slot(), &DeleteFile { user, id, state: state.as_deref() }).await?;
-            end_write(mark, is_deleted).await?;
+            let delete = DeleteFile { user, id, state: state.as_deref() };
+            let (shard, deleted) = self.writes.run(user.slot(), &delete, None).await?;
+            let is_deleted = matches!(deleted, CallOutcome::Now(true));
             match state {
                 _ if is_deleted => return Ok(shard),
                 None => return Err(FileError::NotFound(id)),
@@ -280,15 +280,6 @@ impl FileService {
         let limit = self.cluster.limits().call_timeout;
         self.changes.wait_for_turn((user, id), limit).await.ok_or(FileError::Contended(id))
     }
-}
-
-/// After the database's answer to a change of one file.
-async fn end_write(mark: PendingWrite, has_changed: bool) -> Result<(), ShardError> {
-    if has_changed {
-        return mark.settle().await;
-    }
-    mark.release();
-    Ok(())
 }
 
 /// The answer to a request that was answered before: the file as it was stored then.

@@ -1,66 +1,11 @@
-//! The statements on `file_metadata`, each a [`ShardCall`] with the check of the slot's owner.
+//! Reads of `file_metadata`, each with the check of the slot's owner.
 
-use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 use uuid::Uuid;
 
-use super::model::{File, FileInsert, FilePageSize, FilePatch, UserId};
+use super::model::{File, FilePageSize, UserId};
 use crate::shard::{BatchRead, ShardCall, ShardId, Slot, SlotCoverage, time_at, time_in};
-
-/// Binds a batch's rows as an array for each column, in the order of the insert statements.
-///
-/// A macro, because `query` and `query_as` share no trait for binding.
-macro_rules! bind_columns {
-    ($query:expr, $files:expr) => {
-        $query
-            .bind($files.map(|f| f.user.get()).bind_iter())
-            .bind($files.map(|f| f.id).bind_iter())
-            .bind($files.map(|f| &*f.name).bind_iter())
-            .bind($files.map(|f| f.path()).bind_iter())
-            .bind($files.map(|f| f.mime_type.as_deref()).bind_iter())
-            .bind($files.map(|f| f.checksum.as_deref()).bind_iter())
-            .bind($files.map(|f| f.size_bytes).bind_iter())
-            .bind($files.map(|f| f.modified_at).bind_iter())
-    };
-}
-pub(super) use bind_columns;
-
-/// The user, the id and the creation time of a stored row.
-pub(super) type InsertedRow = (i64, Uuid, DateTime<Utc>);
-
-/// Stores files, each once; gives the new rows. The guard refuses foreign slots with an error.
-///
-/// Cancel safe: one statement, one transaction.
-pub(super) async fn insert_batch(
-    connection: &mut PgConnection,
-    inserts: &[&FileInsert],
-) -> Result<Vec<InsertedRow>, sqlx::Error> {
-    let statement = sqlx::query_as(include_str!("../../sql/files/insert_batch.sql"));
-    bind_columns!(statement, inserts.iter().map(|insert| &insert.file)).fetch_all(connection).await
-}
-
-/// As [`insert_batch`], and stores the outcome for each key. The rows are in order.
-pub(super) async fn insert_batch_keyed(
-    connection: &mut PgConnection,
-    shard: ShardId,
-    inserts: &[&FileInsert],
-) -> Result<Vec<InsertedRow>, sqlx::Error> {
-    // Of a user's rows with one id the first is stored; the others change nothing and have no outcome.
-    let same = inserts.chunk_by(|a, b| (a.file.user, a.file.id) == (b.file.user, b.file.id));
-    let mut keys = Vec::with_capacity(inserts.len());
-    for same in same {
-        keys.extend(same.first().map(|insert| insert.key));
-        keys.extend(same.iter().skip(1).map(|_| None));
-    }
-    let statement = sqlx::query_as(include_str!("../../sql/files/insert_batch_keyed.sql"));
-    bind_columns!(statement, inserts.iter().map(|insert| &insert.file))
-        .bind(keys.iter().map(|key| key.map(|key| key.key)).bind_iter())
-        .bind(keys.iter().map(|key| key.map(|key| key.request)).bind_iter())
-        .bind(shard.to_sql())
-        .fetch_all(connection)
-        .await
-}
 
 /// A page of a user's files, from an id on, newest first, and one more file if there are more.
 pub(super) struct ListByUser {
@@ -242,73 +187,6 @@ impl ShardCall for FindState {
     }
 }
 
-/// A change of a file.
-pub(super) struct UpdateFile<'a> {
-    pub(super) user: UserId,
-    pub(super) id: Uuid,
-    pub(super) patch: &'a FilePatch,
-    /// The required state of the row, from [`FindState`].
-    pub(super) state: Option<&'a str>,
-}
-
-impl ShardCall for UpdateFile<'_> {
-    type Output = Option<File>;
-
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Option<File>>, sqlx::Error> {
-        let patch = self.patch;
-        let row = sqlx::query(include_str!("../../sql/files/update.sql"))
-            .bind(self.user.slot().to_sql())
-            .bind(shard.to_sql())
-            .bind(self.user.get())
-            .bind(self.id)
-            .bind(patch.name.is_some())
-            .bind(patch.name.as_deref())
-            .bind(patch.path.is_some())
-            .bind(patch.path.as_ref().and_then(|path| path.as_deref()))
-            .bind(patch.mime_type.is_some())
-            .bind(patch.mime_type.as_ref().and_then(|text| text.as_deref()))
-            .bind(patch.checksum.is_some())
-            .bind(patch.checksum.as_ref().and_then(|text| text.as_deref()))
-            .bind(patch.size_bytes.is_some())
-            .bind(patch.size_bytes.flatten())
-            .bind(patch.modified_at.is_some())
-            .bind(patch.modified_at.flatten())
-            .bind(self.state)
-            .fetch_optional(connection)
-            .await?;
-        row.map(|row| optional_file(&row, 0)).transpose()
-    }
-}
-
-/// The end of a file.
-pub(super) struct DeleteFile<'a> {
-    pub(super) user: UserId,
-    pub(super) id: Uuid,
-    /// The required state of the row, from [`FindState`].
-    pub(super) state: Option<&'a str>,
-}
-
-impl ShardCall for DeleteFile<'_> {
-    /// True if there was such a file.
-    type Output = bool;
-
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<bool>, sqlx::Error> {
-        sqlx::query_scalar(include_str!("../../sql/files/delete.sql"))
-            .bind(self.user.slot().to_sql())
-            .bind(shard.to_sql())
-            .bind(self.user.get())
-            .bind(self.id)
-            .bind(self.state)
-            .fetch_optional(connection)
-            .await
-    }
-
-    /// A second try would find no file, and say that there never was one.
-    fn is_repeatable(&self) -> bool {
-        false
-    }
-}
-
 /// The entry of a row in a batch, whose number from 1 stands in the first column.
 fn entry_of<'a, T>(row: &PgRow, entries: &'a mut [T]) -> Result<Option<&'a mut T>, sqlx::Error> {
     let place: i64 = row.try_get(0)?;
@@ -316,7 +194,7 @@ fn entry_of<'a, T>(row: &PgRow, entries: &'a mut [T]) -> Result<Option<&'a mut T
 }
 
 /// The file in a row's columns from `first` on, with the user in the last column, or `None` for nulls.
-fn optional_file(row: &PgRow, first: usize) -> Result<Option<File>, sqlx::Error> {
+pub(super) fn optional_file(row: &PgRow, first: usize) -> Result<Option<File>, sqlx::Error> {
     match row.try_get_unchecked(first + USER_COLUMN)? {
         Some(user) => file_of_user(row, first, user),
         None => Ok(None),

@@ -1,20 +1,18 @@
 //! Single files, stored in batches by [`GroupCommit`].
 
-use crate::files::model::FileInsert;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
+use super::changes::{insert_batch, insert_batch_keyed};
+use super::model::FileInsert;
 use super::page_codec::spoiled_keys;
-use super::store::{insert_batch, insert_batch_keyed};
-use crate::cache::{Cache, PendingWrite};
-use crate::shard::{BatchWrite, GroupCommit, RequestKey, ShardId, Slot};
+use crate::cache::CacheKey;
+use crate::shard::{RequestKey, ShardId, Slot};
+use crate::writes::{BatchWrite, GroupCommit};
 
 /// The lanes of all shards.
 pub(super) type FileWriter = GroupCommit<InsertFiles>;
@@ -29,22 +27,11 @@ pub(super) enum InsertOutcome {
 }
 
 /// Stores each file once: it has its id before it is sent.
-pub(super) struct InsertFiles {
-    cache: Arc<Cache>,
-    /// Until the last write is answered, the cache must be there.
-    _writer: TaskTrackerToken,
-}
-
-impl InsertFiles {
-    pub(super) fn new(cache: &Arc<Cache>) -> Self {
-        Self { cache: Arc::clone(cache), _writer: cache.writer() }
-    }
-}
+pub(super) struct InsertFiles;
 
 impl BatchWrite for InsertFiles {
     type Row = FileInsert;
     type Answer = InsertOutcome;
-    type Mark = PendingWrite;
 
     fn slot(insert: &FileInsert) -> Slot {
         insert.file.user.slot()
@@ -58,9 +45,9 @@ impl BatchWrite for InsertFiles {
         (a.file.user, a.file.id).cmp(&(b.file.user, b.file.id))
     }
 
-    async fn before(&self, inserts: &[&FileInsert]) -> PendingWrite {
+    fn cache_keys(inserts: &[&FileInsert]) -> Vec<CacheKey> {
         let users = inserts.chunk_by(|a, b| a.file.user == b.file.user).flat_map(<[_]>::first);
-        self.cache.before_write(users.flat_map(|insert| spoiled_keys(insert.file.user)).collect()).await
+        users.flat_map(|insert| spoiled_keys(insert.file.user)).collect()
     }
 
     async fn store(

@@ -3,30 +3,30 @@
 use chrono::{DateTime, Utc};
 
 use super::place::RecordPlace;
-use super::{Collection, Document, Record};
+use super::{CollectionName, Document, Record};
 use crate::cache::{CacheFormat, CacheKey, ValueCodec};
 
-/// How a document is written: the tests show when it needs another version.
+/// The bytes of a document: a test shows when they need another version.
 pub const CACHE_FORMAT: CacheFormat = CacheFormat { kind: "record", version: VERSION };
 const VERSION: u8 = 1;
 const ABSENT: u8 = 0;
 const PRESENT: u8 = 1;
 
 /// The document under a key, in the cache. A collection's name holds no colon.
-pub(super) fn cache_key(collection: &Collection, place: &RecordPlace) -> CacheKey {
-    let (name, key) = (collection.name.as_str(), &*place.key);
+pub(super) fn cache_key(collection: &CollectionName, place: &RecordPlace) -> CacheKey {
+    let (name, key) = (collection.as_str(), &*place.key);
     let mut text = String::with_capacity(name.len() + 1 + key.len());
     [name, ":", key].into_iter().for_each(|part| text.push_str(part));
     CacheKey::new(place.slot, CACHE_FORMAT, text)
 }
 
-/// Every key of the cache whose value a write to this document makes wrong. A new cached value of a document is one more key
-/// here: all writes remove these.
-pub(super) fn spoiled_keys(collection: &Collection, place: &RecordPlace) -> [CacheKey; 1] {
+/// Every key of the cache whose value a write to this document makes old. A new cached value of a document is one more key
+/// here.
+pub(super) fn spoiled_keys(collection: &CollectionName, place: &RecordPlace) -> [CacheKey; 1] {
     [cache_key(collection, place)]
 }
 
-/// The document under this key, or that there is none.
+/// The document under this key, or its absence.
 pub(super) struct RecordCodec<'a> {
     pub(super) key: &'a str,
 }
@@ -38,7 +38,7 @@ impl ValueCodec for RecordCodec<'_> {
 
     fn encode(&self, record: &Option<Record>) -> Vec<u8> {
         let Some(record) = record else { return vec![VERSION, ABSENT] };
-        // All fields by their names: a new one must be written too. The key is known to whoever reads it.
+        // All fields by their names, so that a new field must be written too. The reader knows the key.
         let Record { key: _, document, version, created_at, updated_at } = record;
         let text = document.as_str();
         let mut bytes = Vec::with_capacity(26 + text.len());
@@ -99,8 +99,8 @@ mod tests {
         }
     }
 
-    /// The bytes of one document. Whoever changes them gives [`CACHE_FORMAT`] another version: processes of the release before
-    /// would misread the new ones.
+    /// The bytes of one document. A change of the bytes gives [`CACHE_FORMAT`] another version: processes of the release before
+    /// would misread the new bytes.
     #[test]
     fn other_bytes_need_another_version() {
         let at = |micros| DateTime::from_timestamp_micros(micros).unwrap();

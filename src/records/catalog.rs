@@ -14,12 +14,12 @@ use crate::shard::{Cluster, Shard, ShardCall, ShardError, ShardId};
 
 /// How long a shard may take for the list.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// A name that nobody knows is asked for this often at most: nonsense must not cost a question to every shard each.
+/// How often the shards are asked for an unknown name at most: nonsense must not cost a question to every shard each time.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 type ReadCollections = BTreeMap<CollectionName, Arc<Collection>>;
 
-/// The collections that this process knows of.
+/// The collections that this process knows.
 pub(super) struct CollectionCatalog {
     cluster: Arc<Cluster>,
     known: ArcSwap<ReadCollections>,
@@ -31,13 +31,13 @@ impl CollectionCatalog {
         Self { cluster, known: ArcSwap::default(), read_at: Mutex::default() }
     }
 
-    /// All of them, in the order of their names.
+    /// All collections, in the order of their names.
     pub(super) fn all(&self) -> Vec<Arc<Collection>> {
         self.known.load().values().cloned().collect()
     }
 
-    /// The collection of this name. Another process may have declared it a moment ago, so the shards are asked before
-    /// the answer is that there is none.
+    /// The collection of this name. Another process may have declared the collection a moment ago, so the shards are asked
+    /// before the answer is `NoCollection`.
     pub(super) async fn get(&self, name: &CollectionName) -> Result<Arc<Collection>, RecordError> {
         if let Some(found) = self.known.load().get(name.as_str()) {
             return Ok(Arc::clone(found));
@@ -46,7 +46,7 @@ impl CollectionCatalog {
         self.known.load().get(name.as_str()).cloned().ok_or_else(|| RecordError::NoCollection(name.clone()))
     }
 
-    /// One that every shard has from the start.
+    /// A collection that every shard has from the start.
     pub(super) async fn built_in(&self, which: BuiltIn) -> Result<Arc<Collection>, RecordError> {
         match self.known.load().get(which.name()) {
             Some(found) => Ok(Arc::clone(found)),
@@ -54,8 +54,8 @@ impl CollectionCatalog {
         }
     }
 
-    /// Reads the lists of all shards, unless that was done less than `age` ago. A shard that lacks a collection of
-    /// another one gets it: it was away when the collection was declared, or is new.
+    /// Reads the lists of all shards, unless the last reading is younger than `age`. A shard that lacks a collection gets the
+    /// collection: the shard was away at the declaration, or is new.
     pub(super) async fn refresh(&self, age: Duration) -> Result<(), ShardError> {
         let mut read_at = self.read_at.lock().await;
         if read_at.is_some_and(|at| at.elapsed() < age) {
@@ -75,7 +75,7 @@ impl CollectionCatalog {
         }
         match failure {
             Some(error) if lists.is_empty() => return Err(error),
-            // A collection that only the missing shard knew would not be found now: ask again at the next call.
+            // The missing shard alone may know a collection: ask again at the next call.
             Some(_) => *read_at = None,
             None => *read_at = Some(Instant::now()),
         }
@@ -91,8 +91,8 @@ impl CollectionCatalog {
         Ok(())
     }
 
-    /// Declares a collection on every shard; true if it is new. The first shard decides between two that differ, so it
-    /// comes first, alone; what was cut off after it is made up for by the next reading or declaring.
+    /// Declares a collection on every shard; true if the collection is new. The first shard decides between two declarations
+    /// that differ, so the first shard comes alone. The next reading or declaring completes a declaration that was cut off.
     ///
     /// # Errors
     /// `CollectionDiffers`, or a shard's error: every shard must be there.
@@ -121,7 +121,7 @@ async fn declare_on(shard: &Shard, collection: &Collection) -> Result<(bool, Opt
 struct DeclareCollection<'a>(&'a Collection);
 
 impl ShardCall for DeclareCollection<'_> {
-    /// True if it was not there, and the collection of this name that is there now.
+    /// True if the collection is new, and the collection of this name that is there now.
     type Output = (bool, Option<Collection>);
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {

@@ -18,7 +18,7 @@ const MAX_FIELD_BYTES: usize = 255;
 pub struct CollectionName(Box<str>);
 
 impl CollectionName {
-    /// Its text.
+    /// The name as a text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -63,10 +63,10 @@ pub enum BuiltIn {
 }
 
 impl BuiltIn {
-    /// All of them.
+    /// All built-in collections.
     pub const ALL: [Self; 3] = [Self::Store, Self::KeyValue, Self::Data];
 
-    /// Its name as a collection.
+    /// The collection's name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -83,7 +83,7 @@ impl From<BuiltIn> for CollectionName {
     }
 }
 
-/// What a shard key is, and so how it is routed.
+/// The type of a shard key, which decides how the key is routed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyType {
@@ -122,25 +122,25 @@ impl RecordsPerKey {
     }
 }
 
-/// What a collection is. Fixed for good once it is declared, as its documents stand where it says.
+/// A collection. A declared collection never changes, as its documents stand where the declaration says.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
 pub struct Collection {
     /// Its name.
     pub name: CollectionName,
-    /// The field of its documents that holds the shard key; without one the key stands in the path alone.
+    /// The field of its documents that holds the shard key; without a field the key stands in the path alone.
     #[schema(example = "user_id")]
     pub shard_key: Option<Box<str>>,
-    /// What the shard key is. Without one, documents are spread evenly, wherever there is room.
+    /// The type of the shard key. Without a type, documents are spread evenly.
     pub key_type: Option<KeyType>,
     /// How many documents a shard key has.
     pub records_per_key: RecordsPerKey,
 }
 
 impl Collection {
-    /// A collection, if these go together.
+    /// A collection, if its parts go together.
     ///
     /// # Errors
-    /// What does not.
+    /// The parts that do not go together.
     pub fn new(
         name: CollectionName,
         shard_key: Option<&str>,
@@ -165,7 +165,7 @@ impl Collection {
     }
 }
 
-/// `orders:user_id:integer:many`, as in the setting `COLLECTIONS`: the name, the field, what it holds, and how many
+/// `orders:user_id:integer:many`, as in the setting `COLLECTIONS`: the name, the field, the field's type, and how many
 /// documents share a key (`one` if it is left out). `-` for the field means that documents do not hold their key.
 impl FromStr for Collection {
     type Err = FieldFault;

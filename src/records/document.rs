@@ -23,7 +23,7 @@ impl Document {
     /// Reads a JSON text.
     ///
     /// # Errors
-    /// `TooLarge`, or what is wrong with it.
+    /// `TooLarge`, or the fault of the text.
     pub fn read(text: &[u8]) -> Result<Self, RecordError> {
         Self::new(read_json(text)?)
     }
@@ -31,7 +31,7 @@ impl Document {
     /// Takes a JSON value that is part of a request.
     ///
     /// # Errors
-    /// `TooLarge`, or that it is nested too deeply.
+    /// `TooLarge`, or too deep nesting.
     pub fn new(value: Box<RawValue>) -> Result<Self, RecordError> {
         if value.get().len() > MAX_DOCUMENT_BYTES {
             return Err(RecordError::TooLarge);
@@ -43,18 +43,18 @@ impl Document {
         Ok(Self(value.into()))
     }
 
-    /// The text of a stored document. It was read as JSON before it was stored, and the column's type sees to it too.
+    /// The text of a stored document. The text was read as JSON before it was stored, and the type of the column checks it too.
     pub(super) fn stored(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
 
-    /// Its text.
+    /// The document's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The text of a member of the object, or `None` if it has no member of this name.
+    /// The text of a member of the object, or `None` if no member has this name.
     pub(super) fn member(&self, name: &str) -> Result<Option<&str>, FieldFault> {
         let mut cursor = JsonCursor::new(self.as_str());
         if !cursor.is_at_object() {
@@ -75,8 +75,8 @@ impl Document {
         }
     }
 
-    /// The document with a patch applied to it (JSON Merge Patch, RFC 7396): members of the patch replace members of the
-    /// document, `null` removes them. What the patch does not name stays as it was written.
+    /// The document with a patch applied (JSON Merge Patch, RFC 7396): members of the patch replace members of the document,
+    /// `null` removes members, and all other members stay as they were written.
     ///
     /// # Errors
     /// `TooLarge`, or nested too deeply.
@@ -89,7 +89,7 @@ impl Document {
 
 impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // A text is written as it is only if serde_json has read it itself. Where that counts, whoever writes an answer
+        // serde_json writes a text as it is only after it has read the text itself. Where that counts, the writer of an answer
         // takes `as_str`.
         serde_json::from_str::<&RawValue>(&self.0).map_err(S::Error::custom)?.serialize(serializer)
     }

@@ -10,29 +10,29 @@ pub enum RecordError {
     /// Nobody declared the collection.
     #[error("there is no collection {0}; declare it by PUT /collections/{0}")]
     NoCollection(CollectionName),
-    /// The collection is declared, but otherwise.
+    /// Another definition of the collection is declared.
     #[error("the collection {0} is declared already, and otherwise; what it is keyed by is fixed")]
     CollectionDiffers(CollectionName),
     /// There is no such document.
     #[error("{collection} has no document under the key {key}")]
     NotFound {
-        /// Where it was looked for.
+        /// The collection.
         collection: CollectionName,
-        /// Its key.
+        /// The document's key.
         key: Box<str>,
     },
     /// There is a document under this key already.
     #[error("{collection} has a document under the key {key} already")]
     Exists {
-        /// Where.
+        /// The collection.
         collection: CollectionName,
-        /// Its key.
+        /// The document's key.
         key: Box<str>,
     },
     /// The document is not in the state that the request asks for.
     #[error("the document is not the one that the request names; read it again")]
     Changed {
-        /// Its version, if it is there at all.
+        /// The version of the document, if the document is there at all.
         found: Option<i64>,
     },
     /// A document would come under another shard key.
@@ -41,10 +41,10 @@ pub enum RecordError {
     /// The text is no JSON.
     #[error("the document is no JSON: {0}")]
     Syntax(String),
-    /// A part of it is wrong.
+    /// A part of the document is wrong.
     #[error("{0}")]
     Field(FieldFault),
-    /// It is too long.
+    /// The document is too long.
     #[error("a document must not be longer than {} bytes", super::MAX_DOCUMENT_BYTES)]
     TooLarge,
     /// Too many callers wait to change the document.

@@ -6,7 +6,7 @@ use super::store::RecordVersion;
 use super::{Document, FoundRecord, Record, RecordError, StoredRecord};
 use crate::shard::{RequestKey, ShardError, StoredOutcome, time_of_micros};
 
-/// As `sql/records/put_batch_keyed.sql` writes it as well; times are microseconds since 1970.
+/// `sql/records/put_batch_keyed.sql` writes the same fields; times are microseconds since 1970.
 #[derive(Serialize, Deserialize)]
 pub(super) struct KeptOutcome {
     key: Box<str>,
@@ -14,7 +14,7 @@ pub(super) struct KeptOutcome {
     version: i64,
     created_at: i64,
     updated_at: i64,
-    /// Where the answer holds it.
+    /// The document, where the answer holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     document: Option<String>,
 }
@@ -51,11 +51,11 @@ pub(super) fn stored_before(known: &StoredOutcome, key: Option<&RequestKey>) -> 
 }
 
 /// The answer to a request that changed a document before: the document as it was then.
-pub(super) fn found_before(known: &StoredOutcome, key: &RequestKey) -> Result<FoundRecord, RecordError> {
-    let kept: KeptOutcome = known.outcome_of(key)?;
+pub(super) fn found_before(known: &StoredOutcome, key: Option<&RequestKey>) -> Result<FoundRecord, RecordError> {
+    let kept: KeptOutcome = known.outcome_of(key.ok_or(ShardError::KeyReused)?)?;
     let record = Record {
         key: kept.key,
-        // An answer without a document was another request's.
+        // A stored answer without a document belongs to another request.
         document: Document::stored(kept.document.ok_or(ShardError::KeyReused)?),
         version: kept.version,
         created_at: time_of_micros(known.shard, kept.created_at)?,

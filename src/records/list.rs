@@ -1,22 +1,17 @@
 //! Pages of documents: of one shard key, which one shard answers, or of a whole collection, from all shards.
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
-use tokio::time::{Duration, Instant};
 
 use super::place::RecordPlace;
 use super::store::record_in;
 use super::{Collection, Record, RecordsPerKey};
-use crate::shard::{Cluster, ReadConsistency, ShardCall, ShardError, ShardId, SlotCoverage, WorkKind};
+use crate::shard::{Cluster, ReadConsistency, ScatterBreadth, ShardCall, ShardError, ShardId, SlotCoverage, WorkKind};
 
-/// The documents of a page, in bytes; one more may be in it. A page is in memory as a whole.
+/// The documents of a page, in bytes; a page may hold one document more. A page is in memory as a whole.
 const PAGE_BYTES: usize = 2 << 20;
-/// Between two tries while a slot changes hands.
-const MOVE_PAUSE: Duration = Duration::from_millis(5);
 
 /// How many documents a page holds: 1 to 1,000.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,14 +43,14 @@ impl Default for RecordPageSize {
     }
 }
 
-/// The place in a listing after a document. Clients get it as an opaque text.
+/// The place in a listing after a document. Clients get an opaque text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordCursor(Box<str>);
 
 impl RecordCursor {
     const VERSION: u8 = 1;
 
-    /// Reads the text of a cursor; `None` if we did not write it.
+    /// Reads the text of a cursor; `None` if this service did not write the text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
@@ -78,16 +73,16 @@ impl std::fmt::Display for RecordCursor {
 pub struct RecordPage {
     /// The documents: of collections with many for a key the newest first, of others in the order of their keys.
     pub records: Vec<Record>,
-    /// Where the next page starts; `None` if this is the last one.
+    /// Where the next page starts; `None` on the last page.
     pub next: Option<RecordCursor>,
     /// Shards whose documents are missing, as they did not answer.
     pub missing: Vec<ShardId>,
 }
 
-/// What a shard has for a page, in its order.
+/// A shard's documents for a page, in the order of the page.
 pub(super) struct ShardPage {
     records: Vec<Record>,
-    /// There are others after these.
+    /// The shard has documents behind these.
     more: bool,
 }
 
@@ -145,7 +140,7 @@ pub(super) struct ListAll<'a> {
     pub(super) collection: &'a Collection,
     pub(super) after: Option<&'a RecordCursor>,
     pub(super) size: RecordPageSize,
-    /// How many shards share the bytes of the page: what all of them read is about what the page holds.
+    /// How many shards share the bytes of the page: all shards together read about as much as the page holds.
     pub(super) shards: usize,
 }
 
@@ -158,7 +153,7 @@ pub(super) enum ListOrder {
 }
 
 impl ListOrder {
-    /// The key that a page starts behind. Without a cursor, one that is before all others: minted keys are of hexadecimal
+    /// The key behind which a page starts. Without a cursor, a key before all others: minted keys are of hexadecimal
     /// digits, and no key is empty.
     fn start(self, after: Option<&RecordCursor>) -> &str {
         match (after, self) {
@@ -178,34 +173,23 @@ impl ListAll<'_> {
     }
 
     /// Asks every shard. While a slot changes hands, asks again until each slot is in the page once.
-    pub(super) async fn page(&self, cluster: &Arc<Cluster>) -> Result<RecordPage, ShardError> {
-        let limits = cluster.limits();
-        let until = Instant::now() + limits.move_timeout;
-        loop {
-            let (mut parts, mut covered, mut missing, mut failure) = (Vec::new(), Vec::new(), Vec::new(), None);
-            for (shard, answer) in cluster.scatter(self, limits.call_timeout).await.answers {
-                match answer {
-                    Ok(Some((coverage, part))) => {
-                        covered.push(coverage);
-                        parts.push(part);
-                    }
-                    Ok(None) => {}
-                    Err(error) => {
-                        missing.push(shard);
-                        failure = Some(error);
-                    }
+    pub(super) async fn page(&self, cluster: &Cluster) -> Result<RecordPage, ShardError> {
+        let (limits, breadth) = (cluster.scatter_limits(), ScatterBreadth::All);
+        let found = cluster.scatter_until_covered(breadth, self, limits, |(coverage, _)| *coverage).await;
+        let (mut parts, mut missing, mut failure) = (Vec::new(), Vec::new(), None);
+        for (shard, answer) in found.answers {
+            match answer {
+                Ok(answer) => parts.extend(answer.map(|(_, part)| part)),
+                Err(error) => {
+                    missing.push(shard);
+                    failure = Some(error);
                 }
             }
-            match failure {
-                Some(error) if parts.is_empty() => return Err(error),
-                None if !SlotCoverage::is_every_slot_once(covered) => {
-                    if Instant::now() >= until {
-                        return Err(ShardError::Moving);
-                    }
-                    tokio::time::sleep(MOVE_PAUSE).await;
-                }
-                _ => return Ok(merge(parts, self.size, self.order(), missing)),
-            }
+        }
+        match failure {
+            Some(error) if parts.is_empty() => Err(error),
+            None if !found.is_covered => Err(ShardError::Moving),
+            _ => Ok(merge(parts, self.size, self.order(), missing)),
         }
     }
 
@@ -249,7 +233,7 @@ impl ShardCall for ListAll<'_> {
     }
 }
 
-/// The bytes that each of so many shards may read for a page. A shard reads one document more.
+/// The bytes that each shard may read for a page. A shard reads one document more.
 fn page_bytes(shards: usize) -> i64 {
     i64::try_from(PAGE_BYTES / shards.max(1)).unwrap_or(i64::MAX)
 }
@@ -265,8 +249,8 @@ fn part_in(rows: &[PgRow], first: usize) -> Result<ShardPage, sqlx::Error> {
     Ok(ShardPage::of(records, count))
 }
 
-/// Puts the parts of the shards together to one page. It ends where a shard's part ends that has more: what that shard has
-/// next is not known.
+/// Merges the parts of the shards into one page. The page ends at the end of a part whose shard has more documents: the next
+/// document of that shard is not known.
 fn merge(parts: Vec<ShardPage>, size: RecordPageSize, order: ListOrder, missing: Vec<ShardId>) -> RecordPage {
     let mut parts: Vec<_> = parts.into_iter().map(|part| (part.records.into_iter().peekable(), part.more)).collect();
     let (mut records, mut bytes): (Vec<Record>, usize) = (Vec::new(), 0);

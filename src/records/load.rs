@@ -1,6 +1,6 @@
 //! Bulk loads of documents: many single writes at once, which group commit puts together.
 //!
-//! A bad document costs itself alone. What is on its way is bounded, by number and by bytes; while that is reached, the
+//! A bad document costs itself alone. The documents on their way are bounded, by number and by bytes; at the bound, the
 //! reading of the stream waits.
 
 use std::collections::{BTreeMap, HashSet};
@@ -16,7 +16,7 @@ use crate::telemetry::metrics::BULK_ROWS;
 
 /// Documents on their way at the same time.
 const IN_FLIGHT: usize = 1024;
-/// Their bytes; one more document may be on its way.
+/// The bytes of these documents; one more document may be on its way.
 const IN_FLIGHT_BYTES: usize = 8 << 20;
 /// How many rejections are listed one by one.
 const LISTED: usize = 100;
@@ -26,7 +26,7 @@ const LISTED: usize = 100;
 pub struct LoadedRecords {
     /// Documents stored.
     pub stored: u64,
-    /// Of these, those in place of another one.
+    /// Stored documents that replaced another document.
     pub replaced: u64,
     /// Documents that cannot be stored.
     pub rejected: u64,
@@ -36,13 +36,13 @@ pub struct LoadedRecords {
     pub rejections: Vec<(u64, RecordError)>,
 }
 
-/// A load in progress. Dropping it stops it: what is stored stays.
+/// A load in progress. Dropping it stops the load: stored documents stay.
 pub struct RecordLoad {
     records: Arc<RecordService>,
     collection: Arc<Collection>,
     writes: FuturesUnordered<BoxFuture<'static, LoadWrite>>,
     bytes: usize,
-    /// The keys of what is on its way: of two documents with one key the later one must come second.
+    /// The keys of the documents on their way: of two documents with one key the later one must come second.
     keys: HashSet<Box<str>>,
     loaded: LoadedRecords,
 }
@@ -62,14 +62,14 @@ impl RecordLoad {
         Self { records, collection, writes, bytes: 0, keys, loaded: LoadedRecords::default() }
     }
 
-    /// Takes the document on a line; in place of one with the same key, if there is one. Waits while too much is on its
+    /// Takes the document on a line, in place of a document with the same key. Waits while too many documents are on their
     /// way.
     ///
     /// # Errors
-    /// If a shard does not store any more.
+    /// If a shard stores no more documents.
     pub async fn push(&mut self, line: u64, text: &[u8]) -> Result<(), ShardError> {
         while self.writes.len() >= IN_FLIGHT || self.bytes >= IN_FLIGHT_BYTES {
-            self.settle_one().await?;
+            self.finish_one().await?;
         }
         let placed = Document::read(text).and_then(|document| {
             let place = self.records.place_new(&self.collection, &document)?;
@@ -79,7 +79,7 @@ impl RecordLoad {
             Err(error) => self.reject(line, error),
             Ok((document, place)) => {
                 while self.keys.contains(&place.key) {
-                    self.settle_one().await?;
+                    self.finish_one().await?;
                 }
                 let (records, collection) = (Arc::clone(&self.records), Arc::clone(&self.collection));
                 let (bytes, key) = (text.len(), place.key.clone());
@@ -95,7 +95,7 @@ impl RecordLoad {
         Ok(())
     }
 
-    /// Notes a document that is not stored.
+    /// Counts a document that is not stored.
     pub fn reject(&mut self, line: u64, why: RecordError) {
         self.loaded.rejected += 1;
         BULK_ROWS.rejected.add(1);
@@ -104,14 +104,14 @@ impl RecordLoad {
         }
     }
 
-    /// Waits for what is on its way.
+    /// Waits for the documents on their way.
     ///
     /// # Errors
-    /// The first shard's error; what was done all the same is told beside it.
+    /// The first shard's error; the summary holds all that was stored in spite of it.
     pub async fn finish(mut self) -> (LoadedRecords, Result<(), ShardError>) {
         let mut outcome = Ok(());
         while !self.writes.is_empty() {
-            outcome = outcome.and(self.settle_one().await);
+            outcome = outcome.and(self.finish_one().await);
         }
         self.loaded.rejections.sort_by_key(|(line, _)| *line);
         (self.loaded, outcome)
@@ -123,11 +123,11 @@ impl RecordLoad {
         !self.writes.is_empty()
     }
 
-    /// Waits for one of the documents that are on their way. Can be broken off: no result is lost.
+    /// Waits for one of the documents on their way. Cancel safe: no result is lost.
     ///
     /// # Errors
-    /// If its shard does not store any more.
-    pub async fn settle_one(&mut self) -> Result<(), ShardError> {
+    /// If its shard stores no more documents.
+    pub async fn finish_one(&mut self) -> Result<(), ShardError> {
         let Some(LoadWrite { line, bytes, key, result }) = self.writes.next().await else { return Ok(()) };
         self.bytes = self.bytes.saturating_sub(bytes);
         self.keys.remove(&key);

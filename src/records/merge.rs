@@ -1,7 +1,7 @@
-//! Applying a JSON Merge Patch (RFC 7396) to a text, in one pass over each. What the patch does not name is copied as it was
+//! Applies a JSON Merge Patch (RFC 7396) to a text, in one pass over each. All text that the patch does not name is copied as
 //! written.
 //!
-//! A name that an object holds twice counts by its last member, as most readers take it: a patch of this name leaves one.
+//! A name that an object holds twice counts by its last member, as most readers take it: a patch of the name leaves one.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -62,13 +62,13 @@ impl<'a> ObjectPatch<'a> {
         Ok(patch)
     }
 
-    /// The place of the member with this name, and what it changes.
+    /// The place of the member with this name, and its change.
     fn find(&self, name: MemberName<'a>) -> Result<Option<(usize, &Change<'a>)>, BrokenJson> {
         let Some(&place) = self.places.get(&name.meaning()?) else { return Ok(None) };
         Ok(self.members.get(place).and_then(Option::as_ref).map(|(_, change)| (place, change)))
     }
 
-    /// Writes the target with these changes; without a target, what the changes make of an empty object.
+    /// Writes the target with these changes; without a target, the result of the changes to an empty object.
     fn write_onto(&self, target: Option<&TargetObject<'a>>, out: &mut String) {
         let mut separator = '{';
         let mut begin_member = |name: MemberName<'a>, out: &mut String| {
@@ -138,7 +138,7 @@ impl<'a> TargetValue<'a> {
 /// An object of the target that the patch changes.
 #[derive(Default)]
 struct TargetObject<'a> {
-    /// Each member, and the place in the patch of what changes it.
+    /// Each member, and the place in the patch of its change.
     members: Vec<(MemberName<'a>, Option<usize>, TargetValue<'a>)>,
     /// For each place in the patch the last member that it changes.
     last_changed: HashMap<usize, usize>,
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(merge(r#"{"\u0061":1}"#, r#"{"a":2}"#).unwrap(), r#"{"\u0061":2}"#, "one name, written twice");
     }
 
-    /// No Rust text can hold these names; no member may be lost for that.
+    /// No Rust text can hold these names; no member may be lost for this reason.
     #[test]
     fn names_with_half_a_surrogate_pair_keep_all_members() {
         let target = r#"{"user_id":7,"\ud83d":1,"keep":"me","nested":{"\udc00":1,"also":"me"}}"#;

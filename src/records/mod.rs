@@ -3,14 +3,14 @@
 //! ```text
 //! service → catalog (what collections there are)
 //!         → cached (documents in the cache)
-//!         → writer (group commit) ─┐
-//!         → patch (merge)         ─┤
-//!         → list (pages)          ─┼→ store (statements) → shard
-//!         → load (streams)        ─┘
+//!         → store, list (reads)                     → shard
+//!         → changes, patch, writer (group commit)   → writes → shard
+//!         → load (streams of single writes)
 //! ```
 
 mod cached;
 mod catalog;
+mod changes;
 mod collection;
 mod document;
 mod error;

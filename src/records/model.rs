@@ -11,18 +11,18 @@ use crate::shard::ShardId;
 /// A stored document.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Record {
-    /// Its key.
+    /// The document's key.
     #[schema(value_type = String, example = "42")]
     pub key: Box<str>,
     /// The document, as it was written.
     #[schema(value_type = serde_json::Value)]
     pub document: Document,
-    /// Another one after each change; the `ETag`.
+    /// A number that changes with each change of the document; the `ETag`.
     pub version: i64,
-    /// When it was first stored, by the shard's clock.
+    /// When the document was first stored, by the shard's clock.
     #[serde(serialize_with = "time::required")]
     pub created_at: DateTime<Utc>,
-    /// When it last changed, by the shard's clock.
+    /// When the document last changed, by the shard's clock.
     #[serde(serialize_with = "time::required")]
     pub updated_at: DateTime<Utc>,
 }
@@ -32,45 +32,45 @@ pub struct Record {
 pub struct FoundRecord {
     /// The document.
     pub record: Record,
-    /// Where it is.
+    /// The shard that holds the document.
     pub shard: ShardId,
-    /// True if the cache had it, and no shard was asked.
+    /// True if the cache had the document, and no shard was asked.
     pub from_cache: bool,
 }
 
 /// A document that was stored.
 #[derive(Clone, Debug)]
 pub struct StoredRecord {
-    /// Its key.
+    /// The document's key.
     pub key: Box<str>,
-    /// Where it is.
+    /// The shard that holds the document.
     pub shard: ShardId,
-    /// True if there was none under the key before.
+    /// True if the key had no document before.
     pub created: bool,
-    /// Its version from now on.
+    /// The document's version from now on.
     pub version: i64,
-    /// When it was first stored, by the shard's clock.
+    /// When the document was first stored, by the shard's clock.
     pub created_at: DateTime<Utc>,
-    /// When this write came, by the shard's clock.
+    /// The time of this write, by the shard's clock.
     pub updated_at: DateTime<Utc>,
 }
 
-/// In which state a document must be for a change.
+/// The state in which a document must be for a change.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum WriteCondition {
-    /// In any, also not there.
+    /// Any state; the document may also be absent.
     #[default]
     Any,
-    /// It must be there.
+    /// The document must be there.
     Present,
-    /// It must be there in this version.
+    /// The document must be there in this version.
     Version(i64),
-    /// It must not be there.
+    /// The document must be absent.
     Absent,
 }
 
 impl WriteCondition {
-    /// The version that it must have, if it must have one.
+    /// The version that the document must have, if the condition names a version.
     pub(super) fn version(self) -> Option<i64> {
         match self {
             Self::Version(version) => Some(version),

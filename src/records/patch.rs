@@ -1,18 +1,22 @@
-//! A change of a document that depends on what the document is: read, merged and written in one transaction, which holds the
-//! document's row. Changes that come at the same time, from whichever process, come one after the other.
+//! A change that depends on the present document: read, merged and written in one transaction, which holds the document's
+//! row. Changes that come at the same time, from any process, come one after the other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Row as _};
 
+use super::cached::spoiled_keys;
+use super::changes::{ReplaceOutcome, ReplaceRecord};
 use super::kept::KeptOutcome;
 use super::place::RecordPlace;
-use super::store::{RecordVersion, ReplaceOutcome, ReplaceRecord, record_in};
+use super::store::{RecordVersion, record_in};
 use super::{Collection, Document, Record, RecordError};
-use crate::shard::{ShardCall, ShardId};
+use crate::cache::CacheKey;
+use crate::shard::ShardId;
+use crate::writes::SlotWrite;
 
-/// A patch of a document that is there.
+/// A patch of a present document.
 pub(super) struct PatchRecord<'a> {
     pub(super) collection: &'a Collection,
     pub(super) place: &'a RecordPlace,
@@ -22,32 +26,26 @@ pub(super) struct PatchRecord<'a> {
     pub(super) is_committing: AtomicBool,
 }
 
-/// What became of it.
+/// The outcome of a patch.
 pub(super) enum PatchOutcome {
-    /// The document is this one now.
+    /// The changed document.
     Done(Record),
-    /// There is none.
+    /// There is no document.
     Missing,
-    /// It has another version, this one.
+    /// The document has another version, namely this version.
     Changed(i64),
     /// The document that the patch would make cannot be stored.
     Refused(RecordError),
 }
 
-impl PatchOutcome {
-    /// What is kept of a change that was made.
-    pub(super) fn to_kept(&self) -> Option<String> {
-        let Self::Done(record) = self else { return None };
-        let Record { key, document, version, created_at, updated_at } = record;
-        let state = RecordVersion { version: *version, created_at: *created_at, updated_at: *updated_at };
-        KeptOutcome::of(key, state, false, Some(document)).to_text()
-    }
-}
-
-impl ShardCall for PatchRecord<'_> {
+impl SlotWrite for PatchRecord<'_> {
     type Output = PatchOutcome;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<PatchOutcome>, sqlx::Error> {
+    fn cache_keys(&self) -> Vec<CacheKey> {
+        spoiled_keys(&self.collection.name, self.place).into()
+    }
+
+    async fn apply(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<PatchOutcome>, sqlx::Error> {
         let mut transaction = connection.begin().await?;
         let patched = self.change(&mut transaction, shard).await?;
         match patched {
@@ -58,6 +56,17 @@ impl ShardCall for PatchRecord<'_> {
             _ => transaction.rollback().await?,
         }
         Ok(patched)
+    }
+
+    fn has_changed(outcome: &PatchOutcome) -> bool {
+        matches!(outcome, PatchOutcome::Done(_))
+    }
+
+    fn outcome_to_store(&self, outcome: &PatchOutcome) -> Option<String> {
+        let PatchOutcome::Done(record) = outcome else { return None };
+        let Record { key, document, version, created_at, updated_at } = record;
+        let state = RecordVersion { version: *version, created_at: *created_at, updated_at: *updated_at };
+        KeptOutcome::of(key, state, false, Some(document)).to_text()
     }
 
     fn is_repeatable(&self) -> bool {
@@ -88,7 +97,7 @@ impl PatchRecord<'_> {
         }
         let (collection, expected) = (&self.collection.name, Some(found.version));
         let replace = ReplaceRecord { collection, place: &place, document: &document, expected };
-        Ok(replace.call(connection, shard).await?.map(|replaced| match replaced {
+        Ok(replace.apply(connection, shard).await?.map(|replaced| match replaced {
             ReplaceOutcome::Done(RecordVersion { version, created_at, updated_at }) => {
                 PatchOutcome::Done(Record { key: found.key, document, version, created_at, updated_at })
             }
@@ -99,11 +108,11 @@ impl PatchRecord<'_> {
         }))
     }
 
-    /// What the patch makes of a document, and where that stands.
+    /// The patched document, and its place.
     fn merge(&self, document: &Document) -> Result<(RecordPlace, Document), RecordError> {
         let merged = document.merged(self.patch)?;
         let mut place = self.place.clone();
-        self.collection.settle(&mut place, &merged)?;
+        self.collection.check_shard_key(&mut place, &merged)?;
         Ok((place, merged))
     }
 }

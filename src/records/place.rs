@@ -1,4 +1,4 @@
-//! Where a document stands: its key and its slot.
+//! The place of a document: its key and its slot.
 
 use uuid::Uuid;
 
@@ -9,21 +9,21 @@ use crate::shard::{IdClock, RequestKey, SLOT_COUNT, Slot, slot_in};
 /// The longest key, in bytes of UTF-8: PostgreSQL indexes it.
 const MAX_KEY_BYTES: usize = 1024;
 
-/// Where a document stands.
+/// The place of a document.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct RecordPlace {
-    /// Its key as it is stored.
+    /// The key as it is stored.
     pub(super) key: Box<str>,
     pub(super) slot: Slot,
-    /// The key that it shares with others.
+    /// The shard key that several documents share.
     pub(super) shard_key: Option<Box<str>>,
 }
 
 impl Collection {
-    /// Where the document with this key of a path is, by its slot; and the key as it is stored.
+    /// The place of the document with this key of a path.
     ///
     /// # Errors
-    /// `Field` if it cannot be a key; `NotFound` if it was not minted here.
+    /// `Field` if the text cannot be a key; `NotFound` if this service did not mint the key.
     pub(super) fn locate(&self, key: &str) -> Result<RecordPlace, RecordError> {
         if self.records_per_key == RecordsPerKey::One {
             return Ok(self.place_of(key)?);
@@ -36,10 +36,10 @@ impl Collection {
             .ok_or_else(|| RecordError::NotFound { collection: self.name.clone(), key: key.into() })
     }
 
-    /// The slot of a shard key, as it stands in a path or a query; and the key as it is stored.
+    /// The place of a shard key from a path or a query.
     ///
     /// # Errors
-    /// If it is not what the collection's keys are.
+    /// If the text is no key of the collection's type.
     pub(super) fn place_of(&self, key: &str) -> Result<RecordPlace, FieldFault> {
         check_key("key", key)?;
         match self.key_type {
@@ -57,10 +57,10 @@ impl Collection {
         }
     }
 
-    /// The place of a new document, by its own field; of one that may be anywhere, by the request's key if it has one.
+    /// The place of a new document, by the shard key in its field. A document that may be anywhere goes by the request's key.
     ///
     /// # Errors
-    /// If the field is missing, or not what the collection's keys are.
+    /// If the field is missing, or is no key of the collection's type.
     pub(super) fn place_new(
         &self,
         document: &Document,
@@ -92,8 +92,8 @@ impl Collection {
     /// Checks that a document may stand at this place: its field, where the collection names one, is the shard key.
     ///
     /// # Errors
-    /// If it is another one, or missing where it must not be.
-    pub(super) fn settle(&self, place: &mut RecordPlace, document: &Document) -> Result<(), FieldFault> {
+    /// If the field holds another shard key, or is missing where the collection needs the field.
+    pub(super) fn check_shard_key(&self, place: &mut RecordPlace, document: &Document) -> Result<(), FieldFault> {
         let Some(field) = &self.shard_key else { return Ok(()) };
         let found = self.key_in(document, field)?;
         match (self.records_per_key, found) {
@@ -113,10 +113,10 @@ impl Collection {
         }
     }
 
-    /// The shard key that a document names in the collection's field, as it is stored; `None` if there is none.
+    /// The shard key that a document names in the collection's field, as it is stored; `None` if the field is missing.
     ///
     /// # Errors
-    /// If it is not what the collection's keys are.
+    /// If the field is no key of the collection's type.
     pub fn shard_key_of(&self, document: &Document) -> Result<Option<Box<str>>, FieldFault> {
         let Some(field) = &self.shard_key else { return Ok(None) };
         Ok(self.key_in(document, field)?.map(|place| place.key))
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!((found.key, found.slot), (place.key, place.slot));
         assert!(matches!(orders.locate("7"), Err(RecordError::NotFound { .. })));
 
-        // Above 2^53 a number is exact as a text alone, for many who write JSON.
+        // Many writers of JSON can give a number above 2^53 exactly only as a text.
         let place = profiles.place_new(&document(r#"{"user_id":"9007199254740993"}"#), &ids, None).unwrap();
         assert_eq!(&*place.key, "9007199254740993");
 
@@ -205,10 +205,10 @@ mod tests {
         let profiles = collection("profiles:user_id:integer");
         let mut place = profiles.locate("+042").map_err(|error| error.to_string()).unwrap();
         assert_eq!(&*place.key, "42");
-        assert!(profiles.settle(&mut place, &document(r#"{"user_id":42}"#)).is_ok());
-        assert!(profiles.settle(&mut place, &document(r#"{"user_id":"42"}"#)).is_ok());
-        assert!(profiles.settle(&mut place, &document(r#"{"theme":"dark"}"#)).is_ok());
-        assert!(profiles.settle(&mut place, &document(r#"{"user_id":43}"#)).is_err());
+        assert!(profiles.check_shard_key(&mut place, &document(r#"{"user_id":42}"#)).is_ok());
+        assert!(profiles.check_shard_key(&mut place, &document(r#"{"user_id":"42"}"#)).is_ok());
+        assert!(profiles.check_shard_key(&mut place, &document(r#"{"theme":"dark"}"#)).is_ok());
+        assert!(profiles.check_shard_key(&mut place, &document(r#"{"user_id":43}"#)).is_err());
         assert!(profiles.locate("x").is_err());
         assert!(profiles.locate(&"1".repeat(2000)).is_err());
     }

@@ -4,35 +4,33 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::cached::{RecordCodec, cache_key, spoiled_keys};
+use super::cached::{RecordCodec, cache_key};
 use super::catalog::CollectionCatalog;
-use super::kept::{KeptOutcome, found_before, stored_before};
+use super::changes::{CreateRecord, DeleteOutcome, DeleteRecord, ReplaceOutcome, ReplaceRecord};
+use super::kept::{found_before, stored_before};
 use super::list::{ListAll, ListOfKey};
 use super::patch::{PatchOutcome, PatchRecord};
 use super::place::RecordPlace;
-use super::store::{
-    CreateRecord, DeleteOutcome, DeleteRecord, FindOutcome, FindRecord, RecordVersion, ReplaceOutcome, ReplaceRecord,
-};
-use super::writer::{PutOutcome, PutRecord, PutRecords, RecordWriter};
+use super::store::{FindOutcome, FindRecord, RecordVersion};
+use super::writer::{PutOutcome, PutRecord, RecordWriter};
 use super::{
     BuiltIn, Collection, CollectionName, Document, FoundRecord, Record, RecordCursor, RecordError, RecordPage,
     RecordPageSize, RecordsPerKey, StoredRecord, WriteCondition,
 };
-use crate::cache::{Cache, CacheKey, PendingWrite};
+use crate::cache::{Cache, CacheKey};
 use crate::payload::FieldFault;
-use crate::shard::{
-    BatchedReads, CallOutcome, Cluster, IdClock, IdempotentCall, ReadConsistency, RequestKey, RowQueue, RowTurn,
-    ShardError, ShardId, WriterLimits,
-};
+use crate::shard::{BatchedReads, CallOutcome, Cluster, IdClock, ReadConsistency, RequestKey, ShardError, ShardId};
+use crate::writes::{RowQueue, RowTurn, SlotWrites, WriterLimits};
 
 /// The documents of all collections.
 pub struct RecordService {
     cluster: Arc<Cluster>,
     cache: Arc<Cache>,
     catalog: CollectionCatalog,
+    writes: SlotWrites,
     writer: RecordWriter,
     reader: BatchedReads<FindRecord>,
-    /// Of the documents that are being changed otherwise than by the writer.
+    /// Turns for documents that change otherwise than by group commit.
     changes: RowQueue<CacheKey>,
     ids: IdClock,
 }
@@ -42,13 +40,13 @@ impl RecordService {
     #[must_use]
     pub fn start(cluster: Arc<Cluster>, cache: Arc<Cache>, limits: WriterLimits) -> Self {
         let catalog = CollectionCatalog::new(Arc::clone(&cluster));
-        let for_writers = Arc::clone(&cache);
-        let writer = RecordWriter::start(Arc::clone(&cluster), limits, move || PutRecords::new(&for_writers));
+        let writes = SlotWrites::new(Arc::clone(&cluster), Arc::clone(&cache));
+        let writer = RecordWriter::start(writes.clone(), limits);
         let reader = BatchedReads::start(Arc::clone(&cluster));
-        Self { cluster, cache, catalog, writer, reader, changes: RowQueue::new(), ids: IdClock::default() }
+        Self { cluster, cache, catalog, writes, writer, reader, changes: RowQueue::new(), ids: IdClock::default() }
     }
 
-    /// The collections that there are, in the order of their names.
+    /// All collections, in the order of their names.
     ///
     /// # Errors
     /// If no shard answers.
@@ -60,7 +58,7 @@ impl RecordService {
     /// The collection of this name.
     ///
     /// # Errors
-    /// `NoCollection`, or a shard's error if none answers.
+    /// `NoCollection`, or a shard's error if no shard answers.
     pub async fn collection(&self, name: &CollectionName) -> Result<Arc<Collection>, RecordError> {
         self.catalog.get(name).await
     }
@@ -68,12 +66,12 @@ impl RecordService {
     /// One of the collections that every shard has from the start.
     ///
     /// # Errors
-    /// A shard's error if none has answered since the start.
+    /// A shard's error if no shard has answered since the start.
     pub async fn built_in(&self, which: BuiltIn) -> Result<Arc<Collection>, RecordError> {
         self.catalog.built_in(which).await
     }
 
-    /// Declares a collection on every shard; true if it is new. Declaring it again as it is changes nothing.
+    /// Declares a collection on every shard; true if the collection is new. Declaring it again changes nothing.
     ///
     /// # Errors
     /// `CollectionDiffers`, or a shard's error: every shard must be there.
@@ -89,7 +87,7 @@ impl RecordService {
         self.find_at(collection, &collection.locate(key)?).await
     }
 
-    /// As [`RecordService::find`], if need be from a replica: a change of the last moments may not show. The cache has no part in it.
+    /// As [`RecordService::find`], if need be from a replica: a change of the last moments may not show. The cache takes no part.
     ///
     /// # Errors
     /// As there.
@@ -105,7 +103,7 @@ impl RecordService {
     async fn find_at(&self, collection: &Arc<Collection>, place: &RecordPlace) -> Result<FoundRecord, RecordError> {
         let codec = RecordCodec { key: &place.key };
         let load = self.load(collection, place);
-        let found = Box::pin(self.cache.read(&cache_key(collection, place), &codec, load)).await?;
+        let found = Box::pin(self.cache.read(&cache_key(&collection.name, place), &codec, load)).await?;
         let record = found.value.ok_or_else(|| not_found(collection, place))?;
         Ok(FoundRecord { record, shard: found.shard, from_cache: found.from_cache })
     }
@@ -123,15 +121,15 @@ impl RecordService {
         }
         match looked {
             FindOutcome::Found(record) => Ok((shard, record)),
-            FindOutcome::Large => Ok((shard, None)), // never: alone it is read whatever its size
+            FindOutcome::Large => Ok((shard, None)), // never: a single read has no limit of size
         }
     }
 
-    /// Stores a new document, by the field that holds its shard key; gives where.
+    /// Stores a new document, by the field that holds its shard key; gives the place.
     ///
     /// # Errors
-    /// `Exists` if its key is taken, `Field` if the field is wrong; otherwise the shard's error, after which it may be
-    /// stored all the same.
+    /// `Exists` if the key is taken, `Field` if the field is wrong; otherwise the shard's error, after which the document may
+    /// be stored all the same.
     pub async fn create(
         &self,
         collection: &Arc<Collection>,
@@ -141,17 +139,17 @@ impl RecordService {
         let place = collection.place_new(&document, &self.ids, key.as_ref())?;
         match collection.records_per_key {
             RecordsPerKey::One => self.put_at(collection, place, document, WriteCondition::Absent, key).await,
-            // Nobody else has its key.
+            // No other document has the minted key.
             RecordsPerKey::Many => self.put_at(collection, place, document, WriteCondition::Any, key).await,
         }
     }
 
-    /// Stores a document under a key, in place of what is there, if that is as the condition says. Where keys are minted,
-    /// there must be a document to replace.
+    /// Stores a document under a key, in place of the present document, if the condition holds. Where keys are minted, there
+    /// must be a document to replace.
     ///
     /// # Errors
     /// `NotFound`, `Exists`, `Changed` if the condition does not hold; `KeyFixed` if the document names another shard
-    /// key; otherwise the shard's error, after which it may be stored all the same.
+    /// key; otherwise the shard's error, after which the document may be stored all the same.
     pub async fn put(
         &self,
         collection: &Arc<Collection>,
@@ -161,7 +159,7 @@ impl RecordService {
         request: Option<RequestKey>,
     ) -> Result<StoredRecord, RecordError> {
         let mut place = collection.locate(key)?;
-        collection.settle(&mut place, &document)?;
+        collection.check_shard_key(&mut place, &document)?;
         let condition = match (collection.records_per_key, condition) {
             (RecordsPerKey::Many, WriteCondition::Any) => WriteCondition::Present,
             (RecordsPerKey::Many, WriteCondition::Absent) => {
@@ -192,36 +190,18 @@ impl RecordService {
                 }
             }
             WriteCondition::Absent => {
-                let call = CreateRecord { collection: &collection.name, place: &place, document: &document };
+                let create = CreateRecord { collection: &collection.name, place: &place, document: &document };
                 let _turn = self.wait_for_turn(collection, &place).await?;
-                let mark = self.cache.before_write(spoiled_keys(collection, &place).into()).await;
-                let (shard, state) = match &key {
-                    None => self.cluster.run(place.slot, &call).await?,
-                    Some(key) => {
-                        let seal = |state: &Option<RecordVersion>| {
-                            KeptOutcome::of(&place.key, (*state)?, true, None).to_text()
-                        };
-                        let once = IdempotentCall { call: &call, slot: place.slot, key, seal };
-                        match Box::pin(self.cluster.run(place.slot, &once)).await? {
-                            (shard, CallOutcome::Now(state)) => (shard, state),
-                            (_, CallOutcome::Before(known)) => {
-                                mark.settle().await?;
-                                return stored_before(&known, Some(key));
-                            }
-                        }
+                match self.writes.run(place.slot, &create, key.as_ref()).await? {
+                    (shard, CallOutcome::Now(Some(state))) => Ok(stored(place, shard, state, true)),
+                    (_, CallOutcome::Now(None)) => {
+                        Err(RecordError::Exists { collection: collection.name.clone(), key: place.key })
                     }
-                };
-                after(mark, state.is_some()).await?;
-                let taken = || RecordError::Exists { collection: collection.name.clone(), key: place.key.clone() };
-                let state = state.ok_or_else(taken)?;
-                Ok(stored(place, shard, state, true))
-            }
-            WriteCondition::Present | WriteCondition::Version(_) => {
-                let replaced = self.replace(collection, &place, &document, condition, key.as_ref()).await?;
-                match replaced {
-                    (shard, CallOutcome::Now(state)) => Ok(stored(place, shard, state, false)),
                     (_, CallOutcome::Before(known)) => stored_before(&known, key.as_ref()),
                 }
+            }
+            WriteCondition::Present | WriteCondition::Version(_) => {
+                self.replace(collection, place, &document, condition, key.as_ref()).await
             }
         }
     }
@@ -229,47 +209,33 @@ impl RecordService {
     async fn replace(
         &self,
         collection: &Collection,
-        place: &RecordPlace,
+        place: RecordPlace,
         document: &Document,
         condition: WriteCondition,
         key: Option<&RequestKey>,
-    ) -> Result<(ShardId, CallOutcome<RecordVersion>), RecordError> {
-        let call = ReplaceRecord { collection: &collection.name, place, document, expected: condition.version() };
-        let _turn = self.wait_for_turn(collection, place).await?;
-        let mark = self.cache.before_write(spoiled_keys(collection, place).into()).await;
-        let (shard, outcome) = match key {
-            None => self.cluster.run(place.slot, &call).await?,
-            Some(key) => {
-                let seal = |outcome: &ReplaceOutcome| match outcome {
-                    ReplaceOutcome::Done(state) => KeptOutcome::of(&place.key, *state, false, Some(document)).to_text(),
-                    ReplaceOutcome::Missing | ReplaceOutcome::Changed(_) | ReplaceOutcome::OtherKey => None,
-                };
-                let once = IdempotentCall { call: &call, slot: place.slot, key, seal };
-                match Box::pin(self.cluster.run(place.slot, &once)).await? {
-                    (shard, CallOutcome::Now(outcome)) => (shard, outcome),
-                    (shard, CallOutcome::Before(known)) => {
-                        mark.settle().await?;
-                        return Ok((shard, CallOutcome::Before(known)));
-                    }
-                }
-            }
+    ) -> Result<StoredRecord, RecordError> {
+        let expected = condition.version();
+        let replace = ReplaceRecord { collection: &collection.name, place: &place, document, expected };
+        let _turn = self.wait_for_turn(collection, &place).await?;
+        let (shard, outcome) = match self.writes.run(place.slot, &replace, key).await? {
+            (shard, CallOutcome::Now(outcome)) => (shard, outcome),
+            (_, CallOutcome::Before(known)) => return stored_before(&known, key),
         };
-        after(mark, matches!(outcome, ReplaceOutcome::Done(_))).await?;
-        match (shard, outcome) {
-            (shard, ReplaceOutcome::Done(state)) => Ok((shard, CallOutcome::Now(state))),
-            (_, ReplaceOutcome::Changed(found)) => Err(RecordError::Changed { found: Some(found) }),
-            (_, ReplaceOutcome::OtherKey) => Err(RecordError::KeyFixed),
-            (_, ReplaceOutcome::Missing) if condition == WriteCondition::Present => Err(not_found(collection, place)),
-            (_, ReplaceOutcome::Missing) => Err(RecordError::Changed { found: None }),
+        match outcome {
+            ReplaceOutcome::Done(state) => Ok(stored(place, shard, state, false)),
+            ReplaceOutcome::Changed(found) => Err(RecordError::Changed { found: Some(found) }),
+            ReplaceOutcome::OtherKey => Err(RecordError::KeyFixed),
+            ReplaceOutcome::Missing if condition == WriteCondition::Present => Err(not_found(collection, &place)),
+            ReplaceOutcome::Missing => Err(RecordError::Changed { found: None }),
         }
     }
 
-    /// Changes a document by a patch (JSON Merge Patch, RFC 7396), and gives what it is now. Patches of one document come one
-    /// after the other, and none of them is lost.
+    /// Changes a document by a patch (JSON Merge Patch, RFC 7396), and gives the changed document. Patches of one document
+    /// come one after the other, and none of them is lost.
     ///
     /// # Errors
-    /// `NotFound`; `Changed` if it is not in the version that the condition names; `Contended` if too many wait to change it;
-    /// otherwise the shard's error, after which it may be changed all the same.
+    /// `NotFound`; `Changed` if the document is not in the version that the condition names; `Contended` if too many wait
+    /// to change it; otherwise the shard's error, after which the document may be changed all the same.
     pub async fn patch(
         &self,
         collection: &Arc<Collection>,
@@ -280,23 +246,12 @@ impl RecordService {
     ) -> Result<FoundRecord, RecordError> {
         let place = collection.locate(key)?;
         let (expected, is_committing) = (condition.version(), AtomicBool::new(false));
-        let call = PatchRecord { collection, place: &place, patch, expected, is_committing };
+        let change = PatchRecord { collection, place: &place, patch, expected, is_committing };
         let _turn = self.wait_for_turn(collection, &place).await?;
-        let mark = self.cache.before_write(spoiled_keys(collection, &place).into()).await;
-        let (shard, outcome) = match &request {
-            None => self.cluster.run(place.slot, &call).await?,
-            Some(key) => {
-                let once = IdempotentCall { call: &call, slot: place.slot, key, seal: PatchOutcome::to_kept };
-                match Box::pin(self.cluster.run(place.slot, &once)).await? {
-                    (shard, CallOutcome::Now(outcome)) => (shard, outcome),
-                    (_, CallOutcome::Before(known)) => {
-                        mark.settle().await?;
-                        return found_before(&known, key);
-                    }
-                }
-            }
+        let (shard, outcome) = match self.writes.run(place.slot, &change, request.as_ref()).await? {
+            (shard, CallOutcome::Now(outcome)) => (shard, outcome),
+            (_, CallOutcome::Before(known)) => return found_before(&known, request.as_ref()),
         };
-        after(mark, matches!(outcome, PatchOutcome::Done(_))).await?;
         match outcome {
             PatchOutcome::Done(record) => Ok(FoundRecord { record, shard, from_cache: false }),
             PatchOutcome::Missing => Err(not_found(collection, &place)),
@@ -305,22 +260,22 @@ impl RecordService {
         }
     }
 
-    /// Waits until earlier changes of the document are done. Each holds a connection, and many changes of one document must
-    /// leave connections to the other documents of the shard.
+    /// Waits until earlier changes of the document are done. Each change holds a connection, and many changes of one document
+    /// must leave connections to the other documents of the shard.
     async fn wait_for_turn(
         &self,
         collection: &Collection,
         place: &RecordPlace,
     ) -> Result<RowTurn<'_, CacheKey>, RecordError> {
         let limit = self.cluster.limits().call_timeout;
-        self.changes.wait_for_turn(cache_key(collection, place), limit).await.ok_or(RecordError::Contended)
+        self.changes.wait_for_turn(cache_key(&collection.name, place), limit).await.ok_or(RecordError::Contended)
     }
 
-    /// Deletes a document; gives where it was.
+    /// Deletes a document; gives the shard that held the document.
     ///
     /// # Errors
-    /// `NotFound`; `Changed` if it is not in the version that the condition names; otherwise the shard's error, after
-    /// which it may be deleted all the same.
+    /// `NotFound`; `Changed` if the document is not in the version that the condition names; otherwise the shard's error,
+    /// after which the document may be deleted all the same.
     pub async fn delete(
         &self,
         collection: &Arc<Collection>,
@@ -328,23 +283,20 @@ impl RecordService {
         condition: WriteCondition,
     ) -> Result<ShardId, RecordError> {
         let place = collection.locate(key)?;
-        let call = DeleteRecord { collection: &collection.name, place: &place, expected: condition.version() };
+        let delete = DeleteRecord { collection: &collection.name, place: &place, expected: condition.version() };
         let _turn = self.wait_for_turn(collection, &place).await?;
-        let mark = self.cache.before_write(spoiled_keys(collection, &place).into()).await;
-        let (shard, outcome) = self.cluster.run(place.slot, &call).await?;
-        after(mark, matches!(outcome, DeleteOutcome::Done)).await?;
-        match (shard, outcome) {
-            (shard, DeleteOutcome::Done) => Ok(shard),
-            (_, DeleteOutcome::Changed(found)) => Err(RecordError::Changed { found: Some(found) }),
-            (_, DeleteOutcome::Missing) => Err(not_found(collection, &place)),
+        match self.writes.run(place.slot, &delete, None).await? {
+            (shard, CallOutcome::Now(DeleteOutcome::Done)) => Ok(shard),
+            (_, CallOutcome::Now(DeleteOutcome::Changed(found))) => Err(RecordError::Changed { found: Some(found) }),
+            _ => Err(not_found(collection, &place)),
         }
     }
 
-    /// A page of a collection: the documents of one shard key, or all. Those of a key that has many may come from a replica if
-    /// `consistency` allows it.
+    /// A page of a collection: the documents of one shard key, or all. Several documents of one shard key may come from a
+    /// replica if `consistency` allows a replica.
     ///
     /// # Errors
-    /// `Field` if the shard key cannot be one; a shard's error if none answered that was asked.
+    /// `Field` if the shard key is no key of the collection; a shard's error if no shard answered.
     pub async fn list(
         &self,
         collection: &Arc<Collection>,
@@ -387,19 +339,10 @@ impl RecordService {
             .await
     }
 
-    /// Where a new document would go, for a load.
+    /// The place of a new document, for a load.
     pub(super) fn place_new(&self, collection: &Collection, document: &Document) -> Result<RecordPlace, FieldFault> {
         collection.place_new(document, &self.ids, None)
     }
-}
-
-/// After the shard's answer: a change is told only when no cache shows the document as it was before.
-async fn after(mark: PendingWrite, changed: bool) -> Result<(), ShardError> {
-    if changed {
-        return mark.settle().await;
-    }
-    mark.release();
-    Ok(())
 }
 
 fn stored(place: RecordPlace, shard: ShardId, state: RecordVersion, created: bool) -> StoredRecord {

@@ -6,24 +6,24 @@ use std::sync::Arc;
 
 use sqlx::Row as _;
 use sqlx::postgres::{PgBindIterExt, PgConnection};
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::cached::spoiled_keys;
 use super::place::RecordPlace;
 use super::store::RecordVersion;
 use super::{Collection, Document};
-use crate::cache::{Cache, PendingWrite};
-use crate::shard::{BatchWrite, GroupCommit, RequestKey, ShardId, Slot};
+use crate::cache::CacheKey;
+use crate::shard::{RequestKey, ShardId, Slot};
+use crate::writes::{BatchWrite, GroupCommit};
 
 /// The lanes of all shards.
 pub(super) type RecordWriter = GroupCommit<PutRecords>;
 
-/// A document to be stored in place of what is under its key.
+/// A document to be stored under its key, in place of the present document.
 pub(super) struct PutRecord {
     pub(super) collection: Arc<Collection>,
     pub(super) place: RecordPlace,
     pub(super) document: Document,
-    /// Of the request that brought it.
+    /// The idempotency key of the request.
     pub(super) key: Option<RequestKey>,
 }
 
@@ -33,30 +33,19 @@ impl PutRecord {
     }
 }
 
-/// What became of it.
+/// The outcome of a write.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PutOutcome {
     pub(super) state: RecordVersion,
     pub(super) created: bool,
 }
 
-/// Stores each document; the last of those that come for one key at the same time stays.
-pub(super) struct PutRecords {
-    cache: Arc<Cache>,
-    /// Until the last write is answered, the cache must be there.
-    _writer: TaskTrackerToken,
-}
-
-impl PutRecords {
-    pub(super) fn new(cache: &Arc<Cache>) -> Self {
-        Self { cache: Arc::clone(cache), _writer: cache.writer() }
-    }
-}
+/// Stores each document. Of several writes of one key in a batch, the last one stays.
+pub(super) struct PutRecords;
 
 impl BatchWrite for PutRecords {
     type Row = PutRecord;
     type Answer = PutOutcome;
-    type Mark = PendingWrite;
 
     fn slot(put: &PutRecord) -> Slot {
         put.place.slot
@@ -70,8 +59,8 @@ impl BatchWrite for PutRecords {
         a.id().cmp(&b.id())
     }
 
-    async fn before(&self, puts: &[&PutRecord]) -> PendingWrite {
-        self.cache.before_write(puts.iter().flat_map(|put| spoiled_keys(&put.collection, &put.place)).collect()).await
+    fn cache_keys(puts: &[&PutRecord]) -> Vec<CacheKey> {
+        puts.iter().flat_map(|put| spoiled_keys(&put.collection.name, &put.place)).collect()
     }
 
     async fn store(
@@ -125,7 +114,7 @@ struct KeyedPut<'a> {
     is_last: bool,
 }
 
-/// Those of a batch that have a key. Nothing is allocated if there are none.
+/// The writes of a batch that have an idempotency key. Nothing is allocated if no write has one.
 fn keyed<'a>(puts: &[&'a PutRecord]) -> Vec<KeyedPut<'a>> {
     let same = puts.chunk_by(|a, b| a.id() == b.id());
     let keyed = same.flat_map(|same| {
@@ -137,8 +126,8 @@ fn keyed<'a>(puts: &[&'a PutRecord]) -> Vec<KeyedPut<'a>> {
     keyed.collect()
 }
 
-/// The answer to one of several writes of a key that were made at once. All but the last were overwritten as soon as they
-/// were made: their version is one that the document does not have any more.
+/// The answer to one of several writes of a key in a batch. All but the last write were overwritten at once: the document
+/// does not have their version any more.
 fn answer(last: PutOutcome, place: usize, writes: usize) -> PutOutcome {
     let (is_first, is_last) = (place == 0, place + 1 == writes);
     let version = if is_last { last.state.version } else { last.state.version - 1 };

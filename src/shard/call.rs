@@ -19,6 +19,11 @@ pub trait ShardCall: Sync {
         shard: ShardId,
     ) -> impl Future<Output = Result<Option<Self::Output>, sqlx::Error>> + Send;
 
+    /// The call's name in traces: a type's path, whose last part counts.
+    fn name(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
+
     /// True if a second run has no further effect. Such a call is repeated after a broken connection, when nobody
     /// knows whether the first run reached the database.
     fn is_repeatable(&self) -> bool {

@@ -7,7 +7,6 @@
 //! [`Cluster`] is the way in. It runs a [`ShardCall`] on the shard that owns a slot. When that shard's database
 //! refuses the slot, the cluster reads the slot map again and calls the new owner.
 
-mod batching;
 mod call;
 mod cluster;
 mod coverage;
@@ -19,21 +18,19 @@ mod setup;
 mod slot;
 mod slot_id;
 
-pub use batching::batched_reads::{BatchRead, BatchedReads};
-pub use batching::group_commit::WriterLimits;
-pub(crate) use batching::group_commit::{BatchWrite, GroupCommit, WriteMark};
-pub(crate) use batching::row_queue::{RowQueue, RowTurn};
 pub use call::ShardCall;
 pub use cluster::add_shard::{GrowError, JoinedShard, add_shard};
 pub(crate) use cluster::append_only::PerShard;
+pub use cluster::batched_reads::{BatchRead, BatchedReads};
 pub(crate) use cluster::known_map::MovingSlot;
 pub(crate) use cluster::periodic::{PeriodicTask, TaskProgress, ticks};
 pub use cluster::routing::Cluster;
+pub(crate) use cluster::scatter::ScatterLimits;
 pub use cluster::scatter::{ScatterBreadth, ScatterResult};
 pub use coverage::SlotCoverage;
 pub use error::ShardError;
 pub use idempotency::{AdminClaim, AdminKeys, RequestKey, expire_in_background};
-pub(crate) use idempotency::{CallOutcome, IdempotentCall, StoredOutcome};
+pub(crate) use idempotency::{CallOutcome, IdempotentCall, StoredOutcome, find_refused, is_key_there};
 pub use map::{LOOK_LEASE, LOOK_SETTLE, SlotMap, SlotOwnership};
 pub use server::admission::WorkKind;
 pub use server::circuit::CircuitBreaker;
@@ -41,6 +38,7 @@ pub use server::counters::{PoolStatus, ShardCounters};
 pub use server::fault::{DbFault, ServerResource};
 pub(crate) use server::fault::{is_duplicate_key, is_overtaken, refused_slots};
 pub use server::health::ShardState;
+pub(crate) use server::lane_connection::{LaneConnection, LaneError};
 pub use server::options::ShardOptions;
 pub use server::pool::{ConnectionLease, ShardLimits};
 pub use server::replica::{ReadConsistency, ShardReplicas};

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
-use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::shard::{
-    Cluster, ScatterBreadth, Shard, ShardCall, ShardError, ShardId, ShardState, SlotCoverage, WorkKind,
+    Cluster, ScatterBreadth, ScatterLimits, Shard, ShardCall, ShardError, ShardId, ShardState, SlotCoverage, WorkKind,
 };
 
 /// Where the numbers come from.
@@ -93,12 +92,6 @@ impl ClusterStats {
     }
 }
 
-/// Between two tries while a slot changes hands.
-const MOVE_PAUSE: Duration = Duration::from_millis(2);
-
-/// Mostly longer than two shards own a slot during a handover.
-const CHANGE_OF_HANDS: Duration = Duration::from_millis(50);
-
 /// Asks every shard, so many at once, for `deadline` at most. While a slot changes hands, asks again until each slot is counted once.
 pub async fn count_all(
     cluster: &Cluster,
@@ -106,31 +99,11 @@ pub async fn count_all(
     breadth: ScatterBreadth,
     deadline: Duration,
 ) -> ClusterStats {
-    let first = Instant::now();
-    let until = first + deadline;
-    let mut refreshed = false;
-    loop {
-        let begun = Instant::now();
-        let left = until.saturating_duration_since(begun);
-        let gathered = cluster.scatter_by(breadth, &CountRows(method), left).await;
-        let all_answered = gathered.is_complete();
-        let answers: Vec<_> = gathered.answers.into_iter().map(|(_, answer)| answer).collect();
-        let covered = answers.iter().filter_map(|answer| Some(answer.as_ref().ok()?.as_ref()?.coverage));
-        let complete = all_answered && SlotCoverage::is_every_slot_once(covered);
-        let shards = cluster.shards().iter().zip(answers).map(|(shard, answer)| share(shard, answer)).collect();
-        // Another try needs as much time as this try took, or shards that answered now would count as late.
-        let took = begun.elapsed() * 2;
-        let mut is_over = complete || !all_answered || Instant::now() + MOVE_PAUSE + took >= until;
-        if !is_over && !refreshed && first.elapsed() > CHANGE_OF_HANDS {
-            // Perhaps a shard that this process does not know yet owns the missing slots.
-            refreshed = tokio::time::timeout_at(until, cluster.refresh_map()).await.is_ok();
-            is_over = Instant::now() + MOVE_PAUSE + took >= until;
-        }
-        if is_over {
-            return ClusterStats { shards, complete };
-        }
-        tokio::time::sleep(MOVE_PAUSE).await;
-    }
+    let limits = ScatterLimits { try_limit: deadline, total: deadline };
+    let counted = cluster.scatter_until_covered(breadth, &CountRows(method), limits, |counted| counted.coverage).await;
+    let answers = counted.answers.into_iter().map(|(_, answer)| answer);
+    let shards = cluster.shards().iter().zip(answers).map(|(shard, answer)| share(shard, answer)).collect();
+    ClusterStats { shards, complete: counted.is_covered }
 }
 
 fn share(shard: &Shard, answer: Result<Option<CountedShard>, ShardError>) -> ShardStats {

@@ -7,6 +7,9 @@ use super::{assert_none, code, files};
 /// The files that make keys of the cache. Each has a function `spoiled_keys`, which gives all keys that a write makes wrong.
 const MAKERS_OF_KEYS: &[&str] = &["src/files/page_codec.rs", "src/records/cached.rs"];
 
+/// The only file that writes beside the cache.
+const DOOR: &str = "src/writes/door.rs";
+
 /// The lines of a function of this name, from its head to its end.
 fn body<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let start = text.find(&format!("fn {name}("))?;
@@ -19,16 +22,19 @@ fn a_write_removes_every_cached_value_that_it_spoils() {
     let mut faults = Vec::new();
     for (path, text) in files("src", "rs").into_iter().filter(|(path, _)| !path.starts_with("src/cache/")) {
         for (number, line) in code(&text) {
-            let marks = [".before_write(", "cache.mark("].iter().any(|call| line.contains(call));
-            if marks && !line.contains("spoiled_keys(") {
-                faults
-                    .push(format!("{path}:{number}: a write removes the keys of spoiled_keys, and no list of its own"));
+            if line.contains("cache.write(") && path != DOOR {
+                faults.push(format!("{path}:{number}: writes beside the cache go through {DOOR}"));
             }
             if line.contains("CacheKey::new(") && !MAKERS_OF_KEYS.contains(&path.as_str()) {
                 faults.push(format!(
                     "{path}:{number}: keys are made beside spoiled_keys, in {}",
                     MAKERS_OF_KEYS.join(" or ")
                 ));
+            }
+        }
+        for keys in text.split("fn cache_keys(").skip(1).filter_map(|rest| rest.split_once("\n    }")) {
+            if !path.starts_with("src/writes/") && !keys.0.contains("spoiled_keys") {
+                faults.push(format!("{path}: a write removes the keys of spoiled_keys, and no list of its own"));
             }
         }
         if !MAKERS_OF_KEYS.contains(&path.as_str()) {
@@ -43,6 +49,33 @@ fn a_write_removes_every_cached_value_that_it_spoils() {
         }
     }
     assert_none("a cached value that no write removes is stale for good", &faults);
+}
+
+#[test]
+fn files_and_documents_change_through_the_door_alone() {
+    let verbs = ["INSERT INTO", "UPDATE", "DELETE FROM", "COPY", "MERGE INTO"];
+    let is_change = |text: &str| {
+        let words: Vec<&str> = text.split([' ', '\n', '(']).filter(|word| !word.is_empty()).collect();
+        let text = words.join(" ");
+        ["file_metadata", "records"].iter().any(|table| {
+            let changes = |verb: &&str| {
+                text.contains(&format!("{verb} {table} ")) || text.contains(&format!("{verb} public.{table} "))
+            };
+            verbs.iter().any(|verb| changes(&verb))
+        })
+    };
+    let changes: Vec<String> =
+        files("sql", "sql").into_iter().filter(|(_, text)| is_change(text)).map(|(path, _)| path).collect();
+    assert!(changes.len() >= 10, "{changes:?}");
+    let mut faults = Vec::new();
+    for (path, text) in files("src", "rs").into_iter().filter(|(_, text)| text.contains("ShardCall for ")) {
+        let used = changes.iter().filter(|change| text.contains(&format!("{change}\"")));
+        faults.extend(used.map(|change| format!("{path}: has a ShardCall, and {change}")));
+    }
+    assert_none(
+        "a statement that changes files or documents belongs to a SlotWrite or a BatchWrite, in a file without reads",
+        &faults,
+    );
 }
 
 #[test]

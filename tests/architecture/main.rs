@@ -32,7 +32,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "payload",
         ],
     ),
-    ("config", &["auth", "cache", "events", "files", "http", "limits", "outbound", "records", "shard", "telemetry"]), // the types of the settings
+    (
+        "config",
+        &["auth", "cache", "events", "files", "http", "limits", "outbound", "records", "shard", "telemetry", "writes"],
+    ), // the types of the settings
     (
         "http",
         &[
@@ -50,13 +53,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "payload",
         ],
     ),
-    ("files", &["cache", "shard", "telemetry", "payload"]),
-    ("records", &["cache", "shard", "telemetry", "payload"]),
+    ("files", &["cache", "shard", "telemetry", "payload", "writes"]),
+    ("records", &["cache", "shard", "telemetry", "payload", "writes"]),
     ("audit", &["shard", "payload"]),
     ("events", &["shard", "telemetry"]),
     ("payload", &[]),
     ("stats", &["cache", "shard"]),
     ("reshard", &["shard", "payload"]), // how numbers are written
+    ("writes", &["cache", "shard", "telemetry"]),
     ("cache", &["outbound", "shard"]),
     ("limits", &["cache"]), // where the Redis server is
     ("shard", &["telemetry"]),
@@ -254,6 +258,7 @@ fn only_some_modules_know_the_outside() {
                 "shard",
                 "stats",
                 "telemetry",
+                "writes",
             ],
         ),
         ("reqwest", &["auth", "cli", "outbound", "telemetry"]), // of keys, of a service, of a collector

@@ -9,9 +9,12 @@ use sqlx::postgres::{PgBindIterExt, PgConnection, PgCopyIn};
 
 use super::copy;
 use super::parse::RecordPosition;
+use crate::cache::CacheKey;
+use crate::files::changes::bind_columns;
 use crate::files::model::NewFile;
-use crate::files::store::bind_columns;
-use crate::shard::{ShardCall, ShardId, Slot, WorkKind, is_duplicate_key, refused_slots};
+use crate::files::page_codec::spoiled_keys;
+use crate::shard::{ShardId, Slot, WorkKind, is_duplicate_key, refused_slots};
+use crate::writes::SlotWrite;
 
 /// A file of a load, and where its record stands.
 pub(super) struct LoadRow {
@@ -143,14 +146,23 @@ impl<'a> StoreBatch<'a> {
     }
 }
 
-impl ShardCall for StoreBatch<'_> {
+impl SlotWrite for StoreBatch<'_> {
     type Output = BatchFate;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<BatchFate>, sqlx::Error> {
+    fn cache_keys(&self) -> Vec<CacheKey> {
+        let users = self.rows.chunk_by(|a, b| a.file.user() == b.file.user()).flat_map(<[_]>::first);
+        users.flat_map(|row| spoiled_keys(row.file.user())).collect()
+    }
+
+    async fn apply(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<BatchFate>, sqlx::Error> {
         match self.store(connection, shard).await {
             Ok(fate) => Ok(Some(fate)),
             Err(error) => refused_slots(&error).map(|slots| Some(BatchFate::Refused(slots))).ok_or(error),
         }
+    }
+
+    fn has_changed(fate: &BatchFate) -> bool {
+        matches!(fate, BatchFate::Stored(_))
     }
 
     fn work(&self) -> WorkKind {

@@ -1,7 +1,7 @@
 //! One of the tasks that store a load's batches on a shard: each batch in a transaction of its own, short enough never to hold up
 //! a change of ownership. A batch that the guard refuses is stored without the refused rows, and those go to their slots' owner.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc};
@@ -9,26 +9,25 @@ use tokio::sync::{Mutex, mpsc};
 use super::batch::{BatchFate, LoadRow, RowIdentity, StoreBatch, StoreMethod, StoredRows};
 use super::loaded::LoadSummary;
 use super::parse::RecordFault;
-use crate::cache::Cache;
 use crate::files::limits::fault_of_constraint;
-use crate::files::page_codec::spoiled_keys;
 use crate::payload::FieldFault;
 use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
 use crate::telemetry::metrics::BULK_ROWS;
+use crate::writes::{SlotWrites, halve, split_refused};
 
 /// A task that stores batches of a shard.
 pub(super) struct LoadLane {
     cluster: Arc<Cluster>,
-    cache: Arc<Cache>,
+    writes: SlotWrites,
     identity: RowIdentity,
     way: StoreMethod,
     loaded: LoadSummary,
 }
 
 impl LoadLane {
-    pub(super) fn new(cluster: &Arc<Cluster>, cache: &Arc<Cache>, identity: RowIdentity) -> Self {
-        let (cluster, cache) = (Arc::clone(cluster), Arc::clone(cache));
-        Self { cluster, cache, identity, way: StoreMethod::Copy, loaded: LoadSummary::default() }
+    pub(super) fn new(writes: &SlotWrites, identity: RowIdentity) -> Self {
+        let (cluster, writes) = (Arc::clone(writes.cluster()), writes.clone());
+        Self { cluster, writes, identity, way: StoreMethod::Copy, loaded: LoadSummary::default() }
     }
 
     /// Stores batch after batch, until there are no more or a shard fails; then the queue is closed.
@@ -53,19 +52,15 @@ impl LoadLane {
         while let Some(part) = parts.pop() {
             for (shard, mut rows) in by_owner(&self.cluster, part)? {
                 self.sort(&mut rows);
-                let users = rows.chunk_by(|a, b| a.file.user() == b.file.user()).flat_map(<[_]>::first);
-                let mark = self.cache.before_write(users.flat_map(|row| spoiled_keys(row.file.user())).collect()).await;
-                let call = StoreBatch::new(&rows, self.identity, self.way);
-                match Box::pin(shard.run(&call)).await {
+                let batch = StoreBatch::new(&rows, self.identity, self.way);
+                match Box::pin(self.writes.run_on(&shard, &batch)).await {
                     Ok(Some(BatchFate::Stored(stored))) => {
-                        Box::pin(mark.settle()).await?;
                         // A listing that was loaded before goes on like this, and new files go on being new.
                         self.way = if stored.inserted == rows.len() { StoreMethod::Copy } else { StoreMethod::Insert };
                         self.count(rows.len(), shard.id(), stored);
                     }
                     Ok(Some(BatchFate::Refused(slots))) => {
-                        mark.release();
-                        let (foreign, owned) = split_refused(rows, &slots);
+                        let (foreign, owned) = split_refused(rows, &slots, |row| row.file.user().slot());
                         let slot = foreign.first().map_or_else(|| Slot::of_user(0), |row| row.file.user().slot());
                         moving
                             .get_or_insert_with(|| MovingSlot::new(slot, self.cluster.limits()))
@@ -75,12 +70,9 @@ impl LoadLane {
                     }
                     Ok(None) => return Err(ShardError::Moving),
                     Err(ShardError::RowRefused { .. }) if rows.len() > 1 => {
-                        mark.release();
-                        let second = rows.split_off(rows.len() / 2);
-                        parts.extend([second, rows]);
+                        parts.extend(halve(rows));
                     }
                     Err(ShardError::RowRefused { constraint, .. }) => {
-                        mark.release();
                         let known = constraint.as_deref().and_then(fault_of_constraint);
                         let fault = known.unwrap_or_else(|| FieldFault::new("", "the database cannot hold it"));
                         for row in rows {
@@ -131,11 +123,6 @@ fn by_owner(cluster: &Cluster, rows: Vec<LoadRow>) -> Result<impl Iterator<Item 
         groups.entry(owner.id()).or_insert_with(|| (Arc::clone(owner), Vec::new())).1.push(row);
     }
     Ok(groups.into_values())
-}
-
-fn split_refused(rows: Vec<LoadRow>, refused: &[Slot]) -> (Vec<LoadRow>, Vec<LoadRow>) {
-    let refused: HashSet<Slot> = refused.iter().copied().collect();
-    rows.into_iter().partition(|row| refused.contains(&row.file.user().slot()))
 }
 
 fn as_count(number: usize) -> u64 {

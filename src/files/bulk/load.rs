@@ -14,12 +14,12 @@ use super::batch::{LoadRow, RowIdentity};
 use super::lane::LoadLane;
 use super::loaded::LoadSummary;
 use super::parse::{RecordFault, RecordPosition};
-use crate::cache::Cache;
 use crate::files::input::LoadedFile;
 use crate::files::service::FileService;
 use crate::shard::{Cluster, ShardError, ShardId};
 use crate::telemetry::metrics::BULK_ROWS;
 use crate::telemetry::{current_request, in_name_of};
+use crate::writes::SlotWrites;
 
 /// Batches that wait for one shard.
 const QUEUE: usize = 2;
@@ -46,7 +46,7 @@ pub struct BulkLimits {
 /// A load in progress. Dropping it stops it: what is stored stays, what is not is forgotten.
 pub struct BulkLoad {
     cluster: Arc<Cluster>,
-    cache: Arc<Cache>,
+    writes: SlotWrites,
     limits: BulkLimits,
     identity: RowIdentity,
     batches: HashMap<ShardId, RowBatch>,
@@ -77,7 +77,7 @@ impl BulkLoad {
         let distribution = cluster.shards().iter().map(|shard| (shard.id().number(), 0)).collect();
         Self {
             cluster,
-            cache: Arc::clone(files.cache()),
+            writes: files.writes().clone(),
             limits,
             identity,
             batches: HashMap::new(),
@@ -180,8 +180,7 @@ impl BulkLoad {
             let (sender, receiver) = mpsc::channel(QUEUE);
             let receiver = Arc::new(Mutex::new(receiver));
             for _ in 0..LANES {
-                let lane =
-                    LoadLane::new(&self.cluster, &self.cache, self.identity).store_batches(Arc::clone(&receiver));
+                let lane = LoadLane::new(&self.writes, self.identity).store_batches(Arc::clone(&receiver));
                 let lane = in_name_of(current_request(), lane);
                 self.tasks.spawn_on(lane, self.cluster.runtime());
             }

@@ -148,7 +148,7 @@ async fn next_chunk<'a, R: tokio::io::AsyncRead + Unpin>(
         tokio::select! {
             biased;
             chunk = &mut chunk => return chunk.map_err(RecordLoadStop::Slow)?.map_err(RecordLoadStop::Body),
-            settled = load.settle_one(), if load.is_busy() => settled.map_err(RecordLoadStop::Shard)?,
+            settled = load.finish_one(), if load.is_busy() => settled.map_err(RecordLoadStop::Shard)?,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub(super) mod add_shard;
 pub(super) mod append_only;
+pub(super) mod batched_reads;
 pub(super) mod known_map;
 pub(super) mod periodic;
 pub(super) mod registry;

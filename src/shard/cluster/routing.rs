@@ -285,7 +285,7 @@ impl Shard {
     /// # Errors
     /// See [`ShardError`]; never `Moving`.
     pub async fn run<C: ShardCall>(&self, call: &C) -> Result<Option<C::Output>, ShardError> {
-        let watched = self.watch::<C>();
+        let watched = self.watch(call.name());
         let result = async {
             let _admitted = self.admit(call.work()).await?;
             self.run_on(self.pool(), call).await

@@ -1,7 +1,7 @@
-//! Idempotency keys of operator actions, which are many transactions: claimed first, then stored with their answer.
+//! Idempotency keys of operator actions. An action is many transactions: its key is claimed first, then stored with the answer.
 //!
-//! An act whose process died is done again by the next try; each finds what the first has done (a shard that was added, a
-//! move that is on its way) and does no second one.
+//! The next try repeats an action whose process died. Each action finds the work of the first try (a shard that was added, a
+//! move that is on its way) and does not repeat that work.
 
 use std::sync::Arc;
 
@@ -18,25 +18,25 @@ use crate::shard::slot::ShardId;
 #[derive(Clone)]
 pub struct AdminKeys(Arc<Cluster>);
 
-/// What a key says of an act.
+/// The state of a key.
 #[derive(Debug)]
 pub enum AdminClaim {
-    /// It is to be done.
+    /// The action is to be done.
     Yours,
-    /// Somebody is at it.
+    /// Another request is doing the action.
     Running,
-    /// It was done, with this status and body.
+    /// The action was done, with this status and body.
     Done(u16, String),
 }
 
 impl AdminKeys {
-    /// Those of a cluster.
+    /// The keys of a cluster.
     #[must_use]
     pub fn new(cluster: Arc<Cluster>) -> Self {
         Self(cluster)
     }
 
-    /// Begins an act. After `Yours` the caller does it, and then calls [`AdminKeys::end`].
+    /// Begins an action. After `Yours` the caller runs the action, and then calls [`AdminKeys::end`].
     ///
     /// # Errors
     /// `KeyReused`, or the shard's.
@@ -79,7 +79,7 @@ struct BeginAdminKey(RequestKey);
 type KeptAnswer = (Uuid, Option<i32>, Option<String>);
 
 impl ShardCall for BeginAdminKey {
-    /// `None`: it is begun now.
+    /// `None`: the action begins now.
     type Output = Option<KeptAnswer>;
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Option<KeptAnswer>>, sqlx::Error> {
@@ -95,11 +95,11 @@ impl ShardCall for BeginAdminKey {
             .bind(self.0.key)
             .fetch_optional(connection)
             .await?;
-        // Gone in between: it was refused. The client is told to try again.
+        // The key is gone in between: the action was refused. The client shall try again.
         Ok(Some(Some(kept.unwrap_or((self.0.request, None, None)))))
     }
 
-    /// The second try would find the first one running.
+    /// A second try would find the first try running.
     fn is_repeatable(&self) -> bool {
         false
     }

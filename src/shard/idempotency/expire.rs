@@ -1,6 +1,6 @@
-//! Deletes idempotency keys that have expired, a few at a time.
+//! Deletes expired idempotency keys, a few at a time.
 //!
-//! Every API process tries; rows that another one is about to remove are passed over.
+//! Every API process tries, and passes over rows that another process is about to remove.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::shard::slot::ShardId;
 /// Rows in one transaction.
 const BATCH: i64 = 1_000;
 
-/// Removes on each shard, also on those that are added later, until the cluster shuts down.
+/// Removes keys on each shard, also on shards that are added later, until the cluster shuts down.
 pub fn expire_in_background(cluster: &Arc<Cluster>) {
     cluster.keep_doing(|_| ExpireKeys);
 }

@@ -1,7 +1,7 @@
-//! `Idempotency-Key`: the change and its stored outcome are one transaction, and a repeated request gets that outcome.
+//! `Idempotency-Key`: a change and its stored outcome are one transaction, and a repeated request gets the stored outcome.
 //!
 //! ```text
-//! group_commit (batches) ─┐
+//! writes (batches)      ─┐
 //! once (single calls) ────┼→ find, keep → shardrive.idempotency_keys
 //! expire (background) ────┘
 //! ```
@@ -26,30 +26,30 @@ pub(crate) use once::IdempotentCall;
 /// The constraint that refuses a key for the second time (`migrations/0007_idempotency.sql`).
 const PRIMARY_KEY: &str = "idempotency_keys_pkey";
 
-/// What the `Idempotency-Key` of a request comes to.
+/// An `Idempotency-Key` and its request, each as a hash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RequestKey {
     /// A hash of the caller and the key.
     pub key: Uuid,
-    /// A hash of what is asked for: method, path and body.
+    /// A hash of the request: method, path and body.
     pub request: Uuid,
 }
 
 impl RequestKey {
-    /// The slot of something that may be anywhere: the same at each try, so that the next one finds the key.
+    /// The slot of a document that may be anywhere. Each try gives the same slot, so that the next try finds the key.
     #[must_use]
     pub fn slot(&self) -> Slot {
         Slot::of_hash(self.key.as_u128())
     }
 }
 
-/// What an earlier request with the same key has done.
+/// The outcome of an earlier request with the same key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct StoredOutcome {
     request: Uuid,
     /// The shard that answered.
     pub(crate) shard: ShardId,
-    /// As it was kept.
+    /// The outcome, as JSON.
     pub(crate) outcome: String,
 }
 
@@ -59,10 +59,10 @@ impl StoredOutcome {
         Self { request, shard, outcome }
     }
 
-    /// The outcome, if it is that of the same request.
+    /// The outcome, if the same request has stored the outcome.
     ///
     /// # Errors
-    /// `KeyReused`; `Unexpected` if it cannot be read.
+    /// `KeyReused`; `Unexpected` if the text cannot be read.
     pub(crate) fn outcome_of<T: serde::de::DeserializeOwned>(&self, key: &RequestKey) -> Result<T, ShardError> {
         if self.request != key.request {
             return Err(ShardError::KeyReused);
@@ -72,21 +72,21 @@ impl StoredOutcome {
     }
 }
 
-/// What became of a call that is made once for its key.
+/// The outcome of a call that runs once for its key.
 #[derive(Debug)]
 pub(crate) enum CallOutcome<T> {
-    /// It was made now.
+    /// The call was made now.
     Now(T),
-    /// An earlier request with the key has made it, or another one.
+    /// An earlier request with the key was made: the same request, or another one.
     Before(StoredOutcome),
 }
 
-/// True if a change was refused as its key is there already. Nothing was changed.
+/// True if a change was refused as the table holds the key already. Nothing was changed.
 pub(crate) fn is_key_there(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|db| db.constraint() == Some(PRIMARY_KEY))
 }
 
-/// What is kept for a key, if anything.
+/// Finds the stored outcome of a key.
 pub(crate) struct FindKey {
     pub(crate) slot: Slot,
     pub(crate) key: Uuid,
@@ -110,7 +110,7 @@ impl ShardCall for FindKey {
 }
 
 impl Cluster {
-    /// What an earlier request with this key has done in the slot.
+    /// The stored outcome of an earlier request with this key in the slot.
     ///
     /// # Errors
     /// The shard's.
@@ -120,9 +120,9 @@ impl Cluster {
     }
 }
 
-/// What is kept for each of these keys, after the database has refused one as there already: those that are too old to
+/// The stored outcomes of these keys, after the database has refused one of the keys. Keys that are too old to
 /// count are freed.
-pub(super) async fn find_refused(
+pub(crate) async fn find_refused(
     connection: &mut PgConnection,
     shard: ShardId,
     keys: &[(Slot, Uuid)],

@@ -6,7 +6,7 @@ use super::{CallOutcome, FindKey, RequestKey, find_refused, is_key_there};
 use crate::shard::call::ShardCall;
 use crate::shard::slot::{ShardId, Slot};
 
-/// Makes `call` unless an earlier one with the key was made. `seal` tells what to keep of its output; `None` if it has
+/// Makes `call` unless an earlier call with the key was made. `seal` gives the outcome to store; `None` if the call has
 /// changed nothing, and another try may be made.
 pub(crate) struct IdempotentCall<'a, C, S> {
     pub(crate) call: &'a C,
@@ -36,7 +36,11 @@ impl<C: ShardCall, S: Fn(&C::Output) -> Option<String> + Sync> ShardCall for Ide
         }
     }
 
-    /// Whatever the call is: a second try finds the key of the first.
+    fn name(&self) -> &'static str {
+        self.call.name()
+    }
+
+    /// A second try finds the key of the first try, whatever the call does.
     fn is_repeatable(&self) -> bool {
         true
     }
@@ -65,7 +69,7 @@ impl<C: ShardCall, S: Fn(&C::Output) -> Option<String> + Sync> IdempotentCall<'_
                 transaction.commit().await?;
                 Ok(Some(output))
             }
-            // What the statement met matters, not what the end of its transaction does.
+            // The error of the statement matters, not the end of the transaction.
             other => {
                 let _ = transaction.rollback().await;
                 other

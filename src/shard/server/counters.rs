@@ -72,24 +72,23 @@ impl Shard {
     }
 
     /// Starts to time a call of this kind. A call for a request counts; housekeeping does not.
-    pub(in crate::shard) fn watch<C>(&self) -> TimedCall<'_> {
+    pub(crate) fn watch(&self, operation: &'static str) -> TimedCall<'_> {
         let start = current_request_is_there().then(Instant::now);
-        let span =
-            if start.is_some() { shard_span(std::any::type_name::<C>(), self.id().number()) } else { Span::default() };
+        let span = if start.is_some() { shard_span(operation, self.id().number()) } else { Span::default() };
         TimedCall { shard: self, start, span }
     }
 }
 
 /// A call in progress. The drop counts the call, even if the caller has gone away.
-pub(in crate::shard) struct TimedCall<'a> {
+pub(crate) struct TimedCall<'a> {
     shard: &'a Shard,
     start: Option<Instant>,
-    pub(in crate::shard) span: Span,
+    pub(crate) span: Span,
 }
 
 impl TimedCall<'_> {
     /// Ends the timing; records an error.
-    pub(in crate::shard) fn end<T>(mut self, result: Result<T, ShardError>) -> Result<T, ShardError> {
+    pub(crate) fn end<T>(mut self, result: Result<T, ShardError>) -> Result<T, ShardError> {
         if let (Err(error), true) = (&result, self.start.is_some()) {
             self.shard.counters.failures.add(1);
             self.span.fail(error.kind());

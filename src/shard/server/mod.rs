@@ -6,6 +6,7 @@ pub(super) mod counters;
 mod credentials;
 pub(super) mod fault;
 pub(super) mod health;
+pub(super) mod lane_connection;
 pub(super) mod options;
 pub(super) mod pool;
 pub(super) mod primary;

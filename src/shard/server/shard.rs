@@ -391,7 +391,7 @@ impl Shard {
     }
 
     /// Closes the idle connections, which lead to a server that may be the primary no more.
-    pub(in crate::shard) fn forget_idle(&self) {
+    pub(crate) fn forget_idle(&self) {
         for pool in self.pools() {
             pool.retain(|_, _| false);
         }

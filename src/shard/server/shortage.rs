@@ -90,7 +90,7 @@ impl Shard {
     }
 
     /// Classifies the error of a failed call, and records a shortage if the error reports one.
-    pub(in crate::shard) fn note_fault(&self, error: &sqlx::Error) -> DbFault {
+    pub(crate) fn note_fault(&self, error: &sqlx::Error) -> DbFault {
         let fault = DbFault::of(error);
         if let DbFault::Exhausted(resource) = fault
             && self.shortages.begin(resource, Instant::now())

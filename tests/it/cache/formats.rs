@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use shardrive::cache::{Cache, CacheFormat, CacheKey, CacheSettings, CacheUrl, CachedValue, ValueCodec};
+use shardrive::cache::{Cache, CacheFormat, CacheKey, CacheSettings, CacheUrl, CachedValue, ValueCodec, WriteEffect};
 use shardrive::shard::{Cluster, ShardId, Slot};
 
 use crate::support::cache::TestCache;
@@ -84,9 +84,9 @@ impl Process {
 
     /// Changes what is in the database, as a process does that knows these formats.
     async fn write(&self, formats: &[CacheFormat], database: &AtomicI64) {
-        let mark = self.cache.before_write(formats.iter().map(|format| key(*format)).collect()).await;
-        database.fetch_add(1, Ordering::SeqCst);
-        mark.settle().await.unwrap();
+        let keys = formats.iter().map(|format| key(*format)).collect();
+        let work = async { database.fetch_add(1, Ordering::SeqCst) };
+        self.cache.write(keys, work, |_| WriteEffect::Committed).await.unwrap();
     }
 
     async fn until_cached<C: ValueCodec<Value = i64>>(&self, codec: &C, database: &AtomicI64) {

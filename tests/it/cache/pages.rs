@@ -1,5 +1,6 @@
 //! Pages from the cache: hits, misses, what every kind of write does to them, and what a move does.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use shardrive::cache::{Cache, CacheFormat, CacheKey, CacheSettings, CacheUrl, ValueCodec};
+use shardrive::cache::{Cache, CacheFormat, CacheKey, CacheSettings, CacheUrl, ValueCodec, WriteEffect};
 use shardrive::shard::{Cluster, ShardId, Slot};
 
 use crate::support::api::{Api, json as read};
@@ -293,10 +294,11 @@ async fn what_was_read_before_a_write_is_not_kept_after_it() {
     let value = |text: &str| Ok((ShardId::default(), text.to_owned()));
     // The one reads the old value; before it is brought into the cache, the other one writes.
     let load = async {
-        let mark = two.before_write(vec![key.clone()]).await;
-        let barred = two.read(&key, &Text, async { value("old") }).await.unwrap();
-        assert!(!barred.from_cache);
-        mark.settle().await.unwrap();
+        let work = async {
+            let barred = two.read(&key, &Text, async { value("old") }).await.unwrap();
+            assert!(!barred.from_cache);
+        };
+        two.write(vec![key.clone()], work, |()| WriteEffect::Committed).await.unwrap();
         value("old")
     };
     assert_eq!(one.read(&key, &Text, load).await.unwrap().value, "old");
@@ -308,9 +310,9 @@ async fn what_was_read_before_a_write_is_not_kept_after_it() {
     })
     .await;
     // A write that came to nothing frees the key; one of which nobody knows keeps it barred.
-    one.before_write(vec![key.clone()]).await.release();
+    one.write(vec![key.clone()], ready(()), |()| WriteEffect::Nothing).await.unwrap();
     poll::until_true("a hit", async || two.read(&key, &Text, async { value("new") }).await.unwrap().from_cache).await;
-    drop(one.before_write(vec![key.clone()]).await);
+    one.write(vec![key.clone()], ready(()), |()| WriteEffect::Unknown).await.unwrap();
     for _ in 0..20 {
         assert!(!two.read(&key, &Text, async { value("new") }).await.unwrap().from_cache);
     }

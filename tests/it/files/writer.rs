@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use shardrive::files::{FileError, FileInput, FileService};
 use shardrive::local_servers::Durability;
-use shardrive::shard::{ShardError, WriterLimits};
+use shardrive::shard::ShardError;
+use shardrive::writes::WriterLimits;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 

@@ -9,7 +9,8 @@ use shardrive::files::FileService;
 use shardrive::local_servers::{
     Durability, LocalError, PostgresBinaries, PostgresServer, ServerAccount, database_name, free_port,
 };
-use shardrive::shard::{Cluster, ShardLimits, ShardOptions, StartError, WriterLimits, migrate};
+use shardrive::shard::{Cluster, ShardLimits, ShardOptions, StartError, migrate};
+use shardrive::writes::WriterLimits;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Decode, Postgres, Type};
 use std::sync::{Arc, LazyLock};

@@ -1,12 +1,12 @@
 //! Batched reads: one statement answers many small reads that wait at the same time.
 //!
-//! Each thread that asks has a lane for each shard: a bounded queue and a task. The lane takes what is in the queue, reads
-//! all of it by one statement and answers each caller; while it waits for the shard, the next callers gather. Most of a
-//! small read's cost is that of a statement, so this serves more reads with the same PostgreSQL
+//! Each thread that asks has a lane for each shard: a bounded queue and a task. The lane empties the queue, reads all of the
+//! batch by one statement, and answers each caller; while the lane waits for the shard, the next callers gather. Most of
+//! a small read's cost is the statement, so batches serve more reads with the same PostgreSQL
 //! (docs/decisions/0010-batched-reads.md).
 //!
-//! The lane and its connection live on the runtime of the thread that asks: of what a read costs besides the statement,
-//! most was waking other threads. An HTTP worker that ends takes its lanes with it, after its requests; nothing is lost,
+//! The lane and its connection live on the runtime of the asking thread: beside the statement, a read's largest cost was
+//! the waking of other threads. An HTTP worker that ends takes its lanes along, after its requests; nothing is lost,
 //! as these are reads.
 
 use std::any::Any;
@@ -31,14 +31,14 @@ use crate::shard::server::shard::Shard;
 use crate::shard::slot::{ShardId, Slot};
 use crate::telemetry::{SpanLink, batch_span, note_place};
 
-/// Reads of one thread that may wait for one shard; more are refused as overload.
+/// Reads of a thread that may wait for a shard; more are refused as overload.
 const QUEUE: usize = 4096;
 /// Reads in one statement.
 const BATCH: usize = 64;
 
-/// A small read of one slot. As a [`ShardCall`] it is read alone, and [`BatchRead::call_all`] reads many at once.
+/// A small read of one slot. [`ShardCall`] reads alone, and [`BatchRead::call_all`] reads many at once.
 pub trait BatchRead: ShardCall<Output: 'static> + Send + 'static {
-    /// The slot that it is about.
+    /// The slot of the read.
     fn slot(&self) -> Slot;
 
     /// Answers all of `reads`, which are of any slots and may be alike, by one statement on `connection`, which leads
@@ -54,7 +54,7 @@ pub trait BatchRead: ShardCall<Output: 'static> + Send + 'static {
         Self: Sized;
 }
 
-/// What a lane says of a read.
+/// A lane's reply to a read.
 enum ReadReply<R: BatchRead> {
     Answer(R::Output),
     /// The shard does not own the read's slot.
@@ -74,11 +74,11 @@ struct WaitingRead<R: BatchRead> {
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// The queues of this thread's lanes, one a shard, by the number of their `BatchedReads`.
+    /// The queues of this thread's lanes to the shards, by the number of the `BatchedReads`.
     static QUEUES: RefCell<HashMap<usize, Box<dyn Any>>> = RefCell::new(HashMap::new());
 }
 
-/// One thread's queues, in the order of the shards.
+/// A thread's queues, in the order of the shards.
 type ReadQueues<R> = Vec<mpsc::Sender<WaitingRead<R>>>;
 
 /// The lanes of all shards, for one kind of read.
@@ -109,7 +109,7 @@ impl<R: BatchRead> BatchedReads<R> {
         QUEUES.with_borrow_mut(|all| {
             let queues = all.entry(self.number).or_insert_with(|| Box::new(ReadQueues::<R>::new()));
             let queues: &mut ReadQueues<R> = queues.downcast_mut().ok_or(ShardError::Moving)?;
-            // All at the thread's first read, and one more when the cluster has grown.
+            // All queues at the thread's first read, and the missing queues when the cluster has grown.
             if queues.len() <= shard.index() {
                 let missing = self.cluster.shards().iter().skip(queues.len());
                 queues.extend(missing.map(|shard| self.start_lane(shard)));
@@ -122,7 +122,7 @@ impl<R: BatchRead> BatchedReads<R> {
         })
     }
 
-    /// Reads on the shard that owns the slot, as [`Cluster::run`] does, together with others who ask now.
+    /// Reads on the shard that owns the slot, as [`Cluster::run`] does, together with other callers.
     ///
     /// # Errors
     /// `Overloaded` if the queue is full; otherwise see [`ShardError`].
@@ -134,7 +134,7 @@ impl<R: BatchRead> BatchedReads<R> {
             shard.check()?;
             let id = shard.id();
             note_place(slot.number(), id.number());
-            let watched = shard.watch::<R>();
+            let watched = shard.watch(std::any::type_name::<R>());
             let (reply, answer) = oneshot::channel();
             let until = Instant::now() + self.cluster.limits().call_timeout;
             if let Err(error) = self.enqueue(id, WaitingRead { read, until, reply, link: watched.span.link() }) {
@@ -170,7 +170,7 @@ async fn run_lane<R: BatchRead>(
     }
 }
 
-/// Several reads as one call. It always has an answer: which of them are the shard's is told for each.
+/// Several reads as one call. The call always has an answer, which says for each read whether the shard owns the slot.
 struct ReadBatch<R>(Vec<R>);
 
 impl<R: BatchRead> ShardCall for ReadBatch<R> {
@@ -182,7 +182,7 @@ impl<R: BatchRead> ShardCall for ReadBatch<R> {
 }
 
 async fn answer_batch<R: BatchRead>(shard: &Shard, pool: &ShardPool, mut batch: Vec<WaitingRead<R>>) {
-    // The first has waited longest. Whoever came after it would wait for the same statement in vain.
+    // The first read has waited longest, and all reads of the batch wait for the same statement.
     let Some(until) = batch.first().map(|waiting| waiting.until) else { return };
     shard.counters().read_batches.observe_size(batch.len());
     let links = batch.iter_mut().filter_map(|waiting| waiting.link.take());
@@ -192,7 +192,7 @@ async fn answer_batch<R: BatchRead>(shard: &Shard, pool: &ShardPool, mut batch: 
     let reads = ReadBatch(reads);
     let call = Box::pin(tokio::time::timeout_at(until, shard.run_on(pool, &reads))).await;
     let result = call.unwrap_or(Err(ShardError::Timeout { shard: shard.id() }));
-    // A caller who went away does not want to know.
+    // The caller may have gone away.
     match result {
         Ok(answers) => {
             for ((reply, read), answer) in replies.into_iter().zip(reads.0).zip(answers.unwrap_or_default()) {

@@ -1,8 +1,8 @@
-//! Changes of one row, one after the other.
+//! Changes of the same row, one after the other.
 //!
-//! A row that many callers change would else hold a connection for each of them, all waiting for the row's lock, and leave
-//! none for the other rows of the shard. Callers wait here instead, without a connection, in the order in which they came; a
-//! caller that goes away leaves the queue. Another process may change the row as well: its one change waits at the row's lock.
+//! Without this queue, every change of a popular row would hold a connection, and wait for the row's lock. No connection
+//! would be left for the other rows of the shard. Callers wait here instead, without a connection, in the order of coming; a
+//! caller that goes away leaves the queue. Another process may change the row as well, and waits at the row's lock.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Callers that may wait for one row; more are refused.
+/// Callers that may wait for a row; more are refused.
 const WAITING: usize = 256;
 
-/// A queue for each row that is being changed.
+/// A queue for each row under change.
 pub(crate) struct RowQueue<K> {
     rows: Rows<K>,
 }
 
 struct Row {
     turn: Arc<Semaphore>,
-    /// Callers that change the row or wait for it.
+    /// Callers that change the row or wait for the row.
     callers: usize,
 }
 
@@ -37,7 +37,7 @@ impl<K: Hash + Eq + Clone> RowQueue<K> {
         Self { rows: Mutex::default() }
     }
 
-    /// Waits until all who came before for this row are done. `None`: too many wait, or it took longer than `limit`.
+    /// Waits until all earlier callers of this row are done. `None`: too many wait, or the wait took longer than `limit`.
     pub(crate) async fn wait_for_turn(&self, row: K, limit: Duration) -> Option<RowTurn<'_, K>> {
         let (place, turn) = self.join(row)?;
         let turn = tokio::time::timeout(limit, turn.acquire_owned()).await.ok()?.ok()?;
@@ -59,7 +59,7 @@ impl<K: Hash + Eq + Clone> RowQueue<K> {
 type Rows<K> = Mutex<HashMap<K, Row>>;
 
 fn lock<K>(rows: &Rows<K>) -> MutexGuard<'_, HashMap<K, Row>> {
-    // The list is whole after every statement, also after one that panicked.
+    // The list is whole after every statement, also after a panic.
     rows.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

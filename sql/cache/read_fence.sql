@@ -1,4 +1,4 @@
--- The fence as it is, whether it must stay closed, whether that is about to end, and when this server was started.
+-- The fence, whether the fence must stay closed, whether that time is about to end, and when this server was started.
 SELECT generation, server, map_version,
        closed_until > clock_timestamp()                        AS is_held,
        closed_until < clock_timestamp() + interval '1500 milliseconds' AS is_fading,

@@ -1,0 +1,105 @@
+//! The connection of a lane: a task's own, outside the pool, and open before the first write comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+use super::fault::{DbFault, ServerResource};
+use super::pool::ConnectionLease;
+use super::shard::{ServerSession, Shard};
+use crate::shard::error::ShardError;
+
+/// Between two tries to open the connection before it is needed.
+const CONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why work on a lane's connection came to nothing.
+pub(crate) enum LaneError {
+    /// The shard is away, or gives no connection.
+    Shard(ShardError),
+    /// What the database or the driver said.
+    Database(sqlx::Error),
+}
+
+/// The connection that a lane keeps for itself.
+pub(crate) struct LaneConnection {
+    shard: Arc<Shard>,
+    session: Option<ServerSession>,
+}
+
+impl LaneConnection {
+    pub(crate) fn new(shard: Arc<Shard>) -> Self {
+        Self { shard, session: None }
+    }
+
+    pub(crate) fn shard(&self) -> &Arc<Shard> {
+        &self.shard
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Opens the connection before it is needed: later the server may have none to give. Tries for as long as it takes.
+    /// Cancel safe.
+    pub(crate) async fn open(&mut self) {
+        loop {
+            if self.shard.check().is_ok()
+                && let Ok(session) = ServerSession::of(&self.shard, None).await
+            {
+                self.session = Some(session);
+                return;
+            }
+            tokio::time::sleep(CONNECT_PAUSE).await;
+        }
+    }
+
+    /// Works on the connection, which is kept only if the server answered on it. While the server gives no new one, the work
+    /// is done on a connection of the shard's pool.
+    pub(crate) async fn run<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, LaneError> {
+        let (shard, session) = (&self.shard, self.session.take());
+        let working = async {
+            let mut held = match ServerSession::of(shard, session).await {
+                Ok(session) => HeldConnection::Own(session),
+                Err(error) if DbFault::of(&error) == DbFault::Exhausted(ServerResource::Connections) => {
+                    HeldConnection::Lent(shard.lease().await.map_err(LaneError::Shard)?)
+                }
+                Err(error) => return Err(LaneError::Database(error)),
+            };
+            let result = work(held.connection()).await;
+            Ok((held, result))
+        };
+        let done = shard.while_healthy(working).await.map_err(|error| {
+            if matches!(error, ShardError::Timeout { .. }) {
+                shard.lost();
+            }
+            LaneError::Shard(error)
+        });
+        let (held, result) = done??;
+        if !result.as_ref().is_err_and(|error| DbFault::of(error).ends_connection()) {
+            shard.answered();
+            match held {
+                HeldConnection::Own(session) => self.session = Some(session),
+                HeldConnection::Lent(lease) => lease.give_back(),
+            }
+        }
+        result.map_err(LaneError::Database)
+    }
+}
+
+enum HeldConnection {
+    Own(ServerSession),
+    Lent(ConnectionLease),
+}
+
+impl HeldConnection {
+    fn connection(&mut self) -> &mut PgConnection {
+        match self {
+            Self::Own(session) => &mut session.connection,
+            Self::Lent(lease) => lease,
+        }
+    }
+}

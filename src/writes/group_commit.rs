@@ -1,0 +1,90 @@
+//! Group commit: one statement in one transaction stores many single writes, each answered on its own.
+//!
+//! Each shard has a lane: a bounded queue and a task with a connection of its own ([`CommitLane`]). While a batch
+//! commits, the next batch gathers in the queue; a lone write goes at once. A caller that goes away takes the row out of the
+//! queue, unless the row is in a batch already.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::batch_write::{BatchWrite, QueuedWrite, WriteReply};
+use super::commit_lane::CommitLane;
+use super::door::SlotWrites;
+use crate::shard::{CallOutcome, MovingSlot, PerShard, Shard, ShardError, ShardId};
+use crate::telemetry::note_place;
+
+/// How much a lane takes on.
+#[derive(Clone, Copy, Debug)]
+pub struct WriterLimits {
+    /// Writes that may wait for a shard; more are refused as overload.
+    pub queue: usize,
+    /// Rows in one transaction at most.
+    pub batch: usize,
+}
+
+/// The lanes of all shards for a kind of row.
+pub(crate) struct GroupCommit<W: BatchWrite> {
+    writes: SlotWrites,
+    limits: WriterLimits,
+    /// The first write to a later shard starts the shard's lane.
+    lanes: PerShard<mpsc::Sender<QueuedWrite<W>>>,
+}
+
+impl<W: BatchWrite> GroupCommit<W> {
+    /// Each shard has a lane, which opens its connection before the first write comes: later the server may have none to
+    /// give. When the cluster shuts down, a lane empties its queue and ends.
+    pub(crate) fn start(writes: SlotWrites, limits: WriterLimits) -> Self {
+        let commit = Self { writes, limits, lanes: PerShard::new() };
+        for shard in commit.writes.cluster().shards() {
+            commit.lane(shard);
+        }
+        commit
+    }
+
+    fn lane(&self, shard: &Arc<Shard>) -> &mpsc::Sender<QueuedWrite<W>> {
+        self.lanes.get_or_make(shard.id(), || {
+            let (sender, queue) = mpsc::channel(self.limits.queue);
+            let (lane, cluster) = (CommitLane::new(&self.writes, shard), self.writes.cluster());
+            cluster.spawn(lane.run(queue, self.limits.batch, cluster.stopping().clone()));
+            sender
+        })
+    }
+
+    /// Stores a row on the shard that owns the slot; the answer comes after the commit.
+    ///
+    /// # Errors
+    /// `Overloaded` if the queue is full; otherwise see [`ShardError`]. After `Unavailable` and `Timeout` the row may
+    /// be stored all the same.
+    pub(crate) async fn write(&self, mut row: W::Row) -> Result<(ShardId, W::Row, CallOutcome<W::Answer>), ShardError> {
+        let (slot, cluster) = (W::slot(&row), self.writes.cluster());
+        let mut moving = MovingSlot::new(slot, cluster.limits());
+        loop {
+            let shard = cluster.owner(slot)?;
+            shard.check()?;
+            let id = shard.id();
+            note_place(slot.number(), id.number());
+            let watched = shard.watch(std::any::type_name::<W>());
+            let (reply, answer) = oneshot::channel();
+            // Before the lane can take the write out again.
+            shard.counters().commit_queue.add(1);
+            if let Err(refused) = self.lane(shard).try_send(QueuedWrite { row, reply, link: watched.span.link() }) {
+                shard.counters().commit_queue.add(-1);
+                return watched.end(Err(match refused {
+                    TrySendError::Full(_) => ShardError::Overloaded { shard: id },
+                    TrySendError::Closed(_) => ShardError::Unavailable { shard: id },
+                }));
+            }
+            match shard.while_healthy(answer).await {
+                Ok(Ok(WriteReply::Stored(row, answer))) => return Ok((id, row, CallOutcome::Now(answer))),
+                Ok(Ok(WriteReply::StoredBefore(row, known))) => return Ok((id, row, CallOutcome::Before(known))),
+                Ok(Ok(WriteReply::NotOwner(back))) => row = back,
+                Ok(Ok(WriteReply::Failed(error))) | Err(error) => return watched.end(Err(error)),
+                Ok(Err(_)) => return watched.end(Err(ShardError::Unavailable { shard: id })),
+            }
+            drop(watched);
+            moving.wait_for_owner(cluster, id).await?;
+        }
+    }
+}
