@@ -2,16 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::error::FileError;
 use super::model::{File, UserId};
 use super::store::{FileMatch, FindById, SearchById};
-use crate::shard::{BatchedReads, Cluster, ShardError, ShardId, SlotCoverage, slot_in};
-
-/// How long a search waits for slots that change hands, before all shards are asked again.
-const PAUSE: Duration = Duration::from_millis(5);
+use crate::shard::{BatchedReads, Cluster, ScatterBreadth, ShardError, ShardId, slot_in};
 
 /// Finds files by their ids.
 pub(super) struct FileLookup {
@@ -41,28 +37,22 @@ impl FileLookup {
     /// Asks every shard, and needs the answers for all slots. A shard that is away may have another user's file under the id.
     /// While a slot changes hands, there is a moment in which no shard answers for this slot.
     async fn search(&self, id: Uuid) -> Result<(ShardId, File), FileError> {
-        let limits = self.cluster.limits();
-        let until = Instant::now() + limits.move_timeout;
-        loop {
-            let gathered = self.cluster.scatter(&SearchById(id), limits.call_timeout).await;
-            let (mut covered, mut found) = (Vec::new(), (ShardId::default(), FileMatch::None));
-            for (shard, answer) in gathered.answers {
-                let Some(answer) = answer? else { continue };
-                covered.push(answer.coverage);
-                found = match (found, answer.files) {
-                    (found, FileMatch::None) => found,
-                    ((_, found), files) => (shard, found.and(files)),
-                };
-            }
-            if SlotCoverage::is_every_slot_once(covered) {
-                let (shard, found) = found;
-                return Ok((shard, only_file(found, id)?));
-            }
-            if Instant::now() >= until {
-                return Err(ShardError::Moving.into());
-            }
-            tokio::time::sleep(PAUSE).await;
+        let (limits, breadth) = (self.cluster.scatter_limits(), ScatterBreadth::All);
+        let call = SearchById(id);
+        let scattered = self.cluster.scatter_until_covered(breadth, &call, limits, |answer| answer.coverage).await;
+        let mut found = (ShardId::default(), FileMatch::None);
+        for (shard, answer) in scattered.answers {
+            let Some(answer) = answer? else { continue };
+            found = match (found, answer.files) {
+                (found, FileMatch::None) => found,
+                ((_, found), files) => (shard, found.and(files)),
+            };
         }
+        if !scattered.is_covered {
+            return Err(ShardError::Moving.into());
+        }
+        let (shard, found) = found;
+        Ok((shard, only_file(found, id)?))
     }
 }
 

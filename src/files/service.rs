@@ -94,15 +94,15 @@ impl FileService {
         loop {
             let (shard, FileInsert { file, .. }, made) = self.writer.write(FileInsert { file: new, key }).await?;
             let known = match (made, &key) {
-                (CallOutcome::Now(InsertOutcome::Inserted(at)), _) => {
+                (CallOutcome::Applied(InsertOutcome::Inserted(at)), _) => {
                     return Ok(IngestedFile { file: file.stored(at), shard, duplicate: false });
                 }
-                (CallOutcome::Before(known), _) => Some(known),
+                (CallOutcome::Replayed(known), _) => Some(known),
                 // Perhaps by an earlier request with this key.
-                (CallOutcome::Now(InsertOutcome::Exists), Some(key)) => {
+                (CallOutcome::Applied(InsertOutcome::Exists), Some(key)) => {
                     self.cluster.find_key(file.user.slot(), key).await?
                 }
-                (CallOutcome::Now(InsertOutcome::Exists), None) => None,
+                (CallOutcome::Applied(InsertOutcome::Exists), None) => None,
             };
             if let (Some(known), Some(key)) = (known, &key) {
                 return Ok(ingested_before(file, &known, key)?);
@@ -208,9 +208,9 @@ impl FileService {
             let state = self.expected_state(user, id, condition).await?;
             let update = UpdateFile { user, id, patch, state: state.as_deref() };
             let (shard, file) = match (self.writes.run(user.slot(), &update, key.as_ref()).await?, &key) {
-                ((_, CallOutcome::Before(known)), Some(key)) => (known.shard, Some(known.outcome_of(key)?)),
-                ((shard, CallOutcome::Before(_)), None) => (shard, None), // never: no key, no stored outcome
-                ((shard, CallOutcome::Now(file)), _) => (shard, file),
+                ((_, CallOutcome::Replayed(known)), Some(key)) => (known.shard, Some(known.outcome_of(key)?)),
+                ((shard, CallOutcome::Replayed(_)), None) => (shard, None), // never: no key, no stored outcome
+                ((shard, CallOutcome::Applied(file)), _) => (shard, file),
             };
             match file {
                 Some(file) => return Ok((shard, file)),
@@ -256,7 +256,7 @@ impl FileService {
             let state = self.expected_state(user, id, condition).await?;
             let delete = DeleteFile { user, id, state: state.as_deref() };
             let (shard, deleted) = self.writes.run(user.slot(), &delete, None).await?;
-            let is_deleted = matches!(deleted, CallOutcome::Now(true));
+            let is_deleted = matches!(deleted, CallOutcome::Applied(true));
             match state {
                 _ if is_deleted => return Ok(shard),
                 None => return Err(FileError::NotFound(id)),

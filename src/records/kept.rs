@@ -80,15 +80,15 @@ mod tests {
     #[test]
     fn an_outcome_that_cannot_be_read_is_no_empty_document() {
         let good = r#"{"key":"k","created":true,"version":1,"created_at":7,"updated_at":8,"document":"{}"}"#;
-        assert_eq!(found_before(&stored(good), &KEY).unwrap().record.document.as_str(), "{}");
+        assert_eq!(found_before(&stored(good), Some(&KEY)).unwrap().record.document.as_str(), "{}");
         assert_eq!(stored_before(&stored(good), Some(&KEY)).unwrap().created_at.timestamp_micros(), 7);
         let without = good.replace(r#","document":"{}""#, "");
-        let reused = found_before(&stored(&without), &KEY);
+        let reused = found_before(&stored(&without), Some(&KEY));
         assert!(matches!(reused, Err(RecordError::Shard(ShardError::KeyReused))), "{reused:?}");
         for (from, to) in [("\"created_at\":7", "\"created_at\":9223372036854775807"), (":8", ":\"8\""), ("}", "")] {
             let bad = stored(&good.replace(from, to));
             let is_refused = |error| matches!(error, RecordError::Shard(ShardError::Unexpected { .. }));
-            assert!(found_before(&bad, &KEY).is_err_and(is_refused), "{to}");
+            assert!(found_before(&bad, Some(&KEY)).is_err_and(is_refused), "{to}");
             assert!(stored_before(&bad, Some(&KEY)).is_err_and(is_refused), "{to}");
         }
     }

@@ -183,21 +183,21 @@ impl RecordService {
             WriteCondition::Any => {
                 let put = PutRecord { collection: Arc::clone(collection), place, document, key };
                 match self.writer.write(put).await? {
-                    (shard, put, CallOutcome::Now(PutOutcome { state, created })) => {
+                    (shard, put, CallOutcome::Applied(PutOutcome { state, created })) => {
                         Ok(stored(put.place, shard, state, created))
                     }
-                    (_, put, CallOutcome::Before(known)) => stored_before(&known, put.key.as_ref()),
+                    (_, put, CallOutcome::Replayed(known)) => stored_before(&known, put.key.as_ref()),
                 }
             }
             WriteCondition::Absent => {
                 let create = CreateRecord { collection: &collection.name, place: &place, document: &document };
                 let _turn = self.wait_for_turn(collection, &place).await?;
                 match self.writes.run(place.slot, &create, key.as_ref()).await? {
-                    (shard, CallOutcome::Now(Some(state))) => Ok(stored(place, shard, state, true)),
-                    (_, CallOutcome::Now(None)) => {
+                    (shard, CallOutcome::Applied(Some(state))) => Ok(stored(place, shard, state, true)),
+                    (_, CallOutcome::Applied(None)) => {
                         Err(RecordError::Exists { collection: collection.name.clone(), key: place.key })
                     }
-                    (_, CallOutcome::Before(known)) => stored_before(&known, key.as_ref()),
+                    (_, CallOutcome::Replayed(known)) => stored_before(&known, key.as_ref()),
                 }
             }
             WriteCondition::Present | WriteCondition::Version(_) => {
@@ -218,8 +218,8 @@ impl RecordService {
         let replace = ReplaceRecord { collection: &collection.name, place: &place, document, expected };
         let _turn = self.wait_for_turn(collection, &place).await?;
         let (shard, outcome) = match self.writes.run(place.slot, &replace, key).await? {
-            (shard, CallOutcome::Now(outcome)) => (shard, outcome),
-            (_, CallOutcome::Before(known)) => return stored_before(&known, key),
+            (shard, CallOutcome::Applied(outcome)) => (shard, outcome),
+            (_, CallOutcome::Replayed(known)) => return stored_before(&known, key),
         };
         match outcome {
             ReplaceOutcome::Done(state) => Ok(stored(place, shard, state, false)),
@@ -249,8 +249,8 @@ impl RecordService {
         let change = PatchRecord { collection, place: &place, patch, expected, is_committing };
         let _turn = self.wait_for_turn(collection, &place).await?;
         let (shard, outcome) = match self.writes.run(place.slot, &change, request.as_ref()).await? {
-            (shard, CallOutcome::Now(outcome)) => (shard, outcome),
-            (_, CallOutcome::Before(known)) => return found_before(&known, request.as_ref()),
+            (shard, CallOutcome::Applied(outcome)) => (shard, outcome),
+            (_, CallOutcome::Replayed(known)) => return found_before(&known, request.as_ref()),
         };
         match outcome {
             PatchOutcome::Done(record) => Ok(FoundRecord { record, shard, from_cache: false }),
@@ -286,8 +286,10 @@ impl RecordService {
         let delete = DeleteRecord { collection: &collection.name, place: &place, expected: condition.version() };
         let _turn = self.wait_for_turn(collection, &place).await?;
         match self.writes.run(place.slot, &delete, None).await? {
-            (shard, CallOutcome::Now(DeleteOutcome::Done)) => Ok(shard),
-            (_, CallOutcome::Now(DeleteOutcome::Changed(found))) => Err(RecordError::Changed { found: Some(found) }),
+            (shard, CallOutcome::Applied(DeleteOutcome::Done)) => Ok(shard),
+            (_, CallOutcome::Applied(DeleteOutcome::Changed(found))) => {
+                Err(RecordError::Changed { found: Some(found) })
+            }
             _ => Err(not_found(collection, &place)),
         }
     }

@@ -87,7 +87,9 @@ impl SlotWrites {
         let call = WriteCall(write);
         let work = async {
             match key {
-                None => self.cluster.run(slot, &call).await.map(|(shard, output)| (shard, CallOutcome::Now(output))),
+                None => {
+                    self.cluster.run(slot, &call).await.map(|(shard, output)| (shard, CallOutcome::Applied(output)))
+                }
                 Some(key) => {
                     let seal = |output: &W::Output| write.outcome_to_store(output);
                     let once = IdempotentCall { call: &call, slot, key, seal };
@@ -97,7 +99,7 @@ impl SlotWrites {
             }
         };
         let effect = |result: &Result<(ShardId, CallOutcome<W::Output>), ShardError>| match result {
-            Ok((_, CallOutcome::Now(output))) if !W::has_changed(output) => WriteEffect::Nothing,
+            Ok((_, CallOutcome::Applied(output))) if !W::has_changed(output) => WriteEffect::Nothing,
             // Also after an earlier request: its process may have ended before the removal of the values.
             Ok(_) => WriteEffect::Committed,
             Err(error) => effect_of_error(error),

@@ -77,8 +77,8 @@ impl<W: BatchWrite> GroupCommit<W> {
                 }));
             }
             match shard.while_healthy(answer).await {
-                Ok(Ok(WriteReply::Stored(row, answer))) => return Ok((id, row, CallOutcome::Now(answer))),
-                Ok(Ok(WriteReply::StoredBefore(row, known))) => return Ok((id, row, CallOutcome::Before(known))),
+                Ok(Ok(WriteReply::Stored(row, answer))) => return Ok((id, row, CallOutcome::Applied(answer))),
+                Ok(Ok(WriteReply::StoredBefore(row, known))) => return Ok((id, row, CallOutcome::Replayed(known))),
                 Ok(Ok(WriteReply::NotOwner(back))) => row = back,
                 Ok(Ok(WriteReply::Failed(error))) | Err(error) => return watched.end(Err(error)),
                 Ok(Err(_)) => return watched.end(Err(ShardError::Unavailable { shard: id })),

@@ -76,9 +76,9 @@ impl StoredOutcome {
 #[derive(Debug)]
 pub(crate) enum CallOutcome<T> {
     /// The call was made now.
-    Now(T),
+    Applied(T),
     /// An earlier request with the key was made: the same request, or another one.
-    Before(StoredOutcome),
+    Replayed(StoredOutcome),
 }
 
 /// True if a change was refused as the table holds the key already. Nothing was changed.

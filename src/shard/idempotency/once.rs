@@ -21,18 +21,18 @@ impl<C: ShardCall, S: Fn(&C::Output) -> Option<String> + Sync> ShardCall for Ide
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
         match (FindKey { slot: self.slot, key: self.key.key }).call(connection, shard).await? {
             None => return Ok(None),
-            Some(Some(known)) => return Ok(Some(CallOutcome::Before(known))),
+            Some(Some(known)) => return Ok(Some(CallOutcome::Replayed(known))),
             Some(None) => {}
         }
         match self.make(connection, shard).await {
             Err(error) if is_key_there(&error) => {
                 // Another request with the key was faster, or the record is too old: then the next try is the first.
                 match find_refused(connection, shard, &[(self.slot, self.key.key)]).await?.into_iter().next() {
-                    Some((_, _, known)) => Ok(Some(CallOutcome::Before(known))),
-                    None => Ok(self.make(connection, shard).await?.map(CallOutcome::Now)),
+                    Some((_, _, known)) => Ok(Some(CallOutcome::Replayed(known))),
+                    None => Ok(self.make(connection, shard).await?.map(CallOutcome::Applied)),
                 }
             }
-            made => Ok(made?.map(CallOutcome::Now)),
+            made => Ok(made?.map(CallOutcome::Applied)),
         }
     }
 
