@@ -2,9 +2,9 @@
 //!
 //! - A process whose link is up opens a closed fence for its server, and closes a fence that is open for another server.
 //! - A fence names the server and the formats of the processes that share the server. A process closes a fence with other
-//! formats, which then stays closed for a while.
+//!   formats, which then stays closed for a while.
 //! - A process that cannot reach its server closes every fence, and keeps all fences closed for as long as that lasts: the
-//! process could not invalidate what other processes cache.
+//!   process could not invalidate what other processes cache.
 //! - A process without a cache closes an open fence, and keeps it closed from then on.
 
 use std::sync::Arc;

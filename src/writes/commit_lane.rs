@@ -1,7 +1,7 @@
 //! A shard's lane of group commit: takes batches from the queue, stores each batch, and answers each row.
 //!
 //! - The guard refuses rows of foreign slots. These rows go back to their callers, who send the rows to the right shard;
-//! the other rows of the batch are stored alone.
+//!   the other rows of the batch are stored alone.
 //! - Halving the batch finds a row that PostgreSQL refuses, and the row fails alone.
 //! - A row whose `Idempotency-Key` the shard has already gets the stored outcome, and is not stored.
 //! - A batch whose connection broke is sent again on a new connection: storing a row twice changes nothing more.

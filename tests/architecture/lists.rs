@@ -61,7 +61,7 @@ fn files_and_documents_change_through_the_door_alone() {
             let changes = |verb: &&str| {
                 text.contains(&format!("{verb} {table} ")) || text.contains(&format!("{verb} public.{table} "))
             };
-            verbs.iter().any(|verb| changes(&verb))
+            verbs.iter().any(changes)
         })
     };
     let changes: Vec<String> =
