@@ -72,7 +72,7 @@ impl ActionDetails {
     pub fn put(&mut self, name: &str, value: &Value) {
         let (name, value) = match value {
             Value::String(url) if name == "url" => {
-                let place = ShardOptions::parse(url).map_or_else(|_| "no URL of a shard".to_owned(), |url| url.place());
+                let place = ShardOptions::parse(url).map_or_else(|_| "no URL of a shard".to_owned(), |url| url.address());
                 ("place", plain(&place).into())
             }
             Value::Number(_) | Value::Bool(_) if name != "url" => (name, value.clone()),

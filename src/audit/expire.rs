@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) async fn expire(cluster: Arc<Cluster>) {
     loop {
         let pause = if expire_some(&cluster).await { PAUSE } else { INTERVAL };
-        if cluster.stopping().run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+        if cluster.stop_token().run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
     }

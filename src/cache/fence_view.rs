@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::shard::{LOOK_LEASE as LEASE, LOOK_SETTLE as SETTLE, ShardId, Slot, SlotMap};
+use crate::shard::{VIEW_LEASE as LEASE, VIEW_SETTLE as SETTLE, ShardId, Slot, SlotMap};
 
 /// A shard's fence, as one look found the row.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -194,7 +194,7 @@ mod tests {
 
     /// A map of two shards in which the slot 7 has this epoch, and had the epoch `before` until now.
     fn copy(epoch: i64, previous: Option<i64>) -> MapCopy {
-        let (owners, mut epochs) = SlotMap::initial(2).columns();
+        let (owners, mut epochs) = SlotMap::initial(2).to_columns();
         epochs[7] = epoch;
         let mut all = vec![None; owners.len()];
         all[7] = previous;

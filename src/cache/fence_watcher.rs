@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::fence_view::{FenceView, KnownSlots, MapCopy, ShardFence, SlotTenure};
 use super::server_info::is_same_server;
 use super::shared_connection::LinkState;
-use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, SlotMap, ticks};
+use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, SlotMap, spread_ticks};
 
 /// How often a fence is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);

@@ -95,7 +95,7 @@ impl Cache {
         let connector = Arc::new(LinkConnector::new(settings.url.is_some(), settings.formats));
         // Writers that still have to be answered when the service stops need the fences and the link to the end.
         let (writers, end) = (TaskTracker::new(), CancellationToken::new());
-        cluster.spawn(end_after(cluster.stopping().clone(), writers.clone(), end.clone()));
+        cluster.spawn(end_after(cluster.stop_token().clone(), writers.clone(), end.clone()));
         let fences = KnownFences::watch(&cluster, &connector.state(), &end);
         let (background, queue) = background_queue();
         let is_configured = settings.url.is_some();

@@ -108,7 +108,7 @@ impl Cache {
         let worker =
             LaneWorker { cache: Arc::clone(self), link: Arc::clone(link), queue, is_ready: Arc::clone(&is_ready) };
         let end = self.end.clone();
-        self.cluster.spawn_here(async move {
+        self.cluster.spawn_on_current_runtime(async move {
             end.run_until_cancelled(worker.run()).await;
         });
         ThreadLane { link: Arc::clone(link), commands, is_ready }

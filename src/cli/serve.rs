@@ -67,10 +67,10 @@ pub(crate) async fn serve(
     let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
     let limiter = settings.edge.rate.map(|rate| Arc::new(RateLimiter::new(rate, settings.cache.url.clone())));
     if let Some(limiter) = &limiter {
-        cluster.spawn(limiter.keep_connected(cluster.stopping().clone()));
+        cluster.spawn(limiter.keep_connected(cluster.stop_token().clone()));
     }
     if let Some(tls) = &tls {
-        cluster.spawn(Arc::clone(tls).follow_files(cluster.stopping().clone()));
+        cluster.spawn(Arc::clone(tls).follow_files(cluster.stop_token().clone()));
     }
     let cache = Cache::start(Arc::clone(&cluster), settings.cache);
     let files = Arc::new(FileService::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
@@ -81,7 +81,7 @@ pub(crate) async fn serve(
     let events = EventsStatus::start(&cluster, &settings.events);
     drive_in_background(&cluster, testing);
     if let Some(provider) = sign_in.as_ref().and_then(|(_, provider)| provider.clone()) {
-        cluster.spawn(provider.keep(cluster.stopping().clone()));
+        cluster.spawn(provider.keep(cluster.stop_token().clone()));
     }
     let audit = AuditLog::new(Arc::clone(&cluster), settings.audit_keep_days);
     audit.expire_in_background();

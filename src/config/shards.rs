@@ -34,7 +34,7 @@ pub(super) fn read(read: &mut SettingsReader) -> Vec<ShardOptions> {
         match ShardOptions::parse(url) {
             Err(reason) => read.fault(&name, reason),
             Ok(options) => {
-                if let Some((first, _)) = shards.iter().find(|(_, other)| other.overlaps(&options)) {
+                if let Some((first, _)) = shards.iter().find(|(_, other)| other.shares_host_with(&options)) {
                     read.fault(
                         &name,
                         format!("names the same database as SHARD_{first}_URL; each shard needs its own"),
@@ -89,8 +89,8 @@ fn replicas_name(number: u32) -> String {
 fn read_replicas(read: &mut SettingsReader, number: u32, shard: &ShardOptions, given: &str) -> Vec<ShardOptions> {
     let mut replicas: Vec<ShardOptions> = Vec::new();
     for (index, url) in given.split(',').map(str::trim).filter(|url| !url.is_empty()).enumerate() {
-        match shard.parse_beside(url) {
-            Ok(options) if replicas.iter().any(|other| other.overlaps(&options)) => {
+        match shard.parse_with_default_credentials(url) {
+            Ok(options) if replicas.iter().any(|other| other.shares_host_with(&options)) => {
                 read.fault(&replicas_name(number), format!("URL {} names the same server as one before it", index + 1));
             }
             Ok(options) => replicas.push(options),

@@ -42,8 +42,8 @@ fn a_shard_may_have_several_hosts_and_replicas() {
         ("SHARD_0_REPLICA_URLS", "postgres://u:secret@b:6543/drive_shard_0 , postgres://u:secret@c/drive_shard_0,"),
     ])
     .unwrap();
-    assert_eq!(settings.shards[0].place(), "a:5432,b:6543/drive_shard_0");
-    let replicas: Vec<_> = settings.shards[0].replicas().iter().map(ShardOptions::place).collect();
+    assert_eq!(settings.shards[0].address(), "a:5432,b:6543/drive_shard_0");
+    let replicas: Vec<_> = settings.shards[0].replicas().iter().map(ShardOptions::address).collect();
     assert_eq!(replicas, ["b:6543/drive_shard_0", "c:5432/drive_shard_0"]);
     assert!(settings.shards[1].replicas().is_empty());
 }

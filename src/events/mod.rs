@@ -60,7 +60,7 @@ impl EventsStatus {
         let events =
             Arc::new(Self { published: Counter::new(), outboxes: Mutex::default(), refused: Mutex::default() });
         let (bounded, max_rows) = (Arc::clone(&events), settings.max_rows);
-        cluster.keep_doing(move |_| retention::RetentionSetting { events: Arc::clone(&bounded), max_rows });
+        cluster.run_periodically(move |_| retention::RetentionSetting { events: Arc::clone(&bounded), max_rows });
         if let Some(url) = &settings.url {
             let broker = Arc::new(broker::EventBroker::new(url, settings));
             let (tasks, told) = (Arc::clone(cluster), Arc::clone(&events));

@@ -66,7 +66,7 @@ pub(super) async fn keep(
     let work = async {
         let mut said = String::new();
         loop {
-            if shard.check().is_ok() {
+            if shard.require_healthy().is_ok() {
                 let mut relay = OutboxRelay { cluster: &cluster, shard: &shard, broker: &broker, events: &events };
                 match relay.run().await {
                     Ok(()) => said.clear(),
@@ -83,7 +83,7 @@ pub(super) async fn keep(
         }
     };
     // A drop at any await is safe: an event that was sent but not removed is sent again, with the same id.
-    cluster.stopping().run_until_cancelled(work).await;
+    cluster.stop_token().run_until_cancelled(work).await;
 }
 
 struct OutboxRelay<'a> {

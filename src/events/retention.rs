@@ -19,9 +19,9 @@ pub(super) struct RetentionSetting {
 
 impl PeriodicTask for RetentionSetting {
     const INTERVAL: Duration = Duration::from_secs(2);
-    const WHAT: &'static str = "bounding the outbox of";
+    const LABEL: &'static str = "bounding the outbox of";
 
-    async fn turn(&mut self, shard: &Shard) -> Result<TaskProgress, ShardError> {
+    async fn run_once(&mut self, shard: &Shard) -> Result<TaskProgress, ShardError> {
         let bound = RetentionTask(i64::try_from(self.max_rows).unwrap_or(i64::MAX));
         if let Some((dropped, outbox)) = shard.run(&bound).await? {
             if dropped > 0 {
@@ -29,7 +29,7 @@ impl PeriodicTask for RetentionSetting {
             }
             self.events.note(shard.id(), outbox);
         }
-        Ok(TaskProgress::Nothing)
+        Ok(TaskProgress::Idle)
     }
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::model::UserId;
 use super::values::{BorrowedText, TimeInput};
 use crate::payload::FieldFault;
-use crate::shard::slot_in;
+use crate::shard::slot_of_id;
 
 const WHOLE_NUMBER: &str = "must be a whole number from 0 to 9223372036854775807";
 

@@ -218,8 +218,8 @@ fn file_of_user(row: &PgRow, first: usize, user_id: i64) -> Result<Option<File>,
         mime_type: row.try_get_unchecked(first + 3)?,
         checksum: row.try_get_unchecked(first + 4)?,
         size_bytes: row.try_get_unchecked(first + 5)?,
-        modified_at: time_in(row, first + 6)?,
-        created_at: time_at(row, first + 7)?,
-        updated_at: time_at(row, first + 8)?,
+        modified_at: optional_time(row, first + 6)?,
+        created_at: required_time(row, first + 7)?,
+        updated_at: required_time(row, first + 8)?,
     }))
 }

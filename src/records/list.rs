@@ -130,7 +130,7 @@ impl ShardCall for ListOfKey<'_> {
         if rows.is_empty() { Ok(None) } else { part_in(&rows, 0).map(Some) }
     }
 
-    fn work(&self) -> WorkKind {
+    fn work_kind(&self) -> WorkKind {
         WorkKind::Listing
     }
 }
@@ -224,11 +224,11 @@ impl ShardCall for ListAll<'_> {
             .fetch_all(connection)
             .await?;
         let Some(first) = rows.first() else { return Ok(None) };
-        let coverage = SlotCoverage { slots: first.try_get(0)?, digest: first.try_get(1)?, others: first.try_get(2)? };
+        let coverage = SlotCoverage { slots: first.try_get(0)?, digest: first.try_get(1)?, other_digest: first.try_get(2)? };
         Ok(Some((coverage, part_in(&rows, 3)?)))
     }
 
-    fn work(&self) -> WorkKind {
+    fn work_kind(&self) -> WorkKind {
         WorkKind::Listing
     }
 }

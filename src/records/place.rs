@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{Collection, Document, KeyType, RecordError, RecordsPerKey};
 use crate::payload::{FieldFault, WholeNumber};
-use crate::shard::{IdClock, RequestKey, SLOT_COUNT, Slot, slot_in};
+use crate::shard::{IdClock, RequestKey, SLOT_COUNT, Slot, slot_of_id};
 
 /// The longest key, in bytes of UTF-8: PostgreSQL indexes it.
 const MAX_KEY_BYTES: usize = 1024;
@@ -30,7 +30,7 @@ impl Collection {
         }
         check_key("key", key)?;
         let id = Uuid::try_parse(key).ok();
-        let slot = id.and_then(slot_in);
+        let slot = id.and_then(slot_of_id);
         id.zip(slot)
             .map(|(id, slot)| RecordPlace { key: id.to_string().into(), slot, shard_key: None })
             .ok_or_else(|| RecordError::NotFound { collection: self.name.clone(), key: key.into() })

@@ -22,8 +22,8 @@ impl RecordVersion {
     pub(super) fn in_row(row: &PgRow, first: usize) -> Result<Self, sqlx::Error> {
         Ok(Self {
             version: row.try_get_unchecked(first)?,
-            created_at: time_at(row, first + 1)?,
-            updated_at: time_at(row, first + 2)?,
+            created_at: required_time(row, first + 1)?,
+            updated_at: required_time(row, first + 2)?,
         })
     }
 }

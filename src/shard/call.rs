@@ -31,7 +31,7 @@ pub trait ShardCall: Sync {
     }
 
     /// How the call uses its connection. Long work leaves other calls their share of the pool.
-    fn work(&self) -> WorkKind {
+    fn work_kind(&self) -> WorkKind {
         WorkKind::Point
     }
 

@@ -15,7 +15,7 @@ pub struct SlotCoverage {
     /// The exclusive-or of the hashes of these slots.
     pub digest: i64,
     /// The exclusive-or of the hashes of all other slots.
-    pub others: i64,
+    pub other_digest: i64,
 }
 
 impl SlotCoverage {
@@ -26,7 +26,7 @@ impl SlotCoverage {
         for answer in answers {
             slots += answer.slots;
             digest ^= answer.digest;
-            whole = answer.digest ^ answer.others;
+            whole = answer.digest ^ answer.other_digest;
         }
         slots == i64::from(SLOT_COUNT) && digest == whole
     }
@@ -43,7 +43,7 @@ mod tests {
         let digest =
             |wanted: bool| (0..5040).filter(|slot| owned(*slot) == wanted).fold(0, |all, slot| all ^ hash(slot));
         let slots = i64::try_from((0..5040).filter(|slot| owned(*slot)).count()).unwrap();
-        SlotCoverage { slots, digest: digest(true), others: digest(false) }
+        SlotCoverage { slots, digest: digest(true), other_digest: digest(false) }
     }
 
     #[test]

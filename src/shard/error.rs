@@ -66,7 +66,7 @@ pub enum ShardError {
 impl ShardError {
     /// The error's kind in one word, for traces. The word holds no client's value.
     #[must_use]
-    pub(crate) fn kind(&self) -> &'static str {
+    pub(crate) fn kind_name(&self) -> &'static str {
         match self {
             Self::Unavailable { .. } => "unavailable",
             Self::Timeout { .. } => "timeout",
@@ -82,7 +82,7 @@ impl ShardError {
 
     /// A copy of the error for the next of several callers who share one call.
     #[must_use]
-    pub(crate) fn again(&self) -> Self {
+    pub(crate) fn copy_for_caller(&self) -> Self {
         match self {
             Self::Unavailable { shard } => Self::Unavailable { shard: *shard },
             Self::Timeout { shard } => Self::Timeout { shard: *shard },

@@ -6,10 +6,10 @@ use super::slot::{ShardId, Slot};
 
 /// How long a process may rely on a shard's map and on the cache in force, counted from the start of the read
 /// (docs/decisions/0011-cache.md).
-pub const LOOK_LEASE: Duration = Duration::from_millis(400);
+pub const VIEW_LEASE: Duration = Duration::from_millis(400);
 /// How long a process waits before it relies on a newly read view. The wait is longer than a lease by the most that
 /// two machines' clocks may drift apart in that time.
-pub const LOOK_SETTLE: Duration = Duration::from_millis(450);
+pub const VIEW_SETTLE: Duration = Duration::from_millis(450);
 
 /// A slot's owner, and the epoch at which that shard became the owner.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,7 +100,7 @@ impl SlotMap {
 
     /// Owners and epochs in the order of the slots, as the shards store them.
     #[must_use]
-    pub fn columns(&self) -> (Vec<i32>, Vec<i64>) {
+    pub fn to_columns(&self) -> (Vec<i32>, Vec<i64>) {
         self.slots.iter().map(|s| (s.owner.to_sql(), s.epoch)).unzip()
     }
 }
@@ -136,14 +136,14 @@ mod tests {
 
         #[test]
         fn columns_round_trip(map in any_map()) {
-            let (owners, epochs) = map.columns();
+            let (owners, epochs) = map.to_columns();
             prop_assert_eq!(SlotMap::from_columns(&owners, &epochs), Some(map));
         }
     }
 
     #[test]
     fn a_map_with_a_hole_is_no_map() {
-        let (owners, epochs) = SlotMap::initial(2).columns();
+        let (owners, epochs) = SlotMap::initial(2).to_columns();
         assert_eq!(SlotMap::from_columns(&owners[1..], &epochs[1..]), None);
         assert_eq!(SlotMap::from_columns(&owners, &epochs[1..]), None);
         let mut negative = owners;

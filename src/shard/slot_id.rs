@@ -41,7 +41,7 @@ impl IdClock {
         let tick = u128::from(self.next_tick());
         let random = u128::from(rand::random::<u32>() >> 10); // the 22 bits that are left
         Uuid::from_u128(
-            (tick >> 12) << 80 | 7 << VERSION_SHIFT | (tick & 0xfff) << 64 | VARIANT | random << TAIL_BITS | tail(slot),
+            (tick >> 12) << 80 | 7 << VERSION_SHIFT | (tick & 0xfff) << 64 | VARIANT | random << TAIL_BITS | tail_bits(slot),
         )
     }
 
@@ -56,14 +56,14 @@ impl IdClock {
 
 /// The slot that an id carries, or `None` if it was not made here.
 #[must_use]
-pub(crate) fn slot_in(id: Uuid) -> Option<Slot> {
+pub(crate) fn slot_of_id(id: Uuid) -> Option<Slot> {
     let bits = id.as_u128();
     let ours = bits & ((1 << MARK_BITS) - 1) == MARK && id.get_version_num() == 7;
     let slot = u16::try_from(bits >> MARK_BITS & 0xffff).ok().filter(|_| ours)?;
     Slot::new(slot)
 }
 
-fn tail(slot: Slot) -> u128 {
+fn tail_bits(slot: Slot) -> u128 {
     u128::from(slot.number()) << MARK_BITS | MARK
 }
 
@@ -77,7 +77,7 @@ mod tests {
         fn ids_carry_their_slot(slot in 0..5040_u16) {
             let slot = Slot::new(slot).unwrap();
             let minted = IdClock::default().mint(slot);
-            prop_assert_eq!(slot_in(minted), Some(slot));
+            prop_assert_eq!(slot_of_id(minted), Some(slot));
             prop_assert_eq!(minted.get_version_num(), 7);
             prop_assert_eq!(minted.get_variant(), uuid::Variant::RFC4122);
         }
@@ -85,7 +85,7 @@ mod tests {
         #[test]
         fn other_makers_ids_carry_no_slot(bits in any::<u128>()) {
             let foreign = uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid();
-            prop_assert_eq!(slot_in(foreign), None);
+            prop_assert_eq!(slot_of_id(foreign), None);
         }
     }
 

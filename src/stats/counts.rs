@@ -120,7 +120,7 @@ fn share(shard: &Shard, answer: Result<Option<CountedShard>, ShardError>) -> Sha
     let counted = answer.ok().flatten();
     ShardStats {
         shard: shard.id(),
-        database: shard.options().database().to_owned(),
+        database: shard.options().database_name().to_owned(),
         status,
         rows: counted.as_ref().map(|counted| counted.rows),
         bytes: counted.as_ref().map(|counted| counted.bytes),
@@ -165,7 +165,7 @@ impl ShardCall for CountRows {
                 counted
             }
         };
-        let coverage = SlotCoverage { slots, digest, others };
+        let coverage = SlotCoverage { slots, digest, other_digest: others };
         Ok(Some(CountedShard {
             coverage,
             rows: count(rows),
@@ -175,7 +175,7 @@ impl ShardCall for CountRows {
         }))
     }
 
-    fn work(&self) -> WorkKind {
+    fn work_kind(&self) -> WorkKind {
         match self.0 {
             CountMethod::Counts => WorkKind::Point,
             CountMethod::Scan => WorkKind::Listing,

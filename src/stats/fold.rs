@@ -15,7 +15,7 @@ const VACUUM_AFTER: u64 = 1000;
 
 /// Folds on each shard, later shards included, until the cluster shuts down.
 pub fn fold_in_background(cluster: &Arc<Cluster>) {
-    cluster.keep_doing(|_| FoldTask { folded: 0 });
+    cluster.run_periodically(|_| FoldTask { folded: 0 });
 }
 
 struct FoldTask {
@@ -25,7 +25,7 @@ struct FoldTask {
 
 impl PeriodicTask for FoldTask {
     const INTERVAL: Duration = Duration::from_secs(1);
-    const WHAT: &'static str = "folding the counts of";
+    const LABEL: &'static str = "folding the counts of";
 
     async fn turn(&mut self, shard: &Shard) -> Result<TaskProgress, ShardError> {
         // An error of one does not keep the other from folding.
@@ -37,7 +37,7 @@ impl PeriodicTask for FoldTask {
             shard.run(&VacuumDeltas).await?;
             self.folded = 0;
         }
-        files.and(documents).map(|_| TaskProgress::Nothing)
+        files.and(documents).map(|_| TaskProgress::Idle)
     }
 }
 

@@ -68,19 +68,19 @@ pub(super) async fn add(cluster: &Cluster, args: AddArgs, connect_timeout: Durat
         GrowError::Refused(reason) => CliError::Refused(reason),
         other => CliError::Failed(other.to_string()),
     })?;
-    let place = options.place();
+    let place = options.address();
     if args.output.json {
         say!(
             "{}",
             json!({
                 "shard_id": joined.shard.number(), "place": place,
-                "was_there": joined.was_there, "dry_run": args.dry_run,
+                "was_there": joined.was_member, "dry_run": args.dry_run,
             })
         );
         return Ok(());
     }
     let number = joined.shard;
-    match (joined.was_there, args.dry_run) {
+    match (joined.was_member, args.dry_run) {
         (true, _) => say!("{place} is shard {number} of this cluster already"),
         (false, true) => say!("{place} can become shard {number}; nothing was changed"),
         (false, false) => {

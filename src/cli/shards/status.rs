@@ -26,7 +26,7 @@ pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: O
             .zip(&stats.shards)
             .map(|(shard, stats)| {
                 json!({
-                    "shard_id": stats.shard.number(), "place": shard.options().place(), "status": stats.status,
+                    "shard_id": stats.shard.number(), "place": shard.options().address(), "status": stats.status,
                     "slots": stats.slots, "record_count": stats.rows, "size_bytes": stats.bytes,
                     "document_count": stats.documents, "document_bytes": stats.document_bytes,
                 })
@@ -66,7 +66,7 @@ pub(super) async fn status(cluster: &Arc<Cluster>, deadline: Duration, output: O
                 size(stats.bytes),
                 count(stats.documents),
                 size(stats.document_bytes),
-                shard.options().place()
+                shard.options().address()
             );
         }
         for found in &moves {

@@ -173,7 +173,7 @@ impl BulkLoad {
             return Ok(());
         }
         if let Some(shard) = self.cluster.shard(shard) {
-            shard.check()?;
+            shard.require_healthy()?;
         }
         BULK_ROWS.accepted.add(u64::try_from(batch.len()).unwrap_or(u64::MAX));
         let queue = self.queues.entry(shard).or_insert_with(|| {

@@ -51,7 +51,7 @@ impl DashboardFeed {
 
     /// Looks every second until the cluster shuts down. While nobody watches, only the rates are noted.
     pub(in crate::http) async fn run(self: Arc<Self>, state: Arc<AppState>, counts: Arc<RequestCounts>) {
-        let stop = state.cluster.stopping().clone();
+        let stop = state.cluster.stop_token().clone();
         let turns = async {
             let mut ticks = tokio::time::interval(PERIOD);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -87,7 +87,7 @@ impl DashboardShard {
         let pool = shard.pool_status();
         Self {
             id: shard.id().number(),
-            place: shard.options().place(),
+            place: shard.options().address(),
             state: shard.state().as_str(),
             circuit: shard.circuit().as_str(),
             takes_writes: shard.takes_writes(),

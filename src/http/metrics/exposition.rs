@@ -101,7 +101,7 @@ fn of_shards(text: &mut Exposition, cluster: &Cluster, sample: &ShardSample) {
     let mut family = text.family(&table::SHARD_EXHAUSTED);
     for shard in shards {
         for resource in ServerResource::ALL {
-            family.sample(&[&shard.id(), &resource.as_str()], shard.refusals(resource));
+            family.sample(&[&shard.id(), &resource.as_str()], shard.refusal_count(resource));
         }
     }
     let map = cluster.map();

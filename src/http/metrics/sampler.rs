@@ -68,7 +68,7 @@ impl ShardSampler {
             }
         };
         // Dropping this future anywhere is safe: the task only reads.
-        cluster.stopping().run_until_cancelled(turns).await;
+        cluster.stop_token().run_until_cancelled(turns).await;
     }
 
     /// The last sample; if older than a second, waits a few milliseconds for a new sample.

@@ -75,7 +75,7 @@ impl ApiServer {
         let looks = feed.clone().into_inner().run(state.clone().into_inner(), counts.clone().into_inner());
         let closing = Arc::new(AtomicBool::new(false));
         let connections = ConnectionTable::new(options.connections.clone(), HEAD_TIMEOUT);
-        state.cluster.spawn(Arc::clone(&connections).watch(state.cluster.stopping().clone()));
+        state.cluster.spawn(Arc::clone(&connections).watch(state.cluster.stop_token().clone()));
         let kept_connections = Data::from(Arc::clone(&connections));
         let (say_goodbye, cors, over_tls) = (Arc::clone(&closing), options.cors.clone(), tls.is_some());
         let app = move || {

@@ -43,7 +43,7 @@ const ORPHAN_INTERVAL: Duration = Duration::from_secs(30);
 pub fn drive_in_background(cluster: &Arc<Cluster>, testing: TestStop) {
     let driven = Arc::clone(cluster);
     cluster.spawn(async move {
-        let stop = driven.stopping().clone();
+        let stop = driven.stop_token().clone();
         while !stop.is_cancelled() {
             match Box::pin(CoordinatorLease::take(&driven)).await {
                 Ok(Some(lease)) => Box::pin(coordinate(&driven, &lease, &testing)).await,
@@ -100,7 +100,7 @@ async fn coordinate(cluster: &Cluster, lease: &CoordinatorLease, testing: &TestS
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = lease.lost().cancelled() => return,
-                () = cluster.stopping().cancelled() => return,
+                () = cluster.stop_token().cancelled() => return,
             }
         }
     }

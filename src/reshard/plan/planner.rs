@@ -219,7 +219,7 @@ mod tests {
     }
 
     fn applied(map: &SlotMap, plan: &[SlotTransfer]) -> SlotMap {
-        let (mut owners, mut epochs) = map.columns();
+        let (mut owners, mut epochs) = map.to_columns();
         for transfer in plan {
             for slot in &transfer.slots {
                 assert_eq!(map.owner(*slot), transfer.source);
@@ -308,7 +308,7 @@ mod tests {
     fn the_textbook_moves_most_of_it() {
         let plan = plan_strategy(&SlotMap::initial(2), &[], 3, DealStrategy::Modulo).unwrap();
         assert_eq!(count(&plan), 5040 * 2 / 3);
-        assert_eq!(applied(&SlotMap::initial(2), &plan).columns().0, SlotMap::initial(3).columns().0);
+        assert_eq!(applied(&SlotMap::initial(2), &plan).to_columns().0, SlotMap::initial(3).to_columns().0);
     }
 
     proptest! {

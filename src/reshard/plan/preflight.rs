@@ -271,7 +271,7 @@ async fn try_stream(sides: &mut MoveSides, direction: Direction) -> Result<Vec<P
              PostgreSQL 16, pg_create_subscription from then on) and the servers must reach one another",
             to.shard.id(),
             from.shard.id(),
-            from.shard.options().place(),
+            from.shard.options().address(),
         );
         findings.push(refused(what, &error));
     }

@@ -234,7 +234,7 @@ impl MoveService {
 
     fn shard(&self, id: ShardId) -> Result<&Arc<crate::shard::Shard>, RequestError> {
         let shard = self.cluster.shard(id).ok_or_else(|| RequestError::Invalid(format!("there is no shard {id}")))?;
-        shard.check()?;
+        shard.require_healthy()?;
         Ok(shard)
     }
 

@@ -28,7 +28,7 @@ use super::{compose, outbox_drained};
 use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::coordinate::testing::TestStop;
 use crate::reshard::error::MoveError;
-use crate::shard::{LOOK_LEASE, LOOK_SETTLE};
+use crate::shard::{VIEW_LEASE, VIEW_SETTLE};
 
 /// Margin for clocks that run at different speeds.
 const MARGIN: Duration = Duration::from_millis(10);
@@ -320,7 +320,7 @@ pub(in crate::reshard) async fn resume(
         }
     }
     if cache_in_use(from).await? {
-        tokio::time::sleep(LOOK_LEASE).await;
+        tokio::time::sleep(VIEW_LEASE).await;
     }
     release_writes(slot_move, to).await?;
     Ok(true)

@@ -27,7 +27,7 @@ pub(in crate::reshard) async fn remove_ended(cluster: &Cluster, shard: &Shard, o
                     log::warn!(
                         "{}, a standby of shard {}, kept {bytes} bytes of log for the slot {name} of a move that has ended; \
                          the slot is removed",
-                        server.place(),
+                        server.address(),
                         shard.id()
                     );
                 }

@@ -32,7 +32,7 @@ pub enum GrowError {
     Refused(String),
     /// A shard of the cluster is unreachable. All shards must learn of the new one.
     #[error("shard {shard} is away; adding a shard needs all of them")]
-    Away {
+    Unreachable {
         /// The unreachable shard.
         shard: ShardId,
         /// The driver's error.
@@ -64,7 +64,7 @@ pub struct JoinedShard {
     /// The shard's number.
     pub shard: ShardId,
     /// True if the database was a shard of this cluster before.
-    pub was_there: bool,
+    pub was_member: bool,
 }
 
 /// Makes a database the cluster's next shard, which owns no slot yet. A database that is a shard already gives
@@ -82,7 +82,7 @@ pub async fn add_shard(
     let mut shards = Vec::new();
     for shard in cluster.shards() {
         let connected = shard.connect().await;
-        shards.push((shard.id(), connected.map_err(|source| GrowError::Away { shard: shard.id(), source })?));
+        shards.push((shard.id(), connected.map_err(|source| GrowError::Unreachable { shard: shard.id(), source })?));
     }
     let Some((_, first)) = shards.first_mut() else {
         return Err(GrowError::Refused("there is no cluster to add to".to_owned()));
@@ -93,43 +93,43 @@ pub async fn add_shard(
     let turn = turn.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
     turn.map_err(on_first("waiting for another set-up"))?;
     let registered = load_registry(first).await.map_err(on_first("reading the list of shards"))?;
-    let number = judge(cluster, options, connect_timeout, &registered).await?;
+    let number = check_candidate(cluster, options, connect_timeout, &registered).await?;
     let (shard, was_there) = match number {
         ShardCandidate::Member(shard) => (shard, true),
         ShardCandidate::Next(shard) => (shard, false),
     };
     if dry_run {
-        return Ok(JoinedShard { shard, was_there });
+        return Ok(JoinedShard { shard, was_member: was_there });
     }
     if let Some(member) = cluster.shard(shard) {
         // An earlier call may have broken off after some shards had learned of the new one.
-        tell_all(&mut shards, shard, member.options()).await?;
-        return Ok(JoinedShard { shard, was_there });
+        announce_to_all(&mut shards, shard, member.options()).await?;
+        return Ok(JoinedShard { shard, was_member: was_there });
     }
     save_shard(first, shard, options, false).await.map_err(on_first("claiming a number"))?;
 
     let mut all: Vec<_> = cluster.shards().iter().map(|shard| shard.options().clone()).collect();
     all.push(options.clone());
     cluster.refresh_map().await;
-    prepare(options, connect_timeout, cluster.id(), shard, &all, &cluster.map()).await?;
-    tell_all(&mut shards, shard, options).await?;
+    prepare_database(options, connect_timeout, cluster.id(), shard, &all, &cluster.map()).await?;
+    announce_to_all(&mut shards, shard, options).await?;
     cluster.refresh_shards(ScatterBreadth::All).await;
-    log::info!("shard {shard} at {} was added", options.place());
-    Ok(JoinedShard { shard, was_there })
+    log::info!("shard {shard} at {} was added", options.address());
+    Ok(JoinedShard { shard, was_member: was_there })
 }
 
 /// The options that every other process will compute from the shards' list, which holds no user and no password.
 fn sign_in_alike(cluster: &Cluster, options: &ShardOptions) -> Result<ShardOptions, GrowError> {
-    if let Some(member) = cluster.shards().iter().find(|shard| shard.options().overlaps(options)) {
+    if let Some(member) = cluster.shards().iter().find(|shard| shard.options().shares_host_with(options)) {
         return Ok(member.options().clone());
     }
     let Some(first) = cluster.shards().first() else { return Ok(options.clone()) };
-    let expected = first.options().complete(options);
-    if options.signs_in_unlike(&expected) {
+    let expected = first.options().options_for_registered(options);
+    if options.has_other_credentials_than(&expected) {
         return Err(GrowError::Refused(format!(
             "{}: other processes would sign in with another user or password than this URL says: as to shard 0, or as their \
              SHARD_<n>_SPARE_URL says. Give the new server that role, or name its URL in SHARD_{}_SPARE_URL of every process first",
-            options.place(),
+            options.address(),
             cluster.shards().len(),
         )));
     }
@@ -142,13 +142,13 @@ enum ShardCandidate {
 }
 
 /// What this database can be in the cluster, by its own state.
-async fn judge(
+async fn check_candidate(
     cluster: &Cluster,
     options: &ShardOptions,
     connect_timeout: Duration,
     registered: &[super::registry::RegisteredShard],
 ) -> Result<ShardCandidate, GrowError> {
-    let place = options.place();
+    let place = options.address();
     let refused = |reason: String| Err(GrowError::Refused(format!("{place}: {reason}")));
     let mut urls: Vec<_> = cluster.shards().iter().map(|shard| shard.options().clone()).collect();
     urls.push(options.clone());
@@ -172,11 +172,11 @@ async fn judge(
     let next = crate::shard::slot::shard_id(cluster.shards().len());
     let claim = registered.iter().find(|entry| entry.shard == next && !entry.active);
     if let Some(claim) = claim
-        && claim.options.place() != place
+        && claim.options.address() != place
     {
         return refused(format!(
             "the number {next} is claimed for {}, whose adding broke off; complete that one first",
-            claim.options.place()
+            claim.options.address()
         ));
     }
     match facts.identity {
@@ -198,7 +198,7 @@ async fn judge(
 }
 
 /// Stores schema, identity, map and list in the new database.
-async fn prepare(
+async fn prepare_database(
     options: &ShardOptions,
     connect_timeout: Duration,
     cluster_id: Uuid,
@@ -206,7 +206,7 @@ async fn prepare(
     all: &[ShardOptions],
     map: &SlotMap,
 ) -> Result<(), GrowError> {
-    let place = options.place();
+    let place = options.address();
     let failed = |step| {
         let place = place.clone();
         move |source| GrowError::Step { step, place, source }
@@ -221,7 +221,7 @@ async fn prepare(
     if found.is_none_or(|found| (found.cluster_id, found.shard_id) != (cluster_id, shard.to_sql())) {
         return Err(GrowError::Refused(format!("{place}: has become another shard meanwhile")));
     }
-    let (owners, epochs) = map.columns();
+    let (owners, epochs) = map.to_columns();
     sqlx::query(include_str!("../../../sql/shard/set_map.sql"))
         .bind(owners)
         .bind(epochs)
@@ -233,13 +233,13 @@ async fn prepare(
     transaction.commit().await.map_err(failed("setting the identity"))
 }
 
-async fn tell_all(
+async fn announce_to_all(
     shards: &mut [(ShardId, PgConnection)],
     shard: ShardId,
     options: &ShardOptions,
 ) -> Result<(), GrowError> {
     for (known, connection) in shards {
-        tell(connection, shard, options).await.map_err(|source| GrowError::Step {
+        announce_shard(connection, shard, options).await.map_err(|source| GrowError::Step {
             step: "telling of the new shard",
             place: format!("shard {known}"),
             source,
@@ -248,7 +248,7 @@ async fn tell_all(
     Ok(())
 }
 
-async fn tell(connection: &mut PgConnection, shard: ShardId, options: &ShardOptions) -> Result<(), sqlx::Error> {
+async fn announce_shard(connection: &mut PgConnection, shard: ShardId, options: &ShardOptions) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin().await?;
     save_shard(&mut transaction, shard, options, true).await?;
     sqlx::query(include_str!("../../../sql/shard/set_shard_count.sql"))

@@ -18,13 +18,13 @@ impl ShardList {
     }
 
     /// The shards there are now.
-    pub(in crate::shard) fn newest(&self) -> &[Arc<Shard>] {
-        &self.last().shards
+    pub(in crate::shard) fn current_shards(&self) -> &[Arc<Shard>] {
+        &self.last_list().shards
     }
 
     /// Appends a shard; one caller at a time. False if the shard's number is not the next one.
     pub(in crate::shard) fn push(&self, shard: Arc<Shard>) -> bool {
-        let last = self.last();
+        let last = self.last_list();
         if shard.id().index() != last.shards.len() {
             return false;
         }
@@ -33,7 +33,7 @@ impl ShardList {
         last.longer.set(Box::new(Self::new(shards))).is_ok()
     }
 
-    fn last(&self) -> &Self {
+    fn last_list(&self) -> &Self {
         let mut list = self;
         while let Some(longer) = list.longer.get() {
             list = longer;
@@ -43,11 +43,11 @@ impl ShardList {
 }
 
 /// The number of values in one part of a [`PerShard`].
-const PART: usize = 16;
+const PART_SIZE: usize = 16;
 
 /// One value for each shard, made at the first request for the shard.
 pub(crate) struct PerShard<T> {
-    values: [OnceLock<T>; PART],
+    values: [OnceLock<T>; PART_SIZE],
     further: OnceLock<Box<Self>>,
 }
 
@@ -64,7 +64,7 @@ impl<T> PerShard<T> {
                 Some(value) => return value.get_or_init(make),
                 None => {
                     part = part.further.get_or_init(|| Box::new(Self::new()));
-                    index -= PART;
+                    index -= PART_SIZE;
                 }
             }
         }

@@ -99,8 +99,8 @@ impl<R: BatchRead> BatchedReads<R> {
     /// Starts this thread's lane to a shard.
     fn start_lane(&self, shard: &Arc<Shard>) -> mpsc::Sender<WaitingRead<R>> {
         let (sender, queue) = mpsc::channel(QUEUE);
-        let stop = self.cluster.stopping().clone();
-        self.cluster.spawn_here(run_lane(Arc::clone(shard), shard.pool_here(), queue, stop));
+        let stop = self.cluster.stop_token().clone();
+        self.cluster.spawn_on_current_runtime(run_lane(Arc::clone(shard), shard.thread_pool(), queue, stop));
         sender
     }
 
@@ -131,21 +131,21 @@ impl<R: BatchRead> BatchedReads<R> {
         let mut moving = MovingSlot::new(slot, self.cluster.limits());
         loop {
             let shard = self.cluster.owner(slot)?;
-            shard.check()?;
+            shard.require_healthy()?;
             let id = shard.id();
             note_place(slot.number(), id.number());
             let watched = shard.watch(std::any::type_name::<R>());
             let (reply, answer) = oneshot::channel();
             let until = Instant::now() + self.cluster.limits().call_timeout;
             if let Err(error) = self.enqueue(id, WaitingRead { read, until, reply, link: watched.span.link() }) {
-                return watched.end(Err(error));
+                return watched.finish(Err(error));
             }
             // The lane keeps the time, for a batch at once, and looks at the shard's health.
             match answer.await {
                 Ok(ReadReply::Answer(output)) => return Ok((id, output)),
                 Ok(ReadReply::NotOwner(back)) => read = back,
-                Ok(ReadReply::Failed(error)) => return watched.end(Err(error)),
-                Err(_) => return watched.end(Err(ShardError::Unavailable { shard: id })),
+                Ok(ReadReply::Failed(error)) => return watched.finish(Err(error)),
+                Err(_) => return watched.finish(Err(ShardError::Unavailable { shard: id })),
             }
             drop(watched);
             moving.wait_for_owner(&self.cluster, id).await?;
@@ -200,9 +200,9 @@ async fn answer_batch<R: BatchRead>(shard: &Shard, pool: &ShardPool, mut batch: 
             }
         }
         Err(error) => {
-            span.fail(error.kind());
+            span.fail(error.kind_name());
             for reply in replies {
-                let _ = reply.send(ReadReply::Failed(error.again()));
+                let _ = reply.send(ReadReply::Failed(error.copy_for_caller()));
             }
         }
     }

@@ -19,11 +19,11 @@ use crate::shard::server::pool::ShardLimits;
 use crate::shard::slot::{ShardId, Slot};
 
 /// How often the whole map is read again, even if no call was refused.
-const INTERVAL: Duration = Duration::from_secs(5);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// How long one shard may take to send its copy of the map.
-const DEADLINE: Duration = Duration::from_secs(1);
+const READ_DEADLINE: Duration = Duration::from_secs(1);
 /// The first and the longest pause between two tries for a slot without an owner; each pause doubles.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(8));
+const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(8));
 
 /// The version of each shard's copy that this process has merged.
 type MapVersions = BTreeMap<ShardId, i64>;
@@ -32,7 +32,7 @@ type MapVersions = BTreeMap<ShardId, i64>;
 pub(in crate::shard) struct KnownMap {
     map: ArcSwap<SlotMap>,
     /// Held during a read: one task reads at a time.
-    turn: Mutex<MapVersions>,
+    versions: Mutex<MapVersions>,
     readings: AtomicU64,
     changes: AtomicU64,
 }
@@ -41,7 +41,7 @@ impl KnownMap {
     pub(in crate::shard) fn new(map: SlotMap) -> Self {
         Self {
             map: ArcSwap::from_pointee(map),
-            turn: Mutex::default(),
+            versions: Mutex::default(),
             readings: AtomicU64::new(0),
             changes: AtomicU64::new(0),
         }
@@ -52,13 +52,13 @@ impl KnownMap {
     }
 
     /// How often this process has met a newer map.
-    pub(in crate::shard) fn changes(&self) -> u64 {
+    pub(in crate::shard) fn change_count(&self) -> u64 {
         self.changes.load(Ordering::SeqCst)
     }
 
     /// Waits for the right to read what the shards say of the map and of each other: one task at a time.
-    pub(in crate::shard) async fn turn(&self) -> MutexGuard<'_, MapVersions> {
-        self.turn.lock().await
+    pub(in crate::shard) async fn lock_for_reading(&self) -> MutexGuard<'_, MapVersions> {
+        self.versions.lock().await
     }
 }
 
@@ -68,7 +68,7 @@ impl Cluster {
     pub async fn refresh_map(&self) {
         let known = self.known_map();
         let seen = known.readings.load(Ordering::Acquire);
-        let mut versions = known.turn().await;
+        let mut versions = known.lock_for_reading().await;
         // The first read that ended meanwhile may have begun before this call. Only the second one surely began
         // after.
         if known.readings.load(Ordering::Acquire) < seen + 2 {
@@ -80,7 +80,7 @@ impl Cluster {
     async fn read_map(&self, breadth: ScatterBreadth, versions: &mut MapVersions) {
         let known = self.known_map();
         let mut map = SlotMap::clone(&known.load());
-        let gathered = self.scatter_by(breadth, &LoadNewMap { known: versions }, DEADLINE).await;
+        let gathered = self.scatter_by(breadth, &LoadNewMap { known: versions }, READ_DEADLINE).await;
         let answers = gathered.answers.into_iter().filter_map(|(shard, answer)| Some((shard, answer.ok()??)));
         let mut read = Vec::new();
         for (shard, (version, copy)) in answers {
@@ -91,7 +91,7 @@ impl Cluster {
         }
         // The process must know a shard before the map names that shard; else its users would get an error.
         if map.highest_owner().index() >= self.shards().len() {
-            self.learn_shards(breadth).await;
+            self.discover_shards(breadth).await;
         }
         if map != **known.load() {
             log::info!("slot map is at epoch {}", map.epoch());
@@ -115,7 +115,7 @@ pub(crate) struct MovingSlot {
 
 impl MovingSlot {
     pub(crate) fn new(slot: Slot, limits: &ShardLimits) -> Self {
-        Self { slot, until: Instant::now() + limits.move_timeout, pause: PAUSE.0 }
+        Self { slot, until: Instant::now() + limits.move_timeout, pause: RETRY_PAUSE.0 }
     }
 
     /// Returns when a new try makes sense, after the shard `refused` has disowned the slot.
@@ -127,7 +127,7 @@ impl MovingSlot {
         Box::pin(cluster.refresh_map()).await;
         if cluster.map().owner(self.slot) == refused {
             tokio::time::sleep(self.pause).await;
-            self.pause = (self.pause * 2).min(PAUSE.1);
+            self.pause = (self.pause * 2).min(RETRY_PAUSE.1);
         }
         Ok(())
     }
@@ -163,12 +163,12 @@ fn whole_map(owners: Option<Vec<i32>>, epochs: Option<Vec<i64>>) -> Option<SlotM
 
 /// Reads the map again, and which shards there are, until the cluster shuts down.
 pub(super) async fn keep_map_fresh(cluster: Arc<Cluster>) {
-    let stop = cluster.stopping();
-    while stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
+    let stop = cluster.stop_token();
+    while stop.run_until_cancelled(tokio::time::sleep(REFRESH_INTERVAL)).await.is_some() {
         // A cancelled read has no effect: only the end of a read changes the state.
         let reading = async {
             cluster.refresh_shards(ScatterBreadth::Few).await;
-            let mut versions = cluster.known_map().turn().await;
+            let mut versions = cluster.known_map().lock_for_reading().await;
             // A failover may promote a standby that lags, and then the same version number can stand for other
             // contents.
             versions.clear();

@@ -14,7 +14,7 @@ use crate::shard::server::shard::Shard;
 use crate::shard::slot::ShardId;
 
 /// The pause before the next run of a task that reported more work.
-const PAUSE: Duration = Duration::from_millis(50);
+const MORE_WORK_PAUSE: Duration = Duration::from_millis(50);
 /// The fractional parts of the multiples of this number lie as far from each other as possible, however many shards
 /// there are (Knuth, The Art of Computer Programming, volume 3, section 6.4, theorem S).
 const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_9;
@@ -25,35 +25,35 @@ pub(crate) trait PeriodicTask: Send + 'static {
     /// The pause from the end of a run to the next run.
     const INTERVAL: Duration;
     /// The task's name for the log; the shard's number follows.
-    const WHAT: &'static str;
+    const LABEL: &'static str;
 
     /// One run. The caller may drop the future at any await.
     ///
     /// # Errors
     /// An error of the shard's calls. The error is logged, and the next run tries again.
-    fn turn(&mut self, shard: &Shard) -> impl Future<Output = Result<TaskProgress, ShardError>> + Send;
+    fn run_once(&mut self, shard: &Shard) -> impl Future<Output = Result<TaskProgress, ShardError>> + Send;
 }
 
 /// How much work a run has left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum TaskProgress {
     /// Nothing until the interval is over.
-    Nothing,
+    Idle,
     /// Perhaps as much again.
-    More,
+    MoreWork,
 }
 
 impl Cluster {
     /// Runs a task on each shard until the cluster shuts down, also on shards that join later. A run passes over an
     /// unreachable shard.
-    pub(crate) fn keep_doing<C: PeriodicTask>(
+    pub(crate) fn run_periodically<C: PeriodicTask>(
         self: &Arc<Self>,
         mut chore: impl FnMut(&Arc<Shard>) -> C + Send + 'static,
     ) {
         let cluster = Arc::clone(self);
         self.for_each_shard(move |shard| {
-            let work = repeat(chore(shard), Arc::clone(shard));
-            let stop = cluster.stopping().clone();
+            let work = repeat_task(chore(shard), Arc::clone(shard));
+            let stop = cluster.stop_token().clone();
             cluster.spawn(async move {
                 stop.run_until_cancelled(work).await;
             });
@@ -61,32 +61,32 @@ impl Cluster {
     }
 }
 
-async fn repeat<C: PeriodicTask>(mut chore: C, shard: Arc<Shard>) {
-    let mut pause = offset(shard.id(), C::INTERVAL);
+async fn repeat_task<C: PeriodicTask>(mut chore: C, shard: Arc<Shard>) {
+    let mut pause = phase_offset(shard.id(), C::INTERVAL);
     loop {
         tokio::time::sleep(pause).await;
         pause = C::INTERVAL;
-        if shard.check().is_err() {
+        if shard.require_healthy().is_err() {
             continue;
         }
-        match chore.turn(&shard).await {
-            Ok(TaskProgress::More) => pause = PAUSE,
+        match chore.run_once(&shard).await {
+            Ok(TaskProgress::MoreWork) => pause = MORE_WORK_PAUSE,
             // The health probe reports an unreachable shard.
-            Ok(TaskProgress::Nothing) | Err(ShardError::Unavailable { .. }) => {}
-            Err(error) => log::warn!("{} shard {} failed: {error}", C::WHAT, shard.id()),
+            Ok(TaskProgress::Idle) | Err(ShardError::Unavailable { .. }) => {}
+            Err(error) => log::warn!("{} shard {} failed: {error}", C::LABEL, shard.id()),
         }
     }
 }
 
 /// Ticks for periodic work on a shard; the first tick comes within one interval. Missed ticks are left out.
-pub(crate) fn ticks(shard: ShardId, interval: Duration) -> Interval {
-    let mut ticks = tokio::time::interval_at(Instant::now() + offset(shard, interval), interval);
+pub(crate) fn spread_ticks(shard: ShardId, interval: Duration) -> Interval {
+    let mut ticks = tokio::time::interval_at(Instant::now() + phase_offset(shard, interval), interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks
 }
 
 /// A shard's point within an interval.
-fn offset(shard: ShardId, interval: Duration) -> Duration {
+fn phase_offset(shard: ShardId, interval: Duration) -> Duration {
     interval.mul_f64((f64::from(shard.number()) * GOLDEN_RATIO).fract())
 }
 
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn the_turns_of_many_shards_are_spread_over_the_interval() {
         let interval = Duration::from_secs(1);
-        let mut points: Vec<Duration> = (0..100).map(|number| offset(ShardId::new(number), interval)).collect();
+        let mut points: Vec<Duration> = (0..100).map(|number| phase_offset(ShardId::new(number), interval)).collect();
         points.sort();
         assert_eq!(points[0], Duration::ZERO);
         let widest = points.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();

@@ -25,10 +25,10 @@ pub(in crate::shard) async fn load_registry(
 ) -> Result<Vec<RegisteredShard>, sqlx::Error> {
     let has_registry: bool =
         sqlx::query_scalar(include_str!("../../../sql/shard/has_registry.sql")).fetch_one(&mut *connection).await?;
-    if has_registry { list(connection).await } else { Ok(Vec::new()) }
+    if has_registry { list_shards(connection).await } else { Ok(Vec::new()) }
 }
 
-async fn list(connection: &mut PgConnection) -> Result<Vec<RegisteredShard>, sqlx::Error> {
+async fn list_shards(connection: &mut PgConnection) -> Result<Vec<RegisteredShard>, sqlx::Error> {
     let rows: Vec<(i32, String, bool)> =
         sqlx::query_as(include_str!("../../../sql/shard/list_shards.sql")).fetch_all(connection).await?;
     let read = |(shard, url, active): (i32, String, bool)| {
@@ -66,14 +66,14 @@ impl ShardCall for ListShards {
     type Output = Vec<RegisteredShard>;
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
-        list(connection).await.map(Some)
+        list_shards(connection).await.map(Some)
     }
 }
 
 impl Cluster {
     /// Stores the addresses of the first `named` shards, which this process's settings name, on every shard. An
     /// unreachable shard gets the list from the next process that starts.
-    pub(in crate::shard) async fn register(&self, named: usize) {
+    pub(in crate::shard) async fn register_named_shards(&self, named: usize) {
         let urls: Vec<_> = self.shards().iter().take(named).map(|shard| shard.options().clone()).collect();
         for shard in self.shards() {
             if let Err(error) = self.register_on(shard.id(), &urls).await {

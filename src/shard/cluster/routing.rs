@@ -48,11 +48,11 @@ pub struct Cluster {
     shards: ShardList,
     map: KnownMap,
     /// The number of shards; a change wakes [`Cluster::for_each_shard`].
-    grown: watch::Sender<usize>,
+    shard_count: watch::Sender<usize>,
     schema_version: Option<i64>,
     limits: ShardLimits,
     stop: CancellationToken,
-    tasks: TaskTracker,
+    background_tasks: TaskTracker,
     runtime: Handle,
 }
 
@@ -67,25 +67,25 @@ impl Cluster {
         let (id, schema_version) = identity;
         let cluster = Arc::new(Self {
             id,
-            grown: watch::channel(shards.len()).0,
+            shard_count: watch::channel(shards.len()).0,
             schema_version,
             shards: ShardList::new(shards),
             map: KnownMap::new(map),
             limits,
             stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            background_tasks: TaskTracker::new(),
             runtime: Handle::current(),
         });
         for shard in cluster.shards() {
-            cluster.watch_over(shard);
+            cluster.start_health_probes(shard);
             if !shard.replicas().is_empty() {
-                cluster.tasks.spawn(follow_replicas(Arc::clone(&cluster), Arc::clone(shard)));
+                cluster.background_tasks.spawn(follow_replicas(Arc::clone(&cluster), Arc::clone(shard)));
             }
             if shard.state() == ShardState::Healthy {
                 shard.warm_up().await;
             }
         }
-        cluster.tasks.spawn(keep_map_fresh(Arc::clone(&cluster)));
+        cluster.background_tasks.spawn(keep_map_fresh(Arc::clone(&cluster)));
         cluster
     }
 
@@ -98,12 +98,12 @@ impl Cluster {
     /// All shards, in the order of their numbers.
     #[must_use]
     pub fn shards(&self) -> &[Arc<Shard>] {
-        self.shards.newest()
+        self.shards.current_shards()
     }
 
     /// Calls `each` once for each shard until the cluster shuts down, also for shards that join later.
     pub fn for_each_shard(self: &Arc<Self>, mut each: impl FnMut(&Arc<Shard>) + Send + 'static) {
-        let (list, mut grown, stop) = (Arc::downgrade(self), self.grown.subscribe(), self.stop.clone());
+        let (list, mut grown, stop) = (Arc::downgrade(self), self.shard_count.subscribe(), self.stop.clone());
         let mut done = 0;
         self.spawn(async move {
             loop {
@@ -184,30 +184,30 @@ impl Cluster {
 
     /// Reads the list of shards from every shard that answers, and begins to use new shards. The caller holds the
     /// lock of the map, so that one task at a time adds shards.
-    pub(super) async fn learn_shards(&self, breadth: ScatterBreadth) {
+    pub(super) async fn discover_shards(&self, breadth: ScatterBreadth) {
         let gathered = self.scatter_by(breadth, &ListShards, LIST_DEADLINE).await;
         let mut found: Vec<RegisteredShard> = gathered.into_answers().flatten().flatten().collect();
         found.sort_by_key(|registered| registered.shard);
         for registered in found {
             // Every shard lists all shards; the first entry for the next number counts.
             if registered.active && registered.shard.index() == self.shards().len() {
-                self.add(registered);
+                self.add_registered(registered);
             }
         }
     }
 
     /// Begins to use a shard. The shard serves as soon as its health probe has found the right database.
-    fn add(&self, registered: RegisteredShard) {
+    fn add_registered(&self, registered: RegisteredShard) {
         let (shard, schema_version) = (registered.shard, self.schema_version);
         let identity = ShardIdentity { cluster_id: self.id, shard, schema_version, role: RequiredRole::Primary };
         let Some(first) = self.shards().first() else { return };
-        let options = first.options().complete(&registered.options).with_session(self.limits.call_timeout);
-        log::info!("shard {} at {} joins", registered.shard, options.place());
+        let options = first.options().options_for_registered(&registered.options).with_session_settings(self.limits.call_timeout);
+        log::info!("shard {} at {} joins", registered.shard, options.address());
         let shard = self.in_runtime(|| Shard::new(options, identity, self.limits, ShardState::Healthy));
         let shard = Arc::new(shard);
         if self.shards.push(Arc::clone(&shard)) {
-            self.watch_over(&shard);
-            self.grown.send_replace(self.shards().len());
+            self.start_health_probes(&shard);
+            self.shard_count.send_replace(self.shards().len());
         }
     }
 
@@ -217,12 +217,12 @@ impl Cluster {
         make()
     }
 
-    fn watch_over(&self, shard: &Arc<Shard>) {
+    fn start_health_probes(&self, shard: &Arc<Shard>) {
         let watch = ProbeSchedule { interval: self.limits.health_interval, timeout: self.limits.health_timeout };
-        self.tasks.spawn_on(watch_shard(Arc::clone(shard), watch, self.stop.clone()), &self.runtime);
+        self.background_tasks.spawn_on(watch_shard(Arc::clone(shard), watch, self.stop.clone()), &self.runtime);
         if !shard.options().has_one_host() {
             let (shard, stop) = (Arc::clone(shard), self.stop.clone());
-            self.tasks.spawn_on(watch_other_hosts(shard, watch, stop), &self.runtime);
+            self.background_tasks.spawn_on(watch_other_hosts(shard, watch, stop), &self.runtime);
         }
     }
 
@@ -233,39 +233,39 @@ impl Cluster {
 
     /// How often this process has met a newer map.
     pub(in crate::shard) fn map_changes(&self) -> u64 {
-        self.map.changes()
+        self.map.change_count()
     }
 
     /// Reads the list of shards now rather than at the next interval.
     pub async fn refresh_shards(&self, breadth: ScatterBreadth) {
-        let _turn = self.map.turn().await;
-        self.learn_shards(breadth).await;
+        let _turn = self.map.lock_for_reading().await;
+        self.discover_shards(breadth).await;
     }
 
     /// Ends the tasks and closes the pools. Calls in progress end with an error; stop serving first.
     pub async fn shut_down(&self) {
         self.stop.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(STOP_LIMIT, self.tasks.wait()).await.is_err() {
-            log::error!("{} background tasks did not end in {} s and are left", self.tasks.len(), STOP_LIMIT.as_secs());
+        self.background_tasks.close();
+        if tokio::time::timeout(STOP_LIMIT, self.background_tasks.wait()).await.is_err() {
+            log::error!("{} background tasks did not end in {} s and are left", self.background_tasks.len(), STOP_LIMIT.as_secs());
         }
         self.shards().iter().for_each(|shard| shard.close());
     }
 
     /// Cancelled when the cluster shuts down.
     #[must_use]
-    pub fn stopping(&self) -> &CancellationToken {
+    pub fn stop_token(&self) -> &CancellationToken {
         &self.stop
     }
 
     /// Runs a background task that ends at [`Cluster::stop_token`]; `shut_down` waits for the task.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn_on(task, &self.runtime);
+        self.background_tasks.spawn_on(task, &self.runtime);
     }
 
     /// As [`Cluster::spawn`], on the caller's runtime. The task may end with that runtime.
-    pub(crate) fn spawn_here(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
+    pub(crate) fn spawn_on_current_runtime(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.background_tasks.spawn(task);
     }
 
     /// The runtime of the background tasks, which outlives the threads of the requests.
@@ -287,11 +287,11 @@ impl Shard {
     pub async fn run<C: ShardCall>(&self, call: &C) -> Result<Option<C::Output>, ShardError> {
         let watched = self.watch(call.name());
         let result = async {
-            let _admitted = self.admit(call.work()).await?;
+            let _admitted = self.admit_call(call.work_kind()).await?;
             self.run_on(self.pool(), call).await
         };
         let result = result.await;
-        watched.end(result)
+        watched.finish(result)
     }
 
     /// As [`Shard::run`], on a connection of this pool.
@@ -306,38 +306,38 @@ impl Shard {
             let called = self.while_healthy_for(call.time_limit(), call.call(&mut lease, self.id())).await;
             if matches!(called, Err(ShardError::Timeout { .. })) {
                 // Late long work says little of the shard, but the shard should be probed.
-                if call.work().is_long() { self.suspect() } else { self.lost() }
+                if call.work_kind().is_long() { self.request_probe() } else { self.record_loss() }
             }
             let error = match called? {
                 Ok(output) => {
                     lease.give_back();
-                    self.answered();
+                    self.record_answer();
                     return Ok(output);
                 }
                 Err(error) => error,
             };
-            let fault = self.note_fault(&error);
+            let fault = self.record_fault(&error);
             match fault {
-                DbFault::ConnectionLost => self.doubt_idle(),
+                DbFault::ConnectionLost => self.distrust_idle_connections(),
                 // Another server may be the primary by now. On a server that is known to be read-only, reads go on.
-                DbFault::ReadOnly if self.takes_writes() => self.forget_idle(),
+                DbFault::ReadOnly if self.takes_writes() => self.close_idle_connections(),
                 _ => {}
             }
             if !fault.ends_connection() && error.as_database_error().is_some() {
-                self.keep_answering(lease).await;
+                self.give_back_if_usable(lease).await;
             }
             match fault {
                 DbFault::NotOwner => return Ok(None),
                 DbFault::ConnectionLost if call.is_repeatable() && reconnects < RECONNECTS => {}
                 // The refused statement changed nothing. One repetition is enough to find another primary.
                 DbFault::ReadOnly if reconnects == 0 => {
-                    self.suspect();
+                    self.request_probe();
                     reconnects = RECONNECTS;
                 }
                 DbFault::Conflict if reconnects < RECONNECTS => {}
                 fault => {
-                    if fault.is_loss() {
-                        self.lost();
+                    if fault.counts_as_loss() {
+                        self.record_loss();
                     }
                     return Err(fault.into_error(self.id(), error));
                 }
@@ -348,7 +348,7 @@ impl Shard {
 
     /// Returns a connection to the pool after the server refused a statement, if the connection answers: the server
     /// may have no other connection to give. The ping rolls an open transaction back.
-    async fn keep_answering(&self, mut lease: ConnectionLease) {
+    async fn give_back_if_usable(&self, mut lease: ConnectionLease) {
         let answers = matches!(self.while_healthy(lease.ping()).await, Ok(Ok(())));
         if answers && !lease.is_in_transaction() {
             lease.give_back();

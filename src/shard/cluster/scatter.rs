@@ -66,7 +66,7 @@ pub enum ScatterBreadth {
 }
 
 impl ScatterBreadth {
-    fn of(self, shards: usize) -> usize {
+    fn limit_for(self, shards: usize) -> usize {
         match self {
             Self::All => shards.max(1),
             Self::Few => shards.div_ceil(64).max(2),
@@ -97,7 +97,7 @@ impl Cluster {
         deadline: Duration,
     ) -> ScatterResult<Option<C::Output>> {
         let (shards, until) = (self.shards(), Instant::now() + deadline);
-        let turns = &Semaphore::new(breadth.of(shards.len()));
+        let turns = &Semaphore::new(breadth.limit_for(shards.len()));
         let asks = shards.iter().map(|shard| async move {
             let ask = async {
                 let _turn = turns.acquire().await;

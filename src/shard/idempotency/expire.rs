@@ -19,15 +19,15 @@ const BATCH: i64 = 1_000;
 
 /// Removes keys on each shard, also on shards that are added later, until the cluster shuts down.
 pub fn expire_in_background(cluster: &Arc<Cluster>) {
-    cluster.keep_doing(|_| ExpireKeys);
+    cluster.run_periodically(|_| ExpireKeys);
 }
 
 impl PeriodicTask for ExpireKeys {
     const INTERVAL: Duration = Duration::from_secs(10);
-    const WHAT: &'static str = "removing old idempotency keys of";
+    const LABEL: &'static str = "removing old idempotency keys of";
 
-    async fn turn(&mut self, shard: &Shard) -> Result<TaskProgress, ShardError> {
-        Ok(if shard.run(&*self).await? == Some(true) { TaskProgress::More } else { TaskProgress::Nothing })
+    async fn run_once(&mut self, shard: &Shard) -> Result<TaskProgress, ShardError> {
+        Ok(if shard.run(&*self).await? == Some(true) { TaskProgress::MoreWork } else { TaskProgress::Idle })
     }
 }
 

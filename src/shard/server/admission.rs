@@ -16,7 +16,7 @@ use crate::telemetry::current_caller;
 
 /// Queued calls for each place. A gateway in front of the service is one caller for many people, so a caller may send
 /// many short listings. A time limit bounds each wait.
-const QUEUE: usize = 64;
+const QUEUED_CALLS_PER_PLACE: usize = 64;
 /// How long a call uses its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum WorkKind {
@@ -91,21 +91,21 @@ impl PoolAdmission {
         Self {
             long: Arc::new(Semaphore::new(long_places)),
             long_places,
-            long_queue: Semaphore::new(long_places * QUEUE),
+            long_queue: Semaphore::new(long_places * QUEUED_CALLS_PER_PLACE),
             all_places: pool_max,
             callers: Mutex::default(),
         }
     }
 
     /// Counts a call of a caller. `None` if too many of the caller's calls wait already.
-    fn count(&self, caller: u128, work: WorkKind) -> Option<(CountedCall<'_>, Arc<Semaphore>)> {
+    fn count_call(&self, caller: u128, work: WorkKind) -> Option<(CountedCall<'_>, Arc<Semaphore>)> {
         let key = (caller, work.is_long());
         let share = caller_share(if work.is_long() { self.long_places } else { self.all_places });
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || CallerPlaces { calls: 0, places: Arc::new(Semaphore::new(share)) };
         let found = callers.entry(key).or_insert_with(new);
         // Other limits bound the waits of loads and of point calls: the number of loads, and the number of requests.
-        if work == WorkKind::Listing && found.calls >= share * (QUEUE + 1) {
+        if work == WorkKind::Listing && found.calls >= share * (QUEUED_CALLS_PER_PLACE + 1) {
             return None;
         }
         found.calls += 1;
@@ -119,29 +119,29 @@ impl Shard {
     /// # Errors
     /// `CallerBusy` if the caller has too many such calls; `Overloaded` if all callers together have; `Unavailable` if the
     /// shard goes away meanwhile.
-    pub(in crate::shard) async fn admit(&self, work: WorkKind) -> Result<AdmittedCall<'_>, ShardError> {
+    pub(in crate::shard) async fn admit_call(&self, work: WorkKind) -> Result<AdmittedCall<'_>, ShardError> {
         let (shard, admission) = (self.id(), &self.admission);
         // A listing may wait for half of its time and needs the other half for its work. A bulk batch may wait
         // longer, as its load reads no further meanwhile.
         let limit = if work == WorkKind::Listing { self.call_timeout() / 2 } else { self.call_timeout() };
         let (mut counted, mut of_caller) = (None, None);
         if let Some(caller) = current_caller() {
-            let (call, places) = admission.count(caller, work).ok_or(ShardError::CallerBusy { shard })?;
+            let (call, places) = admission.count_call(caller, work).ok_or(ShardError::CallerBusy { shard })?;
             counted = Some(call);
-            of_caller = Some(self.place_in(&places, limit, ShardError::CallerBusy { shard }).await?);
+            of_caller = Some(self.acquire_permit(&places, limit, ShardError::CallerBusy { shard }).await?);
         }
         let long = match work {
             WorkKind::Point => None,
-            WorkKind::Load => Some(self.place_in(&admission.long, limit, ShardError::Overloaded { shard }).await?),
+            WorkKind::Load => Some(self.acquire_permit(&admission.long, limit, ShardError::Overloaded { shard }).await?),
             WorkKind::Listing => {
                 let _queued = admission.long_queue.try_acquire().map_err(|_| ShardError::Overloaded { shard })?;
-                Some(self.place_in(&admission.long, limit, ShardError::Overloaded { shard }).await?)
+                Some(self.acquire_permit(&admission.long, limit, ShardError::Overloaded { shard }).await?)
             }
         };
         Ok(AdmittedCall { _long: long, _of_caller: of_caller, _counted: counted })
     }
 
-    async fn place_in(
+    async fn acquire_permit(
         &self,
         places: &Arc<Semaphore>,
         limit: Duration,
@@ -172,13 +172,13 @@ mod tests {
     #[test]
     fn a_caller_has_so_many_listings_and_each_kind_of_work_counts_by_itself() {
         let admission = PoolAdmission::new(8);
-        let most = 3 * (QUEUE + 1);
-        let listings: Vec<_> = (0..most).map(|_| admission.count(1, WorkKind::Listing).unwrap()).collect();
-        assert!(admission.count(1, WorkKind::Listing).is_none());
-        assert!(admission.count(1, WorkKind::Point).is_some());
-        assert!(admission.count(2, WorkKind::Listing).is_some());
+        let most = 3 * (QUEUED_CALLS_PER_PLACE + 1);
+        let listings: Vec<_> = (0..most).map(|_| admission.count_call(1, WorkKind::Listing).unwrap()).collect();
+        assert!(admission.count_call(1, WorkKind::Listing).is_none());
+        assert!(admission.count_call(1, WorkKind::Point).is_some());
+        assert!(admission.count_call(2, WorkKind::Listing).is_some());
         drop(listings);
-        assert!(admission.count(1, WorkKind::Listing).is_some());
+        assert!(admission.count_call(1, WorkKind::Listing).is_some());
         assert!(admission.callers.lock().unwrap().is_empty(), "nothing is kept of callers who have no call");
     }
 }

@@ -2,7 +2,7 @@
 
 /// The circuit opens after this many lost calls in a row, with no answer in between. A single lost call may be the
 /// end of one session.
-pub(super) const LOSSES: u32 = 5;
+pub(super) const LOSSES_TO_OPEN: u32 = 5;
 
 /// Whether calls go to a shard.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -19,9 +19,9 @@ pub enum CircuitBreaker {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::shard) enum CircuitEvent {
     /// The health probe got the right answer from the right database.
-    LookGood,
+    ProbeSucceeded,
     /// The health probe failed.
-    LookBad,
+    ProbeFailed,
     /// A call was answered.
     CallAnswered,
     /// This many calls were lost since the last answer. A lost call had a broken connection, no connection or no
@@ -32,13 +32,13 @@ pub(in crate::shard) enum CircuitEvent {
 impl CircuitBreaker {
     /// The state after an event.
     #[must_use]
-    pub(in crate::shard) fn after(self, event: CircuitEvent) -> Self {
+    pub(in crate::shard) fn state_after(self, event: CircuitEvent) -> Self {
         match (self, event) {
-            (_, CircuitEvent::LookBad) => Self::Open,
-            (Self::Open, CircuitEvent::LookGood) => Self::HalfOpen,
-            (Self::HalfOpen, CircuitEvent::LookGood | CircuitEvent::CallAnswered) => Self::Closed,
+            (_, CircuitEvent::ProbeFailed) => Self::Open,
+            (Self::Open, CircuitEvent::ProbeSucceeded) => Self::HalfOpen,
+            (Self::HalfOpen, CircuitEvent::ProbeSucceeded | CircuitEvent::CallAnswered) => Self::Closed,
             (Self::HalfOpen, CircuitEvent::CallsLost(_)) => Self::Open,
-            (Self::Closed, CircuitEvent::CallsLost(run)) if run >= LOSSES => Self::Open,
+            (Self::Closed, CircuitEvent::CallsLost(run)) if run >= LOSSES_TO_OPEN => Self::Open,
             // An answer that was on its way when the circuit opened tells nothing of the shard's present state.
             (same, _) => same,
         }
@@ -46,7 +46,7 @@ impl CircuitBreaker {
 
     /// True if calls may go.
     #[must_use]
-    pub fn admits(self) -> bool {
+    pub fn admits_calls(self) -> bool {
         self != Self::Open
     }
 
@@ -64,30 +64,30 @@ impl CircuitBreaker {
 #[cfg(test)]
 mod tests {
     use super::CircuitBreaker::{Closed, HalfOpen, Open};
-    use super::CircuitEvent::{CallAnswered, CallsLost, LookBad, LookGood};
+    use super::CircuitEvent::{CallAnswered, CallsLost, ProbeFailed, ProbeSucceeded};
     use super::*;
 
     #[test]
     fn every_event_has_its_effect_in_every_state() {
-        let few = CallsLost(LOSSES - 1);
-        let many = CallsLost(LOSSES);
+        let few = CallsLost(LOSSES_TO_OPEN - 1);
+        let many = CallsLost(LOSSES_TO_OPEN);
         for (event, from_closed, from_half_open, from_open) in [
-            (LookGood, Closed, Closed, HalfOpen),
-            (LookBad, Open, Open, Open),
+            (ProbeSucceeded, Closed, Closed, HalfOpen),
+            (ProbeFailed, Open, Open, Open),
             (CallAnswered, Closed, Closed, Open),
             (few, Closed, Open, Open),
             (many, Open, Open, Open),
         ] {
-            assert_eq!(Closed.after(event), from_closed, "closed, {event:?}");
-            assert_eq!(HalfOpen.after(event), from_half_open, "half-open, {event:?}");
-            assert_eq!(Open.after(event), from_open, "open, {event:?}");
+            assert_eq!(Closed.state_after(event), from_closed, "closed, {event:?}");
+            assert_eq!(HalfOpen.state_after(event), from_half_open, "half-open, {event:?}");
+            assert_eq!(Open.state_after(event), from_open, "open, {event:?}");
         }
     }
 
     #[test]
     fn whatever_happened_two_good_looks_close_it() {
         for state in [Closed, HalfOpen, Open] {
-            assert_eq!(state.after(LookGood).after(LookGood), Closed);
+            assert_eq!(state.state_after(ProbeSucceeded).state_after(ProbeSucceeded), Closed);
         }
     }
 }

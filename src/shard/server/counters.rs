@@ -61,7 +61,7 @@ impl Shard {
     pub fn pool_status(&self) -> PoolStatus {
         let status = self.pool().status();
         let idle = status.available.min(status.size);
-        let all: usize = self.pools().iter().map(|pool| pool.status().size).sum();
+        let all: usize = self.all_pools().iter().map(|pool| pool.status().size).sum();
         PoolStatus {
             limit: status.max_size,
             idle,
@@ -91,7 +91,7 @@ impl TimedCall<'_> {
     pub(crate) fn end<T>(mut self, result: Result<T, ShardError>) -> Result<T, ShardError> {
         if let (Err(error), true) = (&result, self.start.is_some()) {
             self.shard.counters.failures.add(1);
-            self.span.fail(error.kind());
+            self.span.fail(error.kind_name());
         }
         result
     }

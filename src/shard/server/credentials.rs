@@ -4,7 +4,7 @@
 //! (docs/decisions/0027-credentials.md).
 
 /// The parameters of a URL that hold credentials.
-const PARAMETERS: [&str; 4] = ["user", "password", "sslpassword", "passfile"];
+const SIGN_IN_PARAMETERS: [&str; 4] = ["user", "password", "sslpassword", "passfile"];
 
 /// The parts of a URL that matter here: `scheme://[user@]place[?parameters]`.
 struct UrlParts<'a> {
@@ -15,7 +15,7 @@ struct UrlParts<'a> {
 }
 
 impl<'a> UrlParts<'a> {
-    fn of(url: &'a str) -> Option<Self> {
+    fn split(url: &'a str) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
         let (rest, parameters) = rest.split_once('?').unwrap_or((rest, ""));
         let authority = rest.split('/').next().unwrap_or(rest);
@@ -27,14 +27,14 @@ impl<'a> UrlParts<'a> {
 
     fn signs_in(parameter: &str) -> bool {
         let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
-        PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known))
+        SIGN_IN_PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known))
     }
 
     fn credentials(&self) -> (Option<&'a str>, Vec<&'a str>) {
         (self.user, self.parameters.iter().copied().filter(|parameter| Self::signs_in(parameter)).collect())
     }
 
-    fn with(&self, (user, signing): (Option<&str>, Vec<&str>)) -> String {
+    fn with_credentials(&self, (user, signing): (Option<&str>, Vec<&str>)) -> String {
         let user = user.map(|user| format!("{user}@")).unwrap_or_default();
         let others = self.parameters.iter().copied().filter(|parameter| !Self::signs_in(parameter));
         let parameters = others.chain(signing).collect::<Vec<_>>().join("&");
@@ -45,25 +45,25 @@ impl<'a> UrlParts<'a> {
 
 /// The URL without user and password.
 pub(super) fn remove_credentials(url: &str) -> String {
-    UrlParts::of(url).map_or_else(|| url.to_owned(), |parts| parts.with((None, Vec::new())))
+    UrlParts::split(url).map_or_else(|| url.to_owned(), |parts| parts.with_credentials((None, Vec::new())))
 }
 
 /// The URL with the user and password of `lender`, unless the URL has its own.
 pub(super) fn lend_credentials(url: &str, lender: &str) -> String {
-    match (UrlParts::of(url), UrlParts::of(lender)) {
-        (Some(parts), Some(lender)) if !has_credentials(url) => parts.with(lender.credentials()),
+    match (UrlParts::split(url), UrlParts::split(lender)) {
+        (Some(parts), Some(lender)) if !has_credentials(url) => parts.with_credentials(lender.credentials()),
         _ => url.to_owned(),
     }
 }
 
 /// True if the URL holds credentials.
 pub(super) fn has_credentials(url: &str) -> bool {
-    UrlParts::of(url).is_some_and(|parts| parts.credentials() != (None, Vec::new()))
+    UrlParts::split(url).is_some_and(|parts| parts.credentials() != (None, Vec::new()))
 }
 
 /// True if both URLs hold the same credentials.
 pub(super) fn same_credentials(one: &str, other: &str) -> bool {
-    UrlParts::of(one).map(|parts| parts.credentials()) == UrlParts::of(other).map(|parts| parts.credentials())
+    UrlParts::split(one).map(|parts| parts.credentials()) == UrlParts::split(other).map(|parts| parts.credentials())
 }
 
 #[cfg(test)]

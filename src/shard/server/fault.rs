@@ -78,7 +78,7 @@ pub enum DbFault {
 }
 
 /// The meaning of each SQLSTATE or class. The first matching row counts. A code without a row is `Unexpected`.
-const MEANINGS: &[(&str, DbFault)] = &[
+const FAULTS_BY_SQLSTATE: &[(&str, DbFault)] = &[
     (NOT_OWNER, DbFault::NotOwner),
     ("08", DbFault::ConnectionLost),    // connection exceptions
     ("22", DbFault::RowRefused),        // data exceptions
@@ -116,7 +116,7 @@ impl DbFault {
     }
 
     fn of_sqlstate(code: &str) -> Self {
-        let found = MEANINGS.iter().find(|(prefix, _)| code.starts_with(prefix));
+        let found = FAULTS_BY_SQLSTATE.iter().find(|(prefix, _)| code.starts_with(prefix));
         found.map_or(Self::Unexpected, |(_, fault)| *fault)
     }
 
@@ -129,7 +129,7 @@ impl DbFault {
     /// True if the call counts as lost; enough lost calls in a row open the circuit. A server that refuses has
     /// answered, so the call is not lost.
     #[must_use]
-    pub fn is_loss(self) -> bool {
+    pub fn counts_as_loss(self) -> bool {
         matches!(self, Self::ConnectionLost | Self::Unavailable)
     }
 
@@ -211,15 +211,15 @@ mod tests {
             let found = F::of_sqlstate(code);
             assert_eq!(found, fault, "{code}");
             let error = found.into_error(ShardId::new(0), sqlx::Error::WorkerCrashed);
-            assert_eq!((found.ends_connection(), found.is_loss(), error.kind()), (closed, lost, kind), "{code}");
+            assert_eq!((found.ends_connection(), found.counts_as_loss(), error.kind_name()), (closed, lost, kind), "{code}");
         }
     }
 
     #[test]
     fn every_row_of_the_table_can_be_reached() {
-        for (row, (code, fault)) in MEANINGS.iter().enumerate() {
+        for (row, (code, fault)) in FAULTS_BY_SQLSTATE.iter().enumerate() {
             assert_eq!(DbFault::of_sqlstate(code), *fault, "{code}");
-            let above = MEANINGS.iter().take(row).find(|(prefix, _)| code.starts_with(prefix));
+            let above = FAULTS_BY_SQLSTATE.iter().take(row).find(|(prefix, _)| code.starts_with(prefix));
             assert_eq!(above, None, "{code} is hidden by the row above it");
         }
     }

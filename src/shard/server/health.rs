@@ -10,16 +10,16 @@ use tokio_util::sync::CancellationToken;
 use super::circuit::{CircuitBreaker, CircuitEvent};
 use super::fault::{DbFault, ServerResource};
 use super::shard::{ServerSession, Shard};
-use crate::shard::cluster::periodic::ticks;
+use crate::shard::cluster::periodic::spread_ticks;
 
 /// The pause between two probes of a shard's standby servers.
-const OTHER_HOSTS: Duration = Duration::from_secs(1);
+const OTHER_HOSTS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The pause between two requests for a connection, while the server gives none.
-const ASK_FOR_CONNECTION: Duration = Duration::from_secs(1);
+const CONNECTION_RETRY: Duration = Duration::from_secs(1);
 
 /// How many new sessions in a row may break within one probe. After that many, the probe blames the server.
-const NEW_SESSIONS: u32 = 3;
+const MAX_NEW_SESSIONS: u32 = 3;
 
 /// Whether a shard gets calls: the state of its circuit, for people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,44 +49,44 @@ pub(in crate::shard) struct ProbeSchedule {
 }
 
 /// The outcome of a probe.
-enum Sight {
+enum ProbeOutcome {
     /// The server is the right one; `writes` says whether it takes writes.
     Good { writes: bool },
     /// The server answers, but gives no connection for the probe, so the state stays as before.
-    Nothing,
+    Unknown,
     /// The reason for the failure.
     Bad(String),
 }
 
 /// Probes a shard until `stop` is cancelled, and passes each outcome to the shard's circuit.
 pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedule, stop: CancellationToken) {
-    let (mut connection, mut ticks) = (None, ticks(shard.id(), watch.interval));
+    let (mut connection, mut ticks) = (None, spread_ticks(shard.id(), watch.interval));
     let mut asked = Instant::now();
     while !stop.is_cancelled() {
-        let sight = match within(watch.timeout, probe_host(&shard, &mut connection)).await {
-            Some(Ok(writes)) => Sight::Good { writes },
-            Some(Err(error)) if shard.note_fault(&error) == DbFault::Exhausted(ServerResource::Connections) => {
-                Sight::Nothing
+        let sight = match await_in_two_halves(watch.timeout, probe_shard(&shard, &mut connection)).await {
+            Some(Ok(writes)) => ProbeOutcome::Good { writes },
+            Some(Err(error)) if shard.record_fault(&error) == DbFault::Exhausted(ServerResource::Connections) => {
+                ProbeOutcome::Unknown
             }
-            Some(Err(error)) => Sight::Bad(error.to_string()),
-            None => Sight::Bad(format!("no answer in {} ms", watch.timeout.as_millis())),
+            Some(Err(error)) => ProbeOutcome::Bad(error.to_string()),
+            None => ProbeOutcome::Bad(format!("no answer in {} ms", watch.timeout.as_millis())),
         };
         match sight {
-            Sight::Bad(_) => connection = None,
+            ProbeOutcome::Bad(_) => connection = None,
             // Before the circuit closes, so that no call waits for a dead connection.
-            Sight::Good { .. } if !shard.circuit().admits() => shard.prove_idle(watch.timeout).await,
-            Sight::Good { .. } | Sight::Nothing => {}
+            ProbeOutcome::Good { .. } if !shard.circuit().admits_calls() => shard.check_idle_connections(watch.timeout).await,
+            ProbeOutcome::Good { .. } | ProbeOutcome::Unknown => {}
         }
-        report(&shard, sight);
-        shard.end_old_shortages();
-        if shard.has_shortage(ServerResource::Connections) && asked.elapsed() >= ASK_FOR_CONNECTION {
+        report_outcome(&shard, sight);
+        shard.end_expired_shortages();
+        if shard.has_shortage(ServerResource::Connections) && asked.elapsed() >= CONNECTION_RETRY {
             asked = Instant::now();
             // The call records the answer. The connection itself is not needed.
             let _ = tokio::time::timeout(watch.timeout, shard.connect()).await;
         }
         tokio::select! {
             _ = ticks.tick() => {}
-            () = shard.suspected() => {}
+            () = shard.probe_requested() => {}
             () = stop.cancelled() => {}
         }
     }
@@ -94,7 +94,7 @@ pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedul
 
 /// Awaits a probe, with the limit in two halves. If this process itself stood still (frozen, or short of processor
 /// time), the first half ends at once. The second half then reads the answer that lies in the socket.
-async fn within<T>(limit: Duration, look: impl Future<Output = T>) -> Option<T> {
+async fn await_in_two_halves<T>(limit: Duration, look: impl Future<Output = T>) -> Option<T> {
     let mut look = std::pin::pin!(look);
     match tokio::time::timeout(limit / 2, &mut look).await {
         Ok(found) => Some(found),
@@ -105,21 +105,21 @@ async fn within<T>(limit: Duration, look: impl Future<Output = T>) -> Option<T> 
 /// One probe, over the kept session, or else over a new one. So the end of one session (by an administrator's
 /// `pg_terminate_backend`) is no failure. A broken new session is no failure either, unless several break in a row. A
 /// new session leads to the server that is the primary now. True if that server takes writes.
-async fn probe_host(shard: &Shard, kept: &mut Option<ServerSession>) -> Result<bool, sqlx::Error> {
+async fn probe_shard(shard: &Shard, kept: &mut Option<ServerSession>) -> Result<bool, sqlx::Error> {
     // The kept session may not notice the fault that opened the circuit, so an open circuit asks for a new session.
     let mut old = kept.take();
-    if shard.circuit().admits()
+    if shard.circuit().admits_calls()
         && let Some(open) = old.take()
-        && let Ok(mut open) = ServerSession::of(shard, Some(open)).await
+        && let Ok(mut open) = ServerSession::reuse_or_connect(shard, Some(open)).await
         && takes_writes(&mut open.connection).await.is_ok_and(|writes| writes)
     {
         *kept = Some(open);
         return Ok(true);
     }
-    let mut left = NEW_SESSIONS;
+    let mut left = MAX_NEW_SESSIONS;
     loop {
         left -= 1;
-        match probe_again(shard).await {
+        match probe_with_new_session(shard).await {
             Ok((new, writes)) => {
                 *kept = Some(new);
                 return Ok(writes);
@@ -140,8 +140,8 @@ async fn probe_host(shard: &Shard, kept: &mut Option<ServerSession>) -> Result<b
     }
 }
 
-async fn probe_again(shard: &Shard) -> Result<(ServerSession, bool), sqlx::Error> {
-    let mut new = ServerSession::of(shard, None).await?;
+async fn probe_with_new_session(shard: &Shard) -> Result<(ServerSession, bool), sqlx::Error> {
+    let mut new = ServerSession::reuse_or_connect(shard, None).await?;
     let writes = takes_writes(&mut new.connection).await?;
     Ok((new, writes))
 }
@@ -150,22 +150,22 @@ async fn takes_writes(connection: &mut PgConnection) -> Result<bool, sqlx::Error
     sqlx::query_scalar(include_str!("../../../sql/shard/takes_writes.sql")).fetch_one(connection).await
 }
 
-fn report(shard: &Shard, sight: Sight) {
-    let (id, place) = (shard.id(), shard.options().place());
+fn report_outcome(shard: &Shard, sight: ProbeOutcome) {
+    let (id, place) = (shard.id(), shard.options().address());
     let news = match &sight {
-        Sight::Good { .. } => shard.tell(CircuitEvent::LookGood),
-        Sight::Nothing => None,
-        Sight::Bad(_) => shard.tell(CircuitEvent::LookBad),
+        ProbeOutcome::Good { .. } => shard.apply_circuit_event(CircuitEvent::ProbeSucceeded),
+        ProbeOutcome::Unknown => None,
+        ProbeOutcome::Bad(_) => shard.apply_circuit_event(CircuitEvent::ProbeFailed),
     };
     match (news, &sight) {
         (Some(CircuitBreaker::HalfOpen), _) => log::info!("shard {id} at {place} answers again"),
         (Some(CircuitBreaker::Closed), _) => log::info!("shard {id} at {place} is healthy"),
-        (Some(CircuitBreaker::Open), Sight::Bad(reason)) => {
+        (Some(CircuitBreaker::Open), ProbeOutcome::Bad(reason)) => {
             log::warn!("shard {id} at {place} is unreachable: {reason}")
         }
         _ => {}
     }
-    if let Sight::Good { writes } = sight
+    if let ProbeOutcome::Good { writes } = sight
         && shard.set_takes_writes(writes)
     {
         if writes {
@@ -179,14 +179,14 @@ fn report(shard: &Shard, sight: Sight) {
 /// Probes a shard's standby servers until `stop` is cancelled. Otherwise a former primary that nobody stopped at a
 /// promotion would keep its sessions.
 pub(in crate::shard) async fn watch_other_hosts(shard: Arc<Shard>, watch: ProbeSchedule, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(OTHER_HOSTS)).await.is_some() {
+    while stop.run_until_cancelled(tokio::time::sleep(OTHER_HOSTS_INTERVAL)).await.is_some() {
         stop.run_until_cancelled(shard.options().probe_other_hosts(watch.timeout)).await;
     }
 }
 
 /// Waits until calls are refused; never ends if the sender is gone.
-pub(super) async fn until_open(receiver: &mut watch::Receiver<CircuitBreaker>) {
-    if receiver.wait_for(|circuit| !circuit.admits()).await.is_err() {
+pub(super) async fn wait_until_open(receiver: &mut watch::Receiver<CircuitBreaker>) {
+    if receiver.wait_for(|circuit| !circuit.admits_calls()).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

@@ -20,7 +20,7 @@ use super::primary::ServerLineage;
 #[derive(Clone)]
 pub struct ShardOptions {
     /// One entry for each host of the URL; never empty.
-    endpoints: Arc<[PgConnectOptions]>,
+    primary_endpoint: Arc<[PgConnectOptions]>,
     /// The URL as given, with its password.
     url: Arc<str>,
     replicas: Arc<[Self]>,
@@ -36,14 +36,14 @@ struct KnownHosts {
     /// The index of the last known primary's endpoint, plus one; 0 if none is known.
     endpoint: AtomicUsize,
     /// When the database was last seen to move, in microseconds of [`CLOCK`]; 0 for never.
-    moved: AtomicU64,
+    last_move: AtomicU64,
 }
 
 /// The start of the process's clock.
 static CLOCK: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// A moment in microseconds since the first URL was read. Never 0.
-pub(in crate::shard) fn micros(at: Instant) -> u64 {
+pub(in crate::shard) fn clock_micros(at: Instant) -> u64 {
     u64::try_from(at.saturating_duration_since(*CLOCK).as_micros()).unwrap_or(u64::MAX).saturating_add(1)
 }
 
@@ -62,14 +62,14 @@ impl ShardOptions {
         // Starts the clock, so that no connection is older than the clock.
         let _ = *CLOCK;
         let (endpoints, url) = (endpoints?.into(), url.into());
-        Ok(Self { endpoints, url, replicas: Arc::default(), spares: Arc::default(), known: Arc::default() })
+        Ok(Self { primary_endpoint: endpoints, url, replicas: Arc::default(), spares: Arc::default(), known: Arc::default() })
     }
 
     /// As [`ShardOptions::parse`]; a URL without credentials gets the credentials of `self`.
     ///
     /// # Errors
     /// See [`ShardOptions::parse`].
-    pub fn parse_beside(&self, url: &str) -> Result<Self, String> {
+    pub fn parse_with_default_credentials(&self, url: &str) -> Result<Self, String> {
         Self::parse(&lend_credentials(url, &self.url))
     }
 
@@ -82,14 +82,14 @@ impl ShardOptions {
     /// The options for a registered shard that the settings do not name; `self` is the first shard. The credentials
     /// come from the URL of a spare database on the same host, or else from the first shard.
     #[must_use]
-    pub(in crate::shard) fn complete(&self, found: &Self) -> Self {
-        let lender = self.spares.iter().find(|spare| spare.overlaps(found)).unwrap_or(self);
-        lender.parse_beside(&remove_credentials(&found.url)).unwrap_or_else(|_| found.clone())
+    pub(in crate::shard) fn options_for_registered(&self, found: &Self) -> Self {
+        let lender = self.spares.iter().find(|spare| spare.shares_host_with(found)).unwrap_or(self);
+        lender.parse_with_default_credentials(&remove_credentials(&found.url)).unwrap_or_else(|_| found.clone())
     }
 
     /// True if this URL holds credentials, and `other` has different ones.
     #[must_use]
-    pub(in crate::shard) fn signs_in_unlike(&self, other: &Self) -> bool {
+    pub(in crate::shard) fn has_other_credentials_than(&self, other: &Self) -> bool {
         has_credentials(&self.url) && !same_credentials(&self.url, &other.url)
     }
 
@@ -107,7 +107,7 @@ impl ShardOptions {
 
     /// Sets the application name and the time limits of each session.
     #[must_use]
-    pub fn with_session(self, statement_timeout: Duration) -> Self {
+    pub fn with_session_settings(self, statement_timeout: Duration) -> Self {
         let millis = |time: Duration| time.as_millis().to_string();
         let endpoint = |options: &PgConnectOptions| {
             options
@@ -126,21 +126,21 @@ impl ShardOptions {
                 ])
                 .disable_statement_logging()
         };
-        let replicas = self.replicas.iter().map(|replica| replica.clone().with_session(statement_timeout)).collect();
-        Self { endpoints: self.endpoints.iter().map(endpoint).collect(), replicas, ..self }
+        let replicas = self.replicas.iter().map(|replica| replica.clone().with_session_settings(statement_timeout)).collect();
+        Self { primary_endpoint: self.primary_endpoint.iter().map(endpoint).collect(), replicas, ..self }
     }
 
     /// One entry for each server of the URL and of the replicas.
     pub(crate) fn each_server(&self) -> Vec<Self> {
         let of = |options: &Self| -> Vec<Self> {
             let alone = |endpoint: &PgConnectOptions| Self {
-                endpoints: [endpoint.clone()].into(),
+                primary_endpoint: [endpoint.clone()].into(),
                 url: Arc::clone(&options.url),
                 replicas: Arc::default(),
                 spares: Arc::default(),
                 known: Arc::default(),
             };
-            options.endpoints.iter().map(alone).collect()
+            options.primary_endpoint.iter().map(alone).collect()
         };
         std::iter::once(self).chain(self.replicas.iter()).flat_map(of).collect()
     }
@@ -164,24 +164,24 @@ impl ShardOptions {
 
     /// The database's name.
     #[must_use]
-    pub fn database(&self) -> &str {
-        self.endpoints.first().and_then(PgConnectOptions::get_database).unwrap_or_default()
+    pub fn database_name(&self) -> &str {
+        self.primary_endpoint.first().and_then(PgConnectOptions::get_database).unwrap_or_default()
     }
 
     /// `host:port/database`, for messages: names the server and holds no secret. Commas separate several hosts.
     #[must_use]
-    pub fn place(&self) -> String {
-        format!("{}/{}", self.hosts().collect::<Vec<_>>().join(","), self.database())
+    pub fn address(&self) -> String {
+        format!("{}/{}", self.hosts().collect::<Vec<_>>().join(","), self.database_name())
     }
 
     /// True if both have a host in common, with the same database.
     #[must_use]
-    pub fn overlaps(&self, other: &Self) -> bool {
-        self.database() == other.database() && self.hosts().any(|host| other.hosts().any(|theirs| theirs == host))
+    pub fn shares_host_with(&self, other: &Self) -> bool {
+        self.database_name() == other.database_name() && self.hosts().any(|host| other.hosts().any(|theirs| theirs == host))
     }
 
     fn hosts(&self) -> impl Iterator<Item = String> {
-        self.endpoints.iter().map(|options| {
+        self.primary_endpoint.iter().map(|options| {
             let socket = options.get_socket().map(|path| path.display().to_string());
             format!("{}:{}", socket.unwrap_or_else(|| options.get_host().to_owned()), options.get_port())
         })
@@ -190,7 +190,7 @@ impl ShardOptions {
     /// True if the URL names only one server.
     #[must_use]
     pub(in crate::shard) fn has_one_host(&self) -> bool {
-        self.endpoints.len() == 1
+        self.primary_endpoint.len() == 1
     }
 
     /// Opens a connection without an identity check. Names are resolved again. Of several servers the primary is
@@ -200,11 +200,11 @@ impl ShardOptions {
     /// The driver's error; `TimedOut` after `limit`.
     pub async fn connect(&self, limit: Duration) -> Result<PgConnection, sqlx::Error> {
         let connecting = async {
-            match self.endpoints.as_ref() {
+            match self.primary_endpoint.as_ref() {
                 [only] => only.connect().await,
                 several => {
                     let last = self.known.endpoint.load(Ordering::Relaxed).checked_sub(1);
-                    let (index, connection) = primary::connect(several, last, self.lineage()).await?;
+                    let (index, connection) = primary::connect_to_primary(several, last, self.lineage()).await?;
                     if let Some(index) = index {
                         self.known.endpoint.store(index + 1, Ordering::Relaxed);
                     }
@@ -221,12 +221,12 @@ impl ShardOptions {
     /// Probes the other servers, so that a new primary is found while the former one still answers.
     pub(super) async fn probe_other_hosts(&self, limit: Duration) {
         let last = self.known.endpoint.load(Ordering::Relaxed).checked_sub(1);
-        let looks = self.endpoints.iter().enumerate().filter(|(index, _)| Some(*index) != last);
+        let looks = self.primary_endpoint.iter().enumerate().filter(|(index, _)| Some(*index) != last);
         for (_, options) in looks {
-            if let Ok(Ok(Some(found))) = tokio::time::timeout(limit, primary::probe_host(options)).await
-                && self.lineage().is_some_and(|known| found.replaces(known))
+            if let Ok(Ok(Some(found))) = tokio::time::timeout(limit, primary::probe_writable_host(options)).await
+                && self.lineage().is_some_and(|known| found.supersedes(known))
             {
-                self.accept(found);
+                self.accept_primary(found);
             }
         }
     }
@@ -236,13 +236,13 @@ impl ShardOptions {
     }
 
     /// Records the primary that a connection led to. False if another primary has replaced this one.
-    pub(in crate::shard) fn accept(&self, found: ServerLineage) -> bool {
+    pub(in crate::shard) fn accept_primary(&self, found: ServerLineage) -> bool {
         let mut lineage = self.known.lineage.lock().unwrap_or_else(PoisonError::into_inner);
         match *lineage {
-            Some(known) if known.replaces(found) => return false,
+            Some(known) if known.supersedes(found) => return false,
             Some(known) if known != found => {
-                self.known.moved.store(micros(Instant::now()), Ordering::Release);
-                log::warn!("{} has moved to another primary", self.place());
+                self.known.last_move.store(clock_micros(Instant::now()), Ordering::Release);
+                log::warn!("{} has moved to another primary", self.address());
             }
             _ => {}
         }
@@ -253,14 +253,14 @@ impl ShardOptions {
     /// True if the database has moved since this moment. A connection opened before then leads to a former primary.
     #[must_use]
     pub(super) fn has_moved_since(&self, opened: Instant) -> bool {
-        let moved = self.known.moved.load(Ordering::Acquire);
-        moved != 0 && micros(opened) < moved
+        let moved = self.known.last_move.load(Ordering::Acquire);
+        moved != 0 && clock_micros(opened) < moved
     }
 }
 
 impl fmt::Debug for ShardOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.place())
+        f.write_str(&self.address())
     }
 }
 
@@ -304,7 +304,7 @@ mod tests {
             ("postgresql://u:p%2C@h1,[::1]:7/d?sslmode=disable", "h1:5432,[::1]:7/d"),
         ] {
             let options = ShardOptions::parse(url).unwrap();
-            assert_eq!(options.place(), place);
+            assert_eq!(options.address(), place);
             assert_eq!(format!("{options:?}"), place);
         }
         for url in ["postgres://u:secret@h1,/d", "postgres://u:secret@,h/d", "postgres://u:secret@h1,:5/d"] {
@@ -331,20 +331,20 @@ mod tests {
         let options = ShardOptions::parse("postgres://a,b/d").unwrap();
         let opened = Instant::now();
         let on = |system, timeline| ServerLineage { system, timeline };
-        assert!(options.accept(on(7, 1)));
+        assert!(options.accept_primary(on(7, 1)));
         assert!(!options.has_moved_since(opened));
-        assert!(options.accept(on(7, 2)));
+        assert!(options.accept_primary(on(7, 2)));
         assert!(options.has_moved_since(opened));
-        assert!(!options.accept(on(7, 1)), "the old primary came back");
-        assert!(options.accept(on(8, 1)), "another system: the name was pointed elsewhere");
+        assert!(!options.accept_primary(on(7, 1)), "the old primary came back");
+        assert!(options.accept_primary(on(8, 1)), "another system: the name was pointed elsewhere");
     }
 
     #[test]
     fn overlapping_hosts_are_found() {
         let options = |url| ShardOptions::parse(url).unwrap();
         let one = options("postgres://a,b:7/d");
-        assert!(one.overlaps(&options("postgres://c,b:7/d")));
-        assert!(!one.overlaps(&options("postgres://c,b/d")));
-        assert!(!one.overlaps(&options("postgres://a/e")));
+        assert!(one.shares_host_with(&options("postgres://c,b:7/d")));
+        assert!(!one.shares_host_with(&options("postgres://c,b/d")));
+        assert!(!one.shares_host_with(&options("postgres://a/e")));
     }
 }

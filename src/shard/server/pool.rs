@@ -15,12 +15,12 @@ use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::options::{ShardOptions, micros};
+use super::options::{ShardOptions, clock_micros};
 use super::primary::ServerLineage;
 use crate::shard::slot::ShardId;
 
 /// For this long after its last use a connection is reused without a ping.
-const TRUSTED: Duration = Duration::from_secs(30);
+const TRUST_PERIOD: Duration = Duration::from_secs(30);
 
 /// Which database a connection must lead to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,7 +62,7 @@ pub(in crate::shard) struct ShardConnector {
     pub(in crate::shard) runtime: Handle,
     /// A connection last used before this moment must answer a ping before its next use. In microseconds of the
     /// process's clock.
-    doubted: AtomicU64,
+    distrusted_before: AtomicU64,
 }
 
 impl ShardConnector {
@@ -72,12 +72,12 @@ impl ShardConnector {
         connect_timeout: Duration,
         runtime: Handle,
     ) -> Self {
-        Self { options, identity, connect_timeout, runtime, doubted: AtomicU64::new(0) }
+        Self { options, identity, connect_timeout, runtime, distrusted_before: AtomicU64::new(0) }
     }
 
     /// From now on each open connection must answer a ping before its next use.
-    pub(in crate::shard) fn doubt(&self) {
-        self.doubted.store(micros(Instant::now()), Ordering::Relaxed);
+    pub(in crate::shard) fn distrust_idle(&self) {
+        self.distrusted_before.store(clock_micros(Instant::now()), Ordering::Relaxed);
     }
 
     /// A connection to the shard's own database.
@@ -85,19 +85,19 @@ impl ShardConnector {
     /// # Errors
     /// The driver's error, or `Configuration` if the database is another shard's.
     pub(in crate::shard) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        let opening = open(self.options.clone(), self.identity, self.connect_timeout);
+        let opening = open_checked(self.options.clone(), self.identity, self.connect_timeout);
         // A separate task also keeps this large future, which is rarely needed, out of every request's future.
         let opened = AbortOnDropHandle::new(self.runtime.spawn(opening)).await;
         opened.unwrap_or(Err(sqlx::Error::WorkerCrashed)) // the runtime is shutting down
     }
 }
 
-async fn open(options: ShardOptions, expected: ShardIdentity, limit: Duration) -> Result<PgConnection, sqlx::Error> {
+async fn open_checked(options: ShardOptions, expected: ShardIdentity, limit: Duration) -> Result<PgConnection, sqlx::Error> {
     let mut connection = options.connect(limit).await?;
     let found: Option<FoundDatabase> = sqlx::query_as(include_str!("../../../sql/shard/identify_database.sql"))
         .fetch_optional(&mut connection)
         .await?;
-    let (place, shard) = (options.place(), expected.shard);
+    let (place, shard) = (options.address(), expected.shard);
     // As if no server listened there: the primary is elsewhere, or will be in a moment.
     let elsewhere = |text| Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::ConnectionRefused, text)));
     let refused = match found {
@@ -110,7 +110,7 @@ async fn open(options: ShardOptions, expected: ShardIdentity, limit: Duration) -
                 }
                 (RequiredRole::Primary, None) => return elsewhere(format!("{place} is a standby, and no primary")),
                 (RequiredRole::Standby, Some(_)) => return elsewhere(format!("{place} is no standby any more")),
-                (RequiredRole::Primary, Some(lineage)) if !options.accept(lineage) => {
+                (RequiredRole::Primary, Some(lineage)) if !options.accept_primary(lineage) => {
                     return elsewhere(format!("{place} leads to a former primary, which another one has replaced"));
                 }
                 _ => return Ok(connection),
@@ -135,7 +135,7 @@ impl managed::Manager for ShardConnector {
         }
         // A recently used connection is trusted; an idle one may have been cut off unnoticed.
         let last_used = metrics.recycled.unwrap_or(metrics.created);
-        if last_used.elapsed() < TRUSTED && micros(last_used) > self.doubted.load(Ordering::Relaxed) {
+        if last_used.elapsed() < TRUST_PERIOD && clock_micros(last_used) > self.distrusted_before.load(Ordering::Relaxed) {
             return Ok(());
         }
         connection.ping().await.map_err(RecycleError::Backend)

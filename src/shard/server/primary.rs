@@ -9,9 +9,9 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::time::Instant;
 
 /// The delay after which the other servers are asked too, if the last known primary has not answered by then.
-const HEDGE: Duration = Duration::from_millis(100);
+const HEDGE_DELAY: Duration = Duration::from_millis(100);
 /// How long the other servers may still answer after one has claimed to be the primary, if no primary is known.
-const GRACE: Duration = Duration::from_millis(500);
+const CLAIM_GRACE: Duration = Duration::from_millis(500);
 
 /// Which history a server writes. A promotion begins a new timeline of the same system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,7 +25,7 @@ pub(in crate::shard) struct ServerLineage {
 impl ServerLineage {
     /// True if a server on this lineage was promoted in place of a server on `other`.
     #[must_use]
-    pub(in crate::shard) fn replaces(self, other: Self) -> bool {
+    pub(in crate::shard) fn supersedes(self, other: Self) -> bool {
         self.system == other.system && self.timeline > other.timeline
     }
 }
@@ -52,39 +52,39 @@ impl ReportedRole {
     /// True if there is no reason to wait for another server's answer.
     fn is_enough(&self, known: Option<ServerLineage>) -> bool {
         match (self.lineage(), known) {
-            (Some(found), Some(known)) => !self.read_only && !known.replaces(found),
+            (Some(found), Some(known)) => !self.read_only && !known.supersedes(found),
             _ => false,
         }
     }
 }
 
-async fn ask(options: &PgConnectOptions) -> Result<(ReportedRole, PgConnection), sqlx::Error> {
+async fn probe_role(options: &PgConnectOptions) -> Result<(ReportedRole, PgConnection), sqlx::Error> {
     let mut connection = options.connect().await?;
     let role = sqlx::query_as(include_str!("../../../sql/shard/server_role.sql")).fetch_one(&mut connection).await?;
     Ok((role, connection))
 }
 
 /// The lineage of a server that takes writes; `None` for any other server.
-pub(in crate::shard) async fn probe_host(options: &PgConnectOptions) -> Result<Option<ServerLineage>, sqlx::Error> {
-    let (role, _) = ask(options).await?;
+pub(in crate::shard) async fn probe_writable_host(options: &PgConnectOptions) -> Result<Option<ServerLineage>, sqlx::Error> {
+    let (role, _) = probe_role(options).await?;
     Ok(role.lineage().filter(|_| !role.read_only))
 }
 
 /// A connection to the primary among several servers, and the primary's index. `last` is asked first; the others are
 /// asked when `last` fails or is slow. Of several primaries, the one promoted last is chosen. Without a primary, the
 /// connection leads to a standby, without an index. The future may be dropped at any await.
-pub(in crate::shard) async fn connect(
+pub(in crate::shard) async fn connect_to_primary(
     endpoints: &[PgConnectOptions],
     last: Option<usize>,
     known: Option<ServerLineage>,
 ) -> Result<(Option<usize>, PgConnection), sqlx::Error> {
     let mut asked: FuturesUnordered<_> = FuturesUnordered::new();
-    let ask_one = |index: usize, options| async move { (index, ask(options).await) };
+    let ask_one = |index: usize, options| async move { (index, probe_role(options).await) };
     let (first, mut others): (Vec<_>, Vec<_>) =
         endpoints.iter().enumerate().partition(|(index, _)| Some(*index) == last);
     let has_first = !first.is_empty();
     asked.extend(first.into_iter().map(|(index, options)| ask_one(index, options)));
-    let mut hedge = has_first.then(|| Instant::now() + HEDGE);
+    let mut hedge = has_first.then(|| Instant::now() + HEDGE_DELAY);
 
     let mut best: Option<(usize, ReportedRole, PgConnection)> = None;
     let mut failure = sqlx::Error::Io(std::io::ErrorKind::NotConnected.into());
@@ -94,7 +94,7 @@ pub(in crate::shard) async fn connect(
         }
         // Without a known primary, the others get time to claim the role before the first claim is accepted.
         let wait = hedge
-            .or_else(|| best.as_ref().filter(|(_, role, _)| role.timeline.is_some()).map(|_| Instant::now() + GRACE));
+            .or_else(|| best.as_ref().filter(|(_, role, _)| role.timeline.is_some()).map(|_| Instant::now() + CLAIM_GRACE));
         let answer = match wait {
             Some(until) => tokio::time::timeout_at(until, asked.next()).await,
             None => Ok(asked.next().await),

@@ -37,7 +37,7 @@ pub enum ReadConsistency {
 }
 
 /// The most moments kept while no replica has reached them.
-const MARKS: usize = 64;
+const MAX_MARKS: usize = 64;
 /// How long a replica gets no reads after a failed read.
 const PENALTY: Duration = Duration::from_secs(1);
 
@@ -69,12 +69,12 @@ struct KnownReplica {
 impl KnownReplica {
     fn is_fresh(&self, map_changes: u64, max_lag: Duration) -> bool {
         let failed = self.failed.load().as_deref().is_some_and(|at| at.elapsed() < PENALTY);
-        !failed && self.reached.load().as_deref().is_some_and(|mark| mark.serves(map_changes, max_lag))
+        !failed && self.reached.load().as_deref().is_some_and(|mark| mark.is_usable(map_changes, max_lag))
     }
 }
 
 impl PrimaryMark {
-    fn serves(&self, map_changes: u64, max_lag: Duration) -> bool {
+    fn is_usable(&self, map_changes: u64, max_lag: Duration) -> bool {
         self.map_changes == map_changes && self.at.elapsed() < max_lag
     }
 }
@@ -105,7 +105,7 @@ impl ShardReplicas {
 
     /// How many replicas answer reads now, judged by lag and recent failures.
     #[must_use]
-    pub fn fresh(&self) -> usize {
+    pub fn fresh_count(&self) -> usize {
         let in_time = |replica: &&KnownReplica| {
             replica
                 .reached
@@ -151,15 +151,15 @@ impl ShardReplicas {
 pub(in crate::shard) async fn follow_replicas(cluster: Arc<Cluster>, shard: Arc<Shard>) {
     let mut primary = None;
     let mut standbys: Vec<Option<PgConnection>> = shard.replicas.replicas.iter().map(|_| None).collect();
-    let mut marks = VecDeque::with_capacity(MARKS);
-    let stop = cluster.stopping().clone();
+    let mut marks = VecDeque::with_capacity(MAX_MARKS);
+    let stop = cluster.stop_token().clone();
     while stop.run_until_cancelled(tokio::time::sleep(shard.replicas.limits.health_interval)).await.is_some() {
-        let round = follow(&cluster, &shard, &mut primary, &mut standbys, &mut marks);
+        let round = update_replicas(&cluster, &shard, &mut primary, &mut standbys, &mut marks);
         stop.run_until_cancelled(round).await;
     }
 }
 
-async fn follow(
+async fn update_replicas(
     cluster: &Cluster,
     shard: &Shard,
     primary: &mut Option<ServerSession>,
@@ -169,11 +169,11 @@ async fn follow(
     let limit = shard.replicas.limits.health_timeout;
     // Before the question to the primary: the primary's position then covers everything acknowledged by this moment.
     let (at, map_changes) = (Instant::now(), cluster.map_changes());
-    match tokio::time::timeout(limit, position(shard, primary)).await {
+    match tokio::time::timeout(limit, primary_position(shard, primary)).await {
         Ok(Ok(Some((timeline, position)))) => {
             // On another timeline the same positions mean something else.
             marks.retain(|mark| mark.timeline == timeline);
-            if marks.len() == MARKS {
+            if marks.len() == MAX_MARKS {
                 // Drops every second mark, so that even a replica far behind can reach one.
                 let mut keep = false;
                 marks.retain(|_| {
@@ -189,7 +189,7 @@ async fn follow(
     let looks = shard.replicas.replicas.iter().zip(standbys).map(|(replica, connection)| {
         let marks = &*marks;
         async move {
-            let found = tokio::time::timeout(limit, replayed(replica, connection)).await;
+            let found = tokio::time::timeout(limit, replayed_position(replica, connection)).await;
             let Ok(Ok(Some((timeline, position)))) = found else {
                 *connection = None;
                 return;
@@ -207,8 +207,8 @@ async fn follow(
 
 type LogPosition = Option<(i32, i64)>;
 
-async fn position(shard: &Shard, connection: &mut Option<ServerSession>) -> Result<LogPosition, sqlx::Error> {
-    let mut open = ServerSession::of(shard, connection.take()).await?;
+async fn primary_position(shard: &Shard, connection: &mut Option<ServerSession>) -> Result<LogPosition, sqlx::Error> {
+    let mut open = ServerSession::reuse_or_connect(shard, connection.take()).await?;
     let found = sqlx::query_as(include_str!("../../../sql/shard/primary_position.sql"))
         .fetch_optional(&mut open.connection)
         .await?;
@@ -216,7 +216,7 @@ async fn position(shard: &Shard, connection: &mut Option<ServerSession>) -> Resu
     Ok(found)
 }
 
-async fn replayed(replica: &KnownReplica, connection: &mut Option<PgConnection>) -> Result<LogPosition, sqlx::Error> {
+async fn replayed_position(replica: &KnownReplica, connection: &mut Option<PgConnection>) -> Result<LogPosition, sqlx::Error> {
     let mut open = match connection.take() {
         Some(open) => open,
         None => replica.pool.manager().connect().await?,
@@ -235,8 +235,8 @@ mod tests {
     fn a_replica_serves_while_it_is_fresh_and_knows_the_map() {
         let lag = Duration::from_secs(60);
         let mark = PrimaryMark { at: Instant::now(), timeline: 1, position: 7, map_changes: 3 };
-        assert!(mark.serves(3, lag));
-        assert!(!mark.serves(4, lag), "slots have changed hands since");
-        assert!(!mark.serves(3, Duration::ZERO));
+        assert!(mark.is_usable(3, lag));
+        assert!(!mark.is_usable(4, lag), "slots have changed hands since");
+        assert!(!mark.is_usable(3, Duration::ZERO));
     }
 }

@@ -15,7 +15,7 @@ use super::admission::PoolAdmission;
 use super::circuit::{CircuitBreaker, CircuitEvent};
 use super::counters::ShardCounters;
 use super::fault::{DbFault, ServerResource};
-use super::health::{ShardState, until_open};
+use super::health::{ShardState, wait_until_open};
 use super::options::ShardOptions;
 use super::pool::{ConnectionLease, PooledConnection, ShardConnector, ShardIdentity, ShardPool};
 use super::replica::ShardReplicas;
@@ -28,7 +28,7 @@ const RECONNECTS: u32 = 2;
 /// After a server refused a new connection, calls use only open connections for this long.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
 /// How often a call looks for an idle connection meanwhile.
-const LOOK_FOR_IDLE: Duration = Duration::from_millis(10);
+const IDLE_POLL: Duration = Duration::from_millis(10);
 
 /// A pool on the caller's runtime.
 pub(super) fn new_pool(options: ShardOptions, identity: ShardIdentity, limits: ShardLimits, size: usize) -> ShardPool {
@@ -60,7 +60,7 @@ impl ServerSession {
     ///
     /// # Errors
     /// See [`Shard::connect`].
-    pub(in crate::shard) async fn of(shard: &Shard, kept: Option<Self>) -> Result<Self, sqlx::Error> {
+    pub(in crate::shard) async fn reuse_or_connect(shard: &Shard, kept: Option<Self>) -> Result<Self, sqlx::Error> {
         match kept.filter(|kept| !shard.options().has_moved_since(kept.opened)) {
             Some(kept) => Ok(kept),
             None => Ok(Self { opened: Instant::now(), connection: shard.connect().await? }),
@@ -80,8 +80,8 @@ pub struct Shard {
     openings: AtomicU64,
     takes_writes: AtomicBool,
     pub(in crate::shard) replicas: ShardReplicas,
-    suspicion: Notify,
-    warned: AtomicBool,
+    probe_request: Notify,
+    has_warned: AtomicBool,
     pub(in crate::shard) admission: PoolAdmission,
     pub(in crate::shard) shortages: ServerShortages,
     pub(in crate::shard) counters: ShardCounters,
@@ -108,8 +108,8 @@ impl Shard {
             openings: AtomicU64::new(0),
             takes_writes: AtomicBool::new(true),
             replicas,
-            suspicion: Notify::new(),
-            warned: AtomicBool::new(false),
+            probe_request: Notify::new(),
+            has_warned: AtomicBool::new(false),
             admission: PoolAdmission::new(limits.pool_max),
             shortages: ServerShortages::new(),
             counters: ShardCounters::new(),
@@ -131,7 +131,7 @@ impl Shard {
     /// Whether the shard gets calls.
     #[must_use]
     pub fn state(&self) -> ShardState {
-        if self.circuit().admits() { ShardState::Healthy } else { ShardState::Unreachable }
+        if self.circuit().admits_calls() { ShardState::Healthy } else { ShardState::Unreachable }
     }
 
     /// The state of the circuit breaker.
@@ -188,7 +188,7 @@ impl Shard {
 
     /// The caller's thread pool: one connection, driven by the thread's own runtime, so that an answer wakes no other
     /// thread.
-    pub(in crate::shard) fn pool_here(&self) -> ShardPool {
+    pub(in crate::shard) fn thread_pool(&self) -> ShardPool {
         let connector = self.pool.manager();
         let new = || new_pool(connector.options.clone(), connector.identity, self.limits, 1);
         let mut pools = self.thread_pools.lock().unwrap_or_else(PoisonError::into_inner);
@@ -202,9 +202,9 @@ impl Shard {
     pub async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let connected = self.pool.manager().connect().await;
         match &connected {
-            Ok(_) => self.note_connection(),
+            Ok(_) => self.record_new_connection(),
             Err(error) => {
-                self.note_fault(error);
+                self.record_fault(error);
             }
         }
         connected
@@ -228,15 +228,15 @@ impl Shard {
     pub(in crate::shard) async fn lease_from(&self, mut pool: &ShardPool) -> Result<ConnectionLease, ShardError> {
         let (mut tries, until) = (0, Instant::now() + self.limits.call_timeout);
         loop {
-            self.check()?;
+            self.require_healthy()?;
             if pool.status().available == 0 && self.lacked_within(ServerResource::Connections, REFUSAL_PAUSE) {
                 pool = &self.pool;
-                self.wait_for_idle(until).await?;
+                self.wait_for_idle_connection(until).await?;
             }
             let got = self.while_healthy(pool.get()).await?;
             let failed_on_the_way = match &got {
                 Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => true,
-                Err(PoolError::Backend(error)) => match self.note_fault(error) {
+                Err(PoolError::Backend(error)) => match self.record_fault(error) {
                     DbFault::Exhausted(ServerResource::Connections) => continue,
                     fault => fault == DbFault::ConnectionLost,
                 },
@@ -245,15 +245,15 @@ impl Shard {
             // This process itself may have stood still. The wait for an unreachable shard ends with the shard's
             // health.
             if !failed_on_the_way || tries == RECONNECTS {
-                return self.lease_of(got);
+                return self.lease_from_outcome(got);
             }
-            self.suspect();
+            self.request_probe();
             tries += 1;
         }
     }
 
     /// Waits until the pool has an idle connection, or until the server may be asked for a new one again.
-    async fn wait_for_idle(&self, until: Instant) -> Result<(), ShardError> {
+    async fn wait_for_idle_connection(&self, until: Instant) -> Result<(), ShardError> {
         let shard = self.id;
         while self.lacked_within(ServerResource::Connections, REFUSAL_PAUSE) {
             let status = self.pool.status();
@@ -264,28 +264,28 @@ impl Shard {
             if status.size == 0 || Instant::now() >= until {
                 return Err(ShardError::Exhausted { shard, resource: ServerResource::Connections });
             }
-            self.while_healthy(tokio::time::sleep(LOOK_FOR_IDLE)).await?;
+            self.while_healthy(tokio::time::sleep(IDLE_POLL)).await?;
         }
         Ok(())
     }
 
-    fn lease_of(&self, got: Result<PooledConnection, PoolError<sqlx::Error>>) -> Result<ConnectionLease, ShardError> {
+    fn lease_from_outcome(&self, got: Result<PooledConnection, PoolError<sqlx::Error>>) -> Result<ConnectionLease, ShardError> {
         let shard = self.id;
         match got {
             Ok(object) => Ok(ConnectionLease::new(object)),
             Err(PoolError::Timeout(TimeoutType::Wait)) => Err(ShardError::Overloaded { shard }),
             Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => {
-                self.lost();
+                self.record_loss();
                 Err(ShardError::Unavailable { shard })
             }
             Err(PoolError::Backend(error)) => {
                 let fault = DbFault::of(&error);
                 if !matches!(fault, DbFault::Exhausted(_)) {
-                    self.lost();
+                    self.record_loss();
                 }
                 match fault {
                     DbFault::Unexpected => {
-                        if !self.warned.swap(true, Ordering::Relaxed) {
+                        if !self.has_warned.swap(true, Ordering::Relaxed) {
                             log::error!("shard {shard} refuses connections: {error}");
                         }
                         Err(ShardError::Unavailable { shard })
@@ -303,7 +303,7 @@ impl Shard {
     ///
     /// # Errors
     /// `Unavailable` while the circuit is open.
-    pub fn check(&self) -> Result<(), ShardError> {
+    pub fn require_healthy(&self) -> Result<(), ShardError> {
         match self.state() {
             ShardState::Healthy => Ok(()),
             ShardState::Unreachable => Err(ShardError::Unavailable { shard: self.id }),
@@ -331,45 +331,45 @@ impl Shard {
         tokio::select! {
             biased;
             done = work => Ok(done),
-            () = until_open(&mut circuit) => Err(ShardError::Unavailable { shard: self.id }),
+            () = wait_until_open(&mut circuit) => Err(ShardError::Unavailable { shard: self.id }),
             () = tokio::time::sleep(limit.unwrap_or(self.limits.call_timeout)) => Err(ShardError::Timeout { shard: self.id }),
         }
     }
 
     /// Requests a health probe now: a call met a sign of an unreachable shard.
-    pub fn suspect(&self) {
-        self.suspicion.notify_one();
+    pub fn request_probe(&self) {
+        self.probe_request.notify_one();
     }
 
-    pub(super) async fn suspected(&self) {
-        self.suspicion.notified().await;
+    pub(super) async fn probe_requested(&self) {
+        self.probe_request.notified().await;
         // When a server goes away, many calls fail together; one probe is enough for all of them.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 
     /// Records an answered call. Costs nothing unless calls were lost before.
-    pub fn answered(&self) {
+    pub fn record_answer(&self) {
         if self.losses.load(Ordering::Relaxed) != 0 {
             self.losses.store(0, Ordering::Relaxed);
-            self.tell(CircuitEvent::CallAnswered);
+            self.apply_circuit_event(CircuitEvent::CallAnswered);
         }
     }
 
     /// Records a lost call, after the possible repetitions: the connection broke, could not be opened, or brought no
     /// answer in time. Too many lost calls in a row open the circuit until the shard answers a probe.
-    pub fn lost(&self) {
+    pub fn record_loss(&self) {
         let run = self.losses.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if self.tell(CircuitEvent::CallsLost(run)) == Some(CircuitBreaker::Open) {
-            log::warn!("shard {} at {} loses calls; none is sent until it answers", self.id, self.options().place());
+        if self.apply_circuit_event(CircuitEvent::CallsLost(run)) == Some(CircuitBreaker::Open) {
+            log::warn!("shard {} at {} loses calls; none is sent until it answers", self.id, self.options().address());
         }
-        self.suspect();
+        self.request_probe();
     }
 
     /// Applies an event to the circuit; returns the new state after a change.
-    pub(in crate::shard) fn tell(&self, event: CircuitEvent) -> Option<CircuitBreaker> {
+    pub(in crate::shard) fn apply_circuit_event(&self, event: CircuitEvent) -> Option<CircuitBreaker> {
         let mut news = None;
         self.circuit.send_if_modified(|circuit| {
-            let new = circuit.after(event);
+            let new = circuit.state_after(event);
             news = (new != *circuit).then_some(new);
             *circuit = new;
             news.is_some()
@@ -377,13 +377,13 @@ impl Shard {
         match news {
             Some(CircuitBreaker::Open) => {
                 self.openings.fetch_add(1, Ordering::Relaxed);
-                self.doubt_idle();
+                self.distrust_idle_connections();
             }
             // On trial: the next answer must reach the circuit as well.
             Some(CircuitBreaker::HalfOpen) => self.losses.store(1, Ordering::Relaxed),
             Some(CircuitBreaker::Closed) => {
                 self.losses.store(0, Ordering::Relaxed);
-                self.warned.store(false, Ordering::Relaxed);
+                self.has_warned.store(false, Ordering::Relaxed);
             }
             None => {}
         }
@@ -399,14 +399,14 @@ impl Shard {
 
     /// After a broken connection, each idle one must answer a ping before use. Those are not closed at once, as the
     /// server may have no other connections to give.
-    pub(in crate::shard) fn doubt_idle(&self) {
-        self.pools().iter().for_each(|pool| pool.manager().doubt());
+    pub(in crate::shard) fn distrust_idle_connections(&self) {
+        self.all_pools().iter().for_each(|pool| pool.manager().distrust_idle());
     }
 
     /// Pings every idle connection, all at once, and closes each one without an answer.
-    pub(super) async fn prove_idle(&self, limit: Duration) {
+    pub(super) async fn check_idle_connections(&self, limit: Duration) {
         let timeouts = Timeouts { wait: Some(Duration::ZERO), create: Some(Duration::ZERO), recycle: Some(limit) };
-        let (pools, timeouts) = (self.pools(), &timeouts);
+        let (pools, timeouts) = (self.all_pools(), &timeouts);
         let asks = pools.iter().flat_map(|pool| (0..pool.status().available).map(|_| pool.timeout_get(timeouts)));
         // Each lease goes back into its pool at its drop.
         futures_util::future::join_all(asks).await;
@@ -414,11 +414,11 @@ impl Shard {
 
     pub(in crate::shard) fn close(&self) {
         self.replicas.close();
-        self.pools().iter().for_each(ShardPool::close);
+        self.all_pools().iter().for_each(ShardPool::close);
     }
 
     /// The shard's pool and the pools of the threads.
-    pub(in crate::shard) fn pools(&self) -> Vec<ShardPool> {
+    pub(in crate::shard) fn all_pools(&self) -> Vec<ShardPool> {
         let others = self.thread_pools.lock().unwrap_or_else(PoisonError::into_inner);
         std::iter::once(&self.pool).chain(others.values()).cloned().collect()
     }

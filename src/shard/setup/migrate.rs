@@ -78,13 +78,13 @@ pub async fn migrate(urls: &[ShardOptions], connect_timeout: Duration) -> Result
     // Every set-up takes this lock on the first shard, so that two set-ups cannot make two clusters of one. The
     // connection holds the lock, and ends after everything else in this function.
     let mut lock = first.connect(connect_timeout).await.map_err(|source| {
-        StartError(vec![StartFault::Unreachable(ShardId::default(), format!("{} ({source})", first.place()))])
+        StartError(vec![StartFault::Unreachable(ShardId::default(), format!("{} ({source})", first.address()))])
     })?;
     let on_first = |source| SetupError::Statement { shard: ShardId::default(), source };
     lock_setup(&mut lock).await.map_err(on_first)?;
 
     let (urls, probes) = probe_with_registered(urls.to_vec(), connect_timeout).await;
-    refuse_faults(&probes)?;
+    require_no_faults(&probes)?;
     if lacks_migrations(&probes) {
         let open = open_moves(&mut lock).await.map_err(on_first)?;
         if !open.is_empty() {
@@ -100,12 +100,12 @@ pub async fn migrate(urls: &[ShardOptions], connect_timeout: Duration) -> Result
         let on_shard = |source| SetupError::Statement { shard, source };
         let mut connection = options.connect(connect_timeout).await.map_err(on_shard)?;
         apply_migrations(&mut connection).await.map_err(|source| SetupError::Migration { shard, source })?;
-        let found = set_identity(&mut connection, cluster_id, shard, urls.len()).await.map_err(on_shard)?;
+        let found = claim_identity(&mut connection, cluster_id, shard, urls.len()).await.map_err(on_shard)?;
         // Another set-up, with the URLs in another order, holds the lock on another shard.
         if found.is_none_or(|found| (found.cluster_id, found.shard_id) != (cluster_id, shard.to_sql())) {
             return Err(StartError(vec![StartFault::OtherCluster(shard)]).into());
         }
-        log::info!("shard {shard} at {} is migrated", options.place());
+        log::info!("shard {shard} at {} is migrated", options.address());
         connections.push((shard, connection));
     }
     for (shard, connection) in &mut connections {
@@ -151,7 +151,7 @@ pub(in crate::shard) async fn lock_setup(connection: &mut PgConnection) -> Resul
     Ok(())
 }
 
-fn refuse_faults(probes: &[DatabaseProbe]) -> Result<(), StartError> {
+fn require_no_faults(probes: &[DatabaseProbe]) -> Result<(), StartError> {
     let away = probes
         .iter()
         .enumerate()
@@ -162,7 +162,7 @@ fn refuse_faults(probes: &[DatabaseProbe]) -> Result<(), StartError> {
 
 /// Gives the database this identity unless it has one, and reads the stored identity. Identity and map come in one
 /// transaction: no database has one without the other.
-async fn set_identity(
+async fn claim_identity(
     connection: &mut PgConnection,
     cluster_id: Uuid,
     shard: ShardId,

@@ -135,7 +135,7 @@ async fn a_killed_server_loses_and_doubles_nothing() {
         load.progress(300).await; // the other shard's users notice nothing
         cluster.server(1).start().await.unwrap();
         let shard = &files.cluster().shards()[1];
-        poll::until("the shard to take calls", async || shard.check()).await;
+        poll::until("the shard to take calls", async || shard.require_healthy()).await;
     }
     load.progress(300).await;
     let seen = load.stop().await;
@@ -259,7 +259,7 @@ async fn a_crash_of_a_durable_server_loses_nothing() {
         cluster.server(round % 2).kill().await;
         cluster.server(round % 2).start().await.unwrap();
         let shard = &files.cluster().shards()[round % 2];
-        poll::until("the shard to take calls", async || shard.check()).await;
+        poll::until("the shard to take calls", async || shard.require_healthy()).await;
     }
     load.progress(200).await;
     let seen = load.stop().await;

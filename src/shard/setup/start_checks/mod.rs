@@ -55,7 +55,7 @@ impl AppliedMigration {
     /// The newest migration that a program must know in order to work on the schema after this one. A migration that
     /// only adds asks for nothing. A migration that removes what the release before last needed is named
     /// `NNNN_contract_MMMM_….sql`, and asks for migration MMMM.
-    fn needs(&self) -> i64 {
+    fn required_migration(&self) -> i64 {
         let words = self.description.strip_prefix("contract ").unwrap_or_default();
         words.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
     }
@@ -158,10 +158,10 @@ impl fmt::Display for StartFault {
 
 /// Why the cluster was not opened.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", list(.0))]
+#[error("{}", list_faults(.0))]
 pub struct StartError(pub Vec<StartFault>);
 
-fn list(faults: &[StartFault]) -> String {
+fn list_faults(faults: &[StartFault]) -> String {
     faults.iter().map(|fault| format!("- {fault}")).collect::<Vec<_>>().join("\n")
 }
 
@@ -170,18 +170,18 @@ pub(in crate::shard) async fn probe_all(urls: &[ShardOptions], connect_timeout: 
     join_all(urls.iter().map(|options| async move {
         let probing = async {
             let mut connection = options.connect(connect_timeout).await?;
-            probe(&mut connection).await
+            probe_database(&mut connection).await
         };
         match tokio::time::timeout(connect_timeout * 2, probing).await {
             Ok(Ok(facts)) => Ok(facts),
-            Ok(Err(error)) => Err(format!("{} ({error})", options.place())),
-            Err(_) => Err(format!("{} (no answer in time)", options.place())),
+            Ok(Err(error)) => Err(format!("{} ({error})", options.address())),
+            Err(_) => Err(format!("{} (no answer in time)", options.address())),
         }
     }))
     .await
 }
 
-async fn probe(connection: &mut PgConnection) -> Result<DatabaseFacts, sqlx::Error> {
+async fn probe_database(connection: &mut PgConnection) -> Result<DatabaseFacts, sqlx::Error> {
     let (database_key, has_migrations, has_identity, has_files, is_standby, server_version): (
         String,
         bool,
@@ -224,12 +224,12 @@ pub(super) async fn probe_with_registered(
     connect_timeout: Duration,
 ) -> (Vec<ShardOptions>, Vec<DatabaseProbe>) {
     let mut probes = probe_all(&urls, connect_timeout).await;
-    let mut known: Vec<RegisteredShard> = reached(&probes).flat_map(|(_, facts)| facts.registry.clone()).collect();
+    let mut known: Vec<RegisteredShard> = reachable_shards(&probes).flat_map(|(_, facts)| facts.registry.clone()).collect();
     known.sort_by_key(|registered| registered.shard);
     let mut added = Vec::new();
     for registered in known {
         if registered.active && registered.shard.index() == urls.len() + added.len() {
-            added.extend(urls.first().map(|first| first.complete(&registered.options)));
+            added.extend(urls.first().map(|first| first.options_for_registered(&registered.options)));
         }
     }
     probes.extend(probe_all(&added, connect_timeout).await);
@@ -249,9 +249,9 @@ pub(super) fn identity_faults(probes: &[DatabaseProbe]) -> Vec<StartFault> {
     let mut faults = Vec::new();
     let mut seen: HashMap<&str, ShardId> = HashMap::new();
     let mut cluster = None;
-    let counts = reached(probes).filter_map(|(_, facts)| usize::try_from(facts.identity?.shard_count).ok());
+    let counts = reachable_shards(probes).filter_map(|(_, facts)| usize::try_from(facts.identity?.shard_count).ok());
     let largest = counts.max().unwrap_or(probes.len());
-    for (shard, facts) in reached(probes) {
+    for (shard, facts) in reachable_shards(probes) {
         if let Some(first) = seen.insert(&facts.database_key, shard) {
             faults.push(StartFault::SameDatabase(first, shard));
             continue;
@@ -276,16 +276,16 @@ pub(super) fn identity_faults(probes: &[DatabaseProbe]) -> Vec<StartFault> {
             faults.push(StartFault::ShardCount(shard, identity.shard_count, probes.len()));
         }
     }
-    let served_before = reached(probes).any(|(_, facts)| facts.identity.is_some_and(|identity| identity.ready));
+    let served_before = reachable_shards(probes).any(|(_, facts)| facts.identity.is_some_and(|identity| identity.ready));
     if served_before && !faults.iter().any(|fault| matches!(fault, StartFault::ShardCount(..))) {
-        let lost = reached(probes).filter(|(_, facts)| facts.identity.is_none());
+        let lost = reachable_shards(probes).filter(|(_, facts)| facts.identity.is_none());
         faults.extend(lost.map(|(shard, _)| StartFault::LostShard(shard)));
     }
     faults
 }
 
 /// All faults that forbid to serve.
-fn faults(probes: &[DatabaseProbe], migrator: &Migrator) -> Vec<StartFault> {
+fn find_faults(probes: &[DatabaseProbe], migrator: &Migrator) -> Vec<StartFault> {
     if probes.iter().all(Result::is_err) {
         let reasons = probes
             .iter()
@@ -294,7 +294,7 @@ fn faults(probes: &[DatabaseProbe], migrator: &Migrator) -> Vec<StartFault> {
         return vec![StartFault::NoShardReachable(reasons.collect())];
     }
     let mut faults = identity_faults(probes);
-    for (shard, facts) in reached(probes) {
+    for (shard, facts) in reachable_shards(probes) {
         let known = |version: i64| migrator.iter().find(|migration| migration.version == version);
         let applied = |version: i64| facts.migrations.iter().any(|applied| applied.version == version);
 
@@ -304,7 +304,7 @@ fn faults(probes: &[DatabaseProbe], migrator: &Migrator) -> Vec<StartFault> {
         let newer: Vec<_> = facts
             .migrations
             .iter()
-            .filter(|m| known(m.version).is_none() && m.needs() > newest)
+            .filter(|m| known(m.version).is_none() && m.required_migration() > newest)
             .map(|m| m.version)
             .collect();
         let broken: Vec<_> = facts
@@ -337,7 +337,7 @@ fn faults(probes: &[DatabaseProbe], migrator: &Migrator) -> Vec<StartFault> {
     faults
 }
 
-fn reached(probes: &[DatabaseProbe]) -> impl Iterator<Item = (ShardId, &DatabaseFacts)> {
+fn reachable_shards(probes: &[DatabaseProbe]) -> impl Iterator<Item = (ShardId, &DatabaseFacts)> {
     probes.iter().enumerate().filter_map(|(index, probe)| Some((shard_id(index), probe.as_ref().ok()?)))
 }
 
@@ -352,13 +352,13 @@ impl Cluster {
     pub async fn open(urls: Vec<ShardOptions>, limits: ShardLimits) -> Result<Arc<Self>, StartError> {
         let named = urls.len();
         let (urls, probes) = probe_with_registered(urls, limits.connect_timeout).await;
-        let faults = faults(&probes, &migrator());
+        let faults = find_faults(&probes, &migrator());
         if !faults.is_empty() {
             return Err(StartError(faults));
         }
-        let cluster_id = reached(&probes).find_map(|(_, facts)| Some(facts.identity?.cluster_id)).unwrap_or_default();
+        let cluster_id = reachable_shards(&probes).find_map(|(_, facts)| Some(facts.identity?.cluster_id)).unwrap_or_default();
         let mut map: Option<SlotMap> = None;
-        for copy in reached(&probes).filter_map(|(_, facts)| facts.map.as_ref()) {
+        for copy in reachable_shards(&probes).filter_map(|(_, facts)| facts.map.as_ref()) {
             match &mut map {
                 Some(map) => map.merge(copy),
                 None => map = Some(copy.clone()),
@@ -376,12 +376,12 @@ impl Cluster {
             };
             let identity =
                 ShardIdentity { cluster_id, shard: shard_id(index), schema_version, role: RequiredRole::Primary };
-            let options = options.with_session(limits.call_timeout);
+            let options = options.with_session_settings(limits.call_timeout);
             shards.push(Arc::new(Shard::new(options, identity, limits, state)));
         }
         let map = map.ok_or_else(|| StartError(vec![StartFault::NoMap(ShardId::default())]))?;
         let cluster = Self::assemble((cluster_id, schema_version), shards, map, limits).await;
-        cluster.register(named).await;
+        cluster.register_named_shards(named).await;
         Ok(cluster)
     }
 }
