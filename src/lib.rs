@@ -1,9 +1,9 @@
 //! Shardrive: a drive-metadata service on several plain PostgreSQL servers.
 //!
-//! The modules from the ground up: each imports only modules above it in this list (`tests/architecture/` holds the list to it).
+//! The modules from the ground up: each imports only modules above in this list, as `tests/architecture/` checks.
 //!
-//! - [`outbound`]: HTTP clients of our own, and whom they trust
-//! - [`telemetry`]: logs, metrics, traces, and the request that they are about
+//! - [`outbound`]: HTTP clients to other services, and the CA certificates
+//! - [`telemetry`]: logs, metrics, traces, and the current request
 //! - [`payload`]: request and answer bodies: decompression, records, JSON faults, numbers, times
 //! - [`auth`]: who calls: tokens, keys, scopes
 //! - [`local_servers`]: PostgreSQL and cache servers of our own on this machine
@@ -13,15 +13,15 @@
 //! - [`limits`]: how much each caller may ask for
 //! - [`files`]: what a drive knows about files; bulk loads
 //! - [`records`]: keyed documents in collections
-//! - [`audit`]: who did what to the cluster
-//! - [`events`]: changes that are published to a broker
-//! - [`stats`]: how much is where
-//! - [`reshard`]: slots that move between shards while they serve
+//! - [`audit`]: the log of operator actions
+//! - [`events`]: changes of rows, published to a broker
+//! - [`stats`]: the counts of rows on each shard
+//! - [`reshard`]: moves of slots between serving shards
 //! - [`http`]: the API
 //! - [`config`]: the settings
 //! - [`cli`]: the commands, which put all of this together
 
-// What commands print goes through `cli::output`, which survives a reader that has gone away.
+// All output of commands goes through `cli::output`, which survives a closed pipe.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod audit;

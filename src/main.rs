@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     match runtime {
         Ok(runtime) => runtime.block_on(shardrive::cli::run()),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "shardrive: no threads to run on: {error}");
+            let _ = writeln!(std::io::stderr(), "shardrive: the threads cannot be started: {error}");
             ExitCode::FAILURE
         }
     }

@@ -12,12 +12,12 @@ use rustls::{ClientConfig, RootCertStore};
 
 /// The CA certificates that a client trusts.
 #[derive(Clone)]
-pub struct TrustedAuthorities(Arc<RootCertStore>);
+pub struct CaCertificates(Arc<RootCertStore>);
 
-impl TrustedAuthorities {
+impl CaCertificates {
     /// The machine's own CA certificates; empty on a machine without any.
     #[must_use]
-    pub fn of_machine() -> Self {
+    pub fn of_system() -> Self {
         let mut roots = RootCertStore::empty();
         // An unreadable certificate is left out: no server can be trusted by it.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -45,7 +45,7 @@ impl TrustedAuthorities {
 
     /// The TLS settings of a client that trusts these certificates.
     #[must_use]
-    pub fn client_config(&self) -> ClientConfig {
+    pub fn tls_config(&self) -> ClientConfig {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         #[expect(clippy::expect_used, reason = "ring has what the default versions of TLS need")]
@@ -54,19 +54,19 @@ impl TrustedAuthorities {
     }
 
     /// A builder of an HTTP client that trusts these certificates.
-    pub fn client(&self) -> reqwest::ClientBuilder {
-        reqwest::Client::builder().tls_backend_preconfigured(self.client_config())
+    pub fn client_builder(&self) -> reqwest::ClientBuilder {
+        reqwest::Client::builder().tls_backend_preconfigured(self.tls_config())
     }
 
     /// A builder of a client for a thread without a runtime.
-    pub fn blocking_client(&self) -> reqwest::blocking::ClientBuilder {
-        reqwest::blocking::Client::builder().tls_backend_preconfigured(self.client_config())
+    pub fn blocking_client_builder(&self) -> reqwest::blocking::ClientBuilder {
+        reqwest::blocking::Client::builder().tls_backend_preconfigured(self.tls_config())
     }
 }
 
-impl fmt::Debug for TrustedAuthorities {
+impl fmt::Debug for CaCertificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TrustedAuthorities({})", self.0.len())
+        write!(f, "CaCertificates({})", self.0.len())
     }
 }
 

@@ -1,5 +1,5 @@
--- Identifies this database, independent of its URL, and tells whether the database is set up.
--- Servers copied from one image have the same system identifier, but start at different times.
+-- Identifies this database, independent of the URL, and tells whether the database is set up.
+-- Servers copied from the same image have the same system identifier, but start at different times.
 SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
                  extract(epoch FROM pg_postmaster_start_time()), d.oid)               AS database_key,
        to_regclass('shardrive._sqlx_migrations') IS NOT NULL                         AS has_migrations,

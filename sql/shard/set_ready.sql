@@ -1,2 +1,2 @@
--- From now on the database serves: all shards of the cluster have their identity.
+-- From now on the database serves: all shards of the cluster have an identity.
 UPDATE shardrive.identity SET ready = true WHERE NOT ready

@@ -53,13 +53,13 @@ acts! {
 impl OperatorAction {
     /// The action with this word.
     #[must_use]
-    pub fn named(word: &str) -> Option<Self> {
+    pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|act| act.as_str() == word)
     }
 
     /// All words, for messages.
     #[must_use]
-    pub fn words() -> String {
+    pub fn all_words() -> String {
         Self::ALL.iter().map(|act| act.as_str()).collect::<Vec<_>>().join(", ")
     }
 }
@@ -88,7 +88,7 @@ impl ActionOutcome {
 
     /// The code of the problem, if any.
     #[must_use]
-    pub fn code(self) -> Option<&'static str> {
+    pub fn problem_code(self) -> Option<&'static str> {
         match self {
             Self::Accepted => None,
             Self::Refused(code) | Self::Failed(code) => Some(code),
@@ -103,8 +103,8 @@ mod tests {
     #[test]
     fn every_act_is_found_by_its_word() {
         for act in OperatorAction::ALL {
-            assert_eq!(OperatorAction::named(act.as_str()), Some(*act));
+            assert_eq!(OperatorAction::from_word(act.as_str()), Some(*act));
         }
-        assert_eq!(OperatorAction::named("fly"), None);
+        assert_eq!(OperatorAction::from_word("fly"), None);
     }
 }

@@ -31,7 +31,7 @@ impl Actor {
     /// The subject of a token, with the token's scope.
     #[must_use]
     pub fn of_token(subject: &str, scope: &'static str) -> Self {
-        Self { name: plain(subject), scope }
+        Self { name: one_line_text(subject), scope }
     }
 
     /// Any caller, while sign-in is off.
@@ -43,12 +43,12 @@ impl Actor {
     /// A user of the machine that runs a command, as `user@host`.
     #[must_use]
     pub fn at_command_line(user: &str) -> Self {
-        Self { name: plain(user), scope: "command line" }
+        Self { name: one_line_text(user), scope: "command line" }
     }
 }
 
 /// The text on one line, of bounded length, without characters that PostgreSQL refuses.
-fn plain(text: &str) -> String {
+fn one_line_text(text: &str) -> String {
     let text: String =
         text.chars().take(MAX_TEXT).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
     if text.is_empty() { "-".to_owned() } else { text }
@@ -60,23 +60,24 @@ pub struct ActionDetails(pub(super) Map<String, Value>);
 
 impl ActionDetails {
     /// Records the fields of a request that this action allows.
-    pub fn add(&mut self, act: OperatorAction, request: &Map<String, Value>) {
+    pub fn add_request_fields(&mut self, act: OperatorAction, request: &Map<String, Value>) {
         for name in act.fields() {
             if let Some(value) = request.get(*name) {
-                self.put(name, value);
+                self.add_field(name, value);
             }
         }
     }
 
     /// Records a value that can hold no secret. Of a shard's URL only the server's address is recorded.
-    pub fn put(&mut self, name: &str, value: &Value) {
+    pub fn add_field(&mut self, name: &str, value: &Value) {
         let (name, value) = match value {
             Value::String(url) if name == "url" => {
-                let place = ShardOptions::parse(url).map_or_else(|_| "no URL of a shard".to_owned(), |url| url.address());
-                ("place", plain(&place).into())
+                let place =
+                    ShardOptions::parse(url).map_or_else(|_| "no URL of a shard".to_owned(), |url| url.address());
+                ("place", one_line_text(&place).into())
             }
             Value::Number(_) | Value::Bool(_) if name != "url" => (name, value.clone()),
-            Value::String(word) if name != "url" && word.chars().all(is_word) => (name, plain(word).into()),
+            Value::String(word) if name != "url" && word.chars().all(is_word) => (name, one_line_text(word).into()),
             Value::Null => return,
             _ => (name, "not shown".into()),
         };
@@ -111,7 +112,7 @@ pub struct LoggedAction {
     /// The entry's id.
     pub id: Uuid,
     /// When the action began, by the clock of shard 0.
-    #[serde(serialize_with = "time::required")]
+    #[serde(serialize_with = "time::serialize_time")]
     pub at: DateTime<Utc>,
     /// The token's subject; `-` without sign-in; `user@host` for a command.
     #[schema(example = "alice")]
@@ -137,7 +138,7 @@ pub struct LoggedAction {
     /// The code of the problem, if the action was refused or failed.
     pub code: Option<String>,
     /// When the action ended.
-    #[serde(serialize_with = "time::optional")]
+    #[serde(serialize_with = "time::serialize_optional_time")]
     pub ended_at: Option<DateTime<Utc>>,
 }
 
@@ -163,8 +164,8 @@ pub struct EntryFilter {
 impl EntryFilter {
     /// True if an actor can have this name.
     #[must_use]
-    pub fn is_actor(name: &str) -> bool {
-        plain(name) == name
+    pub fn is_actor_name(name: &str) -> bool {
+        one_line_text(name) == name
     }
 }
 
@@ -204,7 +205,7 @@ mod tests {
 
     fn of(act: OperatorAction, request: Value) -> Value {
         let mut details = ActionDetails::default();
-        details.add(act, request.as_object().unwrap());
+        details.add_request_fields(act, request.as_object().unwrap());
         Value::Object(details.0)
     }
 
@@ -237,8 +238,12 @@ mod tests {
     fn actors_stand_on_one_line() {
         assert_eq!(Actor::of_token("a\n\0b", "admin").name, "a\u{fffd}\u{fffd}b");
         assert_eq!(Actor::of_token("", "admin").name, "-");
-        assert!(EntryFilter::is_actor("alice@host") && !EntryFilter::is_actor("a\0") && !EntryFilter::is_actor(""));
-        assert!(!EntryFilter::is_actor(&"x".repeat(201)));
+        assert!(
+            EntryFilter::is_actor_name("alice@host")
+                && !EntryFilter::is_actor_name("a\0")
+                && !EntryFilter::is_actor_name("")
+        );
+        assert!(!EntryFilter::is_actor_name(&"x".repeat(201)));
     }
 
     #[test]

@@ -14,9 +14,9 @@ const BATCH: i64 = 1_000;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Deletes expired entries until the cluster shuts down.
-pub(super) async fn expire(cluster: Arc<Cluster>) {
+pub(super) async fn delete_expired_entries(cluster: Arc<Cluster>) {
     loop {
-        let pause = if expire_some(&cluster).await { PAUSE } else { INTERVAL };
+        let pause = if delete_expired_batch(&cluster).await { PAUSE } else { INTERVAL };
         if cluster.stop_token().run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
@@ -24,14 +24,14 @@ pub(super) async fn expire(cluster: Arc<Cluster>) {
 }
 
 /// Deletes one batch; true if there may be more.
-async fn expire_some(cluster: &Cluster) -> bool {
+async fn delete_expired_batch(cluster: &Cluster) -> bool {
     let Some(first) = cluster.shard(ShardId::default()) else { return false };
     match first.run(&ExpireEntries { batch: BATCH }).await {
         Ok(gone) => gone.and_then(|gone| i64::try_from(gone).ok()) == Some(BATCH),
         // The next round tries again; the health probe reports an unreachable shard.
         Err(ShardError::Unavailable { .. }) => false,
         Err(error) => {
-            log::warn!("removing old entries of the audit log failed: {error}");
+            log::warn!("deleting old entries of the audit log failed: {error}");
             false
         }
     }

@@ -5,7 +5,7 @@
 //!   └── tries (bounds the recorded attempts)      expire (background)
 //! ```
 //!
-//! The rule: an action that cannot be recorded is not done. docs/decisions/0025-audit.md says why shard 0 keeps the log.
+//! The rule: no action without its entry. docs/decisions/0025-audit.md says why shard 0 keeps the log.
 
 mod act;
 mod entry;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::expire::expire;
+use super::expire::delete_expired_entries;
 use super::table::{AddEntry, EndEntry, ListEntries};
 use super::tries::AttemptLog;
 use super::{ActionOutcome, EntryCursor, EntryFilter, LoggedAction, NewEntry};
@@ -15,7 +15,7 @@ use crate::shard::{Cluster, ShardCall, ShardError, ShardId};
 pub struct AuditLog {
     cluster: Arc<Cluster>,
     keep_days: u16,
-    tries: AttemptLog,
+    attempts: AttemptLog,
 }
 
 /// A recorded action in progress. The caller must pass the outcome to [`AuditLog::end_action`].
@@ -30,12 +30,12 @@ impl AuditLog {
     /// The log of this cluster, which keeps new entries for `keep_days`.
     #[must_use]
     pub fn new(cluster: Arc<Cluster>, keep_days: u16) -> Self {
-        Self { cluster, keep_days, tries: AttemptLog::new() }
+        Self { cluster, keep_days, attempts: AttemptLog::new() }
     }
 
     /// Deletes expired entries until the cluster shuts down.
     pub fn expire_in_background(&self) {
-        self.cluster.spawn(expire(Arc::clone(&self.cluster)));
+        self.cluster.spawn(delete_expired_entries(Arc::clone(&self.cluster)));
     }
 
     /// Records that an action is about to begin. After an error the caller must not do the action.
@@ -44,13 +44,13 @@ impl AuditLog {
     ///
     /// # Errors
     /// The error of shard 0.
-    pub async fn begin(&self, entry: NewEntry) -> Result<BegunAction, ShardError> {
+    pub async fn begin_action(&self, entry: NewEntry) -> Result<BegunAction, ShardError> {
         let begun = BegunAction { id: Uuid::new_v4(), entry };
         let add = AddEntry { id: begun.id, entry: &begun.entry, outcome: None, keep_days: self.keep_days };
-        match self.run(&add).await {
+        match self.run_on_first_shard(&add).await {
             Ok(()) => Ok(begun),
             Err(error) => {
-                tell(&begun.entry, "not done", Some("audit_unavailable"));
+                log_action(&begun.entry, "not done", Some("audit_unavailable"));
                 Err(error)
             }
         }
@@ -58,24 +58,24 @@ impl AuditLog {
 
     /// Records how an action ended. If the record fails, the action is done all the same, and its entry stays
     /// "begun".
-    pub async fn end(&self, begun: BegunAction, outcome: ActionOutcome) {
-        tell(&begun.entry, outcome.as_str(), outcome.code());
-        if let Err(error) = self.run(&EndEntry { id: begun.id, outcome }).await {
-            log::warn!("the outcome of an act could not be noted, its entry stays begun: {error}");
+    pub async fn end_action(&self, begun: BegunAction, outcome: ActionOutcome) {
+        log_action(&begun.entry, outcome.as_str(), outcome.problem_code());
+        if let Err(error) = self.run_on_first_shard(&EndEntry { id: begun.id, outcome }).await {
+            log::warn!("the outcome of an action could not be recorded; its entry stays \"begun\": {error}");
         }
     }
 
     /// Records a refused attempt, unless there were too many in this hour. The attempt is refused in any case.
-    pub async fn tried(&self, mut entry: NewEntry, code: &'static str) {
-        let Some(passed_over) = self.tries.take(Instant::now()) else { return };
+    pub async fn record_refused_attempt(&self, mut entry: NewEntry, code: &'static str) {
+        let Some(passed_over) = self.attempts.admit_entry(Instant::now()) else { return };
         if passed_over > 0 {
-            entry.details.put("tries_not_noted", &passed_over.into());
+            entry.details.add_field("tries_not_noted", &passed_over.into());
         }
         let outcome = ActionOutcome::Refused(code);
-        tell(&entry, outcome.as_str(), outcome.code());
+        log_action(&entry, outcome.as_str(), outcome.problem_code());
         let add = AddEntry { id: Uuid::new_v4(), entry: &entry, outcome: Some(outcome), keep_days: self.keep_days };
-        if let Err(error) = self.run(&add).await {
-            log::warn!("a refused try could not be noted: {error}");
+        if let Err(error) = self.run_on_first_shard(&add).await {
+            log::warn!("a refused attempt could not be recorded: {error}");
         }
     }
 
@@ -83,26 +83,26 @@ impl AuditLog {
     ///
     /// # Errors
     /// The error of shard 0.
-    pub async fn list(
+    pub async fn list_entries(
         &self,
         filter: &EntryFilter,
         limit: u16,
     ) -> Result<(Vec<LoggedAction>, Option<EntryCursor>), ShardError> {
-        let mut entries = self.run(&ListEntries { filter, limit: i64::from(limit) + 1 }).await?;
+        let mut entries = self.run_on_first_shard(&ListEntries { filter, limit: i64::from(limit) + 1 }).await?;
         let has_more = entries.len() > usize::from(limit);
         entries.truncate(limit.into());
         let next = entries.last().filter(|_| has_more).map(LoggedAction::cursor);
         Ok((entries, next))
     }
 
-    async fn run<C: ShardCall>(&self, call: &C) -> Result<C::Output, ShardError> {
+    async fn run_on_first_shard<C: ShardCall>(&self, call: &C) -> Result<C::Output, ShardError> {
         let first = self.cluster.shard(ShardId::default()).ok_or(ShardError::Moving)?;
         first.run(call).await?.ok_or(ShardError::Moving)
     }
 }
 
 /// One line in the log for each action.
-fn tell(entry: &NewEntry, outcome: &str, code: Option<&str>) {
+fn log_action(entry: &NewEntry, outcome: &str, code: Option<&str>) {
     let NewEntry { act, actor, source, details, .. } = entry;
     let source = source.map_or_else(|| "-".to_owned(), |source| source.to_string());
     log::info!(

@@ -28,7 +28,7 @@ impl ShardCall for AddEntry<'_> {
             .bind(self.entry.act.as_str())
             .bind(Json(&self.entry.details.0))
             .bind(self.outcome.map_or("begun", ActionOutcome::as_str))
-            .bind(self.outcome.and_then(ActionOutcome::code))
+            .bind(self.outcome.and_then(ActionOutcome::problem_code))
             .bind(i32::from(self.keep_days));
         statement.execute(connection).await?;
         Ok(Some(()))
@@ -48,7 +48,7 @@ impl ShardCall for EndEntry {
         let statement = sqlx::query(include_str!("../../sql/audit/set_outcome.sql"))
             .bind(self.id)
             .bind(self.outcome.as_str())
-            .bind(self.outcome.code());
+            .bind(self.outcome.problem_code());
         statement.execute(connection).await?;
         Ok(Some(()))
     }

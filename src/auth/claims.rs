@@ -19,12 +19,12 @@ impl ClaimRules {
     ///
     /// # Errors
     /// `NoScope`; `NoUser` if the scope is `user` and the claim is not a user's number.
-    pub(super) fn principal(&self, claims: &Claims) -> Result<Principal, AuthError> {
-        match claim(claims, &self.scopes).and_then(widest) {
+    pub(super) fn principal_of(&self, claims: &Claims) -> Result<Principal, AuthError> {
+        match find_claim(claims, &self.scopes).and_then(widest_scope) {
             Some(Scope::Admin) => Ok(Principal::Admin),
             Some(Scope::Service) => Ok(Principal::Service),
             Some(Scope::User) => {
-                claim(claims, &self.user).and_then(user_number).map(Principal::User).ok_or(AuthError::NoUser)
+                find_claim(claims, &self.user).and_then(user_number).map(Principal::User).ok_or(AuthError::NoUser)
             }
             None => Err(AuthError::NoScope),
         }
@@ -32,18 +32,18 @@ impl ClaimRules {
 }
 
 /// The claim with this name. Names may hold dots themselves; without such a claim, the dots lead into nested objects.
-fn claim<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
+fn find_claim<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(path) {
         return Some(value);
     }
     let (first, rest) = path.split_once('.')?;
-    claim(claims.get(first)?.as_object()?, rest)
+    find_claim(claims.get(first)?.as_object()?, rest)
 }
 
-fn widest(value: &Value) -> Option<Scope> {
+fn widest_scope(value: &Value) -> Option<Scope> {
     match value {
-        Value::String(text) => text.split_ascii_whitespace().filter_map(Scope::named).max(),
-        Value::Array(names) => names.iter().filter_map(Value::as_str).filter_map(Scope::named).max(),
+        Value::String(text) => text.split_ascii_whitespace().filter_map(Scope::from_name).max(),
+        Value::Array(names) => names.iter().filter_map(Value::as_str).filter_map(Scope::from_name).max(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
     }
 }
@@ -67,7 +67,7 @@ mod tests {
 
     fn principal(claims: Value, user: &str, scopes: &str) -> Result<Principal, AuthError> {
         let rules = ClaimRules { user: user.to_owned(), scopes: scopes.to_owned() };
-        rules.principal(claims.as_object().unwrap())
+        rules.principal_of(claims.as_object().unwrap())
     }
 
     #[test]

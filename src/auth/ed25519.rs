@@ -14,14 +14,17 @@ use ring::rand::SystemRandom;
 use ring::signature::{ED25519, UnparsedPublicKey};
 
 /// The key of this process; `None` on a system without random numbers.
-static OWN: LazyLock<Option<Own>> = LazyLock::new(|| {
+static PROCESS_KEYS: LazyLock<Option<ProcessKeys>> = LazyLock::new(|| {
     let secret: [u8; 32] = ring::rand::generate(&SystemRandom::new()).ok()?.expose();
-    Some(Own { signs: hmac::Key::new(HMAC_SHA256, &secret), checks: DecodingKey::from_secret(&secret) })
+    Some(ProcessKeys {
+        signing_key: hmac::Key::new(HMAC_SHA256, &secret),
+        verifying_key: DecodingKey::from_secret(&secret),
+    })
 });
 
-struct Own {
-    signs: hmac::Key,
-    checks: DecodingKey,
+struct ProcessKeys {
+    signing_key: hmac::Key,
+    verifying_key: DecodingKey,
 }
 
 /// A token with the same claims and a signature of our own, if the key has signed the token.
@@ -32,8 +35,8 @@ pub(super) fn with_own_signature(token: &str, key: &DecodingKey) -> Option<(Stri
     let DecodingKeyKind::SecretOrDer(point) = key.kind() else { return None };
     UnparsedPublicKey::new(&ED25519, point).verify(message.as_bytes(), &signature).ok()?;
 
-    let own = OWN.as_ref()?;
+    let own = PROCESS_KEYS.as_ref()?;
     let message = format!("{}.{claims}", URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#));
-    let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&own.signs, message.as_bytes()));
-    Some((format!("{message}.{signature}"), &own.checks))
+    let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&own.signing_key, message.as_bytes()));
+    Some((format!("{message}.{signature}"), &own.verifying_key))
 }

@@ -19,7 +19,7 @@ pub(super) struct TokenHeader {
 
 impl TokenHeader {
     /// Reads the header of a token; `None` if the header is invalid.
-    pub(super) fn read(token: &str) -> Option<Self> {
+    pub(super) fn parse(token: &str) -> Option<Self> {
         #[derive(Deserialize)]
         struct Json {
             alg: String,

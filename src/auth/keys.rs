@@ -56,8 +56,8 @@ struct Jwk {
 impl KeySet {
     /// The only key, made from a shared secret.
     pub(super) fn of_secret(secret: &SigningSecret) -> Self {
-        let key = DecodingKey::from_secret(secret.bytes());
-        let key = VerificationKey { id: None, algorithm: Algorithm::HS256, key, material: secret.bytes().to_vec() };
+        let key = DecodingKey::from_secret(secret.as_bytes());
+        let key = VerificationKey { id: None, algorithm: Algorithm::HS256, key, material: secret.as_bytes().to_vec() };
         Self { keys: vec![key], is_secret: true }
     }
 
@@ -71,13 +71,13 @@ impl KeySet {
         let KeySetDocument { keys } = serde_json::from_slice(document).ok()?;
         let keys = keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
         let mut set = Self::default();
-        for key in keys.filter_map(|jwk: Jwk| jwk.key()) {
+        for key in keys.filter_map(|jwk: Jwk| jwk.into_verification_key()) {
             // A key listed twice is tried once.
             if set.keys.contains(&key) {
                 continue;
             }
             if set.keys.len() == MAX_KEYS {
-                log::warn!("the sign-in provider publishes more than {MAX_KEYS} keys; those after them do not count");
+                log::warn!("the sign-in provider publishes more than {MAX_KEYS} keys; the rest are ignored");
                 break;
             }
             set.keys.push(key);
@@ -90,7 +90,7 @@ impl KeySet {
     ///
     /// # Errors
     /// `UnknownKey` if no key can match the id in the token.
-    pub(super) fn candidates(
+    pub(super) fn candidate_keys(
         &self,
         id: Option<&str>,
         algorithm: Algorithm,
@@ -105,18 +105,18 @@ impl KeySet {
 }
 
 impl Jwk {
-    fn key(self) -> Option<VerificationKey> {
+    fn into_verification_key(self) -> Option<VerificationKey> {
         if self.purpose.as_deref().is_some_and(|purpose| purpose != "sig") {
             return None;
         }
         let (names, algorithm, key, material) = match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", _) => {
-                let (n, e) = (number(self.n.as_deref()?)?, number(self.e.as_deref()?)?);
+                let (n, e) = (decode_number(self.n.as_deref()?)?, decode_number(self.e.as_deref()?)?);
                 let key = DecodingKey::from_rsa_raw_components(&n, &e);
                 (&["RS256"][..], Algorithm::RS256, key, [n, e].concat())
             }
             ("EC", Some("P-256")) => {
-                let (x, y) = (coordinate(self.x.as_deref()?)?, coordinate(self.y.as_deref()?)?);
+                let (x, y) = (decode_coordinate(self.x.as_deref()?)?, decode_coordinate(self.y.as_deref()?)?);
                 let point = [&[4], x.as_slice(), y.as_slice()].concat();
                 (&["ES256"][..], Algorithm::ES256, DecodingKey::from_ec_der(&point), point)
             }
@@ -134,15 +134,15 @@ impl Jwk {
 }
 
 /// A number without leading zeros, which some providers write and ring refuses.
-fn number(text: &str) -> Option<Vec<u8>> {
+fn decode_number(text: &str) -> Option<Vec<u8>> {
     let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()?;
     let first = bytes.iter().position(|byte| *byte != 0)?;
     bytes.get(first..).map(<[u8]>::to_vec)
 }
 
 /// A coordinate of P-256: 32 bytes.
-fn coordinate(text: &str) -> Option<Vec<u8>> {
-    let number = number(text)?;
+fn decode_coordinate(text: &str) -> Option<Vec<u8>> {
+    let number = decode_number(text)?;
     let missing = 32_usize.checked_sub(number.len())?;
     Some([vec![0; missing], number].concat())
 }

@@ -12,36 +12,36 @@ use super::{AuthSettings, KeySource, Scope, crypto, unix_now};
 ///
 /// # Errors
 /// If the settings name no secret, or the scope `user` comes without a user.
-pub fn mint(
+pub fn mint_token(
     settings: &AuthSettings,
     scope: Scope,
     user: Option<i64>,
     ttl: Duration,
 ) -> Result<(String, u64), &'static str> {
     let KeySource::Secret(secret) = &settings.source else {
-        return Err("tokens come from the sign-in provider; only with AUTH_SECRET are they made here");
+        return Err("the sign-in provider issues the tokens; this command needs AUTH_SECRET");
     };
     if scope == Scope::User && user.is_none() {
-        return Err("the scope user needs a user");
+        return Err("the scope user needs --user");
     }
-    crypto::install();
+    crypto::install_provider();
     let now = unix_now();
     let end = now.saturating_add(ttl.as_secs());
     let mut claims = Claims::new();
-    put(&mut claims, &settings.user_claim, user.map_or(Value::Null, |user| user.to_string().into()));
-    put(&mut claims, &settings.scope_claim, scope.as_str().into());
+    set_claim(&mut claims, &settings.user_claim, user.map_or(Value::Null, |user| user.to_string().into()));
+    set_claim(&mut claims, &settings.scope_claim, scope.as_str().into());
     claims.insert("iat".into(), now.into());
     claims.insert("exp".into(), end.into());
     if let Some(audience) = &settings.audience {
         claims.insert("aud".into(), audience.as_str().into());
     }
-    let key = EncodingKey::from_secret(secret.bytes());
+    let key = EncodingKey::from_secret(secret.as_bytes());
     let token = jsonwebtoken::encode(&Header::default(), &claims, &key).map_err(|_| "the token could not be signed")?;
     Ok((token, end))
 }
 
 /// Sets a claim under the name that the settings expect.
-fn put(claims: &mut Claims, path: &str, value: Value) {
+fn set_claim(claims: &mut Claims, path: &str, value: Value) {
     if !value.is_null() {
         claims.insert(path.to_owned(), value);
     }

@@ -1,7 +1,7 @@
 //! Sign-in: bearer tokens (JWT), the keys that verify tokens, and the callers' scopes.
 //!
 //! ```text
-//! settings → verifier ── header, keys of a secret or of a provider (fetched by one task) ── crypto (ring), ed25519
+//! settings → verifier ── header, keys of a secret or of a provider (fetched by a task) ── crypto (ring), ed25519
 //!               └─ claims → principal          remembered: tokens that a worker has verified before
 //! ```
 //!
@@ -21,7 +21,7 @@ mod settings;
 mod verifier;
 
 pub use error::AuthError;
-pub use mint::mint;
+pub use mint::mint_token;
 pub use principal::{Principal, Scope};
 pub use provider::SignInProvider;
 pub use remembered::VerifiedTokens;

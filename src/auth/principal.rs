@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The scopes that tokens grant. Each scope includes the ones before it.
+/// The scopes that tokens grant. Each scope includes the scopes before.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Scope {
     /// Reaches the data of the token's user.
@@ -29,7 +29,7 @@ impl Scope {
 
     /// The scope of this name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.as_str() == name)
     }
 }
@@ -43,7 +43,7 @@ impl fmt::Display for Scope {
 /// The caller of a genuine token, by the widest scope of the token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Principal {
-    /// A user, who reaches only the user's own data.
+    /// A user, limited to the user's own data.
     User(i64),
     /// A program that acts for any user.
     Service,
@@ -54,7 +54,7 @@ pub enum Principal {
 impl Principal {
     /// The widest scope of the caller.
     #[must_use]
-    pub fn scope(self) -> Scope {
+    pub fn widest_scope(self) -> Scope {
         match self {
             Self::User(_) => Scope::User,
             Self::Service => Scope::Service,
@@ -62,10 +62,10 @@ impl Principal {
         }
     }
 
-    /// True if the caller has this scope, or a scope that includes it.
+    /// True if the caller has this scope or a wider scope.
     #[must_use]
-    pub fn has(self, scope: Scope) -> bool {
-        self.scope() >= scope
+    pub fn grants(self, scope: Scope) -> bool {
+        self.widest_scope() >= scope
     }
 
     /// The only user whose data the caller reaches; `None` if any user's.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::keys::KeySet;
 use super::{AuthError, KeySource};
-use crate::outbound::{TrustedAuthorities, with_causes};
+use crate::outbound::{CaCertificates, with_causes};
 
 /// The time limit of one fetch, with discovery.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,8 +27,8 @@ const REFRESH: Duration = Duration::from_secs(300);
 /// The first and the longest pause after a failed fetch; each pause doubles.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How many fetches in a row unknown keys can cause, and the time until one more is allowed.
-const BURST: u32 = 4;
-const REFILL: Duration = Duration::from_secs(15);
+const FETCH_BURST: u32 = 4;
+const FETCH_REFILL: Duration = Duration::from_secs(15);
 /// The longest document read from a provider, in bytes.
 const MAX_DOCUMENT: usize = 512 * 1024;
 
@@ -45,7 +45,7 @@ pub(super) struct KnownKeys {
     /// True while a fetch is running.
     fetching: bool,
     /// Before this time no token causes a fetch.
-    next: Option<Instant>,
+    next_fetch: Option<Instant>,
 }
 
 /// A sign-in provider.
@@ -55,15 +55,15 @@ pub struct SignInProvider {
     known: watch::Sender<KnownKeys>,
     /// The epoch of `known`, for every request to read without a lock.
     epoch: AtomicU64,
-    wish: Notify,
+    fetch_request: Notify,
 }
 
 impl SignInProvider {
     /// A provider whose certificate is checked by these CA certificates, or else by the machine's own.
-    pub(super) fn new(source: KeySource, authorities: Option<TrustedAuthorities>) -> Result<Self, String> {
+    pub(super) fn new(source: KeySource, authorities: Option<CaCertificates>) -> Result<Self, String> {
         let client = authorities
-            .unwrap_or_else(TrustedAuthorities::of_machine)
-            .client()
+            .unwrap_or_else(CaCertificates::of_system)
+            .client_builder()
             .timeout(FETCH_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("shardrive/", env!("CARGO_PKG_VERSION")))
@@ -74,15 +74,15 @@ impl SignInProvider {
             client,
             known: watch::Sender::new(KnownKeys::default()),
             epoch: AtomicU64::new(0),
-            wish: Notify::new(),
+            fetch_request: Notify::new(),
         })
     }
 
-    pub(super) fn known(&self) -> KnownKeys {
+    pub(super) fn known_keys(&self) -> KnownKeys {
         self.known.borrow().clone()
     }
 
-    pub(super) fn epoch(&self) -> u64 {
+    pub(super) fn keys_epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
 
@@ -90,7 +90,7 @@ impl SignInProvider {
     ///
     /// # Errors
     /// `UnknownKey` if the provider was asked a moment ago; `Unavailable` without an answer.
-    pub(super) async fn ask_again(&self, before: &KnownKeys) -> Result<KnownKeys, AuthError> {
+    pub(super) async fn refetch_keys(&self, before: &KnownKeys) -> Result<KnownKeys, AuthError> {
         let mut news = self.known.subscribe();
         {
             let known = news.borrow_and_update();
@@ -98,10 +98,10 @@ impl SignInProvider {
                 return Ok(known.clone());
             }
             if !known.fetching {
-                if known.next.is_some_and(|next| Instant::now() < next) {
+                if known.next_fetch.is_some_and(|next| Instant::now() < next) {
                     return Err(if known.failed { AuthError::Unavailable } else { AuthError::UnknownKey });
                 }
-                self.wish.notify_one();
+                self.fetch_request.notify_one();
             }
         }
         let fetched = timeout(WAIT, news.wait_for(|known| known.fetches > before.fetches)).await;
@@ -110,21 +110,21 @@ impl SignInProvider {
     }
 
     /// Keeps the keys up to date until the service stops.
-    pub async fn keep(self: Arc<Self>, stopping: CancellationToken) {
-        stopping.run_until_cancelled(self.keep_on()).await;
+    pub async fn keep_fetching(self: Arc<Self>, stopping: CancellationToken) {
+        stopping.run_until_cancelled(self.fetch_repeatedly()).await;
     }
 
-    async fn keep_on(&self) {
-        let mut credit = FetchCredit { left: BURST, since: Instant::now() };
+    async fn fetch_repeatedly(&self) {
+        let mut credit = FetchCredit { left: FETCH_BURST, since: Instant::now() };
         let mut retry = RETRY.0;
         loop {
             self.known.send_modify(|known| known.fetching = true);
-            let fetched = self.fetch().await;
+            let fetched = self.fetch_keys().await;
             let failed = fetched.is_err();
             match &fetched {
                 Ok(_) if self.known.borrow().failed => log::info!("the sign-in provider answers again"),
                 Err(why) if !self.known.borrow().failed => {
-                    log::warn!("the sign-in provider's keys cannot be had: {why}; those known so far stay in force");
+                    log::warn!("the sign-in provider's keys cannot be fetched: {why}; the known keys stay in force");
                 }
                 _ => {}
             }
@@ -139,28 +139,28 @@ impl SignInProvider {
                 known.fetches += 1;
                 known.failed = failed;
                 known.fetching = false;
-                known.next = credit.next();
+                known.next_fetch = credit.next_fetch();
             });
             let pause = if failed { retry } else { REFRESH };
             retry = if failed { (retry * 2).min(RETRY.1) } else { RETRY.0 };
-            if timeout(pause, self.wish.notified()).await.is_ok() {
-                credit.take();
+            if timeout(pause, self.fetch_request.notified()).await.is_ok() {
+                credit.spend_fetch();
             }
         }
     }
 
-    async fn fetch(&self) -> Result<KeySet, String> {
+    async fn fetch_keys(&self) -> Result<KeySet, String> {
         let url = match &self.source {
             KeySource::Secret(_) => return Err("a secret has no provider".to_owned()),
             KeySource::Jwks(url, _) => url.url().clone(),
-            KeySource::Issuer(issuer) => self.discover(issuer.as_str()).await?,
+            KeySource::Issuer(issuer) => self.discover_keys_url(issuer.as_str()).await?,
         };
-        let document = self.get(url).await?;
-        KeySet::of_document(&document).ok_or_else(|| "its document holds no key that can be used".to_owned())
+        let document = self.get_document(url).await?;
+        KeySet::of_document(&document).ok_or_else(|| "its key document holds no usable key".to_owned())
     }
 
     /// The URL of the keys, by the provider's discovery document (`OpenID` Connect Discovery 1.0, section 4).
-    async fn discover(&self, issuer: &str) -> Result<reqwest::Url, String> {
+    async fn discover_keys_url(&self, issuer: &str) -> Result<reqwest::Url, String> {
         #[derive(Deserialize)]
         struct DiscoveryDocument {
             issuer: String,
@@ -169,7 +169,7 @@ impl SignInProvider {
         let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let url = url.parse::<reqwest::Url>().map_err(|_| "its issuer is no URL".to_owned())?;
         let is_https = url.scheme() == "https";
-        let document = self.get(url).await?;
+        let document = self.get_document(url).await?;
         let document: DiscoveryDocument = serde_json::from_slice(&document)
             .map_err(|_| "its discovery document names no issuer and jwks_uri".to_owned())?;
         if document.issuer != issuer {
@@ -183,7 +183,7 @@ impl SignInProvider {
         }
     }
 
-    async fn get(&self, url: reqwest::Url) -> Result<Vec<u8>, String> {
+    async fn get_document(&self, url: reqwest::Url) -> Result<Vec<u8>, String> {
         // The error must not show the URL; the settings show the URL.
         let failed = |error: reqwest::Error| with_causes(&error.without_url());
         let mut answer = self.client.get(url).send().await.map_err(failed)?;
@@ -209,23 +209,23 @@ struct FetchCredit {
 }
 
 impl FetchCredit {
-    fn take(&mut self) {
+    fn spend_fetch(&mut self) {
         self.refill();
         self.left = self.left.saturating_sub(1);
     }
 
     /// When the next fetch is allowed; `None` for at once.
-    fn next(&mut self) -> Option<Instant> {
+    fn next_fetch(&mut self) -> Option<Instant> {
         self.refill();
-        (self.left == 0).then(|| self.since + REFILL)
+        (self.left == 0).then(|| self.since + FETCH_REFILL)
     }
 
     fn refill(&mut self) {
-        while self.left < BURST && self.since.elapsed() >= REFILL {
+        while self.left < FETCH_BURST && self.since.elapsed() >= FETCH_REFILL {
             self.left += 1;
-            self.since += REFILL;
+            self.since += FETCH_REFILL;
         }
-        if self.left == BURST {
+        if self.left == FETCH_BURST {
             self.since = Instant::now();
         }
     }

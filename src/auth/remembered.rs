@@ -28,9 +28,9 @@ impl VerifiedTokens {
     }
 
     /// The caller of a token that keys of this epoch have verified, unless the token has expired.
-    pub fn find(&mut self, token: &str, now: u64, epoch: u64) -> Option<VerifiedToken> {
-        self.enter(epoch);
-        let hash = hash(token);
+    pub fn find_verified(&mut self, token: &str, now: u64, epoch: u64) -> Option<VerifiedToken> {
+        self.enter_epoch(epoch);
+        let hash = token_hash(token);
         if let Some(found) = self.young.get(&hash) {
             return (now < found.until).then_some(*found);
         }
@@ -40,14 +40,14 @@ impl VerifiedTokens {
     }
 
     /// Remembers a token that keys of this epoch have verified.
-    pub fn keep(&mut self, token: &str, verified: VerifiedToken) {
+    pub fn remember(&mut self, token: &str, verified: VerifiedToken) {
         if verified.epoch >= self.epoch {
-            self.enter(verified.epoch);
-            self.insert(hash(token), verified);
+            self.enter_epoch(verified.epoch);
+            self.insert(token_hash(token), verified);
         }
     }
 
-    fn enter(&mut self, epoch: u64) {
+    fn enter_epoch(&mut self, epoch: u64) {
         if self.epoch != epoch {
             self.epoch = epoch;
             self.young.clear();
@@ -63,7 +63,7 @@ impl VerifiedTokens {
     }
 }
 
-fn hash(token: &str) -> TokenHash {
+fn token_hash(token: &str) -> TokenHash {
     let mut hash = TokenHash::default();
     // The digest has exactly as many bytes.
     hash.iter_mut().zip(digest(&SHA256, token.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
@@ -82,25 +82,25 @@ mod tests {
     #[test]
     fn tokens_are_forgotten_at_their_end_and_when_keys_change() {
         let mut remembered = VerifiedTokens::new(10);
-        remembered.keep("a", verified(1, 100, 0));
-        assert_eq!(remembered.find("a", 99, 0), Some(verified(1, 100, 0)));
-        assert_eq!(remembered.find("a", 100, 0), None);
-        assert_eq!(remembered.find("b", 99, 0), None);
-        assert_eq!(remembered.find("a", 99, 1), None);
-        assert_eq!(remembered.find("a", 99, 1), None);
-        remembered.keep("a", verified(1, 100, 0)); // verified before the keys changed
-        assert_eq!(remembered.find("a", 99, 1), None);
+        remembered.remember("a", verified(1, 100, 0));
+        assert_eq!(remembered.find_verified("a", 99, 0), Some(verified(1, 100, 0)));
+        assert_eq!(remembered.find_verified("a", 100, 0), None);
+        assert_eq!(remembered.find_verified("b", 99, 0), None);
+        assert_eq!(remembered.find_verified("a", 99, 1), None);
+        assert_eq!(remembered.find_verified("a", 99, 1), None);
+        remembered.remember("a", verified(1, 100, 0)); // verified before the keys changed
+        assert_eq!(remembered.find_verified("a", 99, 1), None);
     }
 
     #[test]
     fn there_is_room_for_so_many_and_those_in_use_stay() {
         let mut remembered = VerifiedTokens::new(10);
-        remembered.keep("in use", verified(7, 100, 0));
+        remembered.remember("in use", verified(7, 100, 0));
         for user in 0..1000 {
-            remembered.keep(&user.to_string(), verified(user, 100, 0));
-            assert_eq!(remembered.find("in use", 1, 0), Some(verified(7, 100, 0)));
+            remembered.remember(&user.to_string(), verified(user, 100, 0));
+            assert_eq!(remembered.find_verified("in use", 1, 0), Some(verified(7, 100, 0)));
             assert!(remembered.young.len() + remembered.old.len() <= 20);
         }
-        assert_eq!(remembered.find("1", 1, 0), None);
+        assert_eq!(remembered.find_verified("1", 1, 0), None);
     }
 }

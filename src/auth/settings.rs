@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::outbound::TrustedAuthorities;
+use crate::outbound::CaCertificates;
 
 /// How callers sign in.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub struct AuthSettings {
     /// The required `aud` of tokens. Always set with a provider.
     pub audience: Option<String>,
     /// The CA certificates for the provider; `None`: the machine's own.
-    pub authorities: Option<TrustedAuthorities>,
+    pub ca_certificates: Option<CaCertificates>,
     /// The allowed difference between the clocks of provider and service.
     pub clock_skew: Duration,
     /// The claim with the user's number; dots lead into objects.
@@ -39,20 +39,20 @@ pub struct SigningSecret(Vec<u8>);
 
 impl SigningSecret {
     /// The fewest bytes: as many as the hash of HS256 has (RFC 7518, section 3.2).
-    const MIN: usize = 32;
+    const MIN_BYTES: usize = 32;
 
     /// A secret of these bytes.
     ///
     /// # Errors
     /// If the text is too short.
     pub fn new(text: &str) -> Result<Self, &'static str> {
-        if text.len() < Self::MIN {
+        if text.len() < Self::MIN_BYTES {
             return Err("must have 32 bytes or more, as from: openssl rand -base64 48");
         }
         Ok(Self(text.as_bytes().to_vec()))
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
@@ -60,7 +60,7 @@ impl SigningSecret {
 impl AuthSettings {
     /// The provider's URL, if the keys come from a provider.
     #[must_use]
-    pub fn provider(&self) -> Option<&ProviderUrl> {
+    pub fn provider_url(&self) -> Option<&ProviderUrl> {
         match &self.source {
             KeySource::Secret(_) => None,
             KeySource::Issuer(url) | KeySource::Jwks(url, _) => Some(url),

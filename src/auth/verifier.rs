@@ -51,7 +51,7 @@ impl TokenVerifier {
     /// # Errors
     /// If the HTTP client cannot be built.
     pub fn new(settings: AuthSettings) -> Result<(Self, Option<Arc<SignInProvider>>), String> {
-        crypto::install();
+        crypto::install_provider();
         let leeway = settings.clock_skew.as_secs();
         let mut rules = Validation { validate_nbf: true, leeway, ..Validation::default() };
         let mut required = vec!["exp"];
@@ -75,7 +75,7 @@ impl TokenVerifier {
         let (keys, provider) = match settings.source {
             KeySource::Secret(secret) => (TrustedKeys::Fixed(Arc::new(KeySet::of_secret(&secret))), None),
             source @ (KeySource::Issuer(_) | KeySource::Jwks(..)) => {
-                let provider = Arc::new(SignInProvider::new(source, settings.authorities)?);
+                let provider = Arc::new(SignInProvider::new(source, settings.ca_certificates)?);
                 (TrustedKeys::Provider(Arc::clone(&provider)), Some(provider))
             }
         };
@@ -85,10 +85,10 @@ impl TokenVerifier {
 
     /// A number that changes with the keys: earlier verifications are void then.
     #[must_use]
-    pub fn epoch(&self) -> u64 {
+    pub fn keys_epoch(&self) -> u64 {
         match &self.keys {
             TrustedKeys::Fixed(_) => 0,
-            TrustedKeys::Provider(provider) => provider.epoch(),
+            TrustedKeys::Provider(provider) => provider.keys_epoch(),
         }
     }
 
@@ -97,18 +97,18 @@ impl TokenVerifier {
     /// # Errors
     /// Why the token does not count.
     pub async fn verify(&self, token: &str) -> Result<VerifiedToken, AuthError> {
-        let header = (token.len() <= MAX_TOKEN).then(|| TokenHeader::read(token)).flatten();
+        let header = (token.len() <= MAX_TOKEN).then(|| TokenHeader::parse(token)).flatten();
         let header = header.ok_or(AuthError::Malformed)?;
         let provider = match &self.keys {
-            TrustedKeys::Fixed(keys) => return self.check(token, keys, 0, &header).map_err(AuthError::from),
+            TrustedKeys::Fixed(keys) => return self.check_with_keys(token, keys, 0, &header).map_err(AuthError::from),
             TrustedKeys::Provider(provider) => provider,
         };
-        let known = provider.known();
-        match self.check(token, &known.keys, known.epoch, &header) {
+        let known = provider.known_keys();
+        match self.check_with_keys(token, &known.keys, known.epoch, &header) {
             Err(Refusal::Other(error)) => Err(error),
             Ok(verified) => Ok(verified),
-            Err(refusal @ (Refusal::UnknownKey | Refusal::Signature)) => match provider.ask_again(&known).await {
-                Ok(known) => self.check(token, &known.keys, known.epoch, &header).map_err(AuthError::from),
+            Err(refusal @ (Refusal::UnknownKey | Refusal::Signature)) => match provider.refetch_keys(&known).await {
+                Ok(known) => self.check_with_keys(token, &known.keys, known.epoch, &header).map_err(AuthError::from),
                 Err(_) if refusal == Refusal::Signature => Err(refusal.into()),
                 Err(error) => Err(error),
             },
@@ -116,10 +116,16 @@ impl TokenVerifier {
     }
 
     /// Tries every key that may have signed the token.
-    fn check(&self, token: &str, keys: &KeySet, epoch: u64, header: &TokenHeader) -> Result<VerifiedToken, Refusal> {
-        let candidates = keys.candidates(header.key_id.as_deref(), header.algorithm);
+    fn check_with_keys(
+        &self,
+        token: &str,
+        keys: &KeySet,
+        epoch: u64,
+        header: &TokenHeader,
+    ) -> Result<VerifiedToken, Refusal> {
+        let candidates = keys.candidate_keys(header.key_id.as_deref(), header.algorithm);
         for key in candidates.map_err(|_| Refusal::UnknownKey)? {
-            match self.check_with(token, key, epoch, header) {
+            match self.check_with_key(token, key, epoch, header) {
                 Err(Refusal::Signature) => {}
                 checked => return checked,
             }
@@ -127,7 +133,7 @@ impl TokenVerifier {
         Err(Refusal::Signature)
     }
 
-    fn check_with(
+    fn check_with_key(
         &self,
         token: &str,
         key: &VerificationKey,
@@ -145,12 +151,12 @@ impl TokenVerifier {
         }
         .map_err(|error| match error.kind() {
             ErrorKind::InvalidSignature => Refusal::Signature,
-            _ => Refusal::Other(why(&error)),
+            _ => Refusal::Other(auth_error_of(&error)),
         })?
         .claims;
-        let end = claims.get("exp").and_then(seconds).ok_or(Refusal::Other(AuthError::Invalid))?;
-        let principal = self.claims.principal(&claims).map_err(Refusal::Other)?;
-        let subject = subject(&claims);
+        let end = claims.get("exp").and_then(parse_seconds).ok_or(Refusal::Other(AuthError::Invalid))?;
+        let principal = self.claims.principal_of(&claims).map_err(Refusal::Other)?;
+        let subject = subject_hash(&claims);
         Ok(VerifiedToken { principal, subject, until: end.saturating_add(rules.leeway), epoch })
     }
 }
@@ -176,14 +182,14 @@ impl From<Refusal> for AuthError {
 }
 
 /// A hash of the token's subject and issuer. The issuer counts: subjects of two issuers may have the same name.
-fn subject(claims: &Claims) -> u128 {
+fn subject_hash(claims: &Claims) -> u128 {
     let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
-    let named = format!("{}:{issuer}{}", issuer.len(), named(claims));
+    let named = format!("{}:{issuer}{}", issuer.len(), subject_name(claims));
     digest(&SHA256, named.as_bytes()).as_ref().iter().take(16).fold(0, |hash, byte| (hash << 8) | u128::from(*byte))
 }
 
 /// The token's subject, by the first usual claim for it.
-fn named(claims: &Claims) -> &str {
+fn subject_name(claims: &Claims) -> &str {
     ["sub", "client_id", "azp"].into_iter().find_map(|name| claims.get(name)?.as_str()).unwrap_or_default()
 }
 
@@ -195,7 +201,7 @@ fn named(claims: &Claims) -> &str {
 pub fn subject_of_verified(token: &str) -> String {
     let claims = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
     let claims: Option<Claims> = claims.and_then(|json| serde_json::from_slice(&json).ok());
-    claims.as_ref().map(named).unwrap_or_default().to_owned()
+    claims.as_ref().map(subject_name).unwrap_or_default().to_owned()
 }
 
 /// Now, in seconds since 1970, as tokens count.
@@ -205,14 +211,14 @@ pub fn unix_now() -> u64 {
 }
 
 /// A time as tokens write times; RFC 7519 also allows `1.7e9`.
-fn seconds(value: &Value) -> Option<u64> {
+fn parse_seconds(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| {
         let whole = value.as_f64().filter(|seconds| (0.0..9e15).contains(seconds))?;
         format!("{whole:.0}").parse().ok()
     })
 }
 
-fn why(error: &Error) -> AuthError {
+fn auth_error_of(error: &Error) -> AuthError {
     match error.kind() {
         ErrorKind::ExpiredSignature => AuthError::Expired,
         ErrorKind::ImmatureSignature => AuthError::NotYetValid,

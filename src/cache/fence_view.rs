@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::shard::{VIEW_LEASE as LEASE, VIEW_SETTLE as SETTLE, ShardId, Slot, SlotMap};
+use crate::shard::{ShardId, Slot, SlotMap, VIEW_LEASE as LEASE, VIEW_SETTLE as SETTLE};
 
 /// A shard's fence, as one look found the row.
 #[derive(Clone, PartialEq, Eq, Debug)]

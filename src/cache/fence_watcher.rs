@@ -178,7 +178,7 @@ struct FenceWatcher {
 
 impl FenceWatcher {
     async fn run(mut self, end: CancellationToken) {
-        let mut ticks = ticks(self.shard.id(), INTERVAL);
+        let mut ticks = spread_ticks(self.shard.id(), INTERVAL);
         // Dropping a turn at the end is safe: a turn is one look and at most one statement.
         while let Some(again) = end.run_until_cancelled(self.look_at_fence()).await {
             if again {
@@ -255,7 +255,7 @@ impl FenceWatcher {
             return Some(connection);
         }
         // The shard is known to be away: the health check says when it is back.
-        self.shard.check().ok()?;
+        self.shard.require_healthy().ok()?;
         within(&self.shard, self.shard.connect()).await?.ok()
     }
 

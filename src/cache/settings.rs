@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisResult, TlsCertificates};
 use rustls::ClientConfig;
 
-use crate::outbound::TrustedAuthorities;
+use crate::outbound::CaCertificates;
 
 use super::codec::CacheFormat;
 
@@ -55,7 +55,7 @@ impl CacheUrl {
                 return Err("must not say #insecure: REDIS_CA_FILE names the authority of the server's certificate");
             }
             ConnectionAddr::TcpTls { host, port, .. } => {
-                (host, *port, Some(Arc::new(TrustedAuthorities::of_machine().client_config())))
+                (host, *port, Some(Arc::new(CaCertificates::of_system().tls_config())))
             }
             _ => return Err("names no host, as redis://localhost:6381 does"),
         };
@@ -76,7 +76,7 @@ impl CacheUrl {
     /// # Errors
     /// What is wrong with the authorities.
     pub fn with_authority(mut self, pem: Vec<u8>) -> Result<Self, &'static str> {
-        self.tls = Some(Arc::new(TrustedAuthorities::of_pem(&pem)?.client_config()));
+        self.tls = Some(Arc::new(CaCertificates::of_pem(&pem)?.tls_config()));
         self.authority = Some(pem);
         Ok(self)
     }

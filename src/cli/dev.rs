@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::output::{complain, print_text};
-use super::serve::{announce, serve, stop_signal};
+use super::serve::{print_addresses, serve, stop_signal};
 use super::{CliError, start_logging};
 use crate::config::Settings;
 use crate::local_servers::{CacheServer, LocalCluster, PASSWORD, PostgresServer, USER, database_name};
@@ -54,8 +54,8 @@ impl DevArgs {
     /// of the spare servers. A signal ends everything.
     pub(super) async fn run_while<T>(self, work: impl AsyncFnOnce(String, Vec<String>) -> T) -> Result<T, CliError> {
         let (cluster, mut cache) = tokio::select! {
-            prepared = prepare(&self) => prepared?,
-            caught = interrupted() => return Err(caught.map_or_else(CliError::from, |()| interruption())),
+            prepared = start_servers(&self) => prepared?,
+            caught = wait_for_interrupt() => return Err(caught.map_or_else(CliError::from, |()| interrupted_error())),
         };
         let (tell, told) = oneshot::channel();
         let done = CancellationToken::new();
@@ -64,7 +64,7 @@ impl DevArgs {
             async move {
                 tokio::select! {
                     () = done.cancelled() => {}
-                    _ = interrupted() => {}
+                    _ = wait_for_interrupt() => {}
                 }
             }
         };
@@ -84,7 +84,7 @@ impl DevArgs {
         }
         cluster.stop().await;
         served?;
-        worked.ok_or_else(interruption)
+        worked.ok_or_else(interrupted_error)
     }
 
     /// Starts the servers, prepares the databases and serves until a signal; then stops the servers in any case.
@@ -92,14 +92,14 @@ impl DevArgs {
         // Until the service listens for signals itself, a signal ends the preparation. The drop of the servers stops
         // them.
         let (cluster, mut cache) = tokio::select! {
-            prepared = prepare(&self) => prepared?,
-            caught = interrupted() => return Ok(caught?),
+            prepared = start_servers(&self) => prepared?,
+            caught = wait_for_interrupt() => return Ok(caught?),
         };
         let listening = |addresses: &[SocketAddr]| {
-            announce(addresses, false);
+            print_addresses(addresses, false);
             // Port 0 takes any free port.
             let bind = addresses.first().copied().unwrap_or(self.bind);
-            let text = welcome(&self, bind, cluster.servers(), cache.as_ref(), &cluster.spare_urls());
+            let text = welcome_text(&self, bind, cluster.servers(), cache.as_ref(), &cluster.spare_urls());
             print_text(format_args!("{text}"));
         };
         let served = match stop_signal() {
@@ -122,14 +122,14 @@ async fn serve_cluster(
     stop: impl Future<Output = ()> + Send,
     listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), CliError> {
-    let mut variables = variables(args, cluster, cache);
+    let mut variables = service_variables(args, cluster, cache);
     variables.extend(log.map(|level| ("RUST_LOG".to_owned(), level.to_owned())));
     // The printed commands use plain HTTP over loopback, so the environment's TLS settings must not count.
     let settings = start_logging(Settings::load_for(variables, &TLS_SETTINGS)?)?;
     Box::pin(serve(settings, stop, TestStop::default(), listening)).await
 }
 
-async fn prepare(args: &DevArgs) -> Result<(LocalCluster, Option<CacheServer>), CliError> {
+async fn start_servers(args: &DevArgs) -> Result<(LocalCluster, Option<CacheServer>), CliError> {
     let cluster = LocalCluster::start(&args.dir, usize::from(args.shards), usize::from(args.spare)).await?;
     // Our own URLs are well-formed; the set-up would miss a malformed one at once.
     let options: Vec<_> = cluster.urls().iter().filter_map(|url| ShardOptions::parse(url).ok()).collect();
@@ -151,19 +151,19 @@ async fn start_cache(args: &DevArgs) -> Result<Option<CacheServer>, CliError> {
     if args.no_cache {
         return Ok(None);
     }
-    let Some(program) = CacheServer::program() else {
-        complain!("shardrive: found no redis-server or valkey-server on this machine; going on without a cache");
+    let Some(program) = CacheServer::find_program() else {
+        complain!("shardrive: found no redis-server or valkey-server on this machine; the cache stays off");
         return Ok(None);
     };
     let folder = args.dir.canonicalize()?.join("cache"); // the cluster has made the folder
     Ok(Some(CacheServer::start_anywhere(program, folder).await?))
 }
 
-fn interruption() -> CliError {
+fn interrupted_error() -> CliError {
     CliError::Failed("interrupted".to_owned())
 }
 
-async fn interrupted() -> std::io::Result<()> {
+async fn wait_for_interrupt() -> std::io::Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
         _ = interrupt.recv() => {}
@@ -173,7 +173,7 @@ async fn interrupted() -> std::io::Result<()> {
 }
 
 /// The settings that `shardrive serve` needs for the same shards.
-fn variables(args: &DevArgs, cluster: &LocalCluster, cache: Option<&CacheServer>) -> Vec<(String, String)> {
+fn service_variables(args: &DevArgs, cluster: &LocalCluster, cache: Option<&CacheServer>) -> Vec<(String, String)> {
     let urls = cluster.urls().into_iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url));
     // Empty counts as not set: the environment's own cache is another cluster's.
     let cache = ("REDIS_URL".to_owned(), cache.map(CacheServer::url).unwrap_or_default());
@@ -181,7 +181,7 @@ fn variables(args: &DevArgs, cluster: &LocalCluster, cache: Option<&CacheServer>
 }
 
 /// The text after the start: the running servers, and the first steps to try.
-fn welcome(
+fn welcome_text(
     args: &DevArgs,
     bind: SocketAddr,
     servers: &[PostgresServer],
@@ -190,12 +190,12 @@ fn welcome(
 ) -> String {
     let shards = servers.len().saturating_sub(spare.len());
     let ports: Vec<_> = servers.iter().take(shards).map(PostgresServer::port).collect();
-    let psql = servers.first().map_or_else(|| "psql".to_owned(), |server| server.psql().display().to_string());
+    let psql = servers.first().map_or_else(|| "psql".to_owned(), |server| server.psql_path().display().to_string());
     let cache = cache.map(CacheServer::url);
-    describe(bind, &ports, &psql, &args.dir.display().to_string(), cache.as_deref(), spare)
+    format_welcome(bind, &ports, &psql, &args.dir.display().to_string(), cache.as_deref(), spare)
 }
 
-fn describe(
+fn format_welcome(
     bind: SocketAddr,
     ports: &[u16],
     psql: &str,
@@ -258,8 +258,14 @@ mod tests {
     fn the_first_steps_name_what_runs() {
         let bind = "0.0.0.0:8000".parse().unwrap();
         let spare = ["postgres://spare".to_owned()];
-        let text =
-            describe(bind, &[5432, 5440], "/opt/bin/psql", "./.shardrive", Some("redis://127.0.0.1:6381"), &spare);
+        let text = format_welcome(
+            bind,
+            &[5432, 5440],
+            "/opt/bin/psql",
+            "./.shardrive",
+            Some("redis://127.0.0.1:6381"),
+            &spare,
+        );
         for part in [
             "with 2 shards",
             "http://127.0.0.1:8000/docs",
@@ -272,6 +278,6 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
-        assert!(!describe(bind, &[1; 11], "psql", ".", None, &[]).contains("mod"));
+        assert!(!format_welcome(bind, &[1; 11], "psql", ".", None, &[]).contains("mod"));
     }
 }

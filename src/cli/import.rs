@@ -16,7 +16,7 @@ use tokio::io::AsyncRead;
 
 use super::CliError;
 use super::output::{complain, say};
-use crate::outbound::{TrustedAuthorities, with_causes};
+use crate::outbound::{CaCertificates, with_causes};
 use crate::payload::{BodyEncoding, BodyReader};
 use crate::telemetry::OneLine;
 
@@ -84,18 +84,18 @@ impl ImportArgs {
 }
 
 async fn send_all(args: ImportArgs) -> Result<(), CliError> {
-    let client = TrustedAuthorities::of_machine()
-        .client()
-        .default_headers(sign_in(args.token_file.as_deref()).await?)
+    let client = CaCertificates::of_system()
+        .client_builder()
+        .default_headers(sign_in_headers(args.token_file.as_deref()).await?)
         .connect_timeout(Duration::from_secs(5))
         .build()
         .map_err(|error| CliError::Failed(format!("no HTTP client: {}", with_causes(&error))))?;
     let inputs = if args.files.is_empty() { vec![PathBuf::from("-")] } else { args.files.clone() };
     let mut rejected = 0;
     for input in &inputs {
-        let answer = send(&client, &args, input).await?;
+        let answer = send_input(&client, &args, input).await?;
         rejected += answer.get("rejected").and_then(Value::as_u64).unwrap_or(0);
-        report(&args, input, &answer);
+        print_report(&args, input, &answer);
     }
     if rejected > 0 {
         return Err(CliError::Partial(format!("{} records were rejected", HumanCount(rejected))));
@@ -104,7 +104,7 @@ async fn send_all(args: ImportArgs) -> Result<(), CliError> {
 }
 
 /// The sign-in header, if there is a token.
-async fn sign_in(file: Option<&Path>) -> Result<HeaderMap, CliError> {
+async fn sign_in_headers(file: Option<&Path>) -> Result<HeaderMap, CliError> {
     let mut headers = HeaderMap::new();
     if let Some(file) = file {
         let failed = |error| CliError::Failed(format!("{}: {error}", file.display()));
@@ -117,14 +117,17 @@ async fn sign_in(file: Option<&Path>) -> Result<HeaderMap, CliError> {
     Ok(headers)
 }
 
-async fn send(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Result<Value, CliError> {
+async fn send_input(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Result<Value, CliError> {
     let shown = input.display();
     let name = input.to_string_lossy();
-    let format = args.format.or_else(|| format_of(&name, args.user_id.is_some())).ok_or_else(|| {
-        CliError::Usage(format!("{shown}: what does it hold? Say --format ndjson, json, csv or lsjson"))
-    })?;
+    let format = args
+        .format
+        .or_else(|| format_of(&name, args.user_id.is_some()))
+        .ok_or_else(|| CliError::Usage(format!("{shown}: unknown format; say --format ndjson, json, csv or lsjson")))?;
     if format != ImportFormat::Lsjson && args.user_id.is_some() {
-        return Err(CliError::Usage(format!("{shown}: its records name their own users; --user-id is for a listing")));
+        return Err(CliError::Usage(format!(
+            "{shown}: --user-id is only for --format lsjson, as other records name their own users"
+        )));
     }
     let (reader, size): (Box<dyn AsyncRead + Send + Unpin>, Option<u64>) = if name == "-" {
         (Box::new(tokio::io::stdin()), None)
@@ -137,7 +140,7 @@ async fn send(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Resu
     let progress = ImportProgress::new(size);
     let body = BodyReader::new(reader, BodyEncoding::from_file_name(&name));
     let fault = Arc::new(std::sync::Mutex::new(None));
-    let stream = chunks(body, progress.clone(), Arc::clone(&fault));
+    let stream = body_stream(body, progress.clone(), Arc::clone(&fault));
 
     let mut query =
         vec![("on_error", if args.on_error == ImportRejectPolicy::Skip { "skip" } else { "abort" }.to_owned())];
@@ -149,7 +152,7 @@ async fn send(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Resu
     if format == ImportFormat::Lsjson {
         let user = args
             .user_id
-            .ok_or_else(|| CliError::Usage("a listing needs --user-id: whose files are they?".to_owned()))?;
+            .ok_or_else(|| CliError::Usage("--format lsjson needs --user-id, the owner of the files".to_owned()))?;
         query.extend([("format", "lsjson".to_owned()), ("user_id", user.to_string())]);
     }
     let sent = client
@@ -159,7 +162,7 @@ async fn send(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Resu
         .body(reqwest::Body::wrap_stream(stream))
         .send()
         .await;
-    progress.end();
+    progress.finish();
     if let Some(fault) = fault.lock().ok().and_then(|mut fault| fault.take()) {
         return Err(CliError::Failed(format!(
             "{shown}: {fault}; records before that place were sent and may be stored"
@@ -201,7 +204,7 @@ type SharedFault = Arc<std::sync::Mutex<Option<String>>>;
 
 /// The unpacked body as a stream. A fault ends the stream with an error, which breaks the request off. The fault's
 /// text goes to `fault`, as the HTTP client would hide the text.
-fn chunks<R: AsyncRead + Unpin + Send + 'static>(
+fn body_stream<R: AsyncRead + Unpin + Send + 'static>(
     body: BodyReader<R>,
     progress: ImportProgress,
     fault: SharedFault,
@@ -211,7 +214,7 @@ fn chunks<R: AsyncRead + Unpin + Send + 'static>(
             Ok([]) => None,
             Ok(chunk) => {
                 let chunk = chunk.to_vec();
-                progress.advance(body.packed_bytes(), &chunk);
+                progress.show_chunk(body.packed_bytes(), &chunk);
                 Some((Ok(chunk), (body, progress, fault)))
             }
             Err(reason) => {
@@ -248,7 +251,7 @@ impl ImportProgress {
         Self { bar, rows: Arc::new(AtomicU64::new(0)) }
     }
 
-    fn advance(&self, packed_bytes: u64, chunk: &[u8]) {
+    fn show_chunk(&self, packed_bytes: u64, chunk: &[u8]) {
         let lines = u64::try_from(memchr_iter(b'\n', chunk).count()).unwrap_or_default();
         let rows = self.rows.fetch_add(lines, Ordering::Relaxed) + lines;
         let millis = u64::try_from(self.bar.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
@@ -256,12 +259,12 @@ impl ImportProgress {
         self.bar.set_message(format!("{} rows  {} rows/s", HumanCount(rows), HumanCount(rows * 1000 / millis)));
     }
 
-    fn end(&self) {
+    fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }
 
-fn report(args: &ImportArgs, input: &Path, answer: &Value) {
+fn print_report(args: &ImportArgs, input: &Path, answer: &Value) {
     if args.json {
         say!("{answer}");
         return;

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::output::say;
-use super::{CliError, settings};
+use super::{CliError, load_settings};
 use crate::shard::migrate;
 
 /// Bring every shard's database to this version's schema; make new databases the shards of a cluster
@@ -14,7 +14,7 @@ pub(super) struct MigrateArgs {}
 
 impl MigrateArgs {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let settings = settings()?;
+        let settings = load_settings()?;
         migrate(&settings.shards, settings.shard_limits.connect_timeout).await?;
         match settings.shards.len() {
             1 => say!("1 shard is migrated"),

@@ -133,7 +133,8 @@ pub async fn run() -> ExitCode {
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     };
-    let unwritten = || output::fault().map(|kind| CliError::Failed(format!("the output could not be written: {kind}")));
+    let unwritten =
+        || output::output_fault().map(|kind| CliError::Failed(format!("the output could not be written: {kind}")));
     match result.and_then(|()| unwritten().map_or(Ok(()), Err)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -144,16 +145,16 @@ pub async fn run() -> ExitCode {
 }
 
 /// Loads the settings, and installs the logger.
-fn settings() -> Result<Settings, SettingsError> {
+fn load_settings() -> Result<Settings, SettingsError> {
     start_logging(Settings::load()?)
 }
 
 /// Installs the logger that these settings describe.
 fn start_logging(settings: Settings) -> Result<Settings, SettingsError> {
     // A logger exists already only in tests, which run several commands in one process.
-    let _ = telemetry::install(&settings.log);
+    let _ = telemetry::install_logger(&settings.log);
     if !settings.ignored.is_empty() {
-        log::warn!("not settings of shardrive, and ignored: {}", settings.ignored.join(", "));
+        log::warn!("shardrive has no such settings, and ignores them: {}", settings.ignored.join(", "));
     }
     Ok(settings)
 }

@@ -1,4 +1,4 @@
-//! The output of commands. A reader that has gone away (`| head`) ends no work; later output is dropped. After any
+//! The output of commands. A closed pipe (`| head`) ends no work; later output is dropped. After any
 //! other fault, such as a full disk, the command fails at its end.
 
 use std::fmt::Arguments;
@@ -46,7 +46,7 @@ pub(super) fn is_closed() -> bool {
     FAULT.get().is_some()
 }
 
-/// The fault of the output; a reader that has gone away is no fault.
-pub(super) fn fault() -> Option<ErrorKind> {
+/// The fault of the output; a closed pipe is no fault.
+pub(super) fn output_fault() -> Option<ErrorKind> {
     FAULT.get().copied().filter(|kind| *kind != ErrorKind::BrokenPipe)
 }

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::output::say;
-use super::{CliError, settings};
+use super::{CliError, load_settings};
 use crate::audit::AuditLog;
 use crate::auth::{AuthSettings, ProviderUrl, SignInProvider, TokenVerifier};
 use crate::cache::Cache;
@@ -37,12 +37,12 @@ pub(super) struct ServeArgs {
 
 impl ServeArgs {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let settings = settings()?;
+        let settings = load_settings()?;
         if self.migrate {
             migrate(&settings.shards, settings.shard_limits.connect_timeout).await?;
         }
         let is_tls = settings.edge.tls.is_some();
-        let announce = move |addresses: &[SocketAddr]| announce(addresses, is_tls);
+        let announce = move |addresses: &[SocketAddr]| print_addresses(addresses, is_tls);
         Box::pin(serve(settings, stop_signal()?, TestStop::ends_at(self.end_at_step), announce)).await
     }
 }
@@ -59,7 +59,7 @@ pub(crate) async fn serve(
     listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), CliError> {
     // First, as its keys or files may be missing.
-    let sign_in = sign_in(settings.auth)?;
+    let sign_in = set_up_sign_in(settings.auth)?;
     let tls = settings.edge.tls.map(TlsCertificate::load).transpose().map_err(CliError::Failed)?;
     process::mark_start();
     let traces = TraceExport::start(&settings.traces)
@@ -75,13 +75,13 @@ pub(crate) async fn serve(
     let cache = Cache::start(Arc::clone(&cluster), settings.cache);
     let files = Arc::new(FileService::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
     let records = Arc::new(RecordService::start(Arc::clone(&cluster), Arc::clone(&cache), settings.writer));
-    declare(&records, settings.collections).await?;
+    declare_collections(&records, settings.collections).await?;
     fold_in_background(&cluster);
     expire_in_background(&cluster);
     let events = EventsStatus::start(&cluster, &settings.events);
     drive_in_background(&cluster, testing);
     if let Some(provider) = sign_in.as_ref().and_then(|(_, provider)| provider.clone()) {
-        cluster.spawn(provider.keep(cluster.stop_token().clone()));
+        cluster.spawn(provider.keep_fetching(cluster.stop_token().clone()));
     }
     let audit = AuditLog::new(Arc::clone(&cluster), settings.audit_keep_days);
     audit.expire_in_background();
@@ -110,14 +110,14 @@ pub(crate) async fn serve(
         .map_err(|source| CliError::Listen { address: settings.server.bind.clone(), source })?;
     listening(server.addresses());
     let served = server.run(stop).await;
-    log::info!("no request is in flight any more; closing the shards' connections");
+    log::info!("all requests have ended; closing the shards' connections");
     cluster.shut_down().await;
     traces.shut_down().await;
     Ok(served?)
 }
 
 /// Prints the addresses on standard output at once, as scripts that start the service wait for this line.
-pub(super) fn announce(addresses: &[SocketAddr], is_tls: bool) {
+pub(super) fn print_addresses(addresses: &[SocketAddr], is_tls: bool) {
     let scheme = if is_tls { "https" } else { "http" };
     for address in addresses {
         say!("listening on {scheme}://{address}");
@@ -128,16 +128,16 @@ pub(super) fn announce(addresses: &[SocketAddr], is_tls: bool) {
 type SignInParts = (TokenVerifier, Option<Arc<SignInProvider>>);
 
 /// Creates the verifier, and logs how callers sign in.
-fn sign_in(settings: Option<AuthSettings>) -> Result<Option<SignInParts>, CliError> {
+fn set_up_sign_in(settings: Option<AuthSettings>) -> Result<Option<SignInParts>, CliError> {
     let Some(settings) = settings else {
-        log::warn!("sign-in is off: whoever reaches the address may do anything (docs/security.md)");
+        log::warn!("sign-in is off: every client that reaches the address may do anything (docs/security.md)");
         return Ok(None);
     };
-    match settings.provider() {
+    match settings.provider_url() {
         Some(url) => log::info!("callers sign in with tokens of {}", url.as_str()),
-        None => log::info!("callers sign in with tokens that AUTH_SECRET signs"),
+        None => log::info!("callers sign in with tokens signed with AUTH_SECRET"),
     }
-    if settings.provider().is_some_and(ProviderUrl::is_exposed) {
+    if settings.provider_url().is_some_and(ProviderUrl::is_exposed) {
         log::warn!("the sign-in provider's keys come over plain HTTP: only in a network where nobody can change them");
     }
     TokenVerifier::new(settings).map(Some).map_err(CliError::Failed)
@@ -145,7 +145,7 @@ fn sign_in(settings: Option<AuthSettings>) -> Result<Option<SignInParts>, CliErr
 
 /// Declares the collections of the settings. If a shard is unreachable, an earlier start has most likely declared the
 /// collection, so the start goes on.
-async fn declare(records: &RecordService, collections: Vec<Collection>) -> Result<(), CliError> {
+async fn declare_collections(records: &RecordService, collections: Vec<Collection>) -> Result<(), CliError> {
     for collection in collections {
         let name = collection.name.clone();
         match records.declare(collection).await {
@@ -173,7 +173,7 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send, std::io::
     };
     Ok(async move {
         let name = any().await;
-        log::info!("{name}: finishing what is in flight");
+        log::info!("{name}: finishing the requests in progress");
         tokio::spawn(async move {
             let name = any().await;
             log::warn!("{name} again: stopping at once");

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::CliError;
 use super::output::say;
-use crate::auth::{Scope, mint};
+use crate::auth::{Scope, mint_token};
 use crate::config::Settings;
 
 const EXAMPLES: &str = "\
@@ -29,10 +29,10 @@ pub(super) struct TokenArgs {
     #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
     user: Option<i64>,
     /// The scope: user, service or admin.
-    #[arg(long, default_value = "user", value_parser = scope)]
+    #[arg(long, default_value = "user", value_parser = parse_scope)]
     scope: Scope,
     /// The lifetime: a number and s, m, h or d; at most 365d.
-    #[arg(long, default_value = "1h", value_parser = duration)]
+    #[arg(long, default_value = "1h", value_parser = parse_duration)]
     ttl: Duration,
     /// Print the token and its end as JSON.
     #[arg(long)]
@@ -45,7 +45,7 @@ impl TokenArgs {
             CliError::Usage("sign-in is off: set AUTH_SECRET or AUTH_SECRET_FILE as for the service".to_owned())
         })?;
         let (token, end) =
-            mint(&settings, self.scope, self.user, self.ttl).map_err(|why| CliError::Usage(why.into()))?;
+            mint_token(&settings, self.scope, self.user, self.ttl).map_err(|why| CliError::Usage(why.into()))?;
         if self.json {
             let ends = chrono::DateTime::from_timestamp(i64::try_from(end).unwrap_or(i64::MAX), 0);
             let json = json!({
@@ -59,11 +59,11 @@ impl TokenArgs {
     }
 }
 
-fn scope(text: &str) -> Result<Scope, String> {
-    Scope::named(text).ok_or_else(|| "must be user, service or admin".to_owned())
+fn parse_scope(text: &str) -> Result<Scope, String> {
+    Scope::from_name(text).ok_or_else(|| "must be user, service or admin".to_owned())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+fn parse_duration(text: &str) -> Result<Duration, String> {
     const REASON: &str = "must be a number and s, m, h or d, as in 90s or 1h; at most 365d";
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match text.get(digits.len()..).unwrap_or_default() {
@@ -87,10 +87,10 @@ mod tests {
     #[test]
     fn durations() {
         for (text, seconds) in [("1s", 1), ("90m", 5_400), ("1h", 3_600), ("365d", 31_536_000)] {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for bad in ["", "1", "h", "0s", "-1h", "1.5h", "366d", "1 h", "1w", "99999999999999999999d"] {
-            assert!(duration(bad).is_err(), "{bad}");
+            assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }
 }

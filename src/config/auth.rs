@@ -59,7 +59,7 @@ pub(super) fn read(read: &mut SettingsReader) -> Option<AuthSettings> {
         (Some(issuer), None, _) => KeySource::Issuer(issuer),
         (None, None, secret) => KeySource::Secret(secret?),
     };
-    Some(AuthSettings { source, authorities, audience, clock_skew, user_claim, scope_claim })
+    Some(AuthSettings { source, ca_certificates: authorities, audience, clock_skew, user_claim, scope_claim })
 }
 
 /// The result of `parse`, or `None` for an empty text.

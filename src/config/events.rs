@@ -27,7 +27,7 @@ pub(super) fn read(read: &mut SettingsReader) -> EventSettings {
     }
     EventSettings {
         url,
-        authority,
+        ca_file: authority,
         subject: read.parsed(&SUBJECT, EventSettings::parse_subject),
         max_rows: read.number(&MAX_ROWS),
     }

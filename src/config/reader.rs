@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::names::{is_ours, is_protection, looks_like_ours, secret_of, shard_number};
 use super::{SettingsError, SettingsFault, dotenv, names, to_usize};
-use crate::outbound::TrustedAuthorities;
+use crate::outbound::CaCertificates;
 
 /// A variable and its default.
 #[derive(Clone, Copy, Debug)]
@@ -98,13 +98,13 @@ impl SettingsReader {
     }
 
     /// The CA certificates in the file that a variable names.
-    pub(super) fn authorities(&mut self, setting: &TextSetting) -> Option<TrustedAuthorities> {
+    pub(super) fn authorities(&mut self, setting: &TextSetting) -> Option<CaCertificates> {
         self.parsed(setting, |file| {
             if file.is_empty() {
                 return Ok(None);
             }
             let pem = std::fs::read(file).map_err(|_| "names a file that cannot be read")?;
-            TrustedAuthorities::of_pem(&pem).map(Some)
+            CaCertificates::of_pem(&pem).map(Some)
         })
     }
 

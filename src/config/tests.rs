@@ -194,7 +194,7 @@ fn a_secret_is_never_shown() {
 fn sign_in_is_off_without_its_settings() {
     assert!(read(&[]).unwrap().auth.is_none());
     let auth = read(&[("AUTH_ISSUER", "https://h/realm"), ("AUTH_AUDIENCE", "drive")]).unwrap().auth.unwrap();
-    assert_eq!(auth.provider().unwrap().as_str(), "https://h/realm");
+    assert_eq!(auth.provider_url().unwrap().as_str(), "https://h/realm");
     assert_eq!((auth.user_claim.as_str(), auth.scope_claim.as_str()), ("sub", "scope"));
     for (url, exposed) in [
         ("http://h/", true),

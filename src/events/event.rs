@@ -11,10 +11,10 @@ use uuid::Uuid;
 use crate::shard::ShardId;
 
 /// The prefix of every event's type.
-const TYPE: &str = "dev.shardrive.";
+const TYPE_PREFIX: &str = "dev.shardrive.";
 
 /// The topic of a gap.
-pub(super) const GAP: &str = "gap";
+pub(super) const GAP_TOPIC: &str = "gap";
 
 /// A row of the outbox.
 #[derive(Debug, sqlx::FromRow)]
@@ -79,9 +79,9 @@ impl OutgoingEvent {
 
     pub(super) fn of_gap(cluster: Uuid, shard: ShardId, gap: OutboxGap) -> Self {
         let OutboxGap { events, from, to } = gap;
-        let data = json!({"shard": shard.number(), "events": events, "from": stamp(from), "to": stamp(to)});
+        let data = json!({"shard": shard.number(), "events": events, "from": format_time(from), "to": format_time(to)});
         let id = format!("{shard}-gap-{}-{events}", to.timestamp_micros());
-        Self::new(cluster, shard, id, GAP, None, to, data)
+        Self::new(cluster, shard, id, GAP_TOPIC, None, to, data)
     }
 
     fn new(
@@ -97,9 +97,9 @@ impl OutgoingEvent {
             specversion: "1.0",
             id,
             source: format!("/shardrive/{cluster}/shards/{shard}"),
-            kind: format!("{TYPE}{kind}"),
+            kind: format!("{TYPE_PREFIX}{kind}"),
             subject,
-            time: stamp(at),
+            time: format_time(at),
             datacontenttype: "application/json",
             data,
         }
@@ -107,11 +107,11 @@ impl OutgoingEvent {
 
     /// The end of the subject on the broker: `file.created`.
     pub(super) fn topic(&self) -> &str {
-        self.kind.strip_prefix(TYPE).unwrap_or(&self.kind)
+        self.kind.strip_prefix(TYPE_PREFIX).unwrap_or(&self.kind)
     }
 }
 
-fn stamp(at: DateTime<Utc>) -> String {
+fn format_time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 

@@ -63,10 +63,10 @@ impl EventsStatus {
         cluster.run_periodically(move |_| retention::RetentionSetting { events: Arc::clone(&bounded), max_rows });
         if let Some(url) = &settings.url {
             let broker = Arc::new(broker::EventBroker::new(url, settings));
-            let (tasks, told) = (Arc::clone(cluster), Arc::clone(&events));
+            let (tasks, status) = (Arc::clone(cluster), Arc::clone(&events));
             cluster.for_each_shard(move |shard| {
-                let (broker, told) = (Arc::clone(&broker), Arc::clone(&told));
-                tasks.spawn(relay::keep(Arc::clone(&tasks), Arc::clone(shard), broker, told));
+                let (broker, status) = (Arc::clone(&broker), Arc::clone(&status));
+                tasks.spawn(relay::keep_relaying(Arc::clone(&tasks), Arc::clone(shard), broker, status));
             });
         }
         events
@@ -74,17 +74,17 @@ impl EventsStatus {
 
     /// The latest known state of each shard's outbox.
     #[must_use]
-    pub fn outboxes(&self) -> BTreeMap<ShardId, OutboxStatus> {
+    pub fn outbox_statuses(&self) -> BTreeMap<ShardId, OutboxStatus> {
         self.outboxes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The subjects that the broker refuses, by shard, for the shards that this process relays.
     #[must_use]
-    pub fn refused(&self) -> BTreeMap<ShardId, Vec<RefusedSubject>> {
+    pub fn refused_subjects(&self) -> BTreeMap<ShardId, Vec<RefusedSubject>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note_refused(&self, shard: ShardId, subjects: Vec<RefusedSubject>) {
+    fn record_refused(&self, shard: ShardId, subjects: Vec<RefusedSubject>) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if subjects.is_empty() {
             refused.remove(&shard);
@@ -93,7 +93,7 @@ impl EventsStatus {
         }
     }
 
-    fn note(&self, shard: ShardId, outbox: OutboxStatus) {
+    fn record_outbox(&self, shard: ShardId, outbox: OutboxStatus) {
         self.outboxes.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, outbox);
     }
 }

@@ -9,7 +9,7 @@ use super::{EventsStatus, OutboxStatus};
 use crate::shard::{PeriodicTask, Shard, ShardCall, ShardError, ShardId, TaskProgress};
 
 /// After this long without any relay, changes are recorded no more.
-const PATIENCE_SECONDS: i32 = 24 * 3600;
+const RELAY_ABSENCE_SECONDS: i32 = 24 * 3600;
 
 pub(super) struct RetentionSetting {
     pub(super) events: Arc<EventsStatus>,
@@ -19,15 +19,15 @@ pub(super) struct RetentionSetting {
 
 impl PeriodicTask for RetentionSetting {
     const INTERVAL: Duration = Duration::from_secs(2);
-    const LABEL: &'static str = "bounding the outbox of";
+    const LABEL: &'static str = "trimming the outbox of";
 
     async fn run_once(&mut self, shard: &Shard) -> Result<TaskProgress, ShardError> {
         let bound = RetentionTask(i64::try_from(self.max_rows).unwrap_or(i64::MAX));
         if let Some((dropped, outbox)) = shard.run(&bound).await? {
             if dropped > 0 {
-                log::error!("shard {}: {dropped} events were dropped, as nobody took them", shard.id());
+                log::error!("shard {}: {dropped} events were dropped, as no relay published them", shard.id());
             }
-            self.events.note(shard.id(), outbox);
+            self.events.record_outbox(shard.id(), outbox);
         }
         Ok(TaskProgress::Idle)
     }
@@ -44,7 +44,7 @@ impl ShardCall for RetentionTask {
             sqlx::query_as(include_str!("../../sql/events/outbox_status.sql")).fetch_one(&mut *connection).await?;
         let now: i64 = sqlx::query_scalar(include_str!("../../sql/events/bound_outbox.sql"))
             .bind(self.0)
-            .bind(PATIENCE_SECONDS)
+            .bind(RELAY_ABSENCE_SECONDS)
             .fetch_one(connection)
             .await?;
         let positive = |number: i64| u64::try_from(number).unwrap_or_default();

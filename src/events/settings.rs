@@ -12,7 +12,7 @@ pub struct EventSettings {
     /// The server; `None`: this process publishes nothing.
     pub url: Option<EventsUrl>,
     /// The CA certificates (PEM) for a `tls://` server, in place of the machine's own.
-    pub authority: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
     /// The prefix of all subjects.
     pub subject: String,
     /// The most events that may wait on a shard.

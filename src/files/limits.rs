@@ -98,7 +98,7 @@ pub(super) fn check_id(user: UserId, id: Uuid) -> Result<(), FieldFault> {
         return Err(FieldFault::new("file_id", "must not be the nil UUID"));
     }
     // A request that names no user looks for the file in the slot that the id names.
-    if slot_in(id).is_some_and(|slot| slot != user.slot()) {
+    if slot_of_id(id).is_some_and(|slot| slot != user.slot()) {
         let reason = "is an id that this service made for another user's file; leave it out, or give an id of your own";
         return Err(FieldFault::new("file_id", reason));
     }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::error::FileError;
 use super::model::{File, UserId};
 use super::store::{FileMatch, FindById, SearchById};
-use crate::shard::{BatchedReads, Cluster, ScatterBreadth, ShardError, ShardId, slot_in};
+use crate::shard::{BatchedReads, Cluster, ScatterBreadth, ShardError, ShardId, slot_of_id};
 
 /// Finds files by their ids.
 pub(super) struct FileLookup {
@@ -25,7 +25,7 @@ impl FileLookup {
     /// # Errors
     /// `NotFound`, `SeveralUsers` if no user is named and several have a file under the id, or the shard's error.
     pub(super) async fn find(&self, id: Uuid, user: Option<UserId>) -> Result<(ShardId, File), FileError> {
-        match user.map(UserId::slot).or_else(|| slot_in(id)) {
+        match user.map(UserId::slot).or_else(|| slot_of_id(id)) {
             Some(slot) => {
                 let (shard, found) = self.reads.read(FindById { slot, id, user }).await?;
                 Ok((shard, only_file(found, id)?))

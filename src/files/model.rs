@@ -177,7 +177,7 @@ struct OptionalTime<'a>(&'a Option<DateTime<Utc>>);
 
 impl Serialize for OptionalTime<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        time::optional(self.0, serializer)
+        time::serialize_optional_time(self.0, serializer)
     }
 }
 
@@ -185,7 +185,7 @@ struct RequiredTime<'a>(&'a DateTime<Utc>);
 
 impl Serialize for RequiredTime<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        time::required(self.0, serializer)
+        time::serialize_time(self.0, serializer)
     }
 }
 

@@ -16,7 +16,7 @@ use super::writer::{FileWriter, InsertOutcome};
 use crate::cache::Cache;
 use crate::shard::{
     BatchedReads, CallOutcome, Cluster, IdClock, ReadConsistency, RequestKey, ShardError, ShardId, Slot, StoredOutcome,
-    slot_in, time_of_micros,
+    slot_of_id, time_of_micros,
 };
 use crate::writes::{RowQueue, RowTurn, SlotWrites, WriterLimits};
 
@@ -197,7 +197,7 @@ impl FileService {
     ) -> Result<(ShardId, File), FileError> {
         // Before the file is looked for: the file may be gone since.
         if let Some(key) = &key
-            && let Some(slot) = user.map(UserId::slot).or_else(|| slot_in(id))
+            && let Some(slot) = user.map(UserId::slot).or_else(|| slot_of_id(id))
             && let Some(updated) = Box::pin(self.find_update(slot, key)).await?
         {
             return Ok(updated);

@@ -5,7 +5,7 @@ use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 use uuid::Uuid;
 
 use super::model::{File, FilePageSize, UserId};
-use crate::shard::{BatchRead, ShardCall, ShardId, Slot, SlotCoverage, time_at, time_in};
+use crate::shard::{BatchRead, ShardCall, ShardId, Slot, SlotCoverage, optional_time, required_time};
 
 /// A page of a user's files, from an id on, newest first, and one more file if there are more.
 pub(super) struct ListByUser {
@@ -155,7 +155,8 @@ impl ShardCall for SearchById {
             .fetch_all(connection)
             .await?;
         let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-        let coverage = SlotCoverage { slots: first.try_get(0)?, digest: first.try_get(1)?, others: first.try_get(2)? };
+        let coverage =
+            SlotCoverage { slots: first.try_get(0)?, digest: first.try_get(1)?, other_digest: first.try_get(2)? };
         let mut files = FileMatch::None;
         for row in &rows {
             files.add(optional_file(row, 3)?);

@@ -48,7 +48,7 @@ impl TimeInput<'_> {
     pub(super) fn read(&self) -> Result<DateTime<Utc>, &'static str> {
         match self {
             Self::Text(text) => time::read_time(text),
-            Self::Other => Err(time::SHAPE),
+            Self::Other => Err(time::TIME_FORMAT),
         }
     }
 }

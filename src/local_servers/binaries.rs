@@ -6,7 +6,7 @@ use std::process::Command;
 use super::error::LocalError;
 
 /// The oldest supported PostgreSQL.
-const OLDEST: u32 = 15;
+const OLDEST_VERSION: u32 = 15;
 
 /// Where packages put the programs. `*` stands for a version, also within a name.
 const USUAL_FOLDERS: [&str; 10] = [
@@ -43,7 +43,7 @@ impl PostgresBinaries {
     /// # Errors
     /// `NoBinaries`, with the command that installs them.
     pub fn find() -> Result<Self, LocalError> {
-        Self::candidates().into_iter().next().ok_or_else(|| LocalError::NoBinaries { hint: install_hint() })
+        Self::find_all().into_iter().next().ok_or_else(|| LocalError::NoBinaries { hint: install_hint() })
     }
 
     /// The programs that fit this data folder: the version that made the folder, or any version for a new folder.
@@ -54,7 +54,7 @@ impl PostgresBinaries {
         let made_by = std::fs::read_to_string(data_folder.join("PG_VERSION")).ok();
         let Some(made_by) = made_by.and_then(|text| text.trim().parse().ok()) else { return Self::find() };
         let other = || LocalError::OtherVersion { folder: data_folder.to_owned(), made_by };
-        Self::candidates().into_iter().find(|found| found.version == made_by).ok_or_else(other)
+        Self::find_all().into_iter().find(|found| found.version == made_by).ok_or_else(other)
     }
 
     /// The path of a program, such as `psql`.
@@ -70,18 +70,19 @@ impl PostgresBinaries {
     }
 
     /// All new enough versions, the best choice first.
-    fn candidates() -> Vec<Self> {
-        let mut usual: Vec<Self> = USUAL_FOLDERS.iter().flat_map(|pattern| matches(pattern)).filter_map(at).collect();
+    fn find_all() -> Vec<Self> {
+        let mut usual: Vec<Self> =
+            USUAL_FOLDERS.iter().flat_map(|pattern| matching_folders(pattern)).filter_map(binaries_in).collect();
         usual.sort_by_key(|found| std::cmp::Reverse(found.version));
         // PATH may hold links to single programs; the folder behind the link has all.
-        let on_path =
-            shell("command -v initdb").and_then(|found| at(Path::new(&found).canonicalize().ok()?.parent()?));
-        on_path.into_iter().chain(usual).filter(|found| found.version >= OLDEST).collect()
+        let on_path = shell_output("command -v initdb")
+            .and_then(|found| binaries_in(Path::new(&found).canonicalize().ok()?.parent()?));
+        on_path.into_iter().chain(usual).filter(|found| found.version >= OLDEST_VERSION).collect()
     }
 }
 
 /// The programs in this folder, if `initdb` and `postgres` are there.
-fn at(folder: impl AsRef<Path>) -> Option<PostgresBinaries> {
+fn binaries_in(folder: impl AsRef<Path>) -> Option<PostgresBinaries> {
     let folder = folder.as_ref().to_owned();
     if !folder.join("initdb").is_file() {
         return None;
@@ -98,7 +99,7 @@ fn major_version(text: &str) -> Option<u32> {
 }
 
 /// The folders that match a pattern with at most one `*`.
-fn matches(pattern: &str) -> Vec<PathBuf> {
+fn matching_folders(pattern: &str) -> Vec<PathBuf> {
     let Some((before, after)) = pattern.split_once('*') else { return vec![PathBuf::from(pattern)] };
     let Some((parent, prefix)) = before.rsplit_once('/') else { return Vec::new() };
     let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
@@ -108,7 +109,7 @@ fn matches(pattern: &str) -> Vec<PathBuf> {
 }
 
 fn install_hint() -> String {
-    let here = INSTALLERS.iter().find(|(manager, ..)| shell(&format!("command -v {manager}")).is_some());
+    let here = INSTALLERS.iter().find(|(manager, ..)| shell_output(&format!("command -v {manager}")).is_some());
     match here {
         Some((_, command, as_root)) => {
             let sudo = if *as_root && !super::account::is_root() { "sudo " } else { "" };
@@ -119,7 +120,7 @@ fn install_hint() -> String {
 }
 
 /// The output of a shell command; `None` if the command fails or prints nothing.
-pub(super) fn shell(command: &str) -> Option<String> {
+pub(super) fn shell_output(command: &str) -> Option<String> {
     let output = Command::new("sh").args(["-c", command]).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)
@@ -148,10 +149,10 @@ mod tests {
         for name in ["pg-15/bin", "pg-16/bin", "other/bin"] {
             std::fs::create_dir_all(folder.path().join(name)).unwrap();
         }
-        let mut found = matches(&format!("{}/pg-*/bin", folder.path().display()));
+        let mut found = matching_folders(&format!("{}/pg-*/bin", folder.path().display()));
         found.sort();
         assert_eq!(found, [folder.path().join("pg-15/bin"), folder.path().join("pg-16/bin")]);
-        assert_eq!(matches("/no/such/*/bin"), Vec::<PathBuf>::new());
-        assert_eq!(matches("/usr/bin"), [PathBuf::from("/usr/bin")]);
+        assert_eq!(matching_folders("/no/such/*/bin"), Vec::<PathBuf>::new());
+        assert_eq!(matching_folders("/usr/bin"), [PathBuf::from("/usr/bin")]);
     }
 }

@@ -1,4 +1,4 @@
-//! Several local servers in one folder, one for each shard. A later start finds them again.
+//! Several local servers in a folder, one for each shard. A later start finds the servers again.
 
 use std::path::{Path, PathBuf};
 
@@ -15,15 +15,15 @@ use super::shutdown::remove_stale_server;
 
 /// The port of the first server, if free.
 const FIRST_PORT: u16 = 5432;
-/// How often a server tries another port, after another program took the found one.
+/// How often a server tries another port, after another program took the found port.
 const PORT_TRIES: usize = 5;
 
-/// The running servers of a folder. A drop stops them hard; [`LocalCluster::stop`] stops them in good order.
+/// The running servers of a folder. A drop stops the servers hard; [`LocalCluster::stop`] stops the servers in good order.
 #[derive(Debug)]
 pub struct LocalCluster {
     servers: Vec<PostgresServer>,
     shards: usize,
-    /// Held until the end: one program at a time uses a folder.
+    /// Held until the end: a folder serves a single program at a time.
     _lock: FileLock,
 }
 
@@ -35,20 +35,20 @@ impl LocalCluster {
     /// # Errors
     /// `InUse`, `OtherCount`, or the error of a server's start.
     pub async fn start(folder: &Path, shards: usize, spare: usize) -> Result<Self, LocalError> {
-        std::fs::create_dir_all(folder).map_err(LocalError::at(folder))?;
-        let folder = folder.canonicalize().map_err(LocalError::at(folder))?;
+        std::fs::create_dir_all(folder).map_err(LocalError::io_at(folder))?;
+        let folder = folder.canonicalize().map_err(LocalError::io_at(folder))?;
         let lock = FileLock::try_acquire(&folder.join("lock"))?.ok_or_else(|| LocalError::InUse(folder.clone()))?;
         check_count(&folder, shards)?;
 
         let account = ServerAccount::find()?;
         let mut count = shards + spare;
-        while home(&folder, count).exists() {
+        while shard_folder(&folder, count).exists() {
             count += 1;
         }
         let mut servers = Vec::with_capacity(count);
         let mut ports = Vec::with_capacity(count);
         for shard in 0..count {
-            let home = home(&folder, shard);
+            let home = shard_folder(&folder, shard);
             let data = home.join("data");
             let binaries = PostgresBinaries::find_for(&data)?;
             // An earlier server that still runs would make its own port look busy.
@@ -58,13 +58,13 @@ impl LocalCluster {
             servers.push(PostgresServer::new(binaries, account, data, port, Durability::Full));
         }
         try_join_all(servers.iter_mut().enumerate().map(|(shard, server)| {
-            let home = home(&folder, shard);
+            let home = shard_folder(&folder, shard);
             let ports = &ports;
             async move {
-                server.init().await?;
+                server.init_data_folder().await?;
                 start_on_free_port(server, ports).await?;
                 let note = home.join("port");
-                std::fs::write(&note, server.port().to_string()).map_err(LocalError::at(&note))?;
+                std::fs::write(&note, server.port().to_string()).map_err(LocalError::io_at(&note))?;
                 server.create_database(&database_name(shard)).await
             }
         }))
@@ -72,7 +72,7 @@ impl LocalCluster {
         Ok(Self { servers, shards, _lock: lock })
     }
 
-    /// The servers, in the order of their shards.
+    /// The servers, in the order of the shards.
     #[must_use]
     pub fn servers(&self) -> &[PostgresServer] {
         &self.servers
@@ -100,7 +100,7 @@ impl LocalCluster {
     }
 }
 
-fn home(folder: &Path, shard: usize) -> PathBuf {
+fn shard_folder(folder: &Path, shard: usize) -> PathBuf {
     folder.join(format!("shard_{shard}"))
 }
 
@@ -110,11 +110,11 @@ fn check_count(folder: &Path, given: usize) -> Result<(), LocalError> {
     match std::fs::read_to_string(&note).ok().and_then(|text| text.trim().parse().ok()) {
         Some(found) if found == given => Ok(()),
         Some(found) => Err(LocalError::OtherCount { folder: folder.to_owned(), found, given }),
-        None => std::fs::write(&note, format!("{given}\n")).map_err(LocalError::at(&note)),
+        None => std::fs::write(&note, format!("{given}\n")).map_err(LocalError::io_at(&note)),
     }
 }
 
-/// The port of the last start, or the first free one from 5432 on.
+/// The port of the last start, or the first free port from 5432 on.
 fn choose_port(home: &Path, taken: &[u16]) -> Result<u16, LocalError> {
     let last = std::fs::read_to_string(home.join("port")).ok().and_then(|text| text.trim().parse().ok());
     match last {

@@ -109,7 +109,7 @@ pub enum LocalError {
 
 impl LocalError {
     /// For `map_err`: an input or output error of this file.
-    pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { path: path.to_owned(), source }
     }
 }

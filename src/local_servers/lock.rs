@@ -17,11 +17,11 @@ impl FileLock {
     /// # Errors
     /// An input or output error.
     pub fn try_acquire(path: &Path) -> Result<Option<Self>, LocalError> {
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(LocalError::at(path))?;
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(LocalError::io_at(path))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { file })),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-            Err(std::fs::TryLockError::Error(error)) => Err(LocalError::at(path)(error)),
+            Err(std::fs::TryLockError::Error(error)) => Err(LocalError::io_at(path)(error)),
         }
     }
 }

@@ -18,7 +18,7 @@ mod process;
 mod server;
 mod shutdown;
 
-pub use account::{ServerAccount, operator};
+pub use account::{ServerAccount, operator_name};
 pub use binaries::PostgresBinaries;
 pub use cache_server::CacheServer;
 pub use cluster::LocalCluster;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use super::error::LocalError;
 
-/// Below the range that operating systems use for outgoing connections, so that a stopped server finds its port still
+/// Below the operating systems' range for outgoing connections, so that a stopped server finds its port still
 /// free.
 const RANDOM_PORTS: std::ops::Range<u16> = 15_000..32_000;
 const TRIES: usize = 1000;

@@ -27,7 +27,7 @@ impl ServerProcess {
 }
 
 /// All visible processes: from /proc if the system has it, or else from `ps`.
-pub(super) fn all() -> Vec<ServerProcess> {
+pub(super) fn list_processes() -> Vec<ServerProcess> {
     let Ok(entries) = std::fs::read_dir("/proc/self").and_then(|_| std::fs::read_dir("/proc")) else {
         return from_ps();
     };
@@ -36,22 +36,26 @@ pub(super) fn all() -> Vec<ServerProcess> {
 }
 
 /// The process with this id.
-pub(super) fn find(pid: u32) -> Option<ServerProcess> {
-    all().into_iter().find(|process| process.pid == pid)
+pub(super) fn find_process(pid: u32) -> Option<ServerProcess> {
+    list_processes().into_iter().find(|process| process.pid == pid)
 }
 
 /// The living children of a process.
-pub(super) fn children(parent: u32) -> Vec<u32> {
-    all().into_iter().filter(|process| process.parent == parent && !process.zombie).map(|process| process.pid).collect()
+pub(super) fn child_pids(parent: u32) -> Vec<u32> {
+    list_processes()
+        .into_iter()
+        .filter(|process| process.parent == parent && !process.zombie)
+        .map(|process| process.pid)
+        .collect()
 }
 
 /// True if one of these processes is alive.
 pub(super) fn any_alive(pids: &[u32]) -> bool {
-    all().iter().any(|process| pids.contains(&process.pid) && !process.zombie)
+    list_processes().iter().any(|process| pids.contains(&process.pid) && !process.zombie)
 }
 
 /// Sends a signal such as `"INT"`. Processes that have ended are left out.
-pub(super) fn signal(name: &str, pids: &[u32]) {
+pub(super) fn send_signal(name: &str, pids: &[u32]) {
     let mut command = Command::new("sh");
     // One `kill` for each process: `kill` may give up at the first missing process.
     command.args(["-c", "for pid do kill -s \"$0\" \"$pid\"; done", name]);
@@ -109,10 +113,10 @@ mod tests {
     #[test]
     fn a_child_is_found_and_gets_signals() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        assert!(children(std::process::id()).contains(&child.id()));
+        assert!(child_pids(std::process::id()).contains(&child.id()));
         assert!(any_alive(&[child.id()]));
-        signal("KILL", &[child.id()]);
+        send_signal("KILL", &[child.id()]);
         child.wait().unwrap();
-        assert_eq!(find(child.id()), None);
+        assert_eq!(find_process(child.id()), None);
     }
 }

@@ -61,7 +61,7 @@ impl PostgresServer {
     ///
     /// # Errors
     /// The output of `initdb`, or an input or output error.
-    pub async fn init(&self) -> Result<(), LocalError> {
+    pub async fn init_data_folder(&self) -> Result<(), LocalError> {
         if self.folder.join("PG_VERSION").exists() {
             return Ok(());
         }
@@ -70,27 +70,27 @@ impl PostgresServer {
         let parent = self.folder.parent().unwrap_or(Path::new("/"));
         self.account.make_folder(parent)?;
         if part.exists() {
-            std::fs::remove_dir_all(&part).map_err(LocalError::at(&part))?;
+            std::fs::remove_dir_all(&part).map_err(LocalError::io_at(&part))?;
         }
         let password = parent.join("password");
-        std::fs::write(&password, PASSWORD).map_err(LocalError::at(&password))?;
-        self.account.own(&password)?;
+        std::fs::write(&password, PASSWORD).map_err(LocalError::io_at(&password))?;
+        self.account.give_ownership(&password)?;
 
         let initdb = self.binaries.program("initdb");
-        let mut command = self.account.command(&initdb);
+        let mut command = self.account.command_as_account(&initdb);
         command.arg("-D").arg(&part).arg("--pwfile").arg(&password).current_dir(parent);
         command.args(["--username", USER, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"]);
         if self.durability == Durability::ServerOnly {
             command.args(["--no-sync", "--wal-segsize", "1"]); // small, and so soon copied
         }
         command.stdin(Stdio::null());
-        let output = tokio::process::Command::from(command).output().await.map_err(LocalError::at(&initdb))?;
-        std::fs::remove_file(&password).map_err(LocalError::at(&password))?;
+        let output = tokio::process::Command::from(command).output().await.map_err(LocalError::io_at(&initdb))?;
+        std::fs::remove_file(&password).map_err(LocalError::io_at(&password))?;
         if !output.status.success() {
             let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(LocalError::Program { program: "initdb".to_owned(), output });
         }
-        std::fs::rename(&part, &self.folder).map_err(LocalError::at(&part))
+        std::fs::rename(&part, &self.folder).map_err(LocalError::io_at(&part))
     }
 
     /// Makes the data folder a copy of another server's, and this server a streaming standby.
@@ -99,14 +99,14 @@ impl PostgresServer {
     /// The output of `pg_basebackup`, or an input or output error.
     pub async fn init_as_standby_of(&self, primary: &Self) -> Result<(), LocalError> {
         let program = self.binaries.program("pg_basebackup");
-        let mut command = self.account.command(&program);
+        let mut command = self.account.command_as_account(&program);
         command.arg("-D").arg(&self.folder).arg("-d").arg(primary.url("postgres"));
         command.args(["--write-recovery-conf", "--checkpoint=fast", "--wal-method=stream"]);
         if self.durability == Durability::ServerOnly {
             command.arg("--no-sync");
         }
         command.current_dir(self.folder.parent().unwrap_or(Path::new("/"))).stdin(Stdio::null());
-        let output = tokio::process::Command::from(command).output().await.map_err(LocalError::at(&program))?;
+        let output = tokio::process::Command::from(command).output().await.map_err(LocalError::io_at(&program))?;
         if !output.status.success() {
             let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(LocalError::Program { program: "pg_basebackup".to_owned(), output });
@@ -122,7 +122,7 @@ impl PostgresServer {
         let until = Instant::now() + START_LIMIT;
         loop {
             remove_stale_server(&self.folder).await?;
-            self.spawn()?;
+            self.spawn_process()?;
             match self.wait_until_ready(until).await {
                 // The child processes of a killed server need a moment to end.
                 Err(LocalError::Ended { log, .. }) if log.contains("shared memory block") && Instant::now() < until => {
@@ -133,32 +133,32 @@ impl PostgresServer {
         }
     }
 
-    fn spawn(&mut self) -> Result<(), LocalError> {
+    fn spawn_process(&mut self) -> Result<(), LocalError> {
         let path = self.log_path();
         let is_long = std::fs::metadata(&path).is_ok_and(|found| found.len() > LOG_LIMIT);
         if is_long {
-            std::fs::remove_file(&path).map_err(LocalError::at(&path))?;
+            std::fs::remove_file(&path).map_err(LocalError::io_at(&path))?;
         }
         let open = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-        let log = open.map_err(LocalError::at(&path))?;
+        let log = open.map_err(LocalError::io_at(&path))?;
         // A server that copies its folder must be able to read all of it.
-        self.account.own(&path)?;
-        let errors = log.try_clone().map_err(LocalError::at(&path))?;
+        self.account.give_ownership(&path)?;
+        let errors = log.try_clone().map_err(LocalError::io_at(&path))?;
 
         let program = self.binaries.program("postgres");
-        let mut command = self.account.command(&program);
+        let mut command = self.account.command_as_account(&program);
         command.arg("-D").arg(&self.folder).current_dir(&self.folder);
-        for (name, value) in self.settings() {
+        for (name, value) in self.server_settings() {
             command.arg("-c").arg(format!("{name}={value}"));
         }
         // A separate process group: this process alone handles a terminal's Ctrl-C, and the server does not stop
         // first.
         command.process_group(0).stdin(Stdio::null()).stdout(log).stderr(errors);
-        self.child = Some(command.spawn().map_err(LocalError::at(&program))?);
+        self.child = Some(command.spawn().map_err(LocalError::io_at(&program))?);
         Ok(())
     }
 
-    fn settings(&self) -> Vec<(&'static str, String)> {
+    fn server_settings(&self) -> Vec<(&'static str, String)> {
         let mut settings = vec![
             ("listen_addresses", "127.0.0.1".to_owned()),
             ("port", self.port.to_string()),
@@ -195,7 +195,7 @@ impl PostgresServer {
                 self.child = None;
                 return Err(LocalError::Ended { folder: self.folder.clone(), log: self.log_tail() });
             }
-            let reason = match self.answers().await {
+            let reason = match self.is_answering().await {
                 Ok(true) => return Ok(()),
                 Ok(false) => "another server answers on its port".to_owned(),
                 Err(error) => error.to_string(),
@@ -208,7 +208,7 @@ impl PostgresServer {
     }
 
     /// True if this server answers on the port.
-    async fn answers(&self) -> Result<bool, sqlx::Error> {
+    async fn is_answering(&self) -> Result<bool, sqlx::Error> {
         let mut connection = self.connect("postgres").await?;
         let folder: String =
             sqlx::query_scalar("SELECT current_setting('data_directory')").fetch_one(&mut connection).await?;
@@ -252,7 +252,7 @@ impl PostgresServer {
 
     /// The path of the `psql` that fits this server.
     #[must_use]
-    pub fn psql(&self) -> PathBuf {
+    pub fn psql_path(&self) -> PathBuf {
         self.binaries.program("psql")
     }
 
@@ -269,7 +269,7 @@ impl PostgresServer {
 
     /// The data folder.
     #[must_use]
-    pub fn folder(&self) -> &Path {
+    pub fn data_folder(&self) -> &Path {
         &self.folder
     }
 

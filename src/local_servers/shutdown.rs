@@ -20,7 +20,7 @@ impl PostgresServer {
     pub async fn stop(&mut self) {
         self.resume();
         let Some(pid) = self.pid() else { return };
-        process::signal("INT", &[pid]);
+        process::send_signal("INT", &[pid]);
         if !self.ends_within(STOP_LIMIT).await {
             log::warn!("the PostgreSQL server in {} did not stop in time and is killed", self.folder.display());
             self.kill().await;
@@ -39,8 +39,8 @@ impl PostgresServer {
 
     /// Kills all processes of the server, as a crash would.
     pub async fn kill(&mut self) {
-        let pids = self.freeze();
-        process::signal("KILL", &pids);
+        let pids = self.suspend_processes();
+        process::send_signal("KILL", &pids);
         self.ends_within(STOP_LIMIT).await;
         self.child = None;
         // The server's children are not ours, so no event reports their end.
@@ -52,23 +52,23 @@ impl PostgresServer {
 
     /// Suspends all processes of the server: connections stay open, and nothing answers.
     pub fn pause(&self) {
-        self.freeze();
+        self.suspend_processes();
     }
 
     /// Lets a paused server go on.
     pub fn resume(&self) {
         let Some(pid) = self.pid() else { return };
-        let mut pids = process::children(pid);
+        let mut pids = process::child_pids(pid);
         pids.push(pid);
-        process::signal("CONT", &pids);
+        process::send_signal("CONT", &pids);
     }
 
     /// Suspends the first process, so that it makes no new children, and then the children; returns all of them.
-    fn freeze(&self) -> Vec<u32> {
+    fn suspend_processes(&self) -> Vec<u32> {
         let Some(pid) = self.pid() else { return Vec::new() };
-        process::signal("STOP", &[pid]);
-        let mut pids = process::children(pid);
-        process::signal("STOP", &pids);
+        process::send_signal("STOP", &[pid]);
+        let mut pids = process::child_pids(pid);
+        process::send_signal("STOP", &pids);
         pids.push(pid);
         pids
     }
@@ -93,13 +93,13 @@ impl Drop for PostgresServer {
         self.resume();
         let Some(pid) = self.pid() else { return };
         // The immediate shutdown removes the shared memory, which a kill would leave behind.
-        process::signal("QUIT", &[pid]);
+        process::send_signal("QUIT", &[pid]);
         let until = std::time::Instant::now() + DROP_LIMIT;
         while self.is_running() && std::time::Instant::now() < until {
             std::thread::sleep(POLL);
         }
         if self.is_running() {
-            process::signal("KILL", &self.freeze());
+            process::send_signal("KILL", &self.suspend_processes());
         }
         if let Some(mut child) = self.child.take() {
             let _ = child.wait(); // the process is dead; this only removes its entry from the process table
@@ -118,7 +118,7 @@ pub async fn remove_stale_server(folder: &Path) -> Result<(), LocalError> {
     let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
     let until = Instant::now() + STOP_LIMIT;
     let mut asked = false;
-    while let Some(server) = pid.and_then(process::find).filter(|found| found.is_server_of(folder)) {
+    while let Some(server) = pid.and_then(process::find_process).filter(|found| found.is_server_of(folder)) {
         if Instant::now() > until {
             let log = String::new();
             let reason = format!("its process {} does not stop", server.pid);
@@ -126,14 +126,14 @@ pub async fn remove_stale_server(folder: &Path) -> Result<(), LocalError> {
         }
         if !asked {
             log::warn!("stops the PostgreSQL server that still runs in {}", folder.display());
-            process::signal("CONT", &[server.pid]);
-            process::signal("INT", &[server.pid]);
+            process::send_signal("CONT", &[server.pid]);
+            process::send_signal("INT", &[server.pid]);
             asked = true;
         }
         tokio::time::sleep(POLL).await;
     }
     match std::fs::remove_file(&note) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(LocalError::at(&note)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(LocalError::io_at(&note)(error)),
         _ => Ok(()),
     }
 }

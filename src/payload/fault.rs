@@ -1,4 +1,4 @@
-//! A fault of an input: in one field, or in the whole body.
+//! A fault of an input: in a field, or in the whole body.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::fmt;
 pub struct FieldFault {
     /// The field's name as the client writes it; empty for the input as a whole.
     pub field: Cow<'static, str>,
-    /// The rule that the field violates.
+    /// The violated rule.
     pub reason: Cow<'static, str>,
 }
 

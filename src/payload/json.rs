@@ -12,7 +12,7 @@ const MAX_REASON: usize = 300;
 const MAX_FIELD: usize = 100;
 
 /// Rust's type names mean nothing to a client.
-const PLAIN: [(&str, &str); 3] = [
+const PLAIN_NAMES: [(&str, &str); 3] = [
     ("expected i64", "expected a whole number from 0 to 9223372036854775807"),
     ("expected struct FileInput", "expected an object"),
     ("expected struct Entry", "expected an object"),
@@ -50,9 +50,9 @@ pub fn read_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, JsonFault>
         let mut deserializer = serde_json::Deserializer::from_str(text);
         match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
             // The value itself is valid, but other text follows.
-            Ok(_) => JsonFault::Syntax(reason(&quick)),
+            Ok(_) => JsonFault::Syntax(plain_reason(&quick)),
             Err(error) if error.inner().is_data() => {
-                let reason = reason(error.inner());
+                let reason = plain_reason(error.inner());
                 let path = error.path().to_string();
                 // "." is the text as a whole. Only serde's message names a missing or unknown field.
                 let field = match path.as_str() {
@@ -62,22 +62,22 @@ pub fn read_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, JsonFault>
                 };
                 JsonFault::Field(FieldFault::new(field.to_owned(), reason))
             }
-            Err(error) => JsonFault::Syntax(reason(error.inner())),
+            Err(error) => JsonFault::Syntax(plain_reason(error.inner())),
         }
     })
 }
 
 /// serde's message without the position, which would be relative to the record of a stream.
-fn reason(error: &serde_json::Error) -> String {
+fn plain_reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
-    let plain = PLAIN.iter().fold(reason.to_owned(), |reason, (rust, plain)| reason.replace(rust, plain));
-    shorten(&plain)
+    let plain = PLAIN_NAMES.iter().fold(reason.to_owned(), |reason, (rust, plain)| reason.replace(rust, plain));
+    shorten_reason(&plain)
 }
 
 /// The text, cut to the longest reason.
 #[must_use]
-pub fn shorten(text: &str) -> String {
+pub fn shorten_reason(text: &str) -> String {
     match text.char_indices().nth(MAX_REASON) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),

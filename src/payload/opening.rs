@@ -3,7 +3,7 @@
 use super::fault::BodyFault;
 
 /// The mark that programs on Windows write before a text in UTF-8.
-const MARK: &[u8] = b"\xef\xbb\xbf";
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The refusal of UTF-16. Windows PowerShell first decodes a program's output by the console's code page, and then
 /// writes UTF-16. So names are damaged already, and a conversion here would store the damage.
@@ -12,7 +12,7 @@ pub(super) const UTF_16: &str = "the text is UTF-16; send UTF-8. The > of Window
 
 /// The text after its byte order mark, if any.
 pub(crate) fn skip_mark(text: &[u8]) -> &[u8] {
-    text.strip_prefix(MARK).unwrap_or(text)
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }
 
 /// True for a text in UTF-16, with or without a mark: neither JSON nor CSV has a NUL in its first two bytes.
@@ -33,11 +33,11 @@ impl BodyOpening {
     ///
     /// # Errors
     /// `Malformed` if the body is UTF-16.
-    pub(crate) fn pass<'a>(&'a mut self, chunk: &'a [u8]) -> Result<Option<&'a [u8]>, BodyFault> {
+    pub(crate) fn text_of_chunk<'a>(&'a mut self, chunk: &'a [u8]) -> Result<Option<&'a [u8]>, BodyFault> {
         if self.is_known {
             return Ok(Some(chunk));
         }
-        let is_whole = self.held.is_empty() && chunk.len() >= MARK.len();
+        let is_whole = self.held.is_empty() && chunk.len() >= BYTE_ORDER_MARK.len();
         if !is_whole {
             self.held.extend_from_slice(chunk);
         }
@@ -45,7 +45,7 @@ impl BodyOpening {
         if is_utf_16(text) {
             return Err(BodyFault::Malformed(UTF_16.to_owned()));
         }
-        if text.len() < MARK.len() && !chunk.is_empty() {
+        if text.len() < BYTE_ORDER_MARK.len() && !chunk.is_empty() {
             return Ok(None);
         }
         self.is_known = true;
@@ -60,7 +60,7 @@ mod tests {
     fn read(body: &[u8], chunk: usize) -> Result<Vec<u8>, BodyFault> {
         let (mut opening, mut text) = (BodyOpening::default(), Vec::new());
         for chunk in body.chunks(chunk).chain([&[][..]]) {
-            text.extend_from_slice(opening.pass(chunk)?.unwrap_or_default());
+            text.extend_from_slice(opening.text_of_chunk(chunk)?.unwrap_or_default());
         }
         Ok(text)
     }

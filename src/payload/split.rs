@@ -114,14 +114,14 @@ impl ArraySplitter {
             }
             match self.place {
                 SplitterPlace::Element { depth, string, escaped } => {
-                    let next = step(byte, depth, string, escaped);
+                    let next = place_after(byte, depth, string, escaped);
                     // A bare number ends where something else starts; any other element ends with its last bracket or
                     // quote.
                     let bare_end = depth == 0 && !string && matches!(byte, b',' | b']' | b' ' | b'\t' | b'\r' | b'\n');
                     if bare_end {
                         self.end_element(chunk.get(start..at).unwrap_or_default(), &mut each);
                         self.place = SplitterPlace::Between { comma: true };
-                        self.between(byte)?;
+                        self.read_between_elements(byte)?;
                     } else if next.is_none() {
                         self.end_element(chunk.get(start..=at).unwrap_or_default(), &mut each);
                         self.place = SplitterPlace::Between { comma: true };
@@ -134,12 +134,12 @@ impl ArraySplitter {
                     self.in_array = true;
                     self.place = SplitterPlace::Between { comma: false };
                 }
-                SplitterPlace::End => return Err(self.malformed("something follows the end of the array")),
+                SplitterPlace::End => return Err(self.malformed_line("something follows the end of the array")),
                 SplitterPlace::Start | SplitterPlace::Between { .. } => {
                     if self.place == SplitterPlace::Start && byte != b'{' {
-                        return Err(self.malformed("a JSON array or object must come first"));
+                        return Err(self.malformed_line("a JSON array or object must come first"));
                     }
-                    self.between(byte)?;
+                    self.read_between_elements(byte)?;
                     if matches!(self.place, SplitterPlace::Element { .. }) {
                         start = at;
                     }
@@ -147,7 +147,7 @@ impl ArraySplitter {
             }
         }
         if matches!(self.place, SplitterPlace::Element { .. }) {
-            self.keep(chunk.get(start..).unwrap_or_default());
+            self.buffer_bytes(chunk.get(start..).unwrap_or_default());
         }
         Ok(())
     }
@@ -165,7 +165,7 @@ impl ArraySplitter {
     }
 
     /// Takes a byte between two elements, other than white space.
-    fn between(&mut self, byte: u8) -> Result<(), BodyFault> {
+    fn read_between_elements(&mut self, byte: u8) -> Result<(), BodyFault> {
         let comma_needed = self.place == SplitterPlace::Between { comma: true } && self.in_array;
         match byte {
             byte if byte.is_ascii_whitespace() => {}
@@ -173,8 +173,8 @@ impl ArraySplitter {
             b',' if self.place == (SplitterPlace::Between { comma: true }) => {
                 self.place = SplitterPlace::Between { comma: false }
             }
-            b',' | b']' | b'}' => return Err(self.malformed("a value is missing")),
-            _ if comma_needed => return Err(self.malformed("a comma is missing")),
+            b',' | b']' | b'}' => return Err(self.malformed_line("a value is missing")),
+            _ if comma_needed => return Err(self.malformed_line("a comma is missing")),
             byte => {
                 self.started_on = self.line;
                 let string = byte == b'"';
@@ -191,13 +191,13 @@ impl ArraySplitter {
             each(RecordPiece { line, bytes: Some(tail) });
             return;
         }
-        self.keep(tail);
+        self.buffer_bytes(tail);
         each(RecordPiece { line, bytes: (!self.too_long).then_some(&self.rest) });
         self.rest.clear();
         self.too_long = false;
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    fn buffer_bytes(&mut self, bytes: &[u8]) {
         if self.rest.len() + bytes.len() > self.limit {
             self.too_long = true;
             self.rest = Vec::new();
@@ -206,13 +206,13 @@ impl ArraySplitter {
         }
     }
 
-    fn malformed(&self, what: &str) -> BodyFault {
+    fn malformed_line(&self, what: &str) -> BodyFault {
         BodyFault::Malformed(format!("line {}: {what}", self.line))
     }
 }
 
 /// The splitter's place after one more byte of an element; `None` after the last byte.
-fn step(byte: u8, depth: u32, string: bool, escaped: bool) -> Option<SplitterPlace> {
+fn place_after(byte: u8, depth: u32, string: bool, escaped: bool) -> Option<SplitterPlace> {
     let element = |depth, string, escaped| Some(SplitterPlace::Element { depth, string, escaped });
     match (string, byte) {
         (true, _) if escaped => element(depth, true, false),

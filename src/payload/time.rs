@@ -9,7 +9,7 @@ use chrono::{DateTime, Datelike, FixedOffset, Timelike, Utc};
 use serde::{Serialize, Serializer};
 
 /// The expected format, for a client's error.
-pub(crate) const SHAPE: &str = "must be a time with its offset from UTC, as in 2026-01-31T12:00:00Z";
+pub(crate) const TIME_FORMAT: &str = "must be a time with its offset from UTC, as in 2026-01-31T12:00:00Z";
 
 /// Reads a time: RFC 3339, also with a space for the `T`, an offset without its colon, and ` UTC` or ` GMT` for the
 /// `Z`. Rounds to what PostgreSQL stores: microseconds, and the second after a leap second.
@@ -22,14 +22,14 @@ pub(crate) fn read_time(text: &str) -> Result<DateTime<Utc>, &'static str> {
         Some(local) => format!("{}Z", local.trim_end()).parse::<DateTime<FixedOffset>>(),
         None => text.parse(),
     };
-    let micros = parsed.map_err(|_| SHAPE)?.timestamp_micros();
+    let micros = parsed.map_err(|_| TIME_FORMAT)?.timestamp_micros();
     DateTime::from_timestamp_micros(micros)
         .filter(|time| (1..=9999).contains(&time.year()))
         .ok_or("must be in the years 1 to 9999")
 }
 
 /// For `#[serde(serialize_with)]`.
-pub(crate) fn required<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize_time<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     let mut long = *b"0000-00-00T00:00:00.000000Z";
     let mut short = *b"0000-00-00T00:00:00Z";
     let year = u32::try_from(at.year()).ok().filter(|year| *year <= 9999);
@@ -59,9 +59,12 @@ pub(crate) fn required<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Resu
 }
 
 /// For `#[serde(serialize_with)]`.
-pub(crate) fn optional<S: Serializer>(at: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize_optional_time<S: Serializer>(
+    at: &Option<DateTime<Utc>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match at {
-        Some(at) => required(at, serializer),
+        Some(at) => serialize_time(at, serializer),
         None => serializer.serialize_none(),
     }
 }
@@ -80,9 +83,9 @@ mod tests {
 
     #[derive(Serialize)]
     struct Both {
-        #[serde(serialize_with = "required")]
+        #[serde(serialize_with = "serialize_time")]
         at: DateTime<Utc>,
-        #[serde(serialize_with = "optional")]
+        #[serde(serialize_with = "serialize_optional_time")]
         maybe: Option<DateTime<Utc>>,
     }
 

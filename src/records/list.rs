@@ -224,7 +224,8 @@ impl ShardCall for ListAll<'_> {
             .fetch_all(connection)
             .await?;
         let Some(first) = rows.first() else { return Ok(None) };
-        let coverage = SlotCoverage { slots: first.try_get(0)?, digest: first.try_get(1)?, other_digest: first.try_get(2)? };
+        let coverage =
+            SlotCoverage { slots: first.try_get(0)?, digest: first.try_get(1)?, other_digest: first.try_get(2)? };
         Ok(Some((coverage, part_in(&rows, 3)?)))
     }
 

@@ -20,10 +20,10 @@ pub struct Record {
     /// A number that changes with each change of the document; the `ETag`.
     pub version: i64,
     /// When the document was first stored, by the shard's clock.
-    #[serde(serialize_with = "time::required")]
+    #[serde(serialize_with = "time::serialize_time")]
     pub created_at: DateTime<Utc>,
     /// When the document last changed, by the shard's clock.
-    #[serde(serialize_with = "time::required")]
+    #[serde(serialize_with = "time::serialize_time")]
     pub updated_at: DateTime<Utc>,
 }
 

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 
 use super::place::RecordPlace;
 use super::{Collection, Document, Record};
-use crate::shard::{BatchRead, ShardCall, ShardId, Slot, time_at};
+use crate::shard::{BatchRead, ShardCall, ShardId, Slot, required_time};
 
 /// The state of a document after a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

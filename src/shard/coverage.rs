@@ -54,7 +54,7 @@ mod tests {
         assert!(!SlotCoverage::is_every_slot_once([even]));
         assert!(!SlotCoverage::is_every_slot_once([even, odd, even]));
         assert!(!SlotCoverage::is_every_slot_once([]));
-        // 5,040 slots in all, but one twice and another not at all.
+        // 5,040 slots in all, but a slot twice and another not at all.
         let swapped = of(|slot| slot % 2 == 1 && slot != 1 || slot == 0);
         assert_eq!(even.slots + swapped.slots, 5040);
         assert!(!SlotCoverage::is_every_slot_once([even, swapped]));

@@ -19,7 +19,7 @@ pub enum ShardError {
         shard: ShardId,
     },
     /// All connections are busy, or the queue of writes is full.
-    #[error("shard {shard} has too much to do")]
+    #[error("shard {shard} is overloaded")]
     Overloaded {
         /// The busy shard.
         shard: ShardId,

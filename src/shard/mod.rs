@@ -1,10 +1,10 @@
-//! Shards: slots and their owners, connections, routing, batching, set-up. Knows neither files nor documents.
+//! Shards: slots and owners, connections, routing, batching, set-up. Knows neither files nor documents.
 //!
 //! ```text
 //! Slot → SlotMap → Shard (health, pool) → PostgreSQL
 //! ```
 //!
-//! [`Cluster`] is the way in. It runs a [`ShardCall`] on the shard that owns a slot. When that shard's database
+//! [`Cluster`] is the way in. A cluster runs a [`ShardCall`] on the owner of a slot. When that shard's database
 //! refuses the slot, the cluster reads the slot map again and calls the new owner.
 
 mod call;
@@ -31,7 +31,7 @@ pub use coverage::SlotCoverage;
 pub use error::ShardError;
 pub use idempotency::{AdminClaim, AdminKeys, RequestKey, expire_in_background};
 pub(crate) use idempotency::{CallOutcome, IdempotentCall, StoredOutcome, find_refused, is_key_there};
-pub use map::{LOOK_LEASE, LOOK_SETTLE, SlotMap, SlotOwnership};
+pub use map::{SlotMap, SlotOwnership, VIEW_LEASE, VIEW_SETTLE};
 pub use server::admission::WorkKind;
 pub use server::circuit::CircuitBreaker;
 pub use server::counters::{PoolStatus, ShardCounters};
@@ -43,7 +43,7 @@ pub use server::options::ShardOptions;
 pub use server::pool::{ConnectionLease, ShardLimits};
 pub use server::replica::{ReadConsistency, ShardReplicas};
 pub use server::shard::Shard;
-pub(crate) use server::timestamps::{required_time, optional_time, time_of_micros};
+pub(crate) use server::timestamps::{optional_time, required_time, time_of_micros};
 pub use setup::migrate::{SetupError, apply_migrations, migrate};
 pub use setup::start_checks::{StartError, StartFault};
 pub use slot::{SLOT_COUNT, ShardId, Slot};

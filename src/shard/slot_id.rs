@@ -1,4 +1,4 @@
-//! Ids that carry their slot: a row is found by its id without asking every shard.
+//! Ids that carry the slot: a row is found by id without a question to every shard.
 //!
 //! An id sorts by its time and ends in its slot. An id is a `UUIDv7` (RFC 9562, section 5.7). The 12 bits after the
 //! milliseconds hold a fraction of a millisecond, as in section 6.2 of the RFC, method 3:
@@ -9,7 +9,7 @@
 //!                           └ the slot: 002a is 42
 //! ```
 //!
-//! [`slot_in`] is the only place that reads the slot, besides `shardrive.slot_in` in the database, for `shards verify` and for
+//! [`slot_of_id`] is the only place that reads the slot, besides `shardrive.slot_of_id` in the database, for `shards verify` and for
 //! people. Ids of other makers have none.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,15 +19,15 @@ use uuid::Uuid;
 
 use super::slot::Slot;
 
-/// The last three bytes of every id that was made here.
+/// The last three bytes of every id made here.
 const MARK: u128 = 0x5d_4c_1e;
 const MARK_BITS: u32 = 24;
-/// Slot and mark: the bits of an id that are not free.
+/// Slot and mark: the fixed bits of an id.
 const TAIL_BITS: u32 = 16 + MARK_BITS;
 const VERSION_SHIFT: u32 = 76;
 const VARIANT: u128 = 0b10 << 62;
 
-/// Mints ids: later ones sort after earlier ones, also within a millisecond and when the clock steps back.
+/// Mints ids: a later id sorts after an earlier id, also within a millisecond and when the clock steps back.
 #[derive(Default, Debug)]
 pub struct IdClock {
     /// The tick given out last: milliseconds since 1970, and 12 bits of fraction.
@@ -39,22 +39,27 @@ impl IdClock {
     #[must_use]
     pub fn mint(&self, slot: Slot) -> Uuid {
         let tick = u128::from(self.next_tick());
-        let random = u128::from(rand::random::<u32>() >> 10); // the 22 bits that are left
+        let random = u128::from(rand::random::<u32>() >> 10); // the 22 free bits
         Uuid::from_u128(
-            (tick >> 12) << 80 | 7 << VERSION_SHIFT | (tick & 0xfff) << 64 | VARIANT | random << TAIL_BITS | tail_bits(slot),
+            (tick >> 12) << 80
+                | 7 << VERSION_SHIFT
+                | (tick & 0xfff) << 64
+                | VARIANT
+                | random << TAIL_BITS
+                | tail_bits(slot),
         )
     }
 
     fn next_tick(&self) -> u64 {
         let micros = u64::try_from(Utc::now().timestamp_micros()).unwrap_or_default();
         let now = ((micros / 1000) << 12) | ((micros % 1000) * 4096 / 1000);
-        // Relaxed: the counter orders nothing but itself.
+        // Relaxed: the counter orders no other memory.
         let last = self.last_tick.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
         last.map_or(now, |last| now.max(last + 1))
     }
 }
 
-/// The slot that an id carries, or `None` if it was not made here.
+/// The slot in an id, or `None` for an id of another maker.
 #[must_use]
 pub(crate) fn slot_of_id(id: Uuid) -> Option<Slot> {
     let bits = id.as_u128();

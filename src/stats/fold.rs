@@ -27,7 +27,7 @@ impl PeriodicTask for FoldTask {
     const INTERVAL: Duration = Duration::from_secs(1);
     const LABEL: &'static str = "folding the counts of";
 
-    async fn turn(&mut self, shard: &Shard) -> Result<TaskProgress, ShardError> {
+    async fn run_once(&mut self, shard: &Shard) -> Result<TaskProgress, ShardError> {
         // An error of one does not keep the other from folding.
         let (files, documents) = (shard.run(&FoldDeltas::OfFiles).await, shard.run(&FoldDeltas::OfDocuments).await);
         for folded in [&files, &documents] {

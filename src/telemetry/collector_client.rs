@@ -1,4 +1,4 @@
-//! The HTTP client that sends spans. The client keeps the cause of its last fault, which the exporter's own errors
+//! The HTTP client for spans. The client keeps the cause of the last fault, which the exporter's own errors
 //! leave out.
 
 use std::pin::Pin;
@@ -8,18 +8,18 @@ use std::thread;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 
 use super::export::EXPORT_LIMIT;
-use crate::outbound::{TrustedAuthorities, with_causes};
+use crate::outbound::{CaCertificates, with_causes};
 
-/// The cause of the last fault, until it is taken.
+/// The cause of the last fault, until taken.
 #[derive(Clone, Default, Debug)]
 pub(super) struct LastFault(Arc<Mutex<Option<String>>>);
 
 impl LastFault {
-    pub(super) fn take(&self) -> Option<String> {
+    pub(super) fn take_cause(&self) -> Option<String> {
         self.0.lock().ok()?.take()
     }
 
-    fn keep(&self, cause: String) {
+    fn store_cause(&self, cause: String) {
         if let Ok(mut place) = self.0.lock() {
             *place = Some(cause);
         }
@@ -34,15 +34,15 @@ pub(super) struct CollectorClient {
 }
 
 impl CollectorClient {
-    /// A client that trusts these CA certificates, or else the machine's own.
+    /// A client with trust in these CA certificates, or else the machine's own.
     ///
     /// # Errors
     /// Why there can be none.
-    pub(super) fn start(authorities: Option<TrustedAuthorities>) -> Result<Self, String> {
-        // A blocking client brings its own runtime, and must not be created within another runtime.
+    pub(super) fn start(authorities: Option<CaCertificates>) -> Result<Self, String> {
+        // A blocking client brings a runtime, and must not be created within another runtime.
         let build = move || {
-            let authorities = authorities.unwrap_or_else(TrustedAuthorities::of_machine);
-            authorities.blocking_client().timeout(EXPORT_LIMIT).build()
+            let authorities = authorities.unwrap_or_else(CaCertificates::of_system);
+            authorities.blocking_client_builder().timeout(EXPORT_LIMIT).build()
         };
         let made = thread::Builder::new().spawn(build).map_err(|error| with_causes(&error))?.join();
         let client = made.map_err(|_| "the thread that makes the client ended".to_owned())?;
@@ -66,7 +66,7 @@ impl HttpClient for CollectorClient {
         Box::pin(async move {
             let sent = self.client.send_bytes(request).await;
             if let Err(error) = &sent {
-                self.last_fault.keep(with_causes(&**error));
+                self.last_fault.store_cause(with_causes(&**error));
             }
             sent
         })

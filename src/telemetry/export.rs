@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::collector_client::{CollectorClient, LastFault};
 use super::metrics::TRACE_SPANS;
 use super::traces::TRACER;
-use crate::outbound::{TrustedAuthorities, with_causes};
+use crate::outbound::{CaCertificates, with_causes};
 
 /// How long the collector may take for one batch of spans.
 pub(super) const EXPORT_LIMIT: Duration = Duration::from_secs(3);
@@ -28,7 +28,7 @@ pub struct TraceOptions {
     /// The collector, as in `http://localhost:4318`; `None`: there are no traces.
     pub endpoint: Option<String>,
     /// The CA certificates for the collector; `None`: the machine's own.
-    pub authorities: Option<TrustedAuthorities>,
+    pub ca_certificates: Option<CaCertificates>,
     /// The service's name in the traces.
     pub service_name: String,
     /// The share of traced requests, from 0 to 1, among requests whose caller did not decide.
@@ -46,7 +46,7 @@ impl TraceExport {
     /// If no client for the collector can be made.
     pub fn start(options: &TraceOptions) -> Result<Self, String> {
         let Some(endpoint) = &options.endpoint else { return Ok(Self(None)) };
-        let client = CollectorClient::start(options.authorities.clone())?;
+        let client = CollectorClient::start(options.ca_certificates.clone())?;
         let last_fault = client.last_fault();
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
@@ -101,7 +101,7 @@ impl SpanExporter for CountingExporter {
         let counter = if failed { &TRACE_SPANS.failed } else { &TRACE_SPANS.exported };
         counter.add(spans);
         match (self.is_failing.swap(failed, Ordering::Relaxed), &result) {
-            (false, Err(error)) => match self.last_fault.take() {
+            (false, Err(error)) => match self.last_fault.take_cause() {
                 Some(cause) => log::warn!("the collector takes no spans: {error}: {cause}"),
                 None => log::warn!("the collector takes no spans: {error}"),
             },

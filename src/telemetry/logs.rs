@@ -33,7 +33,7 @@ pub struct LogOptions {
 /// requests as errors. `actix_server` reports the start and stop of its threads. `sqlx` repeats notices such as
 /// "schema already exists, skipping". `async_nats` logs each try to connect, and the relays report an unreachable
 /// broker anyway.
-const QUIET: &[(&str, LevelFilter)] = &[
+const QUIET_MODULES: &[(&str, LevelFilter)] = &[
     ("actix_http", LevelFilter::Off),
     ("actix_server", LevelFilter::Warn),
     ("async_nats", LevelFilter::Warn),
@@ -44,9 +44,9 @@ const QUIET: &[(&str, LevelFilter)] = &[
 ///
 /// # Errors
 /// If a logger is installed already.
-pub fn install(options: &LogOptions) -> Result<(), SetLoggerError> {
+pub fn install_logger(options: &LogOptions) -> Result<(), SetLoggerError> {
     let mut builder = Builder::new();
-    for (module, level) in QUIET {
+    for (module, level) in QUIET_MODULES {
         builder.filter_module(module, *level);
     }
     builder.parse_filters(&options.filter).target(Target::Stderr);
@@ -66,7 +66,7 @@ pub fn install(options: &LogOptions) -> Result<(), SetLoggerError> {
 /// the escape happens here, where no caller can forget it.
 fn write_message(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
     write!(out, "{}", OneLine(record.args()))?;
-    for (name, value) in fields(record) {
+    for (name, value) in log_fields(record) {
         let name = OneLine(&name);
         match value {
             Json::String(text) if text.contains([' ', '=', '"']) => {
@@ -80,7 +80,7 @@ fn write_message(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
 }
 
 fn write_json(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
-    let mut line = fields(record);
+    let mut line = log_fields(record);
     line.insert("ts".into(), Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true).into());
     line.insert("level".into(), record.level().as_str().to_ascii_lowercase().into());
     line.insert("target".into(), record.target().into());
@@ -90,7 +90,7 @@ fn write_json(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
 }
 
 /// The line's own fields, and the fields of the request behind the line.
-fn fields(record: &Record<'_>) -> Map<String, Json> {
+fn log_fields(record: &Record<'_>) -> Map<String, Json> {
     struct FieldCollector(Map<String, Json>);
     impl<'kvs> VisitSource<'kvs> for FieldCollector {
         fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
@@ -102,10 +102,10 @@ fn fields(record: &Record<'_>) -> Map<String, Json> {
     let mut collect = FieldCollector(Map::new());
     if let Some(request) = current_request() {
         collect.0.insert("request_id".into(), (*request.request_id).into());
-        if let Some(trace) = request.trace() {
+        if let Some(trace) = request.trace_context() {
             collect.0.insert("trace_id".into(), trace.trace_id().to_string().into());
         }
-        if let Some(place) = request.place() {
+        if let Some(place) = request.route() {
             collect.0.insert("slot".into(), place.slot.into());
             collect.0.insert("shard".into(), place.shard.into());
         }
@@ -118,7 +118,7 @@ fn fields(record: &Record<'_>) -> Map<String, Json> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::{RequestContext, TraceContext, note_place, with_request};
+    use crate::telemetry::{RequestContext, TraceContext, record_route, with_request};
 
     #[test]
     fn a_client_cannot_forge_a_line_or_a_field() {
@@ -153,7 +153,7 @@ mod tests {
         let trace = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         let request = RequestContext::new("r-1".into(), trace);
         let text = with_request(request, async {
-            note_place(42, 0);
+            record_route(42, 0);
             line(write_json)
         });
         let text = text.await;

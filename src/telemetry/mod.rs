@@ -10,10 +10,10 @@ mod request;
 mod traces;
 
 pub use export::{TraceExport, TraceOptions};
-pub use logs::{LogFormat, LogOptions, install};
+pub use logs::{LogFormat, LogOptions, install_logger};
 pub use one_line::OneLine;
 pub use request::{
-    RequestContext, RoutedSlot, begin_request, current_caller, current_request, current_request_is_there,
-    current_request_may_change, in_name_of, note_caller, note_place, with_request,
+    RequestContext, RoutedSlot, begin_request, current_caller, current_request, current_request_may_change,
+    has_current_request, record_caller, record_route, with_request, with_request_if_any,
 };
 pub use traces::{Span, SpanLink, TraceContext, batch_span, is_tracing, request_span, shard_span};

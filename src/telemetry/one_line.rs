@@ -1,8 +1,8 @@
-//! Foreign text on one line of a log or of a terminal.
+//! Foreign text on a single line of a log or of a terminal.
 
 use std::fmt::{self, Display, Write};
 
-/// Shows a text on one line. Line ends, control characters and marks of writing direction are escaped.
+/// Shows a text on a single line. Line ends, control characters and marks of writing direction are escaped.
 pub struct OneLine<T>(pub T);
 
 impl<T: Display> Display for OneLine<T> {
@@ -16,7 +16,7 @@ struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
 impl Write for Escaping<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
-        while let Some((at, character)) = rest.char_indices().find(|(_, character)| steers(*character)) {
+        while let Some((at, character)) = rest.char_indices().find(|(_, character)| needs_escape(*character)) {
             let (plain, after) = rest.split_at_checked(at).unwrap_or((rest, ""));
             self.0.write_str(plain)?;
             write!(self.0, "{}", character.escape_default())?;
@@ -27,7 +27,7 @@ impl Write for Escaping<'_, '_> {
 }
 
 /// True for control characters, for line ends beyond ASCII, and for marks that turn the direction of writing.
-fn steers(character: char) -> bool {
+fn needs_escape(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

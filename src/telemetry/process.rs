@@ -25,25 +25,25 @@ pub fn mark_start() -> Duration {
 }
 
 /// The resources that the process has used so far.
-pub async fn usage() -> ProcessUsage {
+pub async fn process_usage() -> ProcessUsage {
     let (stat, status) =
         tokio::join!(tokio::fs::read_to_string("/proc/self/stat"), tokio::fs::read_to_string("/proc/self/status"));
     ProcessUsage {
         started: mark_start(),
-        cpu: stat.ok().and_then(|text| cpu(&text)),
-        resident_bytes: status.ok().and_then(|text| resident(&text)),
+        cpu: stat.ok().and_then(|text| parse_cpu_time(&text)),
+        resident_bytes: status.ok().and_then(|text| parse_resident_bytes(&text)),
     }
 }
 
 /// Fields 14 and 15 are the time in the program and in the kernel; the name before may hold anything but ends with `)`.
-fn cpu(stat: &str) -> Option<Duration> {
+fn parse_cpu_time(stat: &str) -> Option<Duration> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);
     let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
     Some(Duration::from_millis(ticks * (1000 / TICKS)))
 }
 
-fn resident(status: &str) -> Option<u64> {
+fn parse_resident_bytes(status: &str) -> Option<u64> {
     let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
     Some(kib.trim().parse::<u64>().ok()? * 1024)
 }
@@ -55,8 +55,8 @@ mod tests {
     #[test]
     fn what_linux_says_is_read() {
         let stat = "12 (a )b) S 1 12 12 0 -1 4194560 9 0 0 0 150 25 0 0 20 0 8 0 1 2 3";
-        assert_eq!(cpu(stat), Some(Duration::from_millis(1750)));
-        assert_eq!(resident("Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t8\n"), Some(2 << 20));
-        assert_eq!((cpu(""), resident("")), (None, None));
+        assert_eq!(parse_cpu_time(stat), Some(Duration::from_millis(1750)));
+        assert_eq!(parse_resident_bytes("Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t8\n"), Some(2 << 20));
+        assert_eq!((parse_cpu_time(""), parse_resident_bytes("")), (None, None));
     }
 }

@@ -19,7 +19,7 @@ pub struct RequestContext {
     /// True if the request asks for a change.
     asks_for_change: bool,
     /// The last slot and shard of the request.
-    place: Cell<Option<RoutedSlot>>,
+    route: Cell<Option<RoutedSlot>>,
     /// The caller, as a hash.
     caller: Cell<Option<u128>>,
 }
@@ -37,7 +37,7 @@ impl RequestContext {
     /// A request that has not reached a shard yet.
     #[must_use]
     pub fn new(request_id: Arc<str>, trace: Option<TraceContext>) -> Self {
-        Self { request_id, trace, asks_for_change: true, place: Cell::new(None), caller: Cell::new(None) }
+        Self { request_id, trace, asks_for_change: true, route: Cell::new(None), caller: Cell::new(None) }
     }
 
     /// The same request, which only reads.
@@ -48,14 +48,14 @@ impl RequestContext {
 
     /// The trace of the request, if any.
     #[must_use]
-    pub fn trace(&self) -> Option<&TraceContext> {
+    pub fn trace_context(&self) -> Option<&TraceContext> {
         self.trace.as_ref()
     }
 
     /// The last slot and shard of the request, if any.
     #[must_use]
-    pub fn place(&self) -> Option<RoutedSlot> {
-        self.place.get()
+    pub fn route(&self) -> Option<RoutedSlot> {
+        self.route.get()
     }
 }
 
@@ -71,7 +71,7 @@ pub fn begin_request<T>(request: RequestContext, work: impl FnOnce() -> T) -> (T
 }
 
 /// Runs `work` in the name of a request, if any, for tasks beside the request's own task.
-pub async fn in_name_of<T>(request: Option<RequestContext>, work: impl Future<Output = T>) -> T {
+pub async fn with_request_if_any<T>(request: Option<RequestContext>, work: impl Future<Output = T>) -> T {
     match request {
         Some(request) => with_request(request, work).await,
         None => work.await,
@@ -80,7 +80,7 @@ pub async fn in_name_of<T>(request: Option<RequestContext>, work: impl Future<Ou
 
 /// True if the current task works for a request.
 #[must_use]
-pub fn current_request_is_there() -> bool {
+pub fn has_current_request() -> bool {
     CURRENT.try_with(|_| ()).is_ok()
 }
 
@@ -97,12 +97,12 @@ pub fn current_request() -> Option<RequestContext> {
 }
 
 /// Records the route of the current request, for log lines. Does nothing outside of a request.
-pub fn note_place(slot: u16, shard: u16) {
-    let _ = CURRENT.try_with(|request| request.place.set(Some(RoutedSlot { slot, shard })));
+pub fn record_route(slot: u16, shard: u16) {
+    let _ = CURRENT.try_with(|request| request.route.set(Some(RoutedSlot { slot, shard })));
 }
 
 /// Records the caller of the current request. Does nothing outside of a request.
-pub fn note_caller(caller: u128) {
+pub fn record_caller(caller: u128) {
     let _ = CURRENT.try_with(|request| request.caller.set(Some(caller)));
 }
 

@@ -76,13 +76,13 @@ pub struct SpanLink(Box<SpanContext>);
 impl Span {
     /// The context for the span's children, if the span is traced.
     #[must_use]
-    pub fn context(&self) -> Option<TraceContext> {
+    pub fn trace_context(&self) -> Option<TraceContext> {
         self.0.as_ref().map(|span| TraceContext(Arc::new(span.span_context().clone())))
     }
 
     /// A link for the span of the batch that does this span's work.
     #[must_use]
-    pub fn link(&self) -> Option<SpanLink> {
+    pub fn batch_link(&self) -> Option<SpanLink> {
         self.0.as_ref().map(|span| SpanLink(Box::new(span.span_context().clone())))
     }
 
@@ -105,14 +105,14 @@ impl Span {
     }
 
     /// Marks the span as failed, by a fixed word.
-    pub fn fail(&mut self, why: &'static str) {
+    pub fn set_failed(&mut self, why: &'static str) {
         let Some(span) = &mut self.0 else { return };
         span.set_attribute(KeyValue::new("error.type", why));
         span.set_status(Status::error(why));
     }
 }
 
-fn open(tracer: &SdkTracer, builder: SpanBuilder, parent: Option<&SpanContext>) -> Span {
+fn start_span(tracer: &SdkTracer, builder: SpanBuilder, parent: Option<&SpanContext>) -> Span {
     let parent = parent.map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent.clone()));
     let span = tracer.build_with_context(builder, &parent);
     Span(span.is_recording().then(|| Box::new(span)))
@@ -124,7 +124,7 @@ pub fn request_span(parent: Option<&TraceContext>, request_id: &str) -> Span {
     let builder = SpanBuilder::from_name("request")
         .with_kind(SpanKind::Server)
         .with_attributes([KeyValue::new("request.id", request_id.to_owned())]);
-    open(tracer, builder, parent.map(|parent| &*parent.0))
+    start_span(tracer, builder, parent.map(|parent| &*parent.0))
 }
 
 /// The span of a call to a shard, below the span of the current request. `operation` is the path of a type; its last
@@ -132,7 +132,7 @@ pub fn request_span(parent: Option<&TraceContext>, request_id: &str) -> Span {
 pub fn shard_span(operation: &'static str, shard: u16) -> Span {
     let Some(tracer) = TRACER.get() else { return Span::default() };
     let open = |parent: &TraceContext| {
-        parent.0.is_sampled().then(|| open(tracer, shard_builder(operation, shard), Some(&parent.0)))
+        parent.0.is_sampled().then(|| start_span(tracer, shard_builder(operation, shard), Some(&parent.0)))
     };
     current_trace(open).flatten().unwrap_or_default()
 }
@@ -143,11 +143,11 @@ pub fn batch_span(operation: &'static str, shard: u16, links: impl Iterator<Item
     let mut links = links.map(|SpanLink(context)| *context);
     let Some(first) = links.next() else { return Span::default() };
     let links = links.take(MOST_LINKS).map(Link::with_context).collect();
-    open(tracer, shard_builder(operation, shard).with_links(links), Some(&first))
+    start_span(tracer, shard_builder(operation, shard).with_links(links), Some(&first))
 }
 
 fn shard_builder(operation: &'static str, shard: u16) -> SpanBuilder {
-    let name = short(operation);
+    let name = short_type_name(operation);
     SpanBuilder::from_name(Cow::Borrowed(name)).with_kind(SpanKind::Client).with_attributes([
         KeyValue::new("db.system.name", "postgresql"),
         KeyValue::new("db.operation.name", name),
@@ -156,7 +156,7 @@ fn shard_builder(operation: &'static str, shard: u16) -> SpanBuilder {
 }
 
 /// `FindById` of `shardrive::files::store::FindById<'_>`.
-fn short(operation: &'static str) -> &'static str {
+fn short_type_name(operation: &'static str) -> &'static str {
     let path = operation.split('<').next().unwrap_or(operation);
     path.rsplit("::").next().unwrap_or(path)
 }
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_name_of_a_type_is_short() {
-        assert_eq!(short("shardrive::files::store::FindById"), "FindById");
-        assert_eq!(short("a::Batch<b::FindById>"), "Batch");
+        assert_eq!(short_type_name("shardrive::files::store::FindById"), "FindById");
+        assert_eq!(short_type_name("a::Batch<b::FindById>"), "Batch");
     }
 }

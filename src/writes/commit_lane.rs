@@ -98,10 +98,10 @@ impl CommitLane {
                 Ok(Ok(answers)) => answer_all(batch, answers),
                 Ok(Err(error)) => {
                     if let Some(failed) = self.refused(batch, error, &mut remainder).await {
-                        span.fail(failed);
+                        span.set_failed(failed);
                     }
                 }
-                Err(error) => fail_all(batch, || error.again()),
+                Err(error) => fail_all(batch, || error.copy_for_caller()),
             }
         }
     }
@@ -123,11 +123,11 @@ impl CommitLane {
                     }
                     remainder.batches.push(answer_known(batch, known));
                 }
-                Err(error) => fail_all(batch, || error.again()),
+                Err(error) => fail_all(batch, || error.copy_for_caller()),
             }
             return None;
         }
-        match self.shard.note_fault(&error) {
+        match self.shard.record_fault(&error) {
             DbFault::NotOwner => {
                 let refused = refused_slots(&error).unwrap_or_else(|| batch.iter().map(QueuedWrite::slot).collect());
                 let (foreign, owned) = split_refused(batch, &refused, QueuedWrite::slot);
@@ -143,20 +143,20 @@ impl CommitLane {
                 remainder.tries = RETRIES;
                 // A server that is known to be read-only goes on with reads.
                 if self.shard.takes_writes() {
-                    self.shard.forget_idle();
+                    self.shard.close_idle_connections();
                 }
                 remainder.batches.push(batch);
             }
             DbFault::RowRefused | DbFault::Unexpected if batch.len() > 1 => remainder.batches.extend(halve(batch)),
             fault => {
                 match fault {
-                    fault if fault.is_loss() => self.shard.lost(),
+                    fault if fault.counts_as_loss() => self.shard.record_loss(),
                     DbFault::Exhausted(_) => {}
-                    _ => self.shard.suspect(),
+                    _ => self.shard.request_probe(),
                 }
                 let error = fault.into_error(self.shard.id(), error);
-                fail_all(batch, || error.again());
-                return Some(error.kind());
+                fail_all(batch, || error.copy_for_caller());
+                return Some(error.kind_name());
             }
         }
         None

@@ -47,7 +47,7 @@ pub(crate) trait SlotWrite: Sync {
     }
 
     /// How the write uses its connection.
-    fn work(&self) -> WorkKind {
+    fn work_kind(&self) -> WorkKind {
         WorkKind::Point
     }
 }
@@ -193,7 +193,7 @@ impl<W: SlotWrite> ShardCall for WriteCall<'_, W> {
         self.0.is_repeatable()
     }
 
-    fn work(&self) -> WorkKind {
-        self.0.work()
+    fn work_kind(&self) -> WorkKind {
+        self.0.work_kind()
     }
 }

@@ -13,7 +13,7 @@ use super::batch_write::{BatchWrite, QueuedWrite, WriteReply};
 use super::commit_lane::CommitLane;
 use super::door::SlotWrites;
 use crate::shard::{CallOutcome, MovingSlot, PerShard, Shard, ShardError, ShardId};
-use crate::telemetry::note_place;
+use crate::telemetry::record_route;
 
 /// How much a lane takes on.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,7 @@ impl<W: BatchWrite> GroupCommit<W> {
         self.lanes.get_or_make(shard.id(), || {
             let (sender, queue) = mpsc::channel(self.limits.queue);
             let (lane, cluster) = (CommitLane::new(&self.writes, shard), self.writes.cluster());
-            cluster.spawn(lane.run(queue, self.limits.batch, cluster.stopping().clone()));
+            cluster.spawn(lane.run(queue, self.limits.batch, cluster.stop_token().clone()));
             sender
         })
     }
@@ -62,16 +62,17 @@ impl<W: BatchWrite> GroupCommit<W> {
         let mut moving = MovingSlot::new(slot, cluster.limits());
         loop {
             let shard = cluster.owner(slot)?;
-            shard.check()?;
+            shard.require_healthy()?;
             let id = shard.id();
-            note_place(slot.number(), id.number());
-            let watched = shard.watch(std::any::type_name::<W>());
+            record_route(slot.number(), id.number());
+            let watched = shard.time_call(std::any::type_name::<W>());
             let (reply, answer) = oneshot::channel();
             // Before the lane can take the write out again.
             shard.counters().commit_queue.add(1);
-            if let Err(refused) = self.lane(shard).try_send(QueuedWrite { row, reply, link: watched.span.link() }) {
+            if let Err(refused) = self.lane(shard).try_send(QueuedWrite { row, reply, link: watched.span.batch_link() })
+            {
                 shard.counters().commit_queue.add(-1);
-                return watched.end(Err(match refused {
+                return watched.finish(Err(match refused {
                     TrySendError::Full(_) => ShardError::Overloaded { shard: id },
                     TrySendError::Closed(_) => ShardError::Unavailable { shard: id },
                 }));
@@ -80,8 +81,8 @@ impl<W: BatchWrite> GroupCommit<W> {
                 Ok(Ok(WriteReply::Stored(row, answer))) => return Ok((id, row, CallOutcome::Applied(answer))),
                 Ok(Ok(WriteReply::StoredBefore(row, known))) => return Ok((id, row, CallOutcome::Replayed(known))),
                 Ok(Ok(WriteReply::NotOwner(back))) => row = back,
-                Ok(Ok(WriteReply::Failed(error))) | Err(error) => return watched.end(Err(error)),
-                Ok(Err(_)) => return watched.end(Err(ShardError::Unavailable { shard: id })),
+                Ok(Ok(WriteReply::Failed(error))) | Err(error) => return watched.finish(Err(error)),
+                Ok(Err(_)) => return watched.finish(Err(ShardError::Unavailable { shard: id })),
             }
             drop(watched);
             moving.wait_for_owner(cluster, id).await?;

@@ -31,7 +31,7 @@ impl Shards {
         let options: std::result::Result<Vec<_>, _> = urls.iter().map(|url| ShardOptions::parse(url)).collect();
         migrate(&options?, CONNECT).await?;
         let servers = cluster.servers();
-        let psql = servers.first().map_or_else(|| "psql".into(), PostgresServer::psql);
+        let psql = servers.first().map_or_else(|| "psql".into(), PostgresServer::psql_path);
         let pids = servers.iter().filter_map(PostgresServer::pid).collect();
         Ok((Self { urls, pids, psql }, cluster))
     }

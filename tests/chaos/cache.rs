@@ -100,9 +100,9 @@ impl Run {
         let time = Duration::from_millis(self.random.random_range(20..1500));
         let proxy = &self.proxies[program];
         match fault {
-            Fault::CutLink => proxy.set(Mode::Refuse),
-            Fault::SilenceLink => proxy.set(Mode::BlackHole),
-            Fault::SlowLink => proxy.set(Mode::Slow(self.random.random_range(1..30))),
+            Fault::CutLink => proxy.set_mode(Mode::Refuse),
+            Fault::SilenceLink => proxy.set_mode(Mode::BlackHole),
+            Fault::SlowLink => proxy.set_mode(Mode::Slow(self.random.random_range(1..30))),
             Fault::Flush => {
                 self.cache.server.command("FLUSHALL").unwrap();
             }
@@ -114,7 +114,7 @@ impl Run {
             Fault::FreezeProgram => self.apis[program].pause(),
             Fault::FreezeProgramWhileAnotherIsCutOff => {
                 self.apis[program].pause();
-                self.proxies[(program + 1) % PROGRAMS].set(Mode::Refuse);
+                self.proxies[(program + 1) % PROGRAMS].set_mode(Mode::Refuse);
             }
             Fault::KillProgram => {
                 self.hits += hits(&self.apis[program]).await;
@@ -143,7 +143,7 @@ impl Run {
             _ => {}
         }
         poll::delay(time / 2).await;
-        self.proxies.iter().for_each(|proxy| proxy.set(Mode::Pass));
+        self.proxies.iter().for_each(|proxy| proxy.set_mode(Mode::Pass));
     }
 }
 
@@ -159,12 +159,12 @@ pub async fn run(seed: u64, time: Duration) -> bool {
         for api in &run.apis {
             until_in_use(api, WATCHED).await;
         }
-        race.progress(500).await;
+        race.wait_for_answers(500).await;
         let fault = FAULTS[run.random.random_range(0..FAULTS.len())];
         *faults.entry(fault).or_default() += 1;
         run.suffer(fault).await;
     }
-    race.progress(100).await;
+    race.wait_for_answers(100).await;
     let seen = race.stop().await;
     for api in &run.apis {
         run.hits += hits(api).await;

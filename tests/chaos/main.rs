@@ -127,7 +127,7 @@ impl Run {
             }
             Fault::StopProgram => {
                 self.apis[program].sigterm();
-                assert!(self.apis[program].ended().await, "{}", self.apis[program].log());
+                assert!(self.apis[program].wait_for_exit().await, "{}", self.apis[program].log());
                 self.apis[program] = start_program(&self.cluster, self.ports[program]).await;
             }
             Fault::FreezeProgram => {
@@ -251,7 +251,7 @@ impl Run {
         println!("requests by outcome:");
         seen.outcomes().iter().for_each(|(kind, count)| println!("  {count:>8}  {kind}"));
         let mut checks = vec![("no answer was wrong".to_owned(), seen.violations())];
-        let lost = seen.hold_against_rows(&self.cluster, 2).await;
+        let lost = seen.find_wrong_rows(&self.cluster, 2).await;
         checks.push(("every acknowledged file is there once, on its owner".to_owned(), lost));
         for api in &self.apis {
             let (_, counted) = api.get_json("/stats").await;
@@ -287,13 +287,13 @@ async fn run(seed: u64, time: Duration) -> bool {
     let (http, end) = (client(), Instant::now() + time);
     let mut faults: BTreeMap<Fault, u32> = BTreeMap::new();
     while Instant::now() < end {
-        load.progress(50).await;
+        load.wait_for_answers(50).await;
         let fault = FAULTS[run.random.random_range(0..FAULTS.len())];
         *faults.entry(fault).or_default() += 1;
         run.suffer(fault).await;
         run.until_well(&http).await;
     }
-    load.progress(50).await;
+    load.wait_for_answers(50).await;
     println!("faults:");
     faults.iter().for_each(|(fault, count)| println!("  {count:>8}  {fault:?}"));
     let checks = run.judge(load).await;

@@ -169,7 +169,7 @@ pub async fn run(moves: usize) -> bool {
     let others =
         |line: &String| !line.starts_with("open ") && !line.starts_with("fill ") && !line.starts_with("/stats says");
     let wrong: Vec<String> = seen.violations().into_iter().filter(others).collect();
-    let rows: Vec<String> = seen.hold_against_rows(&cluster, 2).await.into_iter().filter(others).collect();
+    let rows: Vec<String> = seen.find_wrong_rows(&cluster, 2).await.into_iter().filter(others).collect();
     let failed: u64 = seen
         .outcomes()
         .iter()

@@ -49,7 +49,7 @@ impl Run {
             Some(since.elapsed())
         };
         let told = async {
-            events.until("state", |state| (state["shards"][1]["state"] == word).then_some(())).await;
+            events.wait_for_event("state", |state| (state["shards"][1]["state"] == word).then_some(())).await;
             Some(since.elapsed())
         };
         let shown = async {
@@ -89,7 +89,7 @@ pub async fn run(program: &str, rounds: usize) -> bool {
         browser.open(&format!("{}/dashboard", api.base())).await;
         browser.until_text("#link", "live").await;
     }
-    let events = Events::of(api.get("/dashboard/events").await);
+    let events = Events::from_response(api.get("/dashboard/events").await);
     let mut run = Run { cluster, api, events, browser };
     run.seen(true, Instant::now()).await;
     println!("a shard that goes and comes back, {rounds} times each; seconds until it is seen: median (longest)");

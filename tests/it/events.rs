@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::api::{Api, client};
-use crate::support::nats::{Nats, Told};
+use crate::support::nats::{Nats, PublishedEvent};
 use crate::support::poll;
 use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
@@ -76,7 +76,7 @@ async fn every_change_is_told_however_it_is_made() {
     let lines: String = (0..500).map(|n| format!("{{\"user_id\": 7, \"file_name\": \"f{n}\"}}\n")).collect();
     assert_eq!(api.send("/ingest/bulk", "application/x-ndjson", lines).await.status(), StatusCode::OK);
     until_told(&cluster, 2).await;
-    let told = nats.told().await;
+    let told = nats.published_events().await;
     let of = |user: i64| -> Vec<(String, Value)> {
         let events = told.iter().filter(|told| told.event["data"]["user_id"] == user);
         events.map(|told| (told.kind.clone(), told.event["data"]["size_bytes"].clone())).collect()
@@ -128,7 +128,7 @@ impl Load {
                     {
                         return answer;
                     }
-                    poll::breathe().await;
+                    poll::short_pause().await;
                 };
                 for number in 0_u64.. {
                     if stop.is_cancelled() {
@@ -150,7 +150,7 @@ impl Load {
         Self { bases, done, stop, clients }
     }
 
-    async fn progress(&self, more: usize) {
+    async fn wait_for_answers(&self, more: usize) {
         let now = || self.done.load(Ordering::Relaxed);
         let from = now();
         poll::until("further changes", async || if now() >= from + more { Ok(()) } else { Err(now() - from) }).await;
@@ -163,10 +163,10 @@ impl Load {
 }
 
 /// What was told, held against what is there: the events of each row lead to its state, and come in their order.
-async fn hold_against_tables(cluster: &TestCluster, told: &[Told]) {
+async fn hold_against_tables(cluster: &TestCluster, told: &[PublishedEvent]) {
     let (mut files, mut versions) = (BTreeSet::new(), BTreeMap::<String, i64>::new());
     let mut files_of: BTreeMap<i64, String> = BTreeMap::new();
-    for Told { id, kind, event } in told {
+    for PublishedEvent { id, kind, event } in told {
         let data = &event["data"];
         match &**kind {
             "file.created" => {
@@ -211,27 +211,27 @@ async fn nothing_is_missing_after_crashes_of_everything() {
     let mut apis = [start(&cluster, &nats, &[]).await, start(&cluster, &nats, &[]).await];
     until_on(&cluster, 2).await;
     let load = Load::start(apis.iter().map(|api| api.base().to_owned()).collect());
-    load.progress(30).await;
+    load.wait_for_answers(30).await;
     // The one that relays, whichever it is.
     for (number, api) in apis.iter_mut().enumerate() {
         api.kill9();
-        load.progress(10).await;
+        load.wait_for_answers(10).await;
         *api = start(&cluster, &nats, &[]).await;
         load.bases.lock().unwrap()[number] = api.base().to_owned();
-        load.progress(20).await;
+        load.wait_for_answers(20).await;
     }
     nats.kill();
-    load.progress(30).await;
+    load.wait_for_answers(30).await;
     nats.run().await;
-    load.progress(20).await;
+    load.wait_for_answers(20).await;
     for shard in 0..2 {
         cluster.server(shard).kill().await;
         cluster.server(shard).start().await.unwrap();
-        load.progress(20).await;
+        load.wait_for_answers(20).await;
     }
     load.stop().await;
     until_told(&cluster, 2).await;
-    hold_against_tables(&cluster, &nats.told().await).await;
+    hold_against_tables(&cluster, &nats.published_events().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,16 +241,16 @@ async fn a_move_changes_no_order_and_tells_nothing_of_itself() {
     let apis = [start(&cluster, &nats, &[]).await, start(&cluster, &nats, &[]).await];
     until_on(&cluster, 2).await;
     let load = Load::start(apis.iter().map(|api| api.base().to_owned()).collect());
-    load.progress(20).await;
+    load.wait_for_answers(20).await;
     for (slots, to) in [("0,2,4,6", "1"), ("0-7", "0")] {
         let command = ["shards", "move", "--slots", slots, "--to", to, "--rollback-window", "0", "--json"];
         let done = shardrive(&command, &cluster.variables()).await;
         assert_eq!(done.code, 0, "{done:?}");
-        load.progress(20).await;
+        load.wait_for_answers(20).await;
     }
     // Without a broker the slots stay where they are, until it is back.
     nats.kill();
-    load.progress(20).await;
+    load.wait_for_answers(20).await;
     let answer =
         apis[0].post_json("/admin/moves", &json!({"slots": "0-7", "to": 1, "rollback_window_seconds": 0})).await;
     assert_eq!(answer.0, StatusCode::OK, "{answer:?}");
@@ -259,23 +259,23 @@ async fn a_move_changes_no_order_and_tells_nothing_of_itself() {
         if cluster.value::<i64>(0, sql).await > 0 { Ok(()) } else { Err(()) }
     })
     .await;
-    load.progress(10).await;
+    load.wait_for_answers(10).await;
     nats.run().await;
     poll::until("the end of the move", async || {
         let stage: String = cluster.value(0, "SELECT stage FROM shardrive.moves ORDER BY id DESC LIMIT 1").await;
         if stage == "done" { Ok(()) } else { Err(stage) }
     })
     .await;
-    load.progress(10).await;
+    load.wait_for_answers(10).await;
     load.stop().await;
     until_told(&cluster, 2).await;
-    hold_against_tables(&cluster, &nats.told().await).await;
+    hold_against_tables(&cluster, &nats.published_events().await).await;
 }
 
 #[tokio::test]
 async fn the_outbox_is_bounded_and_what_is_dropped_is_told() {
     let cluster = TestCluster::migrated(1).await;
-    let Some(mut nats) = Nats::away() else { return };
+    let Some(mut nats) = Nats::not_started() else { return };
     let api = start(&cluster, &nats, &[("EVENTS_MAX_ROWS", "1000")]).await;
     until_on(&cluster, 1).await;
     let insert = "INSERT INTO file_metadata (user_id, file_name) SELECT n, 'f' FROM generate_series(1, 3000) AS n";
@@ -288,7 +288,7 @@ async fn the_outbox_is_bounded_and_what_is_dropped_is_told() {
     nats.run().await;
     until_told(&cluster, 1).await;
     let gaps = async || {
-        let told = nats.told().await;
+        let told = nats.published_events().await;
         let gaps: Vec<_> =
             told.iter().filter(|told| told.kind == "gap").map(|told| told.event["data"].clone()).collect();
         (told.len() - gaps.len(), gaps)
@@ -314,8 +314,8 @@ async fn what_no_stream_takes_holds_back_nothing_else_and_is_named() {
     let cluster = TestCluster::migrated(2).await;
     let Some(nats) = Nats::start().await else { return };
     // Files alone: by its name and subject it is none that the service would make.
-    nats.keep("files", "shardrive.file.>", None).await;
-    let heard = nats.listen("shardrive.>").await;
+    nats.set_stream("files", "shardrive.file.>", None).await;
+    let heard = nats.record_message_ids("shardrive.>").await;
     let api = start(&cluster, &nats, &[]).await;
     until_on(&cluster, 2).await;
     for user in 0..40 {
@@ -324,7 +324,7 @@ async fn what_no_stream_takes_holds_back_nothing_else_and_is_named() {
         api.post_json("/store", &json!({"userId": user, "data": 2})).await;
     }
     poll::until("the files' events", async || {
-        let told = nats.told_to("files").await.len();
+        let told = nats.events_in_stream("files").await.len();
         if told == 40 { Ok(()) } else { Err((told, api.log())) }
     })
     .await;
@@ -334,7 +334,7 @@ async fn what_no_stream_takes_holds_back_nothing_else_and_is_named() {
     for user in 0..40 {
         api.post_json("/ingest", &json!({"user_id": user, "file_name": "g"})).await;
     }
-    poll::until_true("further events", async || nats.told_to("files").await.len() == 80).await;
+    poll::until_true("further events", async || nats.events_in_stream("files").await.len() == 80).await;
     let (_, health) = api.get_json("/health").await;
     assert_eq!(health["status"], "degraded", "{health}");
     let warned = |about: &str| {
@@ -375,10 +375,10 @@ async fn what_no_stream_takes_holds_back_nothing_else_and_is_named() {
     let named = api.log().matches("refuses events shardrive.record.created of shard 1").count();
     assert_eq!(named, 1, "{}", api.log());
 
-    nats.keep("records", "shardrive.record.>", None).await;
+    nats.set_stream("records", "shardrive.record.>", None).await;
     until_told(&cluster, 2).await;
-    let mut told = nats.told_to("files").await;
-    told.extend(nats.told_to("records").await);
+    let mut told = nats.events_in_stream("files").await;
+    told.extend(nats.events_in_stream("records").await);
     hold_against_tables(&cluster, &told).await;
     poll::until("a healthy service", async || {
         let (_, health) = api.get_json("/health").await;
@@ -391,7 +391,7 @@ async fn what_no_stream_takes_holds_back_nothing_else_and_is_named() {
 async fn a_full_stream_loses_nothing() {
     let cluster = TestCluster::migrated(1).await;
     let Some(nats) = Nats::start().await else { return };
-    nats.keep("shardrive", "shardrive.>", Some(30)).await;
+    nats.set_stream("shardrive", "shardrive.>", Some(30)).await;
     let api = start(&cluster, &nats, &[]).await;
     until_on(&cluster, 1).await;
     let lines: String = (0..100).map(|n| format!("{{\"user_id\": {n}, \"file_name\": \"f\"}}\n")).collect();
@@ -401,8 +401,8 @@ async fn a_full_stream_loses_nothing() {
         if health.to_string().contains("maximum messages exceeded") { Ok(()) } else { Err(health) }
     })
     .await;
-    assert_eq!(nats.told().await.len(), 30);
-    nats.keep("shardrive", "shardrive.>", None).await;
+    assert_eq!(nats.published_events().await.len(), 30);
+    nats.set_stream("shardrive", "shardrive.>", None).await;
     until_told(&cluster, 1).await;
-    assert_eq!(nats.told().await.len(), 100);
+    assert_eq!(nats.published_events().await.len(), 100);
 }

@@ -57,7 +57,7 @@ async fn a_paused_server_is_stopped_all_the_same() {
 async fn a_note_of_a_process_that_is_no_server_is_removed() {
     let mut cluster = TestCluster::start(1).await;
     cluster.server(0).stop().await;
-    let folder = cluster.server(0).folder().to_owned();
+    let folder = cluster.server(0).data_folder().to_owned();
     let note = folder.join("postmaster.pid");
 
     // Of ourselves, who are no PostgreSQL; of a child that has ended and was not waited for; and nonsense.
@@ -76,7 +76,7 @@ async fn a_note_of_a_process_that_is_no_server_is_removed() {
 #[tokio::test]
 async fn a_server_that_still_runs_is_stopped_before_the_start() {
     let mut cluster = TestCluster::start(1).await;
-    let folder = cluster.server(0).folder().to_owned();
+    let folder = cluster.server(0).data_folder().to_owned();
     assert!(cluster.server(0).is_running());
     let mut open = cluster.connect(0).await;
     remove_stale_server(&folder).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_server_that_still_runs_is_stopped_before_the_start() {
 async fn a_server_that_cannot_start_shows_the_end_of_its_log() {
     let mut cluster = TestCluster::start(1).await;
     cluster.server(0).stop().await;
-    let folder = cluster.server(0).folder().to_owned();
+    let folder = cluster.server(0).data_folder().to_owned();
     std::fs::write(folder.join("postgresql.conf"), "no_such_setting = 1\n").unwrap();
     let error = cluster.server(0).start().await.unwrap_err().to_string();
     assert!(error.contains("no_such_setting"), "{error}");

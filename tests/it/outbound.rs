@@ -4,7 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::support::api::Api;
-use crate::support::certificates::Authority;
+use crate::support::certificates::TestCa;
 use crate::support::collector::Collector;
 use crate::support::poll;
 use crate::support::program::shardrive_reading;
@@ -62,7 +62,7 @@ async fn plain_http_needs_no_certificates() {
 #[tokio::test]
 async fn servers_are_known_by_authorities_of_ones_own_and_no_others() {
     let cluster = TestCluster::migrated(1).await;
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (authority, stranger) = (TestCa::new(), TestCa::new());
     let (collector, key) = (Collector::start().await, Key::ec());
     let provider = StubProvider::start(Mood::Keys(vec![key.jwk("k")])).await;
     let keys = TlsFront::start(&authority, &provider.issuer).await;
@@ -84,11 +84,11 @@ async fn servers_are_known_by_authorities_of_ones_own_and_no_others() {
     };
     let token = key.token("k", &json!({"aud": "drive", "exp": now() + 600, "sub": "app", "scope": "service"}));
 
-    let distrusting = start(&stranger.file()).await;
+    let distrusting = start(&stranger.ca_file()).await;
     let refused = distrusting.request(Method::GET, "/query/1").bearer_auth(&token).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     // Each fault tells its cause.
-    for beginning in ["the sign-in provider's keys cannot be had: ", "the collector takes no spans: "] {
+    for beginning in ["the sign-in provider's keys cannot be fetched: ", "the collector takes no spans: "] {
         poll::until(beginning, async || {
             let log = distrusting.log();
             let mut lines = log.lines().filter(|line| line.contains(beginning));
@@ -98,6 +98,6 @@ async fn servers_are_known_by_authorities_of_ones_own_and_no_others() {
     }
     assert_eq!((provider.fetches(), collector.received().spans.len()), (0, 0));
 
-    let trusting = start(&authority.file()).await;
+    let trusting = start(&authority.ca_file()).await;
     traced_query(&trusting, &token, &collector).await;
 }

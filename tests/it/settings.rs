@@ -65,5 +65,5 @@ async fn an_empty_protection_stops_the_start_and_other_programs_variables_do_not
     }
     let api = Api::try_start(&with(&[("LOG_LEVEL", "info"), ("TLS_VERIFY", "true"), ("EVENTS_PORT", "1")])).await;
     let log = api.unwrap_or_else(|log| panic!("{log}")).log();
-    assert!(log.contains("not settings of shardrive, and ignored: LOG_LEVEL, TLS_VERIFY\n"), "{log}");
+    assert!(log.contains("shardrive has no such settings, and ignores them: LOG_LEVEL, TLS_VERIFY\n"), "{log}");
 }

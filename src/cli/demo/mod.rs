@@ -10,16 +10,16 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use self::service::{field, number};
+use self::service::{json_field, number_field};
 use super::CliError;
 use super::dev::DevArgs;
 use super::output::complain;
 use service::RunningService;
 use show::DemoOutput;
 
-/// The users whose files are stored one by one.
+/// The users whose files are stored in single requests.
 const USERS: std::ops::RangeInclusive<u64> = 10..=19;
-/// The users of the bulk load: one in each slot.
+/// The users of the bulk load: a user in each slot.
 const BULK_USERS: u64 = 5_040;
 
 const EXAMPLES: &str = "\
@@ -37,7 +37,7 @@ Exit codes: 0 everything went as it should, 1 something failed, 2 wrong usage.";
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct DemoArgs {
-    /// The URL of the service. Without it, the demo starts servers of its own and removes them at the end.
+    /// The URL of the service. Without a URL, the demo starts its own servers and removes the servers at the end.
     #[arg(long)]
     url: Option<String>,
     /// A sign-in token for the service; a new shard needs the scope admin.
@@ -46,7 +46,7 @@ pub(super) struct DemoArgs {
     /// A file with such a token: other users cannot see the token in the list of processes.
     #[arg(long, value_name = "FILE", requires = "url")]
     token_file: Option<PathBuf>,
-    /// An empty database that becomes a new shard; a demo with servers of its own has one.
+    /// An empty database that becomes a new shard; a demo with its own servers has a spare database.
     #[arg(long, value_name = "URL", requires = "url")]
     new_shard: Option<String>,
     /// The number of records in the bulk load.
@@ -62,7 +62,7 @@ impl DemoArgs {
         let token = self.read_token().await?;
         let Some(url) = &self.url else { return self.run_by_itself().await };
         let service = RunningService::new(url, token)?;
-        Box::pin(self.show(&service, self.new_shard.as_deref())).await
+        Box::pin(self.run_steps(&service, self.new_shard.as_deref())).await
     }
 
     async fn read_token(&self) -> Result<Option<String>, CliError> {
@@ -71,10 +71,10 @@ impl DemoArgs {
         tokio::fs::read_to_string(file).await.map(Some).map_err(failed)
     }
 
-    /// Runs on servers of its own, in a folder that is removed at the end.
+    /// Runs on its own servers, in a folder for this run only.
     async fn run_by_itself(&self) -> Result<(), CliError> {
         let home = tempfile::Builder::new().prefix("shardrive-demo-").tempdir()?;
-        // The servers' user must reach its folders in there.
+        // The servers' user must reach the folders in there.
         tokio::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).await?;
         let dev = DevArgs::of_demo(home.path().join("servers"));
         if !self.json {
@@ -83,38 +83,38 @@ impl DemoArgs {
         let shown = dev
             .run_while(async |url: String, spare: Vec<String>| {
                 let service = RunningService::new(&url, None)?;
-                Box::pin(self.show(&service, spare.first().map(String::as_str))).await
+                Box::pin(self.run_steps(&service, spare.first().map(String::as_str))).await
             })
             .await;
         shown?
     }
 
-    async fn show(&self, service: &RunningService, new_shard: Option<&str>) -> Result<(), CliError> {
+    async fn run_steps(&self, service: &RunningService, new_shard: Option<&str>) -> Result<(), CliError> {
         let show = DemoOutput::new(self.json);
         let mut report = Map::new();
         report.insert("url".to_owned(), json!(service.url()));
-        show.title("One record at a time");
-        report.insert("stored".to_owned(), one_by_one(service, &show).await?);
-        show.title("Many at once");
-        report.insert("bulk".to_owned(), self.bulk(service, &show).await?);
-        show.title("Where everything is");
-        report.insert("distribution".to_owned(), distribution(service, &show).await?);
-        show.title("One more shard, while it all serves");
-        let growth = Box::pin(growth::grow(service, &show, new_shard)).await?;
+        show.print_title("One record at a time");
+        report.insert("stored".to_owned(), store_one_by_one(service, &show).await?);
+        show.print_title("Many at once");
+        report.insert("bulk".to_owned(), self.load_in_bulk(service, &show).await?);
+        show.print_title("Where everything is");
+        report.insert("distribution".to_owned(), show_distribution(service, &show).await?);
+        show.print_title("One more shard, while it all serves");
+        let growth = Box::pin(growth::add_shard_under_load(service, &show, new_shard)).await?;
         if !growth.is_null() {
-            show.title("Where everything is now");
-            report.insert("distribution_after".to_owned(), distribution(service, &show).await?);
+            show.print_title("Where everything is now");
+            report.insert("distribution_after".to_owned(), show_distribution(service, &show).await?);
         }
-        let failed = number(&growth, "failed");
+        let failed = number_field(&growth, "failed");
         report.insert("growth".to_owned(), growth);
-        show.title("What the service counted");
-        report.insert("metrics".to_owned(), metrics(service, &show).await?);
+        show.print_title("What the service counted");
+        report.insert("metrics".to_owned(), show_metrics(service, &show).await?);
         report.insert("ok".to_owned(), json!(failed == 0));
-        show.end(&Value::Object(report), &format!("{}/dashboard", service.url()));
+        show.print_end(&Value::Object(report), &format!("{}/dashboard", service.url()));
         if failed == 0 { Ok(()) } else { Err(CliError::Failed(format!("{failed} requests failed during the move"))) }
     }
 
-    async fn bulk(&self, service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
+    async fn load_in_bulk(&self, service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
         let mut rows = String::new();
         for record in 0..self.records {
             let user = record % BULK_USERS;
@@ -125,53 +125,61 @@ impl DemoArgs {
         let begun = std::time::Instant::now();
         let answer = service.post_rows("/ingest/bulk", rows).await?;
         let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
-        let inserted = number(&answer, "inserted");
+        let inserted = number_field(&answer, "inserted");
         let rate = inserted * 1000 / millis;
-        show.line(&format!("{} records in {millis} ms, {} a second", show.number(inserted), show.number(rate)));
+        show.print_line(&format!(
+            "{} records in {millis} ms, {} a second",
+            show.format_number(inserted),
+            show.format_number(rate)
+        ));
         if inserted != self.records {
             return Err(CliError::Failed(format!("{inserted} of {} records were stored: {answer}", self.records)));
         }
-        Ok(json!({"records": inserted, "millis": millis, "distribution": field(&answer, "distribution")}))
+        Ok(json!({"records": inserted, "millis": millis, "distribution": json_field(&answer, "distribution")}))
     }
 }
 
-async fn one_by_one(service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
+async fn store_one_by_one(service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
     let mut stored = Vec::new();
     for user in USERS {
         let file = json!({"user_id": user, "file_name": format!("demo_{user}.txt"), "size_bytes": 1000 + user});
         let answer = service.post("/ingest", &file).await?;
-        let shard = number(field(&answer, "data"), "shard_id");
-        show.line(&format!("Storing data for user {user} → Shard {shard}"));
+        let shard = number_field(json_field(&answer, "data"), "shard_id");
+        show.print_line(&format!("Storing data for user {user} → Shard {shard}"));
         let found = service.get(&format!("/query/{user}")).await?;
-        // The second read comes from the cache, if there is one.
+        // The second read comes from the cache, if any.
         let again = service.get(&format!("/query/{user}")).await?;
         if found.pointer("/files/0/file_id") != answer.pointer("/data/file_id") || again != found {
             return Err(CliError::Failed(format!("user {user}'s newest file is not the one that was just stored")));
         }
         stored.push(json!({"user_id": user, "shard_id": shard}));
     }
-    show.line("Each was read back: a user's shard is found by user_id mod 5040, without asking anybody.");
+    show.print_line("Each was read back: a user's shard is found by user_id mod 5040, without asking anybody.");
     Ok(Value::Array(stored))
 }
 
-async fn distribution(service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
+async fn show_distribution(service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
     let stats = service.get("/stats").await?;
-    let total = number(&stats, "total_records");
-    for shard in field(&stats, "shards").as_array().into_iter().flatten() {
-        show.bar(
-            number(shard, "shard_id"),
-            field(shard, "record_count").as_u64(),
+    let total = number_field(&stats, "total_records");
+    for shard in json_field(&stats, "shards").as_array().into_iter().flatten() {
+        show.print_bar(
+            number_field(shard, "shard_id"),
+            json_field(shard, "record_count").as_u64(),
             total,
-            field(shard, "slots").as_u64(),
+            json_field(shard, "slots").as_u64(),
         );
     }
-    let complete = field(&stats, "complete") == true;
-    show.line(&format!("{} files{}", show.number(total), if complete { "" } else { "; not every shard answered" }));
-    Ok(json!({"total_records": total, "complete": complete, "shards": field(&stats, "shard_distribution")}))
+    let complete = json_field(&stats, "complete") == true;
+    show.print_line(&format!(
+        "{} files{}",
+        show.format_number(total),
+        if complete { "" } else { "; not every shard answered" }
+    ));
+    Ok(json!({"total_records": total, "complete": complete, "shards": json_field(&stats, "shard_distribution")}))
 }
 
-async fn metrics(service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
-    let text = service.text("/metrics").await?;
+async fn show_metrics(service: &RunningService, show: &DemoOutput) -> Result<Value, CliError> {
+    let text = service.get_text("/metrics").await?;
     let sum = |name: &str, label: &str| -> u64 {
         let lines = text.lines().filter(|line| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])) && line.contains(label)
@@ -180,7 +188,11 @@ async fn metrics(service: &RunningService, show: &DemoOutput) -> Result<Value, C
     };
     let (answers, failed) = (sum("http_requests_total", ""), sum("http_requests_total", "\"5xx\""));
     let (hits, misses) = (sum("cache_hits_total", ""), sum("cache_misses_total", ""));
-    show.line(&format!("{} answers of this process, {failed} of them a 5xx", show.number(answers)));
-    show.line(&format!("{} reads came from the cache, {} from a shard", show.number(hits), show.number(misses)));
+    show.print_line(&format!("{} answers of this process, {failed} of them a 5xx", show.format_number(answers)));
+    show.print_line(&format!(
+        "{} reads came from the cache, {} from a shard",
+        show.format_number(hits),
+        show.format_number(misses)
+    ));
     Ok(json!({"answers": answers, "failed": failed, "cache_hits": hits, "cache_misses": misses}))
 }

@@ -10,7 +10,7 @@ use crate::audit::{
 };
 use crate::cli::CliError;
 use crate::cli::output::{is_closed, say};
-use crate::local_servers::operator;
+use crate::local_servers::operator_name;
 use crate::telemetry::OneLine;
 
 const EXAMPLES: &str = "\
@@ -48,11 +48,11 @@ pub(in crate::cli) struct AuditArgs {
 }
 
 fn act(word: &str) -> Result<OperatorAction, String> {
-    OperatorAction::named(word).ok_or_else(|| format!("must be one of {}", OperatorAction::words()))
+    OperatorAction::from_word(word).ok_or_else(|| format!("must be one of {}", OperatorAction::all_words()))
 }
 
 fn actor(name: &str) -> Result<String, &'static str> {
-    if EntryFilter::is_actor(name) { Ok(name.to_owned()) } else { Err("must be 1 to 200 characters on one line") }
+    if EntryFilter::is_actor_name(name) { Ok(name.to_owned()) } else { Err("must be 1 to 200 characters on one line") }
 }
 
 fn since(text: &str) -> Result<DateTime<Utc>, &'static str> {
@@ -68,11 +68,11 @@ pub(super) async fn record_action<T>(
 ) -> Result<T, CliError> {
     let mut details = ActionDetails::default();
     for (name, value) in fields.as_object().into_iter().flatten() {
-        details.put(name, value);
+        details.add_field(name, value);
     }
-    let actor = Actor::at_command_line(&operator());
+    let actor = Actor::at_command_line(&operator_name());
     let entry = NewEntry { act, actor, source: None, request_id: None, details };
-    let begun = audit.begin(entry).await.map_err(|error| {
+    let begun = audit.begin_action(entry).await.map_err(|error| {
         CliError::Failed(format!(
             "nothing was done: {error}, and shard 0 keeps the audit log, where each act is noted first"
         ))
@@ -84,7 +84,7 @@ pub(super) async fn record_action<T>(
         Err(CliError::Refused(_)) => ActionOutcome::Refused("in_the_way"),
         Err(_) => ActionOutcome::Failed("failed"),
     };
-    audit.end(begun, outcome).await;
+    audit.end_action(begun, outcome).await;
     done
 }
 
@@ -96,7 +96,7 @@ pub(super) async fn list(audit: &AuditLog, args: AuditArgs) -> Result<(), CliErr
     }
     while left > 0 && !is_closed() {
         let size = u16::try_from(left).unwrap_or(PAGE).min(PAGE);
-        let page = audit.list(&filter, size).await;
+        let page = audit.list_entries(&filter, size).await;
         let (entries, next) = page.map_err(|error| CliError::Failed(format!("{error}; it keeps the audit log")))?;
         for entry in &entries {
             if args.output.json { say!("{}", json!(entry)) } else { show(entry) }

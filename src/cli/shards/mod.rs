@@ -15,7 +15,7 @@ use clap::Subcommand;
 use moves::StartedMoves;
 use serde_json::Value;
 
-use super::{CliError, settings};
+use super::{CliError, load_settings};
 use crate::audit::{AuditLog, OperatorAction};
 use crate::reshard::MoveRequest;
 use crate::shard::Cluster;
@@ -47,7 +47,7 @@ pub(super) enum ShardsCommand {
 
 impl ShardsCommand {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let settings = settings()?;
+        let settings = load_settings()?;
         let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
         let audit = AuditLog::new(Arc::clone(&cluster), settings.audit_keep_days);
         let times = ShardTimeouts { connect: settings.shard_limits.connect_timeout, stats: settings.stats_timeout };

@@ -165,7 +165,7 @@ impl SlotWrite for StoreBatch<'_> {
         matches!(fate, BatchFate::Stored(_))
     }
 
-    fn work(&self) -> WorkKind {
+    fn work_kind(&self) -> WorkKind {
         WorkKind::Load
     }
 }

@@ -18,7 +18,7 @@ use crate::files::input::LoadedFile;
 use crate::files::service::FileService;
 use crate::shard::{Cluster, ShardError, ShardId};
 use crate::telemetry::metrics::BULK_ROWS;
-use crate::telemetry::{current_request, in_name_of};
+use crate::telemetry::{current_request, with_request_if_any};
 use crate::writes::SlotWrites;
 
 /// Batches that wait for one shard.
@@ -181,7 +181,7 @@ impl BulkLoad {
             let receiver = Arc::new(Mutex::new(receiver));
             for _ in 0..LANES {
                 let lane = LoadLane::new(&self.writes, self.identity).store_batches(Arc::clone(&receiver));
-                let lane = in_name_of(current_request(), lane);
+                let lane = with_request_if_any(current_request(), lane);
                 self.tasks.spawn_on(lane, self.cluster.runtime());
             }
             sender

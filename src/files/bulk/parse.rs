@@ -107,7 +107,7 @@ impl RecordReader {
             ),
             None => end_record(piece.line, Err(too_long(limit))),
         };
-        let Some(text) = self.opening.pass(chunk)? else { return Ok(()) };
+        let Some(text) = self.opening.text_of_chunk(chunk)? else { return Ok(()) };
         let at_end = chunk.is_empty();
         match &mut self.splitter {
             BodySplitter::Lines(lines) => {

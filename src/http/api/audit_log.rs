@@ -62,11 +62,11 @@ pub(in crate::http) async fn list(state: Data<AppState>, request: HttpRequest) -
             |text| text.parse().ok(),
             || "must be the next_cursor of an earlier answer; leave it out to start anew".to_owned(),
         )?,
-        act: read("act", act, OperatorAction::named, || format!("must be one of {}", OperatorAction::words()))?,
+        act: read("act", act, OperatorAction::from_word, || format!("must be one of {}", OperatorAction::all_words()))?,
         actor: read(
             "actor",
             actor,
-            |name| EntryFilter::is_actor(name).then(|| name.to_owned()),
+            |name| EntryFilter::is_actor_name(name).then(|| name.to_owned()),
             || "must be 1 to 200 characters, none of them a control character".to_owned(),
         )?,
         since: read(
@@ -76,7 +76,7 @@ pub(in crate::http) async fn list(state: Data<AppState>, request: HttpRequest) -
             || "must be a time as in 2026-01-31T00:00:00Z; a + in it is written as %2B".to_owned(),
         )?,
     };
-    let (entries, next) = state.audit.list(&filter, limit).await?;
+    let (entries, next) = state.audit.list_entries(&filter, limit).await?;
     answer::json(
         actix_web::http::StatusCode::OK,
         &AuditAnswer { next_cursor: next.map(|cursor| cursor.to_string()), entries },

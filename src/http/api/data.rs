@@ -38,9 +38,9 @@ struct DataObject {
     /// The object as written.
     #[schema(value_type = serde_json::Value)]
     data: Document,
-    #[serde(serialize_with = "time::required")]
+    #[serde(serialize_with = "time::serialize_time")]
     created_at: DateTime<Utc>,
-    #[serde(serialize_with = "time::required")]
+    #[serde(serialize_with = "time::serialize_time")]
     updated_at: DateTime<Utc>,
 }
 

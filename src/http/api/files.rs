@@ -28,7 +28,7 @@ use crate::http::response::problem_responses::{BodyProblems, FileProblems, Reque
 use crate::http::state::AppState;
 use crate::payload::text_if_inexact;
 use crate::shard::{ReadConsistency, ShardId};
-use crate::telemetry::{current_request, in_name_of};
+use crate::telemetry::{current_request, with_request_if_any};
 
 /// About the length of a file in JSON: most answers are written without growing.
 const FILE_BYTES: usize = 384;
@@ -236,7 +236,9 @@ fn all_lines(
             let page = match next {
                 ListStep::End => return Ok(None),
                 ListStep::Ready(page) => page,
-                ListStep::Fetch(cursor) => in_name_of(context, fetch(&files, user, size, cursor, consistency)).await?,
+                ListStep::Fetch(cursor) => {
+                    with_request_if_any(context, fetch(&files, user, size, cursor, consistency)).await?
+                }
             };
             let mut lines = Vec::with_capacity(FILE_BYTES * page.files.len());
             for file in &page.files {

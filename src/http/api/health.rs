@@ -81,13 +81,13 @@ impl HealthWarning {
 
     fn of_events(events: &EventsStatus) -> Vec<Self> {
         let about = |shard| format!("shard_{shard}");
-        let refused = events.refused().into_iter().flat_map(|(shard, subjects)| {
+        let refused = events.refused_subjects().into_iter().flat_map(|(shard, subjects)| {
             subjects.into_iter().map(move |RefusedSubject { subject, reason }| {
                 let detail = format!("the broker refuses events {subject} of shard {shard}: {reason}");
                 Self { about: about(shard), code: "events_refused", detail }
             })
         });
-        let waiting = events.outboxes().into_iter().filter_map(|(shard, outbox)| {
+        let waiting = events.outbox_statuses().into_iter().filter_map(|(shard, outbox)| {
             let kind = outbox.oldest.filter(|_| outbox.lag_seconds > EVENTS_WAIT_SECONDS)?;
             let detail = format!("events of shard {shard} wait, the oldest ({kind}) for {:.0} s", outbox.lag_seconds);
             Some(Self { about: about(shard), code: "events_wait", detail })

@@ -78,9 +78,9 @@ impl ValueAnswer {
         json.extend_from_slice(b",\"value\":");
         json.extend_from_slice(value);
         json.extend_from_slice(b",\"created_at\":");
-        time::required(created_at, &mut Serializer::new(&mut json))?;
+        time::serialize_time(created_at, &mut Serializer::new(&mut json))?;
         json.extend_from_slice(b",\"updated_at\":");
-        time::required(updated_at, &mut Serializer::new(&mut json))?;
+        time::serialize_time(updated_at, &mut Serializer::new(&mut json))?;
         json.extend_from_slice(b",\"from_cache\":");
         serde_json::to_writer(&mut json, from_cache)?;
         json.extend_from_slice(b",\"shard_id\":");

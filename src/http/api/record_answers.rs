@@ -46,9 +46,9 @@ pub(super) struct StoredRecordAnswer {
     key: Box<str>,
     /// A new number after each change; the `ETag`.
     version: i64,
-    #[serde(serialize_with = "time::required")]
+    #[serde(serialize_with = "time::serialize_time")]
     created_at: DateTime<Utc>,
-    #[serde(serialize_with = "time::required")]
+    #[serde(serialize_with = "time::serialize_time")]
     updated_at: DateTime<Utc>,
     /// The owning shard.
     #[schema(example = 1)]

@@ -115,7 +115,7 @@ async fn store_body<R: tokio::io::AsyncRead + Unpin>(
     loop {
         let chunk = next_chunk(meter, &mut body, load).await?;
         let (at_end, bytes) = (chunk.is_empty(), chunk.len());
-        let text = opening.pass(chunk).map_err(RecordLoadStop::Body)?.unwrap_or_default();
+        let text = opening.text_of_chunk(chunk).map_err(RecordLoadStop::Body)?.unwrap_or_default();
         lines.feed(text, |piece| pieces.push((piece.line, piece.bytes.map(<[u8]>::to_vec))));
         if at_end {
             lines.finish(|piece| pieces.push((piece.line, piece.bytes.map(<[u8]>::to_vec))));

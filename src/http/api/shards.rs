@@ -74,8 +74,8 @@ async fn grow_now(state: &AppState, body: &JsonBody) -> Result<HttpResponse, Pro
     let joined = Box::pin(add_shard(&state.cluster, &options, state.connect_timeout, new.dry_run)).await?;
     answer::ok(&ShardAdded {
         shard_id: joined.shard.number(),
-        place: options.place(),
-        was_there: joined.was_there,
+        place: options.address(),
+        was_there: joined.was_member,
         dry_run: new.dry_run,
     })
 }
@@ -84,7 +84,7 @@ impl From<GrowError> for Problem {
     fn from(error: GrowError) -> Self {
         match error {
             GrowError::Refused(reason) => Self::new(ProblemCode::ShardRefused, reason),
-            GrowError::Away { shard, .. } => {
+            GrowError::Unreachable { shard, .. } => {
                 Self::new(ProblemCode::ShardUnavailable, error.to_string()).shard(shard).cause(error)
             }
             GrowError::Step { .. } | GrowError::Migration { .. } => {

@@ -76,7 +76,7 @@ impl CountsReading {
         let shown =
             counts.used().filter(|(path, _, _)| !EXCLUDED_ROUTES.iter().any(|left_out| path.starts_with(left_out)));
         for (_, _, cell) in shown {
-            for (sum, count) in look.buckets.iter_mut().zip(cell.times.snapshot()) {
+            for (sum, count) in look.buckets.iter_mut().zip(cell.times.bucket_counts()) {
                 *sum += count;
                 look.answers += count;
             }

@@ -83,7 +83,7 @@ impl RouteAccess {
             Self::Open
             | Self::Own(OwnerSource::Body | OwnerSource::Rows | OwnerSource::File | OwnerSource::Documents) => Ok(()),
             Self::Does(_) => Self::Needs(Scope::Admin).admit(caller, request),
-            Self::Needs(scope) if caller.has(scope) => Ok(()),
+            Self::Needs(scope) if caller.grants(scope) => Ok(()),
             Self::Needs(scope) => Err(Problem::scope(scope)),
             Self::Own(OwnerSource::Path(part)) => match caller.only_user() {
                 None => Ok(()),
@@ -134,7 +134,7 @@ impl Caller {
     }
 
     pub(in crate::http) fn scope(self) -> Scope {
-        self.principal.scope()
+        self.principal.widest_scope()
     }
 
     /// The only user whose data the caller reaches; `None` if any user's.

@@ -35,9 +35,9 @@ pub(in crate::http) async fn require_audit_entry(
     let fields = body_fields(action, &mut request).await;
     let mut entry = entry(&state, action, request.request());
     if let Ok(fields) = &fields {
-        entry.details.add(action, fields);
+        entry.details.add_request_fields(action, fields);
     }
-    let begun = match state.audit.begin(entry).await {
+    let begun = match state.audit.begin_action(entry).await {
         Ok(begun) => begun,
         Err(error) => {
             const WHY: &str = "nothing was done: each act is first noted in the audit log, which shard 0 keeps, and could not be; \
@@ -50,14 +50,14 @@ pub(in crate::http) async fn require_audit_entry(
         Ok(_) => next.call(request).await,
         Err(problem) => Ok(request.error_response(problem)),
     };
-    state.audit.end(begun, outcome(&answer)).await;
+    state.audit.end_action(begun, outcome(&answer)).await;
     answer
 }
 
 /// Notes a refused attempt at an operator action.
 pub(super) async fn record_refused_attempt(action: OperatorAction, request: &HttpRequest, code: ProblemCode) {
     if let Some(state) = request.app_data::<Data<AppState>>() {
-        state.audit.tried(entry(state, action, request), code.as_str()).await;
+        state.audit.record_refused_attempt(entry(state, action, request), code.as_str()).await;
     }
 }
 
@@ -85,7 +85,7 @@ fn entry(state: &AppState, action: OperatorAction, request: &HttpRequest) -> New
     };
     let mut details = ActionDetails::default();
     for (name, value) in request.match_info().iter() {
-        details.put(name, &number_or_word(value));
+        details.add_field(name, &number_or_word(value));
     }
     if action == OperatorAction::MakeTestFiles
         && let Ok(query) = query::<Vec<(String, String)>>(request)
@@ -93,7 +93,7 @@ fn entry(state: &AppState, action: OperatorAction, request: &HttpRequest) -> New
         query
             .iter()
             .filter(|(name, _)| name == "count")
-            .for_each(|(name, count)| details.put(name, &number_or_word(count)));
+            .for_each(|(name, count)| details.add_field(name, &number_or_word(count)));
     }
     NewEntry {
         act: action,

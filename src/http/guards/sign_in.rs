@@ -16,7 +16,7 @@ use super::rate_limit::{address_key, refusal};
 use crate::auth::{AuthError, TokenVerifier, VerifiedToken, VerifiedTokens, unix_now};
 use crate::http::response::problem::Problem;
 use crate::limits::{RateLimiter, TakeOutcome};
-use crate::telemetry::note_caller;
+use crate::telemetry::record_caller;
 
 /// Remembered tokens of a worker; at most twice as many, of about 120 bytes each.
 const REMEMBERED: usize = 16_384;
@@ -38,12 +38,12 @@ impl SignInState {
     }
 
     fn remembered(&self, token: &str) -> Option<VerifiedToken> {
-        self.remembered.borrow_mut().find(token, unix_now(), self.verifier.epoch())
+        self.remembered.borrow_mut().find_verified(token, unix_now(), self.verifier.keys_epoch())
     }
 
     async fn verify(&self, token: &str) -> Result<VerifiedToken, AuthError> {
         let verified = self.verifier.verify(token).await?;
-        self.remembered.borrow_mut().keep(token, verified);
+        self.remembered.borrow_mut().remember(token, verified);
         Ok(verified)
     }
 
@@ -72,7 +72,7 @@ impl SignInGate {
         let admitted = self.access.admit(verified.principal, request.request());
         let caller = Caller::new(verified);
         if let Some(key) = caller.key() {
-            note_caller(key.number());
+            record_caller(key.number());
         }
         request.extensions_mut().insert(caller);
         admitted

@@ -32,12 +32,12 @@ pub(in crate::http) async fn metrics(
     counts: Data<RequestCounts>,
     connections: Data<ConnectionTable>,
 ) -> Result<HttpResponse, Problem> {
-    let (sample, usage) = tokio::join!(state.sampler.latest(), process::usage());
+    let (sample, usage) = tokio::join!(state.sampler.latest(), process::process_usage());
     let mut text = Exposition::with_capacity(32 * 1024);
     of_requests(&mut text, &counts);
     of_connections(&mut text, &connections);
     if let Some(limiter) = &state.limiter {
-        text.single(&table::LIMIT_ALONE, limiter.decided_alone());
+        text.write_single(&table::LIMIT_ALONE, limiter.decided_alone());
     }
     of_shards(&mut text, &state.cluster, &sample);
     of_pools(&mut text, state.cluster.shards(), state.write_queue);
@@ -48,60 +48,60 @@ pub(in crate::http) async fn metrics(
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE)))
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
-        .body(text.finish()))
+        .body(text.into_text()))
 }
 
 fn of_requests(text: &mut Exposition, counts: &RequestCounts) {
     let all: u64 = counts.used().map(|(_, _, cell)| cell.times.count()).sum();
-    text.single(&table::REQUEST_COUNT, all);
-    let mut family = text.family(&table::HTTP_REQUESTS);
+    text.write_single(&table::REQUEST_COUNT, all);
+    let mut family = text.begin_family(&table::HTTP_REQUESTS);
     for (route, method, cell) in counts.used() {
         for (class, count) in cell.classes().filter(|(class, _)| *class != "1xx") {
-            family.sample(&[&route, &method, &class], count);
+            family.write_sample(&[&route, &method, &class], count);
         }
     }
-    let mut family = text.family(&table::HTTP_DURATION);
+    let mut family = text.begin_family(&table::HTTP_DURATION);
     for (route, method, cell) in counts.used() {
-        family.histogram(&[&route, &method], &cell.times);
+        family.write_histogram(&[&route, &method], &cell.times);
     }
-    let mut family = text.family(&table::PROBLEMS);
+    let mut family = text.begin_family(&table::PROBLEMS);
     for (code, count) in problems() {
-        family.sample(&[&code], count);
+        family.write_sample(&[&code], count);
     }
 }
 
 fn of_connections(text: &mut Exposition, connections: &ConnectionTable) {
-    text.single(&table::CONNECTIONS_OPEN, connections.count());
+    text.write_single(&table::CONNECTIONS_OPEN, connections.count());
     let counters = connections.counters();
-    let mut family = text.family(&table::CONNECTIONS);
-    family.sample(&[&"used"], counters.used.get());
-    family.sample(&[&"silent"], counters.silent.get());
-    family.sample(&[&"refused"], counters.refused.get());
-    let mut family = text.family(&table::HANDSHAKES);
-    family.sample(&[&"done"], counters.handshakes.done.get());
-    family.sample(&[&"failed"], counters.handshakes.failed.get());
-    family.sample(&[&"timed_out"], counters.handshakes.timed_out.get());
+    let mut family = text.begin_family(&table::CONNECTIONS);
+    family.write_sample(&[&"used"], counters.used.get());
+    family.write_sample(&[&"silent"], counters.silent.get());
+    family.write_sample(&[&"refused"], counters.refused.get());
+    let mut family = text.begin_family(&table::HANDSHAKES);
+    family.write_sample(&[&"done"], counters.handshakes.done.get());
+    family.write_sample(&[&"failed"], counters.handshakes.failed.get());
+    family.write_sample(&[&"timed_out"], counters.handshakes.timed_out.get());
 }
 
 fn of_shards(text: &mut Exposition, cluster: &Cluster, sample: &ShardSample) {
     let shards = cluster.shards();
-    let mut family = text.family(&table::SHARD_REQUEST);
+    let mut family = text.begin_family(&table::SHARD_REQUEST);
     for shard in shards {
-        family.histogram(&[&shard.id()], &shard.counters().requests);
+        family.write_histogram(&[&shard.id()], &shard.counters().requests);
     }
     each_shard(text, &table::SHARD_FAILURES, shards, |shard| shard.counters().failures.get());
-    let mut family = text.family(&table::SHARD_DISTRIBUTION);
+    let mut family = text.begin_family(&table::SHARD_DISTRIBUTION);
     for (shard, rows) in sample.held() {
-        family.sample(&[&shard], rows);
+        family.write_sample(&[&shard], rows);
     }
     if let Some(at) = sample.at {
-        text.single(&table::SHARD_DISTRIBUTION_AGE, at.elapsed().as_secs_f64());
+        text.write_single(&table::SHARD_DISTRIBUTION_AGE, at.elapsed().as_secs_f64());
     }
     each_shard(text, &table::SHARD_UP, shards, |shard| u8::from(shard.state() == ShardState::Healthy));
-    let mut family = text.family(&table::SHARD_EXHAUSTED);
+    let mut family = text.begin_family(&table::SHARD_EXHAUSTED);
     for shard in shards {
         for resource in ServerResource::ALL {
-            family.sample(&[&shard.id(), &resource.as_str()], shard.refusal_count(resource));
+            family.write_sample(&[&shard.id(), &resource.as_str()], shard.refusal_count(resource));
         }
     }
     let map = cluster.map();
@@ -111,42 +111,42 @@ fn of_shards(text: &mut Exposition, cluster: &Cluster, sample: &ShardSample) {
             *count += 1;
         }
     }
-    let mut family = text.family(&table::SHARD_SLOTS);
+    let mut family = text.begin_family(&table::SHARD_SLOTS);
     for (shard, slots) in shards.iter().zip(owned) {
-        family.sample(&[&shard.id()], slots);
+        family.write_sample(&[&shard.id()], slots);
     }
-    text.single(&table::SLOT_MAP_EPOCH, map.epoch());
+    text.write_single(&table::SLOT_MAP_EPOCH, map.epoch());
 }
 
 fn of_pools(text: &mut Exposition, shards: &[Arc<Shard>], write_queue: usize) {
     let pools: Vec<(_, PoolStatus)> = shards.iter().map(|shard| (shard.id(), shard.pool_status())).collect();
-    let mut family = text.family(&table::POOL_LIMIT);
+    let mut family = text.begin_family(&table::POOL_LIMIT);
     for (shard, pool) in &pools {
-        family.sample(&[shard], pool.limit);
+        family.write_sample(&[shard], pool.limit);
     }
-    let mut family = text.family(&table::POOL_CONNECTIONS);
+    let mut family = text.begin_family(&table::POOL_CONNECTIONS);
     for (shard, pool) in &pools {
-        family.sample(&[shard, &"idle"], pool.idle);
-        family.sample(&[shard, &"in_use"], pool.in_use);
+        family.write_sample(&[shard, &"idle"], pool.idle);
+        family.write_sample(&[shard, &"in_use"], pool.in_use);
     }
-    let mut family = text.family(&table::POOL_WAITING);
+    let mut family = text.begin_family(&table::POOL_WAITING);
     for (shard, pool) in &pools {
-        family.sample(&[shard], pool.waiting);
+        family.write_sample(&[shard], pool.waiting);
     }
-    let mut family = text.family(&table::THREAD_CONNECTIONS);
+    let mut family = text.begin_family(&table::THREAD_CONNECTIONS);
     for (shard, pool) in &pools {
-        family.sample(&[shard], pool.of_threads);
+        family.write_sample(&[shard], pool.of_threads);
     }
-    let mut family = text.family(&table::COMMIT_BATCH);
+    let mut family = text.begin_family(&table::COMMIT_BATCH);
     for shard in shards {
-        family.histogram(&[&shard.id()], &shard.counters().commit_batches);
+        family.write_histogram(&[&shard.id()], &shard.counters().commit_batches);
     }
     // A write may leave the queue before the queue's counter grows.
     each_shard(text, &table::COMMIT_QUEUE, shards, |shard| shard.counters().commit_queue.get().max(0));
-    text.single(&table::COMMIT_QUEUE_LIMIT, write_queue);
-    let mut family = text.family(&table::READ_BATCH);
+    text.write_single(&table::COMMIT_QUEUE_LIMIT, write_queue);
+    let mut family = text.begin_family(&table::READ_BATCH);
     for shard in shards {
-        family.histogram(&[&shard.id()], &shard.counters().read_batches);
+        family.write_histogram(&[&shard.id()], &shard.counters().read_batches);
     }
 }
 
@@ -156,85 +156,85 @@ fn each_shard<T: std::fmt::Display>(
     shards: &[Arc<Shard>],
     value: impl Fn(&Shard) -> T,
 ) {
-    let mut family = text.family(metric);
+    let mut family = text.begin_family(metric);
     for shard in shards {
-        family.sample(&[&shard.id()], value(shard));
+        family.write_sample(&[&shard.id()], value(shard));
     }
 }
 
 fn of_bulk_and_cache(text: &mut Exposition, cache: &Cache) {
-    let mut family = text.family(&table::BULK);
-    family.sample(&[&"accepted"], BULK_ROWS.accepted.get());
-    family.sample(&[&"rejected"], BULK_ROWS.rejected.get());
-    family.sample(&[&"stored"], BULK_ROWS.stored.get());
+    let mut family = text.begin_family(&table::BULK);
+    family.write_sample(&[&"accepted"], BULK_ROWS.accepted.get());
+    family.write_sample(&[&"rejected"], BULK_ROWS.rejected.get());
+    family.write_sample(&[&"stored"], BULK_ROWS.stored.get());
     let (state, counts) = (cache.state(), cache.counts());
     if state != CacheState::Disabled {
-        text.single(&table::CACHE_AVAILABLE, u8::from(state == CacheState::Healthy));
+        text.write_single(&table::CACHE_AVAILABLE, u8::from(state == CacheState::Healthy));
     }
-    text.single(&table::CACHE_HITS, counts.hits);
-    text.single(&table::CACHE_MISSES, counts.misses);
+    text.write_single(&table::CACHE_HITS, counts.hits);
+    text.write_single(&table::CACHE_MISSES, counts.misses);
     if let Some(keys) = counts.keys {
-        text.single(&table::CACHE_KEYS, keys);
+        text.write_single(&table::CACHE_KEYS, keys);
     }
 }
 
 fn of_events(text: &mut Exposition, events: &EventsStatus) {
-    text.single(&table::EVENTS_PUBLISHED, events.published.get());
-    let outboxes = events.outboxes();
-    let mut family = text.family(&table::EVENTS_WAITING);
+    text.write_single(&table::EVENTS_PUBLISHED, events.published.get());
+    let outboxes = events.outbox_statuses();
+    let mut family = text.begin_family(&table::EVENTS_WAITING);
     for (shard, outbox) in &outboxes {
-        family.sample(&[shard], outbox.rows);
+        family.write_sample(&[shard], outbox.rows);
     }
-    let mut family = text.family(&table::EVENTS_LAG);
+    let mut family = text.begin_family(&table::EVENTS_LAG);
     for (shard, outbox) in &outboxes {
-        family.sample(&[shard], outbox.lag_seconds);
+        family.write_sample(&[shard], outbox.lag_seconds);
     }
-    let mut family = text.family(&table::EVENTS_REFUSED);
-    for (shard, subjects) in events.refused() {
+    let mut family = text.begin_family(&table::EVENTS_REFUSED);
+    for (shard, subjects) in events.refused_subjects() {
         for refused in subjects {
-            family.sample(&[&shard, &refused.subject], 1);
+            family.write_sample(&[&shard, &refused.subject], 1);
         }
     }
-    let mut family = text.family(&table::EVENTS_DROPPED);
+    let mut family = text.begin_family(&table::EVENTS_DROPPED);
     for (shard, outbox) in &outboxes {
-        family.sample(&[shard], outbox.dropped);
+        family.write_sample(&[shard], outbox.dropped);
     }
 }
 
 fn of_moves(text: &mut Exposition, sample: &ShardSample) {
-    text.single(&table::MOVES_KNOWN, u8::from(sample.moves.is_some()));
+    text.write_single(&table::MOVES_KNOWN, u8::from(sample.moves.is_some()));
     let moves = sample.moves.as_deref().unwrap_or_default();
     if moves.is_empty() {
         return;
     }
-    let mut family = text.family(&table::MOVE_STAGE);
+    let mut family = text.begin_family(&table::MOVE_STAGE);
     for open in moves {
-        family.sample(&[&open.id, &open.source, &open.target, &open.stage.as_str()], 1);
+        family.write_sample(&[&open.id, &open.source, &open.target, &open.stage.as_str()], 1);
     }
-    let mut family = text.family(&table::MOVE_ROWS);
+    let mut family = text.begin_family(&table::MOVE_ROWS);
     for open in moves {
-        family.sample(&[&open.id, &"total"], open.total_rows);
-        family.sample(&[&open.id, &"copied"], open.copied_rows);
-        family.sample(&[&open.id, &"verified"], open.verified_rows);
+        family.write_sample(&[&open.id, &"total"], open.total_rows);
+        family.write_sample(&[&open.id, &"copied"], open.copied_rows);
+        family.write_sample(&[&open.id, &"verified"], open.verified_rows);
     }
-    let mut family = text.family(&table::MOVE_LAG);
+    let mut family = text.begin_family(&table::MOVE_LAG);
     for open in moves {
         if let Some(lag) = open.lag_ms.and_then(|lag| u64::try_from(lag).ok()) {
-            family.sample(&[&open.id], Duration::from_millis(lag).as_secs_f64());
+            family.write_sample(&[&open.id], Duration::from_millis(lag).as_secs_f64());
         }
     }
 }
 
 fn of_process(text: &mut Exposition, usage: process::ProcessUsage) {
-    let mut family = text.family(&table::TRACES);
-    family.sample(&[&"exported"], TRACE_SPANS.exported.get());
-    family.sample(&[&"failed"], TRACE_SPANS.failed.get());
-    text.family(&table::BUILD).sample(&[&env!("CARGO_PKG_VERSION")], 1);
-    text.single(&table::START, usage.started.as_secs_f64());
+    let mut family = text.begin_family(&table::TRACES);
+    family.write_sample(&[&"exported"], TRACE_SPANS.exported.get());
+    family.write_sample(&[&"failed"], TRACE_SPANS.failed.get());
+    text.begin_family(&table::BUILD).write_sample(&[&env!("CARGO_PKG_VERSION")], 1);
+    text.write_single(&table::START, usage.started.as_secs_f64());
     if let Some(cpu) = usage.cpu {
-        text.single(&table::CPU, cpu.as_secs_f64());
+        text.write_single(&table::CPU, cpu.as_secs_f64());
     }
     if let Some(bytes) = usage.resident_bytes {
-        text.single(&table::MEMORY, bytes);
+        text.write_single(&table::MEMORY, bytes);
     }
 }

@@ -92,7 +92,7 @@ impl RequestCounts {
         took: Duration,
     ) {
         let Some(cell) = self.route(route).methods.get(method_number(method)) else { return };
-        cell.times.observe(took);
+        cell.times.observe_time(took);
         let class = usize::from(status.as_u16() / 100).wrapping_sub(1);
         if let Some(counter) = cell.classes.get(class) {
             counter.add(1);

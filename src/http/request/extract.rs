@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::files::UserId;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
-use crate::payload::{named_field, shorten};
+use crate::payload::{named_field, shorten_reason};
 use crate::records::CollectionName;
 use crate::shard::ReadConsistency;
 
@@ -90,7 +90,7 @@ pub(in crate::http) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Resu
     Query::<T>::from_query(request.query_string()).map(Query::into_inner).map_err(|error| {
         let text = error.to_string();
         let text = text.strip_prefix("Query deserialize error: ").unwrap_or(&text);
-        let problem = Problem::new(ProblemCode::InvalidQuery, shorten(text));
+        let problem = Problem::new(ProblemCode::InvalidQuery, shorten_reason(text));
         match named_field(text) {
             Some(field) => problem.field(field.to_owned()),
             None => problem,

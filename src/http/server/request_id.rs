@@ -16,7 +16,7 @@ use super::middleware::EdgeOptions;
 use crate::http::guards::rate_limit::address_key;
 use crate::http::metrics::request_counts::{RequestCounts, RouteNumber, method_name};
 use crate::http::response::problem::Problem;
-use crate::telemetry::{RequestContext, Span, TraceContext, begin_request, note_caller, request_span, with_request};
+use crate::telemetry::{RequestContext, Span, TraceContext, begin_request, record_caller, request_span, with_request};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -36,7 +36,7 @@ where
     let (id, id_header) = request_id(request.headers());
     let trace = trace_parent(request.headers());
     let span = request_span(trace.as_ref(), &id);
-    let trace = span.context().or(trace);
+    let trace = span.trace_context().or(trace);
     let trace_header = trace.as_ref().and_then(|trace| HeaderValue::from_str(&trace.to_string()).ok());
     let context = RequestContext::new(id, trace);
     let context = if request.method().is_safe() { context.read_only() } else { context };
@@ -52,7 +52,7 @@ where
             Ok(request.into_response(answer))
         })),
         None => {
-            note_caller(address_key(request.request(), &edge.proxies).number());
+            record_caller(address_key(request.request(), &edge.proxies).number());
             Either::Right(service.call(request))
         }
     });

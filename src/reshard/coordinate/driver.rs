@@ -68,7 +68,7 @@ struct DriverMemory {
 async fn coordinate(cluster: &Cluster, lease: &CoordinatorLease, testing: &TestStop) {
     let mut memories: HashMap<i64, DriverMemory> = HashMap::new();
     let mut orphans_removed: Option<Instant> = None;
-    while !cluster.stopping().is_cancelled() && !lease.lost().is_cancelled() {
+    while !cluster.stop_token().is_cancelled() && !lease.lost().is_cancelled() {
         let Ok(moves) = open_moves(&mut *lease.db().await).await else { return };
         if orphans_removed.is_none_or(|at| at.elapsed() >= ORPHAN_INTERVAL) {
             remove_orphans(cluster, lease, &moves).await;
@@ -143,7 +143,7 @@ async fn advance_move(
         biased;
         () = lease.lost().cancelled() => return Err(LeaseEnds),
         // A stop waits for a change of owners, which is short.
-        () = cluster.stopping().cancelled(), if !changes_owner => return Err(LeaseEnds),
+        () = cluster.stop_token().cancelled(), if !changes_owner => return Err(LeaseEnds),
         result = Box::pin(guarded) => result,
     };
     let error = match result {

@@ -35,7 +35,7 @@ impl ShardCall for PlannedTotals {
         Some(PLANNING_LIMIT)
     }
 
-    fn work(&self) -> WorkKind {
+    fn work_kind(&self) -> WorkKind {
         WorkKind::Listing
     }
 }
@@ -51,7 +51,7 @@ impl ShardCall for SampleUsers {
         statement.fetch_all(connection).await.map(Some)
     }
 
-    fn work(&self) -> WorkKind {
+    fn work_kind(&self) -> WorkKind {
         WorkKind::Listing
     }
 }
@@ -70,7 +70,7 @@ impl ShardCall for CountUsers {
         Some(PLANNING_LIMIT)
     }
 
-    fn work(&self) -> WorkKind {
+    fn work_kind(&self) -> WorkKind {
         WorkKind::Listing
     }
 }

@@ -129,8 +129,8 @@ pub(in crate::reshard) async fn hand_over(
     give_up_slots(slot_move, from, to, epochs.next).await?;
     clock.lap("giving up");
     testing.step(steps.given_up);
-    if taking_since.elapsed() > LOOK_SETTLE - LOOK_LEASE - MARGIN && cache_in_use(from).await? {
-        tokio::time::sleep(LOOK_LEASE).await;
+    if taking_since.elapsed() > VIEW_SETTLE - VIEW_LEASE - MARGIN && cache_in_use(from).await? {
+        tokio::time::sleep(VIEW_LEASE).await;
     }
     release_writes(slot_move, to).await?;
     clock.lap("release");

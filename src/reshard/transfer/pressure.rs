@@ -63,8 +63,8 @@ impl RequestLatency {
     /// The p99 of the requests since the last sample with enough requests; the first sample is of all since the process began.
     fn sample(&mut self, shard: &Shard) -> Option<Duration> {
         let requests = &shard.counters().requests;
-        let (time, _) = requests.time_since(&self.seen, 99).filter(|(_, count)| *count >= ENOUGH)?;
-        self.seen = requests.snapshot();
+        let (time, _) = requests.percentile_since(&self.seen, 99).filter(|(_, count)| *count >= ENOUGH)?;
+        self.seen = requests.bucket_counts();
         Some(time)
     }
 }

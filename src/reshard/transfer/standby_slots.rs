@@ -33,7 +33,7 @@ pub(in crate::reshard) async fn remove_ended(cluster: &Cluster, shard: &Shard, o
                 }
             }
             Ok(Err(error)) => {
-                log::debug!("removing slots of ended moves on {}, of shard {}: {error}", server.place(), shard.id());
+                log::debug!("removing slots of ended moves on {}, of shard {}: {error}", server.address(), shard.id());
             }
             Err(_) => {}
         }

@@ -31,7 +31,7 @@ pub enum GrowError {
     #[error("{0}")]
     Refused(String),
     /// A shard of the cluster is unreachable. All shards must learn of the new one.
-    #[error("shard {shard} is away; adding a shard needs all of them")]
+    #[error("shard {shard} is unreachable; a new shard can join only while all shards answer")]
     Unreachable {
         /// The unreachable shard.
         shard: ShardId,
@@ -39,20 +39,20 @@ pub enum GrowError {
         source: sqlx::Error,
     },
     /// A step failed.
-    #[error("{step} failed at {place}")]
+    #[error("{step} failed at {address}")]
     Step {
         /// The step's name.
         step: &'static str,
         /// The server, as `host:port/database` or by the shard's number.
-        place: String,
+        address: String,
         /// The driver's error.
         source: sqlx::Error,
     },
     /// The schema could not be made.
-    #[error("the migration of {place} failed")]
+    #[error("the migration of {address} failed")]
     Migration {
         /// The server, as `host:port/database`.
-        place: String,
+        address: String,
         /// The migrator's error.
         source: sqlx::migrate::MigrateError,
     },
@@ -87,7 +87,7 @@ pub async fn add_shard(
     let Some((_, first)) = shards.first_mut() else {
         return Err(GrowError::Refused("there is no cluster to add to".to_owned()));
     };
-    let on_first = |step| move |source| GrowError::Step { step, place: "shard 0".to_owned(), source };
+    let on_first = |step| move |source| GrowError::Step { step, address: "shard 0".to_owned(), source };
     // The connection holds this lock until the end of the function.
     let turn = tokio::time::timeout(TURN_LIMIT, lock_setup(first)).await;
     let turn = turn.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
@@ -148,15 +148,15 @@ async fn check_candidate(
     connect_timeout: Duration,
     registered: &[super::registry::RegisteredShard],
 ) -> Result<ShardCandidate, GrowError> {
-    let place = options.address();
-    let refused = |reason: String| Err(GrowError::Refused(format!("{place}: {reason}")));
+    let address = options.address();
+    let refused = |reason: String| Err(GrowError::Refused(format!("{address}: {reason}")));
     let mut urls: Vec<_> = cluster.shards().iter().map(|shard| shard.options().clone()).collect();
     urls.push(options.clone());
     let mut probes = probe_all(&urls, connect_timeout).await;
     let facts = match probes.pop() {
         Some(Ok(facts)) => facts,
         Some(Err(reason)) => return Err(GrowError::Refused(format!("cannot be reached: {reason}"))),
-        None => return refused("was not looked at".to_owned()),
+        None => return refused("was not probed".to_owned()),
     };
     if facts.server_version < crate::shard::setup::start_checks::OLDEST_SERVER {
         return refused(format!("PostgreSQL {} is too old; 15 or newer is needed", facts.server_version / 10_000));
@@ -172,10 +172,10 @@ async fn check_candidate(
     let next = crate::shard::slot::shard_id(cluster.shards().len());
     let claim = registered.iter().find(|entry| entry.shard == next && !entry.active);
     if let Some(claim) = claim
-        && claim.options.address() != place
+        && claim.options.address() != address
     {
         return refused(format!(
-            "the number {next} is claimed for {}, whose adding broke off; complete that one first",
+            "the number {next} is claimed for {}, which did not finish joining; add that database first",
             claim.options.address()
         ));
     }
@@ -206,20 +206,20 @@ async fn prepare_database(
     all: &[ShardOptions],
     map: &SlotMap,
 ) -> Result<(), GrowError> {
-    let place = options.address();
+    let address = options.address();
     let failed = |step| {
-        let place = place.clone();
-        move |source| GrowError::Step { step, place, source }
+        let address = address.clone();
+        move |source| GrowError::Step { step, address, source }
     };
     let mut connection = options.connect(connect_timeout).await.map_err(failed("connecting"))?;
     let migrated = apply_migrations(&mut connection).await;
-    migrated.map_err(|source| GrowError::Migration { place: place.clone(), source })?;
+    migrated.map_err(|source| GrowError::Migration { address: address.clone(), source })?;
     let shards = shard.to_sql() + 1;
     let mut transaction = connection.begin().await.map_err(failed("setting the identity"))?;
     insert_identity(&mut transaction, cluster_id, shard, shards).await.map_err(failed("setting the identity"))?;
     let found = load_identity(&mut transaction).await.map_err(failed("setting the identity"))?;
     if found.is_none_or(|found| (found.cluster_id, found.shard_id) != (cluster_id, shard.to_sql())) {
-        return Err(GrowError::Refused(format!("{place}: has become another shard meanwhile")));
+        return Err(GrowError::Refused(format!("{address}: has become another shard meanwhile")));
     }
     let (owners, epochs) = map.to_columns();
     sqlx::query(include_str!("../../../sql/shard/set_map.sql"))
@@ -240,15 +240,19 @@ async fn announce_to_all(
 ) -> Result<(), GrowError> {
     for (known, connection) in shards {
         announce_shard(connection, shard, options).await.map_err(|source| GrowError::Step {
-            step: "telling of the new shard",
-            place: format!("shard {known}"),
+            step: "announcing the new shard",
+            address: format!("shard {known}"),
             source,
         })?;
     }
     Ok(())
 }
 
-async fn announce_shard(connection: &mut PgConnection, shard: ShardId, options: &ShardOptions) -> Result<(), sqlx::Error> {
+async fn announce_shard(
+    connection: &mut PgConnection,
+    shard: ShardId,
+    options: &ShardOptions,
+) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin().await?;
     save_shard(&mut transaction, shard, options, true).await?;
     sqlx::query(include_str!("../../../sql/shard/set_shard_count.sql"))

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use crate::shard::server::shard::Shard;
 use crate::shard::slot::ShardId;
 
-/// The shards, in the order of their numbers. A new shard makes a longer list behind the old one, so that a borrowed
+/// The shards, in the order of the numbers. A new shard makes a longer list behind the old list, so that a borrowed
 /// list stays valid for as long as the cluster lives. Shards join rarely, and an old list costs only a few pointers.
 pub(in crate::shard) struct ShardList {
     shards: Vec<Arc<Shard>>,
@@ -22,7 +22,7 @@ impl ShardList {
         &self.last_list().shards
     }
 
-    /// Appends a shard; one caller at a time. False if the shard's number is not the next one.
+    /// Appends a shard; a single caller at a time. False if the shard's number is not the next.
     pub(in crate::shard) fn push(&self, shard: Arc<Shard>) -> bool {
         let last = self.last_list();
         if shard.id().index() != last.shards.len() {
@@ -42,7 +42,7 @@ impl ShardList {
     }
 }
 
-/// The number of values in one part of a [`PerShard`].
+/// The number of values in a part of a [`PerShard`].
 const PART_SIZE: usize = 16;
 
 /// One value for each shard, made at the first request for the shard.

@@ -29,7 +29,7 @@ use crate::shard::error::ShardError;
 use crate::shard::server::pool::ShardPool;
 use crate::shard::server::shard::Shard;
 use crate::shard::slot::{ShardId, Slot};
-use crate::telemetry::{SpanLink, batch_span, note_place};
+use crate::telemetry::{SpanLink, batch_span, record_route};
 
 /// Reads of a thread that may wait for a shard; more are refused as overload.
 const QUEUE: usize = 4096;
@@ -133,11 +133,11 @@ impl<R: BatchRead> BatchedReads<R> {
             let shard = self.cluster.owner(slot)?;
             shard.require_healthy()?;
             let id = shard.id();
-            note_place(slot.number(), id.number());
-            let watched = shard.watch(std::any::type_name::<R>());
+            record_route(slot.number(), id.number());
+            let watched = shard.time_call(std::any::type_name::<R>());
             let (reply, answer) = oneshot::channel();
             let until = Instant::now() + self.cluster.limits().call_timeout;
-            if let Err(error) = self.enqueue(id, WaitingRead { read, until, reply, link: watched.span.link() }) {
+            if let Err(error) = self.enqueue(id, WaitingRead { read, until, reply, link: watched.span.batch_link() }) {
                 return watched.finish(Err(error));
             }
             // The lane keeps the time, for a batch at once, and looks at the shard's health.
@@ -200,7 +200,7 @@ async fn answer_batch<R: BatchRead>(shard: &Shard, pool: &ShardPool, mut batch: 
             }
         }
         Err(error) => {
-            span.fail(error.kind_name());
+            span.set_failed(error.kind_name());
             for reply in replies {
                 let _ = reply.send(ReadReply::Failed(error.copy_for_caller()));
             }

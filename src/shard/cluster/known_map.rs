@@ -31,7 +31,7 @@ type MapVersions = BTreeMap<ShardId, i64>;
 /// The map, how often it was read, and how often a read brought a change.
 pub(in crate::shard) struct KnownMap {
     map: ArcSwap<SlotMap>,
-    /// Held during a read: one task reads at a time.
+    /// Held during a read: a single task reads at a time.
     versions: Mutex<MapVersions>,
     readings: AtomicU64,
     changes: AtomicU64,
@@ -56,7 +56,7 @@ impl KnownMap {
         self.changes.load(Ordering::SeqCst)
     }
 
-    /// Waits for the right to read what the shards say of the map and of each other: one task at a time.
+    /// Waits for the right to read the shards' copies and lists: a single task at a time.
     pub(in crate::shard) async fn lock_for_reading(&self) -> MutexGuard<'_, MapVersions> {
         self.versions.lock().await
     }
@@ -95,7 +95,7 @@ impl Cluster {
         }
         if map != **known.load() {
             log::info!("slot map is at epoch {}", map.epoch());
-            // The counter grows before the map is stored: whoever sees the new number demands replicas that know the
+            // The counter grows before the map is stored: a reader of the new number demands replicas that know the
             // change.
             known.changes.fetch_add(1, Ordering::SeqCst);
             known.map.store(Arc::new(map));
@@ -123,7 +123,7 @@ impl MovingSlot {
         if Instant::now() >= self.until {
             return Err(ShardError::Moving);
         }
-        // Boxed: the future is rarely needed, and so large that every request would pay for its size.
+        // Boxed: the future is rarely needed, and its size would slow every request.
         Box::pin(cluster.refresh_map()).await;
         if cluster.map().owner(self.slot) == refused {
             tokio::time::sleep(self.pause).await;
@@ -169,7 +169,7 @@ pub(super) async fn keep_map_fresh(cluster: Arc<Cluster>) {
         let reading = async {
             cluster.refresh_shards(ScatterBreadth::Few).await;
             let mut versions = cluster.known_map().lock_for_reading().await;
-            // A failover may promote a standby that lags, and then the same version number can stand for other
+            // A failover may promote a lagging standby, and then the same version number can stand for other
             // contents.
             versions.clear();
             cluster.read_map(ScatterBreadth::Few, &mut versions).await;

@@ -1,6 +1,6 @@
-//! All shards as one: the owner of each slot, calls to one shard or to all, and the list of shards, which only grows.
+//! All shards as a whole: the owner of each slot, calls to a shard or to all, and the list of shards, which only grows.
 //!
-//! `impl Cluster` stands in several files; the header of `routing.rs` lists them.
+//! `impl Cluster` stands in several files; the header of `routing.rs` lists the files.
 
 pub(super) mod add_shard;
 pub(super) mod append_only;

@@ -48,11 +48,11 @@ impl Cluster {
     /// unreachable shard.
     pub(crate) fn run_periodically<C: PeriodicTask>(
         self: &Arc<Self>,
-        mut chore: impl FnMut(&Arc<Shard>) -> C + Send + 'static,
+        mut task: impl FnMut(&Arc<Shard>) -> C + Send + 'static,
     ) {
         let cluster = Arc::clone(self);
         self.for_each_shard(move |shard| {
-            let work = repeat_task(chore(shard), Arc::clone(shard));
+            let work = repeat_task(task(shard), Arc::clone(shard));
             let stop = cluster.stop_token().clone();
             cluster.spawn(async move {
                 stop.run_until_cancelled(work).await;
@@ -61,7 +61,7 @@ impl Cluster {
     }
 }
 
-async fn repeat_task<C: PeriodicTask>(mut chore: C, shard: Arc<Shard>) {
+async fn repeat_task<C: PeriodicTask>(mut task: C, shard: Arc<Shard>) {
     let mut pause = phase_offset(shard.id(), C::INTERVAL);
     loop {
         tokio::time::sleep(pause).await;
@@ -69,7 +69,7 @@ async fn repeat_task<C: PeriodicTask>(mut chore: C, shard: Arc<Shard>) {
         if shard.require_healthy().is_err() {
             continue;
         }
-        match chore.run_once(&shard).await {
+        match task.run_once(&shard).await {
             Ok(TaskProgress::MoreWork) => pause = MORE_WORK_PAUSE,
             // The health probe reports an unreachable shard.
             Ok(TaskProgress::Idle) | Err(ShardError::Unavailable { .. }) => {}

@@ -77,7 +77,7 @@ impl Cluster {
         let urls: Vec<_> = self.shards().iter().take(named).map(|shard| shard.options().clone()).collect();
         for shard in self.shards() {
             if let Err(error) = self.register_on(shard.id(), &urls).await {
-                log::warn!("shard {} was not told where the others are: {error}", shard.id());
+                log::warn!("shard {} could not store the list of shards: {error}", shard.id());
             }
         }
     }

@@ -14,7 +14,6 @@ use crate::shard::call::ShardCall;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Connection;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -27,20 +26,17 @@ use super::registry::{ListShards, RegisteredShard};
 use super::scatter::ScatterBreadth;
 use crate::shard::error::ShardError;
 use crate::shard::map::SlotMap;
-use crate::shard::server::fault::DbFault;
 use crate::shard::server::health::{ProbeSchedule, ShardState, watch_other_hosts, watch_shard};
-use crate::shard::server::pool::{ConnectionLease, RequiredRole, ShardIdentity, ShardLimits, ShardPool};
+use crate::shard::server::pool::{RequiredRole, ShardIdentity, ShardLimits};
 use crate::shard::server::replica::{ReadConsistency, follow_replicas};
 use crate::shard::server::shard::Shard;
 use crate::shard::slot::{ShardId, Slot};
-use crate::telemetry::note_place;
+use crate::telemetry::record_route;
 
 /// How long one shard may take to send its list of shards.
 const LIST_DEADLINE: Duration = Duration::from_secs(1);
 /// How long a shutdown waits for the background tasks: longer than any task waits.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
-/// How often a call is repeated on a new connection after its connection broke.
-const RECONNECTS: u32 = 2;
 
 /// The shards and the owner of each slot.
 pub struct Cluster {
@@ -152,7 +148,7 @@ impl Cluster {
         let mut moving = MovingSlot::new(slot, &self.limits);
         loop {
             let shard = self.owner(slot)?;
-            note_place(slot.number(), shard.id().number());
+            record_route(slot.number(), shard.id().number());
             if let Some(output) = shard.run(call).await? {
                 return Ok((shard.id(), output));
             }
@@ -201,7 +197,8 @@ impl Cluster {
         let (shard, schema_version) = (registered.shard, self.schema_version);
         let identity = ShardIdentity { cluster_id: self.id, shard, schema_version, role: RequiredRole::Primary };
         let Some(first) = self.shards().first() else { return };
-        let options = first.options().options_for_registered(&registered.options).with_session_settings(self.limits.call_timeout);
+        let options =
+            first.options().options_for_registered(&registered.options).with_session_settings(self.limits.call_timeout);
         log::info!("shard {} at {} joins", registered.shard, options.address());
         let shard = self.in_runtime(|| Shard::new(options, identity, self.limits, ShardState::Healthy));
         let shard = Arc::new(shard);
@@ -247,7 +244,11 @@ impl Cluster {
         self.stop.cancel();
         self.background_tasks.close();
         if tokio::time::timeout(STOP_LIMIT, self.background_tasks.wait()).await.is_err() {
-            log::error!("{} background tasks did not end in {} s and are left", self.background_tasks.len(), STOP_LIMIT.as_secs());
+            log::error!(
+                "{} background tasks did not end in {} s and are abandoned",
+                self.background_tasks.len(),
+                STOP_LIMIT.as_secs()
+            );
         }
         self.shards().iter().for_each(|shard| shard.close());
     }
@@ -276,82 +277,5 @@ impl Cluster {
 
     pub(crate) fn limits(&self) -> &ShardLimits {
         &self.limits
-    }
-}
-
-impl Shard {
-    /// Runs a call on this shard, whichever shard owns the slot. `None`: this shard does not own the slot.
-    ///
-    /// # Errors
-    /// See [`ShardError`]; never `Moving`.
-    pub async fn run<C: ShardCall>(&self, call: &C) -> Result<Option<C::Output>, ShardError> {
-        let watched = self.watch(call.name());
-        let result = async {
-            let _admitted = self.admit_call(call.work_kind()).await?;
-            self.run_on(self.pool(), call).await
-        };
-        let result = result.await;
-        watched.finish(result)
-    }
-
-    /// As [`Shard::run`], on a connection of this pool.
-    pub(in crate::shard) async fn run_on<C: ShardCall>(
-        &self,
-        pool: &ShardPool,
-        call: &C,
-    ) -> Result<Option<C::Output>, ShardError> {
-        let mut reconnects = 0;
-        loop {
-            let mut lease = self.lease_from(pool).await?;
-            let called = self.while_healthy_for(call.time_limit(), call.call(&mut lease, self.id())).await;
-            if matches!(called, Err(ShardError::Timeout { .. })) {
-                // Late long work says little of the shard, but the shard should be probed.
-                if call.work_kind().is_long() { self.request_probe() } else { self.record_loss() }
-            }
-            let error = match called? {
-                Ok(output) => {
-                    lease.give_back();
-                    self.record_answer();
-                    return Ok(output);
-                }
-                Err(error) => error,
-            };
-            let fault = self.record_fault(&error);
-            match fault {
-                DbFault::ConnectionLost => self.distrust_idle_connections(),
-                // Another server may be the primary by now. On a server that is known to be read-only, reads go on.
-                DbFault::ReadOnly if self.takes_writes() => self.close_idle_connections(),
-                _ => {}
-            }
-            if !fault.ends_connection() && error.as_database_error().is_some() {
-                self.give_back_if_usable(lease).await;
-            }
-            match fault {
-                DbFault::NotOwner => return Ok(None),
-                DbFault::ConnectionLost if call.is_repeatable() && reconnects < RECONNECTS => {}
-                // The refused statement changed nothing. One repetition is enough to find another primary.
-                DbFault::ReadOnly if reconnects == 0 => {
-                    self.request_probe();
-                    reconnects = RECONNECTS;
-                }
-                DbFault::Conflict if reconnects < RECONNECTS => {}
-                fault => {
-                    if fault.counts_as_loss() {
-                        self.record_loss();
-                    }
-                    return Err(fault.into_error(self.id(), error));
-                }
-            }
-            reconnects += 1;
-        }
-    }
-
-    /// Returns a connection to the pool after the server refused a statement, if the connection answers: the server
-    /// may have no other connection to give. The ping rolls an open transaction back.
-    async fn give_back_if_usable(&self, mut lease: ConnectionLease) {
-        let answers = matches!(self.while_healthy(lease.ping()).await, Ok(Ok(())));
-        if answers && !lease.is_in_transaction() {
-            lease.give_back();
-        }
     }
 }

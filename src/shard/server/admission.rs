@@ -1,4 +1,4 @@
-//! How many connections of a shard's pool one kind of work and one caller may hold.
+//! The limits of a shard's pool for each kind of work and for each caller.
 //!
 //! Long work (listings, scans, bulk batches) gets half of the pool and a bounded queue. So point reads and writes
 //! find a connection however slow the long work is. One caller gets at most three quarters of each kind. So one
@@ -34,21 +34,21 @@ impl WorkKind {
     }
 }
 
-/// The places of one pool.
+/// The places of a pool.
 pub(in crate::shard) struct PoolAdmission {
     /// For long work: half of the pool.
     long: Arc<Semaphore>,
     long_places: usize,
-    /// Listings that may wait for one of these places.
+    /// Listings that may wait for these places.
     long_queue: Semaphore,
     /// For all work: the pool.
     all_places: usize,
     callers: Mutex<HashMap<(u128, bool), CallerPlaces>>,
 }
 
-/// What one caller holds of one kind of work.
+/// The places of a caller for a kind of work.
 struct CallerPlaces {
-    /// Calls that hold a place or wait for one.
+    /// Calls with a place, and waiting calls.
     calls: usize,
     places: Arc<Semaphore>,
 }
@@ -61,7 +61,7 @@ pub(in crate::shard) struct AdmittedCall<'a> {
     _counted: Option<CountedCall<'a>>,
 }
 
-/// A call that counts towards its caller's limit.
+/// A call, counted towards the caller's limit.
 struct CountedCall<'a> {
     admission: &'a PoolAdmission,
     key: (u128, bool),
@@ -121,7 +121,7 @@ impl Shard {
     /// shard goes away meanwhile.
     pub(in crate::shard) async fn admit_call(&self, work: WorkKind) -> Result<AdmittedCall<'_>, ShardError> {
         let (shard, admission) = (self.id(), &self.admission);
-        // A listing may wait for half of its time and needs the other half for its work. A bulk batch may wait
+        // A listing may wait for half of its time and needs the other half for the work. A bulk batch may wait
         // longer, as its load reads no further meanwhile.
         let limit = if work == WorkKind::Listing { self.call_timeout() / 2 } else { self.call_timeout() };
         let (mut counted, mut of_caller) = (None, None);
@@ -132,7 +132,9 @@ impl Shard {
         }
         let long = match work {
             WorkKind::Point => None,
-            WorkKind::Load => Some(self.acquire_permit(&admission.long, limit, ShardError::Overloaded { shard }).await?),
+            WorkKind::Load => {
+                Some(self.acquire_permit(&admission.long, limit, ShardError::Overloaded { shard }).await?)
+            }
             WorkKind::Listing => {
                 let _queued = admission.long_queue.try_acquire().map_err(|_| ShardError::Overloaded { shard })?;
                 Some(self.acquire_permit(&admission.long, limit, ShardError::Overloaded { shard }).await?)

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::shard::Shard;
 use crate::shard::error::ShardError;
 use crate::telemetry::metrics::{Counter, Gauge, Histogram};
-use crate::telemetry::{Span, current_request_is_there, shard_span};
+use crate::telemetry::{Span, has_current_request, shard_span};
 
 /// The counts of one shard since the start of this process.
 #[derive(Debug)]
@@ -72,8 +72,8 @@ impl Shard {
     }
 
     /// Starts to time a call of this kind. A call for a request counts; housekeeping does not.
-    pub(crate) fn watch(&self, operation: &'static str) -> TimedCall<'_> {
-        let start = current_request_is_there().then(Instant::now);
+    pub(crate) fn time_call(&self, operation: &'static str) -> TimedCall<'_> {
+        let start = has_current_request().then(Instant::now);
         let span = if start.is_some() { shard_span(operation, self.id().number()) } else { Span::default() };
         TimedCall { shard: self, start, span }
     }
@@ -88,10 +88,10 @@ pub(crate) struct TimedCall<'a> {
 
 impl TimedCall<'_> {
     /// Ends the timing; records an error.
-    pub(crate) fn end<T>(mut self, result: Result<T, ShardError>) -> Result<T, ShardError> {
+    pub(crate) fn finish<T>(mut self, result: Result<T, ShardError>) -> Result<T, ShardError> {
         if let (Err(error), true) = (&result, self.start.is_some()) {
             self.shard.counters.failures.add(1);
-            self.span.fail(error.kind_name());
+            self.span.set_failed(error.kind_name());
         }
         result
     }
@@ -100,7 +100,7 @@ impl TimedCall<'_> {
 impl Drop for TimedCall<'_> {
     fn drop(&mut self) {
         if let Some(start) = self.start {
-            self.shard.counters.requests.observe(start.elapsed());
+            self.shard.counters.requests.observe_time(start.elapsed());
         }
     }
 }

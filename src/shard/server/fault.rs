@@ -211,7 +211,11 @@ mod tests {
             let found = F::of_sqlstate(code);
             assert_eq!(found, fault, "{code}");
             let error = found.into_error(ShardId::new(0), sqlx::Error::WorkerCrashed);
-            assert_eq!((found.ends_connection(), found.counts_as_loss(), error.kind_name()), (closed, lost, kind), "{code}");
+            assert_eq!(
+                (found.ends_connection(), found.counts_as_loss(), error.kind_name()),
+                (closed, lost, kind),
+                "{code}"
+            );
         }
     }
 

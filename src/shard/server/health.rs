@@ -1,4 +1,4 @@
-//! Health probes: one task for each shard probes it, so that no request has to wait in order to find a fault.
+//! Health probes: a task for each shard finds a fault before a request has to wait for the shard.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ const OTHER_HOSTS_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause between two requests for a connection, while the server gives none.
 const CONNECTION_RETRY: Duration = Duration::from_secs(1);
 
-/// How many new sessions in a row may break within one probe. After that many, the probe blames the server.
+/// How many new sessions in a row may break within a probe. After that many, the probe blames the server.
 const MAX_NEW_SESSIONS: u32 = 3;
 
 /// Whether a shard gets calls: the state of its circuit, for people.
@@ -50,7 +50,7 @@ pub(in crate::shard) struct ProbeSchedule {
 
 /// The outcome of a probe.
 enum ProbeOutcome {
-    /// The server is the right one; `writes` says whether it takes writes.
+    /// The right server answers; `writes` is true if the server takes writes.
     Good { writes: bool },
     /// The server answers, but gives no connection for the probe, so the state stays as before.
     Unknown,
@@ -61,9 +61,9 @@ enum ProbeOutcome {
 /// Probes a shard until `stop` is cancelled, and passes each outcome to the shard's circuit.
 pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedule, stop: CancellationToken) {
     let (mut connection, mut ticks) = (None, spread_ticks(shard.id(), watch.interval));
-    let mut asked = Instant::now();
+    let mut last_request = Instant::now();
     while !stop.is_cancelled() {
-        let sight = match await_in_two_halves(watch.timeout, probe_shard(&shard, &mut connection)).await {
+        let outcome = match await_in_two_halves(watch.timeout, probe_shard(&shard, &mut connection)).await {
             Some(Ok(writes)) => ProbeOutcome::Good { writes },
             Some(Err(error)) if shard.record_fault(&error) == DbFault::Exhausted(ServerResource::Connections) => {
                 ProbeOutcome::Unknown
@@ -71,17 +71,19 @@ pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedul
             Some(Err(error)) => ProbeOutcome::Bad(error.to_string()),
             None => ProbeOutcome::Bad(format!("no answer in {} ms", watch.timeout.as_millis())),
         };
-        match sight {
+        match outcome {
             ProbeOutcome::Bad(_) => connection = None,
             // Before the circuit closes, so that no call waits for a dead connection.
-            ProbeOutcome::Good { .. } if !shard.circuit().admits_calls() => shard.check_idle_connections(watch.timeout).await,
+            ProbeOutcome::Good { .. } if !shard.circuit().admits_calls() => {
+                shard.check_idle_connections(watch.timeout).await
+            }
             ProbeOutcome::Good { .. } | ProbeOutcome::Unknown => {}
         }
-        report_outcome(&shard, sight);
+        report_outcome(&shard, outcome);
         shard.end_expired_shortages();
-        if shard.has_shortage(ServerResource::Connections) && asked.elapsed() >= CONNECTION_RETRY {
-            asked = Instant::now();
-            // The call records the answer. The connection itself is not needed.
+        if shard.has_shortage(ServerResource::Connections) && last_request.elapsed() >= CONNECTION_RETRY {
+            last_request = Instant::now();
+            // The call records the answer. The connection is not needed.
             let _ = tokio::time::timeout(watch.timeout, shard.connect()).await;
         }
         tokio::select! {
@@ -93,12 +95,12 @@ pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedul
 }
 
 /// Awaits a probe, with the limit in two halves. If this process itself stood still (frozen, or short of processor
-/// time), the first half ends at once. The second half then reads the answer that lies in the socket.
-async fn await_in_two_halves<T>(limit: Duration, look: impl Future<Output = T>) -> Option<T> {
-    let mut look = std::pin::pin!(look);
-    match tokio::time::timeout(limit / 2, &mut look).await {
+/// time), the first half ends at once. The second half then reads the answer from the socket.
+async fn await_in_two_halves<T>(limit: Duration, probe: impl Future<Output = T>) -> Option<T> {
+    let mut probe = std::pin::pin!(probe);
+    match tokio::time::timeout(limit / 2, &mut probe).await {
         Ok(found) => Some(found),
-        Err(_) => tokio::time::timeout(limit / 2, look).await.ok(),
+        Err(_) => tokio::time::timeout(limit / 2, probe).await.ok(),
     }
 }
 
@@ -124,7 +126,7 @@ async fn probe_shard(shard: &Shard, kept: &mut Option<ServerSession>) -> Result<
                 *kept = Some(new);
                 return Ok(writes);
             }
-            // A server that is gone, stops or starts refuses the next session with another error.
+            // A stopped, stopping or starting server refuses the next session with another error.
             Err(error) if left > 0 && DbFault::of(&error) == DbFault::ConnectionLost => {}
             Err(error) => {
                 let Some(mut open) =
@@ -150,28 +152,30 @@ async fn takes_writes(connection: &mut PgConnection) -> Result<bool, sqlx::Error
     sqlx::query_scalar(include_str!("../../../sql/shard/takes_writes.sql")).fetch_one(connection).await
 }
 
-fn report_outcome(shard: &Shard, sight: ProbeOutcome) {
-    let (id, place) = (shard.id(), shard.options().address());
-    let news = match &sight {
+fn report_outcome(shard: &Shard, outcome: ProbeOutcome) {
+    let (id, address) = (shard.id(), shard.options().address());
+    let new_state = match &outcome {
         ProbeOutcome::Good { .. } => shard.apply_circuit_event(CircuitEvent::ProbeSucceeded),
         ProbeOutcome::Unknown => None,
         ProbeOutcome::Bad(_) => shard.apply_circuit_event(CircuitEvent::ProbeFailed),
     };
-    match (news, &sight) {
-        (Some(CircuitBreaker::HalfOpen), _) => log::info!("shard {id} at {place} answers again"),
-        (Some(CircuitBreaker::Closed), _) => log::info!("shard {id} at {place} is healthy"),
+    match (new_state, &outcome) {
+        (Some(CircuitBreaker::HalfOpen), _) => log::info!("shard {id} at {address} answers again"),
+        (Some(CircuitBreaker::Closed), _) => log::info!("shard {id} at {address} is healthy"),
         (Some(CircuitBreaker::Open), ProbeOutcome::Bad(reason)) => {
-            log::warn!("shard {id} at {place} is unreachable: {reason}")
+            log::warn!("shard {id} at {address} is unreachable: {reason}")
         }
         _ => {}
     }
-    if let ProbeOutcome::Good { writes } = sight
+    if let ProbeOutcome::Good { writes } = outcome
         && shard.set_takes_writes(writes)
     {
         if writes {
-            log::info!("shard {id} at {place} takes writes again");
+            log::info!("shard {id} at {address} takes writes again");
         } else {
-            log::warn!("shard {id} at {place} is read-only: its server refuses writes (default_transaction_read_only)");
+            log::warn!(
+                "shard {id} at {address} is read-only: its server refuses writes (default_transaction_read_only)"
+            );
         }
     }
 }

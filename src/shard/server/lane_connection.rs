@@ -44,8 +44,8 @@ impl LaneConnection {
     /// Cancel safe.
     pub(crate) async fn open(&mut self) {
         loop {
-            if self.shard.check().is_ok()
-                && let Ok(session) = ServerSession::of(&self.shard, None).await
+            if self.shard.require_healthy().is_ok()
+                && let Ok(session) = ServerSession::reuse_or_connect(&self.shard, None).await
             {
                 self.session = Some(session);
                 return;
@@ -62,7 +62,7 @@ impl LaneConnection {
     ) -> Result<T, LaneError> {
         let (shard, session) = (&self.shard, self.session.take());
         let working = async {
-            let mut held = match ServerSession::of(shard, session).await {
+            let mut held = match ServerSession::reuse_or_connect(shard, session).await {
                 Ok(session) => HeldConnection::Own(session),
                 Err(error) if DbFault::of(&error) == DbFault::Exhausted(ServerResource::Connections) => {
                     HeldConnection::Lent(shard.lease().await.map_err(LaneError::Shard)?)
@@ -74,13 +74,13 @@ impl LaneConnection {
         };
         let done = shard.while_healthy(working).await.map_err(|error| {
             if matches!(error, ShardError::Timeout { .. }) {
-                shard.lost();
+                shard.record_loss();
             }
             LaneError::Shard(error)
         });
         let (held, result) = done??;
         if !result.as_ref().is_err_and(|error| DbFault::of(error).ends_connection()) {
-            shard.answered();
+            shard.record_answer();
             match held {
                 HeldConnection::Own(session) => self.session = Some(session),
                 HeldConnection::Lent(lease) => lease.give_back(),

@@ -1,12 +1,14 @@
-//! One shard's PostgreSQL servers: connections, the primary and the replicas, health, and the circuit.
+//! A shard's PostgreSQL servers: connections, the primary and the replicas, health, and the circuit.
 
 pub(super) mod admission;
+mod calls;
 pub(super) mod circuit;
 pub(super) mod counters;
 mod credentials;
 pub(super) mod fault;
 pub(super) mod health;
 pub(super) mod lane_connection;
+mod lease;
 pub(super) mod options;
 pub(super) mod pool;
 pub(super) mod primary;

@@ -1,4 +1,4 @@
-//! The addresses of a shard's database: one server, or several servers with one primary among them.
+//! The addresses of a shard's database: a single server, or several with a primary.
 //!
 //! A failover moves the database to another server. This process then sees a new timeline of the same system. Where a
 //! name was pointed elsewhere, the process sees another system. From then on, earlier connections are useless, and a
@@ -16,20 +16,20 @@ use super::credentials::{has_credentials, lend_credentials, remove_credentials, 
 use super::primary;
 use super::primary::ServerLineage;
 
-/// The addresses of a shard's database. Copies share what is known of the servers. `Debug` shows no password.
+/// The addresses of a shard's database. Copies share the knowledge of the servers. `Debug` shows no password.
 #[derive(Clone)]
 pub struct ShardOptions {
-    /// One entry for each host of the URL; never empty.
+    /// An entry for each host of the URL; never empty.
     primary_endpoint: Arc<[PgConnectOptions]>,
     /// The URL as given, with its password.
     url: Arc<str>,
     replicas: Arc<[Self]>,
-    /// Databases that may join as shards, with their credentials.
+    /// Databases that may join as shards, with credentials.
     spares: Arc<[Self]>,
     known: Arc<KnownHosts>,
 }
 
-/// What earlier connections have found.
+/// The findings of earlier connections.
 #[derive(Default)]
 struct KnownHosts {
     lineage: Mutex<Option<ServerLineage>>,
@@ -52,7 +52,7 @@ impl ShardOptions {
     /// `host1:port1,host2:port2`, one of which is the primary at a time.
     ///
     /// # Errors
-    /// The fault of the URL, without the URL itself, which may hold a password.
+    /// The fault of the URL. The text hides the URL, which may hold a password.
     pub fn parse(url: &str) -> Result<Self, String> {
         if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
             return Err("must start with postgres:// or postgresql://".to_owned());
@@ -62,7 +62,13 @@ impl ShardOptions {
         // Starts the clock, so that no connection is older than the clock.
         let _ = *CLOCK;
         let (endpoints, url) = (endpoints?.into(), url.into());
-        Ok(Self { primary_endpoint: endpoints, url, replicas: Arc::default(), spares: Arc::default(), known: Arc::default() })
+        Ok(Self {
+            primary_endpoint: endpoints,
+            url,
+            replicas: Arc::default(),
+            spares: Arc::default(),
+            known: Arc::default(),
+        })
     }
 
     /// As [`ShardOptions::parse`]; a URL without credentials gets the credentials of `self`.
@@ -87,7 +93,7 @@ impl ShardOptions {
         lender.parse_with_default_credentials(&remove_credentials(&found.url)).unwrap_or_else(|_| found.clone())
     }
 
-    /// True if this URL holds credentials, and `other` has different ones.
+    /// True if this URL holds credentials, and `other` has different credentials.
     #[must_use]
     pub(in crate::shard) fn has_other_credentials_than(&self, other: &Self) -> bool {
         has_credentials(&self.url) && !same_credentials(&self.url, &other.url)
@@ -126,11 +132,12 @@ impl ShardOptions {
                 ])
                 .disable_statement_logging()
         };
-        let replicas = self.replicas.iter().map(|replica| replica.clone().with_session_settings(statement_timeout)).collect();
+        let replicas =
+            self.replicas.iter().map(|replica| replica.clone().with_session_settings(statement_timeout)).collect();
         Self { primary_endpoint: self.primary_endpoint.iter().map(endpoint).collect(), replicas, ..self }
     }
 
-    /// One entry for each server of the URL and of the replicas.
+    /// An entry for each server of the URL and of the replicas.
     pub(crate) fn each_server(&self) -> Vec<Self> {
         let of = |options: &Self| -> Vec<Self> {
             let alone = |endpoint: &PgConnectOptions| Self {
@@ -145,7 +152,7 @@ impl ShardOptions {
         std::iter::once(self).chain(self.replicas.iter()).flat_map(of).collect()
     }
 
-    /// The URL without user and password, for the shards' list of one another, which is in every dump.
+    /// The URL without user and password, for the registry, which is in every dump.
     #[must_use]
     pub(in crate::shard) fn public_url(&self) -> String {
         remove_credentials(&self.url)
@@ -177,7 +184,8 @@ impl ShardOptions {
     /// True if both have a host in common, with the same database.
     #[must_use]
     pub fn shares_host_with(&self, other: &Self) -> bool {
-        self.database_name() == other.database_name() && self.hosts().any(|host| other.hosts().any(|theirs| theirs == host))
+        self.database_name() == other.database_name()
+            && self.hosts().any(|host| other.hosts().any(|theirs| theirs == host))
     }
 
     fn hosts(&self) -> impl Iterator<Item = String> {
@@ -187,7 +195,7 @@ impl ShardOptions {
         })
     }
 
-    /// True if the URL names only one server.
+    /// True if the URL names a single server.
     #[must_use]
     pub(in crate::shard) fn has_one_host(&self) -> bool {
         self.primary_endpoint.len() == 1
@@ -218,11 +226,11 @@ impl ShardOptions {
         }
     }
 
-    /// Probes the other servers, so that a new primary is found while the former one still answers.
+    /// Probes the other servers, so that a new primary is found while the former primary still answers.
     pub(super) async fn probe_other_hosts(&self, limit: Duration) {
         let last = self.known.endpoint.load(Ordering::Relaxed).checked_sub(1);
-        let looks = self.primary_endpoint.iter().enumerate().filter(|(index, _)| Some(*index) != last);
-        for (_, options) in looks {
+        let probes = self.primary_endpoint.iter().enumerate().filter(|(index, _)| Some(*index) != last);
+        for (_, options) in probes {
             if let Ok(Ok(Some(found))) = tokio::time::timeout(limit, primary::probe_writable_host(options)).await
                 && self.lineage().is_some_and(|known| found.supersedes(known))
             {
@@ -235,7 +243,7 @@ impl ShardOptions {
         *self.known.lineage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records the primary that a connection led to. False if another primary has replaced this one.
+    /// Records the primary that a connection led to. False if another primary has replaced this primary.
     pub(in crate::shard) fn accept_primary(&self, found: ServerLineage) -> bool {
         let mut lineage = self.known.lineage.lock().unwrap_or_else(PoisonError::into_inner);
         match *lineage {
@@ -287,7 +295,7 @@ fn parse_one(url: &str) -> Result<PgConnectOptions, String> {
         _ => "is not a PostgreSQL URL".to_owned(),
     })?;
     if options.get_database().is_none_or(str::is_empty) {
-        return Err("names no database: end it with /drive_shard_0 or the like".to_owned());
+        return Err("names no database; add one, as in /drive_shard_0".to_owned());
     }
     Ok(options)
 }

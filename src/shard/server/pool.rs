@@ -1,11 +1,11 @@
-//! The connection pool of one shard, and the identity check of each new connection.
+//! The connection pool of a shard, and the identity check of each new connection.
 //!
 //! The pool holds sqlx connections in deadpool. sqlx's own pool pings the server at each release, which costs half of
 //! a small read (docs/decisions/0004-connections.md). A [`ConnectionLease`] goes back only when its user calls the
-//! connection clean. A lease dropped on the way (by a cancelled request, a deadline or an error) closes its
+//! connection clean. A lease dropped early (by a cancelled request, a deadline or an error) closes its
 //! connection.
 
-use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
+use deadpool::managed::{self, Metrics, QueueMode, RecycleError, RecycleResult, Timeouts};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::ops::{Deref, DerefMut};
@@ -32,16 +32,16 @@ pub(in crate::shard) struct ShardIdentity {
     pub(in crate::shard) role: RequiredRole,
 }
 
-/// The role that the server must have.
+/// The required role of the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::shard) enum RequiredRole {
     /// A primary, even if an operator has set the server to read-only.
     Primary,
-    /// A standby that follows a primary.
+    /// A standby of a primary.
     Standby,
 }
 
-/// What a database reports of itself.
+/// A database's report of identity and history.
 #[derive(sqlx::FromRow)]
 struct FoundDatabase {
     cluster_id: Uuid,
@@ -57,7 +57,7 @@ pub(in crate::shard) struct ShardConnector {
     pub(in crate::shard) options: ShardOptions,
     pub(in crate::shard) identity: ShardIdentity,
     pub(in crate::shard) connect_timeout: Duration,
-    /// The runtime that drives the connections' input and output. A connection dies with the runtime that opened it.
+    /// The runtime that drives the connections' input and output. A connection dies with the opening runtime.
     /// The threads that serve HTTP have runtimes of their own, which end one by one when the service stops.
     pub(in crate::shard) runtime: Handle,
     /// A connection last used before this moment must answer a ping before its next use. In microseconds of the
@@ -92,12 +92,16 @@ impl ShardConnector {
     }
 }
 
-async fn open_checked(options: ShardOptions, expected: ShardIdentity, limit: Duration) -> Result<PgConnection, sqlx::Error> {
+async fn open_checked(
+    options: ShardOptions,
+    expected: ShardIdentity,
+    limit: Duration,
+) -> Result<PgConnection, sqlx::Error> {
     let mut connection = options.connect(limit).await?;
     let found: Option<FoundDatabase> = sqlx::query_as(include_str!("../../../sql/shard/identify_database.sql"))
         .fetch_optional(&mut connection)
         .await?;
-    let (place, shard) = (options.address(), expected.shard);
+    let (address, shard) = (options.address(), expected.shard);
     // As if no server listened there: the primary is elsewhere, or will be in a moment.
     let elsewhere = |text| Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::ConnectionRefused, text)));
     let refused = match found {
@@ -106,17 +110,19 @@ async fn open_checked(options: ShardOptions, expected: ShardIdentity, limit: Dur
             match (expected.role, lineage) {
                 // A newer schema is fine: migrations keep what the program before them needs.
                 _ if found.schema_version < expected.schema_version => {
-                    format!("{place} lacks migrations; run \"shardrive migrate\"")
+                    format!("{address} lacks migrations; run \"shardrive migrate\"")
                 }
-                (RequiredRole::Primary, None) => return elsewhere(format!("{place} is a standby, and no primary")),
-                (RequiredRole::Standby, Some(_)) => return elsewhere(format!("{place} is no standby any more")),
+                (RequiredRole::Primary, None) => return elsewhere(format!("{address} is a standby, not the primary")),
+                (RequiredRole::Standby, Some(_)) => return elsewhere(format!("{address} is no longer a standby")),
                 (RequiredRole::Primary, Some(lineage)) if !options.accept_primary(lineage) => {
-                    return elsewhere(format!("{place} leads to a former primary, which another one has replaced"));
+                    return elsewhere(format!(
+                        "{address} leads to a former primary, which a newer primary has replaced"
+                    ));
                 }
                 _ => return Ok(connection),
             }
         }
-        _ => format!("{place} is not the database of shard {shard}"),
+        _ => format!("{address} is not the database of shard {shard}"),
     };
     Err(sqlx::Error::Configuration(refused.into()))
 }
@@ -133,9 +139,11 @@ impl managed::Manager for ShardConnector {
         if self.options.has_moved_since(metrics.created) {
             return Err(RecycleError::message("the database has moved to another server since"));
         }
-        // A recently used connection is trusted; an idle one may have been cut off unnoticed.
+        // A recently used connection is trusted; an idle connection may have been cut off unnoticed.
         let last_used = metrics.recycled.unwrap_or(metrics.created);
-        if last_used.elapsed() < TRUST_PERIOD && clock_micros(last_used) > self.distrusted_before.load(Ordering::Relaxed) {
+        if last_used.elapsed() < TRUST_PERIOD
+            && clock_micros(last_used) > self.distrusted_before.load(Ordering::Relaxed)
+        {
             return Ok(());
         }
         connection.ping().await.map_err(RecycleError::Backend)
@@ -153,7 +161,7 @@ impl ConnectionLease {
         Self(Some(object))
     }
 
-    /// Returns the connection. No transaction may be open on it, and no answer outstanding.
+    /// Returns the connection. No transaction may be open, and no answer outstanding.
     pub fn give_back(mut self) {
         drop(self.0.take());
     }
@@ -187,7 +195,7 @@ impl DerefMut for ConnectionLease {
 pub struct ShardLimits {
     /// Connections opened at start.
     pub pool_min: usize,
-    /// The most connections, besides one for each writer, the health probe and each thread that serves HTTP.
+    /// The most connections, besides the connections for each writer, the health probe and each thread that serves HTTP.
     pub pool_max: usize,
     /// How long opening a connection may take.
     pub connect_timeout: Duration,
@@ -201,4 +209,23 @@ pub struct ShardLimits {
     pub health_interval: Duration,
     /// How far a replica's answer may lag behind the primary.
     pub replica_max_lag: Duration,
+}
+
+/// A pool on the caller's runtime.
+pub(super) fn new_pool(options: ShardOptions, identity: ShardIdentity, limits: ShardLimits, size: usize) -> ShardPool {
+    let connector = ShardConnector::new(options, identity, limits.connect_timeout, tokio::runtime::Handle::current());
+    let timeouts = Timeouts {
+        wait: Some(limits.call_timeout),
+        create: Some(limits.connect_timeout),
+        recycle: Some(limits.health_timeout),
+    };
+    let pool = ShardPool::builder(connector)
+        .max_size(size)
+        .timeouts(timeouts)
+        // The connection used last is the likeliest to be warm, and the others may rest.
+        .queue_mode(QueueMode::Lifo)
+        .runtime(deadpool::Runtime::Tokio1)
+        .build();
+    #[expect(clippy::expect_used, reason = "building fails only where timeouts are set and no runtime is")]
+    pool.expect("a pool with a runtime can be built")
 }

@@ -65,7 +65,9 @@ async fn probe_role(options: &PgConnectOptions) -> Result<(ReportedRole, PgConne
 }
 
 /// The lineage of a server that takes writes; `None` for any other server.
-pub(in crate::shard) async fn probe_writable_host(options: &PgConnectOptions) -> Result<Option<ServerLineage>, sqlx::Error> {
+pub(in crate::shard) async fn probe_writable_host(
+    options: &PgConnectOptions,
+) -> Result<Option<ServerLineage>, sqlx::Error> {
     let (role, _) = probe_role(options).await?;
     Ok(role.lineage().filter(|_| !role.read_only))
 }
@@ -93,8 +95,9 @@ pub(in crate::shard) async fn connect_to_primary(
             asked.extend(others.drain(..).map(|(index, options)| ask_one(index, options)));
         }
         // Without a known primary, the others get time to claim the role before the first claim is accepted.
-        let wait = hedge
-            .or_else(|| best.as_ref().filter(|(_, role, _)| role.timeline.is_some()).map(|_| Instant::now() + CLAIM_GRACE));
+        let wait = hedge.or_else(|| {
+            best.as_ref().filter(|(_, role, _)| role.timeline.is_some()).map(|_| Instant::now() + CLAIM_GRACE)
+        });
         let answer = match wait {
             Some(until) => tokio::time::timeout_at(until, asked.next()).await,
             None => Ok(asked.next().await),

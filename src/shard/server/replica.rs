@@ -20,8 +20,8 @@ use arc_swap::ArcSwapOption;
 use sqlx::PgConnection;
 
 use super::options::ShardOptions;
-use super::pool::{ConnectionLease, RequiredRole, ShardIdentity, ShardLimits, ShardPool};
-use super::shard::{ServerSession, Shard, new_pool};
+use super::pool::{ConnectionLease, RequiredRole, ShardIdentity, ShardLimits, ShardPool, new_pool};
+use super::shard::{ServerSession, Shard};
 use crate::shard::call::ShardCall;
 use crate::shard::cluster::routing::Cluster;
 use crate::shard::slot::ShardId;
@@ -186,7 +186,7 @@ async fn update_replicas(
         // Without a primary there is nothing new to compare with; the replicas stop being fresh in time.
         _ => *primary = None,
     }
-    let looks = shard.replicas.replicas.iter().zip(standbys).map(|(replica, connection)| {
+    let probes = shard.replicas.replicas.iter().zip(standbys).map(|(replica, connection)| {
         let marks = &*marks;
         async move {
             let found = tokio::time::timeout(limit, replayed_position(replica, connection)).await;
@@ -202,7 +202,7 @@ async fn update_replicas(
             }
         }
     });
-    futures_util::future::join_all(looks).await;
+    futures_util::future::join_all(probes).await;
 }
 
 type LogPosition = Option<(i32, i64)>;
@@ -216,7 +216,10 @@ async fn primary_position(shard: &Shard, connection: &mut Option<ServerSession>)
     Ok(found)
 }
 
-async fn replayed_position(replica: &KnownReplica, connection: &mut Option<PgConnection>) -> Result<LogPosition, sqlx::Error> {
+async fn replayed_position(
+    replica: &KnownReplica,
+    connection: &mut Option<PgConnection>,
+) -> Result<LogPosition, sqlx::Error> {
     let mut open = match connection.take() {
         Some(open) => open,
         None => replica.pool.manager().connect().await?,

@@ -90,7 +90,7 @@ impl Shard {
     }
 
     /// Classifies the error of a failed call, and records a shortage if the error reports one.
-    pub(crate) fn note_fault(&self, error: &sqlx::Error) -> DbFault {
+    pub(crate) fn record_fault(&self, error: &sqlx::Error) -> DbFault {
         let fault = DbFault::of(error);
         if let DbFault::Exhausted(resource) = fault
             && self.shortages.record_refusal(resource, Instant::now())
@@ -110,8 +110,11 @@ impl Shard {
     /// Ends the shortages that no call has met for a while.
     pub(super) fn end_expired_shortages(&self) {
         for resource in self.shortages.end_expired(Instant::now()) {
-            let (id, place, seconds) = (self.id(), self.options().address(), SHORTAGE_TTL.as_secs());
-            log::info!("shard {id} at {place}: no call was refused for lack of {} for {seconds} s", resource.as_str());
+            let (id, address, seconds) = (self.id(), self.options().address(), SHORTAGE_TTL.as_secs());
+            log::info!(
+                "shard {id} at {address}: no call was refused for lack of {} for {seconds} s",
+                resource.as_str()
+            );
         }
     }
 }

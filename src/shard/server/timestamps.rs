@@ -23,12 +23,12 @@ pub(crate) fn optional_time(row: &PgRow, column: usize) -> Result<Option<DateTim
 }
 
 fn invalid_time(column: usize) -> sqlx::Error {
-    sqlx::Error::Decode(format!("column {column} holds no time that can be told").into())
+    sqlx::Error::Decode(format!("column {column} holds no valid time").into())
 }
 
 /// The time of stored microseconds since 1970.
 pub(crate) fn time_of_micros(shard: ShardId, micros: i64) -> Result<DateTime<Utc>, ShardError> {
-    let source = || sqlx::Error::Decode(format!("{micros} microseconds are no time that can be told").into());
+    let source = || sqlx::Error::Decode(format!("{micros} microseconds since 1970 are no valid time").into());
     DateTime::from_timestamp_micros(micros).ok_or_else(|| ShardError::Unexpected { shard, source: source() })
 }
 

@@ -93,16 +93,16 @@ impl Histogram {
     }
 
     /// Records a time.
-    pub fn observe(&self, time: Duration) {
-        self.note(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    pub fn observe_time(&self, time: Duration) {
+        self.record_value(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Records a size.
     pub fn observe_size(&self, size: usize) {
-        self.note(u64::try_from(size).unwrap_or(u64::MAX));
+        self.record_value(u64::try_from(size).unwrap_or(u64::MAX));
     }
 
-    fn note(&self, value: u64) {
+    fn record_value(&self, value: u64) {
         let index = self.bounds.partition_point(|bound| *bound < value);
         if let Some(bucket) = self.buckets.get(index) {
             bucket.fetch_add(1, Ordering::Relaxed);
@@ -118,17 +118,17 @@ impl Histogram {
 
     /// The observations of each bucket so far, for a later [`Histogram::percentile_since`].
     #[must_use]
-    pub fn snapshot(&self) -> Vec<u64> {
+    pub fn bucket_counts(&self) -> Vec<u64> {
         self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect()
     }
 
     /// The bucket bound below which `percent` of the observations since `before` fall, and their number. An empty
     /// `before` stands for the start. `None` without an observation.
     #[must_use]
-    pub fn time_since(&self, before: &[u64], percent: u64) -> Option<(Duration, u64)> {
+    pub fn percentile_since(&self, before: &[u64], percent: u64) -> Option<(Duration, u64)> {
         let before = before.iter().copied().chain(std::iter::repeat(0));
         let since: Vec<u64> =
-            self.snapshot().into_iter().zip(before).map(|(now, then)| now.saturating_sub(then)).collect();
+            self.bucket_counts().into_iter().zip(before).map(|(now, then)| now.saturating_sub(then)).collect();
         let all: u64 = since.iter().sum();
         let mut left = (all * percent).div_ceil(100);
         let bounds = self.bounds.iter().copied().chain([u64::MAX]);
@@ -141,21 +141,21 @@ impl Histogram {
     }
 
     /// Each bound in the shown unit, with the number of observations up to the bound.
-    pub(super) fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
+    pub(super) fn cumulative_buckets(&self) -> impl Iterator<Item = (f64, u64)> {
         let counts = self.buckets.iter().scan(0, |sum, bucket| {
             *sum += bucket.load(Ordering::Relaxed);
             Some(*sum)
         });
-        let bounds = self.bounds.iter().map(|bound| self.shown(*bound)).chain([f64::INFINITY]);
+        let bounds = self.bounds.iter().map(|bound| self.in_shown_unit(*bound)).chain([f64::INFINITY]);
         bounds.zip(counts)
     }
 
     /// The sum of the observations in the shown unit.
-    pub(super) fn sum(&self) -> f64 {
-        self.shown(self.sum.load(Ordering::Relaxed))
+    pub(super) fn shown_sum(&self) -> f64 {
+        self.in_shown_unit(self.sum.load(Ordering::Relaxed))
     }
 
-    fn shown(&self, value: u64) -> f64 {
+    fn in_shown_unit(&self, value: u64) -> f64 {
         // A duration turns whole numbers into floats without a cast; a size counts as seconds here.
         if self.is_time { Duration::from_nanos(value).as_secs_f64() } else { Duration::from_secs(value).as_secs_f64() }
     }
@@ -196,28 +196,31 @@ mod tests {
     fn observations_fall_into_their_buckets() {
         let times = Histogram::of_times();
         for micros in [1, 500, 501, 20_000_000] {
-            times.observe(Duration::from_micros(micros));
+            times.observe_time(Duration::from_micros(micros));
         }
-        let found: Vec<_> = times.cumulative().collect();
+        let found: Vec<_> = times.cumulative_buckets().collect();
         assert_eq!(found[0], (0.0005, 2), "a bound belongs to its bucket");
         assert_eq!(found[1], (0.001, 3));
         assert_eq!(*found.last().unwrap(), (f64::INFINITY, 4));
         assert_eq!(times.count(), 4);
-        assert!((times.sum() - 20.001_002).abs() < 1e-9);
+        assert!((times.shown_sum() - 20.001_002).abs() < 1e-9);
 
-        let before = times.snapshot();
-        assert_eq!(times.time_since(&before, 99), None);
+        let before = times.bucket_counts();
+        assert_eq!(times.percentile_since(&before, 99), None);
         for _ in 0..98 {
-            times.observe(Duration::from_millis(3));
+            times.observe_time(Duration::from_millis(3));
         }
-        assert_eq!(times.time_since(&before, 99), Some((Duration::from_millis(5), 98)));
-        times.observe(Duration::from_millis(40));
-        times.observe(Duration::from_millis(40));
-        assert_eq!(times.time_since(&before, 98), Some((Duration::from_millis(5), 100)));
-        assert_eq!(times.time_since(&before, 99), Some((Duration::from_millis(50), 100)));
+        assert_eq!(times.percentile_since(&before, 99), Some((Duration::from_millis(5), 98)));
+        times.observe_time(Duration::from_millis(40));
+        times.observe_time(Duration::from_millis(40));
+        assert_eq!(times.percentile_since(&before, 98), Some((Duration::from_millis(5), 100)));
+        assert_eq!(times.percentile_since(&before, 99), Some((Duration::from_millis(50), 100)));
 
         let sizes = Histogram::of_sizes();
         sizes.observe_size(3);
-        assert_eq!(sizes.cumulative().filter(|(_, count)| *count == 1).map(|(bound, _)| bound).next(), Some(4.0));
+        assert_eq!(
+            sizes.cumulative_buckets().filter(|(_, count)| *count == 1).map(|(bound, _)| bound).next(),
+            Some(4.0)
+        );
     }
 }

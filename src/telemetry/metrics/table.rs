@@ -64,7 +64,7 @@ metrics! {
     SHARD_FAILURES = Counter "shard_failures_total" ["shard"] "Calls to a shard for clients that ended with an error.";
     SHARD_DISTRIBUTION = Gauge "shard_distribution" ["shard"] "Files and documents that the shard holds, as in /stats; none while it does not answer.";
     SHARD_DISTRIBUTION_AGE = Gauge "shard_distribution_age_seconds" [] "How long ago shard_distribution was read.";
-    SHARD_UP = Gauge "shard_up" ["shard"] "1 if the last look at the shard found it well, else 0.";
+    SHARD_UP = Gauge "shard_up" ["shard"] "1 if the last health probe of the shard succeeded, else 0.";
     SHARD_EXHAUSTED = Counter "shard_exhausted_total" ["shard" "resource"] "Calls that the shard's server refused as it had run out of something: disk, memory, connections, or a limit of its settings.";
     SHARD_SLOTS = Gauge "shard_slots" ["shard"] "Slots that the shard owns, of 5040.";
     SLOT_MAP_EPOCH = Gauge "slot_map_epoch" [] "Epoch of the slot map that this process uses.";
@@ -72,11 +72,11 @@ metrics! {
     POOL_LIMIT = Gauge "shard_pool_connections_max" ["shard"] "Connections that the pool of the shard may have.";
     POOL_CONNECTIONS = Gauge "shard_pool_connections" ["shard" "state"] "Connections in the pool of the shard: idle or in_use.";
     POOL_WAITING = Gauge "shard_pool_waiting" ["shard"] "Calls that wait for a connection of the pool.";
-    THREAD_CONNECTIONS = Gauge "shard_thread_connections" ["shard"] "Connections of the HTTP threads for gathered reads.";
+    THREAD_CONNECTIONS = Gauge "shard_thread_connections" ["shard"] "Connections of the HTTP threads for batched reads.";
     COMMIT_BATCH = Histogram "shard_commit_batch_rows" ["shard"] "Rows in a group commit.";
     COMMIT_QUEUE = Gauge "shard_commit_queue" ["shard"] "Single writes that wait for a group commit.";
     COMMIT_QUEUE_LIMIT = Gauge "shard_commit_queue_max" [] "Single writes that may wait in one queue (WRITE_QUEUE); files and documents have one each for every shard.";
-    READ_BATCH = Histogram "shard_read_batch_reads" ["shard"] "Reads in a gathered read.";
+    READ_BATCH = Histogram "shard_read_batch_reads" ["shard"] "Reads in a batch of reads.";
 
     BULK = Counter "bulk_rows_total" ["result"] "Rows of bulk loads: accepted, rejected, or stored as new ones.";
     CACHE_AVAILABLE = Gauge "cache_available" [] "1 if the server of the cache can be used, 0 if not; none without REDIS_URL.";
@@ -87,7 +87,7 @@ metrics! {
     EVENTS_PUBLISHED = Counter "events_published_total" [] "Events that this process has relayed to the broker.";
     EVENTS_WAITING = Gauge "events_outbox_rows" ["shard"] "Events that wait on the shard, at most.";
     EVENTS_LAG = Gauge "events_outbox_lag_seconds" ["shard"] "How long the oldest event of the shard has waited.";
-    EVENTS_REFUSED = Gauge "events_refused" ["shard" "subject"] "1 for each subject whose events the broker refuses, told by the process that relays the shard.";
+    EVENTS_REFUSED = Gauge "events_refused" ["shard" "subject"] "1 for each subject whose events the broker refuses, reported by the process that relays the shard.";
     EVENTS_DROPPED = Counter "events_dropped_total" ["shard"] "Events that were dropped, as more than EVENTS_MAX_ROWS waited or no relay came for a day.";
 
     MOVES_KNOWN = Gauge "moves_known" [] "1 if the open moves could be read from shard 0, else 0.";
@@ -98,6 +98,6 @@ metrics! {
     TRACES = Counter "trace_spans_total" ["result"] "Spans by what became of them: exported or failed.";
     BUILD = Gauge "shardrive_build_info" ["version"] "1, for the version that runs.";
     START = Gauge "process_start_time_seconds" [] "When the process was started, in seconds since 1970.";
-    CPU = Counter "process_cpu_seconds_total" [] "Time of processors that the process has used.";
+    CPU = Counter "process_cpu_seconds_total" [] "Processor time that the process has used.";
     MEMORY = Gauge "process_resident_memory_bytes" [] "Memory that the process has in use.";
 }

@@ -21,7 +21,7 @@ impl Exposition {
     }
 
     /// Begins the samples of a metric; each metric may begin once.
-    pub fn family(&mut self, metric: &'static Metric) -> MetricFamily<'_> {
+    pub fn begin_family(&mut self, metric: &'static Metric) -> MetricFamily<'_> {
         let Metric { name, help, .. } = metric;
         // A write to a String never fails, here and below.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {}", metric.kind.as_str());
@@ -29,13 +29,13 @@ impl Exposition {
     }
 
     /// Writes a metric of one sample without labels.
-    pub fn single(&mut self, metric: &'static Metric, value: impl Display) {
-        self.family(metric).sample(&[], value);
+    pub fn write_single(&mut self, metric: &'static Metric, value: impl Display) {
+        self.begin_family(metric).write_sample(&[], value);
     }
 
     /// The whole text.
     #[must_use]
-    pub fn finish(self) -> String {
+    pub fn into_text(self) -> String {
         self.text
     }
 }
@@ -49,22 +49,22 @@ pub struct MetricFamily<'a> {
 
 impl MetricFamily<'_> {
     /// Writes a sample; the labels' values stand in the order of the labels' names.
-    pub fn sample(&mut self, labels: &[&dyn Display], value: impl Display) {
-        self.write("", labels, None, value);
+    pub fn write_sample(&mut self, labels: &[&dyn Display], value: impl Display) {
+        self.write_line("", labels, None, value);
     }
 
     /// Writes all samples of a histogram.
-    pub fn histogram(&mut self, labels: &[&dyn Display], histogram: &Histogram) {
+    pub fn write_histogram(&mut self, labels: &[&dyn Display], histogram: &Histogram) {
         let mut count = 0;
-        for (bound, up_to) in histogram.cumulative() {
-            self.write("_bucket", labels, Some(bound), up_to);
+        for (bound, up_to) in histogram.cumulative_buckets() {
+            self.write_line("_bucket", labels, Some(bound), up_to);
             count = up_to;
         }
-        self.write("_sum", labels, None, histogram.sum());
-        self.write("_count", labels, None, count);
+        self.write_line("_sum", labels, None, histogram.shown_sum());
+        self.write_line("_count", labels, None, count);
     }
 
-    fn write(&mut self, ending: &str, labels: &[&dyn Display], bound: Option<f64>, value: impl Display) {
+    fn write_line(&mut self, ending: &str, labels: &[&dyn Display], bound: Option<f64>, value: impl Display) {
         debug_assert_eq!(labels.len(), self.metric.labels.len(), "labels of {}", self.metric.name);
         let _ = write!(self.text, "{}{ending}", self.metric.name);
         let mut before = '{';
@@ -112,13 +112,13 @@ mod tests {
     #[test]
     fn samples_are_written_as_prometheus_reads_them() {
         let mut text = Exposition::default();
-        text.single(&table::REQUEST_COUNT, 7);
-        text.family(&table::PROBLEMS).sample(&[&"a\"b\\c\nd"], 1);
+        text.write_single(&table::REQUEST_COUNT, 7);
+        text.begin_family(&table::PROBLEMS).write_sample(&[&"a\"b\\c\nd"], 1);
         let sizes = Histogram::of_sizes();
         sizes.observe_size(3);
         sizes.observe_size(9_999);
-        text.family(&table::COMMIT_BATCH).histogram(&[&1], &sizes);
-        let text = text.finish();
+        text.begin_family(&table::COMMIT_BATCH).write_histogram(&[&1], &sizes);
+        let text = text.into_text();
         for line in [
             "# HELP request_count_total Requests that were answered.",
             "# TYPE request_count_total counter",

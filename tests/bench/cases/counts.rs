@@ -44,9 +44,9 @@ fn nanos(threads: usize) -> f64 {
         for _ in 0..TIMES {
             let (request, question) = (Instant::now(), Instant::now());
             waiting.add(1);
-            asked.observe(question.elapsed());
+            asked.observe_time(question.elapsed());
             waiting.add(-1);
-            answers.observe(request.elapsed());
+            answers.observe_time(request.elapsed());
             class.add(1);
         }
         start.elapsed().as_nanos() as f64 / f64::from(TIMES)

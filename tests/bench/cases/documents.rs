@@ -23,7 +23,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     against_pgbench(bench, keys)?;
 
     let folder = bench.options.folder.join("cache");
-    let program = CacheServer::program().ok_or("there is no redis-server or valkey-server; run scripts/setup bench")?;
+    let program =
+        CacheServer::find_program().ok_or("there is no redis-server or valkey-server; run scripts/setup bench")?;
     let mut server = CacheServer::new(program, folder, free_port()?);
     Handle::current().block_on(server.start())?;
     with_cache(bench, &server, keys)?;

@@ -26,7 +26,8 @@ const LIMIT: f64 = 1.0;
 
 pub fn run(bench: &mut Bench) -> Result<()> {
     let folder = bench.options.folder.join("cache");
-    let program = CacheServer::program().ok_or("there is no redis-server or valkey-server; run scripts/setup bench")?;
+    let program =
+        CacheServer::find_program().ok_or("there is no redis-server or valkey-server; run scripts/setup bench")?;
     let mut server = CacheServer::new(program, folder, free_port()?);
     Handle::current().block_on(server.start())?;
     let done = shared(bench, &server);

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use shardrive::auth::{AuthSettings, KeySource, Scope, SigningSecret, mint};
+use shardrive::auth::{AuthSettings, KeySource, Scope, SigningSecret, mint_token};
 
 use super::query::fill;
 use crate::rounds::{PerOperation, Run, Side, judge, measure, median};
@@ -58,7 +58,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
 /// Tokens of programs, each another one; one a line.
 fn write_tokens(path: &std::path::Path, count: i64) -> Result<()> {
     let settings = AuthSettings {
-        authorities: None,
+        ca_certificates: None,
         source: KeySource::Secret(SigningSecret::new(SECRET)?),
         audience: None,
         clock_skew: Duration::ZERO,
@@ -67,7 +67,7 @@ fn write_tokens(path: &std::path::Path, count: i64) -> Result<()> {
     };
     let mut out = std::io::BufWriter::new(std::fs::File::create(path)?);
     for number in 0..count {
-        let (token, _) = mint(&settings, Scope::Service, Some(number), Duration::from_hours(1))?;
+        let (token, _) = mint_token(&settings, Scope::Service, Some(number), Duration::from_hours(1))?;
         writeln!(out, "{token}")?;
     }
     Ok(out.flush()?)

@@ -59,7 +59,7 @@ impl PickyBroker {
                 api.request(Method::PUT, &format!("/records/kv/refused-{stored}")).json(&json!({})).send().await;
             assert!(document.unwrap().status().is_success());
             stored += 1;
-            poll::breathe().await;
+            poll::short_pause().await;
         }
         let mut wrong = Vec::new();
         let before = self.count(FILES).await;

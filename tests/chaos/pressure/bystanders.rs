@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::LONGEST;
-use crate::support::certificates::Authority;
+use crate::support::certificates::TestCa;
 use crate::support::poll;
 
 /// Where bystanders come from: nobody else does.
@@ -75,7 +75,7 @@ impl Bystanders {
     }
 
     /// Waits for so many further answers.
-    pub async fn progress(&self, more: usize) {
+    pub async fn wait_for_answers(&self, more: usize) {
         let count = || self.seen.lock().unwrap().answers.len();
         let from = count();
         poll::until("answers of bystanders", async || {
@@ -167,7 +167,7 @@ pub fn client() -> Client {
 }
 
 /// A client that comes anew with each request, over TLS.
-pub fn newcomer(authority: &Authority) -> Client {
+pub fn newcomer(authority: &TestCa) -> Client {
     let root = Certificate::from_pem(authority.pem.as_bytes()).unwrap();
     builder().tls_certs_only([root]).pool_max_idle_per_host(0).build().unwrap()
 }

@@ -55,7 +55,7 @@ pub async fn list_large_documents(api: &Api, until: Instant) -> Vec<String> {
                     }
                 };
                 if is_refusal(status) {
-                    poll::breathe().await;
+                    poll::short_pause().await;
                 } else if !status.is_success() {
                     wrong.push(format!("a listing of large documents: {status}"));
                 }
@@ -121,7 +121,7 @@ pub async fn connect_and_say_nothing(api: &Api, until: Instant) -> Vec<String> {
                 if let Ok(mut stream) = socket.connect(address).await {
                     until_closed(&mut stream, until).await;
                 }
-                poll::breathe().await;
+                poll::short_pause().await;
             }
         });
     }
@@ -144,7 +144,7 @@ pub async fn open_bodies_and_say_nothing(api: &Api, until: Instant) -> Vec<Strin
                 {
                     until_closed(&mut stream, until).await;
                 }
-                poll::breathe().await;
+                poll::short_pause().await;
             }
         });
     }

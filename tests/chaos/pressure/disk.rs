@@ -20,7 +20,7 @@ pub struct FullDisk {
 impl FullDisk {
     /// Puts one under a shard's database; `None` where mounting is not allowed.
     pub async fn under(cluster: &mut TestCluster, shard: usize) -> Option<Self> {
-        let folder = cluster.server(shard).folder().parent()?.join("small");
+        let folder = cluster.server(shard).data_folder().parent()?.join("small");
         let disk = SmallDisk::mount(&folder, "64m")?;
         let mut psql = cluster.server(shard).connect("postgres").await.unwrap();
         let database = shardrive::local_servers::database_name(shard);
@@ -47,7 +47,7 @@ impl FullDisk {
                 (status, answer) if status.as_u16() == 507 && code_of(&answer) == "shard_storage_full" => refused += 1,
                 (status, answer) => {
                     wrong.push(format!("a write on a full disk: {status} {answer}"));
-                    poll::breathe().await;
+                    poll::short_pause().await;
                 }
             }
         }

@@ -17,7 +17,7 @@ use broker::PickyBroker;
 use bystanders::{Bystanders, Cycle};
 
 use crate::support::api::Api;
-use crate::support::certificates::Authority;
+use crate::support::certificates::TestCa;
 use crate::support::servers::TestCluster;
 use disk::FullDisk;
 
@@ -50,7 +50,7 @@ const PRESSURES: [Pressure; 6] = [
 struct Stage {
     plain: Api,
     encrypted: Api,
-    authority: Authority,
+    authority: TestCa,
     broker: PickyBroker,
     /// The disk of shard 1, if the machine lets us make a small one.
     disk: Option<FullDisk>,
@@ -63,8 +63,8 @@ impl Stage {
         let mut cluster = TestCluster::start(2).await;
         let disk = FullDisk::under(&mut cluster, 1).await;
         cluster.migrate().await;
-        let authority = Authority::new();
-        let pair = authority.certificate(&["127.0.0.1"]);
+        let authority = TestCa::new();
+        let pair = authority.issue_certificate(&["127.0.0.1"]);
         let certificate = authority.write("certificate.pem", &pair.certificate);
         let key = authority.write("key.pem", &pair.key);
         let broker = PickyBroker::start().await;
@@ -114,7 +114,7 @@ pub async fn run(time: Duration) -> bool {
     println!("pressure, {} s of each", time.as_secs());
     let mut stage = Stage::start().await;
     let calm = stage.bystanders(None);
-    calm.progress(ANSWERS).await;
+    calm.wait_for_answers(ANSWERS).await;
     println!("  {:<20} {}", "calm", calm.stop().await);
     let mut good = true;
     for pressure in PRESSURES {
@@ -123,9 +123,9 @@ pub async fn run(time: Duration) -> bool {
             continue;
         }
         let others = stage.bystanders(Some(pressure));
-        others.progress(1).await;
+        others.wait_for_answers(1).await;
         let mut wrong = stage.press(pressure, Instant::now() + time).await;
-        others.progress(ANSWERS).await;
+        others.wait_for_answers(ANSWERS).await;
         let seen = others.stop().await;
         println!("  {:<20} {seen}", format!("{pressure:?}"));
         wrong.extend(seen.wrong());

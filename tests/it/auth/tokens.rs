@@ -19,7 +19,7 @@ const AUDIENCE: &str = "drive";
 
 fn settings(source: KeySource) -> AuthSettings {
     AuthSettings {
-        authorities: None,
+        ca_certificates: None,
         source,
         audience: Some(AUDIENCE.to_owned()),
         clock_skew: Duration::from_secs(30),
@@ -38,7 +38,7 @@ fn with_provider(stub: &StubProvider) -> (Arc<TokenVerifier>, DropGuard) {
     let source = KeySource::Issuer(ProviderUrl::parse(&stub.issuer).unwrap());
     let (verifier, provider) = TokenVerifier::new(settings(source)).unwrap();
     let stop = CancellationToken::new();
-    tokio::spawn(provider.unwrap().keep(stop.clone()));
+    tokio::spawn(provider.unwrap().keep_fetching(stop.clone()));
     (Arc::new(verifier), stop.drop_guard())
 }
 
@@ -102,7 +102,7 @@ async fn no_algorithm_but_the_keys_own() {
 async fn claims_say_for_whom_from_whom_and_when() {
     let stub = StubProvider::start(Mood::Silent).await;
     let key = Key::ed();
-    stub.is(Mood::Keys(vec![key.jwk("1")]));
+    stub.set_mood(Mood::Keys(vec![key.jwk("1")]));
     let (verifier, _running) = with_provider(&stub);
     let table = [
         (json!({}), None),
@@ -186,17 +186,17 @@ async fn a_new_key_is_fetched_once_for_all_and_at_most_so_often() {
     let (by_old, by_new) = (old.token("old", &claims), new.token("new", &claims));
     assert!(verifier.verify(&by_old).await.is_ok());
     assert_eq!(stub.fetches(), 1);
-    let epoch = verifier.epoch();
+    let epoch = verifier.keys_epoch();
 
-    stub.is(Mood::Slow(Duration::from_millis(300), vec![new.jwk("new")]));
+    stub.set_mood(Mood::Slow(Duration::from_millis(300), vec![new.jwk("new")]));
     let all = join_all((0..200).map(|_| verifier.verify(&by_new))).await;
     assert!(all.iter().all(Result::is_ok));
     assert_eq!(stub.fetches(), 2);
     // Withdrawn: nothing that was verified before counts any more.
-    assert!(verifier.epoch() > epoch);
+    assert!(verifier.keys_epoch() > epoch);
     assert_eq!(verifier.verify(&by_old).await.unwrap_err(), AuthError::UnknownKey);
 
-    stub.is(Mood::Keys(vec![new.jwk("new")]));
+    stub.set_mood(Mood::Keys(vec![new.jwk("new")]));
     for id in 0..300 {
         let stranger = old.token(&id.to_string(), &claims);
         assert_eq!(verifier.verify(&stranger).await.unwrap_err(), AuthError::UnknownKey);
@@ -213,7 +213,7 @@ async fn a_new_key_under_an_old_id_counts_at_once() {
     let claims = claims(&stub.issuer, json!({}));
     assert!(verifier.verify(&old.token("k", &claims)).await.is_ok());
     for key in [&new, &other] {
-        stub.is(Mood::Keys(vec![key.jwk("k")]));
+        stub.set_mood(Mood::Keys(vec![key.jwk("k")]));
         assert!(verifier.verify(&key.token("k", &claims)).await.is_ok(), "{}", key.algorithm());
         assert_eq!(verifier.verify(&old.token("k", &claims)).await.unwrap_err(), AuthError::Invalid);
     }
@@ -296,10 +296,10 @@ async fn a_provider_that_is_away_keeps_nobody_out_whose_key_is_known() {
     let (by_known, by_new) = (known.token("1", &claims), new.token("2", &claims));
     // Away at the start: no token can be checked; then it comes, and nobody tells us.
     assert_eq!(verifier.verify(&by_known).await.unwrap_err(), AuthError::Unavailable);
-    stub.is(Mood::Keys(vec![known.jwk("1")]));
+    stub.set_mood(Mood::Keys(vec![known.jwk("1")]));
     poll::until("the provider's keys", async || verifier.verify(&by_known).await).await;
 
-    let epoch = verifier.epoch();
+    let epoch = verifier.keys_epoch();
     for mood in [
         Mood::Silent,
         Mood::Text("<html>a login page</html>"),
@@ -307,12 +307,12 @@ async fn a_provider_that_is_away_keeps_nobody_out_whose_key_is_known() {
         Mood::Text("{\"keys\":[{\"kty\":\"RSA\",\"n\":\"!\",\"e\":\"AQAB\"}]}"),
         Mood::Text(""),
     ] {
-        stub.is(mood);
+        stub.set_mood(mood);
         assert_eq!(verifier.verify(&by_new).await.unwrap_err(), AuthError::Unavailable);
         assert!(verifier.verify(&by_known).await.is_ok());
     }
-    assert_eq!(verifier.epoch(), epoch);
-    stub.is(Mood::Keys(vec![known.jwk("1"), new.jwk("2")]));
+    assert_eq!(verifier.keys_epoch(), epoch);
+    stub.set_mood(Mood::Keys(vec![known.jwk("1"), new.jwk("2")]));
     poll::until("the new key", async || verifier.verify(&by_new).await).await;
 }
 
@@ -325,7 +325,7 @@ async fn a_provider_that_calls_itself_otherwise_is_not_believed() {
     let source = KeySource::Issuer(ProviderUrl::parse(&other_name).unwrap());
     let (verifier, provider) = TokenVerifier::new(settings(source)).unwrap();
     let stop = CancellationToken::new();
-    tokio::spawn(provider.unwrap().keep(stop.clone()));
+    tokio::spawn(provider.unwrap().keep_fetching(stop.clone()));
     let _running = stop.drop_guard();
     let token = key.token("1", &claims(&other_name, json!({})));
     assert_eq!(verifier.verify(&token).await.unwrap_err(), AuthError::Unavailable);
@@ -344,7 +344,7 @@ async fn what_a_check_costs() {
     for (id, token) in tokens {
         let verified = verifier.verify(&token).await.unwrap();
         let mut remembered = VerifiedTokens::new(1000);
-        remembered.keep(&token, verified);
+        remembered.remember(&token, verified);
         let (rounds, start) = (2_000, Instant::now());
         for _ in 0..rounds {
             assert!(verifier.verify(&token).await.is_ok());
@@ -352,7 +352,7 @@ async fn what_a_check_costs() {
         let first = start.elapsed() / rounds;
         let (rounds, start) = (200_000, Instant::now());
         for _ in 0..rounds {
-            assert!(remembered.find(&token, unix_now(), verifier.epoch()).is_some());
+            assert!(remembered.find_verified(&token, unix_now(), verifier.keys_epoch()).is_some());
         }
         println!("{id}, {} bytes: first {first:?}, remembered {:?}", token.len(), start.elapsed() / rounds);
     }

@@ -37,20 +37,20 @@ async fn a_server_that_dies_hangs_or_forgets_costs_no_request() {
     let bases = apis.each_ref().map(|api| api.base().to_owned());
     let race = Race::start(&bases, 0..4).await;
     until_in_use(&apis[0], 9).await;
-    race.progress(300).await;
+    race.wait_for_answers(300).await;
 
     cache.server.kill();
     until_says(&apis[0], "unhealthy").await;
-    race.writes(50).await;
+    race.wait_for_writes(50).await;
     assert_eq!(apis[0].get_json("/stats").await.1["cache_keys"], json!(null));
     cache.server.start().await.unwrap();
     until_says(&apis[0], "healthy").await;
     until_in_use(&apis[1], 9).await;
-    race.progress(300).await;
+    race.wait_for_answers(300).await;
 
     cache.server.pause();
     until_says(&apis[1], "unhealthy").await;
-    race.writes(50).await;
+    race.wait_for_writes(50).await;
     // Known to hang: nobody waits for it any more.
     let asked = Instant::now();
     for _ in 0..20 {
@@ -63,7 +63,7 @@ async fn a_server_that_dies_hangs_or_forgets_costs_no_request() {
 
     for _ in 0..10 {
         cache.server.command("FLUSHALL").unwrap();
-        race.progress(50).await;
+        race.wait_for_answers(50).await;
     }
     let seen = race.stop().await;
     seen.assert_never_stale();
@@ -78,7 +78,7 @@ async fn a_server_that_dies_hangs_or_forgets_costs_no_request() {
 async fn a_cut_cable_to_the_server_slows_nobody() {
     let (cluster, cache) = (TestCluster::migrated(1).await, TestCache::start().await);
     let proxy = Proxy::start(cache.server.port()).await;
-    proxy.set(Mode::BlackHole);
+    proxy.set_mode(Mode::BlackHole);
     let url = url_of(proxy.port());
     let api = Api::start_with(&cluster, &[("REDIS_URL", &url), ("RATE_LIMIT", "100000")]).await;
     let requests = async || {
@@ -91,14 +91,14 @@ async fn a_cut_cable_to_the_server_slows_nobody() {
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     };
     requests().await;
-    proxy.set(Mode::Pass);
+    proxy.set_mode(Mode::Pass);
     until_in_use(&api, 5).await;
     for mode in [Mode::BlackHole, Mode::Refuse] {
-        proxy.set(mode);
+        proxy.set_mode(mode);
         requests().await;
         until_says(&api, "unhealthy").await;
         requests().await;
-        proxy.set(Mode::Pass);
+        proxy.set_mode(Mode::Pass);
         until_in_use(&api, 5).await;
     }
 }
@@ -135,7 +135,7 @@ async fn a_program_without_the_setting_is_not_deceived_and_deceives_nobody() {
     poll::until_true("the warning", async || without.log().contains("has no REDIS_URL")).await;
     until_says(&with, "healthy").await;
     without.sigterm();
-    assert!(without.ended().await, "{}", without.log());
+    assert!(without.wait_for_exit().await, "{}", without.log());
     until_in_use(&with, 5).await;
 }
 

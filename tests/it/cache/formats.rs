@@ -118,7 +118,7 @@ async fn releases_that_cache_in_different_ways_do_not_share_a_cache() {
         if round % 3 == 0 {
             old.write(OLD, &database).await
         } else {
-            poll::breathe().await
+            poll::short_pause().await
         }
         if round % 5 == 0 {
             new.write(NEW, &database).await;

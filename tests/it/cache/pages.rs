@@ -200,14 +200,14 @@ async fn who_has_not_heard_of_a_change_of_hands_shows_nothing_old() {
         let mut change = Move::new(&cluster, &[7], from, to).await;
         change.copy().await;
         for proxy in &proxies {
-            proxy.set(Mode::BlackHole);
+            proxy.set_mode(Mode::BlackHole);
         }
         change.hand_over().await;
         assert_eq!(self::change(&writer, Method::PATCH, &id, json!({"size_bytes": round})).await, StatusCode::OK);
         // It may know no better than to ask the shard, which it cannot reach; it must not answer what was.
         let asked = tokio::time::timeout(Duration::from_millis(200), page(&reader, "/query/7")).await;
         for proxy in &proxies {
-            proxy.set(Mode::Pass);
+            proxy.set_mode(Mode::Pass);
         }
         let found = match asked {
             Ok(found) => found,
@@ -269,7 +269,7 @@ async fn a_cold_key_is_read_once_however_many_ask() {
             async move {
                 let load = async {
                     loads.fetch_add(1, Ordering::Relaxed);
-                    poll::breathe().await; // while the database answers, all others come
+                    poll::short_pause().await; // while the database answers, all others come
                     Ok((ShardId::default(), format!("value {round}")))
                 };
                 cache.read(key, &Text, load).await.unwrap().value

@@ -29,38 +29,38 @@ async fn no_read_is_older_than_the_last_acknowledged_write() {
         }
     };
     in_use().await;
-    race.progress(2_000).await;
+    race.wait_for_answers(2_000).await;
     // Answers that are late, so that values are on their way while others write.
-    proxies[1].set(Mode::Slow(12));
-    race.progress(1_000).await;
+    proxies[1].set_mode(Mode::Slow(12));
+    race.wait_for_answers(1_000).await;
     cache.server.command("FLUSHALL").unwrap();
-    race.progress(300).await;
-    proxies[1].set(Mode::Pass);
+    race.wait_for_answers(300).await;
+    proxies[1].set_mode(Mode::Pass);
 
     // One program is frozen while another one is cut off, and goes on.
     apis[2].pause();
-    proxies[0].set(Mode::Refuse);
-    race.progress(50).await;
+    proxies[0].set_mode(Mode::Refuse);
+    race.wait_for_answers(50).await;
     apis[2].resume();
-    race.writes(60).await;
-    proxies[0].set(Mode::Pass);
+    race.wait_for_writes(60).await;
+    proxies[0].set_mode(Mode::Pass);
     in_use().await;
 
     // A slot changes hands, there and back, while the cache is in use.
     Move::new(&cluster, &[0, 2], 0, 1).await.run().await;
-    race.writes(40).await;
+    race.wait_for_writes(40).await;
     Move::new(&cluster, &[0, 2], 1, 0).await.run().await;
-    race.writes(40).await;
+    race.wait_for_writes(40).await;
 
     // A link falls silent; then the server is killed and comes back empty.
-    proxies[1].set(Mode::BlackHole);
-    race.writes(60).await;
+    proxies[1].set_mode(Mode::BlackHole);
+    race.wait_for_writes(60).await;
     cache.server.kill();
-    race.writes(60).await;
-    proxies[1].set(Mode::Pass);
+    race.wait_for_writes(60).await;
+    proxies[1].set_mode(Mode::Pass);
     cache.server.start().await.unwrap();
     in_use().await;
-    race.progress(1_000).await;
+    race.wait_for_answers(1_000).await;
 
     let seen = race.stop().await;
     seen.assert_never_stale();
@@ -98,7 +98,7 @@ async fn writes_need_not_wait_until_a_change_of_hands_has_settled() {
         let moved = ["shards", "move", "--slots", "0,2,4", "--to", target, "--rollback-window", "0"];
         let moved = shardrive(&moved, &cluster.variables()).await;
         assert_eq!(moved.code, 0, "{moved:?}");
-        race.writes(60).await;
+        race.wait_for_writes(60).await;
         moves.push(waits() - before);
     }
     let seen = race.stop().await;

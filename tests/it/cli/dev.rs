@@ -69,7 +69,7 @@ async fn everything_starts_stops_and_is_found_again() {
     assert!(in_use.contains("in use"), "{in_use}");
 
     api.sigterm();
-    assert!(api.ended().await, "{}", api.log());
+    assert!(api.wait_for_exit().await, "{}", api.log());
     assert_eq!(home.notes(), Vec::<PathBuf>::new(), "the servers are stopped");
 
     let refused = home.dev("3").await.err().expect("another number of shards");
@@ -85,7 +85,7 @@ async fn everything_starts_stops_and_is_found_again() {
     assert_eq!(total(&api).await, 101);
     assert_eq!(api.get_json("/query/7").await.1["file_count"], 2);
     api.sigterm();
-    assert!(api.ended().await, "{}", api.log());
+    assert!(api.wait_for_exit().await, "{}", api.log());
     assert_eq!(home.notes(), Vec::<PathBuf>::new());
 }
 

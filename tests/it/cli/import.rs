@@ -8,10 +8,10 @@ use tokio::io::AsyncWriteExt;
 use crate::support::api::{Api, PROGRAM};
 use crate::support::pack::pack;
 use crate::support::poll;
-use crate::support::program::{Done, shardrive, shardrive_reading};
+use crate::support::program::{CommandOutput, shardrive, shardrive_reading};
 use crate::support::servers::TestCluster;
 
-async fn import(api: &Api, arguments: &[&str], input: &[u8]) -> Done {
+async fn import(api: &Api, arguments: &[&str], input: &[u8]) -> CommandOutput {
     let mut all = vec!["import", "--url", api.base()];
     all.extend(arguments);
     shardrive_reading(&all, &[], input.to_vec()).await
@@ -121,8 +121,8 @@ async fn what_cannot_be_sent_is_said_and_nothing_is_stored() {
         (&[&broken], 1, "status 400"),
         (&[missing.to_str().unwrap()], 1, "No such file"),
         (&[folder.path().to_str().unwrap(), "--format", "csv"], 1, "directory"),
-        (&[&nameless], 2, "what does it hold?"),
-        (&[], 2, "what does it hold?"),
+        (&[&nameless], 2, "unknown format"),
+        (&[], 2, "unknown format"),
         (&["--format", "lsjson"], 2, "--user-id"),
         (&["--format", "xml"], 2, "xml"),
         (&["--user-id=-1"], 2, "--user-id"),

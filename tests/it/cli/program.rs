@@ -18,7 +18,7 @@ async fn a_file_goes_in_and_out_and_the_program_stops_when_asked() {
     let (status, found) = api.get_json("/query/43").await;
     assert_eq!((status, &found["file_count"]), (StatusCode::OK, &json!(1)));
     api.sigterm();
-    assert!(api.ended().await, "{}", api.log());
+    assert!(api.wait_for_exit().await, "{}", api.log());
 
     let mut other = Api::start(&cluster).await;
     assert_ne!((other.base(), other.pid()), (api.base(), api.pid()));

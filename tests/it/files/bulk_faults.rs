@@ -120,7 +120,7 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
     }
     drop(silent);
     api.sigterm();
-    assert!(api.ended().await, "{}", api.log());
+    assert!(api.wait_for_exit().await, "{}", api.log());
 }
 
 #[tokio::test]

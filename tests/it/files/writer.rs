@@ -44,7 +44,7 @@ impl Load {
     }
 
     /// Waits until `more` further files are acknowledged.
-    async fn progress(&self, more: usize) {
+    async fn wait_for_answers(&self, more: usize) {
         let from = self.seen.count.load(Ordering::Relaxed);
         poll::until("further files", async || {
             let now = self.seen.count.load(Ordering::Relaxed);
@@ -76,7 +76,7 @@ async fn keep_storing(files: Arc<FileService>, task: usize, stop: Arc<AtomicBool
             }
             Err(FileError::Shard(error)) => {
                 seen.failures.lock().unwrap().push(error);
-                poll::breathe().await;
+                poll::short_pause().await;
             }
             Err(error) => panic!("{name}: {error}"),
         }
@@ -113,11 +113,11 @@ async fn sessions_that_are_ended_lose_and_double_nothing() {
     let files = cluster.files().await;
     let load = Load::start(std::slice::from_ref(&files));
     for round in 0..6 {
-        load.progress(300).await;
+        load.wait_for_answers(300).await;
         let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'shardrive'";
         cluster.psql(round % 2, sql).await.unwrap();
     }
-    load.progress(300).await;
+    load.wait_for_answers(300).await;
     let seen = load.stop().await;
     check(&cluster, 2, &seen).await;
     no_failures(&seen);
@@ -130,14 +130,14 @@ async fn a_killed_server_loses_and_doubles_nothing() {
     let files = cluster.files().await;
     let load = Load::start(std::slice::from_ref(&files));
     for _ in 0..2 {
-        load.progress(300).await;
+        load.wait_for_answers(300).await;
         cluster.server(1).kill().await;
-        load.progress(300).await; // the other shard's users notice nothing
+        load.wait_for_answers(300).await; // the other shard's users notice nothing
         cluster.server(1).start().await.unwrap();
         let shard = &files.cluster().shards()[1];
         poll::until("the shard to take calls", async || shard.require_healthy()).await;
     }
-    load.progress(300).await;
+    load.wait_for_answers(300).await;
     let seen = load.stop().await;
     check(&cluster, 2, &seen).await;
     let failures = std::mem::take(&mut *seen.failures.lock().unwrap());
@@ -154,13 +154,13 @@ async fn slots_that_change_hands_are_followed_unseen() {
     let load = Load::start(&processes);
     // Half of the users' slots, of both shards, forth and back; the old owner is told first.
     for epoch in 2..8 {
-        load.progress(300).await;
+        load.wait_for_answers(300).await;
         let new_owner = epoch % 2;
         let assign = format!("SELECT shardrive.assign_slots('{{0,1,2,3,4,5,6,7,8,9,10,11}}', {new_owner}, {epoch})");
         cluster.psql(1 - new_owner, &assign).await.unwrap();
         cluster.psql(new_owner, &assign).await.unwrap();
     }
-    load.progress(300).await;
+    load.wait_for_answers(300).await;
     let seen = load.stop().await;
     check(&cluster, 2, &seen).await;
     no_failures(&seen);
@@ -184,7 +184,7 @@ async fn clients_that_go_away_take_nothing_with_them() {
         gone += usize::from(asking.await.is_err());
     }
     assert!(gone > 0, "nobody went away");
-    load.progress(100).await;
+    load.wait_for_answers(100).await;
     let seen = load.stop().await;
     check(&cluster, 2, &seen).await;
     no_failures(&seen);
@@ -206,7 +206,7 @@ async fn a_full_queue_is_said_at_once_and_loses_nothing() {
     };
     poll::until_true("the queue to be full", async || overloaded() > 10).await;
     run(&mut hold, "COMMIT").await.unwrap();
-    load.progress(300).await;
+    load.wait_for_answers(300).await;
     let seen = load.stop().await;
     check(&cluster, 2, &seen).await;
     let failures = std::mem::take(&mut *seen.failures.lock().unwrap());
@@ -255,13 +255,13 @@ async fn a_crash_of_a_durable_server_loses_nothing() {
     let files = cluster.files().await;
     let load = Load::start(std::slice::from_ref(&files));
     for round in 0..3 {
-        load.progress(200).await;
+        load.wait_for_answers(200).await;
         cluster.server(round % 2).kill().await;
         cluster.server(round % 2).start().await.unwrap();
         let shard = &files.cluster().shards()[round % 2];
         poll::until("the shard to take calls", async || shard.require_healthy()).await;
     }
-    load.progress(200).await;
+    load.wait_for_answers(200).await;
     let seen = load.stop().await;
     check(&cluster, 2, &seen).await;
     files.cluster().shut_down().await;
@@ -272,7 +272,7 @@ async fn a_shutdown_under_load_answers_everybody() {
     let cluster = TestCluster::migrated(2).await;
     let files = cluster.files().await;
     let load = Load::start(std::slice::from_ref(&files));
-    load.progress(300).await;
+    load.wait_for_answers(300).await;
     files.cluster().shut_down().await;
     let seen = load.stop().await; // ends only if nobody waits for ever
     check(&cluster, 2, &seen).await;

@@ -44,27 +44,29 @@ async fn the_page_comes_with_a_strict_policy() {
 async fn events_tell_of_everything_and_end_with_the_service() {
     let mut cluster = TestCluster::migrated(2).await;
     let mut api = Api::start_with(&cluster, &[("DRAIN_DELAY_S", "30")]).await;
-    let mut events = Events::of(api.get("/dashboard/events").await);
+    let mut events = Events::from_response(api.get("/dashboard/events").await);
     assert_eq!(events.next().await.unwrap().0, "history");
     let (kind, map) = events.next().await.unwrap();
     assert_eq!((kind.as_str(), &map["owners"][7], map["owners"].as_array().unwrap().len()), ("map", &json!(1), 5040));
 
     api.post("/ingest", &json!({"user_id": 7, "file_name": "a", "size_bytes": 12})).await;
     let shard = |state: &Value, id: usize| state["shards"][id].clone();
-    let one = events.until("state", |state| Some(shard(state, 1)).filter(|shard| shard["files"] == 1)).await;
+    let one = events.wait_for_event("state", |state| Some(shard(state, 1)).filter(|shard| shard["files"] == 1)).await;
     assert_eq!((&one["file_bytes"], &one["slots"], &one["state"]), (&json!(12), &json!(2520), &json!("healthy")));
     assert!(!one["place"].as_str().unwrap().contains("shard_pass"), "{one}");
     for _ in 0..20 {
         api.get("/query/x").await;
     }
-    events.until("state", |state| (state["rates"]["refused"].as_f64()? > 0.0).then_some(())).await;
+    events.wait_for_event("state", |state| (state["rates"]["refused"].as_f64()? > 0.0).then_some(())).await;
 
     cluster.server(0).kill().await;
-    events.until("state", |state| (shard(state, 0)["circuit"] == "open").then_some(())).await;
-    events.until("state", |state| state["moves"].is_null().then_some(())).await;
+    events.wait_for_event("state", |state| (shard(state, 0)["circuit"] == "open").then_some(())).await;
+    events.wait_for_event("state", |state| state["moves"].is_null().then_some(())).await;
     cluster.server(0).start().await.unwrap();
     events
-        .until("state", |state| (shard(state, 0)["circuit"] == "closed" && state["moves"].is_array()).then_some(()))
+        .wait_for_event("state", |state| {
+            (shard(state, 0)["circuit"] == "closed" && state["moves"].is_array()).then_some(())
+        })
         .await;
 
     // A stop does not wait for those who watch, and a new one is told to go elsewhere.
@@ -95,7 +97,7 @@ async fn with_sign_in_the_page_is_open_and_its_data_is_not() {
         api.request(reqwest::Method::GET, "/dashboard/events").bearer_auth(token).send().await.unwrap()
     };
     assert_eq!(as_scope("service").await.status(), 403);
-    assert_eq!(Events::of(as_scope("admin").await).next().await.unwrap().0, "history");
+    assert_eq!(Events::from_response(as_scope("admin").await).next().await.unwrap().0, "history");
 }
 
 #[tokio::test]

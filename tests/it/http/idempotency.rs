@@ -304,7 +304,7 @@ impl Storm {
                             ),
                             Err(_) => {}
                         }
-                        poll::breathe().await;
+                        poll::short_pause().await;
                     }
                     number += 1;
                     done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -315,7 +315,7 @@ impl Storm {
         Self { bases, done, clients, stop }
     }
 
-    async fn progress(&self, more: usize) {
+    async fn wait_for_answers(&self, more: usize) {
         let now = || self.done.load(std::sync::atomic::Ordering::Relaxed);
         let from = now();
         poll::until("further answers", async || if now() >= from + more { Ok(()) } else { Err(now() - from) }).await;
@@ -335,7 +335,7 @@ async fn a_storm_of_retries_over_killed_processes_and_servers_has_each_effect_on
     let other = Api::start_with(&cluster, &PATIENT).await;
     let storm = Storm::start(vec![api.base().to_owned(), other.base().to_owned()]);
     for round in 0..4 {
-        storm.progress(40).await;
+        storm.wait_for_answers(40).await;
         api.kill9();
         if round == 1 {
             cluster.server(1).kill().await;
@@ -344,7 +344,7 @@ async fn a_storm_of_retries_over_killed_processes_and_servers_has_each_effect_on
         api = Api::start_with(&cluster, &PATIENT).await;
         storm.bases.lock().unwrap()[0] = api.base().to_owned();
     }
-    storm.progress(40).await;
+    storm.wait_for_answers(40).await;
     let answered = i64::try_from(storm.stop().await).unwrap();
     let (files, _, keys) = counts(&cluster).await;
     assert_eq!((files, keys), (answered, answered));
@@ -363,11 +363,11 @@ async fn keys_move_with_their_rows() {
     let patch_path = before.headers["location"].clone();
     let patched = send(apis[0].base(), Method::PATCH, &patch_path, "patch", &json!({"size_bytes": 5})).await.unwrap();
     let storm = Storm::start(apis.iter().map(|api| api.base().to_owned()).collect());
-    storm.progress(20).await;
+    storm.wait_for_answers(20).await;
     let command = ["shards", "move", "--slots", "0,2,4,6", "--to", "1", "--rollback-window", "0", "--json"];
     let done = shardrive(&command, &cluster.variables()).await;
     assert_eq!(done.code, 0, "{done:?}");
-    storm.progress(20).await;
+    storm.wait_for_answers(20).await;
     let answered = i64::try_from(storm.stop().await).unwrap();
     for api in &apis {
         assert_eq!(post(api, "/ingest", "before", &body).await, before);

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::api::{Api, client, json as parts};
-use crate::support::certificates::Authority;
+use crate::support::certificates::TestCa;
 use crate::support::pace::between_bytes;
 use crate::support::poll;
 use crate::support::servers::TestCluster;
@@ -24,7 +24,7 @@ fn address(api: &Api) -> SocketAddr {
 }
 
 /// A client at another address of this machine.
-fn other_client(authority: Option<&Authority>) -> Client {
+fn other_client(authority: Option<&TestCa>) -> Client {
     drop(client()); // installs what TLS needs
     let builder = Client::builder().no_proxy().local_address(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)));
     match authority {
@@ -41,7 +41,7 @@ fn metric(text: &str, name: &str) -> u64 {
 }
 
 /// Opens silent connections, and asks as somebody else while they are all open.
-async fn others_are_answered(api: &Api, authority: Option<&Authority>) {
+async fn others_are_answered(api: &Api, authority: Option<&TestCa>) {
     poll::until("an answer while the others are silent", async || {
         let address = address(api);
         let silent = join_all((0..SILENT).map(|_| TcpStream::connect(address))).await;
@@ -59,8 +59,8 @@ async fn others_are_answered(api: &Api, authority: Option<&Authority>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_connections_cost_nobody_else_and_are_named() {
-    let (cluster, authority) = (TestCluster::migrated(1).await, Authority::new());
-    let own = authority.certificate(&["127.0.0.1"]);
+    let (cluster, authority) = (TestCluster::migrated(1).await, TestCa::new());
+    let own = authority.issue_certificate(&["127.0.0.1"]);
     let (certificate, key) = (authority.write("cert.pem", &own.certificate), authority.write("key.pem", &own.key));
     let settings = [("TLS_CERT_FILE", certificate.as_str()), ("TLS_KEY_FILE", key.as_str())];
     let over_tls = Api::start_with(&cluster, &settings).await;

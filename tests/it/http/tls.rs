@@ -16,21 +16,21 @@ use tokio_rustls::client::TlsStream;
 
 use crate::support::api::{Api, client};
 use crate::support::cache::{until_in_use, until_says};
-use crate::support::certificates::Authority;
+use crate::support::certificates::TestCa;
 use crate::support::nats::Nats;
 use crate::support::poll;
 use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
 
 /// A client that trusts this authority alone.
-fn client_of(authority: &Authority) -> Client {
+fn client_of(authority: &TestCa) -> Client {
     let _ = client(); // sees to the provider
     let root = Certificate::from_pem(authority.pem.as_bytes()).unwrap();
     Client::builder().no_proxy().tls_certs_only([root]).build().unwrap()
 }
 
 /// A connection of its own, by these protocols.
-async fn connect(api: &Api, authority: &Authority, alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
+async fn connect(api: &Api, authority: &TestCa, alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -42,7 +42,7 @@ async fn connect(api: &Api, authority: &Authority, alpn: &[&[u8]]) -> std::io::R
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await
 }
 
-async fn served_certificate(api: &Api, authority: &Authority) -> Vec<u8> {
+async fn served_certificate(api: &Api, authority: &TestCa) -> Vec<u8> {
     let stream = connect(api, authority, &[]).await.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }
@@ -53,8 +53,8 @@ fn der(pem: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn the_address_speaks_tls_and_takes_new_certificates() {
-    let (cluster, authority) = (TestCluster::migrated(1).await, Authority::new());
-    let first = authority.certificate(&["127.0.0.1", "localhost"]);
+    let (cluster, authority) = (TestCluster::migrated(1).await, TestCa::new());
+    let first = authority.issue_certificate(&["127.0.0.1", "localhost"]);
     let (certificate, key) = (authority.write("cert.pem", &first.certificate), authority.write("key.pem", &first.key));
     let settings = [("TLS_CERT_FILE", certificate.as_str()), ("TLS_KEY_FILE", key.as_str())];
     let mut api = Api::start_with(&cluster, &settings).await;
@@ -80,7 +80,7 @@ async fn the_address_speaks_tls_and_takes_new_certificates() {
 
     assert_eq!(served_certificate(&api, &authority).await, der(&first.certificate));
     // A key that is not the certificate's: nothing changes, and it is said once.
-    let second = authority.certificate(&["127.0.0.1"]);
+    let second = authority.issue_certificate(&["127.0.0.1"]);
     authority.write("cert.pem", &second.certificate);
     poll::until("the warning", async || {
         if api.log().contains("the certificate stays as it is") { Ok(()) } else { Err(api.log()) }
@@ -108,8 +108,8 @@ async fn ask_by_curl(api: &Api, path: &str, body: &str) -> String {
 
 #[tokio::test]
 async fn clients_that_prefer_http2_are_served_by_http1() {
-    let (cluster, authority) = (TestCluster::migrated(1).await, Authority::new());
-    let pair = authority.certificate(&["127.0.0.1"]);
+    let (cluster, authority) = (TestCluster::migrated(1).await, TestCa::new());
+    let pair = authority.issue_certificate(&["127.0.0.1"]);
     let (certificate, key) = (authority.write("cert.pem", &pair.certificate), authority.write("key.pem", &pair.key));
     let settings = [("TLS_CERT_FILE", certificate.as_str()), ("TLS_KEY_FILE", key.as_str())];
     let api = Api::start_with(&cluster, &settings).await;
@@ -122,8 +122,8 @@ async fn clients_that_prefer_http2_are_served_by_http1() {
 
 #[tokio::test]
 async fn wrong_certificates_are_refused_at_the_start() {
-    let (cluster, authority) = (TestCluster::migrated(1).await, Authority::new());
-    let (one, other) = (authority.certificate(&["127.0.0.1"]), authority.certificate(&["127.0.0.1"]));
+    let (cluster, authority) = (TestCluster::migrated(1).await, TestCa::new());
+    let (one, other) = (authority.issue_certificate(&["127.0.0.1"]), authority.issue_certificate(&["127.0.0.1"]));
     let certificate = authority.write("cert.pem", &one.certificate);
     for (key, reason) in [
         (authority.write("other.pem", &other.key), "do not go together"),
@@ -141,8 +141,8 @@ async fn wrong_certificates_are_refused_at_the_start() {
 
 #[tokio::test]
 async fn a_handshake_does_not_take_for_ever() {
-    let (cluster, authority) = (TestCluster::migrated(1).await, Authority::new());
-    let pair = authority.certificate(&["127.0.0.1"]);
+    let (cluster, authority) = (TestCluster::migrated(1).await, TestCa::new());
+    let pair = authority.issue_certificate(&["127.0.0.1"]);
     let (certificate, key) = (authority.write("cert.pem", &pair.certificate), authority.write("key.pem", &pair.key));
     let api = {
         let settings = [
@@ -190,10 +190,10 @@ async fn encrypt(cluster: &TestCluster, certificate: &crate::support::certificat
 
 #[tokio::test]
 async fn a_shard_is_reached_by_tls_and_only_if_it_is_the_right_one() {
-    let (cluster, authority, strangers) = (TestCluster::migrated(1).await, Authority::new(), Authority::new());
-    encrypt(&cluster, &authority.certificate(&["127.0.0.1", "localhost"])).await;
+    let (cluster, authority, strangers) = (TestCluster::migrated(1).await, TestCa::new(), TestCa::new());
+    encrypt(&cluster, &authority.issue_certificate(&["127.0.0.1", "localhost"])).await;
     let url = |root: &str| format!("{}?sslmode=verify-full&sslrootcert={root}", cluster.url(0));
-    let api = Api::start_on(&[url(&authority.file())], &[]).await;
+    let api = Api::start_on(&[url(&authority.ca_file())], &[]).await;
     assert_eq!(api.get("/query/1").await.status(), StatusCode::OK);
     let plain: i64 = cluster
         .value(
@@ -211,8 +211,8 @@ async fn a_shard_is_reached_by_tls_and_only_if_it_is_the_right_one() {
     };
     let log = start(url(&strangers.write("strangers.pem", &strangers.pem))).await;
     assert!(log.contains("SHARD_0_URL") && log.contains("certificate"), "{log}");
-    encrypt(&cluster, &authority.certificate(&["elsewhere.example"])).await;
-    let log = start(url(&authority.file())).await;
+    encrypt(&cluster, &authority.issue_certificate(&["elsewhere.example"])).await;
+    let log = start(url(&authority.ca_file())).await;
     assert!(log.contains("SHARD_0_URL") && log.contains("certificate") && log.contains("name"), "{log}");
 }
 
@@ -228,16 +228,16 @@ impl Drop for TlsCache {
 
 #[tokio::test]
 async fn the_cache_is_reached_by_tls() {
-    let (cluster, authority, strangers) = (TestCluster::migrated(1).await, Authority::new(), Authority::new());
-    let pair = authority.certificate(&["127.0.0.1"]);
+    let (cluster, authority, strangers) = (TestCluster::migrated(1).await, TestCa::new(), TestCa::new());
+    let pair = authority.issue_certificate(&["127.0.0.1"]);
     let (certificate, key) = (authority.write("cert.pem", &pair.certificate), authority.write("key.pem", &pair.key));
     let port = free_port().unwrap();
-    let mut server = Command::new(CacheServer::program().unwrap());
+    let mut server = Command::new(CacheServer::find_program().unwrap());
     server.args(["--port", "0", "--tls-port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
     server.args(["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-auth-clients", "no"]);
     let _server = TlsCache(server.current_dir(std::env::temp_dir()).stdout(Stdio::null()).spawn().unwrap());
     let url = format!("rediss://127.0.0.1:{port}");
-    let authority_file = authority.file();
+    let authority_file = authority.ca_file();
     let settings = [("REDIS_URL", url.as_str()), ("REDIS_CA_FILE", authority_file.as_str()), ("RATE_LIMIT", "100000")];
     let api = Api::start_with(&cluster, &settings).await;
     until_says(&api, "healthy").await;
@@ -248,7 +248,7 @@ async fn the_cache_is_reached_by_tls() {
     .await;
     assert!(!api.log().contains("no answer in time"), "{}", api.log());
     drop(api);
-    let wrong = strangers.file();
+    let wrong = strangers.ca_file();
     let api = Api::start_with(&cluster, &[("REDIS_URL", &url), ("REDIS_CA_FILE", &wrong)]).await;
     until_says(&api, "unhealthy").await;
     poll::until("the reason", async || if api.log().contains("cannot be used") { Ok(()) } else { Err(api.log()) })
@@ -258,9 +258,9 @@ async fn the_cache_is_reached_by_tls() {
 
 #[tokio::test]
 async fn the_broker_is_reached_by_tls_and_password() {
-    let (cluster, authority, strangers) = (TestCluster::migrated(1).await, Authority::new(), Authority::new());
+    let (cluster, authority, strangers) = (TestCluster::migrated(1).await, TestCa::new(), TestCa::new());
     let Some(nats) = Nats::start_encrypted(&authority).await else { return };
-    let (url, known, wrong) = (nats.url(), authority.file(), strangers.file());
+    let (url, known, wrong) = (nats.url(), authority.ca_file(), strangers.ca_file());
     let without_password = url.replace("service:s3cret%2Fof%40the%3Abroker@", "");
     let file = json!({"user_id": 1, "file_name": "a"});
     for (url, authority, reason) in
@@ -277,10 +277,10 @@ async fn the_broker_is_reached_by_tls_and_password() {
         .await;
         assert!(!api.log().contains("s3cret"), "{}", api.log());
     }
-    assert!(nats.told().await.is_empty());
+    assert!(nats.published_events().await.is_empty());
     let api = Api::start_with(&cluster, &[("EVENTS_URL", &url), ("EVENTS_CA_FILE", &known)]).await;
     assert_eq!(api.post("/ingest", &file).await.status(), StatusCode::CREATED);
-    poll::until("all events", async || match nats.told().await.len() {
+    poll::until("all events", async || match nats.published_events().await.len() {
         3 => Ok(()),
         others => Err(others),
     })

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::api::Api;
 use crate::support::load::Load;
-use crate::support::moved::{assert_nothing_left, hold_against};
+use crate::support::moved::{assert_moves_unnoticed, assert_nothing_left};
 use crate::support::poll;
 use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
@@ -49,7 +49,7 @@ const SLOTS: &str = "0,2,4,6";
 const ALL: [i32; 6] = [0, 2, 4, 6, 1, 100];
 
 /// A program that coordinates, and ends at this step.
-async fn doomed(cluster: &TestCluster, step: &str) -> Api {
+async fn start_api_ending_at(cluster: &TestCluster, step: &str) -> Api {
     let token = "SELECT token FROM shardrive.coordinator";
     let before: i64 = cluster.value(0, token).await;
     let mut variables = cluster.variables();
@@ -76,14 +76,14 @@ async fn until_stage(api: &Api, id: &str, stage: &str) -> Value {
 }
 
 async fn until_dead(api: &mut Api) {
-    assert!(!api.ended().await, "{}", api.log());
+    assert!(!api.wait_for_exit().await, "{}", api.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coordinator_killed_at_any_step_is_replaced() {
     let cluster = TestCluster::migrated(2).await;
     let mut at = 0;
-    let mut first = doomed(&cluster, STEPS[0]).await;
+    let mut first = start_api_ending_at(&cluster, STEPS[0]).await;
     let survivor = Api::start_with(&cluster, &PATIENT).await;
     let load = Load::start(&[survivor.base().to_owned()], 4, &ALL);
     for (number, step) in STEPS.iter().enumerate() {
@@ -92,19 +92,19 @@ async fn a_coordinator_killed_at_any_step_is_replaced() {
         until_dead(&mut first).await;
         let ended = until_stage(&survivor, &id, "done").await;
         assert_eq!(ended["verified"], true, "{step}: {ended}");
-        load.progress(10).await;
+        load.wait_for_answers(10).await;
         assert_nothing_left(&cluster, 2).await;
         if let Some(next) = STEPS.get(number + 1) {
-            first = after(&cluster, &survivor, next).await;
+            first = next_coordinator(&cluster, &survivor, next).await;
         }
     }
-    hold_against(&cluster, &survivor, load, 2).await;
+    assert_moves_unnoticed(&cluster, &survivor, load, 2).await;
 }
 
 /// The next program that is to coordinate: the survivor is frozen until it has lost the lease.
-async fn after(cluster: &TestCluster, survivor: &Api, step: &str) -> Api {
+async fn next_coordinator(cluster: &TestCluster, survivor: &Api, step: &str) -> Api {
     survivor.pause();
-    let next = doomed(cluster, step).await;
+    let next = start_api_ending_at(cluster, step).await;
     survivor.resume();
     next
 }
@@ -112,11 +112,11 @@ async fn after(cluster: &TestCluster, survivor: &Api, step: &str) -> Api {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coordinator_killed_in_a_rollback_is_replaced() {
     let cluster = TestCluster::migrated(2).await;
-    let mut first = doomed(&cluster, STEPS_BACK[0]).await;
+    let mut first = start_api_ending_at(&cluster, STEPS_BACK[0]).await;
     let survivor = Api::start_with(&cluster, &PATIENT).await;
     let load = Load::start(&[survivor.base().to_owned()], 4, &ALL);
     for (number, step) in STEPS_BACK.iter().enumerate() {
-        load.progress(10).await;
+        load.wait_for_answers(10).await;
         let id = register(&cluster, "1", "600").await;
         until_stage(&survivor, &id, "rollback_window").await;
         let asked = survivor.post(&format!("/admin/moves/{id}/rollback"), &json!({})).await;
@@ -124,23 +124,23 @@ async fn a_coordinator_killed_in_a_rollback_is_replaced() {
         until_dead(&mut first).await;
         let ended = until_stage(&survivor, &id, "rolled_back").await;
         assert_eq!(ended["reason"], Value::Null, "{step}: {ended}");
-        load.progress(10).await;
+        load.wait_for_answers(10).await;
         assert_nothing_left(&cluster, 2).await;
         if let Some(next) = STEPS_BACK.get(number + 1) {
-            first = after(&cluster, &survivor, next).await;
+            first = next_coordinator(&cluster, &survivor, next).await;
         }
     }
-    hold_against(&cluster, &survivor, load, 2).await;
+    assert_moves_unnoticed(&cluster, &survivor, load, 2).await;
 }
 
 /// The coordinator and one of the servers end at the same moment; both come back.
 async fn a_server_dies(steps: &[&str], dying: usize) {
     let mut cluster = TestCluster::migrated(2).await;
-    let mut first = doomed(&cluster, steps[0]).await;
+    let mut first = start_api_ending_at(&cluster, steps[0]).await;
     let survivor = Api::start_with(&cluster, &PATIENT).await;
     let load = Load::start(&[survivor.base().to_owned()], 4, &ALL);
     for (number, step) in steps.iter().enumerate() {
-        load.progress(10).await;
+        load.wait_for_answers(10).await;
         let to = (number + 1) % 2;
         // The source of this move, or its target.
         let server = if dying == 0 { 1 - to } else { to };
@@ -154,18 +154,18 @@ async fn a_server_dies(steps: &[&str], dying: usize) {
         })
         .await;
         assert_eq!(ended["stage"], "done", "{step}: {ended}");
-        load.progress(10).await;
+        load.wait_for_answers(10).await;
         assert_nothing_left(&cluster, 2).await;
         let audit = shardrive(&["shards", "verify"], &cluster.variables()).await;
         assert_eq!(audit.code, 0, "{step}: {audit:?}");
         if let Some(next) = steps.get(number + 1) {
-            first = after(&cluster, &survivor, next).await;
+            first = next_coordinator(&cluster, &survivor, next).await;
         }
     }
     let seen = load.stop().await;
     // The users of a server that is away are refused meanwhile; nothing else.
     assert_eq!(seen.violations(), Vec::<String>::new());
-    let wrong = seen.hold_against_rows(&cluster, 2).await;
+    let wrong = seen.find_wrong_rows(&cluster, 2).await;
     assert_eq!(wrong, Vec::<String>::new());
 }
 

@@ -11,7 +11,7 @@ mod throttle;
 use serde_json::Value;
 
 use crate::support::api::Api;
-use crate::support::program::{Done, shardrive};
+use crate::support::program::{CommandOutput, shardrive};
 use crate::support::servers::TestCluster;
 
 const EVEN: &str = "0,2,4,6";
@@ -33,7 +33,7 @@ async fn start(cluster: &TestCluster, programs: usize) -> (Vec<Api>, Vec<String>
     (apis, bases)
 }
 
-async fn shards(cluster: &TestCluster, arguments: &[&str]) -> Done {
+async fn shards(cluster: &TestCluster, arguments: &[&str]) -> CommandOutput {
     let mut all = vec!["shards"];
     all.extend(arguments);
     all.push("--json");

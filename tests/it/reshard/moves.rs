@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{EVEN, PATIENT, moved, shards, start};
 use crate::support::api::Api;
 use crate::support::load::Load;
-use crate::support::moved::{assert_nothing_left, hold_against};
+use crate::support::moved::{assert_moves_unnoticed, assert_nothing_left};
 use crate::support::poll;
 use crate::support::program::shardrive;
 use crate::support::servers::{TestCluster, run, sqlstate};
@@ -19,14 +19,14 @@ async fn slots_move_under_load_and_nobody_notices() {
     let cluster = TestCluster::migrated(2).await;
     let (apis, bases) = start(&cluster, 2).await;
     let load = Load::start(&bases, 8, &ALL);
-    load.progress(60).await;
+    load.wait_for_answers(60).await;
     let there = moved(&cluster, &["move", "--slots", EVEN, "--to", "1", "--rollback-window", "0"]).await;
     assert_eq!((&there["stage"], &there["verified"]), (&json!("done"), &json!(true)), "{there}");
-    load.progress(40).await;
+    load.wait_for_answers(40).await;
     let back = moved(&cluster, &["move", "--slots", "0-7", "--to", "0", "--rollback-window", "0"]).await;
     assert_eq!(back["stage"], "done", "{back}");
-    load.progress(40).await;
-    hold_against(&cluster, &apis[0], load, 2).await;
+    load.wait_for_answers(40).await;
+    assert_moves_unnoticed(&cluster, &apis[0], load, 2).await;
     assert_nothing_left(&cluster, 2).await;
 }
 
@@ -35,10 +35,10 @@ async fn a_move_can_be_rolled_back_with_all_that_was_written_since() {
     let cluster = TestCluster::migrated(2).await;
     let (apis, bases) = start(&cluster, 2).await;
     let load = Load::start(&bases, 8, &ALL);
-    load.progress(40).await;
+    load.wait_for_answers(40).await;
     let open = moved(&cluster, &["move", "--slots", EVEN, "--to", "1"]).await;
     assert_eq!((&open["stage"], &open["slots"]), (&json!("rollback_window"), &json!(EVEN)), "{open}");
-    load.progress(60).await;
+    load.wait_for_answers(60).await;
     // Both directions are refused by the database until they are right.
     let insert = "INSERT INTO file_metadata (user_id, file_name) VALUES (2, 'by hand')";
     assert_eq!(sqlstate(cluster.psql(0, insert).await), "SD001");
@@ -53,15 +53,15 @@ async fn a_move_can_be_rolled_back_with_all_that_was_written_since() {
         .psql(0, "BEGIN; INSERT INTO file_metadata (user_id, file_name) VALUES (2, 'by hand'); ROLLBACK")
         .await
         .unwrap();
-    load.progress(40).await;
+    load.wait_for_answers(40).await;
     // At once again, and this time for good.
     let open = moved(&cluster, &["move", "--slots", EVEN, "--to", "1"]).await;
-    load.progress(20).await;
+    load.wait_for_answers(20).await;
     let done = moved(&cluster, &["finish", &open["id"].to_string()]).await;
     assert_eq!(done["stage"], "done", "{done}");
     let late = shards(&cluster, &["rollback", &open["id"].to_string()]).await;
     assert!(late.code == 1 && late.err.contains("is at done"), "{late:?}");
-    hold_against(&cluster, &apis[1], load, 2).await;
+    assert_moves_unnoticed(&cluster, &apis[1], load, 2).await;
     assert_nothing_left(&cluster, 2).await;
 }
 
@@ -134,7 +134,7 @@ async fn a_third_shard_fills_and_empties_again_under_load() {
     let bases: Vec<_> = apis.iter().map(|api| api.base().to_owned()).collect();
     let slots: Vec<i32> = (0..24).map(|number| number * 209).collect();
     let load = Load::start(&bases, 8, &slots);
-    load.progress(40).await;
+    load.wait_for_answers(40).await;
 
     let (status, added) = apis[0].post_json("/admin/shards", &json!({"url": cluster.url(2)})).await;
     assert_eq!((status.as_u16(), &added["shard_id"], &added["was_there"]), (200, &json!(2), &json!(false)), "{added}");
@@ -156,13 +156,13 @@ async fn a_third_shard_fills_and_empties_again_under_load() {
     let owned: Vec<_> = stats["shards"].as_array().unwrap().iter().map(|shard| shard["slots"].clone()).collect();
     assert_eq!((owned, &stats["complete"]), (vec![json!(1680); 3], &json!(true)), "{stats}");
 
-    load.progress(40).await;
+    load.wait_for_answers(40).await;
     let drained = shards(&cluster, &["drain", "2", "--rollback-window", "0"]).await;
     assert_eq!(drained.code, 0, "{drained:?}");
     let (_, stats) = apis[0].get_json("/stats").await;
     assert_eq!((&stats["shards"][2]["slots"], &stats["shards"][2]["record_count"]), (&json!(0), &json!(0)), "{stats}");
-    load.progress(40).await;
-    hold_against(&cluster, &apis[0], load, 3).await;
+    load.wait_for_answers(40).await;
+    assert_moves_unnoticed(&cluster, &apis[0], load, 3).await;
     assert_nothing_left(&cluster, 3).await;
 }
 
@@ -232,7 +232,7 @@ async fn a_program_that_slept_through_a_move_is_refused_and_goes_on() {
     let (apis, bases) = start(&cluster, 2).await;
     let load = Load::start(&bases, 8, &ALL);
     for round in 0..4 {
-        load.progress(20).await;
+        load.wait_for_answers(20).await;
         // Also the coordinator, whichever of the two that is: its session ends with its silence.
         apis[round % 2].pause();
         let to = (1 - round % 2).to_string();
@@ -240,8 +240,8 @@ async fn a_program_that_slept_through_a_move_is_refused_and_goes_on() {
         assert_eq!(there["stage"], "done", "{there}");
         apis[round % 2].resume();
     }
-    load.progress(40).await;
-    hold_against(&cluster, &apis[0], load, 2).await;
+    load.wait_for_answers(40).await;
+    assert_moves_unnoticed(&cluster, &apis[0], load, 2).await;
     assert_nothing_left(&cluster, 2).await;
 }
 

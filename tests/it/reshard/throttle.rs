@@ -96,7 +96,7 @@ async fn a_copy_waits_while_requests_take_longer_than_usual() {
     let settings = [("HEALTH_TIMEOUT_MS", "20000"), ("CONNECT_TIMEOUT_MS", "20000")];
     let api = Api::start_on(&[through, cluster.url(1)], &settings).await;
     let load = Load::start(&[api.base().to_owned()], 16, &[0, 2, 4, 6]);
-    load.progress(1000).await;
+    load.wait_for_answers(1000).await;
     // For a second program the command would look after the move.
     let order = json!({ "slots": "2", "to": 1, "rollback_window_seconds": 0, "copy_rate": 1000 });
     let (_, plan) = api.post_json("/admin/moves", &order).await;
@@ -115,10 +115,10 @@ async fn a_copy_waits_while_requests_take_longer_than_usual() {
     };
     noted("the rows begin to go over").await;
     // The first look is at what is usual.
-    load.progress(500).await;
-    proxy.set(Mode::Slow(400));
+    load.wait_for_answers(500).await;
+    proxy.set_mode(Mode::Slow(400));
     noted("waiting: requests take longer than usual").await;
-    proxy.set(Mode::Pass);
+    proxy.set_mode(Mode::Pass);
     noted("going on").await;
     let (status, _) = api.post_json(&format!("{path}/cancel"), &json!({})).await;
     assert_eq!(status, 202);

@@ -80,7 +80,7 @@ async fn a_promoted_standby_takes_over_and_nothing_acknowledged_is_lost() {
     let hurt = Load::start(&[api.base().to_owned()], 6, &[1, 3, 5]);
     let stop = Arc::new(AtomicBool::new(false));
     let others = tokio::spawn(others(api.base().to_owned(), Arc::clone(&stop)));
-    hurt.progress(100).await;
+    hurt.wait_for_answers(100).await;
 
     let killed = Instant::now();
     cluster.server(1).kill().await;
@@ -100,11 +100,11 @@ async fn a_promoted_standby_takes_over_and_nothing_acknowledged_is_lost() {
     eprintln!("refused within {refused:?}; the first good write {:?} after the promotion", promoted.elapsed());
     assert!(promoted.elapsed() < GENEROUS);
 
-    hurt.progress(100).await;
-    let old = cluster.replace(1, standby);
+    hurt.wait_for_answers(100).await;
+    let old = cluster.replace_server(1, standby);
     let seen = hurt.stop().await;
     eprintln!("users of the shard: {:?}", seen.outcomes());
-    assert_eq!(seen.hold_against_rows(&cluster, 2).await, Vec::<String>::new());
+    assert_eq!(seen.find_wrong_rows(&cluster, 2).await, Vec::<String>::new());
     // The others' files are counted, too, and the load knows nothing of them.
     let wrong: Vec<_> = seen.violations().into_iter().filter(|text| !text.starts_with("/stats says")).collect();
     assert_eq!(wrong, Vec::<String>::new());
@@ -146,7 +146,7 @@ async fn a_former_primary_that_comes_back_is_not_used() {
     }
     assert_eq!(on_old().await, before, "writes went to the former primary");
     // Not even when it is the only one left.
-    let old = cluster.replace(1, standby);
+    let old = cluster.replace_server(1, standby);
     cluster.server(1).kill().await;
     poll::until_true("the shard to be away", async || store(&api, 43).await == StatusCode::SERVICE_UNAVAILABLE).await;
     for _ in 0..20 {
@@ -208,11 +208,11 @@ async fn a_demoted_server_keeps_no_slot_of_a_move_that_has_ended() {
 
     cluster.server(1).stop().await;
     promote(&standby).await;
-    let mut demoted = cluster.replace(1, standby);
+    let mut demoted = cluster.replace_server(1, standby);
     let mut follow =
-        std::fs::OpenOptions::new().append(true).open(demoted.folder().join("postgresql.auto.conf")).unwrap();
+        std::fs::OpenOptions::new().append(true).open(demoted.data_folder().join("postgresql.auto.conf")).unwrap();
     std::io::Write::write_all(&mut follow, format!("primary_conninfo = '{}'\n", cluster.url(1)).as_bytes()).unwrap();
-    std::fs::write(demoted.folder().join("standby.signal"), "").unwrap();
+    std::fs::write(demoted.data_folder().join("standby.signal"), "").unwrap();
     demoted.start().await.unwrap();
     let mut db = demoted.connect(&database_name(1)).await.unwrap();
     assert!(value::<bool>(&mut db, "SELECT pg_is_in_recovery()").await);

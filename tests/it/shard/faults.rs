@@ -188,9 +188,9 @@ async fn a_shard_behind_a_broken_network_costs_only_its_own_users() {
     let (api, ids) = start(&[cluster.url(0), through]).await;
     for mode in [Mode::BlackHole, Mode::Refuse, Mode::BlackHole] {
         let bystander = Bystander::start(&api);
-        proxy.set(mode);
+        proxy.set_mode(mode);
         while_away(&api, &ids).await;
-        proxy.set(Mode::Pass);
+        proxy.set_mode(Mode::Pass);
         until_healed(&api, &ids).await;
         bystander.stop().await;
     }
@@ -307,13 +307,13 @@ async fn a_stop_answers_every_request_in_flight() {
         .await;
     }
     api.sigterm();
-    poll::until_true("the stop to begin", async || api.log().contains("finishing what is in flight")).await;
+    poll::until_true("the stop to begin", async || api.log().contains("finishing the requests in progress")).await;
     drop(holds);
     for (number, request) in requests.into_iter().enumerate() {
         let (status, answer) = request.await.unwrap();
         assert!(status.is_success(), "request {number}: {status}: {answer}");
     }
-    assert!(api.ended().await);
+    assert!(api.wait_for_exit().await);
     let stored = cluster.value::<i64>(0, "SELECT count(*) FROM file_metadata").await
         + cluster.value::<i64>(1, "SELECT count(*) FROM file_metadata").await;
     assert_eq!(stored, 40);
@@ -324,11 +324,11 @@ async fn a_stop_in_the_middle_of_load_loses_nothing() {
     let cluster = TestCluster::migrated(2).await;
     let mut api = Api::start_with(&cluster, &AS_SHIPPED).await;
     let load = Load::start(&[api.base().to_owned()], 16, &[0, 1, 2, 3]);
-    load.progress(300).await;
+    load.wait_for_answers(300).await;
     api.sigterm();
-    assert!(api.ended().await);
+    assert!(api.wait_for_exit().await);
     let seen = load.stop().await;
-    assert_eq!(seen.hold_against_rows(&cluster, 2).await, Vec::<String>::new());
+    assert_eq!(seen.find_wrong_rows(&cluster, 2).await, Vec::<String>::new());
     assert_eq!(seen.violations(), Vec::<String>::new());
     let broken: Vec<_> = seen.outcomes().into_iter().filter(|(kind, _)| kind.contains("broken answer")).collect();
     assert_eq!(broken, []);

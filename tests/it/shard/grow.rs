@@ -8,7 +8,7 @@ use crate::support::load::Load;
 use crate::support::moves::Move;
 use crate::support::poll;
 use crate::support::program::{shardrive, shardrive_reading};
-use crate::support::servers::{CONNECT, TestCluster, refusal};
+use crate::support::servers::{CONNECT, TestCluster, start_error_text};
 
 const PATIENT: [(&str, &str); 2] = [("HEALTH_TIMEOUT_MS", "20000"), ("MOVE_TIMEOUT_MS", "30000")];
 const SLOTS: [i32; 8] = [0, 1, 2, 3, 4, 5, 100, 101];
@@ -40,7 +40,7 @@ async fn a_shard_added_under_load_is_used_by_programs_that_do_not_have_its_url()
     let apis = [Api::start_on(urls, &PATIENT).await, Api::start_on(urls, &PATIENT).await];
     let bases: Vec<_> = apis.iter().map(|api| api.base().to_owned()).collect();
     let load = Load::start(&bases, 8, &SLOTS);
-    load.progress(40).await;
+    load.wait_for_answers(40).await;
 
     let url = cluster.url(2);
     let looked = shardrive(&["shards", "add", &url, "--dry-run"], &old_settings(&cluster)).await;
@@ -54,7 +54,7 @@ async fn a_shard_added_under_load_is_used_by_programs_that_do_not_have_its_url()
     // At once, before a program has looked by itself.
     Move::new(&cluster, &[0, 2], 0, 2).await.run().await;
     Move::new(&cluster, &[1], 1, 2).await.run().await;
-    load.progress(80).await;
+    load.wait_for_answers(80).await;
     for api in &apis {
         until_it_knows(api, 3).await;
         assert!(!api.log().contains("shard_pass"), "{}", api.log());
@@ -64,8 +64,8 @@ async fn a_shard_added_under_load_is_used_by_programs_that_do_not_have_its_url()
     let (_, stats) = late.get_json("/stats").await;
     assert_eq!((&stats["complete"], &stats["shards"][2]["slots"]), (&json!(true), &json!(3)), "{stats}");
     let seen = load.stop().await;
-    seen.assert_unseen();
-    assert_eq!(seen.hold_against_rows(&cluster, 3).await, Vec::<String>::new());
+    seen.assert_no_fault();
+    assert_eq!(seen.find_wrong_rows(&cluster, 3).await, Vec::<String>::new());
     let (_, stats) = apis[0].get_json("/stats").await;
     assert_eq!(stats["total_records"], seen.acknowledged());
 
@@ -137,6 +137,6 @@ async fn an_adding_that_broke_off_anywhere_is_completed_by_the_next() {
     let more = TestCluster::start(1).await;
     let mut four = cluster.options();
     four.extend(more.options());
-    let message = refusal(four).await;
+    let message = start_error_text(four).await;
     assert!(message.contains("the slot map is for 3 shards, the settings name 4"), "{message}");
 }

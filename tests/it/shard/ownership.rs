@@ -40,8 +40,8 @@ async fn start(cluster: &TestCluster, programs: usize) -> (Vec<Api>, Vec<String>
 /// The rows, the counts and a scan agree, and so does the program's own audit.
 async fn check(cluster: &TestCluster, api: &Api, load: Load) {
     let seen = load.stop().await;
-    seen.assert_unseen();
-    assert_eq!(seen.hold_against_rows(cluster, 2).await, Vec::<String>::new());
+    seen.assert_no_fault();
+    assert_eq!(seen.find_wrong_rows(cluster, 2).await, Vec::<String>::new());
     let (_, counted) = api.get_json("/stats").await;
     let (_, scanned) = api.get_json("/stats?exact=scan").await;
     assert_eq!(counted, scanned);
@@ -67,18 +67,18 @@ async fn three_programs_follow_slots_that_change_hands() {
     let cluster = TestCluster::migrated(2).await;
     let (apis, bases) = start(&cluster, 3).await;
     let load = Load::start(&bases, 12, &ALL);
-    load.progress(40).await;
+    load.wait_for_answers(40).await;
     for round in 0..5 {
         let (here, there) = (round % 2, 1 - round % 2);
         Move::new(&cluster, &EVEN, here, there).await.run().await;
         // At once, and in the other direction: no shard owns more or fewer slots than before.
         Move::new(&cluster, &ODD, there, here).await.run().await;
-        load.progress(15).await;
+        load.wait_for_answers(15).await;
         // Forth and back without a pause.
         Move::new(&cluster, &[100], 0, 1).await.run().await;
         Move::new(&cluster, &[100], 1, 0).await.run().await;
     }
-    load.progress(40).await;
+    load.wait_for_answers(40).await;
     check(&cluster, &apis[0], load).await;
 }
 
@@ -88,13 +88,13 @@ async fn a_program_that_slept_through_a_move_writes_nothing_in_the_wrong_place()
     let (apis, bases) = start(&cluster, 2).await;
     let load = Load::start(&bases, 12, &ALL);
     for round in 0..4 {
-        load.progress(30).await;
+        load.wait_for_answers(30).await;
         apis[0].pause();
         Move::new(&cluster, &EVEN, round % 2, 1 - round % 2).await.run().await;
-        load.progress(30).await;
+        load.wait_for_answers(30).await;
         apis[0].resume();
     }
-    load.progress(40).await;
+    load.wait_for_answers(40).await;
     check(&cluster, &apis[0], load).await;
     let insert = "INSERT INTO file_metadata (user_id, file_name) VALUES (101, 'by hand')";
     assert_eq!(sqlstate(cluster.psql(0, insert).await), "SD001");

@@ -17,13 +17,13 @@ async fn a_cut_cable_is_noticed_and_its_end_too() {
     let cluster = Cluster::open(options, limits()).await.unwrap();
     let state = || cluster.shards()[1].state();
     for mode in [Mode::BlackHole, Mode::Refuse] {
-        proxy.set(mode);
+        proxy.set_mode(mode);
         poll::until_true("the shard to be away", async || state() == ShardState::Unreachable).await;
         let asked = Instant::now();
         assert!(cluster.shards()[1].lease().await.is_err());
         assert!(asked.elapsed() < limits().health_timeout, "a shard that is known to be away is not waited for");
         assert_eq!(cluster.shards()[0].state(), ShardState::Healthy);
-        proxy.set(Mode::Pass);
+        proxy.set_mode(Mode::Pass);
         poll::until_true("the shard to be back", async || state() == ShardState::Healthy).await;
     }
     cluster.shut_down().await;

@@ -30,7 +30,7 @@ async fn warnings(api: &Api) -> (Value, Vec<(String, String)>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_full_disk_reads_go_on_and_writes_are_told_which_disk() {
     let mut cluster = TestCluster::start(2).await;
-    let folder = cluster.server(1).folder().parent().unwrap().join("small");
+    let folder = cluster.server(1).data_folder().parent().unwrap().join("small");
     let Some(disk) = SmallDisk::mount(&folder, "64m") else {
         eprintln!("skipped: this machine does not let the test mount a small file system");
         return;
@@ -126,7 +126,7 @@ async fn a_server_without_connections_is_served_by_those_that_are_there() {
         while let Ok(other) = server.connect(crate::support::servers::CONNECT).await {
             others.push(other);
         }
-        poll::breathe().await;
+        poll::short_pause().await;
     }
     let calls = (0..60).map(|number| {
         let api = &api;

@@ -4,7 +4,7 @@ use shardrive::shard::{SetupError, ShardId, ShardOptions, ShardState, migrate};
 use uuid::Uuid;
 
 use crate::support::poll;
-use crate::support::servers::{CONNECT, TestCluster, refusal};
+use crate::support::servers::{CONNECT, TestCluster, start_error_text};
 
 async fn cluster_id(cluster: &TestCluster, shard: usize) -> Uuid {
     cluster.value(shard, "SELECT cluster_id FROM shardrive.identity WHERE ready").await
@@ -44,7 +44,7 @@ async fn a_set_up_that_broke_off_is_completed() {
     // As if the program had been killed between the identities and the last step.
     let id = cluster_id(&cluster, 0).await;
     cluster.psql(1, "UPDATE shardrive.identity SET ready = false").await.unwrap();
-    let message = refusal(cluster.options()).await;
+    let message = start_error_text(cluster.options()).await;
     assert!(message.contains("SHARD_1_URL: is not a shard yet"), "{message}");
     cluster.migrate().await;
     assert_eq!(cluster_id(&cluster, 1).await, id);
@@ -76,19 +76,19 @@ async fn urls_that_lead_to_the_wrong_database_are_refused() {
     let parse = |url: &str| ShardOptions::parse(url).unwrap();
 
     let swapped = vec![parse(&cluster.url(1)), parse(&cluster.url(0))];
-    let message = refusal(swapped).await;
+    let message = start_error_text(swapped).await;
     assert!(message.contains("SHARD_0_URL: leads to shard 1"), "{message}");
     assert!(message.contains("SHARD_1_URL: leads to shard 0"), "{message}");
 
     let other_name = cluster.url(0).replace("127.0.0.1", "localhost");
     let twice = vec![parse(&cluster.url(0)), parse(&other_name)];
-    let message = refusal(twice.clone()).await;
+    let message = start_error_text(twice.clone()).await;
     assert!(message.contains("SHARD_0_URL and SHARD_1_URL name the same database"), "{message}");
     assert!(matches!(migrate(&twice, CONNECT).await, Err(SetupError::Refused(_))));
 
     let other = TestCluster::migrated(2).await;
     let mixed = vec![parse(&cluster.url(0)), parse(&other.url(1))];
-    let message = refusal(mixed).await;
+    let message = start_error_text(mixed).await;
     assert!(message.contains("SHARD_1_URL: belongs to another cluster"), "{message}");
 }
 
@@ -107,7 +107,7 @@ async fn one_more_url_does_not_add_a_shard() {
     let cluster = TestCluster::start(3).await;
     let two = cluster.options()[..2].to_vec();
     migrate(&two, CONNECT).await.unwrap();
-    let message = refusal(cluster.options()).await;
+    let message = start_error_text(cluster.options()).await;
     assert!(message.contains("the slot map is for 2 shards, the settings name 3"), "{message}");
 
     let Err(SetupError::Refused(refused)) = migrate(&cluster.options(), CONNECT).await else { panic!("was set up") };
@@ -120,7 +120,7 @@ async fn one_more_url_does_not_add_a_shard() {
     assert_eq!(open.shards().len(), 2);
     open.shut_down().await;
     cluster.psql(0, "DELETE FROM shardrive.shards").await.unwrap();
-    let message = refusal(two[..1].to_vec()).await;
+    let message = start_error_text(two[..1].to_vec()).await;
     assert!(message.contains("the settings name 1"), "{message}");
 }
 
@@ -131,7 +131,7 @@ async fn a_lost_database_is_not_replaced_by_an_empty_one() {
     for sql in ["DROP DATABASE drive_shard_1", "CREATE DATABASE drive_shard_1"] {
         crate::support::servers::run(&mut other, sql).await.unwrap();
     }
-    let message = refusal(cluster.options()).await;
+    let message = start_error_text(cluster.options()).await;
     assert!(message.contains("SHARD_1_URL: is an empty database"), "{message}");
     let Err(SetupError::Refused(refused)) = migrate(&cluster.options(), CONNECT).await else { panic!("was set up") };
     assert!(refused.to_string().contains("restore this shard from its backup"), "{refused}");
@@ -145,7 +145,7 @@ async fn every_fault_is_named_at_once() {
                  VALUES (9998, 'later', true, '', 0), (9999, 'contract 9998 something', true, '', 0)";
     cluster.psql(1, newer).await.unwrap();
     cluster.psql(2, "UPDATE shardrive._sqlx_migrations SET checksum = '' WHERE version = 2").await.unwrap();
-    let message = refusal(cluster.options()).await;
+    let message = start_error_text(cluster.options()).await;
     assert!(message.contains("SHARD_0_URL: lacks the migrations [3]"), "{message}");
     assert!(
         message.contains("SHARD_1_URL: has the migrations [9999] of a newer Shardrive, which this one is too old for"),
@@ -178,7 +178,7 @@ async fn a_shard_that_is_away_is_served_as_soon_as_it_is_back() {
 
     cluster.server(0).stop().await;
     cluster.server(1).stop().await;
-    let message = refusal(cluster.options()).await;
+    let message = start_error_text(cluster.options()).await;
     assert!(message.contains("no shard can be reached"), "{message}");
     assert!(!message.contains("shard_pass"), "{message}");
 }

@@ -2,10 +2,10 @@
 
 use shardrive::shard::{IdClock, Slot};
 
-use crate::support::program::{Done, shardrive};
+use crate::support::program::{CommandOutput, shardrive};
 use crate::support::servers::TestCluster;
 
-async fn verify(cluster: &TestCluster) -> Done {
+async fn verify(cluster: &TestCluster) -> CommandOutput {
     shardrive(&["shards", "verify", "--json"], &cluster.variables()).await
 }
 

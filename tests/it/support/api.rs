@@ -103,13 +103,13 @@ impl Api {
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let readers = [
-            collect(child.stdout.take().unwrap(), Arc::clone(&log)),
-            collect(child.stderr.take().unwrap(), Arc::clone(&log)),
+            collect_lines(child.stdout.take().unwrap(), Arc::clone(&log)),
+            collect_lines(child.stderr.take().unwrap(), Arc::clone(&log)),
         ];
         let base = poll::until("the line with the address", async || {
             let ended = child.try_wait().unwrap().is_some() && readers.iter().all(|reader| reader.is_finished());
             let text = log.lock().unwrap().clone();
-            match address(&text) {
+            match find_address(&text) {
                 Some(base) => Ok(Ok(base)),
                 None if ended => Ok(Err(text)),
                 None => Err(text),
@@ -188,7 +188,7 @@ impl Api {
     }
 
     /// Waits for the exit; true for success.
-    pub async fn ended(&mut self) -> bool {
+    pub async fn wait_for_exit(&mut self) -> bool {
         let status = poll::until("the program's end", async || self.child.try_wait().unwrap().ok_or("runs")).await;
         status.success()
     }
@@ -218,14 +218,14 @@ pub async fn json(response: Response) -> (StatusCode, Value) {
 }
 
 /// The address in `… listening on http://127.0.0.1:1234`.
-fn address(log: &str) -> Option<String> {
+fn find_address(log: &str) -> Option<String> {
     let (_, rest) = log.split_once("listening on ")?;
     let (scheme, rest) = rest.split_once("://")?;
     let (host, _) = rest.split_once(|c: char| c.is_whitespace() || c == '"' || c == '/')?;
     Some(format!("{scheme}://{host}"))
 }
 
-fn collect(mut from: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> std::thread::JoinHandle<()> {
+fn collect_lines(mut from: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(&mut from).lines() {
             let Ok(line) = line else { return };

@@ -2,7 +2,7 @@
 //!
 //! Each request goes to the next ready process, over kept connections. Readiness probes work like kubelet's: one
 //! probe in each period, over connections of its own. Several failures in a row remove a process, one success adds
-//! the process again. Requests begin at their due times, even if earlier ones are unanswered, and no request is sent
+//! the process again. Requests begin at their due times, even if earlier requests are unanswered, and no request is sent
 //! twice.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ use super::api::{AS_SHIPPED, Api, client};
 use super::poll;
 use super::servers::TestCluster;
 
-/// Connections to all processes together. A request that finds none free waits, and its wait counts.
+/// Connections to all processes together. A request without a free connection waits, and the wait counts.
 const CONNECTIONS: usize = 400;
 
 /// The settings of the readiness probes.
@@ -100,7 +100,7 @@ impl Balancer {
         });
     }
 
-    fn pick(&self) -> Option<String> {
+    fn pick_ready(&self) -> Option<String> {
         let backends = self.backends.read().unwrap();
         let ready: Vec<_> = backends.iter().filter(|backend| backend.ready.load(Ordering::Relaxed)).collect();
         let turn = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(ready.len())?;
@@ -109,7 +109,7 @@ impl Balancer {
 
     /// Sends two reads for each write; any answer but a success is a failure.
     async fn send(&self, number: u64, due: Instant) {
-        let failure = self.ask(number).await.err();
+        let failure = self.send_request(number).await.err();
         self.latencies.lock().unwrap().push(due.elapsed());
         self.done.fetch_add(1, Ordering::Relaxed);
         if let Some(failure) = failure {
@@ -117,9 +117,9 @@ impl Balancer {
         }
     }
 
-    async fn ask(&self, number: u64) -> Result<(), String> {
+    async fn send_request(&self, number: u64) -> Result<(), String> {
         let _one = self.connections.acquire().await.unwrap();
-        let base = self.pick().ok_or("no process is ready")?;
+        let base = self.pick_ready().ok_or("no process is ready")?;
         let user = number % 1000;
         let request = match number % 3 {
             0 => self.client.post(format!("{base}/ingest")).json(&json!({"user_id": user, "file_name": "f"})),
@@ -153,7 +153,7 @@ impl Balancer {
 
 /// The result of a rolling restart under load.
 #[derive(Debug)]
-pub struct Rolled {
+pub struct RollingRestart {
     requests: u64,
     pub failed: BTreeMap<String, u64>,
     replaced: usize,
@@ -164,7 +164,7 @@ pub struct Rolled {
     latencies: Vec<Duration>,
 }
 
-impl Rolled {
+impl RollingRestart {
     /// The longest latency without the worst 1/`of` of the requests, in milliseconds.
     fn latency(&self, of: usize) -> f64 {
         let rank = self.latencies.len().saturating_sub(1 + self.latencies.len() / of);
@@ -172,7 +172,7 @@ impl Rolled {
     }
 }
 
-impl fmt::Display for Rolled {
+impl fmt::Display for RollingRestart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.took.as_secs_f64();
         write!(
@@ -192,7 +192,13 @@ impl fmt::Display for Rolled {
 
 /// Replaces three processes one after the other, `rounds` times, under requests at this rate. A new process is ready
 /// before an old one gets SIGTERM, as with `maxSurge: 1` and `maxUnavailable: 0`. `drain` is in seconds.
-pub async fn replace_all_under_load(program: &str, rate: u64, rounds: usize, probe: Probe, drain: &str) -> Rolled {
+pub async fn replace_all_under_load(
+    program: &str,
+    rate: u64,
+    rounds: usize,
+    probe: Probe,
+    drain: &str,
+) -> RollingRestart {
     let cluster = TestCluster::migrated(2).await;
     // The balancer is a proxy: all connections come from its address.
     let settings = [AS_SHIPPED.as_slice(), &[("DRAIN_DELAY_S", drain), ("TRUSTED_PROXIES", "127.0.0.1")]].concat();
@@ -216,7 +222,7 @@ pub async fn replace_all_under_load(program: &str, rate: u64, rounds: usize, pro
         balancer.add(new.base()).await;
         let mut old = std::mem::replace(&mut apis[turn % 3], new);
         old.sigterm();
-        assert!(old.ended().await, "{}", old.log());
+        assert!(old.wait_for_exit().await, "{}", old.log());
         let said = old.log();
         let warned =
             |line: &&str| (line.contains(" WARN ") || line.contains(" ERROR ")) && !line.contains("code=not_ready");
@@ -232,5 +238,12 @@ pub async fn replace_all_under_load(program: &str, rate: u64, rounds: usize, pro
     let mut latencies = std::mem::take(&mut *balancer.latencies.lock().unwrap());
     latencies.sort_unstable();
     let failed = balancer.failures.lock().unwrap().clone();
-    Rolled { requests: balancer.done.load(Ordering::Relaxed), failed, replaced: 3 * rounds, took, warnings, latencies }
+    RollingRestart {
+        requests: balancer.done.load(Ordering::Relaxed),
+        failed,
+        replaced: 3 * rounds,
+        took,
+        warnings,
+        latencies,
+    }
 }

@@ -1,4 +1,4 @@
-//! Cache servers for one test, and a program's reports of its cache.
+//! Cache servers for a test, and a program's reports of the cache.
 
 use reqwest::StatusCode;
 use shardrive::local_servers::{CacheServer, free_port};
@@ -17,7 +17,7 @@ pub struct TestCache {
 impl TestCache {
     /// Starts a server. scripts/setup installs one on every machine that runs the tests.
     pub async fn start() -> Self {
-        let program = CacheServer::program().expect("redis-server or valkey-server; run scripts/setup test");
+        let program = CacheServer::find_program().expect("redis-server or valkey-server; run scripts/setup test");
         let folder = scratch_folder().await;
         let path = folder.path().canonicalize().unwrap();
         let mut server = CacheServer::new(program, path, free_port().unwrap());
@@ -57,7 +57,7 @@ pub async fn until_in_use(api: &Api, user: i64) {
     .await;
 }
 
-/// Waits until the program reports this state of its cache.
+/// Waits until the program reports this state of the cache.
 pub async fn until_says(api: &Api, word: &str) {
     poll::until(word, async || {
         let (status, health) = api.get_json("/health").await;

@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 /// A CA that only the test trusts.
-pub struct Authority {
+pub struct TestCa {
     issuer: Issuer<'static, KeyPair>,
     pub pem: String,
     folder: TempDir,
@@ -18,7 +18,7 @@ pub struct Certificate {
     pub key: String,
 }
 
-impl Authority {
+impl TestCa {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -28,7 +28,7 @@ impl Authority {
     }
 
     /// A certificate for these names and addresses.
-    pub fn certificate(&self, names: &[&str]) -> Certificate {
+    pub fn issue_certificate(&self, names: &[&str]) -> Certificate {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
@@ -43,7 +43,7 @@ impl Authority {
     }
 
     /// The CA's own certificate as a file.
-    pub fn file(&self) -> String {
+    pub fn ca_file(&self) -> String {
         self.write("authority.pem", &self.pem)
     }
 }

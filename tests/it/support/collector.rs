@@ -35,7 +35,7 @@ impl Collector {
         let kept = Arc::clone(&received);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(take(client, Arc::clone(&kept)));
+                tokio::spawn(serve_connection(client, Arc::clone(&kept)));
             }
         });
         Self { port, received, task }
@@ -51,7 +51,7 @@ impl Collector {
     }
 
     /// Waits for the spans of a trace, until there are `spans` of them.
-    pub async fn trace(&self, trace_id: &str, spans: usize) -> Vec<Span> {
+    pub async fn wait_for_trace(&self, trace_id: &str, spans: usize) -> Vec<Span> {
         poll::until("the spans of a trace", async || {
             let mut found = self.received().spans;
             found.retain(|span| hex(&span.trace_id) == trace_id);
@@ -82,7 +82,7 @@ pub fn attribute(span: &Span, name: &str) -> Option<String> {
 }
 
 /// Answers every request of a connection.
-async fn take(mut client: TcpStream, received: Arc<Mutex<Received>>) {
+async fn serve_connection(mut client: TcpStream, received: Arc<Mutex<Received>>) {
     let mut bytes = Vec::new();
     loop {
         let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
@@ -102,7 +102,7 @@ async fn take(mut client: TcpStream, received: Arc<Mutex<Received>>) {
             }
         }
         let request = ExportTraceServiceRequest::decode(&bytes[head + 4..end]).unwrap();
-        keep(request, &mut received.lock().unwrap());
+        store_spans(request, &mut received.lock().unwrap());
         bytes.drain(..end);
         let answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
         if client.write_all(answer).await.is_err() {
@@ -111,7 +111,7 @@ async fn take(mut client: TcpStream, received: Arc<Mutex<Received>>) {
     }
 }
 
-fn keep(request: ExportTraceServiceRequest, received: &mut Received) {
+fn store_spans(request: ExportTraceServiceRequest, received: &mut Received) {
     for resource in request.resource_spans {
         for attribute in resource.resource.into_iter().flat_map(|resource| resource.attributes) {
             if let ("service.name", Some(Value::StringValue(name))) =

@@ -12,7 +12,7 @@ pub struct Events {
 }
 
 impl Events {
-    pub fn of(response: Response) -> Self {
+    pub fn from_response(response: Response) -> Self {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["content-encoding"], "identity");
@@ -36,7 +36,7 @@ impl Events {
     }
 
     /// The first event of this kind for which `judge` returns a value.
-    pub async fn until<T>(&mut self, kind: &str, judge: impl Fn(&Value) -> Option<T>) -> T {
+    pub async fn wait_for_event<T>(&mut self, kind: &str, judge: impl Fn(&Value) -> Option<T>) -> T {
         let look = async {
             loop {
                 let (found, data) = self.next().await.expect("the stream ended");

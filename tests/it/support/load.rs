@@ -1,6 +1,6 @@
-//! Clients of running programs that remember every answer, and the oracle that compares the answers with the rows.
+//! Clients of running programs with a record of every answer, and the oracle that compares the answers with the rows.
 //!
-//! Each task has users of its own, in the given slots, so that the task knows the correct listings.
+//! Each task has separate users, in the given slots, so that the task knows the correct listings.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,13 +23,13 @@ const GENERATION: usize = 200;
 /// Tasks that store, list and count until the load stops.
 pub struct Load {
     stop: Arc<AtomicBool>,
-    seen: Arc<Seen>,
+    seen: Arc<LoadOutcome>,
     tasks: JoinSet<()>,
 }
 
 /// The record of all answers.
 #[derive(Default)]
-pub struct Seen {
+pub struct LoadOutcome {
     /// The users of the acknowledged files, by file name.
     files: Mutex<HashMap<String, i64>>,
     sent: AtomicU64,
@@ -43,7 +43,7 @@ pub struct Seen {
 impl Load {
     /// Starts tasks that send to the programs at `bases` in turn, for users of these slots.
     pub fn start(bases: &[String], tasks: usize, slots: &[i32]) -> Self {
-        let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
+        let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(LoadOutcome::default()));
         let mut set = JoinSet::new();
         for number in 0..tasks {
             let task = Task {
@@ -62,7 +62,7 @@ impl Load {
     }
 
     /// Waits until `more` further requests have succeeded.
-    pub async fn progress(&self, more: u64) {
+    pub async fn wait_for_answers(&self, more: u64) {
         let from = self.seen.answers.load(Ordering::Relaxed);
         poll::until("further answers", async || {
             let now = self.seen.answers.load(Ordering::Relaxed);
@@ -76,14 +76,14 @@ impl Load {
     }
 
     /// Stops every task after the task's current request.
-    pub async fn stop(self) -> Arc<Seen> {
+    pub async fn stop(self) -> Arc<LoadOutcome> {
         self.stop.store(true, Ordering::Relaxed);
         self.tasks.join_all().await;
         self.seen
     }
 }
 
-impl Seen {
+impl LoadOutcome {
     /// How many requests ended in which way.
     pub fn outcomes(&self) -> BTreeMap<String, u64> {
         self.outcomes.lock().unwrap().clone()
@@ -93,13 +93,13 @@ impl Seen {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Answers that a correct service never gives.
+    /// Answers never given by a correct service.
     pub fn violations(&self) -> Vec<String> {
         self.violations.lock().unwrap().clone()
     }
 
     /// Panics if any request failed or any answer was wrong.
-    pub fn assert_unseen(&self) {
+    pub fn assert_no_fault(&self) {
         let (failures, violations) = (self.failures.lock().unwrap(), self.violations());
         assert!(violations.is_empty(), "{} wrong answers, the first: {:?}", violations.len(), violations.first());
         assert!(failures.is_empty(), "{} failures, the first: {:?}", failures.len(), failures.first());
@@ -107,7 +107,7 @@ impl Seen {
 
     /// The wrong rows. Every acknowledged file must exist once, on its slot's owner. No row may exist twice, or on a
     /// shard that does not own the slot.
-    pub async fn hold_against_rows(&self, cluster: &TestCluster, shards: usize) -> Vec<String> {
+    pub async fn find_wrong_rows(&self, cluster: &TestCluster, shards: usize) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut stored: HashMap<String, (i64, usize)> = HashMap::new();
         for shard in 0..shards {
@@ -145,7 +145,7 @@ struct Task {
     slots: Vec<i32>,
     client: Client,
     stop: Arc<AtomicBool>,
-    seen: Arc<Seen>,
+    seen: Arc<LoadOutcome>,
     /// Acknowledged names of the present users.
     mine: HashMap<i64, HashSet<String>>,
 }
@@ -171,7 +171,7 @@ impl Task {
         }
     }
 
-    /// A file with an id may be sent again until it is acknowledged, and is still stored once.
+    /// A file with an id may be sent again until acknowledged, and is still stored once.
     async fn ingest(&mut self, user: i64, turn: usize) {
         let name = format!("single-{}-{turn}", self.number);
         let mut body = json!({"user_id": user, "file_name": name, "size_bytes": 3});
@@ -199,7 +199,7 @@ impl Task {
             return;
         };
         if answer["inserted"] != BULK {
-            self.violation(format!("a load of {BULK} new files was answered with {answer}"));
+            self.record_violation(format!("a load of {BULK} new files was answered with {answer}"));
         }
         self.acknowledge(user, names);
     }
@@ -214,12 +214,12 @@ impl Task {
         }
         for (name, times) in &shown {
             if *times > 1 {
-                self.violation(format!("the listing of user {user} shows {name} {times} times"));
+                self.record_violation(format!("the listing of user {user} shows {name} {times} times"));
             }
         }
         for name in self.mine.get(&user).into_iter().flatten() {
             if !shown.contains_key(name.as_str()) {
-                self.violation(format!("the listing of user {user} lacks {name}: {answer}"));
+                self.record_violation(format!("the listing of user {user} lacks {name}: {answer}"));
             }
         }
     }
@@ -230,10 +230,10 @@ impl Task {
         let at_most = self.seen.sent.load(Ordering::SeqCst);
         let total = answer["total_records"].as_u64().unwrap();
         if answer["complete"] == true && !(at_least..=at_most).contains(&total) {
-            self.violation(format!("/stats says {total}, it was between {at_least} and {at_most}: {answer}"));
+            self.record_violation(format!("/stats says {total}, it was between {at_least} and {at_most}: {answer}"));
         }
         if answer["complete"] != true {
-            self.outcome("stats: incomplete");
+            self.count_outcome("stats: incomplete");
         }
     }
 
@@ -247,21 +247,21 @@ impl Task {
                 let text = response.text().await.unwrap_or_else(|error| format!("broke off: {error}"));
                 match serde_json::from_str::<Value>(&text) {
                     Ok(value) if status.is_success() => {
-                        self.outcome(&format!("{what}: {}", status.as_u16()));
+                        self.count_outcome(&format!("{what}: {}", status.as_u16()));
                         self.seen.answers.fetch_add(1, Ordering::Relaxed);
                         return Some(value);
                     }
                     Ok(value) => {
                         let code = value["code"].as_str().unwrap_or("without a code").to_owned();
-                        // All tasks are one caller, who may run only a few loads at once: the task pauses, and loads
+                        // All tasks are the same caller, limited to a few loads at once: the task pauses, and loads
                         // again.
                         if code == "too_many_own_loads" && retry {
-                            self.outcome(&format!("{what}: 429 {code}"));
-                            poll::breathe().await;
+                            self.count_outcome(&format!("{what}: 429 {code}"));
+                            poll::short_pause().await;
                             return None;
                         }
                         if !matches!(status.as_u16(), 503 | 504) || (status == 503 && !retry) {
-                            self.violation(format!("{what}: {status}, Retry-After {retry}: {value}"));
+                            self.record_violation(format!("{what}: {status}, Retry-After {retry}: {value}"));
                         }
                         (format!("{what}: {} {code}", status.as_u16()), value.to_string())
                     }
@@ -269,9 +269,9 @@ impl Task {
                 }
             }
         };
-        self.outcome(&failure.0);
+        self.count_outcome(&failure.0);
         self.seen.failures.lock().unwrap().push(format!("{}: {}", failure.0, failure.1));
-        poll::breathe().await;
+        poll::short_pause().await;
         None
     }
 
@@ -284,11 +284,11 @@ impl Task {
         }
     }
 
-    fn outcome(&self, what: &str) {
+    fn count_outcome(&self, what: &str) {
         *self.seen.outcomes.lock().unwrap().entry(what.to_owned()).or_default() += 1;
     }
 
-    fn violation(&self, what: String) {
+    fn record_violation(&self, what: String) {
         self.seen.violations.lock().unwrap().push(what);
     }
 }

@@ -10,10 +10,10 @@ use super::servers::TestCluster;
 
 /// Checks that no client noticed a move. Every acknowledged file must exist once on its owner; counts, scan and
 /// `shards verify` must agree.
-pub async fn hold_against(cluster: &TestCluster, api: &Api, load: Load, shards: usize) {
+pub async fn assert_moves_unnoticed(cluster: &TestCluster, api: &Api, load: Load, shards: usize) {
     let seen = load.stop().await;
-    seen.assert_unseen();
-    assert_eq!(seen.hold_against_rows(cluster, shards).await, Vec::<String>::new());
+    seen.assert_no_fault();
+    assert_eq!(seen.find_wrong_rows(cluster, shards).await, Vec::<String>::new());
     let (_, mut counted) = api.get_json("/stats").await;
     let (_, mut scanned) = api.get_json("/stats?exact=scan").await;
     for stats in [&mut counted, &mut scanned] {

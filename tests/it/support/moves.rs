@@ -14,7 +14,7 @@ fn bytes(table: &MovedTable) -> &'static str {
     }
 }
 
-/// Some slots on their way from one shard to another. The steps are to be taken in the order in which they stand here.
+/// Some slots on the way to another shard. A test calls the steps in the order of this file.
 pub struct Move {
     source: PgConnection,
     target: PgConnection,
@@ -24,7 +24,7 @@ pub struct Move {
 }
 
 impl Move {
-    /// A move with an epoch above all earlier ones.
+    /// A move with an epoch above all earlier epochs.
     pub async fn new(cluster: &TestCluster, slots: &[i32], from: usize, to: usize) -> Self {
         let slots = format!("'{{{}}}'::int[]", slots.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
         let newest = format!("SELECT max(epoch) FROM shardrive.slot_map WHERE slot = ANY ({slots})");
@@ -47,7 +47,7 @@ impl Move {
         value::<i32>(&mut self.source, &sql).await;
     }
 
-    /// Copies the rows, and counts them by hand: rows written with `session_replication_role = replica` are not
+    /// Copies the rows, and counts the rows by hand: rows written with `session_replication_role = replica` are not
     /// counted.
     pub async fn copy(&mut self) {
         let Self { source, target, slots, .. } = self;
@@ -82,7 +82,7 @@ impl Move {
         value::<i32>(&mut self.target, &sql).await;
     }
 
-    /// The new owner takes the slots before the old one gives them up, as in the service; both sides store the epoch
+    /// The new owner takes the slots before the old owner gives the slots up, as in the service; both sides store the epoch
     /// before.
     pub async fn hand_over(&mut self) {
         let Self { source, target, slots, to, epoch } = self;

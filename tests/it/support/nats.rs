@@ -14,7 +14,7 @@ use shardrive::local_servers::free_port;
 use tempfile::TempDir;
 
 use super::api::client;
-use super::certificates::Authority;
+use super::certificates::TestCa;
 use super::{poll, tools};
 
 /// The password in plain form, and in the form of a URL.
@@ -32,7 +32,7 @@ pub struct Nats {
 
 /// An event in the broker's store.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct PublishedEvent {
     pub id: String,
     pub kind: String,
     pub event: Value,
@@ -41,26 +41,26 @@ pub struct Told {
 impl Nats {
     /// Starts a server; `None` where the program is missing.
     pub async fn start() -> Option<Self> {
-        let mut nats = Self::away()?;
+        let mut nats = Self::not_started()?;
         nats.run().await;
         Some(nats)
     }
 
     /// Starts a server with TLS, with a certificate of this CA, and with a password.
-    pub async fn start_encrypted(authority: &Authority) -> Option<Self> {
-        let mut nats = Self::away()?;
-        let pair = authority.certificate(&["127.0.0.1"]);
+    pub async fn start_encrypted(authority: &TestCa) -> Option<Self> {
+        let mut nats = Self::not_started()?;
+        let pair = authority.issue_certificate(&["127.0.0.1"]);
         let (certificate, key) =
             (authority.write("nats.pem", &pair.certificate), authority.write("nats-key.pem", &pair.key));
         let arguments =
             ["--tls", "--tlscert", &certificate, "--tlskey", &key, "--user=service", &format!("--pass={}", PASSWORD.0)];
-        nats.encrypted = Some((authority.file(), arguments.map(str::to_owned)));
+        nats.encrypted = Some((authority.ca_file(), arguments.map(str::to_owned)));
         nats.run().await;
         Some(nats)
     }
 
     /// A server that is not started yet; `None` if the program is missing.
-    pub fn away() -> Option<Self> {
+    pub fn not_started() -> Option<Self> {
         let program = tools::find_or_skip("nats-server")?;
         let folder = tempfile::tempdir().unwrap();
         Some(Self { program, port: free_port().unwrap(), child: None, folder, encrypted: None })
@@ -116,7 +116,7 @@ impl Nats {
     }
 
     /// Creates or changes a stream of these subjects. A full stream with a bound refuses new events.
-    pub async fn keep(&self, name: &str, subject: &str, most: Option<i64>) {
+    pub async fn set_stream(&self, name: &str, subject: &str, most: Option<i64>) {
         let config = jetstream::stream::Config {
             name: name.to_owned(),
             subjects: vec![subject.to_owned()],
@@ -128,7 +128,7 @@ impl Nats {
     }
 
     /// Records the ids of all messages sent to a subject from now on, with or without a stream.
-    pub async fn listen(&self, subject: &'static str) -> Arc<Mutex<Vec<(String, String)>>> {
+    pub async fn record_message_ids(&self, subject: &'static str) -> Arc<Mutex<Vec<(String, String)>>> {
         let _ = client(); // installs the TLS provider
         let client = async_nats::connect(self.url()).await.unwrap();
         let mut messages = client.subscribe(subject).await.unwrap();
@@ -147,12 +147,12 @@ impl Nats {
     }
 
     /// All stored events in order; a repeated event counts once, at its first place.
-    pub async fn told(&self) -> Vec<Told> {
-        self.told_to("shardrive").await
+    pub async fn published_events(&self) -> Vec<PublishedEvent> {
+        self.events_in_stream("shardrive").await
     }
 
     /// The stored events of this stream.
-    pub async fn told_to(&self, name: &str) -> Vec<Told> {
+    pub async fn events_in_stream(&self, name: &str) -> Vec<PublishedEvent> {
         let context = self.client().await.expect("a server that runs");
         let Ok(mut stream) = context.get_stream(name).await else { return Vec::new() };
         let last = stream.info().await.unwrap().state.last_sequence;
@@ -168,7 +168,7 @@ impl Nats {
             let kind = event["type"].as_str().unwrap().strip_prefix("dev.shardrive.").unwrap().to_owned();
             assert_eq!(message.subject.as_str(), format!("shardrive.{kind}"));
             if ids.insert(id.clone()) {
-                all.push(Told { id, kind, event });
+                all.push(PublishedEvent { id, kind, event });
             }
         }
         all

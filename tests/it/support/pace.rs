@@ -1,4 +1,4 @@
-//! Clients with a pace of their own. A test waits for conditions through `poll`.
+//! Slow and insistent clients. A test waits for conditions through `poll`.
 
 use std::time::Duration;
 

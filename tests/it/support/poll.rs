@@ -31,6 +31,6 @@ pub async fn delay(time: Duration) {
 }
 
 /// A short pause for a client between a failure and the next try.
-pub async fn breathe() {
+pub async fn short_pause() {
     tokio::time::sleep(INTERVAL).await;
 }

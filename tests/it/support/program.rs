@@ -13,13 +13,13 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// The output of a command.
 #[derive(Debug)]
-pub struct Done {
+pub struct CommandOutput {
     pub code: i32,
     pub out: String,
     pub err: String,
 }
 
-impl Done {
+impl CommandOutput {
     /// The standard output as JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in {self:?}"))
@@ -27,12 +27,12 @@ impl Done {
 }
 
 /// Runs a command with these variables, [`PATIENT`] and no others.
-pub async fn shardrive(arguments: &[&str], variables: &[(String, String)]) -> Done {
+pub async fn shardrive(arguments: &[&str], variables: &[(String, String)]) -> CommandOutput {
     shardrive_reading(arguments, variables, Vec::new()).await
 }
 
 /// The same, with something to read on standard input.
-pub async fn shardrive_reading(arguments: &[&str], variables: &[(String, String)], input: Vec<u8>) -> Done {
+pub async fn shardrive_reading(arguments: &[&str], variables: &[(String, String)], input: Vec<u8>) -> CommandOutput {
     let mut child = Command::new(PROGRAM)
         .args(arguments)
         .env_clear()
@@ -54,7 +54,7 @@ pub async fn shardrive_reading(arguments: &[&str], variables: &[(String, String)
     let output =
         tokio::time::timeout(LIMIT, ended).await.unwrap_or_else(|_| panic!("{arguments:?} does not end")).unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Done { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    CommandOutput { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
 
 /// Runs a command with closed output pipes. Returns the exit code.

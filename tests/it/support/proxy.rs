@@ -44,7 +44,7 @@ impl Proxy {
         let (mode, seen) = watch::channel(Mode::Pass);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(join(client, SocketAddr::from((Ipv4Addr::LOCALHOST, target)), seen.clone()));
+                tokio::spawn(relay_connection(client, SocketAddr::from((Ipv4Addr::LOCALHOST, target)), seen.clone()));
             }
         });
         Self { port, mode, task }
@@ -54,7 +54,7 @@ impl Proxy {
         self.port
     }
 
-    pub fn set(&self, mode: Mode) {
+    pub fn set_mode(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
 }
@@ -66,18 +66,18 @@ impl Drop for Proxy {
     }
 }
 
-async fn join(client: TcpStream, target: SocketAddr, mut mode: watch::Receiver<Mode>) {
+async fn relay_connection(client: TcpStream, target: SocketAddr, mut mode: watch::Receiver<Mode>) {
     if mode.wait_for(|mode| *mode != Mode::BlackHole).await.is_err() || *mode.borrow() == Mode::Refuse {
         return;
     }
     let Ok(server) = TcpStream::connect(target).await else { return };
     let (client, server) = (client.into_split(), server.into_split());
-    let there = tokio::spawn(hand_on(client.0, server.1, mode.clone()));
-    hand_on(server.0, client.1, mode).await;
+    let there = tokio::spawn(relay_bytes(client.0, server.1, mode.clone()));
+    relay_bytes(server.0, client.1, mode).await;
     there.abort();
 }
 
-async fn hand_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
+async fn relay_bytes(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let read = tokio::select! {

@@ -1,8 +1,8 @@
 //! The oracle of the cache: many writers and readers of few files, through several programs. A read that starts after
 //! an acknowledged write must show that write.
 //!
-//! Each file has one writer, which increases the file's size by one. The files of one user share a page, so that
-//! several writers change the value under one key. A reader records the lowest correct sizes before it asks for the
+//! Each file has a single writer, which increases the file's size by 1. The files of a user share a page, so that
+//! several writers change the value under one key. A reader records the lowest correct sizes before the request for the
 //! page.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -18,16 +18,16 @@ use uuid::Uuid;
 use super::api::client;
 use super::poll;
 
-/// The number of files of one user.
+/// The number of files of a user.
 const FILES: usize = 2;
-/// The number of writes to one file before a rest.
+/// The number of writes to a file before a rest.
 const BURST: i64 = 5;
 /// The longest rest, in short pauses.
 const RESTS: u32 = 40;
 /// Readers for each user.
 const READERS: usize = 4;
 
-/// One file and its known sizes.
+/// A file and its known sizes.
 struct Tracked {
     user: i64,
     id: Uuid,
@@ -37,16 +37,16 @@ struct Tracked {
 
 /// The counted operations and the faults.
 #[derive(Default)]
-pub struct Seen {
+pub struct RaceOutcome {
     pub reads: AtomicU64,
     pub writes: AtomicU64,
-    /// Requests with an error as their answer.
+    /// Requests with an error as the answer.
     pub failures: Mutex<Vec<String>>,
-    /// Answers that a correct cache never gives.
+    /// Answers never given by a correct cache.
     pub stale: Mutex<Vec<String>>,
 }
 
-impl Seen {
+impl RaceOutcome {
     /// Panics if any answer was stale.
     pub fn assert_never_stale(&self) {
         let stale = self.stale.lock().unwrap();
@@ -67,29 +67,29 @@ impl Seen {
 /// Writers and readers that run until the race stops.
 pub struct Race {
     stop: Arc<AtomicBool>,
-    seen: Arc<Seen>,
+    seen: Arc<RaceOutcome>,
     tasks: JoinSet<()>,
 }
 
 /// The shared state of every task.
 #[derive(Clone)]
-struct Shared {
+struct RaceContext {
     client: Client,
     bases: Arc<Vec<String>>,
     stop: Arc<AtomicBool>,
-    seen: Arc<Seen>,
+    seen: Arc<RaceOutcome>,
 }
 
-impl Shared {
-    fn base(&self) -> &str {
+impl RaceContext {
+    fn any_base(&self) -> &str {
         &self.bases[rand::rng().random_range(0..self.bases.len())]
     }
 
-    fn goes_on(&self) -> bool {
+    fn is_running(&self) -> bool {
         !self.stop.load(Ordering::Relaxed)
     }
 
-    async fn fail(&self, what: &str, answer: String) {
+    async fn record_failure(&self, what: &str, answer: String) {
         self.seen.failures.lock().unwrap().push(format!("{what}: {answer}"));
         // A write with an unknown result must not happen after the next write: the database itself would then go
         // back.
@@ -101,8 +101,12 @@ impl Shared {
 impl Race {
     /// Stores files for these users, and begins.
     pub async fn start(bases: &[String], users: impl Iterator<Item = i64>) -> Self {
-        let shared =
-            Shared { client: client(), bases: Arc::new(bases.to_vec()), stop: Arc::default(), seen: Arc::default() };
+        let shared = RaceContext {
+            client: client(),
+            bases: Arc::new(bases.to_vec()),
+            stop: Arc::default(),
+            seen: Arc::default(),
+        };
         let mut tasks = JoinSet::new();
         for user in users {
             let mut files = Vec::new();
@@ -115,17 +119,17 @@ impl Race {
             }
             let files = Arc::new(files);
             for file in 0..FILES {
-                tasks.spawn(write(shared.clone(), Arc::clone(&files), file));
+                tasks.spawn(write_repeatedly(shared.clone(), Arc::clone(&files), file));
             }
             for _ in 0..READERS {
-                tasks.spawn(read(shared.clone(), Arc::clone(&files)));
+                tasks.spawn(read_repeatedly(shared.clone(), Arc::clone(&files)));
             }
         }
         Self { stop: shared.stop, seen: shared.seen, tasks }
     }
 
     /// Waits for `more` further answers.
-    pub async fn progress(&self, more: u64) {
+    pub async fn wait_for_answers(&self, more: u64) {
         let from = self.seen.operations();
         poll::until("further answers", async || {
             let now = self.seen.operations();
@@ -139,7 +143,7 @@ impl Race {
     }
 
     /// Waits for `more` further acknowledged writes.
-    pub async fn writes(&self, more: u64) {
+    pub async fn wait_for_writes(&self, more: u64) {
         let from = self.seen.writes.load(Ordering::Relaxed);
         poll::until("further writes", async || {
             let now = self.seen.writes.load(Ordering::Relaxed);
@@ -153,18 +157,18 @@ impl Race {
     }
 
     /// Stops every task after the task's current request.
-    pub async fn stop(self) -> Arc<Seen> {
+    pub async fn stop(self) -> Arc<RaceOutcome> {
         self.stop.store(true, Ordering::Relaxed);
         self.tasks.join_all().await;
         self.seen
     }
 }
 
-async fn write(shared: Shared, files: Arc<Vec<Tracked>>, number: usize) {
+async fn write_repeatedly(shared: RaceContext, files: Arc<Vec<Tracked>>, number: usize) {
     let file = &files[number];
-    while shared.goes_on() {
+    while shared.is_running() {
         let size = file.sent.fetch_add(1, Ordering::SeqCst) + 1;
-        let request = shared.client.patch(format!("{}/files/{}", shared.base(), file.id));
+        let request = shared.client.patch(format!("{}/files/{}", shared.any_base(), file.id));
         match request.json(&json!({"size_bytes": size})).send().await {
             Ok(answer) if answer.status() == StatusCode::OK => {
                 file.acknowledged.store(size, Ordering::SeqCst);
@@ -173,29 +177,29 @@ async fn write(shared: Shared, files: Arc<Vec<Tracked>>, number: usize) {
                 if size % BURST == 0 {
                     let rest = rand::random_range(1..RESTS);
                     for _ in 0..rest {
-                        poll::breathe().await;
+                        poll::short_pause().await;
                     }
                 }
             }
-            Ok(answer) => shared.fail("write", answer.text().await.unwrap_or_default()).await,
-            Err(error) => shared.fail("write", error.to_string()).await,
+            Ok(answer) => shared.record_failure("write", answer.text().await.unwrap_or_default()).await,
+            Err(error) => shared.record_failure("write", error.to_string()).await,
         }
     }
 }
 
-async fn read(shared: Shared, files: Arc<Vec<Tracked>>) {
+async fn read_repeatedly(shared: RaceContext, files: Arc<Vec<Tracked>>) {
     let user = files[0].user;
-    while shared.goes_on() {
+    while shared.is_running() {
         let least: Vec<i64> = files.iter().map(|file| file.acknowledged.load(Ordering::SeqCst)).collect();
-        let base = shared.base();
+        let base = shared.any_base();
         let page: Value = match shared.client.get(format!("{base}/query/{user}")).send().await {
             Ok(answer) if answer.status() == StatusCode::OK => answer.json().await.unwrap_or_default(),
             Ok(answer) => {
-                shared.fail("read", answer.text().await.unwrap_or_default()).await;
+                shared.record_failure("read", answer.text().await.unwrap_or_default()).await;
                 continue;
             }
             Err(error) => {
-                shared.fail("read", error.to_string()).await;
+                shared.record_failure("read", error.to_string()).await;
                 continue;
             }
         };

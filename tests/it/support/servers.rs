@@ -16,7 +16,7 @@ use sqlx::{AssertSqlSafe, Decode, Postgres, Type};
 use std::sync::{Arc, LazyLock};
 
 use super::folders::TestFolder;
-use super::templates::{Content, copy, template};
+use super::templates::{Content, copy_folder, prepared_template};
 
 pub const CONNECT: Duration = Duration::from_secs(10);
 
@@ -46,14 +46,14 @@ impl TestCluster {
 
     async fn start_of(shards: usize, durability: Durability, content: Content) -> Self {
         let (binaries, account) = programs();
-        let template = template(&binaries, account, content).await;
+        let template = prepared_template(&binaries, account, content).await;
         let home = TestFolder::new(account, durability).await;
         let servers = (0..shards).map(|shard| {
             let (folder, template, binaries) = (home.path.join(format!("shard_{shard}")), &template, binaries.clone());
             async move {
-                copy(template, &folder);
+                copy_folder(template, &folder);
                 let mut server = PostgresServer::new(binaries, account, folder, free_port().unwrap(), durability);
-                start_somewhere(&mut server).await;
+                start_on_free_port(&mut server).await;
                 if shard > 0 {
                     let rename = format!("ALTER DATABASE {} RENAME TO {}", database_name(0), database_name(shard));
                     run(&mut server.connect("postgres").await.unwrap(), &rename).await.unwrap();
@@ -73,12 +73,12 @@ impl TestCluster {
         let folder = self.home.path.join(format!("standby_{number}"));
         let mut server = PostgresServer::new(binaries, account, folder, free_port().unwrap(), Durability::ServerOnly);
         server.init_as_standby_of(&self.servers[shard]).await.unwrap();
-        start_somewhere(&mut server).await;
+        start_on_free_port(&mut server).await;
         server
     }
 
     /// Replaces the shard's server; returns the server before.
-    pub fn replace(&mut self, shard: usize, server: PostgresServer) -> PostgresServer {
+    pub fn replace_server(&mut self, shard: usize, server: PostgresServer) -> PostgresServer {
         std::mem::replace(&mut self.servers[shard], server)
     }
 
@@ -182,13 +182,13 @@ pub fn limits() -> ShardLimits {
 }
 
 /// The text of the faults for which the cluster does not open.
-pub async fn refusal(options: Vec<ShardOptions>) -> String {
+pub async fn start_error_text(options: Vec<ShardOptions>) -> String {
     let opened: Result<_, StartError> = Cluster::open(options, limits()).await;
     opened.map(|_| ()).expect_err("was opened").to_string()
 }
 
 /// Starts a server on a free port: between the search for the port and the start, another test may take the port.
-pub async fn start_somewhere(server: &mut PostgresServer) {
+pub async fn start_on_free_port(server: &mut PostgresServer) {
     while let Err(error) = server.start().await {
         let is_taken = error.to_string().contains("could not bind");
         assert!(matches!(error, LocalError::Ended { .. }) && is_taken, "{error}");

@@ -16,7 +16,7 @@ impl SmallDisk {
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder);
         let mounted = mount.output().is_ok_and(|done| done.status.success());
         let disk = mounted.then(|| Self(folder.to_owned()))?;
-        ServerAccount::find().unwrap().own(folder).unwrap();
+        ServerAccount::find().unwrap().give_ownership(folder).unwrap();
         Some(disk)
     }
 

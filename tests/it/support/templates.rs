@@ -15,7 +15,7 @@ use shardrive::local_servers::{
 use shardrive::shard::apply_migrations;
 
 use super::folders::{RunFolder, entries, lock};
-use super::servers::{run, start_somewhere};
+use super::servers::{run, start_on_free_port};
 
 /// A template unused for this long is of another schema, or of a removed PostgreSQL.
 const UNUSED: Duration = Duration::from_secs(3600);
@@ -29,7 +29,7 @@ pub enum Content {
 }
 
 /// A data folder to copy, with the first shard's database.
-pub async fn template(binaries: &PostgresBinaries, account: ServerAccount, content: Content) -> PathBuf {
+pub async fn prepared_template(binaries: &PostgresBinaries, account: ServerAccount, content: Content) -> PathBuf {
     let shared = RunFolder::usual().await.shared();
     let home = shared.join(format!("template-{}-{:016x}", binaries.version(), schema_key()));
     // The drop releases the lock: the next test finds the complete template.
@@ -39,7 +39,7 @@ pub async fn template(binaries: &PostgresBinaries, account: ServerAccount, conte
     }
     let folder = home.join("schema");
     if !folder.exists() {
-        make(binaries, account, &home).await;
+        make_templates(binaries, account, &home).await;
     }
     std::fs::write(home.join("used"), "").unwrap();
     match content {
@@ -49,27 +49,27 @@ pub async fn template(binaries: &PostgresBinaries, account: ServerAccount, conte
 }
 
 /// Copies a data folder to a place that does not exist.
-pub fn copy(from: &Path, to: &Path) {
+pub fn copy_folder(from: &Path, to: &Path) {
     let done = Command::new("cp").arg("-Rp").args([from, to]).status().unwrap();
     assert!(done.success(), "could not copy {}", from.display());
 }
 
-async fn make(binaries: &PostgresBinaries, account: ServerAccount, home: &Path) {
+async fn make_templates(binaries: &PostgresBinaries, account: ServerAccount, home: &Path) {
     let _ = std::fs::remove_dir_all(home); // a partial template
     let (empty, part) = (home.join("empty"), home.join("schema.part"));
     let server = |folder: &Path| {
         PostgresServer::new(binaries.clone(), account, folder.to_owned(), free_port().unwrap(), Durability::ServerOnly)
     };
     let mut first = server(&empty);
-    first.init().await.unwrap();
-    start_somewhere(&mut first).await;
+    first.init_data_folder().await.unwrap();
+    start_on_free_port(&mut first).await;
     first.create_database(&database_name(0)).await.unwrap();
     run(&mut first.connect("postgres").await.unwrap(), &quick_password()).await.unwrap();
     first.stop().await;
 
-    copy(&empty, &part);
+    copy_folder(&empty, &part);
     let mut second = server(&part);
-    start_somewhere(&mut second).await;
+    start_on_free_port(&mut second).await;
     let mut connection = second.connect(&database_name(0)).await.unwrap();
     apply_migrations(&mut connection).await.unwrap();
     drop(connection);

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use super::certificates::Authority;
+use super::certificates::TestCa;
 
 /// A TLS front for a server of this machine. A drop ends the front.
 pub struct TlsFront {
@@ -21,9 +21,9 @@ pub struct TlsFront {
 
 impl TlsFront {
     /// A front of `http://host:port`, with a certificate of this CA.
-    pub async fn start(authority: &Authority, server: &str) -> Self {
+    pub async fn start(authority: &TestCa, server: &str) -> Self {
         let server = server.strip_prefix("http://").unwrap().to_owned();
-        let pair = authority.certificate(&["127.0.0.1"]);
+        let pair = authority.issue_certificate(&["127.0.0.1"]);
         let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -179,7 +179,7 @@ impl StubProvider {
         Self { issuer, mood, fetches, task }
     }
 
-    pub fn is(&self, mood: Mood) {
+    pub fn set_mood(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
     }
 

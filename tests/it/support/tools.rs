@@ -1,4 +1,4 @@
-//! Programs that some tests need and the service does not. Without its program a test is skipped with a message.
+//! Programs for some tests only. Without the program a test is skipped with a message.
 
 use std::path::{Path, PathBuf};
 

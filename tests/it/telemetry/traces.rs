@@ -42,7 +42,7 @@ async fn a_request_and_its_calls_arrive_in_the_callers_trace() {
     let stored: Value = answer.json().await.unwrap();
     let id = stored["data"]["file_id"].as_str().unwrap();
 
-    let spans = collector.trace(TRACE, 3).await;
+    let spans = collector.wait_for_trace(TRACE, 3).await;
     assert_eq!(collector.received().service, "shardrive");
     assert_eq!(collector.received().spans.len(), 3, "{spans:#?}");
     let named =
@@ -74,7 +74,7 @@ async fn a_request_and_its_calls_arrive_in_the_callers_trace() {
     };
     assert_eq!(ask(&format!("/files/{id}")).await, StatusCode::OK);
     assert_eq!(ask("/nowhere/secret-path").await, StatusCode::NOT_FOUND);
-    let spans = collector.trace(&other, 4).await;
+    let spans = collector.wait_for_trace(&other, 4).await;
     let names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
     for name in ["GET /files/{file_id}", "GatheredRead", "GET none"] {
         assert!(names.contains(&name), "no {name} in {names:?}");
@@ -86,7 +86,7 @@ async fn a_request_and_its_calls_arrive_in_the_callers_trace() {
     let load = api.request(Method::POST, "/ingest/bulk?count=4");
     let load = load.header("traceparent", format!("00-{third}-{CALLER}-01")).send().await.unwrap();
     assert_eq!(load.status(), StatusCode::OK);
-    let spans = collector.trace(&third, 3).await;
+    let spans = collector.wait_for_trace(&third, 3).await;
     let server = spans.iter().find(|span| span.kind() == SpanKind::Server).unwrap();
     let stores: Vec<_> = spans.iter().filter(|span| span.name == "StoreBatch").collect();
     assert!(stores.iter().all(|span| span.parent_span_id == server.span_id), "{spans:#?}");
@@ -108,7 +108,7 @@ async fn a_caller_who_wants_no_trace_gets_none_and_a_stop_sends_the_last_spans()
     let header = traced.headers()["traceparent"].to_str().unwrap().to_owned();
     let trace = header.split('-').nth(1).unwrap();
     api.sigterm();
-    assert!(api.ended().await);
+    assert!(api.wait_for_exit().await);
     let received = collector.received();
     assert_eq!(received.service, "drive");
     assert!(received.spans.iter().any(|span| hex(&span.trace_id) == trace), "{received:#?}");
@@ -144,7 +144,7 @@ async fn a_dead_collector_is_noticed_by_the_log_alone() {
         assert!(!text.contains("trace_spans_total{result=\"failed\"} 0"), "{text}");
         let begun = Instant::now();
         api.sigterm();
-        assert!(api.ended().await);
+        assert!(api.wait_for_exit().await);
         assert!(begun.elapsed() < Duration::from_secs(20), "the stop took {:?}", begun.elapsed());
     }
 }

@@ -1,7 +1,7 @@
 //! The checks of a start: all faults are reported at once, and the cluster opens only without a fault.
 //!
-//! The facts of every database are gathered first. [`find_faults`] then judges all of them, so that one start names
-//! every fault.
+//! The facts of every database are gathered first. [`find_faults`] then judges all facts together, so that a start
+//! names every fault.
 
 use crate::shard::slot::shard_id;
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ use crate::shard::slot::ShardId;
 /// The oldest PostgreSQL with row filters on publications, which moves need.
 pub(in crate::shard) const OLDEST_SERVER: i32 = 150_000;
 
-/// What one database reports of itself.
+/// The state of a database, as reported by the database.
 #[derive(Clone, Debug)]
 pub(in crate::shard) struct DatabaseFacts {
     pub(in crate::shard) database_key: String,
@@ -87,9 +87,9 @@ pub enum StartFault {
     Standby(ShardId),
     /// The versions of the missing migrations.
     MissingMigrations(ShardId, Vec<i64>),
-    /// The versions of migrations that removed what this program needs.
+    /// The versions of migrations that removed something this program needs.
     NewerMigrations(ShardId, Vec<i64>),
-    /// The versions of migrations that were changed after they were applied, or that broke off.
+    /// The versions of migrations that broke off or were changed after use.
     BrokenMigrations(ShardId, Vec<i64>),
     /// The database is not a shard yet.
     NotSetUp(ShardId),
@@ -224,7 +224,8 @@ pub(super) async fn probe_with_registered(
     connect_timeout: Duration,
 ) -> (Vec<ShardOptions>, Vec<DatabaseProbe>) {
     let mut probes = probe_all(&urls, connect_timeout).await;
-    let mut known: Vec<RegisteredShard> = reachable_shards(&probes).flat_map(|(_, facts)| facts.registry.clone()).collect();
+    let mut known: Vec<RegisteredShard> =
+        reachable_shards(&probes).flat_map(|(_, facts)| facts.registry.clone()).collect();
     known.sort_by_key(|registered| registered.shard);
     let mut added = Vec::new();
     for registered in known {
@@ -244,7 +245,7 @@ pub(in crate::shard) async fn load_identity(
     sqlx::query_as(include_str!("../../../../sql/shard/load_identity.sql")).fetch_optional(connection).await
 }
 
-/// The faults that forbid any change to the databases: a database is not the one that the settings mean.
+/// The faults that forbid any change to the databases: a URL leads to the wrong database.
 pub(super) fn identity_faults(probes: &[DatabaseProbe]) -> Vec<StartFault> {
     let mut faults = Vec::new();
     let mut seen: HashMap<&str, ShardId> = HashMap::new();
@@ -270,13 +271,14 @@ pub(super) fn identity_faults(probes: &[DatabaseProbe]) -> Vec<StartFault> {
         if identity.shard_id != shard.to_sql() {
             faults.push(StartFault::Swapped(shard, identity.shard_id));
         }
-        // While a shard is added, some of the others have not learned of the new one yet.
+        // While a shard is added, some of the other shards have not learned of the new shard yet.
         let count = usize::try_from(identity.shard_count).unwrap_or(usize::MAX);
         if count > probes.len() || largest < probes.len() {
             faults.push(StartFault::ShardCount(shard, identity.shard_count, probes.len()));
         }
     }
-    let served_before = reachable_shards(probes).any(|(_, facts)| facts.identity.is_some_and(|identity| identity.ready));
+    let served_before =
+        reachable_shards(probes).any(|(_, facts)| facts.identity.is_some_and(|identity| identity.ready));
     if served_before && !faults.iter().any(|fault| matches!(fault, StartFault::ShardCount(..))) {
         let lost = reachable_shards(probes).filter(|(_, facts)| facts.identity.is_none());
         faults.extend(lost.map(|(shard, _)| StartFault::LostShard(shard)));
@@ -356,7 +358,8 @@ impl Cluster {
         if !faults.is_empty() {
             return Err(StartError(faults));
         }
-        let cluster_id = reachable_shards(&probes).find_map(|(_, facts)| Some(facts.identity?.cluster_id)).unwrap_or_default();
+        let cluster_id =
+            reachable_shards(&probes).find_map(|(_, facts)| Some(facts.identity?.cluster_id)).unwrap_or_default();
         let mut map: Option<SlotMap> = None;
         for copy in reachable_shards(&probes).filter_map(|(_, facts)| facts.map.as_ref()) {
             match &mut map {

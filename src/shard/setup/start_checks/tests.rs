@@ -1,4 +1,4 @@
-//! Each fault of a start, one by one.
+//! Each fault of a start.
 
 use super::*;
 
@@ -56,7 +56,11 @@ fn each_fault_is_named() {
             vec![unreachable_probe(), unreachable_probe()],
             vec![StartFault::NoShardReachable(vec![(zero, "away".into()), (one, "away".into())])],
         ),
-        ("same database", vec![Ok(healthy_facts(0, 2)), probe_with(0, |_| ())], vec![StartFault::SameDatabase(zero, one)]),
+        (
+            "same database",
+            vec![Ok(healthy_facts(0, 2)), probe_with(0, |_| ())],
+            vec![StartFault::SameDatabase(zero, one)],
+        ),
         (
             "swapped",
             vec![Ok(healthy_facts(1, 2)), Ok(healthy_facts(0, 2))],
@@ -71,7 +75,11 @@ fn each_fault_is_named() {
                 StartFault::MissingMigrations(ShardId::new(2), migrator().iter().map(|m| m.version).collect()),
             ],
         ),
-        ("some know of the third shard, others not yet", vec![Ok(healthy_facts(0, 3)), Ok(healthy_facts(1, 2)), Ok(healthy_facts(2, 3))], vec![]),
+        (
+            "some know of the third shard, others not yet",
+            vec![Ok(healthy_facts(0, 3)), Ok(healthy_facts(1, 2)), Ok(healthy_facts(2, 3))],
+            vec![],
+        ),
         (
             "nobody knows where the third shard is",
             vec![Ok(healthy_facts(0, 3)), Ok(healthy_facts(1, 3))],
@@ -80,7 +88,10 @@ fn each_fault_is_named() {
         ("lost", vec![Ok(healthy_facts(0, 2)), empty_database(1)], vec![StartFault::LostShard(one)]),
         (
             "other cluster",
-            vec![Ok(healthy_facts(0, 2)), probe_with(1, |facts| facts.identity.as_mut().unwrap().cluster_id = Uuid::from_u128(2))],
+            vec![
+                Ok(healthy_facts(0, 2)),
+                probe_with(1, |facts| facts.identity.as_mut().unwrap().cluster_id = Uuid::from_u128(2)),
+            ],
             vec![StartFault::OtherCluster(one)],
         ),
         (
@@ -114,7 +125,10 @@ fn each_fault_is_named() {
         ),
         (
             "changed migration",
-            vec![Ok(healthy_facts(0, 2)), probe_with(1, |facts| facts.migrations.last_mut().unwrap().checksum = vec![1])],
+            vec![
+                Ok(healthy_facts(0, 2)),
+                probe_with(1, |facts| facts.migrations.last_mut().unwrap().checksum = vec![1]),
+            ],
             vec![StartFault::BrokenMigrations(one, vec![last])],
         ),
         (
@@ -127,7 +141,11 @@ fn each_fault_is_named() {
             vec![probe_with(0, |facts| facts.server_version = 140_009), probe_with(1, |facts| facts.is_standby = true)],
             vec![StartFault::OldServer(zero, 140_009), StartFault::Standby(one)],
         ),
-        ("no map", vec![Ok(healthy_facts(0, 2)), probe_with(1, |facts| facts.map = None)], vec![StartFault::NoMap(one)]),
+        (
+            "no map",
+            vec![Ok(healthy_facts(0, 2)), probe_with(1, |facts| facts.map = None)],
+            vec![StartFault::NoMap(one)],
+        ),
     ];
     for (name, probes, expected) in table {
         assert_eq!(find_faults(&probes, &migrator()), expected, "{name}");
