@@ -60,8 +60,8 @@ pub struct SignInProvider {
 
 impl SignInProvider {
     /// A provider whose certificate is checked by these CA certificates, or else by the machine's own.
-    pub(super) fn new(source: KeySource, authorities: Option<CaCertificates>) -> Result<Self, String> {
-        let client = authorities
+    pub(super) fn new(source: KeySource, ca_certificates: Option<CaCertificates>) -> Result<Self, String> {
+        let client = ca_certificates
             .unwrap_or_else(CaCertificates::of_system)
             .client_builder()
             .timeout(FETCH_TIMEOUT)

@@ -1,6 +1,6 @@
 //! Commands that no request waits for: fills, lease releases, removals, tombstones.
 //!
-//! One bounded queue, and one task that sends the gathered commands in a few pipelines. If the queue is full a command is
+//! One bounded queue, and one task that sends the queued commands in a few pipelines. If the queue is full a command is
 //! forgotten: a lease and a tombstone end by themselves, and a value that is not kept is read again.
 
 use std::sync::Arc;

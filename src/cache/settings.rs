@@ -31,15 +31,15 @@ impl CacheSettings {
 #[derive(Clone)]
 pub struct CacheUrl {
     info: ConnectionInfo,
-    /// With TLS: the trusted authorities as PEM; `None`: the machine's.
-    authority: Option<Vec<u8>>,
+    /// With TLS: the trusted CA certificates as PEM; `None`: the machine's.
+    ca_certificates: Option<Vec<u8>>,
     /// With TLS: the same for connections of our own.
     tls: Option<Arc<ClientConfig>>,
 }
 
 impl CacheUrl {
     /// Reads a `redis://user:password@host:port/database` URL, of which all but the host may be left out; `rediss://` is
-    /// the same with TLS, with the certificate authorities that the machine trusts.
+    /// the same with TLS, with the CA certificates that the machine trusts.
     ///
     /// # Errors
     /// A text that says what is wrong, without the URL itself, which may hold a password.
@@ -52,7 +52,7 @@ impl CacheUrl {
         let (host, port, tls) = match info.addr() {
             ConnectionAddr::Tcp(host, port) => (host, *port, None),
             ConnectionAddr::TcpTls { insecure: true, .. } => {
-                return Err("must not say #insecure: REDIS_CA_FILE names the authority of the server's certificate");
+                return Err("must not say #insecure: REDIS_CA_FILE names the CA certificate of the server");
             }
             ConnectionAddr::TcpTls { host, port, .. } => {
                 (host, *port, Some(Arc::new(CaCertificates::of_system().tls_config())))
@@ -62,7 +62,7 @@ impl CacheUrl {
         if host.is_empty() || port == 0 {
             return Err("names no host, as redis://localhost:6381 does");
         }
-        Ok(Self { info, authority: None, tls })
+        Ok(Self { info, ca_certificates: None, tls })
     }
 
     /// True with TLS.
@@ -71,13 +71,13 @@ impl CacheUrl {
         self.tls.is_some()
     }
 
-    /// The same address, with TLS trusting these authorities (PEM) and no others.
+    /// The same address, with TLS trusting these CA certificates (PEM) and no others.
     ///
     /// # Errors
-    /// What is wrong with the authorities.
+    /// What is wrong with the certificates.
     pub fn with_authority(mut self, pem: Vec<u8>) -> Result<Self, &'static str> {
         self.tls = Some(Arc::new(CaCertificates::of_pem(&pem)?.tls_config()));
-        self.authority = Some(pem);
+        self.ca_certificates = Some(pem);
         Ok(self)
     }
 
@@ -89,7 +89,7 @@ impl CacheUrl {
         if self.tls.is_none() {
             return Client::open(self.info.clone());
         }
-        let certificates = TlsCertificates { client_tls: None, root_cert: self.authority.clone() };
+        let certificates = TlsCertificates { client_tls: None, root_cert: self.ca_certificates.clone() };
         Client::build_with_tls(self.info.clone(), certificates)
     }
 

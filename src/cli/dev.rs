@@ -57,7 +57,7 @@ impl DevArgs {
             prepared = start_servers(&self) => prepared?,
             caught = wait_for_interrupt() => return Err(caught.map_or_else(CliError::from, |()| interrupted_error())),
         };
-        let (tell, told) = oneshot::channel();
+        let (address_sender, address_receiver) = oneshot::channel();
         let done = CancellationToken::new();
         let stop = {
             let done = done.clone();
@@ -69,11 +69,11 @@ impl DevArgs {
             }
         };
         let listening = |addresses: &[SocketAddr]| {
-            let _ = tell.send(addresses.first().copied()); // the receiver is below
+            let _ = address_sender.send(addresses.first().copied()); // the receiver is below
         };
         let working = async {
             let _done = done.drop_guard_ref();
-            let address = told.await.ok().flatten()?;
+            let address = address_receiver.await.ok().flatten()?;
             Some(work(format!("http://{address}"), cluster.spare_urls()).await)
         };
         // At the level `error`, as more log lines would drown the demonstration's output.

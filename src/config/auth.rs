@@ -24,7 +24,7 @@ pub(super) fn read(read: &mut SettingsReader) -> Option<AuthSettings> {
     let issuer_text = issuer.as_ref().map(|issuer| issuer.as_str().to_owned());
     let jwks = read.parsed(&JWKS_URL, |text| optional(text, ProviderUrl::parse));
     let secret = read.parsed(&SECRET, |text| optional(text, SigningSecret::new));
-    let authorities = read.authorities(&CA_FILE);
+    let ca_certificates = read.ca_certificates(&CA_FILE);
     let audience = read.parsed(&AUDIENCE, |text| optional(text, |text| Ok(text.to_owned())));
     let clock_skew = Duration::from_secs(read.number(&CLOCK_SKEW));
     let user_claim = read.parsed(&USER_CLAIM, claim);
@@ -59,7 +59,7 @@ pub(super) fn read(read: &mut SettingsReader) -> Option<AuthSettings> {
         (Some(issuer), None, _) => KeySource::Issuer(issuer),
         (None, None, secret) => KeySource::Secret(secret?),
     };
-    Some(AuthSettings { source, ca_certificates: authorities, audience, clock_skew, user_claim, scope_claim })
+    Some(AuthSettings { source, ca_certificates, audience, clock_skew, user_claim, scope_claim })
 }
 
 /// The result of `parse`, or `None` for an empty text.

@@ -117,13 +117,13 @@ pub(super) fn read_connections(read: &mut SettingsReader, proxies: &[IpNet]) -> 
 /// The cache's server with the CA certificate, if the settings name a CA.
 pub(super) fn with_authority(read: &mut SettingsReader, url: Option<CacheUrl>) -> Option<CacheUrl> {
     let is_given = read.has(REDIS_CA_FILE.name);
-    let authority = read.parsed(&REDIS_CA_FILE, |file| {
+    let ca_file = read.parsed(&REDIS_CA_FILE, |file| {
         if file.is_empty() {
             return Ok(None);
         }
         std::fs::read(file).map(Some).map_err(|_| "names a file that cannot be read")
     });
-    match (url, authority) {
+    match (url, ca_file) {
         (Some(url), Some(pem)) if url.is_encrypted() => match url.with_authority(pem) {
             Ok(url) => Some(url),
             Err(reason) => {

@@ -17,17 +17,17 @@ pub(super) fn read(read: &mut SettingsReader) -> EventSettings {
         "" => Ok(None),
         url => EventsUrl::parse(url).map(Some),
     });
-    let authority = read.parsed(&CA_FILE, |file| match file {
+    let ca_file = read.parsed(&CA_FILE, |file| match file {
         "" => Ok(None),
         file if std::fs::File::open(file).is_ok() => Ok(Some(PathBuf::from(file))),
         _ => Err("names a file that cannot be read"),
     });
-    if authority.is_some() && !url.as_ref().is_some_and(EventsUrl::is_encrypted) {
+    if ca_file.is_some() && !url.as_ref().is_some_and(EventsUrl::is_encrypted) {
         read.fault(CA_FILE.name, "says nothing without an EVENTS_URL that starts with tls://");
     }
     EventSettings {
         url,
-        ca_file: authority,
+        ca_file,
         subject: read.parsed(&SUBJECT, EventSettings::parse_subject),
         max_rows: read.number(&MAX_ROWS),
     }

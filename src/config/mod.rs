@@ -281,7 +281,7 @@ impl Settings {
             edge,
             traces: TraceOptions {
                 endpoint: read.parsed(&OTLP_ENDPOINT, parse_collector),
-                ca_certificates: read.authorities(&OTLP_CERTIFICATE),
+                ca_certificates: read.ca_certificates(&OTLP_CERTIFICATE),
                 service_name: read.parsed(&OTEL_SERVICE, |name| Ok(name.to_owned())),
                 ratio: read.parsed(&OTEL_RATIO, parse_ratio),
             },

@@ -98,7 +98,7 @@ impl SettingsReader {
     }
 
     /// The CA certificates in the file that a variable names.
-    pub(super) fn authorities(&mut self, setting: &TextSetting) -> Option<CaCertificates> {
+    pub(super) fn ca_certificates(&mut self, setting: &TextSetting) -> Option<CaCertificates> {
         self.parsed(setting, |file| {
             if file.is_empty() {
                 return Ok(None);

@@ -132,7 +132,7 @@ fn each_fault_names_its_variable() {
         (
             &[("REDIS_URL", "rediss://:secret@cache/#insecure"), ("CACHE_TTL", "0")],
             &[
-                "REDIS_URL: must not say #insecure: REDIS_CA_FILE names the authority of the server's certificate",
+                "REDIS_URL: must not say #insecure: REDIS_CA_FILE names the CA certificate of the server",
                 "CACHE_TTL: must be a whole number from 1 to 86400",
             ],
         ),

@@ -14,7 +14,7 @@ use crate::cache::{CacheFormat, ValueCodec};
 /// The format of a page: a test fails when the format needs another version.
 pub const CACHE_FORMAT: CacheFormat = CacheFormat { kind: "page", version: 1 };
 /// The usual length of a file in a page.
-const FILE_BYTES: usize = 192;
+pub(super) const FILE_BYTES: usize = 192;
 
 /// Pages of a size. A cached page of another size answers too if it has enough files.
 pub(super) struct PageCodec {
@@ -32,30 +32,7 @@ impl ValueCodec for PageCodec {
         out.extend([CACHE_FORMAT.version, u8::from(next.is_some())]);
         out.extend(length(files.len()));
         for file in files {
-            // All fields by name, so that a new field cannot be forgotten.
-            let File {
-                file_id,
-                user_id,
-                file_name,
-                path,
-                mime_type,
-                checksum,
-                size_bytes,
-                modified_at,
-                created_at,
-                updated_at,
-            } = file;
-            out.extend(file_id.as_bytes());
-            out.extend(user_id.to_le_bytes());
-            text(&mut out, file_name);
-            // Mostly the path is the name.
-            optional(&mut out, (path != file_name).then_some(path), |out, path| text(out, path));
-            optional(&mut out, mime_type.as_ref(), |out, value| text(out, value));
-            optional(&mut out, checksum.as_ref(), |out, value| text(out, value));
-            optional(&mut out, *size_bytes, |out, value| out.extend(value.to_le_bytes()));
-            optional(&mut out, *modified_at, time);
-            time(&mut out, *created_at);
-            time(&mut out, *updated_at);
+            write_file(&mut out, file);
         }
         out
     }
@@ -82,6 +59,34 @@ impl ValueCodec for PageCodec {
     fn is_absence(&self, page: &FilePage) -> bool {
         page.files.is_empty()
     }
+}
+
+/// Appends all that clients see of a file. Files that differ have different bytes.
+pub(super) fn write_file(out: &mut Vec<u8>, file: &File) {
+    // All fields by name, so that a new field cannot be forgotten.
+    let File {
+        file_id,
+        user_id,
+        file_name,
+        path,
+        mime_type,
+        checksum,
+        size_bytes,
+        modified_at,
+        created_at,
+        updated_at,
+    } = file;
+    out.extend(file_id.as_bytes());
+    out.extend(user_id.to_le_bytes());
+    text(out, file_name);
+    // Mostly the path is the name.
+    optional(out, (path != file_name).then_some(path), |out, path| text(out, path));
+    optional(out, mime_type.as_ref(), |out, value| text(out, value));
+    optional(out, checksum.as_ref(), |out, value| text(out, value));
+    optional(out, *size_bytes, |out, value| out.extend(value.to_le_bytes()));
+    optional(out, *modified_at, time);
+    time(out, *created_at);
+    time(out, *updated_at);
 }
 
 fn length(length: usize) -> [u8; 4] {
@@ -213,7 +218,7 @@ mod tests {
         )
     }
 
-    /// The bytes of one page. Whoever changes them gives [`CACHE_FORMAT`] another version: processes of the release before would
+    /// The bytes of one page. A change of the format gives [`CACHE_FORMAT`] another version: processes of the release before would
     /// misread the new ones.
     #[test]
     fn other_bytes_need_another_version() {

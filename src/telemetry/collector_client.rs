@@ -38,11 +38,11 @@ impl CollectorClient {
     ///
     /// # Errors
     /// Why there can be none.
-    pub(super) fn start(authorities: Option<CaCertificates>) -> Result<Self, String> {
+    pub(super) fn start(ca_certificates: Option<CaCertificates>) -> Result<Self, String> {
         // A blocking client brings a runtime, and must not be created within another runtime.
         let build = move || {
-            let authorities = authorities.unwrap_or_else(CaCertificates::of_system);
-            authorities.blocking_client_builder().timeout(EXPORT_LIMIT).build()
+            let ca_certificates = ca_certificates.unwrap_or_else(CaCertificates::of_system);
+            ca_certificates.blocking_client_builder().timeout(EXPORT_LIMIT).build()
         };
         let made = thread::Builder::new().spawn(build).map_err(|error| with_causes(&error))?.join();
         let client = made.map_err(|_| "the thread that makes the client ended".to_owned())?;

@@ -57,7 +57,7 @@ pub struct BulkLoad {
     loaded: LoadSummary,
 }
 
-/// Rows that are gathered for one shard.
+/// Rows that are collected for one shard.
 struct RowBatch {
     rows: Vec<LoadRow>,
     bytes: usize,
@@ -143,7 +143,7 @@ impl BulkLoad {
     /// Stores what is left and waits for all of it.
     ///
     /// # Errors
-    /// The first shard's error; what was done all the same is told beside it.
+    /// The first shard's error; what was stored all the same is counted beside it.
     pub async fn finish(mut self) -> (LoadSummary, Result<(), ShardError>) {
         let mut outcome = Ok(());
         for (shard, batch) in std::mem::take(&mut self.batches) {

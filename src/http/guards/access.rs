@@ -128,7 +128,7 @@ impl Caller {
         match (self.principal, self.key) {
             (Principal::User(user), _) => format!("user {user}"),
             (Principal::Service | Principal::Admin, Some(key)) => format!("program {key}"),
-            // Without sign-in nobody can be told from anybody.
+            // Without sign-in all callers look alike.
             (Principal::Service | Principal::Admin, None) => "anybody".to_owned(),
         }
     }

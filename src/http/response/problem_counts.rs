@@ -13,7 +13,7 @@ pub(super) fn count_problem(code: ProblemCode) {
     }
 }
 
-/// How often clients were told of each problem.
+/// How often the service answered with each problem.
 pub(in crate::http) fn problems() -> impl Iterator<Item = (&'static str, u64)> {
     ProblemCode::ALL.iter().map(|code| code.as_str()).zip(PROBLEMS.iter().map(Counter::get))
 }

@@ -186,7 +186,7 @@ async fn answer_batch<R: BatchRead>(shard: &Shard, pool: &ShardPool, mut batch: 
     let Some(until) = batch.first().map(|waiting| waiting.until) else { return };
     shard.counters().read_batches.observe_size(batch.len());
     let links = batch.iter_mut().filter_map(|waiting| waiting.link.take());
-    let mut span = batch_span("GatheredRead", shard.id().number(), links);
+    let mut span = batch_span("BatchedRead", shard.id().number(), links);
     span.count_rows(batch.len());
     let (reads, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.read, waiting.reply)).unzip();
     let reads = ReadBatch(reads);

@@ -56,9 +56,9 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         cpu.postgres,
         median(&broker)
     );
-    bench.compared("POST /ingest, each change told to NATS", "/s", found, bar, &note);
+    bench.compared("POST /ingest, each change published to NATS", "/s", found, bar, &note);
     let side = Side { median: median(&behind), rounds: behind, ..Side::default() };
-    bench.alone("events not told yet at the end of a round", "%", side, None, "of those of the round");
+    bench.alone("events not published yet at the end of a round", "%", side, None, "of those of the round");
     bench.shards.everywhere("SELECT shardrive.switch_events(false); TRUNCATE shardrive.outbox")
 }
 

@@ -76,7 +76,7 @@ async fn a_request_and_its_calls_arrive_in_the_callers_trace() {
     assert_eq!(ask("/nowhere/secret-path").await, StatusCode::NOT_FOUND);
     let spans = collector.wait_for_trace(&other, 4).await;
     let names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
-    for name in ["GET /files/{file_id}", "GatheredRead", "GET none"] {
+    for name in ["GET /files/{file_id}", "BatchedRead", "GET none"] {
         assert!(names.contains(&name), "no {name} in {names:?}");
     }
     assert!(!format!("{:?}", collector.received()).contains("secret"), "spans hold no values");

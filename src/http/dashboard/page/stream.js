@@ -32,7 +32,7 @@ export function watch(path, on) {
         });
       } catch { /* lost: said below */ }
       if (mine !== run) return;
-      // A stream that ended after it had told something is opened again before it is called lost.
+      // A stream that ended after its first message is opened again before it is called lost.
       if (failures > 0) on.state("lost");
       const pause = PAUSES[Math.min(failures, PAUSES.length - 1)];
       failures += 1;
