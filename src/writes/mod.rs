@@ -6,7 +6,7 @@
 //! GroupCommit ───── SlotWrites::store_batch ─┘
 //! ```
 //!
-//! A [`SlotWrite`] names the cached values that the change makes old. Only [`SlotWrites`] can run a write, so no caller can
+//! A `SlotWrite` names the cached values that the change makes old. Only `SlotWrites` can run a write, so no caller can
 //! forget the cache, or the order of the steps.
 
 mod batch_write;
