@@ -1,6 +1,5 @@
 //! Set-up: migrations, identities, and the first slot map.
 
-use crate::shard::setup::start_checks::migrator;
 use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
@@ -8,7 +7,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
 use super::start_checks::{
-    DatabaseProbe, FoundIdentity, StartError, StartFault, identity_faults, load_identity, probe_with_registered,
+    DatabaseProbe, FoundIdentity, StartError, StartFault, identity_faults, load_identity, migrator,
+    probe_with_registered,
 };
 use crate::shard::cluster::registry::save_registry;
 use crate::shard::server::options::ShardOptions;

@@ -1,6 +1,8 @@
 //! Each fault of a start.
 
+use super::facts::{AppliedMigration, DatabaseFacts, FoundIdentity};
 use super::*;
+use uuid::Uuid;
 
 const CLUSTER: Uuid = Uuid::from_u128(1);
 
