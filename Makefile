@@ -14,8 +14,8 @@ OVERLAY ?= k8s/overlays/example
 # make bench SHORT=1, make chaos SHORT=1: a run of a minute instead of a full one.
 SHORT ?=
 
-# Tests mostly wait, for servers that start, are killed or come back: three for each core keep the cores busy.
-test_threads = $${RUST_TEST_THREADS:-$$(($$(getconf _NPROCESSORS_ONLN) * 3))}
+# Tests also wait, for servers that start, are killed or come back: two for each core keep the cores busy.
+test_threads = $${RUST_TEST_THREADS:-$$(($$(getconf _NPROCESSORS_ONLN) * 2))}
 
 # A word before a build that takes minutes.
 tell_build = [ -x "$(program)" ] || echo "the first build compiles every library that the service uses, about 400, and takes some minutes; later builds take seconds" >&2

@@ -5,8 +5,6 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -14,7 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::OperatorAction;
-use crate::payload::time;
+use crate::payload::{read_cursor, time, write_cursor};
 use crate::shard::ShardOptions;
 
 /// The longest text of an entry, in characters.
@@ -182,7 +180,7 @@ impl fmt::Display for EntryCursor {
         let (at, id) = bytes.split_at_mut(8);
         at.copy_from_slice(&self.at.timestamp_micros().to_be_bytes());
         id.copy_from_slice(self.id.as_bytes());
-        f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
+        f.write_str(&write_cursor(&bytes))
     }
 }
 
@@ -190,7 +188,7 @@ impl FromStr for EntryCursor {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| ())?;
+        let bytes = read_cursor(text).ok_or(())?;
         let (at, id) = bytes.split_first_chunk().ok_or(())?;
         let at = DateTime::from_timestamp_micros(i64::from_be_bytes(*at)).ok_or(())?;
         Ok(Self { at, id: Uuid::from_slice(id).map_err(|_| ())? })

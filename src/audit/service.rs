@@ -9,6 +9,7 @@ use super::expire::delete_expired_entries;
 use super::table::{AddEntry, EndEntry, ListEntries};
 use super::tries::AttemptLog;
 use super::{ActionOutcome, EntryCursor, EntryFilter, LoggedAction, NewEntry};
+use crate::payload::PageSize;
 use crate::shard::{Cluster, ShardCall, ShardError, ShardId};
 
 /// The audit log of a cluster.
@@ -79,19 +80,17 @@ impl AuditLog {
         }
     }
 
-    /// A page of at most `limit` entries, the newest first, and the cursor of the next page, if any.
+    /// A page of entries, the newest first, and the cursor of the next page, if any.
     ///
     /// # Errors
     /// The error of shard 0.
     pub async fn list_entries(
         &self,
         filter: &EntryFilter,
-        limit: u16,
+        size: PageSize,
     ) -> Result<(Vec<LoggedAction>, Option<EntryCursor>), ShardError> {
-        let mut entries = self.run_on_first_shard(&ListEntries { filter, limit: i64::from(limit) + 1 }).await?;
-        let has_more = entries.len() > usize::from(limit);
-        entries.truncate(limit.into());
-        let next = entries.last().filter(|_| has_more).map(LoggedAction::cursor);
+        let mut entries = self.run_on_first_shard(&ListEntries { filter, limit: size.rows() }).await?;
+        let next = size.cut(&mut entries, LoggedAction::cursor);
         Ok((entries, next))
     }
 

@@ -23,7 +23,7 @@ mod writer;
 pub use error::FileError;
 pub use input::{FileInput, LoadedFile, PatchInput};
 pub use limits::{TEXT_LIMITS, TextLimit, check_user};
-pub use model::{File, FileCursor, FilePage, FilePageSize, FilePatch, NewFile, UserId};
+pub use model::{File, FileCursor, FilePage, FilePatch, NewFile, UserId};
 pub use page_codec::CACHE_FORMAT;
 pub use service::{FileService, IngestedFile};
 pub use tag::{FileCondition, FileTag};

@@ -1,16 +1,13 @@
 //! Files, pages and cursors.
 
-use crate::shard::RequestKey;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::payload::{text_if_inexact, time};
-use crate::shard::{IdClock, Slot};
+use crate::payload::{read_cursor, text_if_inexact, time, write_cursor};
+use crate::shard::{IdClock, RequestKey, Slot};
 
 /// A user: 0 to 9,223,372,036,854,775,807.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -200,34 +197,11 @@ pub struct FilePatch {
     pub(super) modified_at: Option<Option<DateTime<Utc>>>,
 }
 
-/// How many files a page holds: 1 to 1,000.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FilePageSize(u16);
-
-impl FilePageSize {
-    /// The largest page, which is also the default.
-    pub const MAX: Self = Self(1000);
-
-    /// A page of this size, or `None` outside 1 to 1,000.
-    #[must_use]
-    pub fn new(size: u16) -> Option<Self> {
-        (1..=Self::MAX.0).contains(&size).then_some(Self(size))
-    }
-
-    /// The number of files.
-    #[must_use]
-    pub fn get(self) -> usize {
-        usize::from(self.0)
-    }
-}
-
 /// The position in a user's listing after a file. Clients get an opaque text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FileCursor(Uuid);
 
 impl FileCursor {
-    const VERSION: u8 = 1;
-
     /// The position after this file.
     #[must_use]
     pub fn after(file_id: Uuid) -> Self {
@@ -237,9 +211,7 @@ impl FileCursor {
     /// Reads the text of a cursor; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (&Self::VERSION, id) = bytes.split_first()? else { return None };
-        Some(Self(Uuid::from_slice(id).ok()?))
+        Some(Self(Uuid::from_slice(&read_cursor(text)?).ok()?))
     }
 
     /// The highest id after this position in a listing, newest first; `None` at the very end.
@@ -251,9 +223,7 @@ impl FileCursor {
 
 impl std::fmt::Display for FileCursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut bytes = vec![Self::VERSION];
-        bytes.extend_from_slice(self.0.as_bytes());
-        f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
+        f.write_str(&write_cursor(self.0.as_bytes()))
     }
 }
 

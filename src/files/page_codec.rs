@@ -3,13 +3,12 @@
 //! Numbers are little-endian. A text is a length in four bytes, and then UTF-8. An optional value has a byte in front: 1 with
 //! a value, 0 without.
 
-use crate::cache::CacheKey;
-use crate::files::model::UserId;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::model::{File, FileCursor, FilePage, FilePageSize};
-use crate::cache::{CacheFormat, ValueCodec};
+use super::model::{File, FileCursor, FilePage, UserId};
+use crate::cache::{CacheFormat, CacheKey, ValueCodec};
+use crate::payload::PageSize;
 
 /// The format of a page: a test fails when the format needs another version.
 pub const CACHE_FORMAT: CacheFormat = CacheFormat { kind: "page", version: 1 };
@@ -18,7 +17,7 @@ pub(super) const FILE_BYTES: usize = 192;
 
 /// Pages of a size. A cached page of another size answers too if it has enough files.
 pub(super) struct PageCodec {
-    pub(super) size: FilePageSize,
+    pub(super) size: PageSize,
 }
 
 impl ValueCodec for PageCodec {
@@ -258,7 +257,7 @@ mod tests {
     }
 
     fn codec(size: u16) -> PageCodec {
-        PageCodec { size: FilePageSize::new(size).unwrap() }
+        PageCodec { size: PageSize::new(size).unwrap() }
     }
 
     proptest! {

@@ -8,12 +8,13 @@ use uuid::Uuid;
 use super::changes::{DeleteFile, UpdateFile};
 use super::error::FileError;
 use super::lookup::FileLookup;
-use super::model::{File, FileCursor, FileInsert, FilePage, FilePageSize, FilePatch, NewFile, UserId};
+use super::model::{File, FileCursor, FileInsert, FilePage, FilePatch, NewFile, UserId};
 use super::page_codec::{PageCodec, page_key, spoiled_keys};
 use super::store::{FileMatch, FindById, FindState, ListByUser};
 use super::tag::FileCondition;
 use super::writer::{FileWriter, InsertOutcome};
 use crate::cache::Cache;
+use crate::payload::PageSize;
 use crate::shard::{
     BatchedReads, CallOutcome, Cluster, IdClock, ReadConsistency, RequestKey, ShardError, ShardId, Slot, StoredOutcome,
     slot_of_id, time_of_micros,
@@ -125,7 +126,7 @@ impl FileService {
     pub async fn list(
         &self,
         user: UserId,
-        size: FilePageSize,
+        size: PageSize,
         after: Option<FileCursor>,
     ) -> Result<(ShardId, FilePage), ShardError> {
         let from = match after {
@@ -151,7 +152,7 @@ impl FileService {
     pub async fn list_eventually(
         &self,
         user: UserId,
-        size: FilePageSize,
+        size: PageSize,
         after: Option<FileCursor>,
     ) -> Result<(ShardId, FilePage), ShardError> {
         let from = match after.map(FileCursor::next_id) {
@@ -164,7 +165,7 @@ impl FileService {
         Ok((shard, cut(files, size)))
     }
 
-    async fn read_page(&self, user: UserId, from: Uuid, size: FilePageSize) -> Result<(ShardId, FilePage), ShardError> {
+    async fn read_page(&self, user: UserId, from: Uuid, size: PageSize) -> Result<(ShardId, FilePage), ShardError> {
         // One more than the page holds, if there are more.
         let page = ListByUser { user, from, size };
         let (shard, files) = match size.get() {
@@ -291,10 +292,8 @@ fn ingested_before(mut file: NewFile, known: &StoredOutcome, key: &RequestKey) -
 }
 
 /// A page of what was found, which is one file more than it holds if there are more.
-fn cut(mut files: Vec<File>, size: FilePageSize) -> FilePage {
-    let more = files.len() > size.get();
-    files.truncate(size.get());
-    let next = files.last().filter(|_| more).map(|last| FileCursor::after(last.file_id));
+fn cut(mut files: Vec<File>, size: PageSize) -> FilePage {
+    let next = size.cut(&mut files, |last| FileCursor::after(last.file_id));
     FilePage { files, next }
 }
 

@@ -4,14 +4,15 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 use uuid::Uuid;
 
-use super::model::{File, FilePageSize, UserId};
+use super::model::{File, UserId};
+use crate::payload::PageSize;
 use crate::shard::{BatchRead, ShardCall, ShardId, Slot, SlotCoverage, optional_time, required_time};
 
 /// A page of a user's files, from an id on, newest first, and one more file if there are more.
 pub(super) struct ListByUser {
     pub(super) user: UserId,
     pub(super) from: Uuid,
-    pub(super) size: FilePageSize,
+    pub(super) size: PageSize,
 }
 
 impl ListByUser {

@@ -1,4 +1,5 @@
-//! Request payloads: decompression, splitting into records, JSON errors with field names, timestamps.
+//! Request payloads: decompression, splitting into records, JSON errors with field names, timestamps;
+//! pages of listings and their cursors.
 //!
 //! ```text
 //! body → decode (gzip, zstd) → opening (byte order mark) → split (lines, array, CSV) → json
@@ -9,6 +10,7 @@ mod fault;
 mod json;
 mod number;
 mod opening;
+mod paging;
 mod split;
 pub(crate) mod time;
 
@@ -18,4 +20,6 @@ pub use json::{JsonFault, named_field, plain_text, read_json, shorten_reason};
 pub use number::{WholeNumber, text_if_inexact};
 pub(crate) use number::{check_text, whole_number};
 pub(crate) use opening::{BodyOpening, skip_mark};
+pub use paging::PageSize;
+pub(crate) use paging::{read_cursor, write_cursor};
 pub(crate) use split::{ArraySplitter, LineSplitter, RecordPiece};

@@ -1,70 +1,33 @@
 //! Pages of documents: of one shard key, which one shard answers, or of a whole collection, from all shards.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use super::place::RecordPlace;
 use super::store::record_in;
 use super::{Collection, Record, RecordsPerKey};
+use crate::payload::{PageSize, read_cursor, write_cursor};
 use crate::shard::{Cluster, ReadConsistency, ScatterBreadth, ShardCall, ShardError, ShardId, SlotCoverage, WorkKind};
 
 /// The documents of a page, in bytes; a page may hold one document more. A page is in memory as a whole.
 const PAGE_BYTES: usize = 2 << 20;
-
-/// How many documents a page holds: 1 to 1,000.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RecordPageSize(u16);
-
-impl RecordPageSize {
-    /// The most a page holds.
-    pub const MAX: u16 = 1000;
-
-    /// A page of this size, or `None` if it is not from 1 to 1,000.
-    #[must_use]
-    pub fn new(size: u16) -> Option<Self> {
-        (1..=Self::MAX).contains(&size).then_some(Self(size))
-    }
-
-    fn get(self) -> usize {
-        usize::from(self.0)
-    }
-
-    /// One more than the page holds, which tells that there are more.
-    fn rows(self) -> i64 {
-        i64::from(self.0) + 1
-    }
-}
-
-impl Default for RecordPageSize {
-    fn default() -> Self {
-        Self(100)
-    }
-}
 
 /// The place in a listing after a document. Clients get an opaque text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordCursor(Box<str>);
 
 impl RecordCursor {
-    const VERSION: u8 = 1;
-
     /// Reads the text of a cursor; `None` if this service did not write the text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (&Self::VERSION, key) = bytes.split_first()? else { return None };
-        let key = std::str::from_utf8(key).ok().filter(|key| !key.contains('\0'))?;
+        let key = String::from_utf8(read_cursor(text)?).ok().filter(|key| !key.contains('\0'))?;
         Some(Self(key.into()))
     }
 }
 
 impl std::fmt::Display for RecordCursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut bytes = vec![Self::VERSION];
-        bytes.extend_from_slice(self.0.as_bytes());
-        f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
+        f.write_str(&write_cursor(self.0.as_bytes()))
     }
 }
 
@@ -98,7 +61,7 @@ pub(super) struct ListOfKey<'a> {
     pub(super) collection: &'a Collection,
     pub(super) place: &'a RecordPlace,
     pub(super) after: Option<&'a RecordCursor>,
-    pub(super) size: RecordPageSize,
+    pub(super) size: PageSize,
 }
 
 impl ListOfKey<'_> {
@@ -139,7 +102,7 @@ impl ShardCall for ListOfKey<'_> {
 pub(super) struct ListAll<'a> {
     pub(super) collection: &'a Collection,
     pub(super) after: Option<&'a RecordCursor>,
-    pub(super) size: RecordPageSize,
+    pub(super) size: PageSize,
     /// How many shards share the bytes of the page: all shards together read about as much as the page holds.
     pub(super) shards: usize,
 }
@@ -252,7 +215,7 @@ fn part_in(rows: &[PgRow], first: usize) -> Result<ShardPage, sqlx::Error> {
 
 /// Merges the parts of the shards into one page. The page ends at the end of a part whose shard has more documents: the next
 /// document of that shard is not known.
-fn merge(parts: Vec<ShardPage>, size: RecordPageSize, order: ListOrder, missing: Vec<ShardId>) -> RecordPage {
+fn merge(parts: Vec<ShardPage>, size: PageSize, order: ListOrder, missing: Vec<ShardId>) -> RecordPage {
     let mut parts: Vec<_> = parts.into_iter().map(|part| (part.records.into_iter().peekable(), part.more)).collect();
     let (mut records, mut bytes): (Vec<Record>, usize) = (Vec::new(), 0);
     let more = loop {
@@ -301,7 +264,7 @@ mod tests {
             cut in 1..8_usize,
             newest_first in any::<bool>(),
         ) {
-            let size = RecordPageSize::new(size).unwrap();
+            let size = PageSize::new(size).unwrap();
             let order = if newest_first { ListOrder::NewestFirst } else { ListOrder::ByKey };
             let mut expected: Vec<&String> = keys.keys().collect();
             if newest_first { expected.reverse(); }
@@ -337,7 +300,7 @@ mod tests {
             let records = (0..3).map(|n| record(&format!("{n}{shard}"), 900_000)).collect();
             ShardPage::of(records, 3)
         });
-        let page = merge(parts.collect(), RecordPageSize::default(), ListOrder::ByKey, Vec::new());
+        let page = merge(parts.collect(), PageSize::USUAL, ListOrder::ByKey, Vec::new());
         assert_eq!(page.records.len(), 3);
         assert!(page.next.is_some());
     }

@@ -30,7 +30,7 @@ pub use cached::CACHE_FORMAT;
 pub use collection::{BuiltIn, Collection, CollectionName, KeyType, RecordsPerKey};
 pub use document::{Document, MAX_DOCUMENT_BYTES};
 pub use error::RecordError;
-pub use list::{RecordCursor, RecordPage, RecordPageSize};
+pub use list::{RecordCursor, RecordPage};
 pub use load::{LoadedRecords, RecordLoad};
 pub use model::{FoundRecord, Record, StoredRecord, WriteCondition};
 pub use service::RecordService;

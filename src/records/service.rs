@@ -15,10 +15,10 @@ use super::store::{FindOutcome, FindRecord, RecordVersion};
 use super::writer::{PutOutcome, PutRecord, RecordWriter};
 use super::{
     BuiltIn, Collection, CollectionName, Document, FoundRecord, Record, RecordCursor, RecordError, RecordPage,
-    RecordPageSize, RecordsPerKey, StoredRecord, WriteCondition,
+    RecordsPerKey, StoredRecord, WriteCondition,
 };
 use crate::cache::{Cache, CacheKey};
-use crate::payload::FieldFault;
+use crate::payload::{FieldFault, PageSize};
 use crate::shard::{BatchedReads, CallOutcome, Cluster, IdClock, ReadConsistency, RequestKey, ShardError, ShardId};
 use crate::writes::{RowQueue, RowTurn, SlotWrites, WriterLimits};
 
@@ -303,7 +303,7 @@ impl RecordService {
         &self,
         collection: &Arc<Collection>,
         shard_key: Option<&str>,
-        size: RecordPageSize,
+        size: PageSize,
         after: Option<&RecordCursor>,
         consistency: ReadConsistency,
     ) -> Result<RecordPage, RecordError> {
@@ -334,7 +334,7 @@ impl RecordService {
     pub async fn of_each_shard(
         &self,
         collection: &Collection,
-        size: RecordPageSize,
+        size: PageSize,
     ) -> Vec<(ShardId, Result<RecordPage, ShardError>)> {
         ListAll { collection, after: None, size, shards: self.cluster.shards().len() }
             .of_each_shard(&self.cluster)

@@ -177,3 +177,29 @@ fn anchors(text: &str) -> Vec<String> {
         })
         .collect()
 }
+
+#[test]
+fn every_metric_is_written() {
+    const TABLE: &str = "src/telemetry/metrics/table.rs";
+    let sources = files("src", "rs");
+    let (_, table) = sources.iter().find(|(path, _)| path == TABLE).expect("the table of metrics");
+    let names: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.trim().split_once(" = "))
+        .filter(|(name, rest)| {
+            ["Counter ", "Gauge ", "Histogram "].iter().any(|kind| rest.starts_with(kind)) && !name.contains(' ')
+        })
+        .map(|(name, _)| name)
+        .collect();
+    assert!(names.len() >= 40, "{names:?}");
+    let is_used = |name: &&&str| {
+        let word = format!("table::{name}");
+        let stands_in = |text: &String| {
+            text.split(&word).skip(1).any(|rest| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_'))
+        };
+        sources.iter().any(|(path, text)| path != TABLE && stands_in(text))
+    };
+    let faults: Vec<String> =
+        names.iter().filter(|name| !is_used(name)).map(|name| format!("{TABLE}: nothing writes {name}")).collect();
+    assert_none("a metric in the table is shown by src/http/metrics/", &faults);
+}

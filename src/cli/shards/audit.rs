@@ -11,6 +11,7 @@ use crate::audit::{
 use crate::cli::CliError;
 use crate::cli::output::{is_closed, say};
 use crate::local_servers::operator_name;
+use crate::payload::PageSize;
 use crate::telemetry::OneLine;
 
 const EXAMPLES: &str = "\
@@ -23,9 +24,6 @@ Acts: add_shard, move, drain, rebalance, cancel, rollback, finish, declare_colle
 tried to look at what is the operators' and may not.
 Outcomes: accepted (done, or written down to be done), refused (nothing was done), failed (it broke off), begun (it is being
 done, or its process did not live to say how it ended).";
-
-/// Entries that are read at a time.
-const PAGE: u16 = 1_000;
 
 /// Which acts to show.
 #[derive(Args, Clone, Debug)]
@@ -95,13 +93,13 @@ pub(super) async fn list(audit: &AuditLog, args: AuditArgs) -> Result<(), CliErr
         say!("{:<20} {:<18} {:<9} {:<28} {:<15} {:<15} details", "time", "act", "outcome", "actor", "scope", "source");
     }
     while left > 0 && !is_closed() {
-        let size = u16::try_from(left).unwrap_or(PAGE).min(PAGE);
+        let size = u16::try_from(left).ok().and_then(PageSize::new).unwrap_or(PageSize::MAX);
         let page = audit.list_entries(&filter, size).await;
         let (entries, next) = page.map_err(|error| CliError::Failed(format!("{error}; it keeps the audit log")))?;
         for entry in &entries {
             if args.output.json { say!("{}", json!(entry)) } else { show(entry) }
         }
-        left -= u32::from(size).min(left);
+        left = left.saturating_sub(u32::try_from(size.get()).unwrap_or(u32::MAX));
         match next {
             Some(next) => filter.before = Some(next),
             None => break,

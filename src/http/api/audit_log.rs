@@ -7,16 +7,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::audit::{EntryFilter, LoggedAction, OperatorAction};
-use crate::http::request::extract::{query, query_number};
+use crate::http::request::extract::{query, query_page_size};
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_responses::{RequestProblems, ShardProblems};
 use crate::http::state::AppState;
-
-/// Entries of a page, if nobody says how many.
-const USUAL: u16 = 100;
-/// Entries of a page at most.
-const MOST: u16 = 1000;
+use crate::payload::PageSize;
 
 /// A page of the audit log.
 #[derive(Serialize, ToSchema)]
@@ -54,7 +50,7 @@ struct AuditQuery {
 )]
 pub(in crate::http) async fn list(state: Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let AuditQuery { limit, cursor, act, actor, since } = query(&request)?;
-    let limit = query_number("limit", limit.as_deref(), 1..=MOST)?.unwrap_or(USUAL);
+    let size = query_page_size(limit.as_deref(), PageSize::USUAL)?;
     let filter = EntryFilter {
         before: read(
             "cursor",
@@ -76,7 +72,7 @@ pub(in crate::http) async fn list(state: Data<AppState>, request: HttpRequest) -
             || "must be a time as in 2026-01-31T00:00:00Z; a + in it is written as %2B".to_owned(),
         )?,
     };
-    let (entries, next) = state.audit.list_entries(&filter, limit).await?;
+    let (entries, next) = state.audit.list_entries(&filter, size).await?;
     answer::json(
         actix_web::http::StatusCode::OK,
         &AuditAnswer { next_cursor: next.map(|cursor| cursor.to_string()), entries },

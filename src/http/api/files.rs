@@ -12,21 +12,23 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::files::{File, FileCursor, FileInput, FilePage, FilePageSize, FileService, PatchInput, UserId};
+use crate::files::{File, FileCursor, FileInput, FilePage, FileService, PatchInput, UserId};
 use crate::http::guards::access::Caller;
 use crate::http::guards::idempotency::claim_key;
 use crate::http::request::body::JsonBody;
 use crate::http::request::conditional::{
     file_condition, file_condition_problem, has_current_version, not_modified, set_etag,
 };
-use crate::http::request::extract::{FilePath, UserPath, consistency, query, query_cursor, query_number};
+use crate::http::request::extract::{
+    FilePath, UserPath, consistency, query, query_cursor, query_number, query_page_size,
+};
 use crate::http::request::media_type::accepts_ndjson;
 use crate::http::response::answer;
 use crate::http::response::answer::NDJSON;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_responses::{BodyProblems, FileProblems, RequestProblems, ShardProblems};
 use crate::http::state::AppState;
-use crate::payload::text_if_inexact;
+use crate::payload::{PageSize, text_if_inexact};
 use crate::shard::{ReadConsistency, ShardId};
 use crate::telemetry::{current_request, with_request_if_any};
 
@@ -180,9 +182,7 @@ pub(in crate::http) async fn list(
 ) -> Result<HttpResponse, Problem> {
     let FileListQuery { limit, cursor, consistency: wanted } =
         if request.query_string().is_empty() { FileListQuery::default() } else { query(&request)? };
-    let max = u16::try_from(FilePageSize::MAX.get()).unwrap_or(u16::MAX);
-    let size =
-        query_number("limit", limit.as_deref(), 1..=max)?.and_then(FilePageSize::new).unwrap_or(FilePageSize::MAX);
+    let size = query_page_size(limit.as_deref(), PageSize::MAX)?;
     let after = query_cursor(cursor.as_deref(), FileCursor::parse)?;
     let consistency = consistency(wanted.as_deref())?;
     let (shard, page) = match consistency {
@@ -219,7 +219,7 @@ struct BrokenOff;
 fn all_lines(
     files: Arc<FileService>,
     user: UserId,
-    size: FilePageSize,
+    size: PageSize,
     first: FilePage,
     consistency: ReadConsistency,
 ) -> impl Stream<Item = Result<Bytes, BrokenOff>> {
@@ -253,7 +253,7 @@ fn all_lines(
 async fn fetch(
     files: &FileService,
     user: UserId,
-    size: FilePageSize,
+    size: PageSize,
     cursor: FileCursor,
     consistency: ReadConsistency,
 ) -> Result<FilePage, BrokenOff> {

@@ -15,13 +15,14 @@ use crate::http::request::body::{JsonBody, MAX_DOCUMENT_BODY};
 use crate::http::request::conditional::{
     change_condition, has_current_version, not_modified, record_condition_problem, write_condition,
 };
-use crate::http::request::extract::{CollectionPath, KeyPath, consistency, query, query_cursor, query_number};
+use crate::http::request::extract::{CollectionPath, KeyPath, consistency, query, query_cursor, query_page_size};
 use crate::http::request::media_type::{content_type, is_ndjson};
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
 use crate::http::response::problem_responses::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use crate::http::state::AppState;
-use crate::records::{Document, RecordCursor, RecordPageSize};
+use crate::payload::PageSize;
+use crate::records::{Document, RecordCursor};
 use crate::shard::ReadConsistency;
 
 /// A document's body.
@@ -42,12 +43,8 @@ struct FindQuery {
 }
 
 /// The size and the start of a page, from the query.
-pub(super) fn paging(
-    limit: Option<&str>,
-    cursor: Option<&str>,
-) -> Result<(RecordPageSize, Option<RecordCursor>), Problem> {
-    let size = query_number("limit", limit, 1..=RecordPageSize::MAX)?.and_then(RecordPageSize::new).unwrap_or_default();
-    Ok((size, query_cursor(cursor, RecordCursor::parse)?))
+pub(super) fn paging(limit: Option<&str>, cursor: Option<&str>) -> Result<(PageSize, Option<RecordCursor>), Problem> {
+    Ok((query_page_size(limit, PageSize::USUAL)?, query_cursor(cursor, RecordCursor::parse)?))
 }
 
 /// List documents

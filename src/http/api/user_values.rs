@@ -9,14 +9,15 @@ use utoipa::ToSchema;
 use crate::http::guards::access::Caller;
 use crate::http::guards::idempotency::claim_key;
 use crate::http::request::body::{JsonBody, MAX_DOCUMENT_BODY};
-use crate::http::request::extract::{query, query_number};
+use crate::http::request::extract::{query, query_page_size};
 use crate::http::response::answer;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
 use crate::http::response::problem_responses::{BodyProblems, RecordProblems, RequestProblems, ShardProblems};
 use crate::http::state::AppState;
+use crate::payload::PageSize;
 use crate::payload::{FieldFault, WholeNumber, check_text, text_if_inexact, whole_number};
-use crate::records::{BuiltIn, Document, RecordPageSize, WriteCondition};
+use crate::records::{BuiltIn, Document, WriteCondition};
 
 /// A user's value, in requests and as stored.
 #[derive(Deserialize, Serialize, ToSchema)]
@@ -127,9 +128,7 @@ struct ShardsQuery {
 )]
 pub(in crate::http) async fn shards(state: Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let ShardsQuery { limit } = query(&request)?;
-    let size = query_number("limit", limit.as_deref(), 1..=RecordPageSize::MAX)?
-        .and_then(RecordPageSize::new)
-        .unwrap_or_default();
+    let size = query_page_size(limit.as_deref(), PageSize::USUAL)?;
     let pages = state.records.of_each_shard(&*state.records.built_in(BuiltIn::Store).await?, size).await;
     let complete = pages.iter().all(|(_, page)| page.is_ok());
     let shards = pages.into_iter().map(|(shard, page)| {

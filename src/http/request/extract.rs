@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::files::UserId;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
-use crate::payload::{named_field, shorten_reason};
+use crate::payload::{PageSize, named_field, shorten_reason};
 use crate::records::CollectionName;
 use crate::shard::ReadConsistency;
 
@@ -112,6 +112,12 @@ pub(in crate::http) fn query_number<T: FromStr + PartialOrd + fmt::Display>(
             Err(Problem::query(field, reason))
         }
     }
+}
+
+/// The number of entries of a page, by the query's `limit`.
+pub(in crate::http) fn query_page_size(limit: Option<&str>, usual: PageSize) -> Result<PageSize, Problem> {
+    let most = u16::try_from(PageSize::MAX.get()).unwrap_or(u16::MAX);
+    Ok(query_number("limit", limit, 1..=most)?.and_then(PageSize::new).unwrap_or(usual))
 }
 
 /// The position after an earlier page, if the query names one.

@@ -19,7 +19,7 @@ use crate::support::tools::find_or_skip;
 fn list_usr(to: &Path) -> bool {
     let Some(rclone) = find_or_skip("rclone") else { return false };
     let listing = Command::new(rclone)
-        .args(["lsjson", "-R", "--files-only", "/usr"])
+        .args(["lsjson", "-R", "--max-depth", "3", "--files-only", "/usr"])
         .stdin(Stdio::null())
         .stdout(File::create(to).unwrap())
         .stderr(Stdio::null())

@@ -11,8 +11,8 @@ use shardrive::writes::WriterLimits;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::support::poll;
 use crate::support::servers::{TestCluster, files_on, run};
+use crate::support::{pace, poll};
 
 const TASKS: usize = 48;
 const USERS: usize = 24;
@@ -73,6 +73,7 @@ async fn keep_storing(files: Arc<FileService>, task: usize, stop: Arc<AtomicBool
                 let answer = (stored.file.file_id, stored.shard.number());
                 seen.acknowledged.lock().unwrap().insert(name, answer);
                 seen.count.fetch_add(1, Ordering::Relaxed);
+                pace::between_requests().await;
             }
             Err(FileError::Shard(error)) => {
                 seen.failures.lock().unwrap().push(error);

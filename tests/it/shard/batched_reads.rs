@@ -6,7 +6,8 @@
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
-use shardrive::files::{FileError, FileInput, FilePageSize, FileService, UserId};
+use shardrive::files::{FileError, FileInput, FileService, UserId};
+use shardrive::payload::PageSize;
 use shardrive::shard::{BatchRead, BatchedReads, ShardCall, ShardError, ShardId, Slot};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -131,9 +132,8 @@ async fn a_user_named_twice_and_one_without_files_have_their_own_pages() {
     let stored = store(&files, (0..20).chain(0..20).chain(0..20)).await;
     let ids_of = |user: i64| stored.iter().rev().filter(move |(of, _)| *of == user).map(|(_, id)| *id);
     let asked: Vec<(i64, u16)> = (0..22).flat_map(|user| [(user, 2), (user, 50), (user, 2)]).collect();
-    let pages = asked
-        .iter()
-        .map(|&(user, size)| files.list(UserId::new(user).unwrap(), FilePageSize::new(size).unwrap(), None));
+    let pages =
+        asked.iter().map(|&(user, size)| files.list(UserId::new(user).unwrap(), PageSize::new(size).unwrap(), None));
     for ((user, size), answer) in asked.iter().zip(join_all(pages).await) {
         let (_, page) = answer.unwrap();
         let expected: Vec<_> = ids_of(*user).take(usize::from(*size)).collect();
@@ -157,7 +157,7 @@ async fn reads_of_a_slot_on_its_way_wait_for_it_and_the_others_do_not() {
         async move {
             let user_id = UserId::new(user).unwrap();
             let (found, page) =
-                tokio::join!(files.find(id, None), files.list(user_id, FilePageSize::new(5).unwrap(), None));
+                tokio::join!(files.find(id, None), files.list(user_id, PageSize::new(5).unwrap(), None));
             let ((shard, file), (there, page)) = (found.unwrap(), page.unwrap());
             done.lock().unwrap().push(user);
             assert_eq!((file.user_id, &page.files[..]), (user, std::slice::from_ref(&file)));

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use crate::support::api::{AS_SHIPPED, Api, client};
 use crate::support::load::Load;
-use crate::support::poll;
 use crate::support::servers::{TestCluster, run, value};
+use crate::support::{pace, poll};
 
 /// What a machine under load may need for what takes some milliseconds.
 const GENEROUS: Duration = Duration::from_secs(20);
@@ -67,6 +67,7 @@ async fn others(base: String, stop: Arc<AtomicBool>) -> Vec<Duration> {
         let stored = client.post(format!("{base}/ingest")).json(&file).send().await.unwrap();
         assert_eq!(stored.status(), StatusCode::CREATED);
         times.push(begun.elapsed());
+        pace::between_requests().await;
     }
     times
 }

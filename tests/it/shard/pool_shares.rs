@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use sqlx::PgConnection;
 use tokio::task::JoinHandle;
 
 use crate::support::api::{Api, client};
@@ -30,7 +31,7 @@ fn list(api: &Api, caller: &str, times: usize) -> Answers {
 }
 
 async fn start(cluster: &TestCluster) -> (Api, String) {
-    let api = Api::start_with(cluster, &[("TRUSTED_PROXIES", "127.0.0.1/32"), ("SHARD_TIMEOUT_MS", "24000")]).await;
+    let api = Api::start_with(cluster, &[("TRUSTED_PROXIES", "127.0.0.1/32"), ("SHARD_TIMEOUT_MS", TIMEOUT_MS)]).await;
     let collection = json!({"shard_key": "k", "records_per_key": "many", "key_type": "integer"});
     let declared = api.request(Method::PUT, "/collections/notes").json(&collection).send().await.unwrap();
     assert!(declared.status().is_success(), "{}", declared.text().await.unwrap());
@@ -40,8 +41,16 @@ async fn start(cluster: &TestCluster) -> (Api, String) {
     (api, file["data"]["file_id"].as_str().unwrap().to_owned())
 }
 
+/// A listing waits for its turn for half of this, and then for the table for the other half: time enough on a slow machine
+/// for what a test does between the two.
+const TIMEOUT_MS: &str = "40000";
+
 /// Sessions that wait for the table.
 const WAITING: &str = "SELECT count(*) FROM pg_locks WHERE relation = 'records'::regclass AND NOT granted";
+
+async fn waiting(observer: &mut PgConnection) -> i64 {
+    sqlx::query_scalar(WAITING).fetch_one(observer).await.unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_listings_leave_connections_to_others() {
@@ -50,11 +59,12 @@ async fn slow_listings_leave_connections_to_others() {
     // Listings wait for the table of documents for as long as this holds it.
     let mut hold = cluster.connect(0).await;
     run(&mut hold, "BEGIN; LOCK TABLE records IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let mut observer = cluster.connect(0).await;
     let callers: Vec<_> = (1..=12).map(|number| list(&api, &format!("203.0.113.{number}"), 1)).collect();
     // Half of the pool waits in the database, and the others for their turn, until they are told to come again.
     poll::until("listings that are refused", async || {
         let refused = callers.iter().flatten().filter(|listing| listing.is_finished()).count();
-        let waiting = cluster.value::<i64>(0, WAITING).await;
+        let waiting = waiting(&mut observer).await;
         if waiting >= 8 || (waiting == 4 && refused == 8) { Ok(()) } else { Err((waiting, refused)) }
     })
     .await;
@@ -90,16 +100,17 @@ async fn one_caller_leaves_places_to_others() {
     let (api, _) = start(&cluster).await;
     let mut hold = cluster.connect(0).await;
     run(&mut hold, "BEGIN; LOCK TABLE records IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let mut observer = cluster.connect(0).await;
     let greedy = list(&api, "203.0.113.1", 40);
     poll::until("the greedy caller's share", async || {
-        let waiting = cluster.value::<i64>(0, WAITING).await;
+        let waiting = waiting(&mut observer).await;
         let refused = greedy.iter().filter(|listing| listing.is_finished()).count();
         if waiting >= 8 || (waiting == 3 && refused == 37) { Ok(()) } else { Err((waiting, refused)) }
     })
     .await;
     let modest = list(&api, "203.0.113.2", 1);
     poll::until("the modest caller's listing", async || {
-        let waiting = cluster.value::<i64>(0, WAITING).await;
+        let waiting = waiting(&mut observer).await;
         if waiting == 4 { Ok(()) } else { Err(waiting) }
     })
     .await;

@@ -241,5 +241,5 @@ pub fn client() -> Client {
     PROVIDER.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
+    Client::builder().no_proxy().timeout(Duration::from_secs(120)).build().unwrap()
 }

@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::api::client;
-use super::poll;
 use super::servers::TestCluster;
+use super::{pace, poll};
 
 /// The number of files in a bulk request.
 const BULK: usize = 20;
@@ -168,6 +168,7 @@ impl Task {
                 5 | 6 => self.list(user).await,
                 _ => self.count().await,
             }
+            pace::between_requests().await;
         }
     }
 

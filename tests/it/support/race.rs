@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::api::client;
-use super::poll;
+use super::{pace, poll};
 
 /// The number of files of a user.
 const FILES: usize = 2;
@@ -93,7 +93,6 @@ impl RaceContext {
         self.seen.failures.lock().unwrap().push(format!("{what}: {answer}"));
         // A write with an unknown result must not happen after the next write: the database itself would then go
         // back.
-        // would go back.
         poll::delay(Duration::from_millis(500)).await;
     }
 }
@@ -214,5 +213,6 @@ async fn read_repeatedly(shared: RaceContext, files: Arc<Vec<Tracked>>) {
                 shared.seen.stale.lock().unwrap().push(fault);
             }
         }
+        pace::between_requests().await;
     }
 }
