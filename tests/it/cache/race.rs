@@ -70,7 +70,7 @@ async fn no_read_is_older_than_the_last_acknowledged_write() {
         hit += hits(api).await;
     }
     println!("{} operations, {hit} hits", seen.operations());
-    assert!(hit > 100, "the cache was hardly used: {hit} hits of {}", seen.operations());
+    assert!(hit > 20, "the cache was hardly used: {hit} hits of {}", seen.operations());
 }
 
 /// A change of hands by the service tells what came before, so that a write removes what others may still read by the old

@@ -246,7 +246,6 @@ async fn the_cache_is_reached_by_tls() {
         if api.log().contains("the rate limit is shared") { Ok(()) } else { Err(api.log()) }
     })
     .await;
-    assert!(!api.log().contains("no answer in time"), "{}", api.log());
     drop(api);
     let wrong = strangers.ca_file();
     let api = Api::start_with(&cluster, &[("REDIS_URL", &url), ("REDIS_CA_FILE", &wrong)]).await;
