@@ -1,5 +1,12 @@
 //! The state of all handlers: the shards, the services on the shards, limits and sign-in.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
 use crate::audit::AuditLog;
 use crate::auth::TokenVerifier;
 use crate::cache::Cache;
@@ -13,11 +20,6 @@ use crate::records::RecordService;
 use crate::reshard::MoveService;
 use crate::shard::AdminKeys;
 use crate::shard::Cluster;
-use ipnet::IpNet;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
 /// The state of all handlers.
 pub struct AppState {

@@ -12,7 +12,7 @@ use super::{CallerKey, RateQuota};
 use crate::cache::CacheUrl;
 
 /// How long units taken ahead from the shared count are valid.
-const LEASE: Duration = Duration::from_secs(1);
+const RESERVATION: Duration = Duration::from_secs(1);
 /// Units are taken ahead for this long at most …
 const AHEAD_PART_OF_SECOND: u64 = 100; // parts of a second
 /// … and for this part of the burst at most: unused units of three processes are less than a hundredth.
@@ -101,8 +101,8 @@ impl RateLimiter {
         }
         let now = self.now();
         self.cells.with_cell(caller, now, |cell| {
-            if cell.lease >= cost && cell.lease_until > now {
-                cell.lease -= cost;
+            if cell.reserved >= cost && cell.reserved_until > now {
+                cell.reserved -= cost;
                 self.rate.take_available(&mut cell.paid, now, cost);
                 return Some(TakeOutcome::Admitted(self.standing(cell)));
             }
@@ -128,7 +128,7 @@ impl RateLimiter {
                 cell.blocked_until = now.saturating_add(nanos(wait_one));
                 return TakeOutcome::Refused(self.standing(cell), wait.max(Duration::from_micros(1)));
             }
-            cell.add_lease(now, taken - cost, now.saturating_add(nanos(LEASE)));
+            cell.add_reserved(now, taken - cost, now.saturating_add(nanos(RESERVATION)));
             // The local count takes the units too: if the shared count is lost, no burst begins anew.
             self.rate.take_available(&mut cell.paid, now, cost);
             TakeOutcome::Admitted(self.standing(cell))
@@ -189,7 +189,7 @@ impl RateLimiter {
     }
 
     fn standing(&self, cell: &CallerCell) -> CallerStanding {
-        CallerStanding { rate: self.rate, left: (cell.lease + cell.shared_left).min(self.rate.burst()) }
+        CallerStanding { rate: self.rate, left: (cell.reserved + cell.shared_left).min(self.rate.burst()) }
     }
 }
 

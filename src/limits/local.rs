@@ -19,9 +19,9 @@ const SWEEP: u64 = 100_000_000;
 pub(super) struct CallerCell {
     /// The moment at which all units taken here will be earned: the local count.
     pub(super) paid: u64,
-    /// Units taken ahead from the shared count, and the end of the lease.
-    pub(super) lease: u64,
-    pub(super) lease_until: u64,
+    /// Units taken ahead from the shared count, and until when they count.
+    pub(super) reserved: u64,
+    pub(super) reserved_until: u64,
     /// The shared count has nothing before this.
     pub(super) blocked_until: u64,
     /// Units left in the shared count at the last question.
@@ -32,17 +32,17 @@ pub(super) struct CallerCell {
 
 impl CallerCell {
     /// Adds units of the shared count, valid until then.
-    pub(super) fn add_lease(&mut self, now: u64, units: u64, until: u64) {
-        if self.lease_until <= now {
-            self.lease = 0;
+    pub(super) fn add_reserved(&mut self, now: u64, units: u64, until: u64) {
+        if self.reserved_until <= now {
+            self.reserved = 0;
         }
-        self.lease += units;
-        self.lease_until = until;
+        self.reserved += units;
+        self.reserved_until = until;
     }
 
     /// True if a new cell would say the same.
     fn is_default(&self, now: u64) -> bool {
-        self.paid <= now && self.blocked_until <= now && (self.lease == 0 || self.lease_until <= now)
+        self.paid <= now && self.blocked_until <= now && (self.reserved == 0 || self.reserved_until <= now)
     }
 }
 

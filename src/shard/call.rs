@@ -1,9 +1,11 @@
 //! A call to one shard: a statement or a short transaction on a pooled connection.
 
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
 use crate::shard::server::admission::WorkKind;
 use crate::shard::slot::ShardId;
-use sqlx::PgConnection;
-use std::time::Duration;
 
 /// A statement, or a short series of statements, on one connection to one shard.
 pub trait ShardCall: Sync {

@@ -40,7 +40,7 @@ pub(crate) use server::fault::{is_duplicate_key, is_overtaken, refused_slots};
 pub use server::health::ShardState;
 pub(crate) use server::lane_connection::{LaneConnection, LaneError};
 pub use server::options::ShardOptions;
-pub use server::pool::{ConnectionLease, ShardLimits};
+pub use server::pool::{BorrowedConnection, ShardLimits};
 pub use server::replica::{ReadConsistency, ShardReplicas};
 pub use server::shard::Shard;
 pub(crate) use server::timestamps::{optional_time, required_time, time_of_micros};

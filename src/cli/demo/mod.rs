@@ -9,13 +9,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
+use service::RunningService;
+use show::DemoOutput;
 
 use self::service::{json_field, number_field};
 use super::CliError;
 use super::dev::DevArgs;
 use super::output::complain;
-use service::RunningService;
-use show::DemoOutput;
 
 /// The users whose files are stored in single requests.
 const USERS: std::ops::RangeInclusive<u64> = 10..=19;

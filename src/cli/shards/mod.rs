@@ -6,7 +6,6 @@ mod moves;
 mod output;
 mod status;
 
-use crate::cli::shards::output::OutputArgs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use serde_json::Value;
 
 use super::{CliError, load_settings};
 use crate::audit::{AuditLog, OperatorAction};
+use crate::cli::shards::output::OutputArgs;
 use crate::reshard::MoveRequest;
 use crate::shard::Cluster;
 

@@ -1,8 +1,9 @@
 //! The bearer token of a request (RFC 6750).
 
-use crate::auth::AuthError;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::http::header::HeaderMap;
+
+use crate::auth::AuthError;
 
 /// The token of a request (RFC 6750, section 2.1).
 pub(in crate::http) fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {

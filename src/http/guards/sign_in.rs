@@ -1,6 +1,5 @@
 //! The sign-in gate: verifies the caller's token before every route but the open ones.
 
-use crate::http::guards::bearer::bearer;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use super::audit_gate::record_refused_attempt;
 use super::gate::RouteGate;
 use super::rate_limit::{address_key, refusal};
 use crate::auth::{AuthError, TokenVerifier, VerifiedToken, VerifiedTokens, unix_now};
+use crate::http::guards::bearer::bearer;
 use crate::http::response::problem::Problem;
 use crate::limits::{RateLimiter, TakeOutcome};
 use crate::telemetry::record_caller;

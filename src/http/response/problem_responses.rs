@@ -1,7 +1,8 @@
 //! The problems of groups of routes, for the OpenAPI document.
 
-use crate::http::response::problem::ProblemBody;
 use utoipa::IntoResponses;
+
+use crate::http::response::problem::ProblemBody;
 
 /// Problems of every route that reads the request.
 #[derive(IntoResponses)]

@@ -1,6 +1,5 @@
 //! The HTTP server: binds the address, then runs until stopped.
 
-use crate::http::state::AppState;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -27,6 +26,7 @@ use crate::http::dashboard::DashboardFeed;
 use crate::http::guards::sign_in::SignInState;
 use crate::http::metrics::request_counts::RequestCounts;
 use crate::http::routes::{RouteGuards, configure, endpoints};
+use crate::http::state::AppState;
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -15,7 +15,7 @@ use crate::reshard::coordinate::stage::MoveStage;
 use crate::reshard::coordinate::store;
 use crate::reshard::error::MoveError;
 use crate::reshard::transfer::side::MoveSides;
-use crate::shard::{Cluster, ConnectionLease, ScatterBreadth, ShardError, ShardId, Slot, SlotMap};
+use crate::shard::{BorrowedConnection, Cluster, ScatterBreadth, ShardError, ShardId, Slot, SlotMap};
 
 /// Why a plan, a move or a request was refused.
 #[derive(Debug, thiserror::Error)]
@@ -130,9 +130,9 @@ impl MoveService {
 
     /// Refuses a plan while an open move may change the map. To be called before the map is read.
     async fn check_settled(&self, scope: PlanScope) -> Result<(), RequestError> {
-        let (mut lease, failed) = self.control_shard().await?;
-        let open = store::open_moves(&mut lease).await.map_err(failed)?;
-        lease.give_back();
+        let (mut connection, failed) = self.control_shard().await?;
+        let open = store::open_moves(&mut connection).await.map_err(failed)?;
+        connection.give_back();
         find_unsettled(scope, &open).map_or(Ok(()), |reason| Err(RequestError::Conflict(reason)))
     }
 
@@ -194,9 +194,9 @@ impl MoveService {
         transfers: Vec<SlotTransfer>,
     ) -> Result<PlannedMoves, RequestError> {
         let slots: Vec<i32> = transfers.iter().flat_map(|transfer| &transfer.slots).map(|slot| slot.to_sql()).collect();
-        let (mut lease, failed) = self.control_shard().await?;
-        let overlap = store::find_overlap(&mut lease, &slots).await.map_err(failed)?;
-        lease.give_back();
+        let (mut connection, failed) = self.control_shard().await?;
+        let overlap = store::find_overlap(&mut connection, &slots).await.map_err(failed)?;
+        connection.give_back();
         if let Some(overlap) = overlap {
             return Err(RequestError::Conflict(store::describe_overlap(overlap)));
         }
@@ -256,9 +256,9 @@ impl MoveService {
             let reason = "slots have changed their owners since the plan was made; plan again";
             return Err(RequestError::Conflict(reason.to_owned()));
         }
-        let (mut lease, failed) = self.control_shard().await?;
-        let made = store::create_moves(&mut lease, planned, options).await.map_err(failed)?;
-        lease.give_back();
+        let (mut connection, failed) = self.control_shard().await?;
+        let made = store::create_moves(&mut connection, planned, options).await.map_err(failed)?;
+        connection.give_back();
         made.map_err(RequestError::Conflict)
     }
 
@@ -267,9 +267,9 @@ impl MoveService {
     /// # Errors
     /// The shard's.
     pub async fn list(&self, limit: i64) -> Result<Vec<SlotMove>, RequestError> {
-        let (mut lease, failed) = self.control_shard().await?;
-        let moves = store::latest_moves(&mut lease, limit).await.map_err(failed)?;
-        lease.give_back();
+        let (mut connection, failed) = self.control_shard().await?;
+        let moves = store::latest_moves(&mut connection, limit).await.map_err(failed)?;
+        connection.give_back();
         Ok(moves)
     }
 
@@ -278,9 +278,9 @@ impl MoveService {
     /// # Errors
     /// `NotFound`, or the shard's.
     pub async fn find(&self, id: i64) -> Result<(SlotMove, Vec<MoveEvent>), RequestError> {
-        let (mut lease, failed) = self.control_shard().await?;
-        let found = store::find_move(&mut lease, id).await.map_err(failed)?;
-        lease.give_back();
+        let (mut connection, failed) = self.control_shard().await?;
+        let found = store::find_move(&mut connection, id).await.map_err(failed)?;
+        connection.give_back();
         found.ok_or(RequestError::NotFound(id))
     }
 
@@ -289,10 +289,10 @@ impl MoveService {
     /// # Errors
     /// `NotFound`, `Conflict` if the move cannot fulfil the request in its stage, or the shard's.
     pub async fn submit(&self, id: i64, request: MoveRequest) -> Result<SlotMove, RequestError> {
-        let (mut lease, failed) = self.control_shard().await?;
-        let is_saved = store::save_request(&mut lease, id, request).await.map_err(&failed)?;
-        let found = store::find_move(&mut lease, id).await.map_err(failed)?;
-        lease.give_back();
+        let (mut connection, failed) = self.control_shard().await?;
+        let is_saved = store::save_request(&mut connection, id, request).await.map_err(&failed)?;
+        let found = store::find_move(&mut connection, id).await.map_err(failed)?;
+        connection.give_back();
         let (found, _) = found.ok_or(RequestError::NotFound(id))?;
         if is_saved || found.stage == request.end() || found.outcome == Some(request.end()) {
             return Ok(found);
@@ -309,9 +309,9 @@ impl MoveService {
     /// A connection to the control shard, which keeps the moves.
     async fn control_shard(
         &self,
-    ) -> Result<(ConnectionLease, impl Fn(sqlx::Error) -> RequestError + use<>), RequestError> {
+    ) -> Result<(BorrowedConnection, impl Fn(sqlx::Error) -> RequestError + use<>), RequestError> {
         let control = ShardId::default();
-        let lease = self.shard(control)?.lease().await?;
-        Ok((lease, move |error| RequestError::Move(MoveError::on(control)(error))))
+        let connection = self.shard(control)?.borrow_connection().await?;
+        Ok((connection, move |error| RequestError::Move(MoveError::on(control)(error))))
     }
 }

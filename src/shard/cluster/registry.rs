@@ -84,10 +84,10 @@ impl Cluster {
 
     async fn register_on(&self, shard: ShardId, urls: &[ShardOptions]) -> Result<(), ShardError> {
         let Some(shard) = self.shard(shard) else { return Ok(()) };
-        let mut lease = shard.lease().await?;
-        let saved = shard.while_healthy(save_registry(&mut lease, urls)).await?;
+        let mut connection = shard.borrow_connection().await?;
+        let saved = shard.while_healthy(save_registry(&mut connection, urls)).await?;
         saved.map_err(|error| DbFault::of(&error).into_error(shard.id(), error))?;
-        lease.give_back();
+        connection.give_back();
         Ok(())
     }
 }

@@ -10,7 +10,6 @@
 //! - `setup/start_checks/mod.rs`: opens the cluster
 //! - `idempotency/mod.rs`: runs a call once for each idempotency key
 
-use crate::shard::call::ShardCall;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use super::append_only::ShardList;
 use super::known_map::{KnownMap, MovingSlot, keep_map_fresh};
 use super::registry::{ListShards, RegisteredShard};
 use super::scatter::ScatterBreadth;
+use crate::shard::call::ShardCall;
 use crate::shard::error::ShardError;
 use crate::shard::map::SlotMap;
 use crate::shard::server::health::{ProbeSchedule, ShardState, watch_other_hosts, watch_shard};

@@ -8,7 +8,7 @@ use sqlx::Connection;
 use super::circuit::{CircuitBreaker, CircuitEvent};
 use super::fault::DbFault;
 use super::health::{ShardState, wait_until_open};
-use super::pool::{ConnectionLease, ShardPool};
+use super::pool::{BorrowedConnection, ShardPool};
 use super::shard::Shard;
 use crate::shard::call::ShardCall;
 use crate::shard::error::ShardError;
@@ -39,15 +39,15 @@ impl Shard {
     ) -> Result<Option<C::Output>, ShardError> {
         let mut reconnects = 0;
         loop {
-            let mut lease = self.lease_from(pool).await?;
-            let called = self.while_healthy_for(call.time_limit(), call.call(&mut lease, self.id())).await;
+            let mut connection = self.borrow_from(pool).await?;
+            let called = self.while_healthy_for(call.time_limit(), call.call(&mut connection, self.id())).await;
             if matches!(called, Err(ShardError::Timeout { .. })) {
                 // Late long work says little of the shard, but the shard should be probed.
                 if call.work_kind().is_long() { self.request_probe() } else { self.record_loss() }
             }
             let error = match called? {
                 Ok(output) => {
-                    lease.give_back();
+                    connection.give_back();
                     self.record_answer();
                     return Ok(output);
                 }
@@ -61,7 +61,7 @@ impl Shard {
                 _ => {}
             }
             if !fault.ends_connection() && error.as_database_error().is_some() {
-                self.give_back_if_usable(lease).await;
+                self.give_back_if_usable(connection).await;
             }
             match fault {
                 DbFault::NotOwner => return Ok(None),
@@ -85,10 +85,10 @@ impl Shard {
 
     /// Returns a connection to the pool after the server refused a statement, if the connection answers: the server
     /// may have no other connection to give. The ping rolls an open transaction back.
-    async fn give_back_if_usable(&self, mut lease: ConnectionLease) {
-        let answers = matches!(self.while_healthy(lease.ping()).await, Ok(Ok(())));
-        if answers && !lease.is_in_transaction() {
-            lease.give_back();
+    async fn give_back_if_usable(&self, mut connection: BorrowedConnection) {
+        let answers = matches!(self.while_healthy(connection.ping()).await, Ok(Ok(())));
+        if answers && !connection.is_in_transaction() {
+            connection.give_back();
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 
 use super::fault::{DbFault, ServerResource};
-use super::pool::ConnectionLease;
+use super::pool::BorrowedConnection;
 use super::shard::{ServerSession, Shard};
 use crate::shard::error::ShardError;
 
@@ -65,7 +65,7 @@ impl LaneConnection {
             let mut held = match ServerSession::reuse_or_connect(shard, session).await {
                 Ok(session) => HeldConnection::Own(session),
                 Err(error) if DbFault::of(&error) == DbFault::Exhausted(ServerResource::Connections) => {
-                    HeldConnection::Lent(shard.lease().await.map_err(LaneError::Shard)?)
+                    HeldConnection::Lent(shard.borrow_connection().await.map_err(LaneError::Shard)?)
                 }
                 Err(error) => return Err(LaneError::Database(error)),
             };
@@ -83,7 +83,7 @@ impl LaneConnection {
             shard.record_answer();
             match held {
                 HeldConnection::Own(session) => self.session = Some(session),
-                HeldConnection::Lent(lease) => lease.give_back(),
+                HeldConnection::Lent(connection) => connection.give_back(),
             }
         }
         result.map_err(LaneError::Database)
@@ -92,14 +92,14 @@ impl LaneConnection {
 
 enum HeldConnection {
     Own(ServerSession),
-    Lent(ConnectionLease),
+    Lent(BorrowedConnection),
 }
 
 impl HeldConnection {
     fn connection(&mut self) -> &mut PgConnection {
         match self {
             Self::Own(session) => &mut session.connection,
-            Self::Lent(lease) => lease,
+            Self::Lent(connection) => connection,
         }
     }
 }

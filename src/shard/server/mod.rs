@@ -1,6 +1,7 @@
 //! A shard's PostgreSQL servers: connections, the primary and the replicas, health, and the circuit.
 
 pub(super) mod admission;
+mod borrow;
 mod calls;
 pub(super) mod circuit;
 pub(super) mod counters;
@@ -8,7 +9,6 @@ mod credentials;
 pub(super) mod fault;
 pub(super) mod health;
 pub(super) mod lane_connection;
-mod lease;
 pub(super) mod options;
 pub(super) mod pool;
 pub(super) mod primary;

@@ -1,16 +1,17 @@
 //! The connection pool of a shard, and the identity check of each new connection.
 //!
 //! The pool holds sqlx connections in deadpool. sqlx's own pool pings the server at each release, which costs half of
-//! a small read (docs/decisions/0004-connections.md). A [`ConnectionLease`] goes back only when its user calls the
-//! connection clean. A lease dropped early (by a cancelled request, a deadline or an error) closes its
+//! a small read (docs/decisions/0004-connections.md). A [`BorrowedConnection`] goes back only when its user calls the
+//! connection clean. A connection dropped early (by a cancelled request, a deadline or an error) closes its
 //! connection.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use deadpool::managed::{self, Metrics, QueueMode, RecycleError, RecycleResult, Timeouts};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
-use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
@@ -153,10 +154,10 @@ impl managed::Manager for ShardConnector {
 pub(in crate::shard) type ShardPool = managed::Pool<ShardConnector>;
 pub(in crate::shard) type PooledConnection = managed::Object<ShardConnector>;
 
-/// A connection on loan from a shard's pool. [`ConnectionLease::give_back`] returns the connection, a drop closes it.
-pub struct ConnectionLease(Option<managed::Object<ShardConnector>>);
+/// A connection on loan from a shard's pool. [`BorrowedConnection::give_back`] returns the connection, a drop closes it.
+pub struct BorrowedConnection(Option<managed::Object<ShardConnector>>);
 
-impl ConnectionLease {
+impl BorrowedConnection {
     pub(in crate::shard) fn new(object: managed::Object<ShardConnector>) -> Self {
         Self(Some(object))
     }
@@ -167,7 +168,7 @@ impl ConnectionLease {
     }
 }
 
-impl Drop for ConnectionLease {
+impl Drop for BorrowedConnection {
     fn drop(&mut self) {
         if let Some(object) = self.0.take() {
             drop(managed::Object::take(object));
@@ -175,18 +176,18 @@ impl Drop for ConnectionLease {
     }
 }
 
-#[expect(clippy::expect_used, reason = "the object is there until give_back or drop, both of which end the lease")]
-impl Deref for ConnectionLease {
+#[expect(clippy::expect_used, reason = "the object is there until give_back or drop, both of which end the connection")]
+impl Deref for BorrowedConnection {
     type Target = PgConnection;
     fn deref(&self) -> &PgConnection {
-        self.0.as_ref().expect("a lease holds its connection until its end")
+        self.0.as_ref().expect("a connection holds its connection until its end")
     }
 }
 
-#[expect(clippy::expect_used, reason = "the object is there until give_back or drop, both of which end the lease")]
-impl DerefMut for ConnectionLease {
+#[expect(clippy::expect_used, reason = "the object is there until give_back or drop, both of which end the connection")]
+impl DerefMut for BorrowedConnection {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        self.0.as_mut().expect("a lease holds its connection until its end")
+        self.0.as_mut().expect("a connection holds its connection until its end")
     }
 }
 

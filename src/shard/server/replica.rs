@@ -20,7 +20,7 @@ use arc_swap::ArcSwapOption;
 use sqlx::PgConnection;
 
 use super::options::ShardOptions;
-use super::pool::{ConnectionLease, RequiredRole, ShardIdentity, ShardLimits, ShardPool, new_pool};
+use super::pool::{BorrowedConnection, RequiredRole, ShardIdentity, ShardLimits, ShardPool, new_pool};
 use super::shard::{ServerSession, Shard};
 use crate::shard::call::ShardCall;
 use crate::shard::cluster::routing::Cluster;
@@ -130,9 +130,9 @@ impl ShardReplicas {
         let fresh = |replica: &&KnownReplica| replica.is_fresh(map_changes, self.limits.replica_max_lag);
         let replica = early.iter().chain(late).find(fresh)?;
         let read = async {
-            let mut lease = ConnectionLease::new(replica.pool.get().await.ok()?);
-            let answer = call.call(&mut lease, shard).await.ok()?;
-            lease.give_back();
+            let mut connection = BorrowedConnection::new(replica.pool.get().await.ok()?);
+            let answer = call.call(&mut connection, shard).await.ok()?;
+            connection.give_back();
             Some(answer)
         };
         if let Ok(Some(answer)) = tokio::time::timeout(self.limits.health_timeout, read).await {

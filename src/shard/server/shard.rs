@@ -3,7 +3,7 @@
 //! `impl Shard` stands in these files:
 //!
 //! - `shard.rs` (here): the state, the pools, idle connections
-//! - `lease.rs`: the way from a call to a connection
+//! - `borrow.rs`: the way from a call to a connection
 //! - `calls.rs`: runs calls, and reports answers and losses to the circuit
 //! - `admission.rs`, `shortage.rs`, `counters.rs`: the limits of callers, the shortages, the counters
 
@@ -22,7 +22,7 @@ use super::circuit::CircuitBreaker;
 use super::counters::ShardCounters;
 use super::health::ShardState;
 use super::options::ShardOptions;
-use super::pool::{ConnectionLease, ShardIdentity, ShardLimits, ShardPool, new_pool};
+use super::pool::{BorrowedConnection, ShardIdentity, ShardLimits, ShardPool, new_pool};
 use super::replica::ShardReplicas;
 use super::shortage::ServerShortages;
 use crate::shard::slot::ShardId;
@@ -149,14 +149,14 @@ impl Shard {
 
     /// Opens `pool_min` connections for the first requests.
     pub(in crate::shard) async fn warm_up(&self) {
-        let mut leases = Vec::new();
+        let mut connections = Vec::new();
         for _ in 0..self.limits.pool_min.min(self.limits.pool_max) {
-            match self.lease().await {
-                Ok(lease) => leases.push(lease),
+            match self.borrow_connection().await {
+                Ok(connection) => connections.push(connection),
                 Err(_) => break,
             }
         }
-        leases.into_iter().for_each(ConnectionLease::give_back);
+        connections.into_iter().for_each(BorrowedConnection::give_back);
     }
 
     /// The pool of the main runtime.
@@ -196,7 +196,7 @@ impl Shard {
         let timeouts = Timeouts { wait: Some(Duration::ZERO), create: Some(Duration::ZERO), recycle: Some(limit) };
         let (pools, timeouts) = (self.all_pools(), &timeouts);
         let asks = pools.iter().flat_map(|pool| (0..pool.status().available).map(|_| pool.timeout_get(timeouts)));
-        // Each lease goes back into its pool at its drop.
+        // Each connection goes back into its pool at its drop.
         futures_util::future::join_all(asks).await;
     }
 

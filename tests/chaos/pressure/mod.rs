@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 
 use broker::PickyBroker;
 use bystanders::{Bystanders, Cycle};
+use disk::FullDisk;
 
 use crate::support::api::Api;
 use crate::support::certificates::TestCa;
 use crate::support::servers::TestCluster;
-use disk::FullDisk;
 
 /// Longer than any queue that a bystander may meet, on a busy machine as well.
 const LONGEST: Duration = Duration::from_secs(5);

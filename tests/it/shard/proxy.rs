@@ -20,7 +20,7 @@ async fn a_cut_cable_is_noticed_and_its_end_too() {
         proxy.set_mode(mode);
         poll::until_true("the shard to be away", async || state() == ShardState::Unreachable).await;
         let asked = Instant::now();
-        assert!(cluster.shards()[1].lease().await.is_err());
+        assert!(cluster.shards()[1].borrow_connection().await.is_err());
         assert!(asked.elapsed() < limits().health_timeout, "a shard that is known to be away is not waited for");
         assert_eq!(cluster.shards()[0].state(), ShardState::Healthy);
         proxy.set_mode(Mode::Pass);

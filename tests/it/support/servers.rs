@@ -1,6 +1,7 @@
 //! PostgreSQL servers of a test's own: copied from a template, on free ports, removed at the end.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -13,7 +14,6 @@ use shardrive::shard::{Cluster, ShardLimits, ShardOptions, StartError, migrate};
 use shardrive::writes::WriterLimits;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Decode, Postgres, Type};
-use std::sync::{Arc, LazyLock};
 
 use super::folders::TestFolder;
 use super::templates::{Content, copy_folder, prepared_template};

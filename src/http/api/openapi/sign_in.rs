@@ -46,7 +46,7 @@ fn operation<'a>(path: &'a mut PathItem, method: &Method) -> Option<&'a mut Oper
 fn restrict(operation: &mut Operation, access: RouteAccess, scope: Scope) {
     operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope.as_str()])]);
     let text = operation.description.take().map(|text| text + "\n\n").unwrap_or_default();
-    operation.description = Some(text + &sentence(access));
+    operation.description = Some(format!("{text}{}", sentence(access)));
     let responses = &mut operation.responses.responses;
     for (status, description) in
         [("401", "There is no token, or it does not count"), ("403", "The token does not grant this")]

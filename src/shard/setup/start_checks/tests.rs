@@ -1,8 +1,9 @@
 //! Each fault of a start.
 
+use uuid::Uuid;
+
 use super::facts::{AppliedMigration, DatabaseFacts, FoundIdentity};
 use super::*;
-use uuid::Uuid;
 
 const CLUSTER: Uuid = Uuid::from_u128(1);
 

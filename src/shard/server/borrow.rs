@@ -1,4 +1,4 @@
-//! The way from a call to a connection: leases of pooled connections, and connections outside the pool.
+//! The way from a call to a connection: connections borrowed from a pool, and connections outside the pools.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use deadpool::managed::{PoolError, TimeoutType};
 use sqlx::PgConnection;
 
 use super::fault::{DbFault, ServerResource};
-use super::pool::{ConnectionLease, PooledConnection, ShardPool};
+use super::pool::{BorrowedConnection, PooledConnection, ShardPool};
 use super::shard::Shard;
 use crate::shard::error::ShardError;
 
@@ -38,13 +38,13 @@ impl Shard {
     ///
     /// # Errors
     /// `Unavailable` at once if the shard is known to be away, `Overloaded` if all connections stay busy.
-    pub async fn lease(&self) -> Result<ConnectionLease, ShardError> {
-        self.lease_from(&self.pool).await
+    pub async fn borrow_connection(&self) -> Result<BorrowedConnection, ShardError> {
+        self.borrow_from(&self.pool).await
     }
 
-    /// As [`Shard::lease`], from the given pool. While the server gives no new connections, the lease comes from the
+    /// As [`Shard::borrow_connection`], from the given pool. While the server gives no new connections, the connection comes from the
     /// shard's own pool.
-    pub(in crate::shard) async fn lease_from(&self, mut pool: &ShardPool) -> Result<ConnectionLease, ShardError> {
+    pub(in crate::shard) async fn borrow_from(&self, mut pool: &ShardPool) -> Result<BorrowedConnection, ShardError> {
         let (mut tries, until) = (0, Instant::now() + self.limits.call_timeout);
         loop {
             self.require_healthy()?;
@@ -64,7 +64,7 @@ impl Shard {
             // This process itself may have stood still. The wait for an unreachable shard ends with the shard's
             // health.
             if !failed_on_the_way || tries == RECONNECTS {
-                return self.lease_from_outcome(got);
+                return self.borrow_from_outcome(got);
             }
             self.request_probe();
             tries += 1;
@@ -88,13 +88,13 @@ impl Shard {
         Ok(())
     }
 
-    fn lease_from_outcome(
+    fn borrow_from_outcome(
         &self,
         got: Result<PooledConnection, PoolError<sqlx::Error>>,
-    ) -> Result<ConnectionLease, ShardError> {
+    ) -> Result<BorrowedConnection, ShardError> {
         let shard = self.id;
         match got {
-            Ok(object) => Ok(ConnectionLease::new(object)),
+            Ok(object) => Ok(BorrowedConnection::new(object)),
             Err(PoolError::Timeout(TimeoutType::Wait)) => Err(ShardError::Overloaded { shard }),
             Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => {
                 self.record_loss();
