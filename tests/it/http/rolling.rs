@@ -16,7 +16,7 @@ use crate::support::servers::TestCluster;
 async fn a_rolling_restart_fails_no_request() {
     let probe = Probe { period: Duration::from_millis(100), failures: 2 };
     // Longer than a busy machine lets a request wait between the choice of a process and the connection to it.
-    let rolled = replace_all_under_load(PROGRAM, 300, 1, probe, "5").await;
+    let rolled = replace_all_under_load(PROGRAM, 100, 1, probe, "5").await;
     assert_eq!(rolled.failed, BTreeMap::new(), "{rolled}; {:?}", rolled.warnings);
 }
 

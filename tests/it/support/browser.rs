@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
+use shardrive::local_servers::free_port;
 use thirtyfour::prelude::{By, WebDriver, WebElement};
 use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, LoggingPrefsLogLevel};
 use tokio::sync::{Mutex, MutexGuard};
@@ -34,8 +35,10 @@ impl Browser {
         let program = tools::find_or_skip("chromedriver")?;
         let turn = TURN.lock().await;
         let home = scratch_folder().await;
+        // A port of our own: asked for any port, some versions of chromedriver name port 0 as theirs.
+        let port = free_port().unwrap();
         let mut driver = Command::new(program)
-            .arg("--port=0")
+            .arg(format!("--port={port}"))
             .env("HOME", home.path())
             .env("TMPDIR", home.path())
             .stdin(Stdio::null())
@@ -43,21 +46,18 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let (port, told) = tokio::sync::oneshot::channel();
+        let (started, is_started) = tokio::sync::oneshot::channel();
         let out = BufReader::new(driver.stdout.take().unwrap());
         std::thread::spawn(move || {
-            let mut port = Some(port);
+            let mut started = Some(started);
             // Read to the end, so that chromedriver never blocks on a full pipe.
             for line in out.lines().map_while(Result::ok) {
-                let number = line
-                    .split_once("successfully on port ")
-                    .and_then(|(_, rest)| rest.trim_end_matches('.').parse::<u16>().ok());
-                if let (Some(number), Some(port)) = (number, port.take_if(|_| number.is_some())) {
-                    let _ = port.send(number);
+                if let Some(started) = started.take_if(|_| line.contains("started successfully")) {
+                    let _ = started.send(());
                 }
             }
         });
-        let port = told.await.expect("chromedriver ended at its start");
+        is_started.await.expect("chromedriver ended at its start");
         let mut wanted = DesiredCapabilities::chrome();
         for argument in [
             "--headless",
