@@ -6,6 +6,14 @@ SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
        to_regclass('shardrive.identity') IS NOT NULL                                 AS has_identity,
        to_regclass('public.file_metadata') IS NOT NULL                               AS has_files,
        pg_is_in_recovery()                                                           AS is_standby,
-       current_setting('server_version_num')::int                                    AS server_version
+       current_setting('server_version_num')::int                                    AS server_version,
+       current_setting('server_encoding')                                            AS encoding,
+       EXISTS (SELECT FROM pg_class AS c
+                 JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^(pg_|information_schema$|shardrive$)'
+                  AND (n.nspname, c.relname) NOT IN (('public', 'file_metadata'), ('public', 'records'))
+                  AND NOT EXISTS (SELECT FROM pg_depend AS e
+                                   WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'))
+                                                                                      AS has_other_tables
   FROM pg_database AS d
  WHERE d.datname = current_database()

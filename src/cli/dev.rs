@@ -241,7 +241,7 @@ fn format_welcome(
     }
     if usize::from(SLOT_COUNT).is_multiple_of(ports.len().max(1)) {
         line(format_args!(
-            "\nA user is on shard user_id mod {}. Ctrl-C stops everything; the data stays.\n",
+            "\nUntil slots move, a user is on shard user_id mod {}. Ctrl-C stops everything; the data stays.\n",
             ports.len()
         ));
     } else {

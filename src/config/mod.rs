@@ -301,10 +301,18 @@ fn parse_address(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 fn parse_filter(text: &str) -> Result<String, &'static str> {
     let is_level = |level: &str| level.trim().parse::<log::LevelFilter>().is_ok();
     let (directives, _) = text.split_once('/').unwrap_or((text, ""));
-    let is_fine = |directive: &str| directive.split_once('=').is_none_or(|(_, level)| is_level(level));
+    let is_module = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':'));
+    // A word that is nearly a level would be taken for a module, and switch off the logs of all others.
+    let is_slip = |word: &str| LEVELS.iter().any(|level| strsim::levenshtein(word, level) <= 2);
+    let is_fine = |directive: &str| match directive.trim().split_once('=') {
+        Some((module, level)) => is_module(module.trim()) && is_level(level),
+        None => is_level(directive) || (is_module(directive.trim()) && !is_slip(&directive.trim().to_lowercase())),
+    };
     if directives.split(',').all(is_fine) {
         Ok(text.to_owned())
     } else {

@@ -124,6 +124,16 @@ fn each_fault_names_its_variable() {
             &["RUST_LOG: must be levels, as in info or warn,shardrive=debug; \
                a level is off, error, warn, info, debug or trace"],
         ),
+        (
+            &[("RUST_LOG", "inof")],
+            &["RUST_LOG: must be levels, as in info or warn,shardrive=debug; \
+               a level is off, error, warn, info, debug or trace"],
+        ),
+        (
+            &[("RUST_LOG", "((")],
+            &["RUST_LOG: must be levels, as in info or warn,shardrive=debug; \
+               a level is off, error, warn, info, debug or trace"],
+        ),
         (&[("DB_POOL_MAXSIZE", "9")], &["DB_POOL_MAXSIZE: unknown setting; did you mean DB_POOL_MAX_SIZE?"]),
         (
             &[("REDIS_URL", "localhost:6381")],

@@ -121,15 +121,15 @@ impl FileInput<'_> {
     }
 }
 
-/// Changes of a file, as a client sends them. A missing field stays; `null` clears a field.
+/// Changes of a file, as a client sends them. A missing field stays; `null` clears a field, but not the name.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = FilePatch)]
 pub struct PatchInput<'a> {
     /// The new name. The path changes with the name.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1024)]
-    pub file_name: Option<BorrowedText<'a>>,
+    pub file_name: Option<Option<BorrowedText<'a>>>,
     /// The new path. The name changes with the path. `null`: the name is the path.
     #[serde(borrow, default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, max_length = 4096)]
@@ -163,10 +163,15 @@ impl PatchInput<'_> {
     /// # Errors
     /// The first wrong field; an empty change is wrong too.
     pub fn check(self) -> Result<FilePatch, FieldFault> {
-        if let Some(name) = &self.file_name {
+        let file_name = match self.file_name {
+            Some(None) => return Err(FieldFault::new("file_name", "must not be null: a file always has a name")),
+            Some(Some(name)) => Some(name),
+            None => None,
+        };
+        if let Some(name) = &file_name {
             FILE_NAME.check(&name.0)?;
         }
-        let mut name: Option<Box<str>> = self.file_name.map(|name| name.0.into());
+        let mut name: Option<Box<str>> = file_name.map(|name| name.0.into());
         let path = match self.path {
             Some(Some(path)) => {
                 PATH.check(&path.0)?;
@@ -309,6 +314,7 @@ mod tests {
         assert_eq!(patch(r#"{"path":"x/a","file_name":"b"}"#).unwrap_err().field, "path");
         assert_eq!(patch(r#"{"path":"x/"}"#).unwrap_err().field, "path");
         assert_eq!(patch("{}").unwrap_err().field, "");
+        assert_eq!(patch(r#"{"file_name":null,"size_bytes":5}"#).unwrap_err().field, "file_name");
         let cleared = patch(r#"{"mime_type":null}"#).unwrap();
         assert_eq!(cleared.mime_type, Some(None));
     }

@@ -43,6 +43,8 @@ pub(super) struct CsvRecords {
     /// Why the record is rejected, and how many line ends the dropped part of the record has.
     skipped: Option<FieldFault>,
     skipped_lines: u64,
+    /// The quotes of the record so far. A record that is whole has an even number.
+    quotes: usize,
 }
 
 impl CsvRecords {
@@ -57,6 +59,7 @@ impl CsvRecords {
             fields: 0,
             skipped: None,
             skipped_lines: 0,
+            quotes: 0,
         }
     }
 
@@ -72,6 +75,7 @@ impl CsvRecords {
             let output = self.bytes.get_mut(self.filled..).unwrap_or_default();
             let ends = self.ends.get_mut(self.fields..).unwrap_or_default();
             let (result, read, written, ended) = self.reader.read_record(input, output, ends);
+            self.quotes += memchr_iter(b'"', input.get(..read).unwrap_or_default()).count();
             input = input.get(read..).unwrap_or_default();
             self.filled += written;
             self.fields += ended;
@@ -85,6 +89,10 @@ impl CsvRecords {
                     self.skip(FieldFault::new("", format!("has more than {MAX_FIELDS} fields")));
                 }
                 ReadRecordResult::OutputEndsFull => self.ends.resize((self.ends.len() * 2).min(MAX_FIELDS), 0),
+                // The end of the body closes a quote for the reader: the rest of the lines would be one value.
+                ReadRecordResult::Record if chunk.is_empty() && self.quotes % 2 == 1 && self.skipped.is_none() => {
+                    return Err(BodyFault::Truncated("a quote is not closed".to_owned()));
+                }
                 ReadRecordResult::Record => {
                     // The reader skips blank lines before a record, so the line is counted back from the end of the record.
                     let inside = self.skipped_lines + line_ends(self.bytes.get(..self.filled).unwrap_or_default());
@@ -93,6 +101,7 @@ impl CsvRecords {
                     self.filled = 0;
                     self.fields = 0;
                     self.skipped_lines = 0;
+                    self.quotes = 0;
                 }
                 ReadRecordResult::End => return Ok(()),
             }

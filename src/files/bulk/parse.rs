@@ -294,6 +294,18 @@ mod tests {
     }
 
     #[test]
+    fn a_csv_body_that_ends_within_a_quote_is_cut_off() {
+        for rest in ["9,\"b\n9,c\n9,d\n", "9,\"cut off", "9,\"", "9,b\n9,\"c\n"] {
+            let body = format!("user_id,file_name\n9,a\n{rest}");
+            for chunk in [1, 7, 100] {
+                let fault = read(BodyFormat::Csv, body.as_bytes(), chunk).unwrap_err();
+                assert!(matches!(fault, BodyFault::Truncated(_)), "{rest:?} by {chunk}: {fault:?}");
+            }
+        }
+        expect(BodyFormat::Csv, b"user_id,file_name\n9,\"a \"\"b\"\"\"", &[(2, "9 a \"b\"")]);
+    }
+
+    #[test]
     fn listings() {
         let user = UserId::new(9).unwrap();
         let body = b"[\n{\"Path\":\"d\",\"Name\":\"d\",\"Size\":-1,\"IsDir\":true},\n{\"Path\":\"d/a\",\"Name\":\"a\",\"Size\":3}\n]\n";

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 
+use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -98,6 +99,9 @@ pub(in crate::http) async fn load(
         if query.format.is_some() || query.user_id.is_some() {
             return Err(Problem::query("count", "makes test files; format and user_id belong to a body"));
         }
+        if has_body(&request) {
+            return Err(Problem::query("count", "makes test files and reads no body; leave out one of the two"));
+        }
         let _place = LoadPlace::take(&state, &meter)?;
         return store_test_files(&state, &mut meter, count).await;
     }
@@ -115,6 +119,14 @@ pub(in crate::http) async fn load(
         None => bulk_answer(loaded, None),
         Some(stop) => Err(broken_off_problem(stop, &loaded)),
     }
+}
+
+/// True if the request comes with a body that may hold a file, which its head tells (RFC 9112, section 6.3). Some clients send `{}`
+/// with every POST.
+fn has_body(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length > 2)
 }
 
 /// Reads and stores the whole body, unless a fault stops the load.

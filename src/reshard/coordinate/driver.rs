@@ -124,7 +124,9 @@ async fn advance_move(
             memory.active = Some(ActiveMove::open(cluster, lease, open.clone(), testing.clone()).await?);
         }
         let Some(active) = &mut memory.active else { return Err(MoveError::Overtaken) };
+        // The row has what others write: a request, and the time of the cutover by the database's clock.
         active.slot_move.request = open.request;
+        active.slot_move.cutover_at = open.cutover_at;
         Box::pin(active.step(lease)).await
     };
     let (source, target) = (cluster.shard(open.source), cluster.shard(open.target));

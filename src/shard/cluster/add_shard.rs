@@ -18,7 +18,7 @@ use super::scatter::ScatterBreadth;
 use crate::shard::map::SlotMap;
 use crate::shard::server::options::ShardOptions;
 use crate::shard::setup::migrate::{apply_migrations, insert_identity, lock_setup, set_ready};
-use crate::shard::setup::start_checks::{load_identity, migrator, probe_all};
+use crate::shard::setup::start_checks::{ENCODING, load_identity, migrator, probe_all};
 use crate::shard::slot::ShardId;
 
 /// How long the set-up of another process may take while this one waits.
@@ -161,6 +161,9 @@ async fn check_candidate(
     if facts.server_version < crate::shard::setup::start_checks::OLDEST_SERVER {
         return refused(format!("PostgreSQL {} is too old; 15 or newer is needed", facts.server_version / 10_000));
     }
+    if facts.encoding != ENCODING {
+        return refused(format!("the encoding of the database is {}; create it with ENCODING 'UTF8'", facts.encoding));
+    }
     if facts.is_standby {
         return refused("is a standby; name the primary".to_owned());
     }
@@ -190,6 +193,9 @@ async fn check_candidate(
     let known = migrator();
     if facts.migrations.iter().any(|applied| !known.iter().any(|known| known.version == applied.version)) {
         return refused("has migrations of a newer Shardrive".to_owned());
+    }
+    if facts.identity.is_none() && facts.has_other_tables {
+        return refused("holds tables of others; a new shard needs an empty database".to_owned());
     }
     if facts.has_rows {
         return refused("its table file_metadata holds rows; a new shard must be empty".to_owned());

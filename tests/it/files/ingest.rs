@@ -121,6 +121,9 @@ async fn test_files_by_count_and_their_statistics() {
         assert_eq!(get_stats(path).await, (StatusCode::OK, expected.clone()), "{path}");
     }
 
+    // A body beside the count would be lost.
+    let (status, refused) = api.post_json("/ingest/bulk?count=1", &json!({"user_id": 1, "file_name": "a"})).await;
+    assert_eq!((status.as_u16(), &refused["code"]), (400, &json!("invalid_query")), "{refused}");
     let (_, more) = api.post_json("/ingest/bulk?count=1501", &json!({})).await;
     assert_eq!((&more["inserted"], &more["distribution"]), (&json!(1501), &json!({"0": 751, "1": 750})));
     assert_eq!(more["records"].as_array().unwrap().len(), 1000);

@@ -163,6 +163,24 @@ async fn a_plan_made_on_another_map_is_not_put_to_work() {
     opened.shut_down().await;
 }
 
+/// The process that changed the owner also sees the end of the window.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_window_ends_by_itself() {
+    let cluster = TestCluster::migrated(2).await;
+    let (apis, _) = start(&cluster, 1).await;
+    let order = json!({"slots": "2", "to": 1, "rollback_window_seconds": 1});
+    let (status, begun) = apis[0].post_json("/admin/moves", &order).await;
+    assert!(status.is_success(), "{begun}");
+    let path = format!("/admin/moves/{}", begun["ids"][0]);
+    let ended = poll::until("the end of the window", async || {
+        let (_, found) = apis[0].get_json(&path).await;
+        if found["stage"] == "done" { Ok(found) } else { Err(found) }
+    })
+    .await;
+    let events = ended["events"].to_string();
+    assert!(events.contains("the rollback window has ended"), "{events}");
+}
+
 /// A set-up has the lock from before its look at the open moves until its end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_does_not_start_while_a_migration_runs() {

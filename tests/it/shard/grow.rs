@@ -2,13 +2,14 @@
 
 use serde_json::json;
 use shardrive::shard::migrate;
+use sqlx::{Connection, PgConnection};
 
 use crate::support::api::Api;
 use crate::support::load::Load;
 use crate::support::moves::Move;
 use crate::support::poll;
 use crate::support::program::{shardrive, shardrive_reading};
-use crate::support::servers::{CONNECT, TestCluster, start_error_text};
+use crate::support::servers::{CONNECT, TestCluster, run, start_error_text};
 
 const PATIENT: [(&str, &str); 2] = [("HEALTH_TIMEOUT_MS", "20000"), ("MOVE_TIMEOUT_MS", "30000")];
 const SLOTS: [i32; 8] = [0, 1, 2, 3, 4, 5, 100, 101];
@@ -83,9 +84,20 @@ async fn what_cannot_become_a_shard_is_refused_and_left_alone() {
     let cluster = two_of_three().await;
     let other = TestCluster::migrated(1).await;
     cluster.psql(2, "CREATE TABLE file_metadata (user_id bigint); INSERT INTO file_metadata VALUES (1)").await.unwrap();
+    let mut server = cluster.connect(2).await;
+    run(&mut server, "CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+        .await
+        .unwrap();
+    run(&mut server, "CREATE DATABASE used TEMPLATE template0").await.unwrap();
+    let at = |database: &str| format!("{}/{database}", cluster.url(2).rsplit_once('/').unwrap().0);
+    let mut used: PgConnection = PgConnection::connect(&at("used")).await.unwrap();
+    run(&mut used, "CREATE TABLE orders (id int)").await.unwrap();
     let away = cluster.url(2).replace(&cluster.port(2).to_string(), "1");
     for (url, reason) in [
         (cluster.url(2), "must be empty"),
+        (at("latin"), "the encoding of the database is LATIN1"),
+        (at("used"), "holds tables of others"),
+        (format!("{}?sslmod=require", cluster.url(2)), "did you mean sslmode?"),
         (other.url(0), "belongs to another cluster"),
         (away, "cannot be reached"),
         ("mysql://host/name".to_owned(), "must start with postgres://"),

@@ -15,12 +15,19 @@ use crate::shard::slot::{ShardId, shard_id};
 /// The oldest PostgreSQL with row filters on publications, which moves need.
 pub(in crate::shard) const OLDEST_SERVER: i32 = 150_000;
 
+/// The only encoding that holds every name, and in which a text has the same bytes on every shard.
+pub(in crate::shard) const ENCODING: &str = "UTF8";
+
 /// The state of a database, as reported by the database.
 #[derive(Clone, Debug)]
 pub(in crate::shard) struct DatabaseFacts {
     pub(in crate::shard) database_key: String,
     pub(in crate::shard) is_standby: bool,
     pub(in crate::shard) server_version: i32,
+    /// The encoding of all texts, by PostgreSQL's name.
+    pub(in crate::shard) encoding: String,
+    /// True if there are tables of others.
+    pub(in crate::shard) has_other_tables: bool,
     pub(in crate::shard) migrations: Vec<AppliedMigration>,
     pub(in crate::shard) identity: Option<FoundIdentity>,
     pub(in crate::shard) map: Option<SlotMap>,
@@ -77,18 +84,22 @@ pub(in crate::shard) async fn probe_all(urls: &[ShardOptions], connect_timeout: 
 }
 
 async fn probe_database(connection: &mut PgConnection) -> Result<DatabaseFacts, sqlx::Error> {
-    let (database_key, has_migrations, has_identity, has_files, is_standby, server_version): (
-        String,
-        bool,
-        bool,
-        bool,
-        bool,
-        i32,
-    ) = sqlx::query_as(include_str!("../../../../sql/shard/inspect_database.sql")).fetch_one(&mut *connection).await?;
+    let (
+        database_key,
+        has_migrations,
+        has_identity,
+        has_files,
+        is_standby,
+        server_version,
+        encoding,
+        has_other_tables,
+    ): (String, bool, bool, bool, bool, i32, String, bool) = sqlx::query_as(include_str!("../../../../sql/shard/inspect_database.sql")).fetch_one(&mut *connection).await?;
     let mut facts = DatabaseFacts {
         database_key,
         is_standby,
         server_version,
+        encoding,
+        has_other_tables,
         migrations: Vec::new(),
         identity: None,
         map: None,

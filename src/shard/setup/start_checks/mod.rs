@@ -20,7 +20,7 @@ use crate::shard::slot::{ShardId, shard_id};
 mod facts;
 
 use facts::reachable_shards;
-pub(in crate::shard) use facts::{DatabaseProbe, OLDEST_SERVER, load_identity, probe_all};
+pub(in crate::shard) use facts::{DatabaseProbe, ENCODING, OLDEST_SERVER, load_identity, probe_all};
 pub(super) use facts::{FoundIdentity, probe_with_registered};
 
 /// A fault to mend before the service may start.
@@ -34,6 +34,8 @@ pub enum StartFault {
     SameDatabase(ShardId, ShardId),
     /// The server is too old.
     OldServer(ShardId, i32),
+    /// The database keeps its texts in this encoding, and not in UTF-8.
+    Encoding(ShardId, String),
     /// The URL leads to a standby.
     Standby(ShardId),
     /// The versions of the missing migrations.
@@ -69,6 +71,12 @@ impl fmt::Display for StartFault {
             }
             Self::OldServer(shard, version) => {
                 write!(f, "SHARD_{shard}_URL: PostgreSQL {} is too old; 15 or newer is needed", version / 10_000)
+            }
+            Self::Encoding(shard, encoding) => {
+                write!(
+                    f,
+                    "SHARD_{shard}_URL: the encoding of the database is {encoding}; create it with ENCODING 'UTF8'"
+                )
             }
             Self::Standby(shard) => write!(f, "SHARD_{shard}_URL: is a standby; name the primary"),
             Self::MissingMigrations(shard, versions) => {
@@ -130,6 +138,9 @@ pub(super) fn identity_faults(probes: &[DatabaseProbe]) -> Vec<StartFault> {
         }
         if facts.server_version < OLDEST_SERVER {
             faults.push(StartFault::OldServer(shard, facts.server_version));
+        }
+        if facts.encoding != ENCODING {
+            faults.push(StartFault::Encoding(shard, facts.encoding.clone()));
         }
         if facts.is_standby {
             faults.push(StartFault::Standby(shard));

@@ -21,6 +21,8 @@ fn healthy_facts(shard: i32, count: i32) -> DatabaseFacts {
         database_key: format!("key {shard}"),
         is_standby: false,
         server_version: 170_002,
+        encoding: "UTF8".to_owned(),
+        has_other_tables: false,
         migrations,
         identity: Some(FoundIdentity { cluster_id: CLUSTER, shard_id: shard, shard_count: count, ready: true }),
         map: Some(SlotMap::initial(2)),
@@ -138,6 +140,11 @@ fn each_fault_is_named() {
             "half set up",
             vec![Ok(healthy_facts(0, 2)), probe_with(1, |facts| facts.identity.as_mut().unwrap().ready = false)],
             vec![StartFault::NotSetUp(one)],
+        ),
+        (
+            "another encoding",
+            vec![Ok(healthy_facts(0, 2)), probe_with(1, |facts| facts.encoding = "LATIN1".to_owned())],
+            vec![StartFault::Encoding(one, "LATIN1".to_owned())],
         ),
         (
             "two faults at once",
