@@ -26,21 +26,7 @@ impl ShardCall for ListByUser {
     type Output = Vec<File>;
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Vec<File>>, sqlx::Error> {
-        let rows = sqlx::query(include_str!("../../sql/files/list_by_user.sql"))
-            .bind(self.user.slot().to_sql())
-            .bind(shard.to_sql())
-            .bind(self.user.get())
-            .bind(self.from)
-            .bind(self.rows())
-            .fetch_all(connection)
-            .await?;
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        rows.iter()
-            .filter_map(|row| file_of_user(row, 0, self.user.get()).transpose())
-            .collect::<Result<_, _>>()
-            .map(Some)
+        Ok(Self::call_all(std::slice::from_ref(self), connection, shard).await?.pop().flatten())
     }
 }
 

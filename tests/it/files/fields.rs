@@ -29,8 +29,7 @@ const STORING: &[&str] = &[
     "load_listing.sql",
 ];
 /// Statements that read every field which a client sees.
-const SHOWING: &[&str] =
-    &["find_batch.sql", "find_state.sql", "list_batch.sql", "list_by_user.sql", "search_by_id.sql", "update.sql"];
+const SHOWING: &[&str] = &["find_batch.sql", "find_state.sql", "list_batch.sql", "search_by_id.sql", "update.sql"];
 /// Statements about ids alone.
 const OTHERS: &[&str] = &["count_stored.sql", "delete.sql"];
 
