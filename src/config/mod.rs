@@ -301,6 +301,7 @@ fn parse_address(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
+/// The levels of a log filter.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 fn parse_filter(text: &str) -> Result<String, &'static str> {

@@ -16,6 +16,9 @@ fn faults(more: &[(&str, &str)]) -> Vec<String> {
     error.0.into_iter().map(|fault| fault.to_string()).collect()
 }
 
+const LEVELS_NEEDED: &str = "RUST_LOG: must be levels, as in info or warn,shardrive=debug; \
+                             a level is off, error, warn, info, debug or trace";
+
 #[test]
 fn defaults() {
     let settings = read(&[("HOME", "/root"), ("SHARD_0_SERVICE_HOST", "10.0.0.1"), ("SHARD_0_PORT", "tcp://10.0.0.1")]);
@@ -119,21 +122,9 @@ fn each_fault_names_its_variable() {
         (&[("LOG_FORMAT", "xml")], &["LOG_FORMAT: must be text or json"]),
         (&[("BIND_ADDR", "8000")], &["BIND_ADDR: must be host:port, as in 0.0.0.0:8000 or [::1]:8000"]),
         (&[("BIND_ADDR", "::1:8000")], &["BIND_ADDR: must be host:port, as in 0.0.0.0:8000 or [::1]:8000"]),
-        (
-            &[("RUST_LOG", "shardrive=loud")],
-            &["RUST_LOG: must be levels, as in info or warn,shardrive=debug; \
-               a level is off, error, warn, info, debug or trace"],
-        ),
-        (
-            &[("RUST_LOG", "inof")],
-            &["RUST_LOG: must be levels, as in info or warn,shardrive=debug; \
-               a level is off, error, warn, info, debug or trace"],
-        ),
-        (
-            &[("RUST_LOG", "((")],
-            &["RUST_LOG: must be levels, as in info or warn,shardrive=debug; \
-               a level is off, error, warn, info, debug or trace"],
-        ),
+        (&[("RUST_LOG", "shardrive=loud")], &[LEVELS_NEEDED]),
+        (&[("RUST_LOG", "inof")], &[LEVELS_NEEDED]),
+        (&[("RUST_LOG", "((")], &[LEVELS_NEEDED]),
         (&[("DB_POOL_MAXSIZE", "9")], &["DB_POOL_MAXSIZE: unknown setting; did you mean DB_POOL_MAX_SIZE?"]),
         (
             &[("REDIS_URL", "localhost:6381")],

@@ -16,3 +16,4 @@ pub(super) mod replica;
 pub(super) mod shard;
 pub(super) mod shortage;
 pub(super) mod timestamps;
+mod url_parameters;
