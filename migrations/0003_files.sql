@@ -29,6 +29,14 @@ CREATE FUNCTION shardrive.path_key(path text) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN substring(sha256(replace(path, '\', '\\')::bytea) FROM 1 FOR 16);
 
+-- Numbers of changes: each change of a folder or a file of this shard gets a higher number than the changes before it.
+CREATE SEQUENCE shardrive.version;
+
+-- The name under which an entry is found: NFC (Unicode Standard Annex 15), so that a name typed on a Mac and on Linux is one name.
+CREATE FUNCTION shardrive.entry_key(entry_name text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN normalize(entry_name, NFC);
+
 -- COLLATE "C": the order of names must not depend on the machine's locale.
 CREATE TABLE public.file_metadata (
     user_id     bigint      NOT NULL,
@@ -42,6 +50,9 @@ CREATE TABLE public.file_metadata (
     created_at  timestamptz NOT NULL DEFAULT now(),
     updated_at  timestamptz NOT NULL DEFAULT now(),
     listed      boolean     NOT NULL DEFAULT false,
+    folder_id   uuid,
+    trashed_at  timestamptz,
+    version     bigint      NOT NULL DEFAULT nextval('shardrive.version'),
 
     -- The user first: rows of a user lie together, and a move's row filter finds user_id in the replica identity.
     -- An id is unique within its user: no shard knows the ids of users on other shards.
@@ -70,6 +81,9 @@ CREATE TABLE public.file_metadata (
 COMMENT ON TABLE  public.file_metadata IS 'One row for each file of the users whose slots this shard owns.';
 COMMENT ON COLUMN public.file_metadata.path IS 'The whole path in the user''s drive, ending in file_name. NULL: the name is the path.';
 COMMENT ON COLUMN public.file_metadata.listed IS 'True: the file came by a listing, and the next import of its path updates it.';
+COMMENT ON COLUMN public.file_metadata.folder_id IS 'The folder around the file; the nil UUID is the root. NULL: the file is in no folder, and its name is free.';
+COMMENT ON COLUMN public.file_metadata.trashed_at IS 'When the file was put into the trash.';
+COMMENT ON COLUMN public.file_metadata.version IS 'The number of the last change, from a sequence of the shard.';
 COMMENT ON COLUMN public.file_metadata.size_bytes IS 'NULL: unknown.';
 COMMENT ON COLUMN public.file_metadata.modified_at IS 'When the content last changed, from the client.';
 
@@ -80,6 +94,11 @@ CREATE INDEX file_metadata_file_id_idx ON public.file_metadata (file_id);
 -- within a user: no user learns or takes a path of another user.
 CREATE UNIQUE INDEX file_metadata_listed_path_idx
     ON public.file_metadata (user_id, shardrive.path_key(coalesce(path, file_name))) WHERE listed;
+
+-- One entry of a folder has a name. Files without a folder may have any names.
+CREATE UNIQUE INDEX file_metadata_name_idx
+    ON public.file_metadata (user_id, folder_id, shardrive.entry_key(file_name))
+    WHERE folder_id IS NOT NULL AND trashed_at IS NULL;
 
 -- A move reads the rows of the moving slots alone (docs/decisions/0026-slot-index.md).
 CREATE INDEX file_metadata_slot_idx ON public.file_metadata ((user_id % 5040));
@@ -100,15 +119,17 @@ CREATE TRIGGER file_metadata_same_file BEFORE UPDATE ON public.file_metadata
     FOR EACH ROW WHEN (NEW.user_id <> OLD.user_id OR NEW.file_id <> OLD.file_id)
     EXECUTE FUNCTION shardrive.refuse_other_file();
 
-CREATE FUNCTION shardrive.touch_updated_at() RETURNS trigger
+-- A change gets a new number and the present time.
+CREATE FUNCTION shardrive.file_touched() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-    NEW.updated_at := now();
+    NEW.version := nextval('shardrive.version');
+    IF NEW.updated_at = OLD.updated_at THEN
+        NEW.updated_at := now();
+    END IF;
     RETURN NEW;
 END
 $$;
 
-CREATE TRIGGER file_metadata_touch
-    BEFORE UPDATE ON public.file_metadata
-    FOR EACH ROW WHEN (NEW.updated_at = OLD.updated_at)
-    EXECUTE FUNCTION shardrive.touch_updated_at();
+CREATE TRIGGER file_metadata_touch BEFORE UPDATE ON public.file_metadata
+    FOR EACH ROW EXECUTE FUNCTION shardrive.file_touched();

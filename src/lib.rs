@@ -12,6 +12,7 @@
 //! - [`writes`]: the one door for changes of rows that a slot owns, and group commit
 //! - [`limits`]: how much each caller may ask for
 //! - [`files`]: what a drive knows about files; bulk loads
+//! - [`drive`]: the folders of a drive, and the paths
 //! - [`records`]: keyed documents in collections
 //! - [`audit`]: the log of operator actions
 //! - [`events`]: changes of rows, published to a broker
@@ -29,6 +30,7 @@ pub mod auth;
 pub mod cache;
 pub mod cli;
 pub mod config;
+pub mod drive;
 pub mod events;
 pub mod files;
 pub mod http;

@@ -14,6 +14,7 @@ use crate::audit::AuditLog;
 use crate::auth::{AuthSettings, ProviderUrl, SignInProvider, TokenVerifier};
 use crate::cache::Cache;
 use crate::config::Settings;
+use crate::drive::DriveService;
 use crate::events::EventsStatus;
 use crate::files::FileService;
 use crate::http::{ApiServer, AppState, ShardSampler, TlsCertificate};
@@ -87,6 +88,7 @@ pub(crate) async fn serve(
     audit.expire_in_background();
     let state = AppState {
         cluster: Arc::clone(&cluster),
+        drives: DriveService::new(Arc::clone(&cluster), Arc::clone(&cache)),
         files,
         records,
         cache,

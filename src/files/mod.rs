@@ -25,5 +25,6 @@ pub use input::{FileInput, LoadedFile, PatchInput};
 pub use limits::{TEXT_LIMITS, TextLimit, check_user};
 pub use model::{File, FileCursor, FilePage, FilePatch, NewFile, UserId};
 pub use page_codec::CACHE_FORMAT;
+pub(crate) use page_codec::spoiled_keys;
 pub use service::{FileService, IngestedFile};
 pub use tag::{FileCondition, FileTag};

@@ -179,7 +179,7 @@ pub(super) fn page_key(user: UserId) -> CacheKey {
 
 /// Every key of the cache whose value a write to this user's files makes wrong. A new cached value of a user's files is one
 /// more key here: all writes remove these.
-pub(super) fn spoiled_keys(user: UserId) -> [CacheKey; 1] {
+pub(crate) fn spoiled_keys(user: UserId) -> [CacheKey; 1] {
     [page_key(user)]
 }
 

@@ -11,7 +11,7 @@ use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Respo
 use ipnet::IpNet;
 
 use super::api::{
-    audit_log, collections, data, files, files_bulk, health, key_value, moves, openapi, records, shards, stats,
+    audit_log, collections, data, drives, files, files_bulk, health, key_value, moves, openapi, records, shards, stats,
     user_values,
 };
 use super::dashboard;
@@ -50,6 +50,25 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .on(Own(OwnerSource::Documents), Method::PUT, records::put)
             .on(Own(OwnerSource::Documents), Method::PATCH, records::patch)
             .on(Own(OwnerSource::Documents), Method::DELETE, records::delete)
+            .conditional(),
+        Endpoint::at("/drives/{user_id}/children").get(Own(OwnerSource::Path("user_id")), drives::list_children),
+        Endpoint::at("/drives/{user_id}/path/{path:.*}")
+            .get(Own(OwnerSource::Path("user_id")), drives::find_path)
+            .conditional(),
+        Endpoint::at("/drives/{user_id}/folders").on(
+            Own(OwnerSource::Path("user_id")),
+            Method::POST,
+            drives::create_folder,
+        ),
+        Endpoint::at("/drives/{user_id}/trash/{folder_id}/restore").on(
+            Own(OwnerSource::Path("user_id")),
+            Method::POST,
+            drives::restore_folder,
+        ),
+        Endpoint::at("/folders/{folder_id}")
+            .get(Own(OwnerSource::File), drives::find_folder)
+            .on(Own(OwnerSource::File), Method::PATCH, drives::change_folder)
+            .on(Own(OwnerSource::File), Method::DELETE, drives::trash_folder)
             .conditional(),
         // The rest, by subject.
         Endpoint::at("/health").get(Open, health::health),

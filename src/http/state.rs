@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::AuditLog;
 use crate::auth::TokenVerifier;
 use crate::cache::Cache;
+use crate::drive::DriveService;
 use crate::events::EventsStatus;
 use crate::files::FileService;
 use crate::files::bulk::BulkLimits;
@@ -27,6 +28,8 @@ pub struct AppState {
     pub cluster: Arc<Cluster>,
     /// The files.
     pub files: Arc<FileService>,
+    /// The folders.
+    pub drives: DriveService,
     /// The documents.
     pub records: Arc<RecordService>,
     /// The cache.

@@ -7,6 +7,7 @@ mod audit;
 mod auth;
 mod cache;
 mod cli;
+mod drive;
 mod events;
 mod files;
 mod http;

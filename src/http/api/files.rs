@@ -19,10 +19,9 @@ use crate::http::request::body::JsonBody;
 use crate::http::request::conditional::{
     file_condition, file_condition_problem, has_current_version, not_modified, set_etag,
 };
-use crate::http::request::extract::{
-    FilePath, UserPath, consistency, query, query_cursor, query_number, query_page_size,
-};
+use crate::http::request::extract::{FilePath, UserPath, consistency, query, query_cursor, query_page_size};
 use crate::http::request::media_type::accepts_ndjson;
+use crate::http::request::owner::named_user;
 use crate::http::response::answer;
 use crate::http::response::answer::NDJSON;
 use crate::http::response::problem::Problem;
@@ -271,21 +270,6 @@ async fn fetch(
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileQuery {
-    user_id: Option<String>,
-}
-
-/// The user whose file a request means: the one whom the query names, else the caller, if that is a user.
-fn named_user(request: &HttpRequest, caller: Caller) -> Result<Option<UserId>, Problem> {
-    let FileQuery { user_id } = if request.query_string().is_empty() { FileQuery::default() } else { query(request)? };
-    match query_number("user_id", user_id.as_deref(), 0..=i64::MAX)? {
-        Some(user) => caller.may_reach_user(user, "user_id").map(|()| UserId::new(user)),
-        None => Ok(caller.only_user()),
-    }
-}
-
 /// Get one file
 ///
 /// Without `user_id` the answer is the only file under the id. If several users have one, it is 409.
@@ -312,9 +296,19 @@ pub(in crate::http) async fn find(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let user = named_user(&request, caller)?;
+    answer_file(&state, id, user, &request).await
+}
+
+/// The file under an id, unless the client has this state already.
+pub(super) async fn answer_file(
+    state: &AppState,
+    id: Uuid,
+    user: Option<UserId>,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let (shard, file) = state.files.find(id, user).await?;
     let current = file.tag().to_string();
-    if has_current_version(&request, &current)? {
+    if has_current_version(request, &current)? {
         return Ok(not_modified(&current));
     }
     file_answer(file, shard, &current)

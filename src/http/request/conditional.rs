@@ -77,6 +77,19 @@ pub(in crate::http) fn file_condition(request: &HttpRequest) -> Result<FileCondi
     })
 }
 
+/// The `ETag` of the only state of a folder that is to be changed, if the request names one.
+///
+/// # Errors
+/// As [`write_condition`].
+pub(in crate::http) fn folder_condition(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    refuse_none_match(request)?;
+    Ok(match if_match(request)? {
+        IfMatch::Any | IfMatch::Present => None,
+        // A foreign tag is no folder's tag.
+        IfMatch::Tag(tag) => Some(opaque_tag(tag).unwrap_or_default().to_owned()),
+    })
+}
+
 /// Whether a read can be answered with 304: the client has this version already.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use crate::drive::DrivePath;
 use crate::files::UserId;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
@@ -43,6 +44,43 @@ impl FromRequest for FilePath {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let id = request.match_info().get("file_id").and_then(|text| Uuid::try_parse(text).ok()).map(Self);
         ready(id.ok_or_else(|| Problem::path("file_id", "must be a UUID")))
+    }
+}
+
+/// The `{folder_id}` of a path.
+pub(in crate::http) struct FolderPath(pub(in crate::http) Uuid);
+
+impl FromRequest for FolderPath {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let id = request.match_info().get("folder_id").and_then(|text| Uuid::try_parse(text).ok()).map(Self);
+        ready(id.ok_or_else(|| Problem::path("folder_id", "must be a UUID")))
+    }
+}
+
+/// The `{path}` at the end of a path: names with slashes, percent-encoded.
+pub(in crate::http) struct DrivePathPart(pub(in crate::http) DrivePath);
+
+impl FromRequest for DrivePathPart {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        #[derive(Deserialize)]
+        struct PathParameter {
+            path: String,
+        }
+        let path = Path::<PathParameter>::extract(request).into_inner().map(|path| path.into_inner().path).ok();
+        let Some(path) = path.filter(|_| is_utf8(request.uri().path())) else {
+            return ready(Err(Problem::path("path", "must be UTF-8, percent-encoded")));
+        };
+        ready(
+            DrivePath::parse(&path, "path")
+                .map(Self)
+                .map_err(|fault| Problem::new(ProblemCode::InvalidPath, fault.to_string()).field("path")),
+        )
     }
 }
 

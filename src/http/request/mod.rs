@@ -5,4 +5,5 @@ pub(super) mod bulk_body;
 pub(super) mod conditional;
 pub(super) mod extract;
 pub(super) mod media_type;
+pub(super) mod owner;
 pub(super) mod upload_pace;

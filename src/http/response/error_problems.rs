@@ -7,6 +7,7 @@ use actix_web::http::header::{self, HeaderValue};
 use super::problem::Problem;
 use super::problem_code::ProblemCode;
 use crate::auth::{AuthError, Scope};
+use crate::drive::DriveError;
 use crate::files::FileError;
 use crate::payload::FieldFault;
 use crate::records::RecordError;
@@ -37,6 +38,24 @@ impl From<FieldFault> for Problem {
     fn from(fault: FieldFault) -> Self {
         let problem = Self::new(ProblemCode::InvalidField, fault.to_string());
         if fault.field.is_empty() { problem } else { problem.field(fault.field) }
+    }
+}
+
+impl From<DriveError> for Problem {
+    fn from(error: DriveError) -> Self {
+        let code = match error {
+            DriveError::FolderNotFound(_) => ProblemCode::FolderNotFound,
+            DriveError::PathNotFound(_) => ProblemCode::PathNotFound,
+            DriveError::NotAFolder(_) => ProblemCode::NotAFolder,
+            DriveError::NameTaken(_) => ProblemCode::NameTaken,
+            DriveError::WouldCycle => ProblemCode::WouldCycle,
+            DriveError::TooDeep => ProblemCode::InvalidField,
+            DriveError::RootFixed => ProblemCode::RootFixed,
+            DriveError::Changed(_) => ProblemCode::PreconditionFailed,
+            DriveError::Field(fault) => return fault.into(),
+            DriveError::Shard(error) => return error.into(),
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -102,6 +102,18 @@ codes! {
     RowRefused = "row_refused", BAD_REQUEST, "The database refused a value";
     /// There is no such file.
     FileNotFound = "file_not_found", NOT_FOUND, "There is no such file";
+    /// There is no such folder, or it is in the trash.
+    FolderNotFound = "folder_not_found", NOT_FOUND, "There is no such folder";
+    /// No folder and no file has the path.
+    PathNotFound = "path_not_found", NOT_FOUND, "There is nothing at this path";
+    /// A file stands where the path needs a folder.
+    NotAFolder = "not_a_folder", CONFLICT, "A file stands where a folder is needed";
+    /// Another entry of the folder has the name.
+    NameTaken = "name_taken", CONFLICT, "The folder has an entry of this name";
+    /// A folder would be in itself.
+    WouldCycle = "would_cycle", CONFLICT, "A folder cannot be in itself";
+    /// The root of a drive cannot be renamed, moved or deleted.
+    RootFixed = "root_fixed", CONFLICT, "The root keeps its place";
     /// The request names no user, and several users have a file under the id.
     SeveralUsers = "several_users", CONFLICT, "Several users have a file under this id";
     /// Another file that was imported has this path.

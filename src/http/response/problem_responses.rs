@@ -40,6 +40,21 @@ pub(in crate::http) enum FileProblems {
     NotFound(ProblemBody<'static>),
 }
 
+/// Problems of every route for a drive's tree.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it is only read by its derive")]
+pub(in crate::http) enum DriveProblems {
+    /// There is no such folder or path, or it is in the trash.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(ProblemBody<'static>),
+    /// The name is taken, a file stands where a folder is needed, or a folder would be in itself.
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(ProblemBody<'static>),
+    /// The folder is not in the state asked for.
+    #[response(status = 412, content_type = "application/problem+json")]
+    Changed(ProblemBody<'static>),
+}
+
 /// Problems of every route for a document.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it is only read by its derive")]

@@ -24,7 +24,8 @@ use utoipa::OpenApi;
 use utoipa_swagger_ui::Config;
 
 use super::{
-    audit_log, collections, data, files, files_bulk, health, key_value, moves, records, shards, stats, user_values,
+    audit_log, collections, data, drives, files, files_bulk, health, key_value, moves, records, shards, stats,
+    user_values,
 };
 use crate::http::metrics::exposition;
 use crate::http::response::answer::JSON;
@@ -43,6 +44,8 @@ use crate::http::response::problem_code::ProblemCode;
     paths(
         health::service, health::health, health::live, health::ready,
         files::ingest, files_bulk::load, files::list, files::find, files::change, files::delete,
+        drives::list_children, drives::find_path, drives::create_folder, drives::find_folder, drives::change_folder,
+        drives::trash_folder, drives::restore_folder,
         collections::list, collections::find, collections::declare,
         records::list, records::create, records::find, records::put, records::patch, records::delete,
         user_values::put, user_values::find, user_values::shards, key_value::write, key_value::read, data::list, data::create, data::find,
@@ -52,6 +55,7 @@ use crate::http::response::problem_code::ProblemCode;
     ),
     tags(
         (name = "files", description = "What a drive knows about its users' files"),
+        (name = "drives", description = "The tree of a user's folders, with files in the folders"),
         (name = "records", description = "Keyed documents in collections, each spread over the shards by a key that it declares"),
         (name = "simple calls", description = "The same documents by calls of one purpose: a value for each user, keys and values, JSON objects"),
         (name = "stats", description = "How much is where"),

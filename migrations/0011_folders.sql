@@ -1,0 +1,167 @@
+-- The folders of drives: a tree for each user. A file names its folder, and a folder names its parent
+-- (docs/decisions/0031-tree.md).
+
+CREATE TABLE public.folders (
+    user_id      bigint      NOT NULL,
+    -- The root is the nil UUID.
+    folder_id    uuid        NOT NULL,
+    parent_id    uuid,
+    folder_name  text COLLATE "C" NOT NULL,
+    trashed_at   timestamptz,
+    tree_version bigint,
+    version      bigint      NOT NULL DEFAULT nextval('shardrive.version'),
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    updated_at   timestamptz NOT NULL DEFAULT now(),
+
+    CONSTRAINT folders_pkey PRIMARY KEY (user_id, folder_id),
+    CONSTRAINT folders_user_id_check CHECK (user_id >= 0),
+    CONSTRAINT folders_root_check CHECK (
+        (parent_id IS NULL) = (folder_id = '00000000-0000-0000-0000-000000000000')
+        AND (parent_id IS NULL) = (folder_name = '')
+        AND (parent_id IS NULL) = (tree_version IS NOT NULL)
+        AND (parent_id IS NOT NULL OR trashed_at IS NULL)
+    ),
+    CONSTRAINT folders_folder_name_check CHECK (
+        octet_length(folder_name) <= 1024 AND strpos(folder_name, '/') = 0 AND folder_name NOT IN ('.', '..')
+    ),
+    CONSTRAINT folders_copy_throttle CHECK (
+        uuid_hash(folder_id) & 255 <> 0 OR shardrive.throttle_copy((user_id % 5040)::int, 256)
+    )
+);
+COMMENT ON TABLE  public.folders IS 'One row for each folder of the users whose slots this shard owns. The root has the nil UUID.';
+COMMENT ON COLUMN public.folders.parent_id IS 'The folder around this folder. NULL: this is the root.';
+COMMENT ON COLUMN public.folders.trashed_at IS 'When the folder was put into the trash, with all that is below it.';
+COMMENT ON COLUMN public.folders.tree_version IS 'Of the root alone: grows with each rename, move, trash and restore of a folder of the drive.';
+COMMENT ON COLUMN public.folders.version IS 'The number of the last change, from a sequence of the shard.';
+
+-- One entry for a name: of folders that are not in the trash themselves.
+CREATE UNIQUE INDEX folders_name_idx ON public.folders (user_id, parent_id, shardrive.entry_key(folder_name))
+    WHERE trashed_at IS NULL;
+
+-- The trash of a user, newest first.
+CREATE INDEX folders_trash_idx ON public.folders (user_id, trashed_at, folder_id) WHERE trashed_at IS NOT NULL;
+
+-- A request without a user finds a folder by the id alone.
+CREATE INDEX folders_folder_id_idx ON public.folders (folder_id);
+
+-- A move reads the rows of the moving slots alone.
+CREATE INDEX folders_slot_idx ON public.folders ((user_id % 5040));
+
+-- The path of a folder with a slash at its end; empty for the root. NULL: the folder, or one above it, is not there.
+CREATE FUNCTION shardrive.folder_path(owner bigint, folder uuid) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    WITH RECURSIVE above (parent_id, path, depth) AS (
+        SELECT parent_id, CASE WHEN parent_id IS NULL THEN '' ELSE folder_name || '/' END, 0
+          FROM public.folders WHERE user_id = owner AND folder_id = folder
+        UNION ALL
+        SELECT f.parent_id, CASE WHEN f.parent_id IS NULL THEN '' ELSE f.folder_name || '/' END || a.path, a.depth + 1
+          FROM above AS a
+          JOIN public.folders AS f ON f.user_id = owner AND f.folder_id = a.parent_id
+         -- No cycle can be made; a cycle by hand ends here.
+         WHERE a.depth < 200
+    )
+    SELECT path FROM above WHERE parent_id IS NULL
+$$;
+
+-- True if the folder and all folders above it are out of the trash.
+CREATE FUNCTION shardrive.is_live(owner bigint, folder uuid) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    WITH RECURSIVE above (parent_id, trashed_at, depth) AS (
+        SELECT parent_id, trashed_at, 0 FROM public.folders WHERE user_id = owner AND folder_id = folder
+        UNION ALL
+        SELECT f.parent_id, f.trashed_at, a.depth + 1
+          FROM above AS a
+          JOIN public.folders AS f ON f.user_id = owner AND f.folder_id = a.parent_id
+         WHERE a.trashed_at IS NULL AND a.depth < 200
+    )
+    SELECT EXISTS (SELECT FROM above WHERE parent_id IS NULL) AND NOT EXISTS (SELECT FROM above WHERE trashed_at IS NOT NULL)
+$$;
+
+-- The live folder under these names, from the root on; NULL: there is none.
+CREATE FUNCTION shardrive.folder_at(owner bigint, names text[]) RETURNS uuid
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    WITH RECURSIVE below (folder_id, depth) AS (
+        SELECT folder_id, 0 FROM public.folders
+         WHERE user_id = owner AND folder_id = '00000000-0000-0000-0000-000000000000'
+        UNION ALL
+        SELECT f.folder_id, b.depth + 1
+          FROM below AS b
+          JOIN public.folders AS f
+            ON f.user_id = owner AND f.parent_id = b.folder_id AND f.trashed_at IS NULL
+           AND shardrive.entry_key(f.folder_name) = shardrive.entry_key(names[b.depth + 1])
+         WHERE b.depth < cardinality(names)
+    )
+    SELECT folder_id FROM below WHERE depth = cardinality(names)
+$$;
+
+-- A folder keeps user and id. A change gets a new number and the present time.
+CREATE FUNCTION shardrive.folder_touched() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.user_id <> OLD.user_id OR NEW.folder_id <> OLD.folder_id THEN
+        RAISE EXCEPTION 'user_id and folder_id of a folder do not change'
+            USING ERRCODE = 'SD008',
+                  DETAIL = format('user %s, folder %s', OLD.user_id, OLD.folder_id),
+                  HINT = 'INSERT a folder for the other user, then DELETE this row.';
+    END IF;
+    NEW.version := nextval('shardrive.version');
+    IF NEW.updated_at = OLD.updated_at THEN
+        NEW.updated_at := now();
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER folders_touch BEFORE UPDATE ON public.folders
+    FOR EACH ROW EXECUTE FUNCTION shardrive.folder_touched();
+
+-- The guard, as for files and documents; without counts.
+CREATE FUNCTION shardrive.folders_changed() RETURNS trigger
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    changed_slots int[];
+BEGIN
+    PERFORM shardrive.enter_write();
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(DISTINCT shardrive.slot_of(user_id)) INTO changed_slots FROM new_rows;
+    ELSE
+        -- The user of a row does not change.
+        SELECT array_agg(DISTINCT shardrive.slot_of(user_id)) INTO changed_slots FROM old_rows;
+    END IF;
+    IF changed_slots IS NOT NULL AND shardrive.guard_slots(changed_slots, TG_OP = 'DELETE') THEN
+        IF TG_OP = 'INSERT' THEN
+            INSERT INTO shardrive.changed_keys (move_id, table_name, key)
+            SELECT l.move_id, TG_TABLE_NAME, ARRAY[n.user_id::text, n.folder_id::text]
+              FROM new_rows AS n
+              JOIN shardrive.local_moves AS l ON get_bit(l.slots, shardrive.slot_of(n.user_id)) = 1;
+        ELSE
+            INSERT INTO shardrive.changed_keys (move_id, table_name, key)
+            SELECT l.move_id, TG_TABLE_NAME, ARRAY[o.user_id::text, o.folder_id::text]
+              FROM old_rows AS o
+              JOIN shardrive.local_moves AS l ON get_bit(l.slots, shardrive.slot_of(o.user_id)) = 1;
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER folders_inserted AFTER INSERT ON public.folders
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.folders_changed();
+CREATE TRIGGER folders_updated AFTER UPDATE ON public.folders
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.folders_changed();
+CREATE TRIGGER folders_deleted AFTER DELETE ON public.folders
+    REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.folders_changed();
+
+CREATE FUNCTION shardrive.folders_truncated() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM shardrive.enter_truncate();
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER folders_truncated AFTER TRUNCATE ON public.folders
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.folders_truncated();

@@ -1,0 +1,64 @@
+//! Why a folder or a path was not found, made or changed.
+
+use uuid::Uuid;
+
+use crate::payload::FieldFault;
+use crate::shard::ShardError;
+
+/// The index that keeps the names of a folder's folders apart.
+const FOLDER_NAME_INDEX: &str = "folders_name_idx";
+/// The index that keeps the names of a folder's files apart.
+const FILE_NAME_INDEX: &str = "file_metadata_name_idx";
+
+/// Why a folder or a path was not found, made or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// There is no such folder, or it is in the trash.
+    #[error("there is no folder {0}")]
+    FolderNotFound(String),
+    /// No folder and no file has the path.
+    #[error("there is nothing at {0}")]
+    PathNotFound(String),
+    /// A file stands where the path needs a folder.
+    #[error("{0} is a file, and no folder")]
+    NotAFolder(String),
+    /// Another entry of the folder has the name.
+    #[error("the folder already has an entry of this name{}", taken_by(*.0))]
+    NameTaken(Option<Uuid>),
+    /// The folder would be in itself.
+    #[error("a folder cannot be moved into itself or into a folder below it")]
+    WouldCycle,
+    /// The path would have too many names.
+    #[error("the folder would be deeper than 128 folders")]
+    TooDeep,
+    /// The root cannot be renamed, moved or deleted.
+    #[error("the root of a drive keeps its place")]
+    RootFixed,
+    /// The entry is not in the state that the client named.
+    #[error("the folder {0} is in another state than If-Match names; read it anew")]
+    Changed(Uuid),
+    /// A field is wrong.
+    #[error("{0}")]
+    Field(FieldFault),
+    /// The shard did not do it.
+    #[error(transparent)]
+    Shard(ShardError),
+}
+
+fn taken_by(id: Option<Uuid>) -> String {
+    id.map_or_else(String::new, |id| format!(": {id}"))
+}
+
+impl From<ShardError> for DriveError {
+    fn from(error: ShardError) -> Self {
+        match &error {
+            // Another request gave the name away in this moment.
+            ShardError::RowRefused { constraint: Some(constraint), .. }
+                if [FOLDER_NAME_INDEX, FILE_NAME_INDEX].contains(&constraint.as_str()) =>
+            {
+                Self::NameTaken(None)
+            }
+            _ => Self::Shard(error),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Folders and the pages of what a folder holds.
+
+use chrono::{DateTime, Utc};
+use ring::digest::{SHA256, digest};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::files::UserId;
+use crate::payload::{read_cursor, text_if_inexact, time, write_cursor};
+
+/// A folder.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct Folder {
+    /// The folder's id. The root of every drive has the nil UUID.
+    #[schema(example = "019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e")]
+    pub folder_id: Uuid,
+    /// The folder's user.
+    #[schema(example = 42)]
+    pub user_id: i64,
+    /// The same as a text, for numbers above 2^53 − 1, which readers with doubles would round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id_text: Option<String>,
+    /// The folder around this folder; `null` for the root.
+    pub parent_id: Option<Uuid>,
+    /// The folder's name; empty for the root.
+    #[schema(example = "letters")]
+    pub folder_name: String,
+    /// The path from the root on; empty for the root.
+    #[schema(example = "documents/letters")]
+    pub path: String,
+    /// True if the folder, or a folder above it, is in the trash.
+    pub trashed: bool,
+    /// The number of the last change.
+    pub version: i64,
+    /// When the folder was made, by the shard's clock; `null` for the root of a drive without folders.
+    #[serde(serialize_with = "time::serialize_optional_time")]
+    pub created_at: Option<DateTime<Utc>>,
+    /// When the folder last changed, by the shard's clock; `null` for the root of a drive without folders.
+    #[serde(serialize_with = "time::serialize_optional_time")]
+    pub updated_at: Option<DateTime<Utc>>,
+}
+
+impl Folder {
+    /// The root of a drive that has no folder yet: the first change stores the root.
+    #[must_use]
+    pub(super) fn unused_root(user: UserId) -> Self {
+        Self {
+            folder_id: Uuid::nil(),
+            user_id: user.get(),
+            user_id_text: text_if_inexact(user.get()),
+            parent_id: None,
+            folder_name: String::new(),
+            path: String::new(),
+            trashed: false,
+            version: 0,
+            created_at: None,
+            updated_at: None,
+        }
+    }
+
+    /// The `ETag`: a hash of all that clients see of the folder.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        let seen = serde_json::to_vec(self).unwrap_or_default();
+        let half = digest(&SHA256, &seen).as_ref().first_chunk().map_or(0, |half| u128::from_be_bytes(*half));
+        format!("{half:032x}")
+    }
+}
+
+/// A folder, or a file in a folder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryKind {
+    /// A folder.
+    Folder,
+    /// A file.
+    File,
+}
+
+/// An entry of a folder.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct Child {
+    /// Folder or file.
+    pub kind: EntryKind,
+    /// The id of the folder or file.
+    pub id: Uuid,
+    /// The name, as the client gave it.
+    #[schema(example = "my_document.txt")]
+    pub name: String,
+    /// The size in bytes; of files whose size is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<i64>,
+    /// The media type; of files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mime_type: Option<String>,
+    /// A checksum of the content; of files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
+    /// When the content last changed; of files.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "time::serialize_optional_time")]
+    pub modified_at: Option<DateTime<Utc>>,
+    /// The number of the last change.
+    pub version: i64,
+    /// When the entry was made, by the shard's clock.
+    #[serde(serialize_with = "time::serialize_time")]
+    pub created_at: DateTime<Utc>,
+    /// When the entry last changed, by the shard's clock.
+    #[serde(serialize_with = "time::serialize_time")]
+    pub updated_at: DateTime<Utc>,
+    /// The name in NFC, by which entries are ordered.
+    #[serde(skip)]
+    pub(super) name_key: String,
+}
+
+/// The entry at a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DriveEntry {
+    /// A folder.
+    Folder(Folder),
+    /// The id of a file.
+    File(Uuid),
+}
+
+/// The position in a folder after an entry. It belongs to this folder of this user alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChildrenCursor {
+    pub(super) user: UserId,
+    pub(super) folder: Uuid,
+    pub(super) kind: EntryKind,
+    pub(super) name_key: String,
+}
+
+impl ChildrenCursor {
+    /// Reads the text of a cursor; `None` for any other text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = read_cursor(text)?;
+        let (user, rest) = bytes.split_first_chunk()?;
+        let (folder, rest) = rest.split_first_chunk()?;
+        let (kind, name_key) = rest.split_first()?;
+        Some(Self {
+            user: UserId::new(i64::from_be_bytes(*user))?,
+            folder: Uuid::from_bytes(*folder),
+            kind: match kind {
+                0 => EntryKind::Folder,
+                1 => EntryKind::File,
+                _ => return None,
+            },
+            name_key: std::str::from_utf8(name_key).ok().filter(|name| !name.contains('\0'))?.to_owned(),
+        })
+    }
+}
+
+impl std::fmt::Display for ChildrenCursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut bytes = self.user.get().to_be_bytes().to_vec();
+        bytes.extend_from_slice(self.folder.as_bytes());
+        bytes.push(u8::from(self.kind == EntryKind::File));
+        bytes.extend_from_slice(self.name_key.as_bytes());
+        f.write_str(&write_cursor(&bytes))
+    }
+}
+
+/// A page of what a folder holds: folders first, then files, by name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChildrenPage {
+    /// The entries.
+    pub entries: Vec<Child>,
+    /// Where the next page starts; `None` after the last page.
+    pub next: Option<ChildrenCursor>,
+}
+
+/// The user as a text where a double does not hold the number.
+pub(super) fn user_text(user: i64) -> Option<String> {
+    text_if_inexact(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn cursors_round_trip(user in 0..i64::MAX, folder in any::<u128>(), is_file in any::<bool>(), name in "[^\0]{0,20}") {
+            let cursor = ChildrenCursor {
+                user: UserId::new(user).unwrap(),
+                folder: Uuid::from_u128(folder),
+                kind: if is_file { EntryKind::File } else { EntryKind::Folder },
+                name_key: name,
+            };
+            prop_assert_eq!(ChildrenCursor::parse(&cursor.to_string()), Some(cursor));
+        }
+
+        #[test]
+        fn other_texts_are_no_cursor(text in ".{0,60}") {
+            if let Some(cursor) = ChildrenCursor::parse(&text) {
+                prop_assert_eq!(cursor.to_string(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The statements of a change, each within the transaction of the change.
+
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow};
+use uuid::Uuid;
+
+use super::model::{Folder, user_text};
+use crate::files::UserId;
+use crate::shard::{ShardId, optional_time};
+
+/// Begins a change. False: the shard does not own the slot.
+pub(super) async fn enter(
+    connection: &mut PgConnection,
+    shard: ShardId,
+    user: UserId,
+    changes_paths: bool,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(include_str!("../../sql/drive/enter.sql"))
+        .bind(user.slot().to_sql())
+        .bind(shard.to_sql())
+        .bind(user.get())
+        .bind(changes_paths)
+        .fetch_one(connection)
+        .await
+}
+
+/// How far the names of a path lead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ResolvedPath {
+    /// How many of the names are folders.
+    pub(super) depth: usize,
+    /// The last of these folders.
+    pub(super) folder: Uuid,
+    /// The file under the next name.
+    pub(super) file: Option<Uuid>,
+}
+
+/// Follows the names of a path. `None`: the shard does not own the slot.
+pub(super) async fn resolve(
+    connection: &mut PgConnection,
+    shard: ShardId,
+    user: UserId,
+    names: &[String],
+) -> Result<Option<ResolvedPath>, sqlx::Error> {
+    let row = sqlx::query(include_str!("../../sql/drive/resolve.sql"))
+        .bind(user.slot().to_sql())
+        .bind(shard.to_sql())
+        .bind(user.get())
+        .bind(names)
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    // A drive without a folder has no root in the database yet.
+    let depth: Option<i32> = row.try_get(0)?;
+    Ok(Some(ResolvedPath {
+        depth: usize::try_from(depth.unwrap_or_default()).unwrap_or_default(),
+        folder: row.try_get::<Option<Uuid>, _>(1)?.unwrap_or_default(),
+        file: row.try_get(2)?,
+    }))
+}
+
+/// A folder by its id. The outer `None`: the shard does not own the slot.
+pub(super) async fn find_folder(
+    connection: &mut PgConnection,
+    shard: ShardId,
+    user: UserId,
+    id: Uuid,
+) -> Result<Option<Option<Folder>>, sqlx::Error> {
+    let row = sqlx::query(include_str!("../../sql/drive/find_folder.sql"))
+        .bind(user.slot().to_sql())
+        .bind(shard.to_sql())
+        .bind(user.get())
+        .bind(id)
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| folder_in(&row)).transpose()
+}
+
+fn folder_in(row: &PgRow) -> Result<Option<Folder>, sqlx::Error> {
+    let Some(folder_id) = row.try_get(0)? else { return Ok(None) };
+    let user_id = row.try_get(8)?;
+    let path: Option<String> = row.try_get(3)?;
+    Ok(Some(Folder {
+        folder_id,
+        user_id,
+        user_id_text: user_text(user_id),
+        parent_id: row.try_get(1)?,
+        folder_name: row.try_get(2)?,
+        path: path.unwrap_or_default().trim_end_matches('/').to_owned(),
+        trashed: row.try_get(4)?,
+        version: row.try_get(5)?,
+        created_at: optional_time(row, 6)?,
+        updated_at: optional_time(row, 7)?,
+    }))
+}
+
+/// Makes a folder. False: the name is taken, or there is no such parent.
+pub(super) async fn create_folder(
+    connection: &mut PgConnection,
+    user: UserId,
+    id: Uuid,
+    parent: Uuid,
+    name: &str,
+) -> Result<bool, sqlx::Error> {
+    let made = sqlx::query(include_str!("../../sql/drive/create_folder.sql"))
+        .bind(user.get())
+        .bind(id)
+        .bind(parent)
+        .bind(name)
+        .execute(connection)
+        .await?;
+    Ok(made.rows_affected() == 1)
+}
+
+/// The entry of a folder that has a name.
+pub(super) async fn find_name(
+    connection: &mut PgConnection,
+    user: UserId,
+    folder: Uuid,
+    name: &str,
+) -> Result<Option<(Uuid, bool)>, sqlx::Error> {
+    sqlx::query_as(include_str!("../../sql/drive/find_name.sql"))
+        .bind(user.get())
+        .bind(folder)
+        .bind(name)
+        .fetch_optional(connection)
+        .await
+}
+
+/// True if a folder is another folder or stands below it.
+pub(super) async fn is_within(
+    connection: &mut PgConnection,
+    user: UserId,
+    folder: Uuid,
+    other: Uuid,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(include_str!("../../sql/drive/is_within.sql"))
+        .bind(user.get())
+        .bind(folder)
+        .bind(other)
+        .fetch_one(connection)
+        .await
+}
+
+/// Gives a folder another parent and another name, and takes it out of the trash with `restores`.
+pub(super) async fn move_folder(
+    connection: &mut PgConnection,
+    user: UserId,
+    id: Uuid,
+    parent: Uuid,
+    name: &str,
+    restores: bool,
+) -> Result<(), sqlx::Error> {
+    let statement = if restores {
+        include_str!("../../sql/drive/restore_folder.sql")
+    } else {
+        include_str!("../../sql/drive/move_folder.sql")
+    };
+    sqlx::query(statement).bind(user.get()).bind(id).bind(parent).bind(name).execute(connection).await?;
+    Ok(())
+}
+
+/// Puts a folder into the trash.
+pub(super) async fn trash_folder(connection: &mut PgConnection, user: UserId, id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("../../sql/drive/trash_folder.sql")).bind(user.get()).bind(id).execute(connection).await?;
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! The drive: a tree of folders.
+
+mod folders;
