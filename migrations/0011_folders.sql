@@ -55,8 +55,8 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
           FROM public.folders WHERE user_id = owner AND folder_id = folder
         UNION ALL
         SELECT f.parent_id, CASE WHEN f.parent_id IS NULL THEN '' ELSE f.folder_name || '/' END || a.path, a.depth + 1
-          FROM above AS a
-          JOIN public.folders AS f ON f.user_id = owner AND f.folder_id = a.parent_id
+          FROM above AS a,
+               LATERAL (SELECT * FROM public.folders WHERE user_id = owner AND folder_id = a.parent_id LIMIT 1) AS f
          -- No cycle can be made; a cycle by hand ends here.
          WHERE a.depth < 200
     )
@@ -70,8 +70,8 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         SELECT parent_id, trashed_at, 0 FROM public.folders WHERE user_id = owner AND folder_id = folder
         UNION ALL
         SELECT f.parent_id, f.trashed_at, a.depth + 1
-          FROM above AS a
-          JOIN public.folders AS f ON f.user_id = owner AND f.folder_id = a.parent_id
+          FROM above AS a,
+               LATERAL (SELECT * FROM public.folders WHERE user_id = owner AND folder_id = a.parent_id LIMIT 1) AS f
          WHERE a.trashed_at IS NULL AND a.depth < 200
     )
     SELECT EXISTS (SELECT FROM above WHERE parent_id IS NULL) AND NOT EXISTS (SELECT FROM above WHERE trashed_at IS NOT NULL)
@@ -85,13 +85,66 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
          WHERE user_id = owner AND folder_id = '00000000-0000-0000-0000-000000000000'
         UNION ALL
         SELECT f.folder_id, b.depth + 1
-          FROM below AS b
-          JOIN public.folders AS f
-            ON f.user_id = owner AND f.parent_id = b.folder_id AND f.trashed_at IS NULL
-           AND shardrive.entry_key(f.folder_name) = shardrive.entry_key(names[b.depth + 1])
+          FROM below AS b,
+               -- The limit keeps the order of the join, also before the table has statistics: one step in the index for each name.
+               LATERAL (SELECT folder_id
+                          FROM public.folders
+                         WHERE user_id = owner AND parent_id = b.folder_id AND trashed_at IS NULL
+                           AND shardrive.entry_key(folder_name) = shardrive.entry_key(names[b.depth + 1])
+                         LIMIT 1) AS f
          WHERE b.depth < cardinality(names)
     )
     SELECT folder_id FROM below WHERE depth = cardinality(names)
+$$;
+
+-- An id for a row of a user: as shardrive.new_file_id(), with the user's slot and the mark of the service's ids at the end
+-- (docs/decisions/0003-file-ids.md).
+CREATE FUNCTION shardrive.new_id_of(owner bigint) RETURNS uuid
+LANGUAGE sql VOLATILE PARALLEL SAFE
+RETURN (left(shardrive.new_file_id()::text, 26) || lpad(to_hex(shardrive.slot_of(owner)), 4, '0') || '5d4c1e')::uuid;
+
+-- The live folder under these names, from the root on, with every folder on the way that is missing. A file under one of the
+-- names is refused.
+CREATE FUNCTION shardrive.make_folders(owner bigint, names text[]) RETURNS uuid
+LANGUAGE plpgsql AS $$
+DECLARE
+    current uuid := shardrive.folder_at(owner, names);
+    next    uuid;
+    name    text;
+BEGIN
+    IF current IS NOT NULL THEN
+        RETURN current;
+    END IF;
+    current := '00000000-0000-0000-0000-000000000000';
+    INSERT INTO public.folders (user_id, folder_id, folder_name, tree_version)
+    VALUES (owner, current, '', 1)
+    ON CONFLICT (user_id, folder_id) DO NOTHING;
+    FOREACH name IN ARRAY names LOOP
+        -- Each statement sees what other requests have made meanwhile.
+        LOOP
+            SELECT f.folder_id INTO next
+              FROM public.folders AS f
+             WHERE f.user_id = owner AND f.parent_id = current AND f.trashed_at IS NULL
+               AND shardrive.entry_key(f.folder_name) = shardrive.entry_key(name);
+            EXIT WHEN FOUND;
+            IF EXISTS (
+                SELECT FROM public.file_metadata AS f
+                 WHERE f.user_id = owner AND f.folder_id = current AND f.trashed_at IS NULL
+                   AND shardrive.entry_key(f.file_name) = shardrive.entry_key(name)
+            ) THEN
+                RAISE EXCEPTION '% is a file, and no folder', name
+                    USING ERRCODE = 'SD010', DETAIL = array_to_string(names, '/');
+            END IF;
+            INSERT INTO public.folders (user_id, folder_id, parent_id, folder_name)
+            VALUES (owner, shardrive.new_id_of(owner), current, name)
+            ON CONFLICT (user_id, parent_id, shardrive.entry_key(folder_name)) WHERE trashed_at IS NULL DO NOTHING
+            RETURNING folder_id INTO next;
+            EXIT WHEN FOUND;
+        END LOOP;
+        current := next;
+    END LOOP;
+    RETURN current;
+END
 $$;
 
 -- A folder keeps user and id. A change gets a new number and the present time.
