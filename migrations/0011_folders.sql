@@ -119,6 +119,9 @@ BEGIN
     INSERT INTO public.folders (user_id, folder_id, folder_name, tree_version)
     VALUES (owner, current, '', 1)
     ON CONFLICT (user_id, folder_id) DO NOTHING;
+    -- Two requests that make the same folders in different orders would wait in a ring: the drive's makers of folders come one
+    -- after the other. Batches make the folders of their users in the order of the users.
+    PERFORM pg_advisory_xact_lock(5041, hashint8(owner));
     FOREACH name IN ARRAY names LOOP
         -- Each statement sees what other requests have made meanwhile.
         LOOP
@@ -146,6 +149,34 @@ BEGIN
     RETURN current;
 END
 $$;
+
+-- The folder of a new file with this path, whose missing folders are made; NULL for a file without a path. A folder under the
+-- file's name is refused.
+CREATE FUNCTION shardrive.place_file(owner bigint, path text) RETURNS uuid
+LANGUAGE plpgsql AS $$
+DECLARE
+    names  text[] := string_to_array(path, '/');
+    folder uuid;
+BEGIN
+    IF path IS NULL THEN
+        RETURN NULL;
+    END IF;
+    folder := shardrive.make_folders(owner, names[:cardinality(names) - 1]);
+    IF EXISTS (
+        SELECT FROM public.folders AS f
+         WHERE f.user_id = owner AND f.parent_id = folder AND f.trashed_at IS NULL
+           AND shardrive.entry_key(f.folder_name) = shardrive.entry_key(names[cardinality(names)])
+    ) THEN
+        RAISE EXCEPTION '% is a folder', path USING ERRCODE = 'SD011', DETAIL = path;
+    END IF;
+    RETURN folder;
+END
+$$;
+
+-- The path of a file; NULL for a file in no folder.
+CREATE FUNCTION shardrive.file_path(owner bigint, folder uuid, file_name text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE WHEN folder IS NOT NULL THEN shardrive.folder_path(owner, folder) || file_name END;
 
 -- A folder keeps user and id. A change gets a new number and the present time.
 CREATE FUNCTION shardrive.folder_touched() RETURNS trigger
