@@ -23,12 +23,6 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN file_id::text ~ '^.{14}7.{15}5d4c1e$'
             THEN nullif(least(('x' || substr(file_id::text, 27, 4))::bit(16)::int, 5040), 5040) END;
 
--- The key of a path in the index of imported files, for which a path may be too long. The backslash is doubled because the cast
--- reads a backslash as an escape. The whole expression is immutable, so that the planner inlines the call.
-CREATE FUNCTION shardrive.path_key(path text) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN substring(sha256(replace(path, '\', '\\')::bytea) FROM 1 FOR 16);
-
 -- Numbers of changes: each change of a folder or a file of this shard gets a higher number than the changes before it.
 CREATE SEQUENCE shardrive.version;
 
@@ -42,14 +36,12 @@ CREATE TABLE public.file_metadata (
     user_id     bigint      NOT NULL,
     file_id     uuid        NOT NULL DEFAULT shardrive.new_file_id(),
     file_name   text COLLATE "C" NOT NULL,
-    path        text COLLATE "C",
     mime_type   text,
     checksum    text,
     size_bytes  bigint,
     modified_at timestamptz,
     created_at  timestamptz NOT NULL DEFAULT now(),
     updated_at  timestamptz NOT NULL DEFAULT now(),
-    listed      boolean     NOT NULL DEFAULT false,
     folder_id   uuid,
     trashed_at  timestamptz,
     version     bigint      NOT NULL DEFAULT nextval('shardrive.version'),
@@ -62,7 +54,6 @@ CREATE TABLE public.file_metadata (
     CONSTRAINT file_metadata_file_name_check CHECK (
         octet_length(file_name) BETWEEN 1 AND 1024 AND strpos(file_name, '/') = 0
     ),
-    CONSTRAINT file_metadata_path_length_check CHECK (octet_length(path) <= 4096),
     CONSTRAINT file_metadata_mime_type_check CHECK (octet_length(mime_type) <= 255),
     CONSTRAINT file_metadata_checksum_check CHECK (octet_length(checksum) <= 255),
     -- The years that RFC 3339 can write and every client can read; neither infinity.
@@ -71,16 +62,13 @@ CREATE TABLE public.file_metadata (
         AND greatest(created_at, updated_at, modified_at) < '10000-01-01T00:00:00Z'
     ),
     CONSTRAINT file_metadata_size_bytes_check CHECK (size_bytes >= 0),
-    CONSTRAINT file_metadata_path_check CHECK (
-        path IS NULL OR path = file_name OR right(path, length(file_name) + 1) = '/' || file_name
-    ),
+    -- A name in a folder is a part of a path.
+    CONSTRAINT file_metadata_entry_check CHECK (folder_id IS NULL OR file_name NOT IN ('.', '..')),
     CONSTRAINT file_metadata_copy_throttle CHECK (
         uuid_hash(file_id) & 255 <> 0 OR shardrive.throttle_copy((user_id % 5040)::int, 256)
     )
 );
 COMMENT ON TABLE  public.file_metadata IS 'One row for each file of the users whose slots this shard owns.';
-COMMENT ON COLUMN public.file_metadata.path IS 'The whole path in the user''s drive, ending in file_name. NULL: the name is the path.';
-COMMENT ON COLUMN public.file_metadata.listed IS 'True: the file came by a listing, and the next import of its path updates it.';
 COMMENT ON COLUMN public.file_metadata.folder_id IS 'The folder around the file; the nil UUID is the root. NULL: the file is in no folder, and its name is free.';
 COMMENT ON COLUMN public.file_metadata.trashed_at IS 'When the file was put into the trash.';
 COMMENT ON COLUMN public.file_metadata.version IS 'The number of the last change, from a sequence of the shard.';
@@ -89,11 +77,6 @@ COMMENT ON COLUMN public.file_metadata.modified_at IS 'When the content last cha
 
 -- A request without a user finds a file by the id alone.
 CREATE INDEX file_metadata_file_id_idx ON public.file_metadata (file_id);
-
--- A second import of a listing finds each path. The index follows the path: after a rename the old path is free. The index is
--- within a user: no user learns or takes a path of another user.
-CREATE UNIQUE INDEX file_metadata_listed_path_idx
-    ON public.file_metadata (user_id, shardrive.path_key(coalesce(path, file_name))) WHERE listed;
 
 -- One entry of a folder has a name. Files without a folder may have any names.
 CREATE UNIQUE INDEX file_metadata_name_idx

@@ -108,7 +108,7 @@ RETURN (left(shardrive.new_file_id()::text, 26) || lpad(to_hex(shardrive.slot_of
 CREATE FUNCTION shardrive.make_folders(owner bigint, names text[]) RETURNS uuid
 LANGUAGE plpgsql AS $$
 DECLARE
-    current uuid := shardrive.folder_at(owner, names);
+    current uuid := shardrive.folder_at(owner, coalesce(names, '{}'));
     next    uuid;
     name    text;
 BEGIN
@@ -122,7 +122,7 @@ BEGIN
     -- Two requests that make the same folders in different orders would wait in a ring: the drive's makers of folders come one
     -- after the other. Batches make the folders of their users in the order of the users.
     PERFORM pg_advisory_xact_lock(5041, hashint8(owner));
-    FOREACH name IN ARRAY names LOOP
+    FOREACH name IN ARRAY coalesce(names, '{}') LOOP
         -- Each statement sees what other requests have made meanwhile.
         LOOP
             SELECT f.folder_id INTO next
@@ -136,7 +136,8 @@ BEGIN
                    AND shardrive.entry_key(f.file_name) = shardrive.entry_key(name)
             ) THEN
                 RAISE EXCEPTION '% is a file, and no folder', name
-                    USING ERRCODE = 'SD010', DETAIL = array_to_string(names, '/');
+                    USING ERRCODE = 'unique_violation', CONSTRAINT = 'file_on_the_way',
+                          DETAIL = array_to_string(names, '/');
             END IF;
             INSERT INTO public.folders (user_id, folder_id, parent_id, folder_name)
             VALUES (owner, shardrive.new_id_of(owner), current, name)
@@ -147,6 +148,22 @@ BEGIN
         current := next;
     END LOOP;
     RETURN current;
+END
+$$;
+
+-- Refuses a file in a folder that has a folder of the file's name, and returns the folder otherwise.
+CREATE FUNCTION shardrive.require_no_folder(owner bigint, folder uuid, name text) RETURNS uuid
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM public.folders AS f
+         WHERE f.user_id = owner AND f.parent_id = folder AND f.trashed_at IS NULL
+           AND shardrive.entry_key(f.folder_name) = shardrive.entry_key(name)
+    ) THEN
+        RAISE EXCEPTION 'a folder has the name %', name
+            USING ERRCODE = 'unique_violation', CONSTRAINT = 'file_metadata_name_idx';
+    END IF;
+    RETURN folder;
 END
 $$;
 
@@ -162,14 +179,7 @@ BEGIN
         RETURN NULL;
     END IF;
     folder := shardrive.make_folders(owner, names[:cardinality(names) - 1]);
-    IF EXISTS (
-        SELECT FROM public.folders AS f
-         WHERE f.user_id = owner AND f.parent_id = folder AND f.trashed_at IS NULL
-           AND shardrive.entry_key(f.folder_name) = shardrive.entry_key(names[cardinality(names)])
-    ) THEN
-        RAISE EXCEPTION '% is a folder', path USING ERRCODE = 'SD011', DETAIL = path;
-    END IF;
-    RETURN folder;
+    RETURN shardrive.require_no_folder(owner, folder, names[cardinality(names)]);
 END
 $$;
 
@@ -177,6 +187,11 @@ $$;
 CREATE FUNCTION shardrive.file_path(owner bigint, folder uuid, file_name text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE WHEN folder IS NOT NULL THEN shardrive.folder_path(owner, folder) || file_name END;
+
+-- True if a file is in the trash, by itself or with a folder above it.
+CREATE FUNCTION shardrive.is_trashed(owner bigint, folder uuid, trashed_at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN trashed_at IS NOT NULL OR (folder IS NOT NULL AND NOT shardrive.is_live(owner, folder));
 
 -- A folder keeps user and id. A change gets a new number and the present time.
 CREATE FUNCTION shardrive.folder_touched() RETURNS trigger

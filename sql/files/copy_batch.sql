@@ -1,3 +1,3 @@
--- As load_batch, at the speed of COPY; the whole batch fails if any user has the id of a row already.
-COPY file_metadata (user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at)
+-- As load_batch and load_listing, at the speed of COPY; the whole batch fails if any row is there already.
+COPY file_metadata (user_id, file_id, file_name, folder_id, mime_type, checksum, size_bytes, modified_at)
 FROM STDIN WITH (FORMAT binary)

@@ -1,6 +1,7 @@
 -- A user's file, and the whole row as a text, for the comparison in a later change. No row: the shard does not own the slot.
 -- A row of nulls: no such file.
-SELECT f.file_id, f.file_name, f.path, f.mime_type, f.checksum, f.size_bytes, f.modified_at, f.created_at, f.updated_at,
+SELECT f.file_id, f.file_name, f.folder_id, shardrive.file_path(f.user_id, f.folder_id, f.file_name), f.mime_type, f.checksum,
+       f.size_bytes, f.modified_at, f.created_at, f.updated_at, shardrive.is_trashed(f.user_id, f.folder_id, f.trashed_at),
        f.user_id, f::text
   FROM shardrive.slot_map AS m
   LEFT JOIN file_metadata AS f ON f.user_id = $3 AND f.file_id = $4

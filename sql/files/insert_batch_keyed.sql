@@ -6,17 +6,19 @@ WITH batch AS MATERIALIZED (
                   $9::uuid[], $10::uuid[])
         AS b (user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at, key, request)
 ), inserted AS (
-    INSERT INTO file_metadata (user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at)
-    SELECT user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at FROM batch
-    ON CONFLICT (user_id, file_id) DO NOTHING
-    RETURNING user_id, file_id, created_at
+    INSERT INTO file_metadata (user_id, file_id, file_name, folder_id, mime_type, checksum, size_bytes, modified_at)
+    SELECT user_id, file_id, file_name, shardrive.place_file(user_id, path), mime_type, checksum, size_bytes, modified_at
+      FROM batch
+    ON CONFLICT DO NOTHING
+    RETURNING user_id, file_id, created_at, folder_id
 ), kept AS (
     INSERT INTO shardrive.idempotency_keys (slot, key, request, shard_id, outcome)
     SELECT shardrive.slot_of(i.user_id), b.key, b.request, $11,
-           json_build_object('file_id', i.file_id, 'created_at', (extract(epoch FROM i.created_at) * 1000000)::bigint)
+           json_build_object('file_id', i.file_id, 'created_at', (extract(epoch FROM i.created_at) * 1000000)::bigint,
+                             'folder_id', i.folder_id)
       FROM inserted AS i
       JOIN batch AS b USING (user_id, file_id)
      WHERE b.key IS NOT NULL
      ORDER BY 1, 2
 )
-SELECT user_id, file_id, created_at FROM inserted
+SELECT user_id, file_id, created_at, folder_id FROM inserted

@@ -1,14 +1,14 @@
 -- Changes a user's file: of each pair of parameters, whether to change and the new value. No row: the shard does not own the slot.
--- A row of nulls: no such file. The path follows a new name, and a path of null becomes the name.
--- With a state ($17), a file in another state counts as missing.
+-- A row of nulls: no such file. A new path ($8) puts the file into the folder of the path, and a path of null takes the file out
+-- of every folder. With a state ($17), a file in another state counts as missing.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $1 AND owner = $2
 ), changed AS (
     UPDATE file_metadata AS f
        SET file_name   = CASE WHEN $5 THEN $6 ELSE f.file_name END,
-           path        = CASE WHEN $7 THEN coalesce($8, CASE WHEN $5 THEN $6 ELSE f.file_name END)
-                              WHEN $5 THEN left(f.path, length(f.path) - length(f.file_name)) || $6
-                              ELSE f.path END,
+           folder_id   = CASE WHEN $7 THEN shardrive.place_file(f.user_id, $8)
+                              WHEN $5 THEN shardrive.require_no_folder(f.user_id, f.folder_id, $6)
+                              ELSE f.folder_id END,
            mime_type   = CASE WHEN $9 THEN $10 ELSE f.mime_type END,
            checksum    = CASE WHEN $11 THEN $12 ELSE f.checksum END,
            size_bytes  = CASE WHEN $13 THEN $14 ELSE f.size_bytes END,
@@ -18,7 +18,8 @@ WITH owned AS (
        AND ($17::text IS NULL OR f::text = $17)
     RETURNING f.*
 )
-SELECT c.file_id, c.file_name, c.path, c.mime_type, c.checksum, c.size_bytes, c.modified_at, c.created_at, c.updated_at,
+SELECT c.file_id, c.file_name, c.folder_id, shardrive.file_path(c.user_id, c.folder_id, c.file_name), c.mime_type, c.checksum,
+       c.size_bytes, c.modified_at, c.created_at, c.updated_at, shardrive.is_trashed(c.user_id, c.folder_id, c.trashed_at),
        c.user_id
   FROM owned
   LEFT JOIN changed AS c ON true

@@ -5,11 +5,10 @@ use uuid::Uuid;
 
 use super::error::DriveError;
 use super::model::Folder;
-use super::path::{DrivePath, MAX_DEPTH};
 use super::statements::{
     ResolvedPath, create_folder, find_folder, find_name, is_within, move_folder, resolve, trash_folder,
 };
-use crate::files::UserId;
+use crate::files::{DrivePath, UserId};
 use crate::shard::{IdClock, ShardId};
 
 /// A folder that a request names.
@@ -230,5 +229,5 @@ impl ChangeContext<'_> {
 }
 
 fn check_depth(folder: &Folder) -> Result<(), DriveError> {
-    if folder.path.split('/').count() > MAX_DEPTH { Err(DriveError::TooDeep) } else { Ok(()) }
+    if folder.path.split('/').count() > DrivePath::MAX_DEPTH { Err(DriveError::TooDeep) } else { Ok(()) }
 }

@@ -29,8 +29,8 @@ macro_rules! bind_columns {
 }
 pub(super) use bind_columns;
 
-/// The user, the id and the creation time of a stored row.
-pub(super) type InsertedRow = (i64, Uuid, DateTime<Utc>);
+/// The user, the id, the creation time and the folder of a stored row.
+pub(super) type InsertedRow = (i64, Uuid, DateTime<Utc>, Option<Uuid>);
 
 /// Stores files, each once; gives the new rows. The guard refuses foreign slots with an error.
 ///

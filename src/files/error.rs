@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::limits::{LISTED_PATH_INDEX, fault_of_constraint};
+use super::limits::{ENTRY_NAME_INDEX, FILE_ON_THE_WAY, fault_of_constraint};
 use crate::payload::FieldFault;
 use crate::shard::ShardError;
 
@@ -21,9 +21,12 @@ pub enum FileError {
     /// Too many callers wait to change the file.
     #[error("too many changes of the file {0} are waiting; try again")]
     Contended(Uuid),
-    /// Another file of the user, which was imported too, has the path.
-    #[error("path: another imported file of this user has it")]
-    PathTaken,
+    /// Another entry of the folder has the name.
+    #[error("the folder already has an entry of this name")]
+    NameTaken,
+    /// A file stands where the path needs a folder.
+    #[error("path: a file stands where a folder is needed")]
+    NotAFolder,
     /// A field would become what it must not be.
     #[error("{0}")]
     Field(FieldFault),
@@ -35,10 +38,11 @@ pub enum FileError {
 impl From<ShardError> for FileError {
     fn from(error: ShardError) -> Self {
         let ShardError::RowRefused { constraint: Some(constraint), .. } = &error else { return Self::Shard(error) };
-        match fault_of_constraint(constraint) {
-            Some(fault) => Self::Field(fault),
-            None if constraint == LISTED_PATH_INDEX => Self::PathTaken,
-            None => Self::Shard(error),
+        match (&**constraint, fault_of_constraint(constraint)) {
+            (ENTRY_NAME_INDEX, _) => Self::NameTaken,
+            (FILE_ON_THE_WAY, _) => Self::NotAFolder,
+            (_, Some(fault)) => Self::Field(fault),
+            (_, None) => Self::Shard(error),
         }
     }
 }

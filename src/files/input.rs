@@ -5,9 +5,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::limits::{
-    CHECKSUM, FILE_NAME, MIME_TYPE, PATH, check_id, check_path_of, check_size, check_time, check_user, last_part,
-};
+use super::limits::{CHECKSUM, FILE_NAME, MIME_TYPE, PATH, check_id, check_size, check_time, check_user, file_path};
 use super::model::{FilePatch, NewFile};
 use super::values::{BorrowedText, TimeInput};
 use crate::payload::{FieldFault, WholeNumber, check_text, whole_number};
@@ -42,7 +40,8 @@ pub struct FileInput<'a> {
     /// An id of the client's own, unique within the user. A file with an id is stored once, however often the client sends the file.
     #[serde(default)]
     pub file_id: Option<Uuid>,
-    /// The whole path in the user's drive, ending in `file_name`: up to 4,096 bytes. Without a path the name is the path.
+    /// The path in the user's drive, ending in `file_name`: up to 4,096 bytes. Missing folders are made. Without a path the file is in
+    /// no folder.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, max_length = 4096, example = "letters/my_document.txt")]
     pub path: Option<BorrowedText<'a>>,
@@ -95,9 +94,9 @@ impl FileInput<'_> {
         let user = check_user(self.user_id)?;
         check_text(self.user_id, self.user_id_text.as_ref().map(|text| &*text.0), "user_id_text")?;
         FILE_NAME.check(&self.file_name.0)?;
-        let path = self.path.filter(|path| path.0 != self.file_name.0);
-        if let Some(path) = &path {
-            check_path_of(&path.0, &self.file_name.0)?;
+        let path = self.path.map(|path| file_path(&path.0)).transpose()?;
+        if path.as_ref().is_some_and(|path| path.split_last().is_none_or(|(_, name)| name != self.file_name.0)) {
+            return Err(FieldFault::new(PATH.field, "must end in /file_name"));
         }
         if let Some(id) = self.file_id {
             check_id(user, id)?;
@@ -111,7 +110,7 @@ impl FileInput<'_> {
             id: self.file_id.unwrap_or_else(|| ids.mint(user.slot())),
             minted: self.file_id.is_none(),
             name: self.file_name.0.into(),
-            path: path.map(|path| path.0.into()),
+            path: path.map(|path| path.to_string().into()),
             mime_type: MIME_TYPE.check_optional(self.mime_type)?,
             checksum: CHECKSUM.check_optional(self.checksum)?,
             size_bytes: check_size(self.size_bytes)?,
@@ -126,11 +125,11 @@ impl FileInput<'_> {
 #[serde(deny_unknown_fields)]
 #[schema(as = FilePatch)]
 pub struct PatchInput<'a> {
-    /// The new name. The path changes with the name.
+    /// The new name.
     #[serde(borrow, default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1024)]
     pub file_name: Option<Option<BorrowedText<'a>>>,
-    /// The new path. The name changes with the path. `null`: the name is the path.
+    /// The new path, whose missing folders are made. The name changes with the path. `null` takes the file out of every folder.
     #[serde(borrow, default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, max_length = 4096)]
     pub path: Option<Option<BorrowedText<'a>>>,
@@ -174,14 +173,14 @@ impl PatchInput<'_> {
         let mut name: Option<Box<str>> = file_name.map(|name| name.0.into());
         let path = match self.path {
             Some(Some(path)) => {
-                PATH.check(&path.0)?;
-                let last = last_part(&path.0);
-                FILE_NAME.check(last).map_err(|fault| FieldFault::new(PATH.field, fault.reason))?;
+                let path = file_path(&path.0)?;
+                let (_, last) =
+                    path.split_last().ok_or_else(|| FieldFault::new("path", "must end in the name of the file"))?;
                 if name.as_deref().is_some_and(|name| name != last) {
                     return Err(FieldFault::new("path", "must end in /file_name"));
                 }
                 name = Some(last.into());
-                Some((last != path.0).then(|| path.0.as_ref().into()))
+                Some(Some(path.to_string().into()))
             }
             Some(None) => Some(None),
             None => None,
@@ -288,11 +287,11 @@ mod tests {
     }
 
     #[test]
-    fn the_name_is_the_path_of_a_file_without_one() {
-        assert_eq!(check(r#"{"user_id":1,"file_name":"a"}"#).unwrap().path(), "a");
-        assert_eq!(check(r#"{"user_id":1,"file_name":"a","path":"a"}"#).unwrap().path, None);
-        assert_eq!(check(r#"{"user_id":1,"file_name":"a","path":"b/a"}"#).unwrap().path(), "b/a");
-        assert_eq!(check(r#"{"user_id":1,"file_name":"a","path":"/a"}"#).unwrap().path(), "/a");
+    fn a_path_puts_the_file_into_a_folder() {
+        assert_eq!(check(r#"{"user_id":1,"file_name":"a"}"#).unwrap().path(), None);
+        assert_eq!(check(r#"{"user_id":1,"file_name":"a","path":"a"}"#).unwrap().path(), Some("a"));
+        assert_eq!(check(r#"{"user_id":1,"file_name":"a","path":"b/a"}"#).unwrap().path(), Some("b/a"));
+        assert_eq!(check(r#"{"user_id":1,"file_name":"a","path":"/a"}"#).unwrap().path(), Some("a"));
     }
 
     #[test]
@@ -310,7 +309,7 @@ mod tests {
         let moved = patch(r#"{"path":"new/place.txt"}"#).unwrap();
         assert_eq!(moved.name.as_deref(), Some("place.txt"));
         let top = patch(r#"{"path":"place.txt"}"#).unwrap();
-        assert_eq!((top.name.as_deref(), top.path), (Some("place.txt"), Some(None)));
+        assert_eq!((top.name.as_deref(), top.path), (Some("place.txt"), Some(Some("place.txt".into()))));
         assert_eq!(patch(r#"{"path":"x/a","file_name":"b"}"#).unwrap_err().field, "path");
         assert_eq!(patch(r#"{"path":"x/"}"#).unwrap_err().field, "path");
         assert_eq!(patch("{}").unwrap_err().field, "");

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::model::UserId;
+use super::path::DrivePath;
 use super::values::{BorrowedText, TimeInput};
 use crate::payload::FieldFault;
 use crate::shard::slot_of_id;
@@ -65,19 +66,22 @@ impl TextLimit {
 }
 
 /// The constraints of `file_metadata` as clients read them: the field, and the rule.
-const CONSTRAINTS: [(&str, &str, &str); 8] = [
+const CONSTRAINTS: [(&str, &str, &str); 9] = [
     ("file_metadata_user_id_check", "user_id", WHOLE_NUMBER),
     ("file_metadata_file_name_check", "file_name", "must be 1 to 1024 bytes long, without /"),
-    ("file_metadata_path_check", "path", "must end in /file_name"),
-    ("file_metadata_path_length_check", "path", "must not be longer than 4096 bytes, with its new name too"),
+    ("file_metadata_entry_check", "file_name", "must not be . or .. in a folder"),
     ("file_metadata_mime_type_check", "mime_type", "must not be longer than 255 bytes"),
     ("file_metadata_checksum_check", "checksum", "must not be longer than 255 bytes"),
     ("file_metadata_size_bytes_check", "size_bytes", WHOLE_NUMBER),
+    (ENTRY_NAME_INDEX, "path", "is the path of another entry"),
+    (FILE_ON_THE_WAY, "path", "leads through a file, where a folder is needed"),
     ("file_metadata_times_check", "modified_at", "must be in the years 1 to 9999"),
 ];
 
-/// The index that keeps each path of a listing unique.
-pub(super) const LISTED_PATH_INDEX: &str = "file_metadata_listed_path_idx";
+/// The index that keeps the names in a folder unique.
+pub(super) const ENTRY_NAME_INDEX: &str = "file_metadata_name_idx";
+/// The name under which a path is refused that leads through a file.
+pub(super) const FILE_ON_THE_WAY: &str = "file_on_the_way";
 
 /// Why a constraint refuses a row, if the client can mend the row.
 pub(super) fn fault_of_constraint(constraint: &str) -> Option<FieldFault> {
@@ -105,18 +109,16 @@ pub(super) fn check_id(user: UserId, id: Uuid) -> Result<(), FieldFault> {
     Ok(())
 }
 
-/// Checks that a path ends in the file's name.
-pub(super) fn check_path_of(path: &str, name: &str) -> Result<(), FieldFault> {
-    PATH.check(path)?;
-    if last_part(path) != name {
-        return Err(FieldFault::new(PATH.field, "must end in /file_name"));
+/// Reads the path of a file.
+///
+/// # Errors
+/// For a path that is none, and for the root.
+pub(super) fn file_path(text: &str) -> Result<DrivePath, FieldFault> {
+    PATH.check(text)?;
+    if text.ends_with('/') {
+        return Err(FieldFault::new(PATH.field, "must end in the name of the file"));
     }
-    Ok(())
-}
-
-/// The part of a path after its last `/`.
-pub(super) fn last_part(path: &str) -> &str {
-    path.rsplit_once('/').map_or(path, |(_, name)| name)
+    DrivePath::parse(text, PATH.field)
 }
 
 pub(super) fn check_size(size: Option<i64>) -> Result<Option<i64>, FieldFault> {

@@ -41,7 +41,7 @@ pub struct NewFile {
     /// True if the service gave the id: then no earlier request has stored a file under the id.
     pub(super) minted: bool,
     pub(super) name: Box<str>,
-    /// `None`: the name is the path.
+    /// The path from the root on, ending in the name; `None`: the file is in no folder.
     pub(super) path: Option<Box<str>>,
     pub(super) mime_type: Option<Box<str>>,
     pub(super) checksum: Option<Box<str>>,
@@ -90,10 +90,15 @@ impl NewFile {
         !self.minted
     }
 
-    /// The file's path in the user's drive.
+    /// The file's path in the user's drive; `None`: the file is in no folder.
     #[must_use]
-    pub fn path(&self) -> &str {
-        self.path.as_deref().unwrap_or(&self.name)
+    pub fn path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+
+    /// The path of the folder around the file; empty for the root. `None`: the file is in no folder.
+    pub(super) fn folder_path(&self) -> Option<&str> {
+        self.path.as_deref().map(|path| path.rsplit_once('/').map_or("", |(folder, _)| folder))
     }
 
     /// The bytes of all texts: the part of a record that grows.
@@ -105,18 +110,20 @@ impl NewFile {
 
     /// The stored file, with the time `created_at`.
     #[must_use]
-    pub(super) fn stored(&self, created_at: DateTime<Utc>) -> File {
+    pub(super) fn stored(&self, created_at: DateTime<Utc>, folder_id: Option<Uuid>) -> File {
         File {
             file_id: self.id,
             user_id: self.user.0,
             file_name: self.name.to_string(),
-            path: self.path().to_owned(),
+            folder_id,
+            path: self.path.as_deref().map(str::to_owned),
             mime_type: self.mime_type.as_deref().map(str::to_owned),
             checksum: self.checksum.as_deref().map(str::to_owned),
             size_bytes: self.size_bytes,
             modified_at: self.modified_at,
             created_at,
             updated_at: created_at,
+            trashed: false,
         }
     }
 }
@@ -129,10 +136,12 @@ pub struct File {
     /// The file's user.
     #[schema(minimum = 0)]
     pub user_id: i64,
-    /// The last part of the path.
+    /// The file's name.
     pub file_name: String,
-    /// The whole path in the user's drive.
-    pub path: String,
+    /// The folder around the file, the nil UUID for the root; `null`: the file is in no folder.
+    pub folder_id: Option<Uuid>,
+    /// The path from the root on; `null`: the file is in no folder.
+    pub path: Option<String>,
     /// The media type, if known.
     pub mime_type: Option<String>,
     /// A checksum of the content, from the client.
@@ -146,19 +155,23 @@ pub struct File {
     pub created_at: DateTime<Utc>,
     /// When this record last changed, by the shard's clock.
     pub updated_at: DateTime<Utc>,
+    /// True if the file is in the trash, by itself or with a folder above it.
+    #[serde(default)]
+    pub trashed: bool,
 }
 
 /// The members of the struct, and the user as a text where a double does not hold the number.
 impl Serialize for File {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let user_id_text = text_if_inexact(self.user_id);
-        let mut file = serializer.serialize_struct("File", 10 + usize::from(user_id_text.is_some()))?;
+        let mut file = serializer.serialize_struct("File", 12 + usize::from(user_id_text.is_some()))?;
         file.serialize_field("file_id", &self.file_id)?;
         file.serialize_field("user_id", &self.user_id)?;
         if let Some(text) = &user_id_text {
             file.serialize_field("user_id_text", text)?;
         }
         file.serialize_field("file_name", &self.file_name)?;
+        file.serialize_field("folder_id", &self.folder_id)?;
         file.serialize_field("path", &self.path)?;
         file.serialize_field("mime_type", &self.mime_type)?;
         file.serialize_field("checksum", &self.checksum)?;
@@ -166,6 +179,7 @@ impl Serialize for File {
         file.serialize_field("modified_at", &OptionalTime(&self.modified_at))?;
         file.serialize_field("created_at", &RequiredTime(&self.created_at))?;
         file.serialize_field("updated_at", &RequiredTime(&self.updated_at))?;
+        file.serialize_field("trashed", &self.trashed)?;
         file.end()
     }
 }

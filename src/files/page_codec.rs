@@ -67,6 +67,7 @@ pub(super) fn write_file(out: &mut Vec<u8>, file: &File) {
         file_id,
         user_id,
         file_name,
+        folder_id,
         path,
         mime_type,
         checksum,
@@ -74,18 +75,20 @@ pub(super) fn write_file(out: &mut Vec<u8>, file: &File) {
         modified_at,
         created_at,
         updated_at,
+        trashed,
     } = file;
     out.extend(file_id.as_bytes());
     out.extend(user_id.to_le_bytes());
     text(out, file_name);
-    // Mostly the path is the name.
-    optional(out, (path != file_name).then_some(path), |out, path| text(out, path));
+    optional(out, folder_id.as_ref(), |out, id| out.extend(id.as_bytes()));
+    optional(out, path.as_ref(), |out, path| text(out, path));
     optional(out, mime_type.as_ref(), |out, value| text(out, value));
     optional(out, checksum.as_ref(), |out, value| text(out, value));
     optional(out, *size_bytes, |out, value| out.extend(value.to_le_bytes()));
     optional(out, *modified_at, time);
     time(out, *created_at);
     time(out, *updated_at);
+    out.push(u8::from(*trashed));
 }
 
 fn length(length: usize) -> [u8; 4] {
@@ -156,18 +159,19 @@ impl<'a> ByteReader<'a> {
         let file_id = Uuid::from_bytes(self.take()?);
         let user_id = self.number()?;
         let file_name = self.text()?.to_owned();
-        let path = self.optional(Self::text)?.map_or_else(|| file_name.clone(), str::to_owned);
         Some(File {
             file_id,
             user_id,
-            path,
             file_name,
+            folder_id: self.optional(|input| input.take().map(Uuid::from_bytes))?,
+            path: self.optional(Self::text)?.map(str::to_owned),
             mime_type: self.optional(Self::text)?.map(str::to_owned),
             checksum: self.optional(Self::text)?.map(str::to_owned),
             size_bytes: self.optional(Self::number)?,
             modified_at: self.optional(Self::time)?,
             created_at: self.time()?,
             updated_at: self.time()?,
+            trashed: self.flag()?,
         })
     }
 }
@@ -194,17 +198,19 @@ mod tests {
     }
 
     fn any_file() -> impl Strategy<Value = File> {
-        let texts = (".{0,20}", ".{0,40}", proptest::option::of(".{0,9}"), proptest::option::of(".{0,9}"));
+        let place = (any::<Option<u128>>(), proptest::option::of(".{0,40}"), any::<bool>());
+        let texts = (".{0,20}", place, proptest::option::of(".{0,9}"), proptest::option::of(".{0,9}"));
         let times = (proptest::option::of(any_time()), any_time(), any_time());
         (any::<u128>(), 0..i64::MAX, texts, any::<Option<i64>>(), times).prop_map(
             |(id, user_id, texts, size_bytes, times)| {
-                let (file_name, path, mime_type, checksum) = texts;
+                let (file_name, (folder, path, trashed), mime_type, checksum) = texts;
                 let (modified_at, created_at, updated_at) = times;
                 let file_id = Uuid::from_u128(id);
                 File {
                     file_id,
                     user_id,
                     file_name,
+                    folder_id: folder.map(Uuid::from_u128),
                     path,
                     mime_type,
                     checksum,
@@ -212,6 +218,7 @@ mod tests {
                     modified_at,
                     created_at,
                     updated_at,
+                    trashed,
                 }
             },
         )
@@ -226,13 +233,15 @@ mod tests {
             file_id: Uuid::from_u128(0x0102),
             user_id: 7,
             file_name: "n".to_owned(),
-            path: "p/n".to_owned(),
+            folder_id: Some(Uuid::from_u128(0x0304)),
+            path: Some("p/n".to_owned()),
             mime_type: Some("m".to_owned()),
             checksum: None,
             size_bytes: Some(5),
             modified_at: Some(at(1)),
             created_at: at(2),
             updated_at: at(3),
+            trashed: true,
         };
         let bytes = codec(1).encode(&FilePage { next: Some(FileCursor::after(file.file_id)), files: vec![file] });
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

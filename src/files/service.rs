@@ -45,6 +45,8 @@ struct KeptInsert {
     file_id: Uuid,
     /// Microseconds since 1970.
     created_at: i64,
+    #[serde(default)]
+    folder_id: Option<Uuid>,
 }
 
 /// The files of all users.
@@ -95,8 +97,8 @@ impl FileService {
         loop {
             let (shard, FileInsert { file, .. }, made) = self.writer.write(FileInsert { file: new, key }).await?;
             let known = match (made, &key) {
-                (CallOutcome::Applied(InsertOutcome::Inserted(at)), _) => {
-                    return Ok(IngestedFile { file: file.stored(at), shard, duplicate: false });
+                (CallOutcome::Applied(InsertOutcome::Inserted(at, folder)), _) => {
+                    return Ok(IngestedFile { file: file.stored(at, folder), shard, duplicate: false });
                 }
                 (CallOutcome::Replayed(known), _) => Some(known),
                 // Perhaps by an earlier request with this key.
@@ -113,6 +115,9 @@ impl FileService {
             // A minted id is there already if its first try lost the connection after the commit.
             if let FileMatch::One(stored) = stored {
                 return Ok(IngestedFile { file: stored, shard, duplicate: !file.minted });
+            }
+            if file.path().is_some() {
+                return Err(FileError::NameTaken);
             }
             // The file was deleted meanwhile.
             new = file;
@@ -285,10 +290,10 @@ impl FileService {
 
 /// The answer to a request that was answered before: the file as it was stored then.
 fn ingested_before(mut file: NewFile, known: &StoredOutcome, key: &RequestKey) -> Result<IngestedFile, ShardError> {
-    let KeptInsert { file_id, created_at } = known.outcome_of(key)?;
+    let KeptInsert { file_id, created_at, folder_id } = known.outcome_of(key)?;
     file.id = file_id;
     let at = time_of_micros(known.shard, created_at)?;
-    Ok(IngestedFile { file: file.stored(at), shard: known.shard, duplicate: false })
+    Ok(IngestedFile { file: file.stored(at, folder_id), shard: known.shard, duplicate: false })
 }
 
 /// A page of what was found, which is one file more than it holds if there are more.

@@ -190,24 +190,25 @@ pub(super) fn optional_file(row: &PgRow, first: usize) -> Result<Option<File>, s
 }
 
 /// The column of the user, behind the columns of [`file_of_user`].
-const USER_COLUMN: usize = 9;
+const USER_COLUMN: usize = 11;
 
 /// The file of a user in a row's columns from `first` on, or `None` for nulls. By position and without a check of the types,
 /// as this is the hot path.
 fn file_of_user(row: &PgRow, first: usize, user_id: i64) -> Result<Option<File>, sqlx::Error> {
     let Some(file_id) = row.try_get_unchecked(first)? else { return Ok(None) };
     let file_name: String = row.try_get_unchecked(first + 1)?;
-    let path: Option<String> = row.try_get_unchecked(first + 2)?;
     Ok(Some(File {
         file_id,
         user_id,
-        path: path.unwrap_or_else(|| file_name.clone()),
         file_name,
-        mime_type: row.try_get_unchecked(first + 3)?,
-        checksum: row.try_get_unchecked(first + 4)?,
-        size_bytes: row.try_get_unchecked(first + 5)?,
-        modified_at: optional_time(row, first + 6)?,
-        created_at: required_time(row, first + 7)?,
-        updated_at: required_time(row, first + 8)?,
+        folder_id: row.try_get_unchecked(first + 2)?,
+        path: row.try_get_unchecked(first + 3)?,
+        mime_type: row.try_get_unchecked(first + 4)?,
+        checksum: row.try_get_unchecked(first + 5)?,
+        size_bytes: row.try_get_unchecked(first + 6)?,
+        modified_at: optional_time(row, first + 7)?,
+        created_at: required_time(row, first + 8)?,
+        updated_at: required_time(row, first + 9)?,
+        trashed: row.try_get_unchecked(first + 10)?,
     }))
 }

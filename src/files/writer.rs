@@ -20,9 +20,9 @@ pub(super) type FileWriter = GroupCommit<InsertFiles>;
 /// What became of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum InsertOutcome {
-    /// It is stored, since this time.
-    Inserted(DateTime<Utc>),
-    /// The user has a file with this id already.
+    /// It is stored, since this time, in this folder.
+    Inserted(DateTime<Utc>, Option<Uuid>),
+    /// The user has a file with this id already, or the folder has an entry of this name.
     Exists,
 }
 
@@ -60,11 +60,12 @@ impl BatchWrite for InsertFiles {
         } else {
             insert_batch(connection, inserts).await?
         };
-        let mut inserted: HashMap<(i64, Uuid), _> = stored.into_iter().map(|(user, id, at)| ((user, id), at)).collect();
+        let mut inserted: HashMap<(i64, Uuid), _> =
+            stored.into_iter().map(|(user, id, at, folder)| ((user, id), (at, folder))).collect();
         // Of two rows of a user with one id the first was stored, the second finds it there.
         let written = |insert: &&FileInsert| {
             let key = (insert.file.user.get(), insert.file.id);
-            inserted.remove(&key).map_or(InsertOutcome::Exists, InsertOutcome::Inserted)
+            inserted.remove(&key).map_or(InsertOutcome::Exists, |(at, folder)| InsertOutcome::Inserted(at, folder))
         };
         Ok(inserts.iter().map(written).collect())
     }

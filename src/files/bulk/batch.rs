@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgCopyIn};
 
 use super::copy;
+use super::folders::place_files;
 use super::parse::RecordPosition;
 use crate::cache::CacheKey;
 use crate::files::changes::bind_columns;
@@ -27,8 +28,8 @@ pub(super) struct LoadRow {
 pub enum RowIdentity {
     /// By the user and the file's id: the row stays as it is.
     Id,
-    /// By the user and the path, among the rows that came by listings: the row becomes what the listing says.
-    ListedPath,
+    /// By the user and the path: the row becomes what the listing says.
+    Path,
 }
 
 /// Stores the rows of a batch, each once.
@@ -60,6 +61,8 @@ pub(super) enum BatchFate {
 pub(super) struct StoredRows {
     pub(super) inserted: usize,
     pub(super) updated: usize,
+    /// The numbers of rows whose folder has another entry of their name.
+    pub(super) taken: Vec<usize>,
 }
 
 impl<'a> StoreBatch<'a> {
@@ -67,21 +70,16 @@ impl<'a> StoreBatch<'a> {
         Self { rows, identity, way, tries: AtomicU32::new(0) }
     }
 
-    fn files(&self) -> impl Iterator<Item = &NewFile> {
+    fn files(&self) -> impl Iterator<Item = &NewFile> + Clone {
         self.rows.iter().map(|row| &row.file)
     }
 
     /// `None`: a row is there already, and nothing was stored.
     async fn copy(&self, connection: &mut PgConnection) -> Result<Option<usize>, sqlx::Error> {
-        let bytes: usize = self.files().map(|file| file.text_bytes() + 96).sum();
-        let is_listing = self.identity == RowIdentity::ListedPath;
-        let rows = copy::encode(self.files(), is_listing, bytes)?;
-        let statement = if is_listing {
-            include_str!("../../../sql/files/copy_listing.sql")
-        } else {
-            include_str!("../../../sql/files/copy_batch.sql")
-        };
-        let mut stream: PgCopyIn<_> = connection.copy_in_raw(statement).await?;
+        let bytes: usize = self.files().map(|file| file.text_bytes() + 112).sum();
+        let Some(folders) = place_files(connection, self.files()).await? else { return Ok(None) };
+        let rows = copy::encode(self.files().zip(folders), bytes)?;
+        let mut stream: PgCopyIn<_> = connection.copy_in_raw(include_str!("../../../sql/files/copy_batch.sql")).await?;
         stream.send(rows).await?;
         match stream.finish().await {
             Ok(_) => Ok(Some(self.rows.len())),
@@ -95,23 +93,37 @@ impl<'a> StoreBatch<'a> {
         if self.way == StoreMethod::Copy
             && let Some(inserted) = self.copy(connection).await?
         {
-            return Ok(BatchFate::Stored(StoredRows { inserted, updated: 0 }));
+            return Ok(BatchFate::Stored(StoredRows { inserted, updated: 0, taken: Vec::new() }));
         }
         match self.identity {
             RowIdentity::Id => self.insert(connection, again).await.map(BatchFate::Stored),
-            RowIdentity::ListedPath => self.merge(connection, shard, again).await,
+            RowIdentity::Path => self.merge(connection, shard, again).await,
         }
     }
 
     async fn insert(&self, connection: &mut PgConnection, again: bool) -> Result<StoredRows, sqlx::Error> {
         let statement = sqlx::query(include_str!("../../../sql/files/load_batch.sql"));
-        let done = bind_columns!(statement, self.files()).execute(connection).await?;
+        let done = bind_columns!(statement, self.files()).execute(&mut *connection).await?;
         let mut inserted = usize::try_from(done.rows_affected()).unwrap_or(self.rows.len());
         if again {
             // The connection of the first try broke after its commit: the minted rows that are there are its own.
             inserted = inserted.max(self.files().filter(|file| file.minted).count());
         }
-        Ok(StoredRows { inserted, updated: 0 })
+        let taken = if inserted < self.rows.len() { self.find_absent(connection).await? } else { Vec::new() };
+        Ok(StoredRows { inserted, updated: 0, taken })
+    }
+
+    /// The rows that are not there under their ids.
+    async fn find_absent(&self, connection: &mut PgConnection) -> Result<Vec<usize>, sqlx::Error> {
+        if self.files().all(|file| file.path().is_none()) {
+            return Ok(Vec::new());
+        }
+        let places: Vec<i64> = sqlx::query_scalar(include_str!("../../../sql/files/find_absent.sql"))
+            .bind(self.files().map(|file| file.user.get()).bind_iter())
+            .bind(self.files().map(|file| file.id).bind_iter())
+            .fetch_all(connection)
+            .await?;
+        Ok(places.into_iter().filter_map(|place| usize::try_from(place - 1).ok()).collect())
     }
 
     /// The rows of a listing are all of one user.
@@ -122,7 +134,7 @@ impl<'a> StoreBatch<'a> {
         again: bool,
     ) -> Result<BatchFate, sqlx::Error> {
         let Some(slot) = self.files().next().map(|file| file.user.slot()) else {
-            return Ok(BatchFate::Stored(StoredRows { inserted: 0, updated: 0 }));
+            return Ok(BatchFate::Stored(StoredRows { inserted: 0, updated: 0, taken: Vec::new() }));
         };
         let statement = sqlx::query_as(include_str!("../../../sql/files/load_listing.sql"));
         let (owned, mut inserted, updated): (bool, i64, i64) = bind_columns!(statement, self.files())
@@ -142,7 +154,7 @@ impl<'a> StoreBatch<'a> {
                 .await?;
         }
         let count = |rows: i64| usize::try_from(rows).unwrap_or_default();
-        Ok(BatchFate::Stored(StoredRows { inserted: count(inserted), updated: count(updated) }))
+        Ok(BatchFate::Stored(StoredRows { inserted: count(inserted), updated: count(updated), taken: Vec::new() }))
     }
 }
 

@@ -113,7 +113,7 @@ mod tests {
         let json = r#"{"Path":"bin/[","Name":"[","Size":68496,"MimeType":"application/octet-stream",
             "ModTime":"2022-09-20T17:27:27.000000001+02:00","IsDir":false,"Hashes":{"SHA-1":"aa","MD5":"bb"},"Tier":"hot"}"#;
         let file = entry(json).unwrap().unwrap();
-        assert_eq!((file.path(), file.size_bytes), ("bin/[", Some(68496)));
+        assert_eq!((file.path(), file.size_bytes), (Some("bin/["), Some(68496)));
         assert_eq!(file.checksum.as_deref(), Some("sha1:aa"));
         assert_eq!(file.modified_at.unwrap().to_rfc3339(), "2022-09-20T15:27:27+00:00");
         assert!(entry(json).unwrap().unwrap().id() > file.id(), "ids are minted");

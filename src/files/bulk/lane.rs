@@ -57,7 +57,11 @@ impl LoadLane {
                     Ok(Some(BatchFate::Stored(stored))) => {
                         // A listing that was loaded before goes on like this, and new files go on being new.
                         self.way = if stored.inserted == rows.len() { StoreMethod::Copy } else { StoreMethod::Insert };
-                        self.count(rows.len(), shard.id(), stored);
+                        for place in stored.taken.iter().filter_map(|number| rows.get(*number)).map(|row| row.place) {
+                            let fault = FieldFault::new("path", "is the path of another entry");
+                            self.loaded.reject(RecordFault { place, fault });
+                        }
+                        self.count(rows.len(), shard.id(), &stored);
                     }
                     Ok(Some(BatchFate::Refused(slots))) => {
                         let (foreign, owned) = split_refused(rows, &slots, |row| row.file.user().slot());
@@ -92,22 +96,22 @@ impl LoadLane {
         match self.identity {
             // The primary key: the pages of a user lie together.
             RowIdentity::Id => rows.sort_unstable_by_key(|row| (row.file.user(), row.file.id())),
-            RowIdentity::ListedPath => {
+            RowIdentity::Path => {
                 rows.sort_unstable_by(|a, b| (a.file.user(), a.file.path()).cmp(&(b.file.user(), b.file.path())));
             }
         }
     }
 
-    fn count(&mut self, rows: usize, shard: ShardId, stored: StoredRows) {
-        let StoredRows { inserted, updated } = stored;
+    fn count(&mut self, rows: usize, shard: ShardId, stored: &StoredRows) {
+        let StoredRows { inserted, updated, ref taken } = *stored;
         let loaded = &mut self.loaded;
         loaded.inserted += as_count(inserted);
         loaded.updated += as_count(updated);
         BULK_ROWS.stored.add(as_count(inserted));
-        let others = as_count(rows.saturating_sub(inserted + updated));
+        let others = as_count(rows.saturating_sub(inserted + updated + taken.len()));
         match self.identity {
             RowIdentity::Id => loaded.duplicates += others,
-            RowIdentity::ListedPath => loaded.unchanged += others,
+            RowIdentity::Path => loaded.unchanged += others,
         }
         *loaded.distribution.entry(shard.number()).or_default() += as_count(inserted);
     }

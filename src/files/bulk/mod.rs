@@ -9,6 +9,7 @@
 mod batch;
 mod copy;
 mod csv;
+mod folders;
 mod json;
 mod lane;
 mod load;

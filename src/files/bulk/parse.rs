@@ -139,7 +139,8 @@ impl RecordReader {
 /// The entry of a listing, unless another entry has named its path.
 fn refuse_second(paths: &mut RecentPaths, entry: ParsedRecord, line: u64) -> Result<ParsedRecord, FieldFault> {
     if let ParsedRecord::File(loaded) = &entry
-        && let Some(earlier) = paths.note(loaded.file.path(), line)
+        && let Some(path) = loaded.file.path()
+        && let Some(earlier) = paths.note(path, line)
     {
         return Err(FieldFault::new("Path", format!("stands on line {earlier} already, and a path holds one file")));
     }
@@ -160,10 +161,10 @@ mod tests {
         let mut each = |place: RecordPosition, parsed| {
             let word = match parsed {
                 ParsedRecord::File(LoadedFile { file, warning: None }) => {
-                    format!("{} {}", file.user().get(), file.path())
+                    format!("{} {}", file.user().get(), file.path().unwrap_or(file.name()))
                 }
                 ParsedRecord::File(LoadedFile { file, warning: Some(fault) }) => {
-                    format!("{} without {fault}", file.path())
+                    format!("{} without {fault}", file.path().unwrap_or(file.name()))
                 }
                 ParsedRecord::Folder => "folder".to_owned(),
                 ParsedRecord::Rejected(fault) => format!("#{} {fault}", place.record),

@@ -8,11 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::drive::{
-    Child, ChildrenCursor, DriveEntry, DriveError, DriveOperation, DrivePath, EntryKind, Folder, FolderTarget,
-    check_entry_name,
-};
-use crate::files::UserId;
+use crate::drive::{Child, ChildrenCursor, DriveEntry, DriveError, DriveOperation, EntryKind, Folder, FolderTarget};
+use crate::files::{DrivePath, UserId, check_entry_name};
 use crate::http::guards::access::Caller;
 use crate::http::request::body::JsonBody;
 use crate::http::request::conditional::{folder_condition, has_current_version, not_modified, set_etag};

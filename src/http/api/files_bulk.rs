@@ -110,7 +110,7 @@ pub(in crate::http) async fn load(
         caller.may_reach_user(user.get(), "user_id")?;
     }
     let (_place, body) = open_body(&state, &mut meter, &request, body).await?;
-    let identity = if matches!(format, BodyFormat::Lsjson(_)) { RowIdentity::ListedPath } else { RowIdentity::Id };
+    let identity = if matches!(format, BodyFormat::Lsjson(_)) { RowIdentity::Path } else { RowIdentity::Id };
     let mut load = BulkLoad::start(&state.files, state.bulk, identity);
     let stop = store_body(&state, &mut meter, body, format, on_error, caller.only_user(), &mut load).await.err();
     let (loaded, stored) = load.finish().await;

@@ -12,8 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::drive::DrivePath;
-use crate::files::UserId;
+use crate::files::{DrivePath, UserId};
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
 use crate::payload::{PageSize, named_field, shorten_reason};

@@ -66,7 +66,8 @@ impl From<FileError> for Problem {
             FileError::Contended(_) => Self::new(ProblemCode::FileContended, error.to_string()),
             FileError::SeveralUsers(_) => Self::new(ProblemCode::SeveralUsers, error.to_string()).field("user_id"),
             FileError::Changed(_) => Self::new(ProblemCode::PreconditionFailed, error.to_string()),
-            FileError::PathTaken => Self::new(ProblemCode::PathTaken, error.to_string()).field("path"),
+            FileError::NotAFolder => Self::new(ProblemCode::NotAFolder, error.to_string()).field("path"),
+            FileError::NameTaken => Self::new(ProblemCode::NameTaken, error.to_string()).field("file_name"),
             FileError::Field(fault) => fault.into(),
             FileError::Shard(error) => error.into(),
         }
@@ -173,7 +174,7 @@ mod tests {
             (FileError::NotFound(Uuid::nil()).into(), 404, "file_not_found"),
             (FileError::SeveralUsers(Uuid::nil()).into(), 409, "several_users"),
             (FileError::Changed(Uuid::nil()).into(), 412, "precondition_failed"),
-            (FileError::PathTaken.into(), 409, "path_taken"),
+            (FileError::NameTaken.into(), 409, "name_taken"),
             (FileError::Shard(ShardError::Moving).into(), 503, "slot_moving"),
             (ShardError::Unavailable { shard }.into(), 503, "shard_unavailable"),
             (ShardError::Overloaded { shard }.into(), 503, "shard_overloaded"),

@@ -116,8 +116,6 @@ codes! {
     RootFixed = "root_fixed", CONFLICT, "The root keeps its place";
     /// The request names no user, and several users have a file under the id.
     SeveralUsers = "several_users", CONFLICT, "Several users have a file under this id";
-    /// Another file that was imported has this path.
-    PathTaken = "path_taken", CONFLICT, "The path is taken";
     /// Nobody declared this collection.
     CollectionNotFound = "collection_not_found", NOT_FOUND, "There is no such collection";
     /// The collection is declared, but otherwise.

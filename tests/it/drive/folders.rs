@@ -37,7 +37,10 @@ async fn a_folder_is_made_renamed_moved_trashed_and_restored() {
     assert_eq!(names(&api, 43, "").await, [] as [&str; 0]);
 
     let (status, found) = api.get_json(&format!("/folders/{deep}")).await;
-    assert_eq!((status, &found["data"]["path"], &found["data"]["shard_id"]), (StatusCode::OK, &json!("a/b/c"), &json!(0)));
+    assert_eq!(
+        (status, &found["data"]["path"], &found["data"]["shard_id"]),
+        (StatusCode::OK, &json!("a/b/c"), &json!(0))
+    );
     let (_, at) = api.get_json("/drives/42/path/a/b/c").await;
     assert_eq!(at, found);
 

@@ -116,7 +116,7 @@ async fn files_that_are_asked_for_together_are_found_each() {
         for answer in [&answers[0], &answers[2]] {
             let (shard, file) = answer.as_ref().unwrap();
             assert_eq!((file.user_id, file.file_id), *asked);
-            assert_eq!(file.path, format!("of/{}.txt", asked.0));
+            assert_eq!(file.path, Some(format!("of/{}.txt", asked.0)));
             assert_eq!(i64::from(shard.number()), asked.0 % 2);
         }
         assert!(matches!(&answers[1], Err(FileError::NotFound(id)) if *id == unknown(asked.1)));

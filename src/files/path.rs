@@ -5,17 +5,17 @@ use std::fmt;
 use crate::payload::FieldFault;
 
 /// The longest name, in bytes of UTF-8.
-pub(super) const MAX_NAME: usize = 1024;
+const MAX_NAME: usize = 1024;
 /// The longest path, in bytes of UTF-8.
 const MAX_PATH: usize = 4096;
-/// The most names of a path.
-pub(super) const MAX_DEPTH: usize = 128;
-
 /// The names of a path; no name is the root.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DrivePath(Vec<String>);
 
 impl DrivePath {
+    /// The most names of a path.
+    pub const MAX_DEPTH: usize = 128;
+
     /// Reads a path such as `letters/2026/a.txt`. A slash at the beginning or at the end changes nothing; `/` alone is the root.
     ///
     /// # Errors
@@ -31,8 +31,8 @@ impl DrivePath {
             return Ok(Self::default());
         }
         let names: Vec<String> = text.split('/').map(str::to_owned).collect();
-        if names.len() > MAX_DEPTH {
-            return Err(wrong(format!("must not have more than {MAX_DEPTH} names")));
+        if names.len() > Self::MAX_DEPTH {
+            return Err(wrong(format!("must not have more than {} names", Self::MAX_DEPTH)));
         }
         for name in &names {
             if let Err(reason) = check_name(name) {
@@ -108,7 +108,7 @@ mod tests {
             assert_eq!(names(text).unwrap(), expected, "{text}");
         }
         let long = "x".repeat(MAX_NAME + 1);
-        let deep = vec!["d"; MAX_DEPTH + 1].join("/");
+        let deep = vec!["d"; DrivePath::MAX_DEPTH + 1].join("/");
         for text in ["//", "a//b", "a/./b", "..", "a/..", "a\0b", &long, &deep, &"x/".repeat(2100)] {
             assert_eq!(names(text).unwrap_err().field, "path", "{text}");
         }
