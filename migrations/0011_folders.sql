@@ -264,3 +264,11 @@ $$;
 
 CREATE TRIGGER folders_truncated AFTER TRUNCATE ON public.folders
     FOR EACH STATEMENT EXECUTE FUNCTION shardrive.folders_truncated();
+
+-- Files with their whole paths, for people: what a listing shows. A file in no folder has its name as its path.
+CREATE VIEW public.files AS
+SELECT user_id, coalesce(shardrive.file_path(user_id, folder_id, file_name), file_name) AS path, file_name, size_bytes, mime_type,
+       checksum, modified_at, created_at, updated_at, shardrive.is_trashed(user_id, folder_id, trashed_at) AS trashed, folder_id,
+       file_id
+  FROM public.file_metadata;
+COMMENT ON VIEW public.files IS 'Files with their whole paths. Each path is looked up: ask for a user, or for few rows.';

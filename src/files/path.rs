@@ -26,10 +26,10 @@ impl DrivePath {
             return Err(wrong(format!("must not be longer than {MAX_PATH} bytes")));
         }
         let text = text.strip_prefix('/').unwrap_or(text);
-        let text = text.strip_suffix('/').unwrap_or(text);
         if text.is_empty() {
             return Ok(Self::default());
         }
+        let text = text.strip_suffix('/').unwrap_or(text);
         let names: Vec<String> = text.split('/').map(str::to_owned).collect();
         if names.len() > Self::MAX_DEPTH {
             return Err(wrong(format!("must not have more than {} names", Self::MAX_DEPTH)));

@@ -62,6 +62,15 @@ pub const TABLES: &[MovedTable] = &[
         counts: Some(CountTables { totals: "shardrive.slot_counts", deltas: "shardrive.slot_deltas" }),
     },
     MovedTable {
+        name: "public.folders",
+        short: "folders",
+        // Never negative: a constraint of the table.
+        slot: ("(user_id % 5040)", "bigint"),
+        key: &[("user_id", "bigint"), ("folder_id", "uuid")],
+        by_slot: &[("(user_id % 5040)", "bigint"), ("user_id", "bigint"), ("folder_id", "uuid")],
+        counts: None,
+    },
+    MovedTable {
         name: "public.records",
         short: "records",
         slot: ("slot", "int"),

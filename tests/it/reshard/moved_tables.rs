@@ -43,6 +43,10 @@ const FOREIGN: i32 = 1;
 fn insert(table: &MovedTable, slot: i32) -> Option<String> {
     let (columns, values) = match table.short {
         "file_metadata" => ("user_id, file_name", format!("{slot}, 'a.txt'")),
+        "folders" => (
+            "user_id, folder_id, folder_name, tree_version",
+            format!("{slot}, '00000000-0000-0000-0000-000000000000', '', 1"),
+        ),
         "records" => ("collection, key, slot, document", format!("'kv', 'a', {slot}, '1'")),
         "idempotency_keys" => (
             "slot, key, request, shard_id, outcome",

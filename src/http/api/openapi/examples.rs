@@ -37,6 +37,15 @@ fn by_name(name: &str) -> Option<Value> {
         "file_id" => json!("019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e"),
         "file_name" => json!("my_document.txt"),
         "cutover_attempts" => json!(0),
+        "folder_id" => json!("019a9e4b-3f21-7c5a-9e02-7a002a5d4c1f"),
+        "folder_name" => json!("letters"),
+        "Folder.path" | "NewFolder.path" => json!("documents/letters"),
+        "FolderPatch.parent_path" => json!("documents"),
+        "parent_id" | "parent_path" => Value::Null,
+        "Child.id" => json!("019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e"),
+        "Child.kind" => json!("file"),
+        "Child.name" => json!("my_document.txt"),
+        "trashed" => json!(false),
         "free_bytes" => json!(12_884_901_888_i64),
         "ids" => json!([7]),
         "rollback_window_seconds" => json!(600),
@@ -89,6 +98,7 @@ pub(super) fn of_name(owner: &str, name: &str) -> Option<Value> {
         // These would be taken by the name alone, and are something else here.
         "CollectionAnswer.collection"
         | "FileAnswer.data"
+        | "FolderAnswer.data"
         | "IngestAnswer.data"
         | "DataListAnswer.data"
         | "StatsAnswer.shards"
