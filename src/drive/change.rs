@@ -6,7 +6,7 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 use super::error::DriveError;
-use super::model::Folder;
+use super::model::DriveEntry;
 use super::operation::{ChangeContext, DriveOperation, Failure};
 use super::statements::enter;
 use crate::cache::CacheKey;
@@ -31,7 +31,7 @@ pub(super) struct RefusedOperation {
 }
 
 impl SlotWrite for DriveChange<'_> {
-    type Output = Result<Vec<Folder>, RefusedOperation>;
+    type Output = Result<Vec<DriveEntry>, RefusedOperation>;
 
     fn cache_keys(&self) -> Vec<CacheKey> {
         spoiled_keys(self.user).into()
@@ -48,7 +48,7 @@ impl SlotWrite for DriveChange<'_> {
         for (number, operation) in self.operations.iter().enumerate() {
             let mut context = ChangeContext { connection: &mut transaction, shard, user: self.user, ids: self.ids };
             match context.apply(operation).await {
-                Ok(folder) => done.push(folder),
+                Ok(entry) => done.push(entry),
                 Err(Failure::Database(error)) => return Err(error),
                 Err(Failure::NotOwner) => {
                     transaction.rollback().await?;

@@ -16,6 +16,9 @@ pub enum DriveError {
     /// There is no such folder, or it is in the trash.
     #[error("there is no folder {0}")]
     FolderNotFound(String),
+    /// There is no such file, or it is in the trash.
+    #[error("there is no file {0}")]
+    FileNotFound(Uuid),
     /// No folder and no file has the path.
     #[error("there is nothing at {0}")]
     PathNotFound(String),

@@ -4,9 +4,10 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::error::DriveError;
-use super::model::Folder;
+use super::model::{DriveEntry, Folder};
 use super::statements::{
-    ResolvedPath, create_folder, find_folder, find_name, is_within, move_folder, resolve, trash_folder,
+    ResolvedPath, create_folder, find_file, find_folder, find_name, is_within, move_folder, resolve, restore_file,
+    trash_file, trash_folder,
 };
 use crate::files::{DrivePath, UserId};
 use crate::shard::{IdClock, ShardId};
@@ -48,9 +49,14 @@ pub enum DriveOperation {
         /// The `ETag` of the state that the folder must be in.
         tag: Option<String>,
     },
-    /// Takes a folder out of the trash.
-    RestoreFolder {
-        /// The folder.
+    /// Puts a file into the trash.
+    TrashFile {
+        /// The file.
+        id: Uuid,
+    },
+    /// Takes a folder or a file out of the trash.
+    Restore {
+        /// The folder or file.
         id: Uuid,
         /// The folder around it from now on; `None`: as before.
         parent: Option<FolderTarget>,
@@ -62,7 +68,7 @@ pub enum DriveOperation {
 impl DriveOperation {
     /// True if paths change, so that the operation waits for others of its kind.
     pub(super) fn changes_paths(&self) -> bool {
-        !matches!(self, Self::CreateFolder { .. })
+        !matches!(self, Self::CreateFolder { .. } | Self::TrashFile { .. })
     }
 }
 
@@ -94,25 +100,38 @@ pub(super) struct ChangeContext<'a> {
 }
 
 impl ChangeContext<'_> {
-    /// Does an operation, and returns the folder as it is now.
-    pub(super) async fn apply(&mut self, operation: &DriveOperation) -> Result<Folder, Failure> {
+    /// Does an operation, and returns the folder as it is now, or the id of the file.
+    pub(super) async fn apply(&mut self, operation: &DriveOperation) -> Result<DriveEntry, Failure> {
         match operation {
             DriveOperation::CreateFolder { parent, name } => {
                 let parent = self.find_target(parent).await?;
-                self.create(parent, name).await
+                self.create(parent, name).await.map(DriveEntry::Folder)
             }
             DriveOperation::MoveFolder { id, parent, name, tag } => {
                 let folder = self.find_live(*id, tag.as_deref()).await?;
-                self.place(&folder, parent.as_ref(), name.as_deref(), false).await
+                self.place(&folder, parent.as_ref(), name.as_deref(), false).await.map(DriveEntry::Folder)
             }
             DriveOperation::TrashFolder { id, tag } => {
                 let folder = self.find_live(*id, tag.as_deref()).await?;
                 trash_folder(self.connection, self.user, folder.folder_id).await?;
-                self.find(*id).await
+                self.find(*id).await.map(DriveEntry::Folder)
             }
-            DriveOperation::RestoreFolder { id, parent, name } => {
+            DriveOperation::TrashFile { id } => {
+                if !trash_file(self.connection, self.user, *id).await? {
+                    return Err(DriveError::FileNotFound(*id).into());
+                }
+                Ok(DriveEntry::File(*id))
+            }
+            DriveOperation::Restore { id, parent, name } => {
+                if let Some((folder, old_name, is_trashed)) = find_file(self.connection, self.user, *id).await? {
+                    if !is_trashed {
+                        return Ok(DriveEntry::File(*id));
+                    }
+                    let name = name.as_deref().unwrap_or(&old_name);
+                    return self.restore_file(*id, folder, parent.as_ref(), name).await;
+                }
                 let folder = self.find(*id).await?;
-                self.place(&folder, parent.as_ref(), name.as_deref(), true).await
+                self.place(&folder, parent.as_ref(), name.as_deref(), true).await.map(DriveEntry::Folder)
             }
         }
     }
@@ -196,6 +215,28 @@ impl ChangeContext<'_> {
         let folder = self.find(id).await?;
         check_depth(&folder)?;
         Ok(folder)
+    }
+
+    /// Takes a file out of the trash.
+    async fn restore_file(
+        &mut self,
+        id: Uuid,
+        folder: Option<Uuid>,
+        parent: Option<&FolderTarget>,
+        name: &str,
+    ) -> Result<DriveEntry, Failure> {
+        let folder = match (parent, folder) {
+            (Some(target), _) => Some(self.find_target(target).await?),
+            (None, Some(folder)) => Some(self.find_target(&FolderTarget::Id(folder)).await?),
+            (None, None) => None,
+        };
+        if let Some(folder) = folder
+            && let Some((taken, _)) = find_name(self.connection, self.user, folder, name).await?
+        {
+            return Err(DriveError::NameTaken(Some(taken)).into());
+        }
+        restore_file(self.connection, self.user, id, folder, name).await?;
+        Ok(DriveEntry::File(id))
     }
 
     /// Puts a folder into another folder, under another name, or both.

@@ -117,7 +117,7 @@ impl DriveService {
     ///
     /// # Errors
     /// The operation's fault, or the shard's error; after `Timeout` and `Unavailable` it may be done all the same.
-    pub async fn change(&self, user: UserId, operation: DriveOperation) -> Result<(ShardId, Folder), DriveError> {
+    pub async fn change(&self, user: UserId, operation: DriveOperation) -> Result<(ShardId, DriveEntry), DriveError> {
         let operations = [operation];
         let change =
             DriveChange { user, operations: &operations, ids: &self.ids, is_committing: AtomicBool::new(false) };
@@ -125,7 +125,7 @@ impl DriveService {
         let CallOutcome::Applied(done) = outcome else {
             return Err(DriveError::Shard(ShardError::Moving)); // never: no key, no stored outcome
         };
-        let folder = done.map_err(|refused| refused.error)?.pop();
-        Ok((shard, folder.ok_or_else(|| DriveError::FolderNotFound(String::new()))?))
+        let entry = done.map_err(|refused| refused.error)?.pop();
+        Ok((shard, entry.ok_or_else(|| DriveError::PathNotFound(String::new()))?))
     }
 }

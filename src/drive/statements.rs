@@ -160,6 +160,47 @@ pub(super) async fn move_folder(
     Ok(())
 }
 
+/// Puts a file into the trash. False: there is no such file, or it is in the trash already.
+pub(super) async fn trash_file(connection: &mut PgConnection, user: UserId, id: Uuid) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(include_str!("../../sql/drive/trash_file.sql"))
+        .bind(user.get())
+        .bind(id)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The folder and the name of a file, and whether the file was put into the trash itself.
+pub(super) async fn find_file(
+    connection: &mut PgConnection,
+    user: UserId,
+    id: Uuid,
+) -> Result<Option<(Option<Uuid>, String, bool)>, sqlx::Error> {
+    sqlx::query_as(include_str!("../../sql/drive/find_file.sql"))
+        .bind(user.get())
+        .bind(id)
+        .fetch_optional(connection)
+        .await
+}
+
+/// Takes a file out of the trash, into this folder and under this name.
+pub(super) async fn restore_file(
+    connection: &mut PgConnection,
+    user: UserId,
+    id: Uuid,
+    folder: Option<Uuid>,
+    name: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("../../sql/drive/restore_file.sql"))
+        .bind(user.get())
+        .bind(id)
+        .bind(folder)
+        .bind(name)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Puts a folder into the trash.
 pub(super) async fn trash_folder(connection: &mut PgConnection, user: UserId, id: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query(include_str!("../../sql/drive/trash_folder.sql")).bind(user.get()).bind(id).execute(connection).await?;

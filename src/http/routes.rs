@@ -54,6 +54,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::at("/drives/{user_id}/children").get(Own(OwnerSource::Path("user_id")), drives::list_children),
         Endpoint::at("/drives/{user_id}/path/{path:.*}")
             .get(Own(OwnerSource::Path("user_id")), drives::find_path)
+            .on(Own(OwnerSource::Path("user_id")), Method::DELETE, drives::trash_path)
             .conditional(),
         Endpoint::at("/drives/{user_id}/folders").on(
             Own(OwnerSource::Path("user_id")),

@@ -138,10 +138,13 @@ pub(in crate::http) async fn create_folder(
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
     let operation = body.parse::<NewFolder>()?.operation()?;
-    let (shard, folder) = Box::pin(state.drives.change(user, operation)).await?;
-    let location = format!("/folders/{}", folder.folder_id);
-    let mut response = folder_answer(StatusCode::CREATED, folder, shard)?;
-    if let Ok(location) = HeaderValue::from_str(&location) {
+    let (shard, made) = Box::pin(state.drives.change(user, operation)).await?;
+    let location = match &made {
+        DriveEntry::Folder(folder) => HeaderValue::from_str(&format!("/folders/{}", folder.folder_id)).ok(),
+        DriveEntry::File(_) => None,
+    };
+    let mut response = answer_entry(&state, StatusCode::CREATED, user, shard, made).await?;
+    if let Some(location) = location {
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(response)
@@ -290,8 +293,8 @@ pub(in crate::http) async fn change_folder(
     let tag = folder_condition(&request)?;
     let user = owner(&state, &request, caller, id).await?;
     let operation = DriveOperation::MoveFolder { id, parent, name: patch.folder_name, tag };
-    let (shard, folder) = Box::pin(state.drives.change(user, operation)).await?;
-    folder_answer(StatusCode::OK, folder, shard)
+    let (shard, entry) = Box::pin(state.drives.change(user, operation)).await?;
+    answer_entry(&state, StatusCode::OK, user, shard, entry).await
 }
 
 /// Put a folder into the trash
@@ -317,8 +320,8 @@ pub(in crate::http) async fn trash_folder(
 ) -> Result<HttpResponse, Problem> {
     let tag = folder_condition(&request)?;
     let user = owner(&state, &request, caller, id).await?;
-    let (shard, folder) = Box::pin(state.drives.change(user, DriveOperation::TrashFolder { id, tag })).await?;
-    folder_answer(StatusCode::OK, folder, shard)
+    let (shard, entry) = Box::pin(state.drives.change(user, DriveOperation::TrashFolder { id, tag })).await?;
+    answer_entry(&state, StatusCode::OK, user, shard, entry).await
 }
 
 /// Where a folder goes that is taken out of the trash.
@@ -355,9 +358,9 @@ pub(in crate::http) async fn restore_folder(
     if let Some(name) = &name {
         check_entry_name(name, "folder_name")?;
     }
-    let operation = DriveOperation::RestoreFolder { id, parent: parent_id.map(FolderTarget::Id), name };
-    let (shard, folder) = Box::pin(state.drives.change(user, operation)).await?;
-    folder_answer(StatusCode::OK, folder, shard)
+    let operation = DriveOperation::Restore { id, parent: parent_id.map(FolderTarget::Id), name };
+    let (shard, entry) = Box::pin(state.drives.change(user, operation)).await?;
+    answer_entry(&state, StatusCode::OK, user, shard, entry).await
 }
 
 /// The user whose folder a request means.
@@ -367,6 +370,53 @@ async fn owner(state: &AppState, request: &HttpRequest, caller: Caller, id: Uuid
         None if id.is_nil() => Err(DriveError::FolderNotFound(id.to_string()).into()),
         None => Ok(state.drives.find_owner(id).await?),
     }
+}
+
+/// The folder, or the file under the id, as it is now.
+async fn answer_entry(
+    state: &AppState,
+    status: StatusCode,
+    user: UserId,
+    shard: ShardId,
+    entry: DriveEntry,
+) -> Result<HttpResponse, Problem> {
+    match entry {
+        DriveEntry::Folder(folder) => folder_answer(status, folder, shard),
+        DriveEntry::File(id) => {
+            let (shard, file) = state.files.find(id, Some(user)).await?;
+            super::files::stored_file_answer(file, shard)
+        }
+    }
+}
+
+/// Put what is at a path into the trash
+///
+/// A folder goes with all that is below it.
+#[utoipa::path(
+    delete, path = "/drives/{user_id}/path/{path}", tag = "drives",
+    params(
+        ("user_id" = i64, Path, description = "The user", minimum = 0),
+        ("path" = String, Path, description = "The path from the root on; a `/` in it may stand as it is"),
+        ("If-Match" = Option<String>, Header, description = "`ETag` of the only state of a folder that is to be changed"),
+    ),
+    responses(
+        (status = 200, description = "The folder or the file, which is in the trash", body = FolderAnswer),
+        RequestProblems, DriveProblems, ShardProblems,
+    )
+)]
+pub(in crate::http) async fn trash_path(
+    state: Data<AppState>,
+    UserPath(user): UserPath,
+    DrivePathPart(path): DrivePathPart,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let tag = folder_condition(&request)?;
+    let operation = match state.drives.find_path(user, &path).await?.1 {
+        DriveEntry::Folder(folder) => DriveOperation::TrashFolder { id: folder.folder_id, tag },
+        DriveEntry::File(id) => DriveOperation::TrashFile { id },
+    };
+    let (shard, entry) = Box::pin(state.drives.change(user, operation)).await?;
+    answer_entry(&state, StatusCode::OK, user, shard, entry).await
 }
 
 fn unless_unchanged(request: &HttpRequest, folder: Folder, shard: ShardId) -> Result<HttpResponse, Problem> {

@@ -314,6 +314,12 @@ pub(super) async fn answer_file(
     file_answer(file, shard, &current)
 }
 
+/// The answer that shows a file.
+pub(super) fn stored_file_answer(file: File, shard: ShardId) -> Result<HttpResponse, Problem> {
+    let current = file.tag().to_string();
+    file_answer(file, shard, &current)
+}
+
 fn file_answer(file: File, shard: ShardId, current: &str) -> Result<HttpResponse, Problem> {
     let mut response = answer::ok(&FileAnswer { success: true, data: StoredFile::new(file, shard) })?;
     set_etag(&mut response, current);

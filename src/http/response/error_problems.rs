@@ -45,6 +45,7 @@ impl From<DriveError> for Problem {
     fn from(error: DriveError) -> Self {
         let code = match error {
             DriveError::FolderNotFound(_) => ProblemCode::FolderNotFound,
+            DriveError::FileNotFound(_) => ProblemCode::FileNotFound,
             DriveError::PathNotFound(_) => ProblemCode::PathNotFound,
             DriveError::NotAFolder(_) => ProblemCode::NotAFolder,
             DriveError::NameTaken(_) => ProblemCode::NameTaken,

@@ -44,7 +44,7 @@ use crate::http::response::problem_code::ProblemCode;
     paths(
         health::service, health::health, health::live, health::ready,
         files::ingest, files_bulk::load, files::list, files::find, files::change, files::delete,
-        drives::list_children, drives::find_path, drives::create_folder, drives::find_folder, drives::change_folder,
+        drives::list_children, drives::find_path, drives::trash_path, drives::create_folder, drives::find_folder, drives::change_folder,
         drives::trash_folder, drives::restore_folder,
         collections::list, collections::find, collections::declare,
         records::list, records::create, records::find, records::put, records::patch, records::delete,

@@ -25,6 +25,7 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("DELETE", "/files/{file_id}", "delete_file"),
     ("GET", "/drives/{user_id}/children", "list_children"),
     ("GET", "/drives/{user_id}/path/{path}", "get_path"),
+    ("DELETE", "/drives/{user_id}/path/{path}", "trash_path"),
     ("POST", "/drives/{user_id}/folders", "create_folder"),
     ("POST", "/drives/{user_id}/trash/{folder_id}/restore", "restore_folder"),
     ("GET", "/folders/{folder_id}", "get_folder"),
