@@ -4,13 +4,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::api::{Api, json as parts};
+use super::call;
+use crate::support::api::Api;
 use crate::support::servers::TestCluster;
-
-async fn call(api: &Api, method: Method, path: &str, body: Value) -> (u16, Value) {
-    let (status, answer) = parts(api.request(method, path).json(&body).send().await.unwrap()).await;
-    (status.as_u16(), answer)
-}
 
 async fn make(api: &Api, user: i64, path: &str) -> String {
     let (status, made) = call(api, Method::POST, &format!("/drives/{user}/folders"), json!({ "path": path })).await;

@@ -1,3 +1,15 @@
-//! The drive: a tree of folders.
+//! The drive: a tree of folders, with files in the folders.
 
+mod files;
 mod folders;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::support::api::{Api, json as parts};
+
+/// Sends a JSON body; the status and the answer.
+async fn call(api: &Api, method: Method, path: &str, body: Value) -> (u16, Value) {
+    let (status, answer) = parts(api.request(method, path).json(&body).send().await.unwrap()).await;
+    (status.as_u16(), answer)
+}
