@@ -188,6 +188,14 @@ CREATE FUNCTION shardrive.file_path(owner bigint, folder uuid, file_name text) R
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE WHEN folder IS NOT NULL THEN shardrive.folder_path(owner, folder) || file_name END;
 
+-- The same for a statement that may have made folders itself: a stable function sees the tree as it was before the statement.
+CREATE FUNCTION shardrive.file_path_now(owner bigint, folder uuid, file_name text) RETURNS text
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    RETURN shardrive.file_path(owner, folder, file_name);
+END
+$$;
+
 -- True if a file is in the trash, by itself or with a folder above it.
 CREATE FUNCTION shardrive.is_trashed(owner bigint, folder uuid, trashed_at timestamptz) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE

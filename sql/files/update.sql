@@ -18,8 +18,8 @@ WITH owned AS (
        AND ($17::text IS NULL OR f::text = $17)
     RETURNING f.*
 )
-SELECT c.file_id, c.file_name, c.folder_id, shardrive.file_path(c.user_id, c.folder_id, c.file_name), c.mime_type, c.checksum,
-       c.size_bytes, c.modified_at, c.created_at, c.updated_at, shardrive.is_trashed(c.user_id, c.folder_id, c.trashed_at),
+SELECT c.file_id, c.file_name, c.folder_id, shardrive.file_path_now(c.user_id, c.folder_id, c.file_name), c.mime_type, c.checksum,
+       c.size_bytes, c.modified_at, c.created_at, c.updated_at, c.trashed_at IS NOT NULL,
        c.user_id
   FROM owned
   LEFT JOIN changed AS c ON true
