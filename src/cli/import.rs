@@ -4,19 +4,18 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use futures_util::{Stream, stream};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use memchr::memchr_iter;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::io::AsyncRead;
 
 use super::CliError;
 use super::output::{complain, say};
-use crate::outbound::{CaCertificates, with_causes};
+use super::service::{ServiceArgs, build_client, client_builder};
+use crate::outbound::with_causes;
 use crate::payload::{BodyEncoding, BodyReader};
 use crate::telemetry::OneLine;
 
@@ -33,9 +32,8 @@ Exit codes: 0 every record is stored, 1 failed, 2 wrong usage, 3 some records we
 pub(super) struct ImportArgs {
     /// Files to send; - or none for standard input. Names ending in .gz or .zst are unpacked.
     files: Vec<PathBuf>,
-    /// The URL of the service.
-    #[arg(long, default_value = "http://127.0.0.1:8000")]
-    url: String,
+    #[command(flatten)]
+    service: ServiceArgs,
     /// The format of the files. Without it, the names decide: .ndjson, .jsonl, .json, .csv; .json with --user-id is
     /// lsjson.
     #[arg(long, value_enum)]
@@ -46,9 +44,6 @@ pub(super) struct ImportArgs {
     /// At a record that cannot be stored: skip the record, or stop.
     #[arg(long, value_enum, default_value_t = ImportRejectPolicy::Skip)]
     on_error: ImportRejectPolicy,
-    /// A file with a sign-in token for the service.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
     /// Print the service's answers as JSON.
     #[arg(long)]
     json: bool,
@@ -84,12 +79,8 @@ impl ImportArgs {
 }
 
 async fn send_all(args: ImportArgs) -> Result<(), CliError> {
-    let client = CaCertificates::of_system()
-        .client_builder()
-        .default_headers(sign_in_headers(args.token_file.as_deref()).await?)
-        .connect_timeout(Duration::from_secs(5))
-        .build()
-        .map_err(|error| CliError::Failed(format!("no HTTP client: {}", with_causes(&error))))?;
+    // Without a time limit: a load takes as long as its input.
+    let client = build_client(client_builder(args.service.read_token().await?)?)?;
     let inputs = if args.files.is_empty() { vec![PathBuf::from("-")] } else { args.files.clone() };
     let mut rejected = 0;
     for input in &inputs {
@@ -101,20 +92,6 @@ async fn send_all(args: ImportArgs) -> Result<(), CliError> {
         return Err(CliError::Partial(format!("{} records were rejected", HumanCount(rejected))));
     }
     Ok(())
-}
-
-/// The sign-in header, if there is a token.
-async fn sign_in_headers(file: Option<&Path>) -> Result<HeaderMap, CliError> {
-    let mut headers = HeaderMap::new();
-    if let Some(file) = file {
-        let failed = |error| CliError::Failed(format!("{}: {error}", file.display()));
-        let token = tokio::fs::read_to_string(file).await.map_err(failed)?;
-        let mut header = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-            .map_err(|_| CliError::Usage(format!("{}: holds no token", file.display())))?;
-        header.set_sensitive(true);
-        headers.insert(AUTHORIZATION, header);
-    }
-    Ok(headers)
 }
 
 async fn send_input(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Result<Value, CliError> {
@@ -156,7 +133,7 @@ async fn send_input(client: &reqwest::Client, args: &ImportArgs, input: &Path) -
         query.extend([("format", "lsjson".to_owned()), ("user_id", user.to_string())]);
     }
     let sent = client
-        .post(format!("{}/ingest/bulk", args.url.trim_end_matches('/')))
+        .post(format!("{}/ingest/bulk", args.service.url.trim_end_matches('/')))
         .query(&query)
         .header("content-type", content_type)
         .body(reqwest::Body::wrap_stream(stream))
@@ -168,10 +145,10 @@ async fn send_input(client: &reqwest::Client, args: &ImportArgs, input: &Path) -
             "{shown}: {fault}; records before that place were sent and may be stored"
         )));
     }
-    let answer = sent.map_err(|error| CliError::Failed(format!("{}: {}", args.url, with_causes(&error))))?;
+    let answer = sent.map_err(|error| CliError::Failed(format!("{}: {}", args.service.url, with_causes(&error))))?;
     let status = answer.status();
     let answer: Value = answer.json().await.map_err(|error| {
-        CliError::Failed(format!("{}: no JSON answer (status {status}): {}", args.url, with_causes(&error)))
+        CliError::Failed(format!("{}: no JSON answer (status {status}): {}", args.service.url, with_causes(&error)))
     })?;
     if status.is_success() {
         return Ok(answer);

@@ -3,6 +3,7 @@
 mod completions;
 mod demo;
 mod dev;
+mod drive;
 mod health;
 mod import;
 mod man;
@@ -10,6 +11,7 @@ mod migrate;
 mod openapi;
 mod output;
 mod serve;
+mod service;
 mod shards;
 mod token;
 
@@ -52,6 +54,14 @@ enum Command {
     Demo(demo::DemoArgs),
     Migrate(migrate::MigrateArgs),
     Import(import::ImportArgs),
+    #[command(name = "ls")]
+    List(drive::ListArgs),
+    Tree(drive::TreeArgs),
+    #[command(name = "mv")]
+    Move(drive::MoveEntryArgs),
+    #[command(name = "rm")]
+    Remove(drive::RemoveArgs),
+    Restore(drive::RestoreArgs),
     Health(health::HealthArgs),
     #[command(subcommand)]
     Shards(shards::ShardsCommand),
@@ -126,6 +136,11 @@ pub async fn run() -> ExitCode {
         Command::Demo(command) => Box::pin(command.run()).await,
         Command::Migrate(command) => Box::pin(command.run()).await,
         Command::Import(command) => Box::pin(command.run()).await,
+        Command::List(command) => Box::pin(command.run()).await,
+        Command::Tree(command) => Box::pin(command.run()).await,
+        Command::Move(command) => Box::pin(command.run()).await,
+        Command::Remove(command) => Box::pin(command.run()).await,
+        Command::Restore(command) => Box::pin(command.run()).await,
         Command::Health(command) => Box::pin(command.run()).await,
         Command::Shards(command) => Box::pin(command.run()).await,
         Command::Token(command) => command.run(),

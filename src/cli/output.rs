@@ -2,8 +2,10 @@
 //! other fault, such as a full disk, the command fails at its end.
 
 use std::fmt::Arguments;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::OnceLock;
+
+use crate::config::refuses_colours;
 
 /// The first fault of the standard output.
 static FAULT: OnceLock<ErrorKind> = OnceLock::new();
@@ -39,6 +41,11 @@ pub(super) fn print_text(text: Arguments<'_>) {
 pub(super) fn print_complaint(line: Arguments<'_>) {
     // A failed write to standard error cannot be reported anywhere.
     let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
+
+/// True if the output may have colours: the reader is a terminal, whose user has not refused colours.
+pub(super) fn is_coloured() -> bool {
+    std::io::stdout().is_terminal() && !refuses_colours()
 }
 
 /// True once the output has failed.

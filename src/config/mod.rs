@@ -168,6 +168,12 @@ fn list(faults: &[SettingsFault]) -> String {
     faults.iter().map(|fault| format!("- {fault}")).collect::<Vec<_>>().join("\n")
 }
 
+/// True if the person at the terminal wants no colours of any program (`NO_COLOR`).
+#[must_use]
+pub fn refuses_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 impl Settings {
     /// Reads the environment and the `.env` file of the working folder; the environment wins.
     ///

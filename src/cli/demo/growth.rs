@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::service::{RunningService, json_field, number_field};
 use super::show::DemoOutput;
 use crate::cli::CliError;
+use crate::cli::service::{RunningService, json_field, number_field};
 
 /// The number of clients.
 const CLIENTS: u64 = 4;

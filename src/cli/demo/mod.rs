@@ -1,7 +1,6 @@
 //! `shardrive demo`: shows sharding on a running service, step by step, and checks each result.
 
 mod growth;
-mod service;
 mod show;
 
 use std::os::unix::fs::PermissionsExt;
@@ -9,13 +8,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
-use service::RunningService;
 use show::DemoOutput;
 
-use self::service::{json_field, number_field};
 use super::CliError;
 use super::dev::DevArgs;
 use super::output::complain;
+use super::service::{RunningService, json_field, number_field, read_token};
 
 /// The users whose files are stored in single requests.
 const USERS: std::ops::RangeInclusive<u64> = 10..=19;
@@ -66,9 +64,10 @@ impl DemoArgs {
     }
 
     async fn read_token(&self) -> Result<Option<String>, CliError> {
-        let Some(file) = &self.token_file else { return Ok(self.token.clone()) };
-        let failed = |error| CliError::Failed(format!("{}: {error}", file.display()));
-        tokio::fs::read_to_string(file).await.map(Some).map_err(failed)
+        match &self.token_file {
+            Some(file) => read_token(file).await.map(Some),
+            None => Ok(self.token.clone()),
+        }
     }
 
     /// Runs on its own servers, in a folder for this run only.

@@ -1,11 +1,9 @@
 //! The demonstration's output: text for people, coloured on a terminal, or JSON for programs.
 
-use std::io::IsTerminal;
-
 use indicatif::HumanCount;
 use serde_json::Value;
 
-use crate::cli::output::say;
+use crate::cli::output::{is_coloured, say};
 
 /// The width of a full bar.
 const WIDTH: u64 = 40;
@@ -17,7 +15,7 @@ pub(super) struct DemoOutput {
 
 impl DemoOutput {
     pub(super) fn new(json: bool) -> Self {
-        Self { json, colour: std::io::stdout().is_terminal() }
+        Self { json, colour: is_coloured() }
     }
 
     fn print_text(&self, text: &str) {

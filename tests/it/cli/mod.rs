@@ -3,6 +3,7 @@
 mod commands;
 mod demo;
 mod dev;
+mod drive;
 mod import;
 mod program;
 mod shells;
