@@ -1,4 +1,4 @@
--- Events: changes of files and documents, published in order (docs/decisions/0024-events.md).
+-- Events: changes of files, folders and documents, published in order (docs/decisions/0024-events.md).
 --
 -- No trigger fires until shardrive.switch_events(true): a disabled trigger costs nothing.
 
@@ -8,9 +8,10 @@ CREATE TABLE shardrive.outbox (
     id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     slot       int         NOT NULL,
     kind       text        NOT NULL,
-    -- Of a file.
+    -- Of a file or a folder.
     user_id    bigint,
     file_id    uuid,
+    folder_id  uuid,
     size_bytes bigint,
     -- Of a document.
     collection text,
@@ -32,6 +33,13 @@ CREATE TABLE shardrive.relay (
 );
 INSERT INTO shardrive.relay DEFAULT VALUES;
 
+-- What an update of a file or a folder was.
+CREATE FUNCTION shardrive.kind_of_change(trashed_before timestamptz, trashed_now timestamptz) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN trashed_before IS NULL AND trashed_now IS NOT NULL THEN 'trashed'
+            WHEN trashed_before IS NOT NULL AND trashed_now IS NULL THEN 'restored'
+            ELSE 'updated' END;
+
 -- The clean-up of a move is no event: the deleted rows live on another shard.
 CREATE FUNCTION shardrive.record_file_events() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -41,7 +49,10 @@ BEGIN
         SELECT shardrive.slot_of(user_id), 'file.created', user_id, file_id, size_bytes FROM new_rows;
     ELSIF TG_OP = 'UPDATE' THEN
         INSERT INTO shardrive.outbox (slot, kind, user_id, file_id, size_bytes)
-        SELECT shardrive.slot_of(user_id), 'file.updated', user_id, file_id, size_bytes FROM new_rows;
+        SELECT shardrive.slot_of(n.user_id), 'file.' || shardrive.kind_of_change(o.trashed_at, n.trashed_at), n.user_id, n.file_id,
+               n.size_bytes
+          FROM new_rows AS n
+          JOIN old_rows AS o USING (user_id, file_id);
     ELSIF current_setting('shardrive.clean_up', true) IS DISTINCT FROM 'on' THEN
         INSERT INTO shardrive.outbox (slot, kind, user_id, file_id, size_bytes)
         SELECT shardrive.slot_of(user_id), 'file.deleted', user_id, file_id, size_bytes FROM old_rows;
@@ -70,7 +81,8 @@ $$;
 CREATE TRIGGER file_metadata_outbox_inserts AFTER INSERT ON public.file_metadata
     REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.record_file_events();
 CREATE TRIGGER file_metadata_outbox_updates AFTER UPDATE ON public.file_metadata
-    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.record_file_events();
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.record_file_events();
 CREATE TRIGGER file_metadata_outbox_deletes AFTER DELETE ON public.file_metadata
     REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.record_file_events();
 CREATE TRIGGER records_outbox_inserts AFTER INSERT ON public.records
@@ -103,7 +115,7 @@ BEGIN
     IF shardrive.records_events() = enabled THEN
         RETURN;
     END IF;
-    FOR one IN SELECT tgrelid::regclass AS owner, tgname FROM pg_trigger WHERE tgname ~ '^(file_metadata|records)_outbox_(inserts|updates|deletes)$'
+    FOR one IN SELECT tgrelid::regclass AS owner, tgname FROM pg_trigger WHERE tgname ~ '^(file_metadata|folders|records)_outbox_(inserts|updates|deletes)$'
                 ORDER BY tgrelid::regclass::text, tgname LOOP
         EXECUTE format('ALTER TABLE %s %s TRIGGER %I', one.owner, CASE WHEN enabled THEN 'ENABLE' ELSE 'DISABLE' END, one.tgname);
     END LOOP;

@@ -41,6 +41,9 @@ CREATE UNIQUE INDEX folders_name_idx ON public.folders (user_id, parent_id, shar
 -- The trash of a user, newest first.
 CREATE INDEX folders_trash_idx ON public.folders (user_id, trashed_at, folder_id) WHERE trashed_at IS NOT NULL;
 
+-- What is in the trash by itself, by the folder around it: for the purge of that folder.
+CREATE INDEX folders_trashed_in_idx ON public.folders (user_id, parent_id) WHERE trashed_at IS NOT NULL;
+
 -- A request without a user finds a folder by the id alone.
 CREATE INDEX folders_folder_id_idx ON public.folders (folder_id);
 
@@ -201,6 +204,57 @@ CREATE FUNCTION shardrive.is_trashed(owner bigint, folder uuid, trashed_at times
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN trashed_at IS NOT NULL OR (folder IS NOT NULL AND NOT shardrive.is_live(owner, folder));
 
+-- Deletes folders of a user's trash for good, with all that is below, from the bottom up: at most `most` rows, so that a large
+-- folder takes many calls. Returns the number of the deleted rows.
+CREATE FUNCTION shardrive.purge_folders(owner bigint, tops uuid[], most int) RETURNS int
+LANGUAGE plpgsql AS $$
+DECLARE
+    gone    int := 0;
+    some    int;
+    top     uuid;
+    current uuid;
+    child   uuid;
+BEGIN
+    -- Restores and moves of the drive wait.
+    PERFORM FROM public.folders
+      WHERE user_id = owner AND folder_id = '00000000-0000-0000-0000-000000000000' FOR UPDATE;
+    FOREACH top IN ARRAY tops LOOP
+        CONTINUE WHEN NOT EXISTS (
+            SELECT FROM public.folders WHERE user_id = owner AND folder_id = top AND trashed_at IS NOT NULL
+        );
+        WHILE gone < most LOOP
+            current := top;
+            FOR depth IN 1..200 LOOP
+                child := coalesce(
+                    (SELECT folder_id FROM public.folders
+                      WHERE user_id = owner AND parent_id = current AND trashed_at IS NULL LIMIT 1),
+                    (SELECT folder_id FROM public.folders
+                      WHERE user_id = owner AND parent_id = current AND trashed_at IS NOT NULL LIMIT 1));
+                EXIT WHEN child IS NULL;
+                current := child;
+            END LOOP;
+            DELETE FROM public.file_metadata
+             WHERE user_id = owner
+               AND file_id IN (
+                    (SELECT file_id FROM public.file_metadata
+                      WHERE user_id = owner AND folder_id = current AND trashed_at IS NULL LIMIT most - gone)
+                    UNION ALL
+                    (SELECT file_id FROM public.file_metadata
+                      WHERE user_id = owner AND folder_id = current AND trashed_at IS NOT NULL LIMIT most - gone)
+                   );
+            GET DIAGNOSTICS some = ROW_COUNT;
+            gone := gone + some;
+            CONTINUE WHEN some > 0;
+            DELETE FROM public.folders WHERE user_id = owner AND folder_id = current;
+            gone := gone + 1;
+            EXIT WHEN current = top;
+        END LOOP;
+        EXIT WHEN gone >= most;
+    END LOOP;
+    RETURN gone;
+END
+$$;
+
 -- A folder keeps user and id. A change gets a new number and the present time.
 CREATE FUNCTION shardrive.folder_touched() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -272,6 +326,39 @@ $$;
 
 CREATE TRIGGER folders_truncated AFTER TRUNCATE ON public.folders
     FOR EACH STATEMENT EXECUTE FUNCTION shardrive.folders_truncated();
+
+-- Events of folders, in the order of the events of the user's files. The root is no event.
+CREATE FUNCTION shardrive.record_folder_events() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO shardrive.outbox (slot, kind, user_id, folder_id)
+        SELECT shardrive.slot_of(user_id), 'folder.created', user_id, folder_id FROM new_rows WHERE parent_id IS NOT NULL;
+    ELSIF TG_OP = 'UPDATE' THEN
+        INSERT INTO shardrive.outbox (slot, kind, user_id, folder_id)
+        SELECT shardrive.slot_of(n.user_id), 'folder.' || shardrive.kind_of_change(o.trashed_at, n.trashed_at), n.user_id, n.folder_id
+          FROM new_rows AS n
+          JOIN old_rows AS o USING (user_id, folder_id)
+         WHERE n.parent_id IS NOT NULL;
+    ELSIF current_setting('shardrive.clean_up', true) IS DISTINCT FROM 'on' THEN
+        INSERT INTO shardrive.outbox (slot, kind, user_id, folder_id)
+        SELECT shardrive.slot_of(user_id), 'folder.deleted', user_id, folder_id FROM old_rows WHERE parent_id IS NOT NULL;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER folders_outbox_inserts AFTER INSERT ON public.folders
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.record_folder_events();
+CREATE TRIGGER folders_outbox_updates AFTER UPDATE ON public.folders
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.record_folder_events();
+CREATE TRIGGER folders_outbox_deletes AFTER DELETE ON public.folders
+    REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION shardrive.record_folder_events();
+
+ALTER TABLE public.folders DISABLE TRIGGER folders_outbox_inserts;
+ALTER TABLE public.folders DISABLE TRIGGER folders_outbox_updates;
+ALTER TABLE public.folders DISABLE TRIGGER folders_outbox_deletes;
 
 -- Files with their whole paths, for people: what a listing shows. A file in no folder has its name as its path.
 CREATE VIEW public.files AS

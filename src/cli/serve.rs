@@ -14,7 +14,7 @@ use crate::audit::AuditLog;
 use crate::auth::{AuthSettings, ProviderUrl, SignInProvider, TokenVerifier};
 use crate::cache::Cache;
 use crate::config::Settings;
-use crate::drive::DriveService;
+use crate::drive::{DriveService, purge_in_background};
 use crate::events::EventsStatus;
 use crate::files::FileService;
 use crate::http::{ApiServer, AppState, ShardSampler, TlsCertificate};
@@ -79,6 +79,7 @@ pub(crate) async fn serve(
     declare_collections(&records, settings.collections).await?;
     fold_in_background(&cluster);
     expire_in_background(&cluster);
+    purge_in_background(&cluster, &cache, settings.trash_keep_days);
     let events = EventsStatus::start(&cluster, &settings.events);
     drive_in_background(&cluster, testing);
     if let Some(provider) = sign_in.as_ref().and_then(|(_, provider)| provider.clone()) {

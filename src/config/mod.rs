@@ -61,6 +61,7 @@ const REDIS_URL: TextSetting = TextSetting { name: "REDIS_URL", default: "" };
 const CACHE_TTL: NumberSetting = NumberSetting::new("CACHE_TTL", "300", 1..=86_400);
 
 /// Longer than a year, so that a yearly audit finds all entries.
+const TRASH_KEEP: NumberSetting = NumberSetting::new("TRASH_KEEP_DAYS", "30", 1..=3_650);
 const AUDIT_KEEP: NumberSetting = NumberSetting::new("AUDIT_KEEP_DAYS", "400", 1..=3_650);
 
 const OTLP_ENDPOINT: TextSetting = TextSetting { name: "OTEL_EXPORTER_OTLP_ENDPOINT", default: "" };
@@ -103,6 +104,7 @@ const HERE: &[TextSetting] = &[
     REDIS_URL,
     CACHE_TTL.setting,
     AUDIT_KEEP.setting,
+    TRASH_KEEP.setting,
     OTLP_ENDPOINT,
     OTLP_CERTIFICATE,
     OTEL_SERVICE,
@@ -132,6 +134,8 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// `EVENTS_*`.
     pub events: EventSettings,
+    /// `TRASH_KEEP_DAYS`: after how many days in the trash folders and files are deleted for good.
+    pub trash_keep_days: u16,
     /// `AUDIT_KEEP_DAYS`: how long entries of the audit log are kept from now on.
     pub audit_keep_days: u16,
     /// `AUTH_*`: how callers sign in; `None`: sign-in is off.
@@ -282,6 +286,7 @@ impl Settings {
                 formats: &[crate::files::CACHE_FORMAT, crate::records::CACHE_FORMAT],
             },
             events: events::read(&mut read),
+            trash_keep_days: u16::try_from(read.number(&TRASH_KEEP)).unwrap_or(u16::MAX),
             audit_keep_days: u16::try_from(read.number(&AUDIT_KEEP)).unwrap_or(u16::MAX),
             auth: auth::read(&mut read),
             edge,

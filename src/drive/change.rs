@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
-use super::error::DriveError;
+use super::context::{ChangeContext, Failure};
+use super::error::RefusedOperation;
 use super::model::DriveEntry;
-use super::operation::{ChangeContext, DriveOperation, Failure};
-use super::statements::enter;
+use super::operation::{DriveOperation, EntryTarget, OperationResult};
+use super::statements::{FoundEntry, enter, find_file};
 use crate::cache::CacheKey;
 use crate::files::{UserId, spoiled_keys};
 use crate::shard::{IdClock, ShardId};
@@ -23,15 +24,8 @@ pub(super) struct DriveChange<'a> {
     pub(super) is_committing: AtomicBool,
 }
 
-/// The fault of an operation, and its number in the change.
-#[derive(Debug)]
-pub(super) struct RefusedOperation {
-    pub(super) number: usize,
-    pub(super) error: DriveError,
-}
-
 impl SlotWrite for DriveChange<'_> {
-    type Output = Result<Vec<DriveEntry>, RefusedOperation>;
+    type Output = Result<Vec<OperationResult>, RefusedOperation>;
 
     fn cache_keys(&self) -> Vec<CacheKey> {
         spoiled_keys(self.user).into()
@@ -48,7 +42,7 @@ impl SlotWrite for DriveChange<'_> {
         for (number, operation) in self.operations.iter().enumerate() {
             let mut context = ChangeContext { connection: &mut transaction, shard, user: self.user, ids: self.ids };
             match context.apply(operation).await {
-                Ok(entry) => done.push(entry),
+                Ok(result) => done.push(result),
                 Err(Failure::Database(error)) => return Err(error),
                 Err(Failure::NotOwner) => {
                     transaction.rollback().await?;
@@ -69,7 +63,66 @@ impl SlotWrite for DriveChange<'_> {
         output.is_ok()
     }
 
+    fn outcome_to_store(&self, output: &Self::Output) -> Option<String> {
+        serde_json::to_string(output.as_ref().ok()?).ok()
+    }
+
     fn is_repeatable(&self) -> bool {
         !self.is_committing.load(Ordering::Relaxed)
+    }
+}
+
+impl ChangeContext<'_> {
+    async fn apply(&mut self, operation: &DriveOperation) -> Result<OperationResult, Failure> {
+        match operation {
+            DriveOperation::CreateFolder { parent, name } => {
+                let folder = self.create_folder(parent, name).await?;
+                Ok(OperationResult::new(DriveEntry::Folder(folder)))
+            }
+            DriveOperation::PutFile { path, makes_folders, content, conflict, condition } => {
+                self.put_file(path, *makes_folders, content, *conflict, condition).await
+            }
+            DriveOperation::Move { entry, parent, name, condition } => {
+                let (parent, name) = (parent.as_ref(), name.as_deref());
+                let moved = match self.find_entry(entry).await? {
+                    FoundEntry::Folder(id) => DriveEntry::Folder(self.move_folder(id, parent, name, condition).await?),
+                    FoundEntry::File(id) => {
+                        self.move_file(id, parent, name, condition).await?;
+                        DriveEntry::File(id)
+                    }
+                };
+                Ok(OperationResult::changed(moved))
+            }
+            DriveOperation::Trash { entry, condition } => {
+                let trashed = match self.find_entry(entry).await? {
+                    FoundEntry::Folder(id) => DriveEntry::Folder(self.trash_folder(id, condition).await?),
+                    FoundEntry::File(id) => {
+                        self.trash_file(id, condition).await?;
+                        DriveEntry::File(id)
+                    }
+                };
+                Ok(OperationResult::changed(trashed))
+            }
+            DriveOperation::Restore { id, parent, name } => {
+                let (parent, name) = (parent.as_ref(), name.as_deref());
+                let restored = match find_file(self.connection, self.user, *id).await? {
+                    Some(place) => {
+                        if place.is_trashed {
+                            self.restore_file(*id, place, parent, name).await?;
+                        }
+                        DriveEntry::File(*id)
+                    }
+                    None => DriveEntry::Folder(self.restore_folder(*id, parent, name).await?),
+                };
+                Ok(OperationResult::changed(restored))
+            }
+        }
+    }
+
+    async fn find_entry(&mut self, entry: &EntryTarget) -> Result<FoundEntry, Failure> {
+        match entry {
+            EntryTarget::Folder(id) => Ok(FoundEntry::Folder(*id)),
+            EntryTarget::Path(path) => self.find_path(path).await,
+        }
     }
 }

@@ -38,14 +38,26 @@ pub enum DriveError {
     #[error("the root of a drive keeps its place")]
     RootFixed,
     /// The entry is not in the state that the client named.
-    #[error("the folder {0} is in another state than If-Match names; read it anew")]
-    Changed(Uuid),
+    #[error("{0} is in another state than the condition names; read it anew")]
+    Changed(String),
+    /// An operation of a batch is at fault, and none was done.
+    #[error("operation {}: {}", .0.number, .0.error)]
+    Batch(Box<RefusedOperation>),
     /// A field is wrong.
     #[error("{0}")]
     Field(FieldFault),
     /// The shard did not do it.
     #[error(transparent)]
     Shard(ShardError),
+}
+
+/// The fault of an operation, and its number in the change, from 0.
+#[derive(Debug)]
+pub struct RefusedOperation {
+    /// The number of the operation.
+    pub number: usize,
+    /// The fault.
+    pub error: DriveError,
 }
 
 fn taken_by(id: Option<Uuid>) -> String {

@@ -1,19 +1,27 @@
 //! The drive of a user: a tree of folders, with files in the folders.
 //!
 //! ```text
-//! service → store (reads) → shard
-//!         → change (one transaction of operations) → operations → statements → writes → shard
+//! service → store, trash (reads, purges) → shard
+//!         → change (one transaction of operations) → folder_changes, file_changes → context → statements → writes → shard
+//! expire (background): purges old trash
 //! ```
 
 mod change;
+mod context;
 mod error;
+mod expire;
+mod file_changes;
+mod folder_changes;
 mod model;
 mod operation;
 mod service;
 mod statements;
 mod store;
+mod trash;
 
-pub use error::DriveError;
-pub use model::{Child, ChildrenCursor, ChildrenPage, DriveEntry, EntryKind, Folder};
-pub use operation::{DriveOperation, FolderTarget};
-pub use service::DriveService;
+pub use error::{DriveError, RefusedOperation};
+pub use expire::purge_in_background;
+pub use model::{Child, ChildrenCursor, ChildrenPage, DriveEntry, DriveSummary, EntryKind, Folder};
+pub use operation::{DriveOperation, EntryCondition, EntryTarget, FolderTarget, NameConflict, OperationResult};
+pub use service::{DriveService, PurgeResult};
+pub use trash::{TrashCursor, TrashPage, TrashedEntry};

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use ring::digest::{SHA256, digest};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use crate::files::UserId;
 use crate::payload::{read_cursor, text_if_inexact, time, write_cursor};
 
 /// A folder.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Folder {
     /// The folder's id. The root of every drive has the nil UUID.
     #[schema(example = "019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e")]
@@ -19,7 +19,7 @@ pub struct Folder {
     #[schema(example = 42)]
     pub user_id: i64,
     /// The same as a text, for numbers above 2^53 − 1, which readers with doubles would round.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id_text: Option<String>,
     /// The folder around this folder; `null` for the root.
     pub parent_id: Option<Uuid>,
@@ -114,12 +114,32 @@ pub struct Child {
 }
 
 /// The entry at a path.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum DriveEntry {
     /// A folder.
     Folder(Folder),
     /// The id of a file.
     File(Uuid),
+}
+
+/// What a drive holds, in numbers. What is in the trash counts until it is purged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct DriveSummary {
+    /// Grows with each rename, move, trash and restore of a drive.
+    #[schema(example = 3)]
+    pub tree_version: i64,
+    /// Folders besides the root.
+    #[schema(example = 2)]
+    pub folders: i64,
+    /// Files, also those in no folder.
+    #[schema(example = 17)]
+    pub files: i64,
+    /// The sum of the known sizes of the files.
+    #[schema(example = 1_048_576)]
+    pub total_size_bytes: u128,
+    /// Entries that were put into the trash themselves.
+    #[schema(example = 1)]
+    pub trashed: i64,
 }
 
 /// The position in a folder after an entry. It belongs to this folder of this user alone.

@@ -1,19 +1,23 @@
-//! The drives of users: reads and changes of the tree.
+//! What can be done with a drive: the rules above the statements.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::change::DriveChange;
-use super::error::DriveError;
-use super::model::{ChildrenCursor, ChildrenPage, DriveEntry, EntryKind, Folder};
-use super::operation::{DriveOperation, FolderTarget};
-use super::store::{FindFolder, FindOwner, ListChildren, ResolvePath};
+use super::error::{DriveError, RefusedOperation};
+use super::expire::BATCH;
+use super::model::{ChildrenCursor, ChildrenPage, DriveEntry, DriveSummary, EntryKind, Folder};
+use super::operation::{DriveOperation, FolderTarget, OperationResult};
+use super::statements::FoundEntry;
+use super::store::{FindFolder, FindOwner, ListChildren, ResolvePath, Summarize};
+use super::trash::{ListTrash, PurgeEntries, TrashCursor, TrashPage};
 use crate::cache::Cache;
 use crate::files::{DrivePath, UserId};
 use crate::payload::{FieldFault, PageSize};
-use crate::shard::{CallOutcome, Cluster, IdClock, ShardError, ShardId, slot_of_id};
+use crate::shard::{CallOutcome, Cluster, IdClock, RequestKey, ShardError, ShardId, slot_of_id};
 use crate::writes::SlotWrites;
 
 /// The drives of all users.
@@ -23,11 +27,28 @@ pub struct DriveService {
     ids: IdClock,
 }
 
+/// What a purge has deleted for good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PurgeResult {
+    /// Deleted files and folders.
+    pub rows: i64,
+    /// True if the time for one call was over before all was deleted.
+    pub has_more: bool,
+}
+
 impl DriveService {
-    /// The drives of a cluster, .
+    /// The drives of a cluster.
     #[must_use]
     pub fn new(cluster: Arc<Cluster>, cache: Arc<Cache>) -> Self {
         Self { writes: SlotWrites::new(Arc::clone(&cluster), cache), cluster, ids: IdClock::default() }
+    }
+
+    /// What a drive holds, in numbers.
+    ///
+    /// # Errors
+    /// The shard's error. A user without files is none.
+    pub async fn summarize(&self, user: UserId) -> Result<(ShardId, DriveSummary), DriveError> {
+        Ok(self.cluster.run(user.slot(), &Summarize { user }).await?)
     }
 
     /// A folder, also one in the trash.
@@ -58,11 +79,9 @@ impl DriveService {
     pub async fn find_path(&self, user: UserId, path: &DrivePath) -> Result<(ShardId, DriveEntry), DriveError> {
         let names = path.names();
         let (shard, found) = self.cluster.run(user.slot(), &ResolvePath { user, names }).await?;
-        match (names.len() - found.depth.min(names.len()), found.file) {
-            (0, _) => Ok((shard, DriveEntry::Folder(self.find_folder(user, found.folder).await?.1))),
-            (1, Some(file)) => Ok((shard, DriveEntry::File(file))),
-            (_, Some(_)) => Err(DriveError::NotAFolder(names.get(..=found.depth).unwrap_or(names).join("/"))),
-            (_, None) => Err(DriveError::PathNotFound(path.to_string())),
+        match found.entry(names)? {
+            FoundEntry::Folder(id) => Ok((shard, DriveEntry::Folder(self.find_folder(user, id).await?.1))),
+            FoundEntry::File(id) => Ok((shard, DriveEntry::File(id))),
         }
     }
 
@@ -113,19 +132,119 @@ impl DriveService {
         Ok((shard, found, ChildrenPage { entries, next }))
     }
 
-    /// Does an operation.
+    /// Does an operation. A second one with the same key changes nothing, and is answered as the first was.
     ///
     /// # Errors
     /// The operation's fault, or the shard's error; after `Timeout` and `Unavailable` it may be done all the same.
-    pub async fn change(&self, user: UserId, operation: DriveOperation) -> Result<(ShardId, DriveEntry), DriveError> {
-        let operations = [operation];
-        let change =
-            DriveChange { user, operations: &operations, ids: &self.ids, is_committing: AtomicBool::new(false) };
-        let (shard, outcome) = self.writes.run(user.slot(), &change, None).await?;
-        let CallOutcome::Applied(done) = outcome else {
-            return Err(DriveError::Shard(ShardError::Moving)); // never: no key, no stored outcome
-        };
-        let entry = done.map_err(|refused| refused.error)?.pop();
-        Ok((shard, entry.ok_or_else(|| DriveError::PathNotFound(String::new()))?))
+    pub async fn change(
+        &self,
+        user: UserId,
+        operation: DriveOperation,
+        key: Option<RequestKey>,
+    ) -> Result<(ShardId, OperationResult), DriveError> {
+        let (shard, done) = self.run(user, &[operation], key).await?;
+        let result = done.map_err(|refused| refused.error)?.pop();
+        Ok((shard, result.ok_or_else(|| DriveError::PathNotFound(String::new()))?)) // never: an operation has a result
+    }
+
+    /// Does all of the operations in one transaction, in their order, or none of them. As [`DriveService::change`] with a key.
+    ///
+    /// # Errors
+    /// `Batch` with the first operation at fault, or the shard's error as in [`DriveService::change`].
+    pub async fn change_all(
+        &self,
+        user: UserId,
+        operations: &[DriveOperation],
+        key: Option<RequestKey>,
+    ) -> Result<(ShardId, Vec<OperationResult>), DriveError> {
+        let (shard, done) = self.run(user, operations, key).await?;
+        Ok((shard, done.map_err(|refused| DriveError::Batch(Box::new(refused)))?))
+    }
+
+    async fn run(
+        &self,
+        user: UserId,
+        operations: &[DriveOperation],
+        key: Option<RequestKey>,
+    ) -> Result<(ShardId, Result<Vec<OperationResult>, RefusedOperation>), DriveError> {
+        let change = DriveChange { user, operations, ids: &self.ids, is_committing: AtomicBool::new(false) };
+        match (self.writes.run(user.slot(), &change, key.as_ref()).await?, &key) {
+            ((shard, CallOutcome::Applied(done)), _) => Ok((shard, done)),
+            ((_, CallOutcome::Replayed(known)), Some(key)) => Ok((known.shard, Ok(known.outcome_of(key)?))),
+            ((_, CallOutcome::Replayed(_)), None) => Err(DriveError::Shard(ShardError::Moving)), // never: no key
+        }
+    }
+
+    /// A page of what a user has put into the trash, newest first.
+    ///
+    /// # Errors
+    /// A fault of the cursor if it is of another user, or the shard's error.
+    pub async fn list_trash(
+        &self,
+        user: UserId,
+        size: PageSize,
+        after: Option<TrashCursor>,
+    ) -> Result<(ShardId, TrashPage), DriveError> {
+        if after.is_some_and(|after| after.user != user) {
+            return Err(DriveError::Field(FieldFault::new("cursor", "is of another user's trash")));
+        }
+        let (shard, mut entries) = self.cluster.run(user.slot(), &ListTrash { user, size, after }).await?;
+        let next = size.cut(&mut entries, |last| TrashCursor::after(user, last));
+        Ok((shard, TrashPage { entries, next }))
+    }
+
+    /// Deletes all of a user's trash for good, or as much of it as the time for a call allows.
+    ///
+    /// # Errors
+    /// The shard's error; what was deleted before it stays deleted.
+    pub async fn empty_trash(&self, user: UserId) -> Result<(ShardId, PurgeResult), DriveError> {
+        let end = self.end_of_call();
+        let mut rows = 0;
+        loop {
+            let (shard, page) = self.list_trash(user, PageSize::MAX, None).await?;
+            if page.entries.is_empty() {
+                return Ok((shard, PurgeResult { rows, has_more: false }));
+            }
+            for same in page.entries.chunk_by(|a, b| a.kind == b.kind) {
+                let Some(kind) = same.first().map(|entry| entry.kind) else { continue };
+                for some in same.chunks(usize::try_from(BATCH).unwrap_or(same.len())) {
+                    let ids: Vec<Uuid> = some.iter().map(|entry| entry.id).collect();
+                    rows += self.purge_batch(user, kind, &ids).await?.1;
+                    if Instant::now() >= end {
+                        return Ok((shard, PurgeResult { rows, has_more: true }));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Deletes an entry of the trash for good, or as much of a folder as the time for a call allows.
+    ///
+    /// # Errors
+    /// As [`DriveService::empty_trash`].
+    pub async fn purge(&self, user: UserId, kind: EntryKind, id: Uuid) -> Result<(ShardId, PurgeResult), DriveError> {
+        let end = self.end_of_call();
+        let mut rows = 0;
+        loop {
+            let (shard, gone) = self.purge_batch(user, kind, &[id]).await?;
+            rows += gone;
+            let has_more = gone >= i64::from(BATCH);
+            if !has_more || Instant::now() >= end {
+                return Ok((shard, PurgeResult { rows, has_more }));
+            }
+        }
+    }
+
+    async fn purge_batch(&self, user: UserId, kind: EntryKind, ids: &[Uuid]) -> Result<(ShardId, i64), DriveError> {
+        let purge = PurgeEntries { user, kind, ids, most: BATCH };
+        match self.writes.run(user.slot(), &purge, None).await? {
+            (shard, CallOutcome::Applied(gone)) => Ok((shard, gone)),
+            (shard, CallOutcome::Replayed(_)) => Ok((shard, 0)), // never: no key, no stored outcome
+        }
+    }
+
+    /// When a call of many transactions ends: early enough for the answer to come within the time of one call.
+    fn end_of_call(&self) -> Instant {
+        Instant::now() + self.cluster.limits().call_timeout / 2
     }
 }

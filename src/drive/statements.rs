@@ -4,8 +4,9 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
+use super::error::DriveError;
 use super::model::{Folder, user_text};
-use crate::files::UserId;
+use crate::files::{FileContent, UserId};
 use crate::shard::{ShardId, optional_time};
 
 /// Begins a change. False: the shard does not own the slot.
@@ -33,6 +34,33 @@ pub(super) struct ResolvedPath {
     pub(super) folder: Uuid,
     /// The file under the next name.
     pub(super) file: Option<Uuid>,
+}
+
+impl ResolvedPath {
+    /// The entry at the end of the names.
+    ///
+    /// # Errors
+    /// `PathNotFound`, `NotAFolder` if a file stands on the way.
+    pub(super) fn entry(&self, names: &[String]) -> Result<FoundEntry, DriveError> {
+        match (names.len().saturating_sub(self.depth), self.file) {
+            (0, _) => Ok(FoundEntry::Folder(self.folder)),
+            (1, Some(file)) => Ok(FoundEntry::File(file)),
+            (_, Some(_)) => Err(DriveError::NotAFolder(names.get(..=self.depth).unwrap_or(names).join("/"))),
+            (_, None) => Err(DriveError::PathNotFound(names.join("/"))),
+        }
+    }
+
+    /// The same for the first names alone, none of which is the file's.
+    pub(super) fn of_folders(self, count: usize) -> Self {
+        Self { depth: self.depth.min(count), file: self.file.filter(|_| self.depth < count), ..self }
+    }
+}
+
+/// An entry at a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum FoundEntry {
+    Folder(Uuid),
+    File(Uuid),
 }
 
 /// Follows the names of a path. `None`: the shard does not own the slot.
@@ -170,17 +198,94 @@ pub(super) async fn trash_file(connection: &mut PgConnection, user: UserId, id: 
     Ok(done.rows_affected() == 1)
 }
 
-/// The folder and the name of a file, and whether the file was put into the trash itself.
+/// Where a file stands.
+#[derive(sqlx::FromRow)]
+pub(super) struct StoredPlace {
+    /// The folder around the file; `None`: the file is in no folder.
+    pub(super) folder: Option<Uuid>,
+    /// The file's name.
+    pub(super) name: String,
+    /// True if the file was put into the trash itself.
+    pub(super) is_trashed: bool,
+}
+
+/// Where a file stands, also in the trash.
 pub(super) async fn find_file(
     connection: &mut PgConnection,
     user: UserId,
     id: Uuid,
-) -> Result<Option<(Option<Uuid>, String, bool)>, sqlx::Error> {
+) -> Result<Option<StoredPlace>, sqlx::Error> {
     sqlx::query_as(include_str!("../../sql/drive/find_file.sql"))
         .bind(user.get())
         .bind(id)
         .fetch_optional(connection)
         .await
+}
+
+/// Keeps the row of a file as it is until the end of the transaction.
+pub(super) async fn lock_file(connection: &mut PgConnection, user: UserId, id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("../../sql/drive/lock_file.sql")).bind(user.get()).bind(id).execute(connection).await?;
+    Ok(())
+}
+
+/// Stores a file in a folder. False: an entry of the folder has the name.
+pub(super) async fn insert_file(
+    connection: &mut PgConnection,
+    user: UserId,
+    id: Uuid,
+    folder: Uuid,
+    name: &str,
+    content: &FileContent,
+) -> Result<bool, sqlx::Error> {
+    let stored = sqlx::query(include_str!("../../sql/drive/insert_file.sql"))
+        .bind(user.get())
+        .bind(id)
+        .bind(folder)
+        .bind(name)
+        .bind(content.mime_type.as_deref())
+        .bind(content.checksum.as_deref())
+        .bind(content.size_bytes)
+        .bind(content.modified_at)
+        .execute(connection)
+        .await?;
+    Ok(stored.rows_affected() == 1)
+}
+
+/// Gives a file another content.
+pub(super) async fn replace_file(
+    connection: &mut PgConnection,
+    user: UserId,
+    id: Uuid,
+    content: &FileContent,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("../../sql/drive/replace_file.sql"))
+        .bind(user.get())
+        .bind(id)
+        .bind(content.mime_type.as_deref())
+        .bind(content.checksum.as_deref())
+        .bind(content.size_bytes)
+        .bind(content.modified_at)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Gives a file another folder and another name.
+pub(super) async fn move_file(
+    connection: &mut PgConnection,
+    user: UserId,
+    id: Uuid,
+    folder: Option<Uuid>,
+    name: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("../../sql/drive/move_file.sql"))
+        .bind(user.get())
+        .bind(id)
+        .bind(folder)
+        .bind(name)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Takes a file out of the trash, into this folder and under this name.

@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
-use super::model::{Child, EntryKind, Folder};
+use super::model::{Child, DriveSummary, EntryKind, Folder};
 use super::statements::{ResolvedPath, find_folder, resolve};
 use crate::files::UserId;
 use crate::payload::PageSize;
@@ -54,6 +54,35 @@ impl ShardCall for ResolvePath<'_> {
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<ResolvedPath>, sqlx::Error> {
         resolve(connection, shard, self.user, self.names).await
+    }
+}
+
+/// What a drive holds, in numbers.
+pub(super) struct Summarize {
+    pub(super) user: UserId,
+}
+
+impl ShardCall for Summarize {
+    type Output = DriveSummary;
+
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<DriveSummary>, sqlx::Error> {
+        let row = sqlx::query(include_str!("../../sql/drive/summary.sql"))
+            .bind(self.user.slot().to_sql())
+            .bind(shard.to_sql())
+            .bind(self.user.get())
+            .fetch_optional(connection)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let bytes: String = row.try_get(3)?;
+        Ok(Some(DriveSummary {
+            tree_version: row.try_get(0)?,
+            folders: row.try_get(1)?,
+            files: row.try_get(2)?,
+            total_size_bytes: bytes
+                .parse()
+                .map_err(|error: std::num::ParseIntError| sqlx::Error::Decode(error.into()))?,
+            trashed: row.try_get(4)?,
+        }))
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) struct OutboxChange {
     pub(super) kind: String,
     pub(super) user_id: Option<i64>,
     pub(super) file_id: Option<Uuid>,
+    pub(super) folder_id: Option<Uuid>,
     pub(super) size_bytes: Option<i64>,
     pub(super) collection: Option<String>,
     pub(super) key: Option<String>,
@@ -59,18 +60,7 @@ pub(super) struct OutgoingEvent {
 impl OutgoingEvent {
     pub(super) fn of_change(cluster: Uuid, shard: ShardId, change: &OutboxChange) -> Self {
         let OutboxChange { id, kind, at, .. } = change;
-        let (subject, data) = match (&change.user_id.zip(change.file_id), &change.collection, &change.key) {
-            (Some((user, file)), ..) => {
-                let data = json!({"user_id": user, "file_id": file, "size_bytes": change.size_bytes});
-                (format!("users/{user}/files/{file}"), data)
-            }
-            (None, Some(collection), Some(key)) => {
-                let OutboxChange { shard_key, version, .. } = change;
-                let data = json!({"collection": collection, "key": key, "shard_key": shard_key, "version": version});
-                (format!("records/{collection}/{key}"), data)
-            }
-            _ => (String::new(), Value::Null), // never: the triggers fill in a file or a document
-        };
+        let (subject, data) = subject_and_data(change);
         // The id holds time and number: a server restored to an earlier state counts on from there, and would repeat
         // numbers.
         let id = format!("{shard}-{id}-{}", at.timestamp_micros());
@@ -111,6 +101,25 @@ impl OutgoingEvent {
     }
 }
 
+/// What the event is about, and its data.
+fn subject_and_data(change: &OutboxChange) -> (String, Value) {
+    let OutboxChange { user_id, file_id, folder_id, size_bytes, collection, key, shard_key, version, .. } = change;
+    match (user_id, file_id, folder_id, collection, key) {
+        (Some(user), Some(file), ..) => {
+            let data = json!({"user_id": user, "file_id": file, "size_bytes": size_bytes});
+            (format!("users/{user}/files/{file}"), data)
+        }
+        (Some(user), None, Some(folder), ..) => {
+            (format!("users/{user}/folders/{folder}"), json!({"user_id": user, "folder_id": folder}))
+        }
+        (.., Some(collection), Some(key)) => {
+            let data = json!({"collection": collection, "key": key, "shard_key": shard_key, "version": version});
+            (format!("records/{collection}/{key}"), data)
+        }
+        _ => (String::new(), Value::Null), // never: the triggers fill in a file, a folder or a document
+    }
+}
+
 fn format_time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
@@ -126,6 +135,7 @@ mod tests {
             kind: "file.created".to_owned(),
             user_id: Some(42),
             file_id: Some(Uuid::nil()),
+            folder_id: None,
             size_bytes: Some(5),
             collection: None,
             key: None,
@@ -140,6 +150,21 @@ mod tests {
         let event =
             OutgoingEvent::of_change(Uuid::nil(), ShardId::new(1), &OutboxChange { user_id: None, ..of_file() });
         assert_eq!((event.subject.as_deref(), event.data), (Some(""), Value::Null));
+    }
+
+    #[test]
+    fn an_event_of_a_folder_names_the_folder() {
+        let change = OutboxChange {
+            kind: "folder.trashed".to_owned(),
+            file_id: None,
+            folder_id: Some(Uuid::nil()),
+            size_bytes: None,
+            ..of_file()
+        };
+        let event = OutgoingEvent::of_change(Uuid::nil(), ShardId::new(1), &change);
+        assert_eq!(event.topic(), "folder.trashed");
+        assert_eq!(event.subject.as_deref(), Some("users/42/folders/00000000-0000-0000-0000-000000000000"));
+        assert_eq!(event.data, json!({"user_id": 42, "folder_id": Uuid::nil()}));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::event::OutboxChange;
 
-/// A strand: events in strict order, namely all events of a slot's files, or of a slot's documents.
+/// A strand: events in strict order, namely all events of a slot's files and folders, or of a slot's documents.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct EventStrand {
     slot: i32,
@@ -17,7 +17,7 @@ pub(super) struct EventStrand {
 
 impl EventStrand {
     pub(super) fn of_change(change: &OutboxChange) -> Self {
-        Self { slot: change.slot, of_files: change.file_id.is_some() }
+        Self { slot: change.slot, of_files: change.user_id.is_some() }
     }
 }
 

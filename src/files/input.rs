@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::limits::{CHECKSUM, FILE_NAME, MIME_TYPE, PATH, check_id, check_size, check_time, check_user, file_path};
-use super::model::{FilePatch, NewFile};
+use super::model::{FileContent, FilePatch, NewFile};
 use super::values::{BorrowedText, TimeInput};
 use crate::payload::{FieldFault, WholeNumber, check_text, whole_number};
 use crate::shard::IdClock;
@@ -117,6 +117,44 @@ impl FileInput<'_> {
             modified_at,
         };
         Ok(LoadedFile { file, warning })
+    }
+}
+
+/// What is known of a file's content, as a client sends it for a path.
+#[derive(Clone, Default, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = FileContent)]
+pub struct ContentInput<'a> {
+    /// The size in bytes.
+    #[serde(default)]
+    #[schema(minimum = 0, example = 1024)]
+    pub size_bytes: Option<i64>,
+    /// The media type, up to 255 bytes.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>, max_length = 255, example = "text/plain")]
+    pub mime_type: Option<BorrowedText<'a>>,
+    /// A checksum of the content, up to 255 bytes.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>, max_length = 255, example = "sha256:9f86d081")]
+    pub checksum: Option<BorrowedText<'a>>,
+    /// When the content last changed (RFC 3339), in the years 1 to 9999.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub modified_at: Option<TimeInput<'a>>,
+}
+
+impl ContentInput<'_> {
+    /// The content to store.
+    ///
+    /// # Errors
+    /// The first wrong field.
+    pub fn check(self) -> Result<FileContent, FieldFault> {
+        Ok(FileContent {
+            mime_type: MIME_TYPE.check_optional(self.mime_type)?,
+            checksum: CHECKSUM.check_optional(self.checksum)?,
+            size_bytes: check_size(self.size_bytes)?,
+            modified_at: check_time(self.modified_at)?,
+        })
     }
 }
 

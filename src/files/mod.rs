@@ -22,11 +22,13 @@ mod values;
 mod writer;
 
 pub use error::FileError;
-pub use input::{FileInput, LoadedFile, PatchInput};
+pub use input::{ContentInput, FileInput, LoadedFile, PatchInput};
 pub use limits::{TEXT_LIMITS, TextLimit, check_user};
-pub use model::{File, FileCursor, FilePage, FilePatch, NewFile, UserId};
+pub use model::{File, FileContent, FileCursor, FilePage, FilePatch, NewFile, UserId};
 pub use page_codec::CACHE_FORMAT;
 pub(crate) use page_codec::spoiled_keys;
 pub use path::{DrivePath, check_entry_name};
 pub use service::{FileService, IngestedFile};
+pub(crate) use store::find_file_state;
 pub use tag::{FileCondition, FileTag};
+pub use values::{BorrowedText, TimeInput};

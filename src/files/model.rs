@@ -128,6 +128,19 @@ impl NewFile {
     }
 }
 
+/// What is known of the content of a file.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FileContent {
+    /// The media type.
+    pub mime_type: Option<Box<str>>,
+    /// A checksum.
+    pub checksum: Option<Box<str>>,
+    /// The size in bytes.
+    pub size_bytes: Option<i64>,
+    /// When the content last changed.
+    pub modified_at: Option<DateTime<Utc>>,
+}
+
 /// A stored file.
 #[derive(Clone, PartialEq, Debug, Deserialize, ToSchema)]
 pub struct File {

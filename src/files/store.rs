@@ -175,6 +175,17 @@ impl ShardCall for FindState {
     }
 }
 
+/// A file as it is, within the transaction of a change of its drive. The outer `None`: the shard does not own the slot.
+pub(crate) async fn find_file_state(
+    connection: &mut PgConnection,
+    shard: ShardId,
+    user: UserId,
+    id: Uuid,
+) -> Result<Option<Option<File>>, sqlx::Error> {
+    let found = FindState { user, id }.call(connection, shard).await?;
+    Ok(found.map(|found| found.map(|(file, _)| file)))
+}
+
 /// The entry of a row in a batch, whose number from 1 stands in the first column.
 fn entry_of<'a, T>(row: &PgRow, entries: &'a mut [T]) -> Result<Option<&'a mut T>, sqlx::Error> {
     let place: i64 = row.try_get(0)?;

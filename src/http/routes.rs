@@ -10,8 +10,9 @@ use actix_web::middleware::from_fn;
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, guard, web};
 use ipnet::IpNet;
 
+use super::api::drives::{batch, browse, folders, paths, trash};
 use super::api::{
-    audit_log, collections, data, drives, files, files_bulk, health, key_value, moves, openapi, records, shards, stats,
+    audit_log, collections, data, files, files_bulk, health, key_value, moves, openapi, records, shards, stats,
     user_values,
 };
 use super::dashboard;
@@ -51,25 +52,33 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .on(Own(OwnerSource::Documents), Method::PATCH, records::patch)
             .on(Own(OwnerSource::Documents), Method::DELETE, records::delete)
             .conditional(),
-        Endpoint::at("/drives/{user_id}/children").get(Own(OwnerSource::Path("user_id")), drives::list_children),
+        Endpoint::at("/drives/{user_id}").get(Own(OwnerSource::Path("user_id")), browse::summarize),
+        Endpoint::at("/drives/{user_id}/children").get(Own(OwnerSource::Path("user_id")), browse::list_children),
         Endpoint::at("/drives/{user_id}/path/{path:.*}")
-            .get(Own(OwnerSource::Path("user_id")), drives::find_path)
-            .on(Own(OwnerSource::Path("user_id")), Method::DELETE, drives::trash_path)
+            .get(Own(OwnerSource::Path("user_id")), paths::find_path)
+            .on(Own(OwnerSource::Path("user_id")), Method::PUT, paths::put_path)
+            .on(Own(OwnerSource::Path("user_id")), Method::DELETE, paths::trash_path)
             .conditional(),
+        Endpoint::at("/drives/{user_id}/batch").on(Own(OwnerSource::Path("user_id")), Method::POST, batch::change_all),
         Endpoint::at("/drives/{user_id}/folders").on(
             Own(OwnerSource::Path("user_id")),
             Method::POST,
-            drives::create_folder,
+            folders::create_folder,
         ),
-        Endpoint::at("/drives/{user_id}/trash/{folder_id}/restore").on(
+        Endpoint::at("/drives/{user_id}/trash").get(Own(OwnerSource::Path("user_id")), trash::list_trash).on(
+            Own(OwnerSource::Path("user_id")),
+            Method::DELETE,
+            trash::empty_trash,
+        ),
+        Endpoint::at("/drives/{user_id}/trash/{entry_id}/restore").on(
             Own(OwnerSource::Path("user_id")),
             Method::POST,
-            drives::restore_folder,
+            trash::restore_entry,
         ),
         Endpoint::at("/folders/{folder_id}")
-            .get(Own(OwnerSource::File), drives::find_folder)
-            .on(Own(OwnerSource::File), Method::PATCH, drives::change_folder)
-            .on(Own(OwnerSource::File), Method::DELETE, drives::trash_folder)
+            .get(Own(OwnerSource::File), folders::find_folder)
+            .on(Own(OwnerSource::File), Method::PATCH, folders::change_folder)
+            .on(Own(OwnerSource::File), Method::DELETE, folders::trash_folder)
             .conditional(),
         // The rest, by subject.
         Endpoint::at("/health").get(Open, health::health),

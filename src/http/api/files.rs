@@ -315,9 +315,11 @@ pub(super) async fn answer_file(
 }
 
 /// The answer that shows a file.
-pub(super) fn stored_file_answer(file: File, shard: ShardId) -> Result<HttpResponse, Problem> {
+pub(super) fn stored_file_answer(status: StatusCode, file: File, shard: ShardId) -> Result<HttpResponse, Problem> {
     let current = file.tag().to_string();
-    file_answer(file, shard, &current)
+    let mut response = file_answer(file, shard, &current)?;
+    *response.status_mut() = status;
+    Ok(response)
 }
 
 fn file_answer(file: File, shard: ShardId, current: &str) -> Result<HttpResponse, Problem> {

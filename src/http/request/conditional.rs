@@ -8,6 +8,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use actix_web::{HttpRequest, HttpResponse};
 
+use crate::drive::EntryCondition;
 use crate::files::{FileCondition, FileError, FileTag};
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
@@ -77,17 +78,28 @@ pub(in crate::http) fn file_condition(request: &HttpRequest) -> Result<FileCondi
     })
 }
 
-/// The `ETag` of the only state of a folder that is to be changed, if the request names one.
+/// The condition for changing or deleting a folder, or the entry at a path.
 ///
 /// # Errors
 /// As [`write_condition`].
-pub(in crate::http) fn folder_condition(request: &HttpRequest) -> Result<Option<String>, Problem> {
+pub(in crate::http) fn entry_condition(request: &HttpRequest) -> Result<EntryCondition, Problem> {
     refuse_none_match(request)?;
-    Ok(match if_match(request)? {
-        IfMatch::Any | IfMatch::Present => None,
-        // A foreign tag is no folder's tag.
-        IfMatch::Tag(tag) => Some(opaque_tag(tag).unwrap_or_default().to_owned()),
-    })
+    Ok(if_match(request)?.into())
+}
+
+/// The condition for storing a file at a path.
+///
+/// # Errors
+/// As [`write_condition`].
+pub(in crate::http) fn put_condition(request: &HttpRequest) -> Result<EntryCondition, Problem> {
+    match (if_match(request)?, single_header(request, IF_NONE_MATCH)?) {
+        (if_match, None) => Ok(if_match.into()),
+        (IfMatch::Any, Some("*")) => Ok(EntryCondition::Absent),
+        (IfMatch::Any, Some(_)) => {
+            Err(invalid_header("If-None-Match", "must be *, for a path at which nothing may be yet"))
+        }
+        (_, Some(_)) => Err(invalid_header("If-None-Match", "cannot be asked for together with If-Match")),
+    }
 }
 
 /// Whether a read can be answered with 304: the client has this version already.
@@ -156,6 +168,17 @@ impl From<IfMatch<'_>> for WriteCondition {
             IfMatch::Present => Self::Present,
             // A foreign tag matches no version, now or later.
             IfMatch::Tag(tag) => Self::Version(opaque_tag(tag).and_then(|tag| tag.parse().ok()).unwrap_or(-1)),
+        }
+    }
+}
+
+impl From<IfMatch<'_>> for EntryCondition {
+    fn from(if_match: IfMatch<'_>) -> Self {
+        match if_match {
+            IfMatch::Any => Self::Any,
+            IfMatch::Present => Self::Present,
+            // A foreign tag is no entry's tag.
+            IfMatch::Tag(tag) => Self::Tag(opaque_tag(tag).unwrap_or_default().to_owned()),
         }
     }
 }

@@ -59,6 +59,19 @@ impl FromRequest for FolderPath {
     }
 }
 
+/// The `{entry_id}` of a path.
+pub(in crate::http) struct EntryPath(pub(in crate::http) Uuid);
+
+impl FromRequest for EntryPath {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let id = request.match_info().get("entry_id").and_then(|text| Uuid::try_parse(text).ok()).map(Self);
+        ready(id.ok_or_else(|| Problem::path("entry_id", "must be a UUID")))
+    }
+}
+
 /// The `{path}` at the end of a path: names with slashes, percent-encoded.
 pub(in crate::http) struct DrivePathPart(pub(in crate::http) DrivePath);
 

@@ -18,7 +18,12 @@ struct OwnerQuery {
 pub(in crate::http) fn named_user(request: &HttpRequest, caller: Caller) -> Result<Option<UserId>, Problem> {
     let OwnerQuery { user_id } =
         if request.query_string().is_empty() { OwnerQuery::default() } else { query(request)? };
-    match query_number("user_id", user_id.as_deref(), 0..=i64::MAX)? {
+    user_of_query(user_id.as_deref(), caller)
+}
+
+/// The same for a query that has been read.
+pub(in crate::http) fn user_of_query(user_id: Option<&str>, caller: Caller) -> Result<Option<UserId>, Problem> {
+    match query_number("user_id", user_id, 0..=i64::MAX)? {
         Some(user) => caller.may_reach_user(user, "user_id").map(|()| UserId::new(user)),
         None => Ok(caller.only_user()),
     }

@@ -4,10 +4,12 @@
 
 use actix_web::http::header::{self, HeaderValue};
 
+use serde::Serialize;
+
 use super::problem::Problem;
 use super::problem_code::ProblemCode;
 use crate::auth::{AuthError, Scope};
-use crate::drive::DriveError;
+use crate::drive::{DriveError, RefusedOperation};
 use crate::files::FileError;
 use crate::payload::FieldFault;
 use crate::records::RecordError;
@@ -53,11 +55,26 @@ impl From<DriveError> for Problem {
             DriveError::TooDeep => ProblemCode::InvalidField,
             DriveError::RootFixed => ProblemCode::RootFixed,
             DriveError::Changed(_) => ProblemCode::PreconditionFailed,
+            DriveError::Batch(refused) => return refused_batch(*refused),
             DriveError::Field(fault) => return fault.into(),
             DriveError::Shard(error) => return error.into(),
         };
         Self::new(code, error.to_string())
     }
+}
+
+/// The answer to a batch of which nothing was done. It names the operation at fault, and the code that the operation alone would
+/// have been answered with.
+fn refused_batch(refused: RefusedOperation) -> Problem {
+    #[derive(Serialize)]
+    struct BatchFault {
+        operation: usize,
+        cause: &'static str,
+    }
+    let RefusedOperation { number, error } = refused;
+    let detail = format!("operation {number}: {error}; nothing of the batch was done");
+    let cause = Problem::from(error).code().as_str();
+    Problem::new(ProblemCode::BatchRefused, detail).progress(&BatchFault { operation: number, cause })
 }
 
 impl From<FileError> for Problem {

@@ -114,6 +114,8 @@ codes! {
     WouldCycle = "would_cycle", CONFLICT, "A folder cannot be in itself";
     /// The root of a drive cannot be renamed, moved or deleted.
     RootFixed = "root_fixed", CONFLICT, "The root keeps its place";
+    /// An operation of a batch is at fault, and nothing was done.
+    BatchRefused = "batch_refused", CONFLICT, "An operation of the batch is at fault";
     /// The request names no user, and several users have a file under the id.
     SeveralUsers = "several_users", CONFLICT, "Several users have a file under this id";
     /// Nobody declared this collection.

@@ -23,9 +23,9 @@ use serde_json::Value;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::Config;
 
+use super::drives::{batch, browse, folders, paths, trash};
 use super::{
-    audit_log, collections, data, drives, files, files_bulk, health, key_value, moves, records, shards, stats,
-    user_values,
+    audit_log, collections, data, files, files_bulk, health, key_value, moves, records, shards, stats, user_values,
 };
 use crate::http::metrics::exposition;
 use crate::http::response::answer::JSON;
@@ -44,8 +44,9 @@ use crate::http::response::problem_code::ProblemCode;
     paths(
         health::service, health::health, health::live, health::ready,
         files::ingest, files_bulk::load, files::list, files::find, files::change, files::delete,
-        drives::list_children, drives::find_path, drives::trash_path, drives::create_folder, drives::find_folder, drives::change_folder,
-        drives::trash_folder, drives::restore_folder,
+        browse::summarize, browse::list_children, paths::find_path, paths::put_path, paths::trash_path, batch::change_all,
+        folders::create_folder, folders::find_folder, folders::change_folder, folders::trash_folder,
+        trash::list_trash, trash::empty_trash, trash::restore_entry,
         collections::list, collections::find, collections::declare,
         records::list, records::create, records::find, records::put, records::patch, records::delete,
         user_values::put, user_values::find, user_values::shards, key_value::write, key_value::read, data::list, data::create, data::find,

@@ -1,0 +1,171 @@
+//! The operations on files in folders.
+
+use uuid::Uuid;
+
+use super::context::{ChangeContext, Failure};
+use super::error::DriveError;
+use super::model::DriveEntry;
+use super::operation::{EntryCondition, FolderTarget, NameConflict, OperationResult};
+use super::statements::{
+    StoredPlace, find_file, find_name, insert_file, lock_file, move_file, replace_file, restore_file, trash_file,
+};
+use crate::files::{DrivePath, FileContent, find_file_state};
+
+/// How many names are tried for a file whose name is taken.
+const RENAME_TRIES: u32 = 100;
+
+impl ChangeContext<'_> {
+    pub(super) async fn put_file(
+        &mut self,
+        path: &DrivePath,
+        makes_folders: bool,
+        content: &FileContent,
+        conflict: NameConflict,
+        condition: &EntryCondition,
+    ) -> Result<OperationResult, Failure> {
+        let names = path.names();
+        let (Some((folders, name)), resolved) = (path.split_last(), self.resolve(names).await?) else {
+            return Err(DriveError::RootFixed.into());
+        };
+        if resolved.depth == names.len() {
+            return Err(DriveError::NameTaken(Some(resolved.folder)).into());
+        }
+        let (folder, file) = match resolved.file.filter(|_| resolved.depth == folders.len()) {
+            Some(file) => (resolved.folder, Some(file)),
+            None => (self.folder_of(folders, resolved.of_folders(folders.len()), makes_folders).await?, None),
+        };
+        match file {
+            None => {
+                condition.require_unknown(path)?;
+                self.insert_file(folder, name, content, conflict).await
+            }
+            Some(id) => {
+                condition.require_known(path)?;
+                match conflict {
+                    NameConflict::Fail => Err(DriveError::NameTaken(Some(id)).into()),
+                    NameConflict::Rename => self.insert_file(folder, name, content, conflict).await,
+                    NameConflict::Replace => {
+                        self.require_file_state(id, condition).await?;
+                        replace_file(self.connection, self.user, id, content).await?;
+                        Ok(OperationResult::changed(DriveEntry::File(id)))
+                    }
+                }
+            }
+        }
+    }
+
+    async fn insert_file(
+        &mut self,
+        folder: Uuid,
+        name: &str,
+        content: &FileContent,
+        conflict: NameConflict,
+    ) -> Result<OperationResult, Failure> {
+        let id = self.ids.mint(self.user.slot());
+        let tries = if conflict == NameConflict::Rename { RENAME_TRIES } else { 1 };
+        for number in 1..=tries {
+            let name = numbered_name(name, number);
+            if insert_file(self.connection, self.user, id, folder, &name, content).await? {
+                return Ok(OperationResult::new(DriveEntry::File(id)));
+            }
+        }
+        // Another request has stored a file of this name since the look.
+        let taken = find_name(self.connection, self.user, folder, name).await?;
+        Err(DriveError::NameTaken(taken.map(|(id, _)| id)).into())
+    }
+
+    pub(super) async fn move_file(
+        &mut self,
+        id: Uuid,
+        parent: Option<&FolderTarget>,
+        name: Option<&str>,
+        condition: &EntryCondition,
+    ) -> Result<(), Failure> {
+        self.require_file_state(id, condition).await?;
+        let place = self.find_place(id).await?;
+        let folder = match parent {
+            Some(target) => Some(self.find_target(target).await?),
+            None => place.folder,
+        };
+        let name = name.unwrap_or(&place.name);
+        self.require_free_name(id, folder, name).await?;
+        Ok(move_file(self.connection, self.user, id, folder, name).await?)
+    }
+
+    pub(super) async fn trash_file(&mut self, id: Uuid, condition: &EntryCondition) -> Result<(), Failure> {
+        self.require_file_state(id, condition).await?;
+        if !trash_file(self.connection, self.user, id).await? {
+            return Err(DriveError::FileNotFound(id).into());
+        }
+        Ok(())
+    }
+
+    /// Takes a file out of the trash; a file that is in a trashed folder alone goes to another folder.
+    pub(super) async fn restore_file(
+        &mut self,
+        id: Uuid,
+        place: StoredPlace,
+        parent: Option<&FolderTarget>,
+        name: Option<&str>,
+    ) -> Result<(), Failure> {
+        let folder = match (parent, place.folder) {
+            (Some(target), _) => Some(self.find_target(target).await?),
+            (None, Some(folder)) => Some(self.find_target(&FolderTarget::Id(folder)).await?),
+            (None, None) => None,
+        };
+        let name = name.unwrap_or(&place.name);
+        self.require_free_name(id, folder, name).await?;
+        Ok(restore_file(self.connection, self.user, id, folder, name).await?)
+    }
+
+    async fn find_place(&mut self, id: Uuid) -> Result<StoredPlace, Failure> {
+        let place = find_file(self.connection, self.user, id).await?;
+        Ok(place.ok_or(DriveError::FileNotFound(id))?)
+    }
+
+    async fn require_free_name(&mut self, id: Uuid, folder: Option<Uuid>, name: &str) -> Result<(), Failure> {
+        let Some(folder) = folder else { return Ok(()) };
+        match find_name(self.connection, self.user, folder, name).await? {
+            Some((taken, _)) if taken != id => Err(DriveError::NameTaken(Some(taken)).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a file in another state than the condition names. The row stays as it is until the end of the transaction.
+    async fn require_file_state(&mut self, id: Uuid, condition: &EntryCondition) -> Result<(), Failure> {
+        condition.require_known(id)?;
+        let Some(tag) = condition.file_tag() else { return Ok(()) };
+        lock_file(self.connection, self.user, id).await?;
+        let found = find_file_state(self.connection, self.shard, self.user, id).await?.ok_or(Failure::NotOwner)?;
+        let file = found.ok_or(DriveError::FileNotFound(id))?;
+        if tag != Some(file.tag()) {
+            return Err(DriveError::Changed(id.to_string()).into());
+        }
+        Ok(())
+    }
+}
+
+/// The name for a try: `a.txt`, `a (2).txt`, `a (3).txt`.
+fn numbered_name(name: &str, number: u32) -> String {
+    if number == 1 {
+        return name.to_owned();
+    }
+    match name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()) {
+        Some((stem, suffix)) => format!("{stem} ({number}).{suffix}"),
+        None => format!("{name} ({number})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_stands_before_the_suffix() {
+        for (name, second) in
+            [("a.txt", "a (2).txt"), ("a", "a (2)"), (".profile", ".profile (2)"), ("a.tar.gz", "a.tar (2).gz")]
+        {
+            assert_eq!((numbered_name(name, 1), numbered_name(name, 2)), (name.to_owned(), second.to_owned()));
+        }
+    }
+}

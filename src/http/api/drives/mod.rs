@@ -1,0 +1,8 @@
+//! `/drives/{user_id}` and `/folders/{folder_id}`: the tree of a user's folders.
+
+mod answers;
+pub(in crate::http) mod batch;
+pub(in crate::http) mod browse;
+pub(in crate::http) mod folders;
+pub(in crate::http) mod paths;
+pub(in crate::http) mod trash;
