@@ -69,6 +69,14 @@ pub struct FileInput<'a> {
     #[serde(default)]
     #[schema(ignore)]
     pub updated_at: Option<IgnoredAny>,
+    /// Bulk loads ignore this field, which the service's own listings have: the path says the folder.
+    #[serde(default)]
+    #[schema(ignore)]
+    pub folder_id: Option<IgnoredAny>,
+    /// As `folder_id`: a listing has no file of the trash.
+    #[serde(default)]
+    #[schema(ignore)]
+    pub trashed: Option<IgnoredAny>,
 }
 
 impl FileInput<'_> {
@@ -77,9 +85,15 @@ impl FileInput<'_> {
     /// # Errors
     /// The first wrong field.
     pub fn check(self, ids: &IdClock) -> Result<NewFile, FieldFault> {
-        for (field, value) in [("created_at", self.created_at), ("updated_at", self.updated_at)] {
+        const CLOCK: &str = "is told by the shard's clock; leave it out";
+        for (field, value, reason) in [
+            ("created_at", self.created_at, CLOCK),
+            ("updated_at", self.updated_at, CLOCK),
+            ("folder_id", self.folder_id, "follows from the path; give the path instead"),
+            ("trashed", self.trashed, "is told by the service; leave it out"),
+        ] {
             if value.is_some() {
-                return Err(FieldFault::new(field, "is told by the shard's clock; leave it out"));
+                return Err(FieldFault::new(field, reason));
             }
         }
         let LoadedFile { file, warning } = self.check_loaded(ids)?;

@@ -133,15 +133,16 @@ async fn a_large_body_does_not_need_large_memory() {
     for _ in 0..3 {
         part.push_str(&format!("{{\"user_id\":1,\"file_name\":\"{}\"}}\n", "x".repeat(60_000)));
     }
-    let folders = "folder/".repeat(420);
+    let folders = format!("{}/", "folder".repeat(40)).repeat(12);
     for number in 0..40 {
-        let (name, label) = (format!("{number}{}", "n".repeat(1000)), "l".repeat(250));
+        let (name, label) = (format!("{number}-ROUND-{}", "n".repeat(1000)), "l".repeat(250));
         part.push_str(&format!(
             "{{\"user_id\":{number},\"file_name\":\"{name}\",\"path\":\"{folders}{name}\",\"checksum\":\"{label}\",\"mime_type\":\"{label}\"}}\n"
         ));
     }
     let rounds = BODY.div_ceil(part.len());
-    let body = stream::iter((0..rounds).map(move |_| Ok::<_, std::io::Error>(part.clone())));
+    let round_of = move |round: usize| part.replace("ROUND", &format!("{round:05}"));
+    let body = stream::iter((0..rounds).map(move |round| Ok::<_, std::io::Error>(round_of(round))));
     let request = api
         .request(reqwest::Method::POST, "/ingest/bulk")
         .header("Content-Type", NDJSON)

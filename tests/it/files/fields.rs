@@ -10,9 +10,11 @@ use crate::support::cache::{TestCache, until_in_use, until_says};
 use crate::support::servers::TestCluster;
 
 /// Columns that no client sends or sees, and why.
-const HIDDEN: &[(&str, &str)] = &[("listed", "says how the row came, not what the file is")];
+const HIDDEN: &[(&str, &str)] =
+    &[("trashed_at", "answers say whether the file is in the trash"), ("version", "orders the changes of a shard")];
 /// Columns whose values the shard gives, and why.
-const GIVEN: &[(&str, &str)] = &[("created_at", "the shard's clock"), ("updated_at", "the shard's clock")];
+const GIVEN: &[(&str, &str)] =
+    &[("created_at", "the shard's clock"), ("updated_at", "the shard's clock"), ("folder_id", "follows from the path")];
 /// Columns that never change.
 const FIXED: &[&str] = &["user_id", "file_id"];
 /// Columns that events tell. All others stay out: names and paths are for the owner alone (src/events/event.rs).
@@ -22,7 +24,6 @@ const NOT_TOLD: &[&str] = &["file_name", "path", "mime_type", "checksum", "modif
 /// Statements that store every field which a client sends.
 const STORING: &[&str] = &[
     "copy_batch.sql",
-    "copy_listing.sql",
     "insert_batch.sql",
     "insert_batch_keyed.sql",
     "load_batch.sql",
@@ -31,7 +32,8 @@ const STORING: &[&str] = &[
 /// Statements that read every field which a client sees.
 const SHOWING: &[&str] = &["find_batch.sql", "find_state.sql", "list_batch.sql", "search_by_id.sql", "update.sql"];
 /// Statements about ids alone.
-const OTHERS: &[&str] = &["count_stored.sql", "delete.sql"];
+const OTHERS: &[&str] =
+    &["count_stored.sql", "delete.sql", "find_absent.sql", "has_folder_names.sql", "place_batch.sql"];
 
 /// A value of the field, and another one to change it to.
 fn samples(field: &str) -> Option<[Value; 2]> {
@@ -88,7 +90,9 @@ async fn every_place_knows_every_field_of_a_file() {
         )
         .await;
     let mut forgotten = Forgotten::default();
-    let seen: Vec<&str> = columns.iter().map(String::as_str).filter(|column| !is_in(HIDDEN, column)).collect();
+    // The path is no column: it follows from the folders.
+    let columns = columns.iter().map(String::as_str).chain(["path"]);
+    let seen: Vec<&str> = columns.filter(|column| !is_in(HIDDEN, column)).collect();
     let (mut first, mut change) = (Map::new(), Map::new());
     for field in seen.iter().filter(|field| !is_in(GIVEN, field)) {
         let Some([value, other]) = samples(field) else {
@@ -123,7 +127,7 @@ fn in_statements(forgotten: &mut Forgotten, seen: &[&str]) {
         for field in seen {
             let is_needed =
                 SHOWING.contains(&name.as_str()) || STORING.contains(&name.as_str()) && !is_in(GIVEN, field);
-            let is_there = text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == *field);
+            let is_there = text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == *field || (*field == "path" && word == "folder_id"));
             forgotten.require(is_there || !is_needed, &format!("sql/files/{name}"), field);
         }
         let is_known = [STORING, SHOWING, OTHERS].iter().any(|list| list.contains(&name.as_str()));
@@ -207,6 +211,9 @@ async fn in_bulk_formats(forgotten: &mut Forgotten, api: &Api, file: &Map<String
     for (number, kind) in ["application/x-ndjson", "application/json", "text/csv"].into_iter().enumerate() {
         let mut file = file.clone();
         let id = format!("019a9e4b-3f21-7c5a-9e02-7a002a5d4c2{number}");
+        // A path holds one file.
+        file.insert("file_name".to_owned(), json!(format!("{number}.txt")));
+        file.insert("path".to_owned(), json!(format!("letters/{number}.txt")));
         file.insert("file_id".to_owned(), json!(id));
         let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let line = Value::Object(file.clone()).to_string();

@@ -21,9 +21,9 @@ async fn a_file_is_stored_with_all_that_is_known_of_it() {
     let expected = json!({
         "success": true, "message": "File ingested into shard 1", "duplicate": false,
         "data": {
-            "file_id": id, "user_id": 123, "file_name": "my_document.txt", "path": "my_document.txt",
+            "file_id": id, "user_id": 123, "file_name": "my_document.txt", "folder_id": null, "path": null,
             "mime_type": null, "checksum": null, "size_bytes": null, "modified_at": null,
-            "created_at": data["created_at"], "updated_at": data["created_at"], "shard_id": 1,
+            "created_at": data["created_at"], "updated_at": data["created_at"], "trashed": false, "shard_id": 1,
         },
     });
     assert_eq!(body, expected);
@@ -45,7 +45,7 @@ async fn a_file_is_stored_with_all_that_is_known_of_it() {
         assert_eq!(&body["data"][field], expected, "{field}");
     }
     let name: String = cluster
-        .value(usize::try_from(shard).unwrap(), "SELECT path FROM file_metadata WHERE user_id = 9223372036854775807")
+        .value(usize::try_from(shard).unwrap(), "SELECT path FROM files WHERE user_id = 9223372036854775807")
         .await;
     assert_eq!(name, "a/b/Größe 🦀.txt");
 }

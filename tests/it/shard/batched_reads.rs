@@ -91,8 +91,9 @@ async fn many_reads_are_few_statements_and_each_has_its_own_answer() {
 /// Stores files of some users; gives user and id of each.
 async fn store(files: &FileService, users: impl Iterator<Item = i64>) -> Vec<(i64, Uuid)> {
     let mut stored = Vec::new();
-    for user in users {
-        let text = format!(r#"{{"user_id": {user}, "file_name": "{user}.txt", "path": "of/{user}.txt"}}"#);
+    for (number, user) in users.enumerate() {
+        let name = format!("{user}-{number}.txt");
+        let text = format!(r#"{{"user_id": {user}, "file_name": "{name}", "path": "of/{name}"}}"#);
         let input: FileInput<'_> = serde_json::from_str(&text).unwrap();
         stored.push((user, files.ingest(input.check(files.ids()).unwrap(), None).await.unwrap().file.file_id));
     }
@@ -116,7 +117,7 @@ async fn files_that_are_asked_for_together_are_found_each() {
         for answer in [&answers[0], &answers[2]] {
             let (shard, file) = answer.as_ref().unwrap();
             assert_eq!((file.user_id, file.file_id), *asked);
-            assert_eq!(file.path, Some(format!("of/{}.txt", asked.0)));
+            assert_eq!(file.path, Some(format!("of/{0}-{0}.txt", asked.0)));
             assert_eq!(i64::from(shard.number()), asked.0 % 2);
         }
         assert!(matches!(&answers[1], Err(FileError::NotFound(id)) if *id == unknown(asked.1)));

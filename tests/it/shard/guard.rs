@@ -88,8 +88,8 @@ async fn every_kind_of_write_to_a_foreign_slot_is_refused_whole() {
     for sql in [
         "INSERT INTO file_metadata (user_id, file_name) VALUES (42, 'c'), (43, 'd')",
         "INSERT INTO file_metadata (user_id, file_name) SELECT n, 'n' FROM generate_series(0, 9999) AS n",
-        "UPDATE file_metadata SET file_name = 'new', path = NULL WHERE user_id = 7",
-        "UPDATE file_metadata SET file_name = 'new', path = NULL",
+        "UPDATE file_metadata SET file_name = 'new' WHERE user_id = 7",
+        "UPDATE file_metadata SET file_name = 'new'",
         "DELETE FROM file_metadata WHERE user_id = 7",
         "DELETE FROM file_metadata",
         "WITH gone AS (DELETE FROM file_metadata WHERE user_id = 7 RETURNING 1) SELECT count(*) FROM gone",
@@ -221,15 +221,15 @@ async fn values_that_make_no_sense_are_refused() {
     for (values, constraint) in [
         ("(-1, 'x', NULL, NULL)", "file_metadata_user_id_check"),
         ("(1, '', NULL, NULL)", "file_metadata_file_name_check"),
-        ("(1, 'x', 'a/y', NULL)", "file_metadata_path_check"),
-        ("(1, 'x', 'ax', NULL)", "file_metadata_path_check"),
+        ("(1, 'a/x', NULL, NULL)", "file_metadata_file_name_check"),
+        ("(1, '..', '00000000-0000-0000-0000-000000000000', NULL)", "file_metadata_entry_check"),
         ("(1, 'x', NULL, -1)", "file_metadata_size_bytes_check"),
     ] {
-        let sql = format!("INSERT INTO file_metadata (user_id, file_name, path, size_bytes) VALUES {values}");
+        let sql = format!("INSERT INTO file_metadata (user_id, file_name, folder_id, size_bytes) VALUES {values}");
         let error = run(&mut db, &sql).await.unwrap_err();
         assert_eq!(error.as_database_error().unwrap().constraint(), Some(constraint), "{sql}");
     }
-    run(&mut db, "INSERT INTO file_metadata (user_id, file_name, path) VALUES (1, 'x', 'a/x')").await.unwrap();
+    run(&mut db, "INSERT INTO file_metadata (user_id, file_name) VALUES (1, '..')").await.unwrap();
 }
 
 #[tokio::test]

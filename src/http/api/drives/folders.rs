@@ -168,6 +168,7 @@ pub(in crate::http) async fn change_folder(
     request: HttpRequest,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
+    let condition = entry_condition(&request)?;
     let patch = body.parse::<FolderPatch>()?;
     let parent = patch.target()?;
     if let Some(name) = &patch.folder_name {
@@ -176,7 +177,6 @@ pub(in crate::http) async fn change_folder(
     if parent.is_none() && patch.folder_name.is_none() {
         return Err(FieldFault::new("", "name at least one field to change").into());
     }
-    let condition = entry_condition(&request)?;
     let claimed = claim_key(&request, caller, body.bytes())?;
     let user = owner(&state, named_user(&request, caller)?, id).await?;
     let entry = EntryTarget::Folder(id);
