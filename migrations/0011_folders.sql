@@ -209,11 +209,11 @@ RETURN trashed_at IS NOT NULL OR (folder IS NOT NULL AND NOT shardrive.is_live(o
 CREATE FUNCTION shardrive.purge_folders(owner bigint, tops uuid[], most int) RETURNS int
 LANGUAGE plpgsql AS $$
 DECLARE
-    gone    int := 0;
-    some    int;
-    top     uuid;
-    current uuid;
-    child   uuid;
+    gone      int := 0;
+    row_count int;
+    top       uuid;
+    current   uuid;
+    child     uuid;
 BEGIN
     -- Restores and moves of the drive wait.
     PERFORM FROM public.folders
@@ -242,9 +242,9 @@ BEGIN
                     (SELECT file_id FROM public.file_metadata
                       WHERE user_id = owner AND folder_id = current AND trashed_at IS NOT NULL LIMIT most - gone)
                    );
-            GET DIAGNOSTICS some = ROW_COUNT;
-            gone := gone + some;
-            CONTINUE WHEN some > 0;
+            GET DIAGNOSTICS row_count = ROW_COUNT;
+            gone := gone + row_count;
+            CONTINUE WHEN row_count > 0;
             DELETE FROM public.folders WHERE user_id = owner AND folder_id = current;
             gone := gone + 1;
             EXIT WHEN current = top;
