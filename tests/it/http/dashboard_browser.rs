@@ -42,7 +42,7 @@ async fn the_first_files_go_in_by_form_and_are_shown_as_they_are() {
     browser.until_shown("#empty", false).await;
     browser.fill("#find-form [name=user_id]", "11").await;
     browser.click("#find-form button").await;
-    browser.until_text("#found", "User 11 is in slot 11 on shard 1: 1 file.").await;
+    browser.until_text("#found", "User 11 is in slot 11 on shard 1: 0 folders, 1 file.").await;
     browser.until_text("#files", MARKUP).await;
     assert_eq!(browser.run("return document.querySelectorAll('#files img').length").await, 0);
     assert_eq!(browser.run("return document.title").await, "Shardrive");
@@ -51,7 +51,7 @@ async fn the_first_files_go_in_by_form_and_are_shown_as_they_are() {
     // A number that JavaScript would round, and one that no user has.
     browser.fill("#find-form [name=user_id]", "9007199254740993").await;
     browser.click("#find-form button").await;
-    browser.until_text("#found", "User 9007199254740993 is in slot 33 on shard 1: 0 files.").await;
+    browser.until_text("#found", "User 9007199254740993 is in slot 33 on shard 1: 0 folders, 0 files.").await;
     browser.fill("#find-form [name=user_id]", "9999999999999999999").await;
     browser.click("#find-form button").await;
     browser.until_text("#found", "user_id").await;
@@ -76,7 +76,7 @@ async fn the_first_files_go_in_by_form_and_are_shown_as_they_are() {
         .sum();
     assert!(page > 10_000 && page < 70_000, "{page} bytes: {loaded:?}");
     let complaints = browser.complaints().await;
-    assert!(complaints.iter().all(|text| text.contains("/query/9999999999999999999")), "{complaints:?}");
+    assert!(complaints.iter().all(|text| text.contains("/drives/9999999999999999999")), "{complaints:?}");
 }
 
 #[tokio::test]

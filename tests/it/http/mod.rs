@@ -3,6 +3,7 @@
 mod bad_input;
 mod dashboard;
 mod dashboard_browser;
+mod dashboard_drive;
 mod edge;
 mod examples;
 mod idempotency;

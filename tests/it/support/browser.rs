@@ -132,6 +132,12 @@ impl Browser {
         self.page.accept_alert().await.unwrap();
     }
 
+    /// Answers the page's question with a text.
+    pub async fn answer(&self, text: &str) {
+        self.page.send_alert_text(text).await.unwrap();
+        self.page.accept_alert().await.unwrap();
+    }
+
     /// The result of a script.
     pub async fn run(&self, script: &str) -> Value {
         let done = self.page.execute(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}"));

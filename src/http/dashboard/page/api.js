@@ -12,11 +12,10 @@ export function headers() {
   return token.get() ? { Authorization: `Bearer ${token.get()}` } : {};
 }
 
-/** Asks the service; `body` is JSON text. Throws an Error whose text is for people. */
-export async function call(path, body) {
-  const options = { headers: headers(), cache: "no-store" };
+/** Asks the service; `body` is JSON text. Throws an Error whose text is for people, with the code of the problem. */
+export async function call(path, body, method = body === undefined ? "GET" : "POST") {
+  const options = { method, headers: headers(), cache: "no-store" };
   if (body !== undefined) {
-    options.method = "POST";
     options.body = body;
     options.headers["Content-Type"] = "application/json";
   }
@@ -35,7 +34,28 @@ export async function call(path, body) {
   const why = answer.detail ?? answer.title ?? `status ${response.status}`;
   const hint = { 401: " Paste a token above.", 403: " Another token may: paste it above." }[response.status] ?? "";
   if (hint) document.dispatchEvent(new CustomEvent("refused", { detail: why }));
-  throw new Error(`${why}${hint}`);
+  throw Object.assign(new Error(`${why}${hint}`), { code: answer.code });
+}
+
+/** Runs `work` with the fields of a form that is sent, and shows its text, or why it failed. */
+export function onSubmit(id, answer, work) {
+  $(id).addEventListener("submit", (event) => {
+    event.preventDefault();
+    attempt($(id), $(answer), () => work(Object.fromEntries(new FormData($(id))), event.submitter));
+  });
+}
+
+export async function attempt(busy, output, work) {
+  busy.setAttribute("aria-busy", "true");
+  try {
+    say(output, await work());
+    mark(output, "state", "good");
+  } catch (error) {
+    say(output, error.message);
+    mark(output, "state", "bad");
+  } finally {
+    busy.removeAttribute("aria-busy");
+  }
 }
 
 export const $ = (id) => document.getElementById(id);

@@ -2,6 +2,7 @@
 
 import { $, announce, mark, say, token } from "./api.js";
 import * as charts from "./charts.js";
+import * as drive from "./drive.js";
 import * as forms from "./forms.js";
 import * as moves from "./moves.js";
 import * as shards from "./shards.js";
@@ -11,6 +12,7 @@ import { watch } from "./stream.js";
 charts.setup();
 slots.setup();
 forms.setup();
+drive.setup();
 forms.firstSteps();
 
 const TELL = {

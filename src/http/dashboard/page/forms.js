@@ -1,11 +1,10 @@
-// The forms: storing a file, looking a user up, and starting moves, each of which is tried dry first.
+// The forms: storing a file, and starting moves, each of which is tried dry first.
 
-import { $, bytes, call, count, make, mark, say, seconds, token } from "./api.js";
+import { $, bytes, call, count, make, onSubmit, say, seconds, token } from "./api.js";
 import { point } from "./slots.js";
 
 export function setup() {
   onSubmit("ingest-form", "stored", ingest);
-  onSubmit("find-form", "found", find);
   const form = $("move-form");
   onSubmit("move-form", "plan", (fields, button) => plan(form, fields, button));
   form.elements.kind.addEventListener("change", () => choose(form));
@@ -31,23 +30,6 @@ export function firstSteps() {
   ].join("\n"));
 }
 
-function onSubmit(id, answer, work) {
-  $(id).addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const [form, output, button] = [$(id), $(answer), event.submitter];
-    form.setAttribute("aria-busy", "true");
-    try {
-      say(output, await work(Object.fromEntries(new FormData(form)), button));
-      mark(output, "state", "good");
-    } catch (error) {
-      say(output, error.message);
-      mark(output, "state", "bad");
-    } finally {
-      form.removeAttribute("aria-busy");
-    }
-  });
-}
-
 async function ingest({ user_id, file_name, path, size_bytes }) {
   const rest = { file_name, ...(path && { path }), ...(size_bytes && { size_bytes: Number(size_bytes) }) };
   // The user's number as it was typed: it may be larger than a number of JavaScript holds exactly.
@@ -55,19 +37,6 @@ async function ingest({ user_id, file_name, path, size_bytes }) {
   const slot = Number(BigInt(user_id) % 5040n);
   point(slot);
   return `Storing data for user ${user_id} → shard ${data.shard_id} (slot ${slot})\nfile id ${data.file_id}`;
-}
-
-async function find({ user_id }) {
-  $("files").hidden = true;
-  const found = await call(`query/${BigInt(user_id)}?limit=20`);
-  const slot = Number(BigInt(user_id) % 5040n);
-  point(slot);
-  const row = (name, cells) => make("tr", {}, ...cells.map((text) => make(name, name === "th" ? { scope: "col" } : {}, text)));
-  const rows = found.files.map((file) => row("td", [file.file_name, file.path ?? "", bytes(file.size_bytes), new Date(file.created_at).toLocaleString("en-GB")]));
-  $("files").replaceChildren(make("table", {}, make("thead", {}, row("th", ["Name", "Path", "Size", "Stored"])), make("tbody", {}, ...rows)));
-  $("files").hidden = rows.length === 0;
-  const some = found.next_cursor ? `the newest ${found.file_count} files` : `${found.file_count} ${found.file_count === 1 ? "file" : "files"}`;
-  return `User ${user_id} is in slot ${slot} on shard ${found.shard_id}: ${some}.`;
 }
 
 function choose(form) {
