@@ -55,6 +55,10 @@ impl RemoteEntry {
         &self.0
     }
 
+    pub(super) fn into_json(self) -> Value {
+        self.0
+    }
+
     /// The same with the path, if the service left the path out.
     pub(super) fn with_path(mut self, path: String) -> Self {
         if let Value::Object(members) = &mut self.0 {

@@ -1,12 +1,14 @@
-//! `shardrive rm`: puts files and folders into the trash.
+//! `shardrive rm`: puts files and folders into the trash, or deletes them for good.
 
 use clap::Args;
+use indicatif::HumanCount;
+use serde_json::Value;
 
-use super::entry::RemoteEntry;
 use super::path::TypedPath;
 use super::user_drive::{DriveArgs, UserDrive};
 use crate::cli::CliError;
 use crate::cli::output::{complain, say};
+use crate::cli::service::{json_field, number_field};
 use crate::telemetry::OneLine;
 
 const EXAMPLES: &str = "\
@@ -14,6 +16,7 @@ Examples:
   shardrive rm --user-id 42 letter.txt draft.txt
   shardrive rm --user-id 42 -r documents/old             a folder, with all that is in it
   shardrive restore --user-id 42 documents/old           takes it out of the trash
+  shardrive rm --user-id 42 -r --purge documents/old     deletes it for good
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done, but not for every path.";
 
@@ -29,7 +32,10 @@ pub(in crate::cli) struct RemoveArgs {
     /// Put folders into the trash as well, each with all that is in it.
     #[arg(short, long)]
     recursive: bool,
-    /// Print one JSON object a line for each entry in the trash.
+    /// Delete for good instead: nothing comes back.
+    #[arg(long)]
+    purge: bool,
+    /// Print one JSON object a line for each path.
     #[arg(long)]
     json: bool,
 }
@@ -40,7 +46,7 @@ impl RemoveArgs {
         let mut failed = Vec::new();
         for path in &self.paths {
             match self.remove(&drive, path).await {
-                Ok(entry) if self.json => say!("{}", entry.json()),
+                Ok(answer) if self.json => say!("{answer}"),
                 Ok(_) => {}
                 Err(error) => failed.push(error),
             }
@@ -48,13 +54,25 @@ impl RemoveArgs {
         end_of_many(failed, self.paths.len())
     }
 
-    async fn remove(&self, drive: &UserDrive, path: &TypedPath) -> Result<RemoteEntry, CliError> {
+    /// Removes what is at a path: the entry in the trash, or what was purged.
+    async fn remove(&self, drive: &UserDrive, path: &TypedPath) -> Result<Value, CliError> {
         let must_be_file = !self.recursive;
         if must_be_file && drive.find(path).await?.is_folder() {
             let path = if path.split_last().is_none() { "the root".to_owned() } else { OneLine(path).to_string() };
             return Err(CliError::Failed(format!("{path} is a folder; say -r")));
         }
-        Ok(drive.trash(path).await?)
+        if !self.purge {
+            return Ok(drive.trash(path).await?.into_json());
+        }
+        let answer = drive.purge(path).await?;
+        if json_field(&answer, "more") == true {
+            let purged = HumanCount(number_field(&answer, "purged"));
+            let path = OneLine(path);
+            return Err(CliError::Partial(format!(
+                "{path}: {purged} entries are deleted, and the rest is in the trash"
+            )));
+        }
+        Ok(answer)
     }
 }
 

@@ -105,7 +105,7 @@ impl RestoreArgs {
     async fn place(&self, drive: &UserDrive) -> Result<Value, CliError> {
         let mut place = Map::new();
         if let Some(name) = &self.name {
-            place.insert("folder_name".to_owned(), json!(name));
+            place.insert("name".to_owned(), json!(name));
         }
         if let Some(to) = &self.to {
             let folder = drive.find(to).await?;

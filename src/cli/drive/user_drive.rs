@@ -42,6 +42,11 @@ impl UserDrive {
         self.service.delete(&self.path_address(path)).await.map(changed_entry)
     }
 
+    /// Deletes what is at a path for good: the service's answer.
+    pub(super) async fn purge(&self, path: &TypedPath) -> Result<Value, CallFailure> {
+        self.service.delete(&format!("{}?purge=true", self.path_address(path))).await
+    }
+
     /// Gives an entry this name in the folder at this path, which must be there.
     pub(super) async fn move_to(
         &self,

@@ -206,6 +206,11 @@ async fn entries_go_into_the_trash_and_come_back() {
     output(&api, "rm", &["top.txt"]).await;
     output(&api, "restore", &["/top.txt"]).await;
     assert!(output(&api, "ls", &["-l", "top.txt"]).await.contains(" 9 B "));
+    // What is purged is in no trash.
+    assert_refused(&api, "rm", &["--purge", "documents"], 1, "say -r").await;
+    let purged = lines(&output(&api, "rm", &["-r", "--purge", "--json", "documents"]).await);
+    assert_eq!(purged[0]["purged"], 4);
+    assert!(!output(&api, "restore", &[]).await.contains("documents"));
     assert_refused(&api, "restore", &["a", "b", "--name", "c"], 2, "--name").await;
     assert_refused(&api, "restore", &["top.txt", "--list"], 2, "--list").await;
 }

@@ -30,7 +30,7 @@ async fn a_folder_is_made_renamed_moved_trashed_and_restored() {
     make(&api, 42, "z").await;
     assert_eq!(names(&api, 42, "").await, ["a", "z"]);
     assert_eq!(names(&api, 42, "/a").await, ["b", "b2"]);
-    assert_eq!(names(&api, 43, "").await, [] as [&str; 0]);
+    assert_eq!(names(&api, 43, "").await, Vec::<String>::new());
 
     let (status, found) = api.get_json(&format!("/folders/{deep}")).await;
     assert_eq!(
@@ -140,7 +140,7 @@ async fn many_move_folders_into_one_another_and_no_circle_comes_of_it() {
             (moved, cycles)
         });
     }
-    while movers.len() > 0 {
+    while !movers.is_empty() {
         assert_tree(&cluster, 7).await;
         let _ = tokio::time::timeout(std::time::Duration::from_millis(50), movers.join_next()).await;
     }

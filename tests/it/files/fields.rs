@@ -22,13 +22,8 @@ const TOLD: &[&str] = &["user_id", "file_id", "size_bytes"];
 const NOT_TOLD: &[&str] = &["file_name", "path", "mime_type", "checksum", "modified_at"];
 
 /// Statements that store every field which a client sends.
-const STORING: &[&str] = &[
-    "copy_batch.sql",
-    "insert_batch.sql",
-    "insert_batch_keyed.sql",
-    "load_batch.sql",
-    "load_listing.sql",
-];
+const STORING: &[&str] =
+    &["copy_batch.sql", "insert_batch.sql", "insert_batch_keyed.sql", "load_batch.sql", "load_listing.sql"];
 /// Statements that read every field which a client sees.
 const SHOWING: &[&str] = &["find_batch.sql", "find_state.sql", "list_batch.sql", "search_by_id.sql", "update.sql"];
 /// Statements about ids alone.
@@ -127,7 +122,9 @@ fn in_statements(forgotten: &mut Forgotten, seen: &[&str]) {
         for field in seen {
             let is_needed =
                 SHOWING.contains(&name.as_str()) || STORING.contains(&name.as_str()) && !is_in(GIVEN, field);
-            let is_there = text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == *field || (*field == "path" && word == "folder_id"));
+            let is_there = text
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .any(|word| word == *field || (*field == "path" && word == "folder_id"));
             forgotten.require(is_there || !is_needed, &format!("sql/files/{name}"), field);
         }
         let is_known = [STORING, SHOWING, OTHERS].iter().any(|list| list.contains(&name.as_str()));

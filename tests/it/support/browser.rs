@@ -132,8 +132,9 @@ impl Browser {
         self.page.accept_alert().await.unwrap();
     }
 
-    /// Answers the page's question with a text.
+    /// Waits for the page's question, and answers with a text.
     pub async fn answer(&self, text: &str) {
+        poll::until("a question", async || self.page.get_alert_text().await).await;
         self.page.send_alert_text(text).await.unwrap();
         self.page.accept_alert().await.unwrap();
     }

@@ -43,7 +43,9 @@ fn by_name(name: &str) -> Option<Value> {
         "Folder.path" | "NewFolder.path" => json!("documents/letters"),
         "FolderPatch.parent_path" => json!("documents"),
         "parent_id" | "parent_path" => Value::Null,
-        "Child.id" | "TrashedEntry.id" | "BatchResult.id" | "restore.id" => json!("019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e"),
+        "Child.id" | "TrashedEntry.id" | "BatchResult.id" | "restore.id" => {
+            json!("019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e")
+        }
         "Child.kind" | "TrashedEntry.kind" | "BatchResult.kind" => json!("file"),
         "Child.name" | "TrashedEntry.name" => json!("my_document.txt"),
         "created" => json!(true),

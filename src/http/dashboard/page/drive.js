@@ -209,8 +209,7 @@ function act(name) {
     const [text, shown] = (await ACTS[name](entry)) ?? ["", null];
     if (!text) return "";
     await show(view, byId(), shown);
-    const { text: held } = await summary();
-    say($("found"), held);
+    summary().then((now) => say($("found"), now.text), () => {}); // the numbers may come later, or not
     return text;
   });
 }
@@ -235,7 +234,7 @@ async function restore({ id, name }, place = {}) {
   } catch (error) {
     const wanted = error.code === "name_taken" && prompt("Another entry has this name. The name from now on:", name);
     if (!wanted) throw error;
-    return restore({ id, name: wanted }, { folder_name: wanted });
+    return restore({ id, name: wanted }, { name: wanted });
   }
 }
 
