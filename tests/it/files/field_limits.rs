@@ -38,7 +38,10 @@ fn refused_field(answer: &Value) -> Option<String> {
 async fn send(api: &Api, cluster: &TestCluster, way: WayIn, field: &str, text: &str) -> Option<String> {
     // A path holds one file: each way stores another one.
     let text = match (field, text.strip_suffix("/a")) {
-        ("path", Some(folders)) => format!("{folders}/{}", way as u8),
+        ("path", Some(folders)) => {
+            let number = WAYS.iter().position(|other| *other == way).unwrap();
+            format!("{folders}/{number}")
+        }
         _ => text.to_owned(),
     };
     let file = file(43, field, &text);
