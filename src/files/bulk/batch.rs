@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgCopyIn};
 
 use super::copy;
-use super::folders::place_files;
+use super::folders::{BatchFolders, has_folder_names, place_files};
 use super::parse::RecordPosition;
 use crate::cache::CacheKey;
 use crate::files::changes::bind_columns;
@@ -75,9 +75,11 @@ impl<'a> StoreBatch<'a> {
     }
 
     /// `None`: a row is there already, and nothing was stored.
-    async fn copy(&self, connection: &mut PgConnection) -> Result<Option<usize>, sqlx::Error> {
+    async fn copy(&self, connection: &mut PgConnection, folders: BatchFolders) -> Result<Option<usize>, sqlx::Error> {
+        if has_folder_names(connection, self.files(), &folders).await? {
+            return Ok(None);
+        }
         let bytes: usize = self.files().map(|file| file.text_bytes() + 112).sum();
-        let Some(folders) = place_files(connection, self.files()).await? else { return Ok(None) };
         let rows = copy::encode(self.files().zip(folders), bytes)?;
         let mut stream: PgCopyIn<_> = connection.copy_in_raw(include_str!("../../../sql/files/copy_batch.sql")).await?;
         stream.send(rows).await?;
@@ -90,8 +92,10 @@ impl<'a> StoreBatch<'a> {
 
     async fn store(&self, connection: &mut PgConnection, shard: ShardId) -> Result<BatchFate, sqlx::Error> {
         let again = self.tries.fetch_add(1, Ordering::Relaxed) > 0;
+        // Before the rows, and committed: the statements of rows find every folder, and make none while they hold rows.
+        let folders = place_files(connection, self.files()).await?;
         if self.way == StoreMethod::Copy
-            && let Some(inserted) = self.copy(connection).await?
+            && let Some(inserted) = self.copy(connection, folders).await?
         {
             return Ok(BatchFate::Stored(StoredRows { inserted, updated: 0, taken: Vec::new() }));
         }

@@ -1,18 +1,27 @@
-//! The folders of a batch: made, where they are missing, by one statement before the rows.
+//! The folders of a load: those around the files of a batch, and those that a listing names itself.
 
 use std::collections::BTreeMap;
 
 use sqlx::postgres::{PgBindIterExt, PgConnection};
 use uuid::Uuid;
 
-use crate::files::model::NewFile;
+use super::parse::RecordPosition;
+use crate::cache::CacheKey;
+use crate::files::model::{NewFile, UserId};
+use crate::files::page_codec::spoiled_keys;
+use crate::files::path::DrivePath;
+use crate::shard::{ShardId, WorkKind};
+use crate::writes::SlotWrite;
 
-/// The folder around each file; `None` for a file in no folder. The outer `None`: a file would have the name of a folder beside
-/// it, and the batch needs the statement that says which.
+/// The folder around each file of a batch; `None` for a file in no folder.
+pub(super) type BatchFolders = Vec<Option<Uuid>>;
+
+/// Finds the folder around each file, and makes the missing folders by one statement. The statement commits by itself: a batch that
+/// makes no folder waits for no other load of its drive.
 pub(super) async fn place_files<'a>(
     connection: &mut PgConnection,
     files: impl Iterator<Item = &'a NewFile> + Clone,
-) -> Result<Option<Vec<Option<Uuid>>>, sqlx::Error> {
+) -> Result<BatchFolders, sqlx::Error> {
     // In order, as the statement asks.
     let mut folders: BTreeMap<(i64, &str), Option<Uuid>> = BTreeMap::new();
     for file in files.clone() {
@@ -21,23 +30,71 @@ pub(super) async fn place_files<'a>(
         }
     }
     if folders.is_empty() {
-        return Ok(Some(files.map(|_| None).collect()));
+        return Ok(files.map(|_| None).collect());
     }
     let made: Vec<Uuid> = sqlx::query_scalar(include_str!("../../../sql/files/place_batch.sql"))
         .bind(folders.keys().map(|(user, _)| *user).bind_iter())
         .bind(folders.keys().map(|(_, path)| *path).bind_iter())
-        .fetch_all(&mut *connection)
+        .fetch_all(connection)
         .await?;
     for (id, made) in folders.values_mut().zip(made) {
         *id = Some(made);
     }
     let folder_of = |file: &NewFile| folders.get(&(file.user.get(), file.folder_path()?)).copied().flatten();
-    let placed: Vec<Option<Uuid>> = files.clone().map(folder_of).collect();
-    let is_shadowed: bool = sqlx::query_scalar(include_str!("../../../sql/files/has_folder_names.sql"))
+    Ok(files.map(folder_of).collect())
+}
+
+/// Whether a file would have the name of a folder beside it, so that the batch needs the statement that says which.
+pub(super) async fn has_folder_names<'a>(
+    connection: &mut PgConnection,
+    files: impl Iterator<Item = &'a NewFile> + Clone,
+    folders: &BatchFolders,
+) -> Result<bool, sqlx::Error> {
+    if folders.iter().all(Option::is_none) {
+        return Ok(false);
+    }
+    sqlx::query_scalar(include_str!("../../../sql/files/has_folder_names.sql"))
         .bind(files.clone().map(|file| file.user.get()).bind_iter())
-        .bind(placed.iter().copied().bind_iter())
+        .bind(folders.iter().copied().bind_iter())
         .bind(files.map(|file| &*file.name).bind_iter())
         .fetch_one(connection)
-        .await?;
-    Ok((!is_shadowed).then_some(placed))
+        .await
+}
+
+/// A folder of a listing, and where its record stands.
+pub(super) struct FolderRow {
+    pub(super) place: RecordPosition,
+    pub(super) user: UserId,
+    pub(super) path: DrivePath,
+}
+
+/// Makes folders of a listing, each once. They are all of one user.
+pub(super) struct MakeFolders<'a>(pub(super) &'a [FolderRow]);
+
+impl SlotWrite for MakeFolders<'_> {
+    type Output = ();
+
+    fn cache_keys(&self) -> Vec<CacheKey> {
+        self.0.first().map_or_else(Vec::new, |row| spoiled_keys(row.user).into())
+    }
+
+    async fn apply(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<()>, sqlx::Error> {
+        let Some(user) = self.0.first().map(|row| row.user) else { return Ok(Some(())) };
+        let counted: Option<i64> = sqlx::query_scalar(include_str!("../../../sql/files/make_folders.sql"))
+            .bind(user.get())
+            .bind(self.0.iter().map(|row| row.path.to_string()).bind_iter())
+            .bind(user.slot().to_sql())
+            .bind(shard.to_sql())
+            .fetch_optional(connection)
+            .await?;
+        Ok(counted.map(|_| ()))
+    }
+
+    fn has_changed((): &()) -> bool {
+        true
+    }
+
+    fn work_kind(&self) -> WorkKind {
+        WorkKind::Load
+    }
 }

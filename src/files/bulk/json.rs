@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::parse::ParsedRecord;
 use crate::files::input::{FileInput, LoadedFile};
 use crate::files::model::UserId;
+use crate::files::path::DrivePath;
 use crate::files::values::{BorrowedText, TimeInput};
 use crate::payload::{FieldFault, JsonFault, read_json, skip_mark};
 use crate::shard::IdClock;
@@ -44,7 +45,7 @@ struct ListingEntry<'a> {
 pub(super) fn lsjson_entry(record: &[u8], user: UserId, ids: &IdClock) -> Result<ParsedRecord, FieldFault> {
     let entry: ListingEntry<'_> = from_json(record)?;
     if entry.is_dir {
-        return Ok(ParsedRecord::Folder);
+        return folder(&entry.path.0, &entry.name.0).map(ParsedRecord::Folder);
     }
     let input = FileInput {
         user_id: user.get(),
@@ -60,6 +61,16 @@ pub(super) fn lsjson_entry(record: &[u8], user: UserId, ids: &IdClock) -> Result
     let named = |fault: FieldFault| FieldFault { field: lsjson_name(fault.field), ..fault };
     let LoadedFile { file, warning } = input.check_loaded(ids).map_err(named)?;
     Ok(ParsedRecord::File(LoadedFile { file, warning: warning.map(named) }))
+}
+
+/// The path of a folder.
+fn folder(path: &str, name: &str) -> Result<DrivePath, FieldFault> {
+    let path = DrivePath::parse(path, "Path")?;
+    match path.split_last() {
+        None => Err(FieldFault::new("Path", "must name a folder; the root is always there")),
+        Some((_, last)) if last != name => Err(FieldFault::new("Path", "must end in /Name")),
+        Some(_) => Ok(path),
+    }
 }
 
 /// The checksum to keep of those that rclone found, as `sha256:…`. Versions before 1.62 write `SHA-1` for `sha1`.
@@ -102,7 +113,7 @@ mod tests {
     fn entry(json: &str) -> Result<Option<NewFile>, String> {
         match lsjson_entry(json.as_bytes(), UserId::new(42).unwrap(), &IdClock::default()) {
             Ok(ParsedRecord::File(loaded)) => Ok(Some(loaded.file)),
-            Ok(ParsedRecord::Folder) => Ok(None),
+            Ok(ParsedRecord::Folder(_)) => Ok(None),
             Ok(ParsedRecord::Rejected(_)) => unreachable!("rejections are errors here"),
             Err(fault) => Err(fault.to_string()),
         }
@@ -130,6 +141,8 @@ mod tests {
     fn faults_name_the_field_as_the_client_wrote_it() {
         for (json, start) in [
             (r#"{"Path":"a/b","Name":"c","Size":1}"#, "Path: must end in"),
+            (r#"{"Path":"a/b","Name":"c","IsDir":true}"#, "Path: must end in"),
+            (r#"{"Path":"a/../b","Name":"b","IsDir":true}"#, "Path: has a name that"),
             (r#"{"Path":"a","Name":"a","Size":-2}"#, "Size: "),
             (r#"{"Path":"a","Size":1}"#, "Name: missing field `Name`"),
             (r#"{"Path":"a","Name":7}"#, "Name: invalid type"),

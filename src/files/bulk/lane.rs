@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 
 use super::batch::{BatchFate, LoadRow, RowIdentity, StoreBatch, StoreMethod, StoredRows};
+use super::folders::{FolderRow, MakeFolders};
 use super::loaded::LoadSummary;
 use super::parse::RecordFault;
 use crate::files::limits::fault_of_constraint;
@@ -14,6 +15,14 @@ use crate::payload::FieldFault;
 use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
 use crate::telemetry::metrics::BULK_ROWS;
 use crate::writes::{SlotWrites, halve, split_refused};
+
+/// What a lane stores at once.
+pub(super) enum LoadBatch {
+    /// Files.
+    Files(Vec<LoadRow>),
+    /// Folders that a listing names, all of one user.
+    Folders(Vec<FolderRow>),
+}
 
 /// A task that stores batches of a shard.
 pub(super) struct LoadLane {
@@ -33,12 +42,16 @@ impl LoadLane {
     /// Stores batch after batch, until there are no more or a shard fails; then the queue is closed.
     pub(super) async fn store_batches(
         mut self,
-        queue: Arc<Mutex<mpsc::Receiver<Vec<LoadRow>>>>,
+        queue: Arc<Mutex<mpsc::Receiver<LoadBatch>>>,
     ) -> (LoadSummary, Result<(), ShardError>) {
         loop {
             let next = queue.lock().await.recv().await;
             let Some(batch) = next else { return (self.loaded, Ok(())) };
-            if let Err(error) = self.store_batch(batch).await {
+            let stored = match batch {
+                LoadBatch::Files(rows) => self.store_batch(rows).await,
+                LoadBatch::Folders(rows) => self.make_folders(rows).await,
+            };
+            if let Err(error) = stored {
                 queue.lock().await.close();
                 return (self.loaded, Err(error));
             }
@@ -51,7 +64,7 @@ impl LoadLane {
         let mut moving: Option<MovingSlot> = None;
         while let Some(part) = parts.pop() {
             for (shard, mut rows) in by_owner(&self.cluster, part)? {
-                self.sort(&mut rows);
+                sort(&mut rows);
                 let batch = StoreBatch::new(&rows, self.identity, self.way);
                 match Box::pin(self.writes.run_on(&shard, &batch)).await {
                     Ok(Some(BatchFate::Stored(stored))) => {
@@ -77,8 +90,7 @@ impl LoadLane {
                         parts.extend(halve(rows));
                     }
                     Err(ShardError::RowRefused { constraint, .. }) => {
-                        let known = constraint.as_deref().and_then(fault_of_constraint);
-                        let fault = known.unwrap_or_else(|| FieldFault::new("", "the database cannot hold it"));
+                        let fault = refused_fault(constraint.as_deref());
                         for row in rows {
                             let fault = fault.clone();
                             self.loaded.reject(RecordFault { place: row.place, fault });
@@ -91,15 +103,23 @@ impl LoadLane {
         Ok(())
     }
 
-    /// Rows lie in the order of the index by which they are told apart: no two loads can wait in a ring.
-    fn sort(&self, rows: &mut [LoadRow]) {
-        match self.identity {
-            // The primary key: the pages of a user lie together.
-            RowIdentity::Id => rows.sort_unstable_by_key(|row| (row.file.user(), row.file.id())),
-            RowIdentity::Path => {
-                rows.sort_unstable_by(|a, b| (a.file.user(), a.file.path()).cmp(&(b.file.user(), b.file.path())));
+    /// Makes the folders of a listing. A folder that cannot be made is a rejected line.
+    async fn make_folders(&mut self, rows: Vec<FolderRow>) -> Result<(), ShardError> {
+        let mut parts = vec![rows];
+        while let Some(rows) = parts.pop() {
+            let Some(slot) = rows.first().map(|row| row.user.slot()) else { continue };
+            match self.writes.run(slot, &MakeFolders(&rows), None).await {
+                Ok(_) => self.loaded.folders += as_count(rows.len()),
+                Err(ShardError::RowRefused { .. }) if rows.len() > 1 => parts.extend(halve(rows)),
+                Err(ShardError::RowRefused { constraint, .. }) => {
+                    let fault = refused_fault(constraint.as_deref());
+                    rows.iter()
+                        .for_each(|row| self.loaded.reject(RecordFault { place: row.place, fault: fault.clone() }));
+                }
+                Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
     fn count(&mut self, rows: usize, shard: ShardId, stored: &StoredRows) {
@@ -117,6 +137,13 @@ impl LoadLane {
     }
 }
 
+/// Rows lie in the order of the indexes by which they are told apart, paths first: no two loads can wait in a ring.
+fn sort(rows: &mut [LoadRow]) {
+    rows.sort_unstable_by(|a, b| {
+        (a.file.user(), a.file.path(), a.file.id()).cmp(&(b.file.user(), b.file.path(), b.file.id()))
+    });
+}
+
 /// A shard and the rows that it owns.
 type ShardRows = (Arc<Shard>, Vec<LoadRow>);
 
@@ -127,6 +154,11 @@ fn by_owner(cluster: &Cluster, rows: Vec<LoadRow>) -> Result<impl Iterator<Item 
         groups.entry(owner.id()).or_insert_with(|| (Arc::clone(owner), Vec::new())).1.push(row);
     }
     Ok(groups.into_values())
+}
+
+/// Why the database refused a row.
+fn refused_fault(constraint: Option<&str>) -> FieldFault {
+    constraint.and_then(fault_of_constraint).unwrap_or_else(|| FieldFault::new("", "the database cannot hold it"))
 }
 
 fn as_count(number: usize) -> u64 {

@@ -11,10 +11,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::batch::{LoadRow, RowIdentity};
-use super::lane::LoadLane;
+use super::folders::FolderRow;
+use super::lane::{LoadBatch, LoadLane};
 use super::loaded::LoadSummary;
-use super::parse::{RecordFault, RecordPosition};
+use super::parse::{BodyFormat, RecordFault, RecordPosition};
 use crate::files::input::LoadedFile;
+use crate::files::path::DrivePath;
 use crate::files::service::FileService;
 use crate::shard::{Cluster, ShardError, ShardId};
 use crate::telemetry::metrics::BULK_ROWS;
@@ -50,9 +52,11 @@ pub struct BulkLoad {
     limits: BulkLimits,
     identity: RowIdentity,
     batches: HashMap<ShardId, RowBatch>,
+    /// Folders that a listing names, and that are not sent yet.
+    folders: Vec<FolderRow>,
     /// When batches are sent although they are not full; `None` while they hold no row.
     due: Option<Instant>,
-    queues: HashMap<ShardId, mpsc::Sender<Vec<LoadRow>>>,
+    queues: HashMap<ShardId, mpsc::Sender<LoadBatch>>,
     tasks: JoinSet<(LoadSummary, Result<(), ShardError>)>,
     loaded: LoadSummary,
 }
@@ -81,6 +85,7 @@ impl BulkLoad {
             limits,
             identity,
             batches: HashMap::new(),
+            folders: Vec::new(),
             due: None,
             queues: HashMap::new(),
             tasks: JoinSet::new(),
@@ -105,7 +110,7 @@ impl BulkLoad {
         self.due.get_or_insert_with(|| Instant::now() + LINGER);
         if batch.rows.len() >= full || batch.bytes >= BATCH_BYTES {
             let batch = std::mem::replace(batch, RowBatch::new(full));
-            self.send(shard, batch.rows).await?;
+            self.send_rows(shard, batch.rows).await?;
         }
         Ok(())
     }
@@ -124,8 +129,9 @@ impl BulkLoad {
     /// If a shard does not store any more; [`BulkLoad::finish`] tells why.
     pub async fn send_waiting(&mut self) -> Result<(), ShardError> {
         self.due = None;
+        self.send_folders().await?;
         for (shard, batch) in std::mem::take(&mut self.batches) {
-            self.send(shard, batch.rows).await?;
+            self.send_rows(shard, batch.rows).await?;
         }
         Ok(())
     }
@@ -135,9 +141,27 @@ impl BulkLoad {
         self.loaded.reject(rejection);
     }
 
-    /// Notes a folder of a listing.
-    pub fn skip_folder(&mut self) {
-        self.loaded.folders += 1;
+    /// Takes a folder of a listing.
+    ///
+    /// # Errors
+    /// As [`BulkLoad::push`].
+    pub async fn push_folder(
+        &mut self,
+        place: RecordPosition,
+        format: BodyFormat,
+        path: DrivePath,
+    ) -> Result<(), ShardError> {
+        let BodyFormat::Lsjson(user) = format else { return Ok(()) }; // other formats have no folders
+        self.folders.push(FolderRow { place, user, path });
+        self.due.get_or_insert_with(|| Instant::now() + LINGER);
+        if self.folders.len() >= self.limits.batch_rows { self.send_folders().await } else { Ok(()) }
+    }
+
+    async fn send_folders(&mut self) -> Result<(), ShardError> {
+        let folders = std::mem::take(&mut self.folders);
+        let Some(user) = folders.first().map(|row| row.user) else { return Ok(()) };
+        let shard = self.cluster.owner(user.slot())?.id();
+        self.send(shard, LoadBatch::Folders(folders)).await
     }
 
     /// Stores what is left and waits for all of it.
@@ -145,9 +169,9 @@ impl BulkLoad {
     /// # Errors
     /// The first shard's error; what was stored all the same is counted beside it.
     pub async fn finish(mut self) -> (LoadSummary, Result<(), ShardError>) {
-        let mut outcome = Ok(());
+        let mut outcome = self.send_folders().await;
         for (shard, batch) in std::mem::take(&mut self.batches) {
-            outcome = outcome.and(self.send(shard, batch.rows).await);
+            outcome = outcome.and(self.send_rows(shard, batch.rows).await);
         }
         self.queues.clear();
         while let Some(done) = self.tasks.join_next().await {
@@ -168,14 +192,18 @@ impl BulkLoad {
         (self.loaded, outcome)
     }
 
-    async fn send(&mut self, shard: ShardId, batch: Vec<LoadRow>) -> Result<(), ShardError> {
-        if batch.is_empty() {
+    async fn send_rows(&mut self, shard: ShardId, rows: Vec<LoadRow>) -> Result<(), ShardError> {
+        if rows.is_empty() {
             return Ok(());
         }
+        BULK_ROWS.accepted.add(u64::try_from(rows.len()).unwrap_or(u64::MAX));
+        self.send(shard, LoadBatch::Files(rows)).await
+    }
+
+    async fn send(&mut self, shard: ShardId, batch: LoadBatch) -> Result<(), ShardError> {
         if let Some(shard) = self.cluster.shard(shard) {
             shard.require_healthy()?;
         }
-        BULK_ROWS.accepted.add(u64::try_from(batch.len()).unwrap_or(u64::MAX));
         let queue = self.queues.entry(shard).or_insert_with(|| {
             let (sender, receiver) = mpsc::channel(QUEUE);
             let receiver = Arc::new(Mutex::new(receiver));

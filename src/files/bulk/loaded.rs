@@ -23,7 +23,7 @@ pub struct LoadSummary {
     pub rejected: u64,
     /// Files taken without a field that cannot be kept.
     pub warned: u64,
-    /// Folders of a listing, which are no files.
+    /// Folders that a listing names, made or there already.
     pub folders: u64,
     /// Files stored on each shard.
     pub distribution: BTreeMap<u16, u64>,

@@ -5,6 +5,7 @@ use super::json;
 use super::paths::RecentPaths;
 use crate::files::input::LoadedFile;
 use crate::files::model::UserId;
+use crate::files::path::DrivePath;
 use crate::payload::{ArraySplitter, BodyFault, BodyOpening, FieldFault, LineSplitter, RecordPiece, skip_mark};
 use crate::shard::IdClock;
 
@@ -44,8 +45,8 @@ pub struct RecordFault {
 pub enum ParsedRecord {
     /// A file to store.
     File(LoadedFile),
-    /// A folder of a listing, which is no file.
-    Folder,
+    /// A folder of a listing.
+    Folder(DrivePath),
     /// A faulty record.
     Rejected(FieldFault),
 }
@@ -166,7 +167,7 @@ mod tests {
                 ParsedRecord::File(LoadedFile { file, warning: Some(fault) }) => {
                     format!("{} without {fault}", file.path().unwrap_or(file.name()))
                 }
-                ParsedRecord::Folder => "folder".to_owned(),
+                ParsedRecord::Folder(path) => format!("folder {path}"),
                 ParsedRecord::Rejected(fault) => format!("#{} {fault}", place.record),
             };
             seen.push((place.line, word));
@@ -310,7 +311,7 @@ mod tests {
     fn listings() {
         let user = UserId::new(9).unwrap();
         let body = b"[\n{\"Path\":\"d\",\"Name\":\"d\",\"Size\":-1,\"IsDir\":true},\n{\"Path\":\"d/a\",\"Name\":\"a\",\"Size\":3}\n]\n";
-        expect(BodyFormat::Lsjson(user), body, &[(2, "folder"), (3, "9 d/a")]);
+        expect(BodyFormat::Lsjson(user), body, &[(2, "folder d"), (3, "9 d/a")]);
         expect(
             BodyFormat::Lsjson(user),
             b"{\"Path\":\"a\",\"Name\":\"a\"}\n{\"Path\":\"b\",\"Name\":\"b\"}\n",

@@ -56,7 +56,7 @@ pub(super) struct BulkCounts {
     /// Files stored without a field: a time was not readable.
     #[schema(example = 0)]
     warned: u64,
-    /// Folders of a listing, which are not stored.
+    /// Folders that a listing names, made or there already.
     #[schema(example = 0)]
     folders: u64,
     /// Files stored on each shard.

@@ -149,7 +149,7 @@ async fn store_body<R: tokio::io::AsyncRead + Unpin>(
         for (place, record) in parsed.drain(..) {
             match reject_other_users(record, only) {
                 ParsedRecord::File(file) => load.push(place, file).await.map_err(LoadStop::Shard)?,
-                ParsedRecord::Folder => load.skip_folder(),
+                ParsedRecord::Folder(path) => load.push_folder(place, format, path).await.map_err(LoadStop::Shard)?,
                 ParsedRecord::Rejected(fault) if on_error == RejectPolicy::Abort => {
                     return Err(LoadStop::Record(RecordFault { place, fault }));
                 }
