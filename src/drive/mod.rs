@@ -1,7 +1,7 @@
 //! The drive of a user: a tree of folders, with files in the folders.
 //!
 //! ```text
-//! service → store, trash (reads, purges) → shard
+//! service → store, trash, tree (reads, purges) → shard
 //!         → change (one transaction of operations) → folder_changes, file_changes → context → statements → writes → shard
 //! expire (background): purges old trash
 //! ```
@@ -18,6 +18,7 @@ mod service;
 mod statements;
 mod store;
 mod trash;
+mod tree;
 
 pub use error::{DriveError, RefusedOperation};
 pub use expire::purge_in_background;
@@ -25,3 +26,4 @@ pub use model::{Child, ChildrenCursor, ChildrenPage, DriveEntry, DriveSummary, E
 pub use operation::{DriveOperation, EntryCondition, EntryTarget, FolderTarget, NameConflict, OperationResult};
 pub use service::{DriveService, PurgeResult};
 pub use trash::{TrashCursor, TrashPage, TrashedEntry};
+pub use tree::{TreeEntry, TreePage, TreeSelection, check_start_after};

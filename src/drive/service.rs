@@ -22,9 +22,9 @@ use crate::writes::SlotWrites;
 
 /// The drives of all users.
 pub struct DriveService {
-    cluster: Arc<Cluster>,
-    writes: SlotWrites,
-    ids: IdClock,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) writes: SlotWrites,
+    pub(super) ids: IdClock,
 }
 
 /// What a purge has deleted for good.

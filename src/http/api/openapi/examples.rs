@@ -47,6 +47,8 @@ fn by_name(name: &str) -> Option<Value> {
             json!("019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e")
         }
         "Child.kind" | "TrashedEntry.kind" | "BatchResult.kind" => json!("file"),
+        "TreeEntry.id" => json!("019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e"),
+        "TreeEntry.kind" => json!("file"),
         "Child.name" | "TrashedEntry.name" => json!("my_document.txt"),
         "created" => json!(true),
         "DriveSummary.trashed" => json!(1),

@@ -25,6 +25,7 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("DELETE", "/files/{file_id}", "delete_file"),
     ("GET", "/drives/{user_id}", "get_drive"),
     ("GET", "/drives/{user_id}/children", "list_children"),
+    ("GET", "/drives/{user_id}/tree", "list_tree"),
     ("GET", "/drives/{user_id}/path/{path}", "get_path"),
     ("PUT", "/drives/{user_id}/path/{path}", "put_path"),
     ("DELETE", "/drives/{user_id}/path/{path}", "trash_path"),
