@@ -48,7 +48,21 @@ impl Cache {
         work: impl Future<Output = T>,
         effect: impl FnOnce(&T) -> WriteEffect,
     ) -> Result<T, ShardError> {
-        let pending = self.bar(keys).await;
+        self.write_within(self.cluster.limits().call_timeout, keys, work, effect).await
+    }
+
+    /// As [`Cache::write`], for work that may take so long.
+    ///
+    /// # Errors
+    /// As [`Cache::write`].
+    pub async fn write_within<T>(
+        self: &Arc<Self>,
+        limit: Duration,
+        keys: Vec<CacheKey>,
+        work: impl Future<Output = T>,
+        effect: impl FnOnce(&T) -> WriteEffect,
+    ) -> Result<T, ShardError> {
+        let pending = self.bar(keys, limit).await;
         let outcome = work.await;
         match effect(&outcome) {
             WriteEffect::Committed => pending.remove().await?,
@@ -60,16 +74,18 @@ impl Cache {
 
     /// Bars the values of these keys. Never fails, and waits for a moment at most: [`PendingWrite::remove`] deals with a
     /// cache that does not answer. Cancel safe.
-    async fn bar(self: &Arc<Self>, mut keys: Vec<CacheKey>) -> PendingWrite {
+    async fn bar(self: &Arc<Self>, mut keys: Vec<CacheKey>, limit: Duration) -> PendingWrite {
         if keys.len() > 1 {
             keys.sort_unstable();
             keys.dedup();
         }
-        let pending = PendingWrite { cache: Arc::clone(self), keys, is_done: false, _writer: self.writer() };
+        // Longer than a statement whose outcome nobody knows may still run on its shard.
+        let time = LEAST_BAR.max(limit * 2);
+        let pending = PendingWrite { cache: Arc::clone(self), keys, time, is_done: false, _writer: self.writer() };
         if let Some((link, names)) = self.names(&pending.keys) {
             // Only for the case that this process ends between the commit and the removal; whether it worked or not,
             // the removal is what counts.
-            link.bar(&names, self.bar_time()).await;
+            link.bar(&names, time).await;
         }
         pending
     }
@@ -83,11 +99,6 @@ impl Cache {
         };
         let names: Vec<_> = keys.iter().filter_map(name).collect();
         (!names.is_empty()).then_some((link, names))
-    }
-
-    /// Longer than a statement whose outcome nobody knows may still run on its shard.
-    fn bar_time(&self) -> Duration {
-        LEAST_BAR.max(self.cluster.limits().call_timeout * 2)
     }
 
     /// One try to make sure that nobody shows a value of these keys from before now.
@@ -118,6 +129,8 @@ impl Cache {
 struct PendingWrite {
     cache: Arc<Cache>,
     keys: Vec<CacheKey>,
+    /// How long the keys are barred at most.
+    time: Duration,
     is_done: bool,
     _writer: TaskTrackerToken,
 }
@@ -171,8 +184,7 @@ impl Drop for PendingWrite {
         if !self.is_done
             && let Some((link, names)) = self.names()
         {
-            let time = self.cache.bar_time();
-            self.cache.background.send(&link, BackgroundAction::Bar(names, time));
+            self.cache.background.send(&link, BackgroundAction::Bar(names, self.time));
         }
     }
 }

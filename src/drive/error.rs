@@ -43,6 +43,22 @@ pub enum DriveError {
     /// An operation of a batch is at fault, and none was done.
     #[error("operation {}: {}", .0.number, .0.error)]
     Batch(Box<RefusedOperation>),
+    /// A mirror would delete more files than it may.
+    #[error("the mirror would delete {deletes} of {there} files, and max_delete admits {most}; nothing is changed")]
+    TooManyDeletes {
+        /// Files that the listing leaves out.
+        deletes: u64,
+        /// Files below the folder of the mirror.
+        there: u64,
+        /// The most that may go.
+        most: u64,
+    },
+    /// A path would hold a file and a folder, as the mirror deletes neither.
+    #[error("{0} is a file here and a folder there, and the mirror deletes nothing here; nothing is changed")]
+    KindStays(String),
+    /// The connection with the listing is gone, or another request changed the drive in the same moment.
+    #[error("the mirror was interrupted, and nothing is changed; send the listing again")]
+    MirrorInterrupted,
     /// A field is wrong.
     #[error("{0}")]
     Field(FieldFault),

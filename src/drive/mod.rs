@@ -3,6 +3,7 @@
 //! ```text
 //! service → store, trash, tree (reads, purges) → shard
 //!         → change (one transaction of operations) → folder_changes, file_changes → context → statements → writes → shard
+//!         → mirror (a listing, in one transaction) → writes → shard
 //! expire (background): purges old trash
 //! ```
 
@@ -12,6 +13,7 @@ mod error;
 mod expire;
 mod file_changes;
 mod folder_changes;
+pub mod mirror;
 mod model;
 mod operation;
 mod service;

@@ -10,9 +10,9 @@ use actix_web::middleware::from_fn;
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, guard, web};
 use ipnet::IpNet;
 
-use super::api::drives::{batch, browse, folders, paths, trash};
+use super::api::drives::{batch, browse, folders, paths, sync, trash, tree};
 use super::api::{
-    audit_log, collections, data, drive_tree, files, files_bulk, health, key_value, moves, openapi, records, shards, stats,
+    audit_log, collections, data, files, files_bulk, health, key_value, moves, openapi, records, shards, stats,
     user_values,
 };
 use super::dashboard;
@@ -80,7 +80,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .on(Own(OwnerSource::File), Method::PATCH, folders::change_folder)
             .on(Own(OwnerSource::File), Method::DELETE, folders::trash_folder)
             .conditional(),
-        Endpoint::at("/drives/{user_id}/tree").get(Own(OwnerSource::Path("user_id")), drive_tree::list_tree),
+        Endpoint::at("/drives/{user_id}/tree").get(Own(OwnerSource::Path("user_id")), tree::list_tree),
+        Endpoint::at("/drives/{user_id}/sync").on(Own(OwnerSource::Path("user_id")), Method::POST, sync::sync),
         // The rest, by subject.
         Endpoint::at("/health").get(Open, health::health),
         Endpoint::at("/health/live").get(Open, health::live),

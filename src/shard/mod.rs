@@ -9,6 +9,7 @@
 
 mod call;
 mod cluster;
+mod copy_rows;
 mod coverage;
 mod error;
 mod idempotency;
@@ -27,6 +28,7 @@ pub(crate) use cluster::periodic::{PeriodicTask, TaskProgress, spread_ticks};
 pub use cluster::routing::Cluster;
 pub(crate) use cluster::scatter::ScatterLimits;
 pub use cluster::scatter::{ScatterBreadth, ScatterResult};
+pub(crate) use copy_rows::CopyRows;
 pub use coverage::SlotCoverage;
 pub use error::ShardError;
 pub use idempotency::{AdminClaim, AdminKeys, RequestKey, expire_in_background};

@@ -2,6 +2,7 @@
 
 use std::future::ready;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::PgConnection;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -112,13 +113,33 @@ impl SlotWrites {
     /// # Errors
     /// As [`Shard::run`].
     pub(crate) async fn run_on<W: SlotWrite>(&self, shard: &Shard, write: &W) -> Result<Option<W::Output>, ShardError> {
-        let effect = |result: &Result<Option<W::Output>, ShardError>| match result {
-            Ok(Some(output)) if W::has_changed(output) => WriteEffect::Committed,
-            Ok(_) => WriteEffect::Nothing,
-            Err(error) => effect_of_error(error),
-        };
         let call = WriteCall(write);
-        self.cache.write(write.cache_keys(), shard.run(&call), effect).await?
+        self.cache.write(write.cache_keys(), shard.run(&call), effect_of_call::<W>).await?
+    }
+
+    /// Makes a change over a connection that holds what the change needs, such as a staged listing, within a time of its own.
+    /// `None`: the shard does not own the slot.
+    ///
+    /// # Errors
+    /// As [`Shard::run`]; after `Timeout` and `Unavailable` the change may be made all the same.
+    pub(crate) async fn run_over<W: SlotWrite>(
+        &self,
+        lane: &mut LaneConnection,
+        limit: Duration,
+        write: &W,
+    ) -> Result<Option<W::Output>, ShardError> {
+        let shard = lane.shard().id();
+        let work = async {
+            match lane.run_within(Some(limit), async |connection| write.apply(connection, shard).await).await {
+                Ok(output) => Ok(output),
+                Err(LaneError::Shard(error)) => Err(error),
+                Err(LaneError::Database(error)) => match DbFault::of(&error) {
+                    DbFault::NotOwner => Ok(None),
+                    fault => Err(fault.into_error(shard, error)),
+                },
+            }
+        };
+        self.cache.write_within(limit, write.cache_keys(), work, effect_of_call::<W>).await?
     }
 
     /// Makes one try to store the rows of a batch over the connection of a lane.
@@ -152,6 +173,15 @@ impl SlotWrites {
     /// As [`Cache::write`].
     pub(crate) async fn forget_values(&self, keys: Vec<CacheKey>) -> Result<(), ShardError> {
         self.cache.write(keys, ready(()), |()| WriteEffect::Committed).await
+    }
+}
+
+/// What the result of a call says about the database.
+fn effect_of_call<W: SlotWrite>(result: &Result<Option<W::Output>, ShardError>) -> WriteEffect {
+    match result {
+        Ok(Some(output)) if W::has_changed(output) => WriteEffect::Committed,
+        Ok(_) => WriteEffect::Nothing,
+        Err(error) => effect_of_error(error),
     }
 }
 

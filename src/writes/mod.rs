@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! single changes ── SlotWrites::run ─────────┐
+//! mirrors ───────── SlotWrites::run_over ────┤
 //! bulk loads ────── SlotWrites::run_on ──────┼→ Cache::write (tombstone → database → removal) → shard
 //! GroupCommit ───── SlotWrites::store_batch ─┘
 //! ```

@@ -1,18 +1,19 @@
-//! Rows in the binary format of `COPY` (PostgreSQL manual, "COPY", section "Binary Format").
+//! Files as rows of `COPY`: those of a batch, and those of a staged listing.
 
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::parse::RecordPosition;
 use crate::files::model::NewFile;
+use crate::files::path::DrivePath;
+use crate::payload::FieldFault;
+use crate::shard::CopyRows;
 
-const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
-/// Neither flags nor an extension of the header.
-const HEADER_REST: [u8; 8] = [0; 8];
+/// The columns of `sql/files/copy_batch.sql`.
 const COLUMNS: i16 = 8;
-const NULL: i32 = -1;
-const END: i16 = -1;
-/// 2000-01-01, from which PostgreSQL counts its microseconds, in those since 1970.
-const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+/// The columns of `sql/drive/copy_listing.sql`.
+const LISTING_COLUMNS: i16 = 10;
+/// The bytes of a chunk of a listing.
+const CHUNK: usize = 256 * 1024;
 
 /// The rows of a `COPY` of the columns that `sql/files/copy_batch.sql` names: files, each with the folder around it.
 ///
@@ -22,67 +23,93 @@ pub(super) fn encode<'a>(
     files: impl Iterator<Item = (&'a NewFile, Option<Uuid>)>,
     capacity: usize,
 ) -> Result<Vec<u8>, sqlx::Error> {
-    let mut out = Vec::with_capacity(capacity);
-    out.extend_from_slice(SIGNATURE);
-    out.extend_from_slice(&HEADER_REST);
+    let mut rows = CopyRows::with_capacity(capacity);
     for (file, folder) in files {
-        out.extend_from_slice(&COLUMNS.to_be_bytes());
-        field(&mut out, Some(&file.user.get().to_be_bytes()))?;
-        field(&mut out, Some(file.id.as_bytes()))?;
-        field(&mut out, Some(file.name.as_bytes()))?;
-        field(&mut out, folder.as_ref().map(|folder| folder.as_bytes().as_slice()))?;
-        field(&mut out, file.mime_type.as_deref().map(str::as_bytes))?;
-        field(&mut out, file.checksum.as_deref().map(str::as_bytes))?;
-        field(&mut out, file.size_bytes.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice))?;
-        field(&mut out, file.modified_at.map(time).as_ref().map(<[u8; 8]>::as_slice))?;
+        rows.begin_row(COLUMNS);
+        rows.put_number(Some(file.user.get()))?;
+        rows.put_id(Some(file.id))?;
+        rows.put_text(Some(&file.name))?;
+        rows.put_id(folder)?;
+        rows.put_text(file.mime_type.as_deref())?;
+        rows.put_text(file.checksum.as_deref())?;
+        rows.put_number(file.size_bytes)?;
+        rows.put_time(file.modified_at)?;
     }
-    out.extend_from_slice(&END.to_be_bytes());
-    Ok(out)
+    Ok(rows.finish())
 }
 
-fn field(out: &mut Vec<u8>, value: Option<&[u8]>) -> Result<(), sqlx::Error> {
-    match value {
-        None => out.extend_from_slice(&NULL.to_be_bytes()),
-        Some(bytes) => {
-            out.extend_from_slice(&length(bytes.len())?.to_be_bytes());
-            out.extend_from_slice(bytes);
+/// The entries of a listing on the way to the shard that compares the listing with a drive.
+pub struct ListingRows {
+    /// The path of the folder that the listing describes, with a slash at its end; empty for the drive's root.
+    root: String,
+    rows: CopyRows,
+}
+
+impl ListingRows {
+    /// For a listing of this folder.
+    #[must_use]
+    pub fn new(root: &DrivePath) -> Self {
+        let root = root.to_string();
+        let root = if root.is_empty() { root } else { root + "/" };
+        Self { root, rows: CopyRows::with_capacity(CHUNK) }
+    }
+
+    /// Checks the path of an entry, which the listing gives from its folder on.
+    ///
+    /// # Errors
+    /// If the path from the drive's root on is too long.
+    pub fn check(&self, path: &str) -> Result<(), FieldFault> {
+        if self.root.is_empty() {
+            return Ok(());
         }
-    }
-    Ok(())
-}
-
-/// The length of a value, as the format writes it. A longer value is an error: the largest number that fits would be the length
-/// of another value, and a negative number is `NULL`.
-fn length(bytes: usize) -> Result<i32, sqlx::Error> {
-    i32::try_from(bytes).map_err(|error| sqlx::Error::Encode(error.into()))
-}
-
-fn time(at: DateTime<Utc>) -> [u8; 8] {
-    (at.timestamp_micros() - POSTGRES_EPOCH).to_be_bytes()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_that_is_too_long_is_not_taken_for_null() {
-        assert_eq!(length(0).unwrap(), 0);
-        assert_eq!(length(0x7fff_ffff).unwrap(), i32::MAX);
-        for bytes in [0x8000_0000, 0xffff_ffff, usize::MAX] {
-            assert!(length(bytes).is_err(), "{bytes}");
-        }
+        DrivePath::parse(&format!("{}{path}", self.root), "Path").map(|_| ())
     }
 
-    #[test]
-    fn what_is_missing_is_null_and_what_is_empty_is_not() {
-        let field_of = |value| {
-            let mut out = Vec::new();
-            field(&mut out, value).unwrap();
-            out
-        };
-        assert_eq!(field_of(None), [0xff; 4]);
-        assert_eq!(field_of(Some(b"")), [0; 4]);
-        assert_eq!(field_of(Some(b"ab")), [0, 0, 0, 2, b'a', b'b']);
+    /// Adds a file. Returns a chunk to send once there is one.
+    ///
+    /// # Errors
+    /// If a value is longer than the format can say.
+    pub fn push_file(&mut self, place: RecordPosition, file: &NewFile) -> Result<Option<Vec<u8>>, sqlx::Error> {
+        self.begin(place, file.id, file.path().unwrap_or(&file.name), false)?;
+        self.rows.put_text(file.mime_type.as_deref())?;
+        self.rows.put_text(file.checksum.as_deref())?;
+        self.rows.put_number(file.size_bytes)?;
+        self.rows.put_time(file.modified_at)?;
+        Ok(self.take_full())
+    }
+
+    /// Adds a folder, in the same way.
+    ///
+    /// # Errors
+    /// As [`ListingRows::push_file`].
+    pub fn push_folder(&mut self, place: RecordPosition, path: &DrivePath) -> Result<Option<Vec<u8>>, sqlx::Error> {
+        self.begin(place, Uuid::nil(), &path.to_string(), true)?;
+        self.rows.put_text(None)?;
+        self.rows.put_text(None)?;
+        self.rows.put_number(None)?;
+        self.rows.put_time(None)?;
+        Ok(self.take_full())
+    }
+
+    /// The last chunk.
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
+        self.rows.finish()
+    }
+
+    fn begin(&mut self, place: RecordPosition, id: Uuid, path: &str, is_folder: bool) -> Result<(), sqlx::Error> {
+        let (around, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let around = format!("{}{around}", self.root);
+        self.rows.begin_row(LISTING_COLUMNS);
+        self.rows.put_number(i64::try_from(place.record).ok())?;
+        self.rows.put_number(i64::try_from(place.line).ok())?;
+        self.rows.put_id(Some(id))?;
+        self.rows.put_text(Some(around.trim_end_matches('/')))?;
+        self.rows.put_text(Some(name))?;
+        self.rows.put_bool(is_folder)
+    }
+
+    fn take_full(&mut self) -> Option<Vec<u8>> {
+        (self.rows.len() >= CHUNK).then(|| std::mem::replace(&mut self.rows, CopyRows::with_capacity(CHUNK)).finish())
     }
 }

@@ -13,6 +13,9 @@ use crate::http::response::answer;
 use crate::http::response::problem::Problem;
 use crate::payload::FieldFault;
 
+/// How many rejections, and how many warnings, an answer lists one by one.
+pub(super) const LISTED_FAULTS: usize = 100;
+
 /// The answer to a bulk load.
 #[derive(Serialize, ToSchema)]
 pub(super) struct BulkAnswer {

@@ -4,7 +4,6 @@ pub(super) mod audit_log;
 mod bulk_answers;
 pub(super) mod collections;
 pub(super) mod data;
-pub(super) mod drive_tree;
 pub(super) mod drives;
 pub(super) mod files;
 pub(super) mod files_bulk;

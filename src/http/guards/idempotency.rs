@@ -18,6 +18,8 @@ use crate::shard::{AdminClaim, RequestKey};
 
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const MAX_KEY: usize = 255;
+/// Routes whose bodies are streams alone. A repeated stream does no harm: it says what is to be there.
+const STREAMS: [&str; 2] = ["/ingest/bulk", "/drives/{user_id}/sync"];
 /// Parts of the set of running requests, each with a lock.
 const PARTS: usize = 64;
 
@@ -72,7 +74,7 @@ pub(in crate::http) fn claim_key(request: &HttpRequest, caller: Caller, body: &[
 /// True if a route takes a key with this method. A key is for changes that a repeated request would make twice;
 /// a repeated `PUT` or `DELETE` changes nothing.
 pub(in crate::http) fn takes_key(method: &Method, path: &str) -> bool {
-    (*method == Method::POST || *method == Method::PATCH) && path != "/ingest/bulk"
+    (*method == Method::POST || *method == Method::PATCH) && !STREAMS.contains(&path)
 }
 
 /// Refuses a key on a stream of many changes.

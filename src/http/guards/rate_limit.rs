@@ -25,6 +25,7 @@ pub(in crate::http) const ROWS_PER_UNIT: u64 = 10;
 const OTHERS: &[(&str, Method, u64)] = &[
     // The rows come on top.
     ("/ingest/bulk", Method::POST, 10),
+    ("/drives/{user_id}/sync", Method::POST, 10),
     // Many rows by one request.
     ("/drives/{user_id}/batch", Method::POST, 10),
     ("/drives/{user_id}/trash", Method::DELETE, 10),

@@ -116,6 +116,12 @@ codes! {
     RootFixed = "root_fixed", CONFLICT, "The root keeps its place";
     /// An operation of a batch is at fault, and nothing was done.
     BatchRefused = "batch_refused", CONFLICT, "An operation of the batch is at fault";
+    /// A mirror would delete more files than it may.
+    TooManyDeletes = "too_many_deletes", CONFLICT, "The mirror would delete too many files";
+    /// A path would hold a file and a folder, as a mirror deletes neither.
+    KindStays = "kind_stays", CONFLICT, "A path would hold a file and a folder";
+    /// A mirror lost its connection or a race, and changed nothing.
+    SyncInterrupted = "sync_interrupted", SERVICE_UNAVAILABLE, "The mirror was interrupted";
     /// The request names no user, and several users have a file under the id.
     SeveralUsers = "several_users", CONFLICT, "Several users have a file under this id";
     /// Nobody declared this collection.

@@ -60,6 +60,15 @@ impl LaneConnection {
         &mut self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, LaneError> {
+        self.run_within(None, work).await
+    }
+
+    /// As [`LaneConnection::run`], with a different time limit.
+    pub(crate) async fn run_within<T>(
+        &mut self,
+        limit: Option<Duration>,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, LaneError> {
         let (shard, session) = (&self.shard, self.session.take());
         let working = async {
             let mut held = match ServerSession::reuse_or_connect(shard, session).await {
@@ -72,7 +81,7 @@ impl LaneConnection {
             let result = work(held.connection()).await;
             Ok((held, result))
         };
-        let done = shard.while_healthy(working).await.map_err(|error| {
+        let done = shard.while_healthy_for(limit, working).await.map_err(|error| {
             if matches!(error, ShardError::Timeout { .. }) {
                 shard.record_loss();
             }

@@ -48,10 +48,11 @@ fn by_name(name: &str) -> Option<Value> {
         }
         "Child.kind" | "TrashedEntry.kind" | "BatchResult.kind" => json!("file"),
         "TreeEntry.id" => json!("019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e"),
-        "TreeEntry.kind" => json!("file"),
+        "MirrorDifference.kind" | "TreeEntry.kind" => json!("file"),
         "Child.name" | "TrashedEntry.name" => json!("my_document.txt"),
         "created" => json!(true),
         "DriveSummary.trashed" => json!(1),
+        "MirrorDifference.change" => json!("create"),
         "trashed" => json!(false),
         "free_bytes" => json!(12_884_901_888_i64),
         "ids" => json!([7]),
@@ -84,6 +85,8 @@ fn by_name(name: &str) -> Option<Value> {
 const REQUESTS: &[(&str, &str, &str)] = &[
     ("ingest_files", "application/x-ndjson", "{\"user_id\": 42, \"file_name\": \"my_document.txt\"}\n"),
     ("ingest_files", "text/csv", "user_id,file_name\n42,my_document.txt\n"),
+    ("sync_drive", "application/x-ndjson", "{\"Path\":\"a.txt\",\"Name\":\"a.txt\",\"Size\":1,\"IsDir\":false}\n"),
+    ("sync_drive", "application/json", "[{\"Path\":\"a.txt\",\"Name\":\"a.txt\",\"Size\":1,\"IsDir\":false}]"),
     ("create_record", "application/x-ndjson", "{\"user_id\": 42, \"total\": 9.5}\n"),
     ("create_record", "application/json", "{\"user_id\": 42, \"total\": 9.5}"),
     ("put_record", "application/json", "{\"user_id\": 42, \"total\": 9.5}"),
@@ -118,6 +121,7 @@ pub(super) fn of_name(owner: &str, name: &str) -> Option<Value> {
         | "DataListAnswer.data"
         | "StatsAnswer.shards"
         | "ShardsAnswer.shards"
+        | "SyncAnswer.created"
         | "HealthAnswer.shards" => None,
         _ => by_name(&full).or_else(|| by_name(name)),
     }

@@ -23,9 +23,9 @@ use serde_json::Value;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::Config;
 
-use super::drives::{batch, browse, folders, paths, trash};
+use super::drives::{batch, browse, folders, paths, sync, trash, tree};
 use super::{
-    audit_log, collections, data, drive_tree, files, files_bulk, health, key_value, moves, records, shards, stats, user_values,
+    audit_log, collections, data, files, files_bulk, health, key_value, moves, records, shards, stats, user_values,
 };
 use crate::http::metrics::exposition;
 use crate::http::response::answer::JSON;
@@ -44,7 +44,7 @@ use crate::http::response::problem_code::ProblemCode;
     paths(
         health::service, health::health, health::live, health::ready,
         files::ingest, files_bulk::load, files::list, files::find, files::change, files::delete,
-        browse::summarize, browse::list_children, drive_tree::list_tree, paths::find_path, paths::put_path, paths::trash_path, batch::change_all,
+        browse::summarize, browse::list_children, tree::list_tree, sync::sync, paths::find_path, paths::put_path, paths::trash_path, batch::change_all,
         folders::create_folder, folders::find_folder, folders::change_folder, folders::trash_folder,
         trash::list_trash, trash::empty_trash, trash::restore_entry,
         collections::list, collections::find, collections::declare,

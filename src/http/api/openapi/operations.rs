@@ -26,6 +26,7 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("GET", "/drives/{user_id}", "get_drive"),
     ("GET", "/drives/{user_id}/children", "list_children"),
     ("GET", "/drives/{user_id}/tree", "list_tree"),
+    ("POST", "/drives/{user_id}/sync", "sync_drive"),
     ("GET", "/drives/{user_id}/path/{path}", "get_path"),
     ("PUT", "/drives/{user_id}/path/{path}", "put_path"),
     ("DELETE", "/drives/{user_id}/path/{path}", "trash_path"),
@@ -174,7 +175,11 @@ mod tests {
         for (method, path, operation) in operations(&document) {
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
             let has_key = parameters.contains(&key);
-            assert_eq!(has_key, ["post", "patch"].contains(&method) && path != "/ingest/bulk", "{method} {path}");
+            assert_eq!(
+                has_key,
+                ["post", "patch"].contains(&method) && !["/ingest/bulk", "/drives/{user_id}/sync"].contains(&path),
+                "{method} {path}"
+            );
             let responses = &operation["responses"];
             assert_eq!(has_key, responses["422"].is_object(), "{method} {path}");
             assert!(!has_key || responses["409"].is_object(), "{method} {path}");

@@ -1,0 +1,2 @@
+-- Tells the planner how many folders there are.
+ANALYZE pg_temp.mirrored_folders

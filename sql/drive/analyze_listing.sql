@@ -1,0 +1,2 @@
+-- Tells the planner how long the listing is.
+ANALYZE pg_temp.listing
