@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::io::AsyncRead;
 
 use super::CliError;
+use super::import_sync::{SyncArgs, print_sync_report};
 use super::output::{complain, say};
 use super::service::{ServiceArgs, build_client, client_builder};
 use crate::outbound::with_causes;
@@ -22,7 +23,8 @@ use crate::telemetry::OneLine;
 const EXAMPLES: &str = "\
 Examples:
   shardrive import files.ndjson.gz more.csv
-  rclone lsjson -R --files-only /usr | shardrive import - --format lsjson --user-id 42
+  rclone lsjson -R /usr | shardrive import - --format lsjson --user-id 42
+  rclone lsjson -R /usr | shardrive import - --sync --user-id 42 --dry-run
 
 Exit codes: 0 every record is stored, 1 failed, 2 wrong usage, 3 some records were rejected.";
 
@@ -44,6 +46,8 @@ pub(super) struct ImportArgs {
     /// At a record that cannot be stored: skip the record, or stop.
     #[arg(long, value_enum, default_value_t = ImportRejectPolicy::Skip)]
     on_error: ImportRejectPolicy,
+    #[command(flatten)]
+    sync: SyncArgs,
     /// Print the service's answers as JSON.
     #[arg(long)]
     json: bool,
@@ -82,6 +86,10 @@ async fn send_all(args: ImportArgs) -> Result<(), CliError> {
     // Without a time limit: a load takes as long as its input.
     let client = build_client(client_builder(args.service.read_token().await?)?)?;
     let inputs = if args.files.is_empty() { vec![PathBuf::from("-")] } else { args.files.clone() };
+    if args.sync.is_asked_for() && inputs.len() > 1 {
+        let reason = "--sync takes one listing: a second one would delete what the first has made";
+        return Err(CliError::Usage(reason.to_owned()));
+    }
     let mut rejected = 0;
     for input in &inputs {
         let answer = send_input(&client, &args, input).await?;
@@ -99,6 +107,7 @@ async fn send_input(client: &reqwest::Client, args: &ImportArgs, input: &Path) -
     let name = input.to_string_lossy();
     let format = args
         .format
+        .or_else(|| args.sync.is_asked_for().then_some(ImportFormat::Lsjson))
         .or_else(|| format_of(&name, args.user_id.is_some()))
         .ok_or_else(|| CliError::Usage(format!("{shown}: unknown format; say --format ndjson, json, csv or lsjson")))?;
     if format != ImportFormat::Lsjson && args.user_id.is_some() {
@@ -119,21 +128,14 @@ async fn send_input(client: &reqwest::Client, args: &ImportArgs, input: &Path) -
     let fault = Arc::new(std::sync::Mutex::new(None));
     let stream = body_stream(body, progress.clone(), Arc::clone(&fault));
 
-    let mut query =
-        vec![("on_error", if args.on_error == ImportRejectPolicy::Skip { "skip" } else { "abort" }.to_owned())];
+    let (path, query) = target(args, format)?;
     let content_type = match format {
         ImportFormat::Ndjson => "application/x-ndjson",
         ImportFormat::Csv => "text/csv",
         ImportFormat::Json | ImportFormat::Lsjson => "application/json",
     };
-    if format == ImportFormat::Lsjson {
-        let user = args
-            .user_id
-            .ok_or_else(|| CliError::Usage("--format lsjson needs --user-id, the owner of the files".to_owned()))?;
-        query.extend([("format", "lsjson".to_owned()), ("user_id", user.to_string())]);
-    }
     let sent = client
-        .post(format!("{}/ingest/bulk", args.service.url.trim_end_matches('/')))
+        .post(format!("{}{path}", args.service.url.trim_end_matches('/')))
         .query(&query)
         .header("content-type", content_type)
         .body(reqwest::Body::wrap_stream(stream))
@@ -141,9 +143,12 @@ async fn send_input(client: &reqwest::Client, args: &ImportArgs, input: &Path) -
         .await;
     progress.finish();
     if let Some(fault) = fault.lock().ok().and_then(|mut fault| fault.take()) {
-        return Err(CliError::Failed(format!(
-            "{shown}: {fault}; records before that place were sent and may be stored"
-        )));
+        let stored = if args.sync.is_asked_for() {
+            "nothing is changed"
+        } else {
+            "records before that place were sent and may be stored"
+        };
+        return Err(CliError::Failed(format!("{shown}: {fault}; {stored}")));
     }
     let answer = sent.map_err(|error| CliError::Failed(format!("{}: {}", args.service.url, with_causes(&error))))?;
     let status = answer.status();
@@ -158,12 +163,30 @@ async fn send_input(client: &reqwest::Client, args: &ImportArgs, input: &Path) -
     }
     let detail =
         answer.get("detail").or_else(|| answer.get("title")).and_then(Value::as_str).unwrap_or("no reason given");
-    let stored = answer.get("inserted").and_then(Value::as_u64).unwrap_or(0);
-    Err(CliError::Failed(format!(
-        "{shown}: {} (status {status}; {} records were stored before)",
-        OneLine(detail),
-        HumanCount(stored)
-    )))
+    let stored = match answer.get("inserted").and_then(Value::as_u64) {
+        None if args.sync.is_asked_for() => String::new(),
+        stored => format!("; {} records were stored before", HumanCount(stored.unwrap_or(0))),
+    };
+    Err(CliError::Failed(format!("{shown}: {} (status {status}{stored})", OneLine(detail))))
+}
+
+/// The path and the query of the service for a body of this format.
+fn target(args: &ImportArgs, format: ImportFormat) -> Result<(String, Vec<(&'static str, String)>), CliError> {
+    let on_error = if args.on_error == ImportRejectPolicy::Skip { "skip" } else { "abort" };
+    let bulk = ("/ingest/bulk".to_owned(), vec![("on_error", on_error.to_owned())]);
+    if format != ImportFormat::Lsjson {
+        let usage = "--sync takes a listing of rclone lsjson alone".to_owned();
+        return if args.sync.is_asked_for() { Err(CliError::Usage(usage)) } else { Ok(bulk) };
+    }
+    let user = args
+        .user_id
+        .ok_or_else(|| CliError::Usage("--format lsjson needs --user-id, the owner of the files".to_owned()))?;
+    if args.sync.is_asked_for() {
+        return Ok((format!("/drives/{user}/sync"), args.sync.query()));
+    }
+    let (path, mut query) = bulk;
+    query.extend([("format", "lsjson".to_owned()), ("user_id", user.to_string())]);
+    Ok((path, query))
 }
 
 fn format_of(name: &str, has_user: bool) -> Option<ImportFormat> {
@@ -246,6 +269,19 @@ fn print_report(args: &ImportArgs, input: &Path, answer: &Value) {
         say!("{answer}");
         return;
     }
+    if args.sync.is_asked_for() {
+        print_sync_report(input, answer);
+    } else {
+        print_counts(input, answer);
+    }
+    let number = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);
+    if number("warned") > 0 {
+        say!("  {} came with a time that cannot be kept", HumanCount(number("warned")));
+    }
+    print_faults(answer);
+}
+
+fn print_counts(input: &Path, answer: &Value) {
     let number = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);
     say!(
         "{}: {} stored, {} updated, {} were there already, {} rejected",
@@ -260,9 +296,9 @@ fn print_report(args: &ImportArgs, input: &Path, answer: &Value) {
             say!("  shard {shard}: {} stored", HumanCount(rows.as_u64().unwrap_or(0)));
         }
     }
-    if number("warned") > 0 {
-        say!("  {} came with a time that cannot be kept", HumanCount(number("warned")));
-    }
+}
+
+fn print_faults(answer: &Value) {
     let faults = ["rejections", "warnings"].iter().filter_map(|name| answer.get(name)?.as_array()).flatten();
     for fault in faults {
         let text = |name: &str| fault.get(name).map(|value| value.as_str().map_or(value.to_string(), str::to_owned));

@@ -6,6 +6,7 @@ mod dev;
 mod drive;
 mod health;
 mod import;
+mod import_sync;
 mod man;
 mod migrate;
 mod openapi;
