@@ -89,6 +89,44 @@ async fn files_of_every_kind_and_standard_input_are_sent() {
 }
 
 #[tokio::test]
+async fn a_listing_is_mirrored_and_a_dry_run_shows_the_differences() {
+    let cluster = TestCluster::migrated(2).await;
+    let api = Api::start(&cluster).await;
+    let folder = tempfile::tempdir().unwrap();
+    let listing = |paths: &[&str]| {
+        let entries: Vec<Value> = paths
+            .iter()
+            .map(|path| json!({"Path": path, "Name": path.rsplit('/').next().unwrap(), "Size": 1, "IsDir": false}))
+            .collect();
+        Value::from(entries).to_string().into_bytes()
+    };
+    let monday = write(folder.path(), "monday.json", &listing(&["a/b", "a/c", "d"]));
+    let tuesday = write(folder.path(), "tuesday.json.gz", &pack("gzip", &listing(&["a/b", "e"])).await);
+    let sync = async |arguments: &[&str]| {
+        let mut all = vec!["--sync", "--user-id", "42"];
+        all.extend(arguments);
+        import(&api, &all, b"").await
+    };
+    let done = sync(&[&monday]).await;
+    assert_eq!((done.code, done.out.contains("created: 3 files, 1 folders")), (0, true), "{done:?}");
+    // Two of three files are more than a tenth.
+    let done = sync(&[&tuesday]).await;
+    assert!(done.code == 1 && done.err.contains("would delete 2 of 3 files"), "{done:?}");
+    let done = sync(&["--max-delete", "2", "--dry-run", &tuesday]).await;
+    assert!(done.code == 0 && done.out.contains("(nothing is written)"), "{done:?}");
+    assert!(done.out.ends_with("  delete a/c\n  delete d\n  create e\n"), "{done:?}");
+    assert_eq!(total(&api).await, 3);
+    let done = sync(&["--max-delete", "90%", "--delete", "purge", "--json", &tuesday]).await;
+    assert_eq!((done.code, &done.json()["deleted"]["files"]), (0, &json!(2)), "{done:?}");
+    assert_eq!(total(&api).await, 2);
+    for wrong in [&["--dry-run", &monday][..], &["--sync", &monday], &["--sync", "--user-id", "42", &monday, &tuesday]]
+    {
+        let done = import(&api, wrong, b"").await;
+        assert_eq!(done.code, 2, "{wrong:?}: {done:?}");
+    }
+}
+
+#[tokio::test]
 async fn rejected_records_are_shown_and_have_a_code_of_their_own() {
     let cluster = TestCluster::migrated(2).await;
     let api = Api::start(&cluster).await;

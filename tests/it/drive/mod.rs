@@ -2,6 +2,8 @@
 
 mod files;
 mod folders;
+mod listings;
+mod mirrors;
 
 use reqwest::Method;
 use serde_json::Value;

@@ -27,8 +27,14 @@ const STORING: &[&str] =
 /// Statements that read every field which a client sees.
 const SHOWING: &[&str] = &["find_batch.sql", "find_state.sql", "list_batch.sql", "search_by_id.sql", "update.sql"];
 /// Statements about ids alone.
-const OTHERS: &[&str] =
-    &["count_stored.sql", "delete.sql", "find_absent.sql", "has_folder_names.sql", "place_batch.sql"];
+const OTHERS: &[&str] = &[
+    "count_stored.sql",
+    "delete.sql",
+    "find_absent.sql",
+    "has_folder_names.sql",
+    "make_folders.sql",
+    "place_batch.sql",
+];
 
 /// A value of the field, and another one to change it to.
 fn samples(field: &str) -> Option<[Value; 2]> {

@@ -23,6 +23,8 @@ const PATHS: &[(&str, &[&str])] = &[
     ("/files/{file_id}", &["get", "patch", "delete"]),
     ("/drives/{user_id}", &["get"]),
     ("/drives/{user_id}/children", &["get"]),
+    ("/drives/{user_id}/tree", &["get"]),
+    ("/drives/{user_id}/sync", &["post"]),
     ("/drives/{user_id}/path/{path}", &["get", "put", "delete"]),
     ("/drives/{user_id}/batch", &["post"]),
     ("/drives/{user_id}/folders", &["post"]),
