@@ -170,8 +170,11 @@ async fn send_input(client: &reqwest::Client, args: &ImportArgs, input: &Path) -
     Err(CliError::Failed(format!("{shown}: {} (status {status}{stored})", OneLine(detail))))
 }
 
+/// Names and values behind the `?` of a URL.
+type QueryParameters = Vec<(&'static str, String)>;
+
 /// The path and the query of the service for a body of this format.
-fn target(args: &ImportArgs, format: ImportFormat) -> Result<(String, Vec<(&'static str, String)>), CliError> {
+fn target(args: &ImportArgs, format: ImportFormat) -> Result<(String, QueryParameters), CliError> {
     let on_error = if args.on_error == ImportRejectPolicy::Skip { "skip" } else { "abort" };
     let bulk = ("/ingest/bulk".to_owned(), vec![("on_error", on_error.to_owned())]);
     if format != ImportFormat::Lsjson {
