@@ -26,6 +26,19 @@ RETURN CASE WHEN file_id::text ~ '^.{14}7.{15}5d4c1e$'
 -- Numbers of changes: each change of a folder or a file of this shard gets a higher number than the changes before it.
 CREATE SEQUENCE shardrive.version;
 
+-- The number of a change. The transaction has its id before the number: when all transactions with older ids have ended, all
+-- numbers up to this one are decided.
+CREATE FUNCTION shardrive.next_version() RETURNS bigint
+LANGUAGE sql VOLATILE
+RETURN CASE WHEN pg_current_xact_id() IS NOT NULL THEN nextval('shardrive.version') END;
+
+-- Lets numbers of later changes begin above `newest`. Others may take numbers meanwhile, far fewer than the margin.
+CREATE FUNCTION shardrive.raise_version(newest bigint) RETURNS void
+LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+    SELECT setval('shardrive.version', newest + 1000000) FROM shardrive.version WHERE last_value <= newest;
+END;
+
 -- The name under which an entry is found: NFC (Unicode Standard Annex 15), so that a name typed on a Mac and on Linux is one name.
 CREATE FUNCTION shardrive.entry_key(entry_name text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -45,7 +58,7 @@ CREATE TABLE public.file_metadata (
     updated_at  timestamptz NOT NULL DEFAULT now(),
     folder_id   uuid,
     trashed_at  timestamptz,
-    version     bigint      NOT NULL DEFAULT nextval('shardrive.version'),
+    version     bigint      NOT NULL DEFAULT shardrive.next_version(),
 
     -- The user first: rows of a user lie together, and a move's row filter finds user_id in the replica identity.
     -- An id is unique within its user: no shard knows the ids of users on other shards.
@@ -113,7 +126,7 @@ CREATE TRIGGER file_metadata_same_file BEFORE UPDATE ON public.file_metadata
 CREATE FUNCTION shardrive.file_touched() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-    NEW.version := nextval('shardrive.version');
+    NEW.version := shardrive.next_version();
     IF NEW.updated_at = OLD.updated_at THEN
         NEW.updated_at := now();
     END IF;

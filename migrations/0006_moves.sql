@@ -102,9 +102,11 @@ $$;
 -- them here as well. Reads go on, because at each moment one of the two owns the slots; nobody may write until the old owner
 -- has given them up. A second call changes nothing.
 -- `previous` has the old owner's epochs in the order of `moved`; NULL if they are not known. `counts` has an entry for
--- each table: {"counts", "deltas", "slots", "rows", "bytes"}. If a lock is not free within `lock_ms`, the call fails.
+-- each table: {"counts", "deltas", "slots", "rows", "bytes"}. `newest_version` is the old owner's number of the newest change:
+-- changes of the slots get larger numbers here. If a lock is not free within `lock_ms`, the call fails.
 CREATE FUNCTION shardrive.take_slots(
-    move bigint, moved int[], previous bigint[], new_owner int, new_epoch bigint, own_token bigint, counts jsonb, lock_ms int
+    move bigint, moved int[], previous bigint[], new_owner int, new_epoch bigint, own_token bigint, counts jsonb,
+    newest_version bigint, lock_ms int
 ) RETURNS int
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -117,6 +119,7 @@ BEGIN
     LOOP
         PERFORM shardrive.set_counts(given.counts, given.deltas, given.slots, given.rows, given.bytes);
     END LOOP;
+    PERFORM shardrive.raise_version(newest_version);
     PERFORM shardrive.check_coordinator_fence(own_token);
     PERFORM pg_advisory_xact_lock(5040, 4);
     UPDATE shardrive.slot_map AS m

@@ -9,7 +9,7 @@ CREATE TABLE public.folders (
     folder_name  text COLLATE "C" NOT NULL,
     trashed_at   timestamptz,
     tree_version bigint,
-    version      bigint      NOT NULL DEFAULT nextval('shardrive.version'),
+    version      bigint      NOT NULL DEFAULT shardrive.next_version(),
     created_at   timestamptz NOT NULL DEFAULT now(),
     updated_at   timestamptz NOT NULL DEFAULT now(),
 
@@ -265,7 +265,7 @@ BEGIN
                   DETAIL = format('user %s, folder %s', OLD.user_id, OLD.folder_id),
                   HINT = 'INSERT a folder for the other user, then DELETE this row.';
     END IF;
-    NEW.version := nextval('shardrive.version');
+    NEW.version := shardrive.next_version();
     IF NEW.updated_at = OLD.updated_at THEN
         NEW.updated_at := now();
     END IF;

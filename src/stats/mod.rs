@@ -3,7 +3,9 @@
 mod counts;
 mod fold;
 mod verify;
+mod verify_tree;
 
 pub use counts::{ClusterStats, CountMethod, ShardStats, ShardStatus, count_all};
 pub use fold::fold_in_background;
 pub use verify::{AuditError, VerifyFinding, VerifyReport, audit};
+pub use verify_tree::TreeFault;

@@ -5,6 +5,7 @@
 
 use sqlx::PgConnection;
 
+use super::verify_tree::{TreeFault, audit_trees};
 use crate::shard::{Cluster, DbFault, Shard, ShardError, ShardId};
 
 /// A table with counts.
@@ -58,6 +59,17 @@ pub enum VerifyFinding {
         /// How many rows.
         rows: i64,
     },
+    /// A tree of folders is broken.
+    Tree {
+        /// What is wrong.
+        fault: TreeFault,
+        /// The shard.
+        shard: ShardId,
+        /// The slot's number.
+        slot: i32,
+        /// How many rows.
+        rows: i64,
+    },
     /// The counts differ from the rows.
     Drift {
         /// Which rows.
@@ -91,6 +103,7 @@ impl std::fmt::Display for VerifyFinding {
                 };
                 write!(f, "shard {shard} holds {rows} {rows_of} in slot {slot} whose {keys} belong to other slots")
             }
+            Self::Tree { fault, shard, slot, rows } => write!(f, "shard {shard}, slot {slot}: {rows} {fault}"),
             Self::Drift { kind, shard, slot, scanned, counted } => write!(
                 f,
                 "shard {shard}, slot {slot}: {} rows of {kind} and {} bytes are there, the counts say {} and {}",
@@ -101,12 +114,14 @@ impl std::fmt::Display for VerifyFinding {
 }
 
 /// The result of `shards verify`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct VerifyReport {
     /// Files of each shard, on the slots of the shard.
     pub rows: Vec<(ShardId, u64)>,
     /// Documents of each shard, on the slots of the shard.
     pub documents: Vec<(ShardId, u64)>,
+    /// Folders of each shard besides the roots, on the slots of the shard.
+    pub folders: Vec<(ShardId, u64)>,
     /// The first [`VerifyReport::LISTED`] findings.
     pub findings: Vec<VerifyFinding>,
     /// The number of all findings.
@@ -139,7 +154,7 @@ pub struct AuditError {
 /// # Errors
 /// If any shard cannot be read to the end.
 pub async fn audit(cluster: &Cluster) -> Result<VerifyReport, AuditError> {
-    let mut audit = VerifyReport { rows: Vec::new(), documents: Vec::new(), findings: Vec::new(), total_findings: 0 };
+    let mut audit = VerifyReport::default();
     let mut connections = Vec::new();
     for shard in cluster.shards() {
         connections.push((shard, open(shard).await.map_err(|error| failed(shard, error))?));
@@ -156,6 +171,11 @@ pub async fn audit(cluster: &Cluster) -> Result<VerifyReport, AuditError> {
         let files = judge_slots(shard.id(), CountedKind::Files, &slots, &mut audit);
         let slots = read_slots(connection, CountedKind::Documents).await.map_err(|error| failed(shard, error))?;
         let documents = judge_slots(shard.id(), CountedKind::Documents, &slots, &mut audit);
+        let (folders, faults) = audit_trees(connection, shard.id()).await.map_err(|error| failed(shard, error))?;
+        for (slot, fault, rows) in faults {
+            audit.find(VerifyFinding::Tree { fault, shard: shard.id(), slot, rows });
+        }
+        audit.folders.push((shard.id(), folders));
         audit.rows.push((shard.id(), files));
         audit.documents.push((shard.id(), documents));
     }

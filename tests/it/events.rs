@@ -75,8 +75,13 @@ async fn every_change_is_told_however_it_is_made() {
     cluster.psql(1, "DELETE FROM records WHERE collection = 'store'").await.unwrap();
     let lines: String = (0..500).map(|n| format!("{{\"user_id\": 7, \"file_name\": \"f{n}\"}}\n")).collect();
     assert_eq!(api.send("/ingest/bulk", "application/x-ndjson", lines).await.status(), StatusCode::OK);
+    let folders = folder_changes(&api, 9).await;
     until_told(&cluster, 2).await;
     let told = nats.published_events().await;
+    let of_folders = told.iter().filter(|told| told.event["data"]["user_id"] == 9);
+    let of_folders: Vec<String> =
+        of_folders.map(|told| format!("{} {}", told.kind, told.event["subject"].as_str().unwrap())).collect();
+    assert_eq!(of_folders, folders);
     let of = |user: i64| -> Vec<(String, Value)> {
         let events = told.iter().filter(|told| told.event["data"]["user_id"] == user);
         events.map(|told| (told.kind.clone(), told.event["data"]["size_bytes"].clone())).collect()
@@ -94,10 +99,43 @@ async fn every_change_is_told_however_it_is_made() {
     assert!(!told.iter().any(|told| told.event.to_string().contains("secret")));
     poll::until("the metrics", async || {
         let text = api.get("/metrics").await.text().await.unwrap();
-        let seen = text.contains("events_published_total 507") && text.contains("events_outbox_rows{shard=\"1\"} 0");
+        let seen = text.contains("events_published_total 517") && text.contains("events_outbox_rows{shard=\"1\"} 0");
         if seen { Ok(()) } else { Err(text.lines().filter(|line| line.starts_with("events")).collect::<String>()) }
     })
     .await;
+}
+
+/// Changes a folder and a file in it in every way; the events to expect.
+async fn folder_changes(api: &Api, user: i64) -> Vec<String> {
+    let call = async |method: Method, path: &str, body: Value| -> Value {
+        let answer = api.request(method, path).json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.json().await.unwrap()
+    };
+    let made = call(Method::POST, &format!("/drives/{user}/folders"), json!({"path": "secret"})).await;
+    let folder = made["data"]["folder_id"].as_str().unwrap().to_owned();
+    let put = call(Method::PUT, &format!("/drives/{user}/path/secret/a"), json!({})).await;
+    let file = put["data"]["file_id"].as_str().unwrap().to_owned();
+    call(Method::PATCH, &format!("/folders/{folder}"), json!({"folder_name": "secrets"})).await;
+    call(Method::DELETE, &format!("/drives/{user}/path/secrets/a"), json!(null)).await;
+    call(Method::POST, &format!("/drives/{user}/trash/{file}/restore"), json!({})).await;
+    call(Method::DELETE, &format!("/folders/{folder}"), json!(null)).await;
+    call(Method::POST, &format!("/drives/{user}/trash/{folder}/restore"), json!({})).await;
+    call(Method::DELETE, &format!("/folders/{folder}?purge=true"), json!(null)).await;
+    let of_folder = |kind: &str| format!("folder.{kind} users/{user}/folders/{folder}");
+    let of_file = |kind: &str| format!("file.{kind} users/{user}/files/{file}");
+    vec![
+        of_folder("created"),
+        of_file("created"),
+        of_folder("updated"),
+        of_file("trashed"),
+        of_file("restored"),
+        of_folder("trashed"),
+        of_folder("restored"),
+        of_folder("trashed"),
+        of_file("deleted"),
+        of_folder("deleted"),
+    ]
 }
 
 /// Clients, each of one user, that change one thing after the other and remember what was acknowledged.

@@ -94,13 +94,15 @@ pub(super) async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), 
             "{}",
             json!({
                 "ok": audit.total_findings == 0, "rows": by_shard(&audit.rows), "documents": by_shard(&audit.documents),
-                "findings": findings, "total_findings": audit.total_findings,
+                "folders": by_shard(&audit.folders), "findings": findings, "total_findings": audit.total_findings,
             })
         );
     } else {
-        for ((shard, rows), (_, documents)) in audit.rows.iter().zip(&audit.documents) {
-            let (rows, documents) = (HumanCount(*rows), HumanCount(*documents));
-            say!("shard {shard}: {rows} files and {documents} documents, each on its owner");
+        for (((shard, rows), (_, documents)), (_, folders)) in
+            audit.rows.iter().zip(&audit.documents).zip(&audit.folders)
+        {
+            let [rows, documents, folders] = [rows, documents, folders].map(|number| HumanCount(*number));
+            say!("shard {shard}: {rows} files, {folders} folders and {documents} documents, each on its owner");
         }
         audit.findings.iter().for_each(|finding| say!("WRONG: {finding}"));
         if audit.total_findings > VerifyReport::LISTED.try_into().unwrap_or(u64::MAX) {

@@ -12,8 +12,8 @@ use crate::files::values::{BorrowedText, TimeInput};
 use crate::payload::{BodyFault, FieldFault};
 use crate::shard::IdClock;
 
-/// The columns of a file; `user_id` and `file_name` are required. The last two are ignored.
-const COLUMNS: [&str; 10] = [
+/// The columns of a file; `user_id` and `file_name` are required. The last four are ignored.
+const COLUMNS: [&str; 12] = [
     "user_id",
     "file_name",
     "file_id",
@@ -24,6 +24,8 @@ const COLUMNS: [&str; 10] = [
     "modified_at",
     "created_at",
     "updated_at",
+    "folder_id",
+    "trashed",
 ];
 
 /// The most fields of a record that is read to the end.

@@ -42,6 +42,13 @@ const FREEZE: &str = include_str!("../../../sql/reshard/freeze_slots.sql");
 /// Rows of each slot and their bytes in digits, for each table that counts them.
 type SlotTotals = Vec<(CountTables, Vec<(i32, i64, String)>)>;
 
+/// What the old owner hands over with the slots.
+struct HandedState {
+    totals: SlotTotals,
+    /// The number of the newest change; changes of the slots get larger numbers at the new owner.
+    newest_version: i64,
+}
+
 /// The epochs under which the slots change hands.
 struct HandoverEpochs {
     /// The epoch of each slot at its old owner, in the order of the slots; `None`: not known.
@@ -103,8 +110,8 @@ pub(in crate::reshard) async fn hand_over(
     testing.step(steps.frozen);
     let ready = prepare(slot_move, sides, direction, begun + limit, &mut clock).await;
     let (from, to) = sides.along(direction);
-    let totals = match ready {
-        Ok(Ok(totals)) => totals,
+    let state = match ready {
+        Ok(Ok(state)) => state,
         Ok(Err(reason)) => {
             release_writes(slot_move, from).await?;
             return Ok(HandoverOutcome::Undone(reason, begun.elapsed()));
@@ -116,7 +123,7 @@ pub(in crate::reshard) async fn hand_over(
         }
     };
     let taking_since = Instant::now();
-    match take_slots(slot_move, to, &epochs, &totals, begun + limit).await {
+    match take_slots(slot_move, to, &epochs, &state, begun + limit).await {
         Ok(true) => {}
         Ok(false) => {
             release_writes(slot_move, from).await?;
@@ -144,7 +151,7 @@ async fn prepare(
     direction: Direction,
     until: Instant,
     clock: &mut FreezeClock,
-) -> Result<Result<SlotTotals, Cow<'static, str>>, MoveError> {
+) -> Result<Result<HandedState, Cow<'static, str>>, MoveError> {
     let (from, to) = sides.along(direction);
     if !from.wait_for_writers(until).await? {
         return Ok(Err("a transaction that writes has not ended".into()));
@@ -152,8 +159,8 @@ async fn prepare(
     clock.lap("writers");
     let beat = send_heartbeat(from, slot_move, direction).await?;
     let arrival = await_heartbeat(to, slot_move, direction, beat, until);
-    let (totals, arrived) = tokio::join!(read_totals(slot_move, from), arrival);
-    let totals = totals?;
+    let (state, arrived) = tokio::join!(read_state(slot_move, from), arrival);
+    let state = state?;
     if !arrived? {
         return Ok(Err("the last rows did not arrive in time".into()));
     }
@@ -177,7 +184,7 @@ async fn prepare(
     if Instant::now() >= until {
         return Ok(Err("it took too long".into()));
     }
-    Ok(Ok(totals))
+    Ok(Ok(state))
 }
 
 /// The point of no return: the new owner takes the slots, with a write freeze of its own. False if a lock was not free until
@@ -186,7 +193,7 @@ async fn take_slots(
     slot_move: &SlotMove,
     to: &mut MoveSide,
     epochs: &HandoverEpochs,
-    totals: &SlotTotals,
+    state: &HandedState,
     until: Instant,
 ) -> Result<bool, MoveError> {
     let left = until.saturating_duration_since(Instant::now());
@@ -194,7 +201,7 @@ async fn take_slots(
         return Ok(false);
     }
     let failed = to.failed();
-    match take_statement(slot_move, to, epochs, totals, left).execute(&mut to.db).await {
+    match take_statement(slot_move, to, epochs, state, left).execute(&mut to.db).await {
         Ok(_) => Ok(true),
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => Ok(false),
         Err(error) => Err(failed(error)),
@@ -207,7 +214,7 @@ fn take_statement(
     slot_move: &SlotMove,
     to: &MoveSide,
     epochs: &HandoverEpochs,
-    totals: &SlotTotals,
+    state: &HandedState,
     limit: Duration,
 ) -> HandoverStatement {
     let columns = |(counts, totals): &(CountTables, Vec<(i32, i64, String)>)| {
@@ -219,7 +226,7 @@ fn take_statement(
             "bytes": totals.iter().map(|(.., bytes)| bytes.as_str()).collect::<Vec<_>>(),
         })
     };
-    let counts: Vec<_> = totals.iter().map(columns).collect();
+    let counts: Vec<_> = state.totals.iter().map(columns).collect();
     sqlx::query(include_str!("../../../sql/reshard/take_slots.sql"))
         .bind(slot_move.id)
         .bind(slot_move.sql_slots())
@@ -228,6 +235,7 @@ fn take_statement(
         .bind(epochs.next)
         .bind(to.token)
         .bind(json!(counts).to_string())
+        .bind(state.newest_version)
         .bind(i32::try_from(limit.as_millis()).unwrap_or(i32::MAX).max(1))
 }
 
@@ -274,8 +282,8 @@ async fn rehearse(
 ) -> Result<(), MoveError> {
     let (on_from, on_to) = (from.failed(), to.failed());
     from.wait_for_writers(Instant::now()).await?;
-    let totals = read_totals(slot_move, from).await?;
-    let statement = take_statement(slot_move, to, epochs, &totals, REHEARSAL_LIMIT);
+    let state = read_state(slot_move, from).await?;
+    let statement = take_statement(slot_move, to, epochs, &state, REHEARSAL_LIMIT);
     let mut trial = to.db.begin().await.map_err(&on_to)?;
     statement.execute(&mut *trial).await.map_err(&on_to)?;
     trial.rollback().await.map_err(on_to)?;
@@ -312,9 +320,9 @@ pub(in crate::reshard) async fn resume(
         Some(_) => {}
         // An older version of the program gave the slots up first.
         None => {
-            let totals = read_totals(slot_move, from).await?;
+            let state = read_state(slot_move, from).await?;
             let epochs = HandoverEpochs { before: None, next: gives.1 };
-            if !take_slots(slot_move, to, &epochs, &totals, Instant::now() + REHEARSAL_LIMIT).await? {
+            if !take_slots(slot_move, to, &epochs, &state, Instant::now() + REHEARSAL_LIMIT).await? {
                 return Err(MoveError::Late("the new owner's counts"));
             }
         }
@@ -371,13 +379,18 @@ async fn release_writes(slot_move: &SlotMove, owner: &mut MoveSide) -> Result<()
     statement.execute(&mut owner.db).await.map(drop).map_err(failed)
 }
 
-/// The owner's counts of the slots.
-async fn read_totals(slot_move: &SlotMove, from: &mut MoveSide) -> Result<SlotTotals, MoveError> {
+/// The owner's counts of the slots, and the number of its newest change.
+async fn read_state(slot_move: &SlotMove, from: &mut MoveSide) -> Result<HandedState, MoveError> {
     let mut totals = Vec::new();
     for (_, counts) in counted() {
         let failed = from.failed();
         let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(counts))).bind(slot_move.sql_slots());
         totals.push((counts, statement.fetch_all(&mut from.db).await.map_err(failed)?));
     }
-    Ok(totals)
+    let failed = from.failed();
+    let newest_version = sqlx::query_scalar(include_str!("../../../sql/reshard/read_version.sql"))
+        .fetch_one(&mut from.db)
+        .await
+        .map_err(failed)?;
+    Ok(HandedState { totals, newest_version })
 }

@@ -74,7 +74,7 @@ async fn a_folder_is_made_renamed_moved_trashed_and_restored() {
     let restore = format!("/drives/42/trash/{a}/restore");
     let (status, taken) = call(&api, Method::POST, &restore, json!({})).await;
     assert_eq!((status, &taken["code"]), (409, &json!("name_taken")), "{taken}");
-    let (status, restored) = call(&api, Method::POST, &restore, json!({"folder_name": "back"})).await;
+    let (status, restored) = call(&api, Method::POST, &restore, json!({"name": "back"})).await;
     assert_eq!((status, &restored["data"]["path"]), (200, &json!("back")), "{restored}");
     assert_eq!(names(&api, 42, "back").await, ["b", "b2"]);
 }

@@ -1,9 +1,12 @@
 //! The drive: a tree of folders, with files in the folders.
 
+mod batch;
 mod files;
 mod folders;
 mod listings;
 mod mirrors;
+mod paths;
+mod trash;
 
 use reqwest::Method;
 use serde_json::Value;

@@ -33,7 +33,7 @@ async fn a_sound_cluster_is_content() {
     expect(&cluster, &[]).await;
     let done = shardrive(&["shards", "verify"], &cluster.variables()).await;
     assert_eq!(done.code, 0, "{done:?}");
-    assert!(done.out.contains("shard 0: 2,996 files and 0 documents, each on its owner"), "{done:?}");
+    assert!(done.out.contains("shard 0: 2,996 files, 0 folders and 0 documents, each on its owner"), "{done:?}");
 }
 
 #[tokio::test]
@@ -132,4 +132,36 @@ async fn every_shard_must_be_there() {
     let done = verify(&cluster).await;
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.err.contains("shard 1"), "{done:?}");
+}
+
+#[tokio::test]
+async fn broken_trees_are_found() {
+    let cluster = TestCluster::migrated(2).await;
+    let make = "SELECT shardrive.make_folders(42, '{a,b,c}'), shardrive.make_folders(42, '{a,d}')";
+    cluster.psql(0, make).await.unwrap();
+    let file = "INSERT INTO file_metadata (user_id, file_name, folder_id)
+                SELECT 42, 'f', folder_id FROM folders WHERE folder_name IN ('c', 'd')";
+    cluster.psql(0, file).await.unwrap();
+    expect(&cluster, &[]).await;
+    assert_eq!(verify(&cluster).await.json()["folders"]["0"], 4);
+    // By hand, past the checks: a circle, a folder without a parent, files without a folder, one name twice, another's folder.
+    for plant in [
+        "UPDATE folders SET parent_id = (SELECT folder_id FROM folders WHERE folder_name = 'c') WHERE folder_name = 'b'",
+        "UPDATE folders SET parent_id = gen_random_uuid() WHERE folder_name = 'd'",
+        "INSERT INTO file_metadata (user_id, file_name, folder_id) VALUES (44, 'x', gen_random_uuid()), (44, 'y', gen_random_uuid())",
+        "INSERT INTO file_metadata (user_id, file_name, folder_id) VALUES (42, 'a', '00000000-0000-0000-0000-000000000000')",
+        "SET session_replication_role = replica; SELECT shardrive.make_folders(43, '{x}')",
+    ] {
+        cluster.psql(0, plant).await.unwrap();
+    }
+    expect(
+        &cluster,
+        &[
+            "shard 0, slot 42: 3 folders that no way from the root leads to",
+            "shard 0, slot 42: 1 names that a file and a folder share",
+            "shard 0, slot 43: 1 folders on a shard that does not own the slot",
+            "shard 0, slot 44: 2 files whose folder is missing",
+        ],
+    )
+    .await;
 }

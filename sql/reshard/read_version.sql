@@ -1,0 +1,2 @@
+-- The number of the newest change on this shard.
+SELECT last_value FROM shardrive.version
