@@ -1,5 +1,5 @@
 -- The folders of drives: a tree for each user. A file names its folder, and a folder names its parent
--- (docs/decisions/0031-tree.md).
+-- (docs/decisions/0030-tree.md).
 
 CREATE TABLE public.folders (
     user_id      bigint      NOT NULL,

@@ -1,4 +1,4 @@
--- A drive in the order of whole paths: a walk through the tree by its indexes (docs/decisions/0032-listings.md).
+-- A drive in the order of whole paths: a walk through the tree by its indexes (docs/decisions/0031-listings.md).
 -- In this order a folder stands as its path with a slash at the end, so that a-b comes before what is below a.
 
 CREATE INDEX folders_tree_idx ON public.folders (user_id, parent_id, (shardrive.entry_key(folder_name) || '/'))

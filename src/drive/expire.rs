@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::model::EntryKind;
-use super::trash::PurgeEntries;
+use super::purge::PurgeEntries;
 use crate::cache::Cache;
 use crate::files::UserId;
 use crate::shard::{Cluster, PeriodicTask, Shard, ShardCall, ShardError, ShardId, TaskProgress};

@@ -1,9 +1,9 @@
 //! The drive of a user: a tree of folders, with files in the folders.
 //!
 //! ```text
-//! service → store, trash, tree (reads, purges) → shard
+//! service → store, trash, tree (reads) → shard
 //!         → change (one transaction of operations) → folder_changes, file_changes → context → statements → writes → shard
-//!         → mirror (a listing, in one transaction) → writes → shard
+//!         → purge, mirror (a listing, in one transaction) → writes → shard
 //! expire (background): purges old trash
 //! ```
 
@@ -16,6 +16,7 @@ mod folder_changes;
 pub mod mirror;
 mod model;
 mod operation;
+mod purge;
 mod service;
 mod statements;
 mod store;

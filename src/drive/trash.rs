@@ -1,4 +1,4 @@
-//! The trash of a drive: what was put there itself, and how it is purged.
+//! The trash of a drive: what was put there itself.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -8,11 +8,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::model::EntryKind;
-use crate::cache::CacheKey;
-use crate::files::{UserId, spoiled_keys};
+use crate::files::UserId;
 use crate::payload::{PageSize, read_cursor, time, write_cursor};
 use crate::shard::{ShardCall, ShardId, required_time};
-use crate::writes::SlotWrite;
 
 /// An entry that was put into the trash itself. What is below a folder in the trash is not listed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
@@ -119,43 +117,6 @@ fn trashed_entry(row: &PgRow) -> Result<Option<TrashedEntry>, sqlx::Error> {
         trashed_at: required_time(row, 3)?,
         size_bytes: row.try_get(4)?,
     }))
-}
-
-/// Deletes entries of a user's trash for good: files, or what is below a folder, from the bottom up, and at last the folder.
-pub(super) struct PurgeEntries<'a> {
-    pub(super) user: UserId,
-    pub(super) kind: EntryKind,
-    pub(super) ids: &'a [Uuid],
-    /// At most this many rows.
-    pub(super) most: i32,
-}
-
-impl SlotWrite for PurgeEntries<'_> {
-    /// The deleted rows.
-    type Output = i64;
-
-    fn cache_keys(&self) -> Vec<CacheKey> {
-        spoiled_keys(self.user).into()
-    }
-
-    async fn apply(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<i64>, sqlx::Error> {
-        let statement = match self.kind {
-            EntryKind::Folder => include_str!("../../sql/drive/purge_folders.sql"),
-            EntryKind::File => include_str!("../../sql/drive/purge_files.sql"),
-        };
-        sqlx::query_scalar(statement)
-            .bind(self.user.slot().to_sql())
-            .bind(shard.to_sql())
-            .bind(self.user.get())
-            .bind(self.ids)
-            .bind(self.most)
-            .fetch_optional(connection)
-            .await
-    }
-
-    fn has_changed(deleted: &i64) -> bool {
-        *deleted > 0
-    }
 }
 
 #[cfg(test)]

@@ -76,7 +76,12 @@ pub fn get(path: &str) -> Vec<u8> {
 
 /// A `POST` of JSON.
 pub fn post(path: &str, body: &str) -> Vec<u8> {
+    change("POST", path, body)
+}
+
+/// A change by another method, with JSON.
+pub fn change(method: &str, path: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+    format!("{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
         .into_bytes()
 }

@@ -250,7 +250,7 @@ impl Client {
             Kind::WriteMoving | Kind::WriteOther | Kind::Probe(_) => {
                 let number = 100_000_000 + self.below(900_000_000);
                 let body = format!(
-                    "{{\"user_id\":{user},\"file_name\":\"{NAME}{number}.pdf\",\"path\":\"Documents/2025/{NAME}{number}.pdf\",\
+                    "{{\"user_id\":{user},\"file_name\":\"{NAME}{number}.pdf\",\
                      \"mime_type\":\"application/pdf\",\"size_bytes\":{number},\"modified_at\":\"2025-03-04T05:06:07Z\"}}"
                 );
                 post("/ingest", &body)

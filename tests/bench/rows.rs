@@ -12,6 +12,9 @@ pub const FILES_PER_USER: u64 = 25;
 /// Coprime with every number of users in use, so that a user's files are spread over the whole load.
 const STEP: u64 = 999_983;
 
+/// Files of each folder of a listing.
+const FILES_PER_FOLDER: u64 = 100;
+
 /// How many users a load of so many rows has.
 pub fn users(rows: u64) -> u64 {
     rows / FILES_PER_USER
@@ -37,7 +40,7 @@ impl Row {
         let Self { user, number, size } = self;
         writeln!(
             out,
-            "{{\"user_id\":{user},\"file_name\":\"report-{number}.pdf\",\"path\":\"Documents/2025/report-{number}.pdf\",\
+            "{{\"user_id\":{user},\"file_name\":\"report-{number}.pdf\",\
              \"mime_type\":\"application/pdf\",\"size_bytes\":{size},\"modified_at\":\"2025-03-04T05:06:07Z\"}}"
         )
     }
@@ -51,13 +54,10 @@ pub fn ndjson(path: &Path, rows: u64) -> Result<()> {
 /// Comma-separated values with a header.
 pub fn csv(path: &Path, rows: u64) -> Result<()> {
     write(path, |out| {
-        writeln!(out, "user_id,file_name,path,mime_type,size_bytes,modified_at")?;
+        writeln!(out, "user_id,file_name,mime_type,size_bytes,modified_at")?;
         (0..rows).try_for_each(|index| {
             let Row { user, number, size } = row(index, rows);
-            writeln!(
-                out,
-                "{user},report-{number}.pdf,Documents/2025/report-{number}.pdf,application/pdf,{size},2025-03-04T05:06:07Z"
-            )
+            writeln!(out, "{user},report-{number}.pdf,application/pdf,{size},2025-03-04T05:06:07Z")
         })
     })
 }
@@ -67,11 +67,11 @@ pub fn lsjson(path: &Path, rows: u64) -> Result<()> {
     write(path, |out| {
         writeln!(out, "[")?;
         for index in 0..rows {
-            let Row { number, size, .. } = row(index, rows);
+            let (Row { size, .. }, folder) = (row(index, rows), index / FILES_PER_FOLDER);
             let comma = if index + 1 < rows { "," } else { "" };
             writeln!(
                 out,
-                "{{\"Path\":\"Documents/{index}/report-{number}.pdf\",\"Name\":\"report-{number}.pdf\",\"Size\":{size},\
+                "{{\"Path\":\"Documents/{folder}/report-{index}.pdf\",\"Name\":\"report-{index}.pdf\",\"Size\":{size},\
                  \"MimeType\":\"application/pdf\",\"ModTime\":\"2025-03-04T05:06:07.000000000Z\",\"IsDir\":false}}{comma}"
             )?;
         }
@@ -95,7 +95,7 @@ pub fn copy(folder: &Path, rows: u64) -> Result<Vec<PathBuf>> {
                 writeln!(
                     out,
                     "{user}\t{:08x}-{:04x}-7{fraction:03x}-8{:03x}-{:012x}\treport-{number}.pdf\t\
-                     Documents/2025/report-{number}.pdf\tapplication/pdf\t\\N\t{size}\t2025-03-04T05:06:07Z",
+                     application/pdf\t\\N\t{size}\t2025-03-04T05:06:07Z",
                     millis >> 16,
                     millis & 0xffff,
                     number & 0xfff,
@@ -119,7 +119,7 @@ pub fn findable(path: &Path) -> Result<u64> {
                 writeln!(
                     out,
                     "{{\"user_id\":{user},\"file_id\":\"01900000-{number}-7000-8000-00{digits}5d4c1e\",\
-                     \"file_name\":\"report-100{digits}{number}.pdf\",\"path\":\"Documents/2025/report-100{digits}{number}.pdf\",\
+                     \"file_name\":\"report-100{digits}{number}.pdf\",\
                      \"mime_type\":\"application/pdf\",\"size_bytes\":{user},\"modified_at\":\"2025-03-04T05:06:07Z\"}}"
                 )?;
             }
@@ -134,6 +134,19 @@ pub fn drive(out: &mut impl Write, user: u64, rows: u64) -> Result<()> {
     for index in 0..rows {
         let Row { number, size, .. } = row(index, rows.max(FILES_PER_USER));
         Row { user, number, size }.write_json(out)?;
+    }
+    Ok(())
+}
+
+/// One user's tree: so many folders, each with as many files, line by line.
+pub fn tree(out: &mut impl Write, user: u64, folders: u64, files: u64) -> Result<()> {
+    for index in 0..files {
+        let (folder, size) = (index % folders, index);
+        writeln!(
+            out,
+            "{{\"user_id\":{user},\"file_name\":\"report-{index}.pdf\",\"path\":\"d{folder}/report-{index}.pdf\",\
+             \"mime_type\":\"application/pdf\",\"size_bytes\":{size},\"modified_at\":\"2025-03-04T05:06:07Z\"}}"
+        )?;
     }
     Ok(())
 }

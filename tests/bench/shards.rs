@@ -65,13 +65,13 @@ impl Shards {
 
     /// Empties the tables, and writes out what the case before left to write: each load starts from the same state.
     pub fn clear(&self) -> Result<()> {
-        self.everywhere("TRUNCATE file_metadata, records, shardrive.idempotency_keys, shardrive.outbox")?;
+        self.everywhere("TRUNCATE file_metadata, folders, records, shardrive.idempotency_keys, shardrive.outbox")?;
         self.everywhere("CHECKPOINT")
     }
 
     /// What a database in use has had: its statistics taken and its dead rows removed.
     pub fn settle(&self) -> Result<()> {
-        self.everywhere("VACUUM (ANALYZE) file_metadata, records")?;
+        self.everywhere("VACUUM (ANALYZE) file_metadata, folders, records")?;
         self.everywhere("CHECKPOINT")
     }
 

@@ -95,7 +95,7 @@ pub fn pgbench_latency(bench: &Bench, script: &Path, values: &[(&str, u64)]) -> 
 
 /// `\copy` of a file into each shard, all at once; gives the seconds that it took.
 pub fn copy(bench: &Bench, files: &[PathBuf]) -> Result<f64> {
-    const COLUMNS: &str = "user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at";
+    const COLUMNS: &str = "user_id, file_id, file_name, mime_type, checksum, size_bytes, modified_at";
     let start = Instant::now();
     let running: std::io::Result<Vec<Child>> = files
         .iter()

@@ -3,6 +3,8 @@
 mod bulk;
 mod counts;
 mod documents;
+mod drive_changes;
+mod drive_reads;
 mod events;
 mod ingest;
 mod keys;
@@ -27,7 +29,7 @@ type Case = fn(&mut Bench) -> Result<()>;
 pub fn run(bench: &mut Bench) -> Result<()> {
     let version = bench.shards.version()?;
     bench.report.set_postgres(version);
-    let cases: [(&str, Case); 17] = [
+    let cases: [(&str, Case); 19] = [
         ("ingest", ingest::run),
         ("keys", keys::run),
         ("events", events::run),
@@ -41,6 +43,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         ("latency", latency::run),
         ("memory", memory::run),
         ("pages", pages::run),
+        ("drive-reads", drive_reads::run),
+        ("drive-changes", drive_changes::run),
         ("stats", stats::run),
         ("documents", documents::run),
         ("moves", moves::run),

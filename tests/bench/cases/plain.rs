@@ -10,7 +10,7 @@ use crate::tools::{upload, wrk};
 use crate::{Bench, Result, rows};
 
 const COPY: &str = "TRUNCATE bench.plain_files; INSERT INTO bench.plain_files \
-    SELECT user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at, created_at, updated_at \
+    SELECT user_id, file_id, file_name, NULL, mime_type, checksum, size_bytes, modified_at, created_at, updated_at \
     FROM file_metadata ORDER BY ctid";
 
 /// One line of the table: a request of both services.

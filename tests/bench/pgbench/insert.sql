@@ -7,5 +7,5 @@
 \set size random(1000, 9999999)
 \set tick :tick + 1
 \set rest random(1000000000000000000, 8999999999999999999)
-INSERT INTO file_metadata (user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at)
-VALUES (:user, (:tick::text || :rest::text)::uuid, 'report-' || :number::text || '.pdf', 'Documents/2025/report-' || :number::text || '.pdf', 'application/pdf', NULL, :size, '2025-03-04T05:06:07Z');
+INSERT INTO file_metadata (user_id, file_id, file_name, mime_type, checksum, size_bytes, modified_at)
+VALUES (:user, (:tick::text || :rest::text)::uuid, 'report-' || :number::text || '.pdf', 'application/pdf', NULL, :size, '2025-03-04T05:06:07Z');

@@ -2,7 +2,7 @@
 
 dofile(os.getenv("BENCH_SCRIPTS") .. "/report.lua")
 
-local body = '{"user_id":%d,"file_name":"report-%09d.pdf","path":"Documents/2025/report-%09d.pdf",'
+local body = '{"user_id":%d,"file_name":"report-%09d.pdf",'
   .. '"mime_type":"application/pdf","size_bytes":%d,"modified_at":"2025-03-04T05:06:07Z"}'
 local plain = { ["Content-Type"] = "application/json" }
 
@@ -13,5 +13,5 @@ end
 function request(headers)
   local number = math.random(100000000, 999999999)
   return wrk.format("POST", "/ingest", headers or plain,
-    string.format(body, math.random(0, 999999), number, number, math.random(1000, 9999999)))
+    string.format(body, math.random(0, 999999), number, math.random(1000, 9999999)))
 end

@@ -37,8 +37,7 @@ impl FullDisk {
     pub async fn fill_until(&self, api: &Api, until: Instant) -> Vec<String> {
         self.disk.fill();
         let mut wrong = Vec::new();
-        let path = format!("{0}/{0}/{0}/{0}/f", "x".repeat(200));
-        let file = json!({"user_id": 2001, "file_name": "f", "path": path});
+        let file = json!({"user_id": 2001, "file_name": "x".repeat(800)});
         let (mut stored, mut refused) = (0_u32, 0_u32);
         // There is some space left in the table's own pages.
         while Instant::now() < until || (refused == 0 && Instant::now() < until + LONGEST) {

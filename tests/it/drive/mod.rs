@@ -5,6 +5,7 @@ mod files;
 mod folders;
 mod listings;
 mod mirrors;
+mod model;
 mod paths;
 mod trash;
 
