@@ -1,7 +1,13 @@
 //! Integration tests on real PostgreSQL servers, which each test makes and removes by itself.
 
 #![expect(unreachable_pub, reason = "what the tests share is seen by the tests alone, and `pub` reads best")]
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a panic is how a test fails"
+)]
 
 mod audit;
 mod auth;

@@ -103,7 +103,7 @@ async fn a_changed_listing_reads_back_equal_and_a_dry_run_tells_it_before() {
         assert_eq!(
             done["created"]["files"].as_u64().unwrap() + done["created"]["folders"].as_u64().unwrap()
                 - changed_kinds(&before, &after),
-            after.keys().filter(is_new).count() as u64,
+            u64::try_from(after.keys().filter(is_new).count()).unwrap(),
             "seed {seed}, round {round}: {done}"
         );
         // An unchanged listing writes no row.
@@ -115,7 +115,7 @@ async fn a_changed_listing_reads_back_equal_and_a_dry_run_tells_it_before() {
             let [created, updated, unchanged, deleted] = counts(&again, kind);
             assert_eq!([created, updated, deleted], [0; 3], "seed {seed}, round {round}: {again}");
             let wanted = after.values().filter(|entry| (entry["IsDir"] == true) == (kind == "folders")).count();
-            assert_eq!(unchanged, wanted as u64, "seed {seed}, round {round}: {again}");
+            assert_eq!(unchanged, u64::try_from(wanted).unwrap(), "seed {seed}, round {round}: {again}");
         }
         assert_eq!(cluster.value::<Option<i64>>(0, newest).await, version, "an unchanged row is not written");
     }
@@ -127,7 +127,7 @@ async fn a_changed_listing_reads_back_equal_and_a_dry_run_tells_it_before() {
 fn changed_kinds(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) -> u64 {
     let is_changed =
         |(path, entry): &(&String, &Value)| before.get(*path).is_some_and(|old| old["IsDir"] != entry["IsDir"]);
-    after.iter().filter(is_changed).count() as u64
+    u64::try_from(after.iter().filter(is_changed).count()).unwrap()
 }
 
 #[tokio::test]
