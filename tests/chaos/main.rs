@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a run fails")]
 
 mod cache;
+mod drive;
 mod hot;
 mod moves;
 mod pressure;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+use drive::DriveLoad;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use reqwest::Client;
@@ -38,6 +40,9 @@ const TASKS: usize = 12;
 /// Slots that may be moved; the load goes to them and to as many others.
 const MOVED: [i32; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 const SLOTS: [i32; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 100, 101, 102, 103, 104, 105, 106, 107];
+
+/// Users with folders: in slots that move, in slots that the service moves itself, and in others.
+const DRIVES: [i64; 6] = [504_000, 504_001, 504_100, 504_102, 504_101, 504_200];
 
 /// Slots that the service moves itself; they begin on shard 0.
 const SERVED: &str = "100,102,104,106";
@@ -284,6 +289,7 @@ async fn run(seed: u64, time: Duration) -> bool {
     let mut run = Run::start(seed).await;
     let bases: Vec<_> = run.apis.iter().map(|api| api.base().to_owned()).collect();
     let load = Load::start(&bases, TASKS, &SLOTS);
+    let drives = DriveLoad::start(&bases, &DRIVES, seed);
     let (http, end) = (client(), Instant::now() + time);
     let mut faults: BTreeMap<Fault, u32> = BTreeMap::new();
     while Instant::now() < end {
@@ -296,7 +302,10 @@ async fn run(seed: u64, time: Duration) -> bool {
     load.wait_for_answers(50).await;
     println!("faults:");
     faults.iter().for_each(|(fault, count)| println!("  {count:>8}  {fault:?}"));
-    let checks = run.judge(load).await;
+    let (changes, wrong) = drives.judge().await;
+    println!("changes of folders: {changes}");
+    let mut checks = run.judge(load).await;
+    checks.push(("every tree is what its client knows".to_owned(), wrong));
     for (what, wrong) in &checks {
         println!("{} {what}", if wrong.is_empty() { "ok    " } else { "FAILED" });
         wrong.iter().take(10).for_each(|line| println!("         {line}"));

@@ -106,7 +106,7 @@ async fn send(api: &Api, cluster: &TestCluster, way: WayIn, field: &str, text: &
 fn text_of(limit: &TextLimit, bytes: usize) -> String {
     let wide = |bytes: usize| format!("{}{}", "é".repeat(bytes / 2), "x".repeat(bytes % 2));
     match limit.field {
-        "path" => format!("{}/{}/a", format!("{}/", wide(999)).repeat(3).trim_end_matches('/'), wide(bytes - 3002)),
+        "path" => format!("{}{}/a", format!("{}/", wide(999)).repeat(4), wide(bytes - 4002)),
         "checksum" => format!("md5:{}", wide(bytes - 4)),
         _ => wide(bytes),
     }

@@ -200,7 +200,7 @@ async fn reads_go_on_at_each_step_of_a_change_of_owners_and_writes_wait_for_its_
     };
     reads("frozen").await;
     let counts = r#"[{"counts": "shardrive.slot_counts", "deltas": "shardrive.slot_deltas", "slots": [2], "rows": [1], "bytes": [0]}]"#;
-    let taken = format!("SELECT shardrive.take_slots(1, '{{2}}', '{{1}}', 1, 2, 0, '{counts}', 1000)");
+    let taken = format!("SELECT shardrive.take_slots(1, '{{2}}', '{{1}}', 1, 2, 0, '{counts}', 0, 1000)");
     assert_eq!(cluster.value::<i32>(1, &taken).await, 1);
     reads("both own it").await;
     let by_hand = "INSERT INTO file_metadata (user_id, file_name) VALUES (2, 'by hand')";
