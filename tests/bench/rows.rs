@@ -62,16 +62,21 @@ pub fn csv(path: &Path, rows: u64) -> Result<()> {
     })
 }
 
+/// The path and the size of an entry of a listing.
+pub fn listed(index: u64, rows: u64) -> (String, u64) {
+    (format!("Documents/{}/report-{index}.pdf", index / FILES_PER_FOLDER), row(index, rows).size)
+}
+
 /// What `rclone lsjson -R` prints of one user's drive.
 pub fn lsjson(path: &Path, rows: u64) -> Result<()> {
     write(path, |out| {
         writeln!(out, "[")?;
         for index in 0..rows {
-            let (Row { size, .. }, folder) = (row(index, rows), index / FILES_PER_FOLDER);
+            let (path, size) = listed(index, rows);
             let comma = if index + 1 < rows { "," } else { "" };
             writeln!(
                 out,
-                "{{\"Path\":\"Documents/{folder}/report-{index}.pdf\",\"Name\":\"report-{index}.pdf\",\"Size\":{size},\
+                "{{\"Path\":\"{path}\",\"Name\":\"report-{index}.pdf\",\"Size\":{size},\
                  \"MimeType\":\"application/pdf\",\"ModTime\":\"2025-03-04T05:06:07.000000000Z\",\"IsDir\":false}}{comma}"
             )?;
         }

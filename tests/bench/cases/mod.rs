@@ -4,6 +4,7 @@ mod bulk;
 mod counts;
 mod documents;
 mod drive_changes;
+mod drive_mirror;
 mod drive_reads;
 mod events;
 mod ingest;
@@ -29,7 +30,7 @@ type Case = fn(&mut Bench) -> Result<()>;
 pub fn run(bench: &mut Bench) -> Result<()> {
     let version = bench.shards.version()?;
     bench.report.set_postgres(version);
-    let cases: [(&str, Case); 19] = [
+    let cases: [(&str, Case); 20] = [
         ("ingest", ingest::run),
         ("keys", keys::run),
         ("events", events::run),
@@ -45,6 +46,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         ("pages", pages::run),
         ("drive-reads", drive_reads::run),
         ("drive-changes", drive_changes::run),
+        ("drive-mirror", drive_mirror::run),
         ("stats", stats::run),
         ("documents", documents::run),
         ("moves", moves::run),
