@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 
 use super::listings::{body, by_path, entry, import, read_back};
 use crate::support::api::{Api, json as parts};
+use crate::support::cache::{TestCache, until_in_use, until_says};
+use crate::support::poll;
 use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
 
@@ -267,4 +269,44 @@ async fn a_mirror_whose_slot_moves_meanwhile_changes_nothing_and_succeeds_when_s
     assert_eq!(read_back(&api, 42).await, before);
     let (status, done) = sync(&api, "max_delete=100%25", &[entry("new", 1), entry("c", 2)]).await;
     assert_eq!((status, &done["shard_id"], counts(&done, "files")), (200, &json!(1), [1, 1, 0, 1]), "{done}");
+}
+
+#[tokio::test]
+async fn a_mirror_that_loses_a_race_for_a_name_changes_nothing() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    assert_eq!(sync(&api, "", &[entry("a/b", 1)]).await.0, 200);
+    let before = read_back(&api, 42).await;
+    // Another writer has taken the name, and has not committed yet.
+    let mut other = cluster.connect(0).await;
+    let take = "BEGIN; INSERT INTO file_metadata (user_id, file_name, folder_id) \
+                VALUES (42, 'new', '00000000-0000-0000-0000-000000000000')";
+    sqlx::raw_sql(take).execute(&mut other).await.unwrap();
+    let listing = [entry("a/c", 1), entry("new", 1)];
+    let (answer, ()) = tokio::join!(sync(&api, "max_delete=100%25", &listing), async {
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        poll::until_true("the mirror waits for the name", async || cluster.value::<i64>(0, waits).await > 0).await;
+        sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    });
+    assert_eq!((answer.0, &answer.1["code"]), (503, &json!("sync_interrupted")), "{}", answer.1);
+    let mut after = read_back(&api, 42).await;
+    assert!(after.remove("new").is_some());
+    assert_eq!(after, before, "nothing of the mirror is there");
+    assert_eq!(sync(&api, "max_delete=100%25", &listing).await.0, 200);
+    assert_eq!(read_back(&api, 42).await.len(), 3);
+}
+
+#[tokio::test]
+async fn no_page_from_before_a_mirror_is_shown_after_it() {
+    let (cluster, cache) = (TestCluster::migrated(1).await, TestCache::start().await);
+    let api = Api::start_with(&cluster, &[("REDIS_URL", &cache.url())]).await;
+    until_says(&api, "healthy").await;
+    for size in 0..5 {
+        assert_eq!(sync(&api, "", &[entry("a", size), entry("b", 1)]).await.0, 200);
+        until_in_use(&api, 42).await;
+        let (_, page) = api.get_json("/query/42").await;
+        let shown = page["files"].as_array().unwrap().iter().find(|file| file["path"] == "a").unwrap();
+        assert_eq!(shown["size_bytes"], size, "{page}");
+    }
 }

@@ -33,7 +33,8 @@ fn counts(answer: &Value) -> [u64; 4] {
 }
 
 async fn paths(api: &Api, user: i64) -> Vec<String> {
-    all_pages(api, user, 1000).await.iter().map(|file| file["path"].as_str().unwrap().to_owned()).collect()
+    let path = |file: &Value| file["path"].as_str().or(file["file_name"].as_str()).unwrap().to_owned();
+    all_pages(api, user, 1000).await.iter().map(path).collect()
 }
 
 async fn file_at(api: &Api, user: i64, path: &str) -> Value {
@@ -105,18 +106,18 @@ async fn an_imported_file_is_known_by_its_path_of_today() {
     assert_eq!((&new["file_id"], &new["size_bytes"]), (&a["file_id"], &json!(10)));
 
     // By psql as well.
-    cluster.psql(0, "UPDATE file_metadata SET file_name = 'psql', path = NULL WHERE path = 'new'").await.unwrap();
+    cluster.psql(0, "UPDATE file_metadata SET file_name = 'psql' WHERE file_name = 'new'").await.unwrap();
     assert_eq!(counts(&import(&api, 42, &[("new", 1, ""), ("psql", 10, ""), ("c\\x", 3, "")]).await), [1, 0, 2, 0]);
 
-    // Two imported files cannot have one path; a file that was stored alone may have any.
+    // Two files of a folder cannot have one name; a file in no folder may have any.
     for change in [json!({"file_name": "b"}), json!({"path": "b"})] {
         let (status, problem) = patch(&api, &new, &change).await;
         assert_eq!(
             (status, &problem["code"], &problem["field"]),
-            (StatusCode::CONFLICT, &json!("path_taken"), &json!("path"))
+            (StatusCode::CONFLICT, &json!("name_taken"), &json!("file_name"))
         );
     }
-    let taken = cluster.psql(0, "UPDATE file_metadata SET file_name = 'b', path = 'b' WHERE path = 'new'").await;
+    let taken = cluster.psql(0, "UPDATE file_metadata SET file_name = 'b' WHERE file_name = 'new'").await;
     assert_eq!(sqlstate(taken), "23505");
     let (status, alone) = api.post_json("/ingest", &json!({"user_id": 42, "file_name": "b"})).await;
     assert_eq!(status, StatusCode::CREATED, "{alone}");

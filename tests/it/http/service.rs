@@ -159,7 +159,7 @@ async fn parameters_take_the_words_that_the_document_lists_and_no_others() {
                 lists += 1;
                 let name = parameter["name"].as_str().unwrap();
                 let ask = async |word: &str| {
-                    let user = if word == "lsjson" { "&user_id=1" } else { "" };
+                    let user = if word == "lsjson" && method == "post" { "&user_id=1" } else { "" };
                     let target = format!("{}?{name}={word}{user}", filled(path, operation));
                     let request = api.request(method.to_uppercase().parse().unwrap(), &target);
                     let request =

@@ -113,7 +113,7 @@ fn complete_one(operation: &mut Map<String, Value>, path: &str, method: &Method,
 
 fn complete_parameter(parameter: &mut Value, operation: &str) {
     let name = parameter["name"].as_str().unwrap_or_default().to_owned();
-    if let Some(words) = parameter_words(&name) {
+    if let Some(words) = parameter_words(operation, &name) {
         parameter["schema"]["enum"] = words.into();
     }
     if parameter["required"] == true

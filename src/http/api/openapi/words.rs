@@ -8,9 +8,12 @@ use crate::http::response::problem_code::ProblemCode;
 use crate::reshard::MoveStage;
 use crate::shard::{CircuitBreaker, ShardState};
 
-/// The words of a query parameter; `None` if any text is valid.
-pub(super) fn parameter_words(name: &str) -> Option<Vec<&'static str>> {
+/// The words of an operation's query parameter; `None` if any text is valid.
+pub(super) fn parameter_words(operation: &str, name: &str) -> Option<Vec<&'static str>> {
     Some(match name {
+        "format" if operation == "list_tree" => vec!["lsjson"],
+        "delimiter" => vec!["/"],
+        "delete" => vec!["trash", "purge", "keep"],
         "consistency" => vec!["strict", "eventual"],
         "format" => vec!["ndjson", "json", "csv", "lsjson"],
         "on_error" => vec!["skip", "abort"],
