@@ -44,8 +44,9 @@ CREATE INDEX folders_trash_idx ON public.folders (user_id, trashed_at, folder_id
 -- What is in the trash by itself, by the folder around it: for the purge of that folder.
 CREATE INDEX folders_trashed_in_idx ON public.folders (user_id, parent_id) WHERE trashed_at IS NOT NULL;
 
--- A request without a user finds a folder by the id alone.
-CREATE INDEX folders_folder_id_idx ON public.folders (folder_id);
+-- A request without a user finds a folder by the id alone. The root is left out: it has the same id for every user, and a walk
+-- up to the root must not be led through the roots of others.
+CREATE INDEX folders_folder_id_idx ON public.folders (folder_id) WHERE parent_id IS NOT NULL;
 
 -- A move reads the rows of the moving slots alone.
 CREATE INDEX folders_slot_idx ON public.folders ((user_id % 5040));

@@ -1,14 +1,32 @@
 -- Pages of several users at once, each from its own id on and of its own size, newest first, without the trash. A user without a
 -- row in the answer is one whose slot the shard does not own; a row of nulls is a user without files here.
-SELECT wanted.place, f.*
-  FROM unnest($1::bigint[], $2::uuid[], $3::int[]) WITH ORDINALITY AS wanted (user_id, from_id, size, place)
-  JOIN shardrive.slot_map AS m ON m.slot = shardrive.slot_of(wanted.user_id) AND m.owner = $4
-  LEFT JOIN LATERAL (
-        SELECT file_id, file_name, folder_id, shardrive.file_path(user_id, folder_id, file_name), mime_type, checksum,
-               size_bytes, modified_at, created_at, updated_at, false
-          FROM file_metadata
-         WHERE user_id = wanted.user_id AND file_id <= wanted.from_id
-           AND NOT shardrive.is_trashed(user_id, folder_id, trashed_at)
-         ORDER BY file_id DESC
-         LIMIT wanted.size
-       ) AS f ON true
+--
+-- The folders of a page are followed up to the root once each, and not once for each file. Who has no folder in the trash has no
+-- file in such a folder.
+WITH RECURSIVE page AS MATERIALIZED (
+    SELECT wanted.place, wanted.user_id, f.*
+      FROM unnest($1::bigint[], $2::uuid[], $3::int[]) WITH ORDINALITY AS wanted (user_id, from_id, size, place)
+      JOIN shardrive.slot_map AS m ON m.slot = shardrive.slot_of(wanted.user_id) AND m.owner = $4
+     CROSS JOIN LATERAL (
+            SELECT EXISTS (SELECT FROM folders WHERE user_id = wanted.user_id AND trashed_at IS NOT NULL) AS has_folders
+           ) AS trash
+      LEFT JOIN LATERAL (
+            SELECT file_id, file_name, folder_id, mime_type, checksum, size_bytes, modified_at, created_at, updated_at
+              FROM file_metadata
+             WHERE user_id = wanted.user_id AND file_id <= wanted.from_id AND trashed_at IS NULL
+               AND (NOT trash.has_folders OR folder_id IS NULL OR shardrive.is_live(user_id, folder_id))
+             ORDER BY file_id DESC
+             LIMIT wanted.size
+           ) AS f ON true
+), above (user_id, folder_id, next_id, path) AS (
+    SELECT DISTINCT user_id, folder_id, folder_id, ''::text COLLATE "C" FROM page WHERE folder_id IS NOT NULL
+    UNION ALL
+    SELECT a.user_id, a.folder_id, f.parent_id, CASE WHEN f.parent_id IS NULL THEN a.path ELSE f.folder_name || '/' || a.path END
+      FROM above AS a,
+           LATERAL (SELECT parent_id, folder_name FROM folders WHERE user_id = a.user_id AND folder_id = a.next_id LIMIT 1) AS f
+)
+SELECT p.place, p.file_id, p.file_name, p.folder_id, a.path || p.file_name AS path, p.mime_type, p.checksum, p.size_bytes,
+       p.modified_at, p.created_at, p.updated_at, false
+  FROM page AS p
+  LEFT JOIN above AS a ON a.next_id IS NULL AND a.user_id = p.user_id AND a.folder_id = p.folder_id
+ ORDER BY p.place, p.file_id DESC
