@@ -33,14 +33,19 @@ impl SlotWrite for DriveChange<'_> {
 
     async fn apply(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
         let mut transaction = connection.begin().await?;
-        let changes_paths = self.operations.iter().any(DriveOperation::changes_paths);
-        if !enter(&mut transaction, shard, self.user, changes_paths).await? {
+        // Several operations also keep others away: what one of them has found holds for the next.
+        let is_exclusive = self.operations.len() > 1 || self.operations.iter().any(DriveOperation::changes_paths);
+        if !enter(&mut transaction, shard, self.user, is_exclusive).await? {
             transaction.rollback().await?;
             return Ok(None);
         }
         let mut done = Vec::with_capacity(self.operations.len());
+        let (user, ids) = (self.user, self.ids);
+        let mut context = ChangeContext { connection: &mut transaction, shard, user, ids, last_folder: None };
         for (number, operation) in self.operations.iter().enumerate() {
-            let mut context = ChangeContext { connection: &mut transaction, shard, user: self.user, ids: self.ids };
+            if !matches!(operation, DriveOperation::PutFile { .. }) {
+                context.last_folder = None;
+            }
             match context.apply(operation).await {
                 Ok(result) => done.push(result),
                 Err(Failure::Database(error)) => return Err(error),

@@ -35,6 +35,9 @@ pub(super) struct ChangeContext<'a> {
     pub(super) shard: ShardId,
     pub(super) user: UserId,
     pub(super) ids: &'a IdClock,
+    /// The folder of the last file that was put, with its names. Its path changes by an operation of another kind alone, as the
+    /// change holds the row of the root.
+    pub(super) last_folder: Option<(Vec<String>, Uuid)>,
 }
 
 impl ChangeContext<'_> {

@@ -24,9 +24,11 @@ impl ChangeContext<'_> {
         condition: &EntryCondition,
     ) -> Result<OperationResult, Failure> {
         let names = path.names();
-        let (Some((folders, name)), resolved) = (path.split_last(), self.resolve(names).await?) else {
-            return Err(DriveError::RootFixed.into());
-        };
+        let Some((folders, name)) = path.split_last() else { return Err(DriveError::RootFixed.into()) };
+        if let Some(stored) = self.insert_beside_last(folders, name, content, condition).await? {
+            return Ok(stored);
+        }
+        let resolved = self.resolve(names).await?;
         if resolved.depth == names.len() {
             return Err(DriveError::NameTaken(Some(resolved.folder)).into());
         }
@@ -34,6 +36,7 @@ impl ChangeContext<'_> {
             Some(file) => (resolved.folder, Some(file)),
             None => (self.folder_of(folders, resolved.of_folders(folders.len()), makes_folders).await?, None),
         };
+        self.last_folder = Some((folders.to_vec(), folder));
         match file {
             None => {
                 condition.require_unknown(path)?;
@@ -52,6 +55,26 @@ impl ChangeContext<'_> {
                 }
             }
         }
+    }
+
+    /// Stores a file in the folder of the file before, by one statement. `None`: the file is in another folder, or must or may be
+    /// there already.
+    async fn insert_beside_last(
+        &mut self,
+        folders: &[String],
+        name: &str,
+        content: &FileContent,
+        condition: &EntryCondition,
+    ) -> Result<Option<OperationResult>, Failure> {
+        let Some((_, folder)) = self.last_folder.as_ref().filter(|(names, _)| names == folders) else {
+            return Ok(None);
+        };
+        if condition.require_unknown(name).is_err() {
+            return Ok(None);
+        }
+        let (folder, id) = (*folder, self.ids.mint(self.user.slot()));
+        let is_stored = insert_file(self.connection, self.user, id, folder, name, content).await?;
+        Ok(is_stored.then(|| OperationResult::new(DriveEntry::File(id))))
     }
 
     async fn insert_file(

@@ -9,20 +9,29 @@ use super::model::{Folder, user_text};
 use crate::files::{FileContent, UserId};
 use crate::shard::{ShardId, optional_time};
 
+/// How often a change is begun: a second time if another request made the root of the drive in this moment.
+const ENTER_TRIES: u32 = 3;
+
 /// Begins a change. False: the shard does not own the slot.
 pub(super) async fn enter(
     connection: &mut PgConnection,
     shard: ShardId,
     user: UserId,
-    changes_paths: bool,
+    is_exclusive: bool,
 ) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(include_str!("../../sql/drive/enter.sql"))
-        .bind(user.slot().to_sql())
-        .bind(shard.to_sql())
-        .bind(user.get())
-        .bind(changes_paths)
-        .fetch_one(connection)
-        .await
+    for _ in 0..ENTER_TRIES {
+        let (is_owned, has_begun): (bool, bool) = sqlx::query_as(include_str!("../../sql/drive/enter.sql"))
+            .bind(user.slot().to_sql())
+            .bind(shard.to_sql())
+            .bind(user.get())
+            .bind(is_exclusive)
+            .fetch_one(&mut *connection)
+            .await?;
+        if !is_owned || has_begun {
+            return Ok(is_owned);
+        }
+    }
+    Err(sqlx::Error::RowNotFound) // never: a root that was made stays
 }
 
 /// How far the names of a path lead.

@@ -121,7 +121,7 @@ impl Problem {
         self
     }
 
-    /// Adds the numbers of a load that broke off, as members of the problem.
+    /// Adds members to the problem: the numbers of a load that broke off, or the operation of a batch that is at fault.
     #[must_use]
     pub(in crate::http) fn progress(mut self, done: &impl Serialize) -> Self {
         self.progress = match serde_json::to_value(done) {

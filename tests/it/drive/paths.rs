@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::call;
 use crate::support::api::Api;
-use crate::support::servers::TestCluster;
+use crate::support::servers::{TestCluster, run};
 
 /// Puts a file with a header, if one is named; the status and the answer.
 async fn put(api: &Api, target: &str, header: Option<(&str, &str)>, size: i64) -> (u16, Value) {
@@ -90,4 +90,19 @@ async fn a_put_and_a_trash_happen_in_the_known_state_alone() {
     assert_eq!(trash(&known).await, StatusCode::PRECONDITION_FAILED);
     assert_eq!(trash(&tag(&api, target).await).await, StatusCode::OK);
     assert_eq!(api.get(target).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn new_files_of_a_drive_do_not_wait_for_one_another() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    assert_eq!(put(&api, "/drives/7/path/a/first", None, 1).await.0, 201);
+    // A transaction of somebody else has stored a file of the drive, and stays open.
+    let mut other = cluster.connect(0).await;
+    let file = "BEGIN; INSERT INTO file_metadata (user_id, file_name, folder_id)
+                SELECT 7, 'by hand', folder_id FROM folders WHERE user_id = 7 AND folder_name = 'a'";
+    run(&mut other, file).await.unwrap();
+    run(&mut other, "SELECT FROM folders WHERE user_id = 7 AND parent_id IS NULL FOR SHARE").await.unwrap();
+    assert_eq!(put(&api, "/drives/7/path/a/second", None, 1).await.0, 201);
+    run(&mut other, "ROLLBACK").await.unwrap();
 }

@@ -120,6 +120,7 @@ pub(super) fn of_name(owner: &str, name: &str) -> Option<Value> {
         | "IngestAnswer.data"
         | "DataListAnswer.data"
         | "StatsAnswer.shards"
+        | "SummaryAnswer.data"
         | "ShardsAnswer.shards"
         | "SyncAnswer.created"
         | "HealthAnswer.shards" => None,
