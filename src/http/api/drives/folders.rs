@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::answers::{FolderAnswer, entry_answer, folder_unless_unchanged};
+use super::answers::{DeletedEntryAnswer, FolderAnswer, entry_answer, folder_unless_unchanged};
 use super::trash::{flag, purge_entry};
 use crate::drive::{DriveEntry, DriveError, DriveOperation, EntryTarget, FolderTarget};
 use crate::files::{DrivePath, UserId, check_entry_name};
@@ -197,9 +197,7 @@ pub(in crate::http) async fn change_folder(
         ("If-Match" = Option<String>, Header, description = "`ETag` of the only state that is to be changed"),
     ),
     responses(
-        (status = 200, description = "The folder is in the trash; with `purge=true` the number of deleted rows", content(
-            (FolderAnswer = "application/json"),
-        )),
+        (status = 200, description = "The folder is in the trash; with `purge=true` what was deleted", body = DeletedEntryAnswer),
         RequestProblems, DriveProblems, ShardProblems,
     )
 )]

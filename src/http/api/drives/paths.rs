@@ -6,7 +6,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
-use super::answers::{FolderAnswer, entry_answer, folder_unless_unchanged};
+use super::answers::{DeletedEntryAnswer, EntryAnswer, entry_answer, folder_unless_unchanged};
 use super::trash::{flag, purge_entry};
 use crate::drive::{DriveEntry, DriveOperation, EntryTarget, NameConflict};
 use crate::files::ContentInput;
@@ -28,7 +28,7 @@ use crate::http::state::AppState;
         ("path" = String, Path, description = "The path from the root on; a `/` in it may stand as it is"),
     ),
     responses(
-        (status = 200, description = "The folder or the file", body = FolderAnswer, headers(("ETag" = String, description = "Its state"))),
+        (status = 200, description = "The folder or the file", body = EntryAnswer, headers(("ETag" = String, description = "Its state"))),
         RequestProblems, DriveProblems, ShardProblems,
     )
 )]
@@ -124,7 +124,7 @@ struct TrashQuery {
         ("If-Match" = Option<String>, Header, description = "`ETag` of the only state that is to be changed"),
     ),
     responses(
-        (status = 200, description = "The folder or the file, which is in the trash", body = FolderAnswer),
+        (status = 200, description = "The folder or the file, which is in the trash; with `purge=true` what was deleted", body = DeletedEntryAnswer),
         RequestProblems, DriveProblems, ShardProblems,
     )
 )]

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::answers::{FolderAnswer, entry_answer};
-use crate::drive::{DriveEntry, DriveOperation, EntryKind, FolderTarget, PurgeResult, TrashCursor, TrashedEntry};
+use super::answers::{EntryAnswer, PurgeAnswer, entry_answer, purge_answer};
+use crate::drive::{DriveEntry, DriveOperation, EntryKind, FolderTarget, TrashCursor, TrashedEntry};
 use crate::files::{UserId, check_entry_name};
 use crate::http::guards::access::Caller;
 use crate::http::guards::idempotency::claim_key;
@@ -19,7 +19,6 @@ use crate::http::response::problem::Problem;
 use crate::http::response::problem_responses::{BodyProblems, DriveProblems, RequestProblems, ShardProblems};
 use crate::http::state::AppState;
 use crate::payload::PageSize;
-use crate::shard::ShardId;
 
 /// A page of a user's trash.
 #[derive(Serialize, ToSchema)]
@@ -35,24 +34,6 @@ struct TrashAnswer {
     entries: Vec<TrashedEntry>,
     /// The `cursor` of the next page; `null` on the last page.
     next_cursor: Option<String>,
-}
-
-/// What was deleted for good.
-#[derive(Serialize, ToSchema)]
-pub(super) struct PurgeAnswer {
-    #[schema(example = true)]
-    success: bool,
-    #[schema(example = 42)]
-    user_id: i64,
-    /// The shard of the user's drive.
-    #[schema(example = 0)]
-    shard_id: u16,
-    /// Deleted files and folders.
-    #[schema(example = 12)]
-    purged: i64,
-    /// True if the time for a call was over before all was deleted: repeat the request.
-    #[schema(example = false)]
-    more: bool,
 }
 
 /// Reads `true` or `false`.
@@ -136,11 +117,6 @@ pub(super) async fn purge_entry(state: &AppState, user: UserId, entry: &DriveEnt
     purge_answer(user, shard, result)
 }
 
-fn purge_answer(user: UserId, shard: ShardId, result: PurgeResult) -> Result<HttpResponse, Problem> {
-    let PurgeResult { rows: purged, has_more: more } = result;
-    answer::ok(&PurgeAnswer { success: true, user_id: user.get(), shard_id: shard.number(), purged, more })
-}
-
 /// Where an entry goes that is taken out of the trash.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -165,7 +141,7 @@ pub(in crate::http) struct RestoreInput {
         ("entry_id" = Uuid, Path, description = "The folder or the file"),
     ),
     responses(
-        (status = 200, description = "The folder or the file as it is now", body = FolderAnswer),
+        (status = 200, description = "The folder or the file as it is now", body = EntryAnswer),
         RequestProblems, BodyProblems, DriveProblems, ShardProblems,
     )
 )]

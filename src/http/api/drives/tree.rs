@@ -58,9 +58,20 @@ struct TreeAnswer {
     next_start_after: Option<String>,
 }
 
+/// A page, or with `format=lsjson` the array that `rclone lsjson` writes.
+#[derive(ToSchema)]
+#[schema(as = TreeListing)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is only read by its derive")]
+enum TreeListing {
+    Page(TreeAnswer),
+    Lsjson(Vec<LsjsonEntry<'static>>),
+}
+
 /// An entry as `rclone lsjson` writes it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
+#[schema(as = LsjsonEntry)]
 struct LsjsonEntry<'a> {
     path: &'a str,
     name: &'a str,
@@ -68,6 +79,7 @@ struct LsjsonEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     mime_type: Option<&'a str>,
     #[serde(serialize_with = "write_time")]
+    #[schema(value_type = String)]
     mod_time: Option<DateTime<Utc>>,
     is_dir: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,7 +141,7 @@ enum TreeFormat {
     ),
     responses(
         (status = 200, description = "The entries; none is no error", content(
-            (TreeAnswer = "application/json"),
+            (TreeListing = "application/json"),
             (TreeEntry = "application/x-ndjson"),
         )),
         RequestProblems, ShardProblems,
