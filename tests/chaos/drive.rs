@@ -15,7 +15,7 @@ use crate::support::api::client;
 use crate::support::pace;
 
 const ROOT: &str = "00000000-0000-0000-0000-000000000000";
-/// Folders and files of a client at most: a client with more removes some.
+/// Folders of a client at most: a client with more removes some.
 const MOST: usize = 40;
 
 /// Clients of drives, until they are stopped.
@@ -58,12 +58,11 @@ impl DriveLoad {
     }
 }
 
-/// An entry of a client's tree.
+/// A folder of a client's tree.
 #[derive(Clone, Debug)]
 struct Entry {
     parent: String,
     name: String,
-    is_folder: bool,
 }
 
 struct DriveClient {
@@ -71,7 +70,7 @@ struct DriveClient {
     bases: Vec<String>,
     http: Client,
     random: StdRng,
-    /// Live entries by id.
+    /// Live folders by id.
     tree: BTreeMap<String, Entry>,
     wrong: Vec<String>,
     done: Arc<AtomicU64>,
@@ -119,9 +118,8 @@ impl DriveClient {
         }
     }
 
-    fn pick(&mut self, wants_folder: bool) -> Option<String> {
-        let ids = self.tree.iter().filter(|(_, entry)| entry.is_folder || !wants_folder).map(|(id, _)| id.clone());
-        ids.choose(&mut self.random)
+    fn pick(&mut self) -> Option<String> {
+        self.tree.keys().choose(&mut self.random).cloned()
     }
 
     fn path(&self, id: &str) -> String {
@@ -136,15 +134,15 @@ impl DriveClient {
         id == top || self.tree.get(id).is_some_and(|entry| self.is_below(&entry.parent, top))
     }
 
-    /// A folder with two files, whole or not at all.
+    /// A folder with two folders, whole or not at all. No files: those of the other load are counted.
     async fn batch(&mut self) {
-        let parent = self.pick(true).unwrap_or_else(|| ROOT.to_owned());
+        let parent = self.pick().unwrap_or_else(|| ROOT.to_owned());
         let name = Uuid::new_v4().simple().to_string();
         let path = format!("{}/{name}", self.path(&parent));
         let operations = json!([
             {"op": "create_folder", "path": path},
-            {"op": "put_file", "path": format!("{path}/a"), "size_bytes": 1},
-            {"op": "put_file", "path": format!("{path}/b"), "size_bytes": 2},
+            {"op": "create_folder", "path": format!("{path}/a")},
+            {"op": "create_folder", "path": format!("{path}/b")},
         ]);
         let target = format!("/drives/{}/batch", self.user);
         let (status, answer) = self.ask(Method::POST, &target, json!({ "operations": operations })).await;
@@ -152,13 +150,13 @@ impl DriveClient {
         let id = |number: usize| answer["results"][number]["id"].as_str().unwrap_or_default().to_owned();
         let folder = id(0);
         for (id, name) in [(id(1), "a"), (id(2), "b")] {
-            self.tree.insert(id, Entry { parent: folder.clone(), name: name.to_owned(), is_folder: false });
+            self.tree.insert(id, Entry { parent: folder.clone(), name: name.to_owned() });
         }
-        self.tree.insert(folder, Entry { parent, name, is_folder: true });
+        self.tree.insert(folder, Entry { parent, name });
     }
 
     async fn rename(&mut self) {
-        let (Some(id), Some(parent)) = (self.pick(true), self.pick(true)) else { return };
+        let (Some(id), Some(parent)) = (self.pick(), self.pick()) else { return };
         let name = Uuid::new_v4().simple().to_string();
         let body = json!({"folder_name": name, "parent_id": parent});
         let target = format!("/folders/{id}?user_id={}", self.user);
@@ -173,7 +171,7 @@ impl DriveClient {
     }
 
     async fn trash(&mut self) {
-        let Some(id) = self.pick(true) else { return };
+        let Some(id) = self.pick() else { return };
         let target = format!("/folders/{id}?user_id={}", self.user);
         let (status, answer) = self.ask(Method::DELETE, &target, Value::Null).await;
         // A repeated request finds the folder in the trash.
