@@ -17,13 +17,15 @@ SELECT wanted.place, f.file_id, f.file_name, f.folder_id, around.path || f.file_
           LIMIT 2)
        ) AS f ON true
   LEFT JOIN LATERAL (
-        WITH RECURSIVE above (next_id, path, is_live) AS (
-            SELECT f.folder_id, ''::text COLLATE "C", true
+        WITH RECURSIVE above (next_id, path, is_live, depth) AS (
+            SELECT f.folder_id, ''::text COLLATE "C", true, 0
             UNION ALL
             SELECT d.parent_id, CASE WHEN d.parent_id IS NULL THEN a.path ELSE d.folder_name || '/' || a.path END,
-                   a.is_live AND d.trashed_at IS NULL
+                   a.is_live AND d.trashed_at IS NULL, a.depth + 1
               FROM above AS a,
                    LATERAL (SELECT * FROM folders WHERE user_id = f.user_id AND folder_id = a.next_id LIMIT 1) AS d
+             -- No cycle can be made; a cycle by hand ends here.
+             WHERE a.depth < 200
         )
         SELECT path, is_live FROM above WHERE next_id IS NULL
        ) AS around ON f.folder_id IS NOT NULL

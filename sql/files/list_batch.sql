@@ -18,12 +18,15 @@ WITH RECURSIVE page AS MATERIALIZED (
              ORDER BY file_id DESC
              LIMIT wanted.size
            ) AS f ON true
-), above (user_id, folder_id, next_id, path) AS (
-    SELECT DISTINCT user_id, folder_id, folder_id, ''::text COLLATE "C" FROM page WHERE folder_id IS NOT NULL
+), above (user_id, folder_id, next_id, path, depth) AS (
+    SELECT DISTINCT user_id, folder_id, folder_id, ''::text COLLATE "C", 0 FROM page WHERE folder_id IS NOT NULL
     UNION ALL
-    SELECT a.user_id, a.folder_id, f.parent_id, CASE WHEN f.parent_id IS NULL THEN a.path ELSE f.folder_name || '/' || a.path END
+    SELECT a.user_id, a.folder_id, f.parent_id, CASE WHEN f.parent_id IS NULL THEN a.path ELSE f.folder_name || '/' || a.path END,
+           a.depth + 1
       FROM above AS a,
            LATERAL (SELECT parent_id, folder_name FROM folders WHERE user_id = a.user_id AND folder_id = a.next_id LIMIT 1) AS f
+     -- No cycle can be made; a cycle by hand ends here.
+     WHERE a.depth < 200
 )
 SELECT p.place, p.file_id, p.file_name, p.folder_id, a.path || p.file_name AS path, p.mime_type, p.checksum, p.size_bytes,
        p.modified_at, p.created_at, p.updated_at, false

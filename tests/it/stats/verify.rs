@@ -2,6 +2,7 @@
 
 use shardrive::shard::{IdClock, Slot};
 
+use crate::support::api::Api;
 use crate::support::program::{CommandOutput, shardrive};
 use crate::support::servers::TestCluster;
 
@@ -164,4 +165,11 @@ async fn broken_trees_are_found() {
         ],
     )
     .await;
+    // A circle ends each walk; its files have no path, and count as trash.
+    let api = Api::start(&cluster).await;
+    let (status, page) = api.get_json("/query/42").await;
+    assert_eq!(status, 200, "{page}");
+    let circle: String = cluster.value(0, "SELECT folder_id::text FROM folders WHERE folder_name = 'b'").await;
+    let (status, folder) = api.get_json(&format!("/folders/{circle}?user_id=42")).await;
+    assert_eq!((status.as_u16(), &folder["data"]["trashed"]), (200, &serde_json::json!(true)), "{folder}");
 }
