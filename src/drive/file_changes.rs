@@ -7,7 +7,7 @@ use super::error::DriveError;
 use super::model::DriveEntry;
 use super::operation::{EntryCondition, FolderTarget, NameConflict, OperationResult};
 use super::statements::{
-    StoredPlace, find_file, find_name, insert_file, lock_file, move_file, replace_file, restore_file, trash_file,
+    StoredPlace, find_file, find_name, insert_file, lock_file, move_file, replace_file, trash_file,
 };
 use crate::files::{DrivePath, FileContent, find_file_state};
 
@@ -112,7 +112,7 @@ impl ChangeContext<'_> {
         };
         let name = name.unwrap_or(&place.name);
         self.require_free_name(id, folder, name).await?;
-        Ok(move_file(self.connection, self.user, id, folder, name).await?)
+        Ok(move_file(self.connection, self.user, id, folder, name, false).await?)
     }
 
     pub(super) async fn trash_file(&mut self, id: Uuid, condition: &EntryCondition) -> Result<(), Failure> {
@@ -123,7 +123,7 @@ impl ChangeContext<'_> {
         Ok(())
     }
 
-    /// Takes a file out of the trash; a file that is in a trashed folder alone goes to another folder.
+    /// Takes a file out of the trash, to where it was, or into another folder or under another name.
     pub(super) async fn restore_file(
         &mut self,
         id: Uuid,
@@ -138,7 +138,7 @@ impl ChangeContext<'_> {
         };
         let name = name.unwrap_or(&place.name);
         self.require_free_name(id, folder, name).await?;
-        Ok(restore_file(self.connection, self.user, id, folder, name).await?)
+        Ok(move_file(self.connection, self.user, id, folder, name, true).await?)
     }
 
     async fn find_place(&mut self, id: Uuid) -> Result<StoredPlace, Failure> {

@@ -279,39 +279,21 @@ pub(super) async fn replace_file(
     Ok(())
 }
 
-/// Gives a file another folder and another name.
+/// Gives a file another folder and another name, and takes it out of the trash with `restores`.
 pub(super) async fn move_file(
     connection: &mut PgConnection,
     user: UserId,
     id: Uuid,
     folder: Option<Uuid>,
     name: &str,
+    restores: bool,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(include_str!("../../sql/drive/move_file.sql"))
-        .bind(user.get())
-        .bind(id)
-        .bind(folder)
-        .bind(name)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// Takes a file out of the trash, into this folder and under this name.
-pub(super) async fn restore_file(
-    connection: &mut PgConnection,
-    user: UserId,
-    id: Uuid,
-    folder: Option<Uuid>,
-    name: &str,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(include_str!("../../sql/drive/restore_file.sql"))
-        .bind(user.get())
-        .bind(id)
-        .bind(folder)
-        .bind(name)
-        .execute(connection)
-        .await?;
+    let statement = if restores {
+        include_str!("../../sql/drive/restore_file.sql")
+    } else {
+        include_str!("../../sql/drive/move_file.sql")
+    };
+    sqlx::query(statement).bind(user.get()).bind(id).bind(folder).bind(name).execute(connection).await?;
     Ok(())
 }
 

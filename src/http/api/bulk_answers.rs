@@ -47,10 +47,10 @@ pub(super) struct BulkCounts {
     /// Files with ids that were stored before; the stored files do not change.
     #[schema(example = 0)]
     duplicates: u64,
-    /// Files of a listing, imported before, with changes.
+    /// Files of a listing whose paths held files, with changes.
     #[schema(example = 0)]
     updated: u64,
-    /// Files of a listing, imported before, without changes.
+    /// Files of a listing whose paths held files, without changes.
     #[schema(example = 0)]
     unchanged: u64,
     /// Records with faults, which are not stored.

@@ -331,7 +331,7 @@ fn file_answer(file: File, shard: ShardId, current: &str) -> Result<HttpResponse
 /// Change one file
 ///
 /// A missing field stays, `null` clears a field. Name and path change together. `If-Match` names the only state to change.
-/// Among files imported from a listing each path exists once. Without `user_id` the id must be of one user's file alone.
+/// In a folder each name exists once, for files and folders. Without `user_id` the id must be of one user's file alone.
 #[utoipa::path(
     patch, path = "/files/{file_id}", tag = "files", request_body = PatchInput<'static>,
     params(
@@ -342,7 +342,7 @@ fn file_answer(file: File, shard: ShardId, current: &str) -> Result<HttpResponse
     responses(
         (status = 200, description = "The file as it is now", body = FileAnswer, headers(("ETag" = String, description = "Its state"))),
         (status = 412, description = "The file is not in the state asked for", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
-        (status = 409, description = "Another imported file of the user has the path; or several users have a file under the id, and `user_id` is missing", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
+        (status = 409, description = "The folder has an entry of this name, or a file stands where the path needs a folder; or several users have a file under the id, and `user_id` is missing", body = crate::http::response::problem::ProblemBody<'static>, content_type = "application/problem+json"),
         RequestProblems, BodyProblems, FileProblems, ShardProblems,
     )
 )]
