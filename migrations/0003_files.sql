@@ -59,6 +59,7 @@ CREATE TABLE public.file_metadata (
     folder_id   uuid,
     trashed_at  timestamptz,
     version     bigint      NOT NULL DEFAULT shardrive.next_version(),
+    content_ref text,
 
     -- The user first: rows of a user lie together, and a move's row filter finds user_id in the replica identity.
     -- An id is unique within its user: no shard knows the ids of users on other shards.
@@ -70,6 +71,7 @@ CREATE TABLE public.file_metadata (
     ),
     CONSTRAINT file_metadata_mime_type_check CHECK (octet_length(mime_type) <= 255),
     CONSTRAINT file_metadata_checksum_check CHECK (octet_length(checksum) <= 255),
+    CONSTRAINT file_metadata_content_ref_check CHECK (octet_length(content_ref) <= 1024),
     -- The years that RFC 3339 can write and every client can read; neither infinity.
     CONSTRAINT file_metadata_times_check CHECK (
         least(created_at, updated_at, modified_at) >= '0001-01-01T00:00:00Z'
@@ -86,6 +88,7 @@ COMMENT ON TABLE  public.file_metadata IS 'One row for each file of the users wh
 COMMENT ON COLUMN public.file_metadata.folder_id IS 'The folder around the file; the nil UUID is the root. NULL: the file is in no folder, and its name is free.';
 COMMENT ON COLUMN public.file_metadata.trashed_at IS 'When the file was put into the trash.';
 COMMENT ON COLUMN public.file_metadata.version IS 'The number of the last change, from a sequence of the shard.';
+COMMENT ON COLUMN public.file_metadata.content_ref IS 'Where the content is stored, in the words of the client; never read here.';
 COMMENT ON COLUMN public.file_metadata.size_bytes IS 'NULL: unknown.';
 COMMENT ON COLUMN public.file_metadata.modified_at IS 'When the content last changed, from the client.';
 

@@ -51,55 +51,61 @@ CREATE INDEX folders_folder_id_idx ON public.folders (folder_id) WHERE parent_id
 -- A move reads the rows of the moving slots alone.
 CREATE INDEX folders_slot_idx ON public.folders ((user_id % 5040));
 
--- The path of a folder with a slash at its end; empty for the root. NULL: the folder, or one above it, is not there.
-CREATE FUNCTION shardrive.folder_path(owner bigint, folder uuid) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    WITH RECURSIVE above (parent_id, path, depth) AS (
-        SELECT parent_id, CASE WHEN parent_id IS NULL THEN '' ELSE folder_name || '/' END, 0
-          FROM public.folders WHERE user_id = owner AND folder_id = folder
+-- Where a folder stands: its path with a slash at the end, which is empty for the root; and whether the folder and all folders above
+-- it are out of the trash. No row: the folder, or one above it, is not there. For NULL, the root's. A statement that joins this
+-- function gets its query in place of a call (PostgreSQL inlines it).
+CREATE FUNCTION shardrive.folder_place(owner bigint, folder uuid) RETURNS TABLE (path text, is_live boolean)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    WITH RECURSIVE above (next_id, path, is_live, depth) AS (
+        SELECT folder, ''::text COLLATE "C", true, 0
         UNION ALL
-        SELECT f.parent_id, CASE WHEN f.parent_id IS NULL THEN '' ELSE f.folder_name || '/' END || a.path, a.depth + 1
+        SELECT f.parent_id, CASE WHEN f.parent_id IS NULL THEN a.path ELSE f.folder_name || '/' || a.path END,
+               a.is_live AND f.trashed_at IS NULL, a.depth + 1
           FROM above AS a,
-               LATERAL (SELECT * FROM public.folders WHERE user_id = owner AND folder_id = a.parent_id LIMIT 1) AS f
+               LATERAL (SELECT * FROM public.folders WHERE user_id = owner AND folder_id = a.next_id LIMIT 1) AS f
          -- No cycle can be made; a cycle by hand ends here.
          WHERE a.depth < 200
     )
-    SELECT path FROM above WHERE parent_id IS NULL
-$$;
+    SELECT above.path, above.is_live FROM above WHERE above.next_id IS NULL;
+END;
+
+-- The path of a folder with a slash at its end. NULL: the folder, or one above it, is not there.
+CREATE FUNCTION shardrive.folder_path(owner bigint, folder uuid) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (SELECT path FROM shardrive.folder_place(owner, folder) WHERE folder IS NOT NULL);
 
 -- True if the folder and all folders above it are out of the trash.
 CREATE FUNCTION shardrive.is_live(owner bigint, folder uuid) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    WITH RECURSIVE above (parent_id, trashed_at, depth) AS (
-        SELECT parent_id, trashed_at, 0 FROM public.folders WHERE user_id = owner AND folder_id = folder
-        UNION ALL
-        SELECT f.parent_id, f.trashed_at, a.depth + 1
-          FROM above AS a,
-               LATERAL (SELECT * FROM public.folders WHERE user_id = owner AND folder_id = a.parent_id LIMIT 1) AS f
-         WHERE a.trashed_at IS NULL AND a.depth < 200
-    )
-    SELECT EXISTS (SELECT FROM above WHERE parent_id IS NULL) AND NOT EXISTS (SELECT FROM above WHERE trashed_at IS NOT NULL)
-$$;
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN coalesce((SELECT is_live FROM shardrive.folder_place(owner, folder) WHERE folder IS NOT NULL), false);
 
--- The live folder under these names, from the root on; NULL: there is none.
-CREATE FUNCTION shardrive.folder_at(owner bigint, names text[]) RETURNS uuid
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
+-- The live folder under these names, from the root on. No row: there is none. A statement that joins this function gets its query in
+-- place of a call.
+CREATE FUNCTION shardrive.find_folder(owner bigint, names text[]) RETURNS TABLE (folder_id uuid)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
     WITH RECURSIVE below (folder_id, depth) AS (
-        SELECT folder_id, 0 FROM public.folders
-         WHERE user_id = owner AND folder_id = '00000000-0000-0000-0000-000000000000'
+        SELECT f.folder_id, 0 FROM public.folders AS f
+         WHERE f.user_id = owner AND f.folder_id = '00000000-0000-0000-0000-000000000000'
         UNION ALL
         SELECT f.folder_id, b.depth + 1
           FROM below AS b,
                -- The limit keeps the order of the join, also before the table has statistics: one step in the index for each name.
-               LATERAL (SELECT folder_id
+               LATERAL (SELECT folders.folder_id
                           FROM public.folders
                          WHERE user_id = owner AND parent_id = b.folder_id AND trashed_at IS NULL
                            AND shardrive.entry_key(folder_name) = shardrive.entry_key(names[b.depth + 1])
                          LIMIT 1) AS f
          WHERE b.depth < cardinality(names)
     )
-    SELECT folder_id FROM below WHERE depth = cardinality(names)
-$$;
+    SELECT below.folder_id FROM below WHERE below.depth = cardinality(names);
+END;
+
+-- The same as a value; NULL: there is none.
+CREATE FUNCTION shardrive.folder_at(owner bigint, names text[]) RETURNS uuid
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (SELECT folder_id FROM shardrive.find_folder(owner, names));
 
 -- An id for a row of a user: as shardrive.new_file_id(), with the user's slot and the mark of the service's ids at the end
 -- (docs/decisions/0003-file-ids.md).
@@ -365,6 +371,6 @@ ALTER TABLE public.folders DISABLE TRIGGER folders_outbox_deletes;
 CREATE VIEW public.files AS
 SELECT user_id, coalesce(shardrive.file_path(user_id, folder_id, file_name), file_name) AS path, file_name, size_bytes, mime_type,
        checksum, modified_at, created_at, updated_at, shardrive.is_trashed(user_id, folder_id, trashed_at) AS trashed, folder_id,
-       file_id
+       file_id, content_ref
   FROM public.file_metadata;
 COMMENT ON VIEW public.files IS 'Files with their whole paths. Each path is looked up: ask for a user, or for few rows.';

@@ -15,7 +15,8 @@ CREATE TYPE shardrive.tree_entry AS (
     modified_at timestamptz,
     version     bigint,
     created_at  timestamptz,
-    updated_at  timestamptz
+    updated_at  timestamptz,
+    content_ref text
 );
 
 -- The entries below a live folder whose path is `around`, at most `most`, in the order of their paths in NFC. `name_prefix` begins
@@ -56,11 +57,11 @@ BEGIN
     END IF;
     FOR entry IN
         SELECT child.path, child.is_folder, child.id, child.mime_type, child.checksum, child.size_bytes, child.modified_at,
-               child.version, child.created_at, child.updated_at
+               child.version, child.created_at, child.updated_at, child.content_ref
           FROM (
                 (SELECT shardrive.entry_key(f.folder_name) || '/' AS sort_key, around || f.folder_name || '/' AS path,
                         true AS is_folder, f.folder_id AS id, NULL::text AS mime_type, NULL::text AS checksum,
-                        NULL::bigint AS size_bytes, NULL::timestamptz AS modified_at, f.version, f.created_at, f.updated_at
+                        NULL::bigint AS size_bytes, NULL::timestamptz AS modified_at, f.version, f.created_at, f.updated_at, NULL::text AS content_ref
                    FROM public.folders AS f
                   WHERE f.user_id = owner AND f.parent_id = folder AND f.trashed_at IS NULL
                     AND shardrive.entry_key(f.folder_name) || '/' > from_key
@@ -70,7 +71,7 @@ BEGIN
                 UNION ALL
                 (SELECT shardrive.entry_key(f.file_name), around || f.file_name,
                         false, f.file_id, f.mime_type, f.checksum,
-                        f.size_bytes, f.modified_at, f.version, f.created_at, f.updated_at
+                        f.size_bytes, f.modified_at, f.version, f.created_at, f.updated_at, f.content_ref
                    FROM public.file_metadata AS f
                   WHERE f.user_id = owner AND f.folder_id = folder AND f.trashed_at IS NULL
                     AND shardrive.entry_key(f.file_name) > from_key
@@ -112,7 +113,7 @@ BEGIN
         RETURN;
     END IF;
     IF around <> '' AND name_prefix = '' AND start COLLATE "C" < around THEN
-        SELECT base_path, true, f.folder_id, NULL, NULL, NULL, NULL, f.version, f.created_at, f.updated_at
+        SELECT base_path, true, f.folder_id, NULL, NULL, NULL, NULL, f.version, f.created_at, f.updated_at, NULL
           INTO entry
           FROM public.folders AS f
          WHERE f.user_id = owner AND f.folder_id = base;

@@ -39,7 +39,10 @@ WITH RECURSIVE root AS (
 ), changed_files AS (
     UPDATE file_metadata AS f
        SET file_name = c.entry_name, mime_type = c.mime_type, checksum = c.checksum, size_bytes = c.size_bytes,
-           modified_at = c.modified_at
+           modified_at = c.modified_at,
+           -- An old place of the content does not stand beside a new content.
+           content_ref = CASE WHEN (c.checksum, c.size_bytes, c.modified_at) IS NOT DISTINCT FROM (f.checksum, f.size_bytes, f.modified_at)
+                              THEN f.content_ref END
       FROM pg_temp.mirror_changes AS c
      WHERE NOT c.is_folder AND c.change = 'update' AND f.user_id = $1 AND f.file_id = c.entry_id
 )

@@ -1,25 +1,49 @@
--- A page of what a folder ($4) holds: folders first, then files, by name. It begins after the name $6 among the folders and $7
--- among the files; NULL: leave this kind out. No row: the shard does not own the slot. One row of nulls: the folder is empty here.
-SELECT child.*
+-- A live folder ($4), and a page of what it holds: folders first, then files, by name; by descending name with $8. The page begins
+-- behind the name $6 among the folders and $7 among the files; empty: at the first name; NULL: leave this kind out. No row: the shard
+-- does not own the slot.
+-- The row of kind 0 is the folder, with its path as the key; of nulls, if there is no such folder or it is in the trash. The rows
+-- come in no order.
+WITH around AS MATERIALIZED (
+    SELECT path FROM shardrive.folder_place($3, $4) WHERE is_live
+), folder_page AS MATERIALIZED (
+    (SELECT shardrive.entry_key(f.folder_name) AS name_key, f.*
+       FROM around, folders AS f
+      WHERE NOT $8 AND f.user_id = $3 AND f.parent_id = $4 AND f.trashed_at IS NULL
+        AND shardrive.entry_key(f.folder_name) > $6
+      ORDER BY shardrive.entry_key(f.folder_name)
+      LIMIT $5)
+    UNION ALL
+    (SELECT shardrive.entry_key(f.folder_name), f.*
+       FROM around, folders AS f
+      WHERE $8 AND f.user_id = $3 AND f.parent_id = $4 AND f.trashed_at IS NULL
+        AND shardrive.entry_key(f.folder_name) < CASE $6 WHEN '' THEN repeat(chr(1114111), 257) ELSE $6 END
+      ORDER BY shardrive.entry_key(f.folder_name) DESC
+      LIMIT $5)
+), file_page AS (
+    (SELECT shardrive.entry_key(f.file_name) AS name_key, f.*
+       FROM around, file_metadata AS f
+      WHERE NOT $8 AND f.user_id = $3 AND f.folder_id = $4 AND f.trashed_at IS NULL
+        AND shardrive.entry_key(f.file_name) > $7
+      ORDER BY shardrive.entry_key(f.file_name)
+      LIMIT $5 - (SELECT count(*) FROM folder_page))
+    UNION ALL
+    (SELECT shardrive.entry_key(f.file_name), f.*
+       FROM around, file_metadata AS f
+      WHERE $8 AND f.user_id = $3 AND f.folder_id = $4 AND f.trashed_at IS NULL
+        AND shardrive.entry_key(f.file_name) < CASE $7 WHEN '' THEN repeat(chr(1114111), 257) ELSE $7 END
+      ORDER BY shardrive.entry_key(f.file_name) DESC
+      LIMIT $5 - (SELECT count(*) FROM folder_page))
+)
+SELECT 0 AS kind, around.path AS name_key, f.folder_id, f.folder_name, f.version, NULL::text AS mime_type, NULL::text AS checksum,
+       NULL::bigint AS size_bytes, NULL::timestamptz AS modified_at, f.created_at, f.updated_at, f.parent_id, NULL::text AS content_ref
   FROM shardrive.slot_map AS m
-  LEFT JOIN LATERAL (
-        (SELECT 0 AS kind, shardrive.entry_key(f.folder_name) AS name_key, f.folder_id, f.folder_name, f.version,
-                NULL::text AS mime_type, NULL::text AS checksum, NULL::bigint AS size_bytes, NULL::timestamptz AS modified_at,
-                f.created_at, f.updated_at
-           FROM folders AS f
-          WHERE f.user_id = $3 AND f.parent_id = $4 AND f.trashed_at IS NULL
-            AND shardrive.entry_key(f.folder_name) > $6
-          ORDER BY shardrive.entry_key(f.folder_name)
-          LIMIT $5)
-        UNION ALL
-        (SELECT 1, shardrive.entry_key(f.file_name), f.file_id, f.file_name, f.version,
-                f.mime_type, f.checksum, f.size_bytes, f.modified_at, f.created_at, f.updated_at
-           FROM file_metadata AS f
-          WHERE f.user_id = $3 AND f.folder_id = $4 AND f.trashed_at IS NULL
-            AND shardrive.entry_key(f.file_name) > $7
-          ORDER BY shardrive.entry_key(f.file_name)
-          LIMIT $5)
-        ORDER BY 1, 2
-        LIMIT $5
-       ) AS child ON true
+  LEFT JOIN around ON true
+  LEFT JOIN folders AS f ON f.user_id = $3 AND f.folder_id = $4 AND around.path IS NOT NULL
  WHERE m.slot = $1 AND m.owner = $2
+UNION ALL
+SELECT 1, f.name_key, f.folder_id, f.folder_name, f.version, NULL, NULL, NULL, NULL, f.created_at, f.updated_at, f.parent_id, NULL
+  FROM folder_page AS f
+UNION ALL
+SELECT 2, f.name_key, f.file_id, f.file_name, f.version, f.mime_type, f.checksum, f.size_bytes, f.modified_at, f.created_at,
+       f.updated_at, f.folder_id, f.content_ref
+  FROM file_page AS f

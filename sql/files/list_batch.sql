@@ -11,7 +11,8 @@ WITH RECURSIVE page AS MATERIALIZED (
             SELECT EXISTS (SELECT FROM folders WHERE user_id = wanted.user_id AND trashed_at IS NOT NULL) AS has_folders
            ) AS trash
       LEFT JOIN LATERAL (
-            SELECT file_id, file_name, folder_id, mime_type, checksum, size_bytes, modified_at, created_at, updated_at
+            SELECT file_id, file_name, folder_id, mime_type, checksum, size_bytes, modified_at, created_at, updated_at,
+                   content_ref
               FROM file_metadata
              WHERE user_id = wanted.user_id AND file_id <= wanted.from_id AND trashed_at IS NULL
                AND (NOT trash.has_folders OR folder_id IS NULL OR shardrive.is_live(user_id, folder_id))
@@ -29,7 +30,7 @@ WITH RECURSIVE page AS MATERIALIZED (
      WHERE a.depth < 200
 )
 SELECT p.place, p.file_id, p.file_name, p.folder_id, a.path || p.file_name AS path, p.mime_type, p.checksum, p.size_bytes,
-       p.modified_at, p.created_at, p.updated_at, false
+       p.modified_at, p.created_at, p.updated_at, false, p.content_ref
   FROM page AS p
   LEFT JOIN above AS a ON a.next_id IS NULL AND a.user_id = p.user_id AND a.folder_id = p.folder_id
  ORDER BY p.place, p.file_id DESC

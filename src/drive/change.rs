@@ -9,7 +9,8 @@ use super::context::{ChangeContext, Failure};
 use super::error::RefusedOperation;
 use super::model::DriveEntry;
 use super::operation::{DriveOperation, EntryTarget, OperationResult};
-use super::statements::{FoundEntry, enter, find_file};
+use super::resolve::FoundEntry;
+use super::statements::{enter, find_file};
 use crate::cache::CacheKey;
 use crate::files::{UserId, spoiled_keys};
 use crate::shard::{IdClock, ShardId};
@@ -39,29 +40,24 @@ impl SlotWrite for DriveChange<'_> {
             transaction.rollback().await?;
             return Ok(None);
         }
-        let mut done = Vec::with_capacity(self.operations.len());
-        let (user, ids) = (self.user, self.ids);
+        let (user, ids, mut done) = (self.user, self.ids, Vec::with_capacity(self.operations.len()));
         let mut context = ChangeContext { connection: &mut transaction, shard, user, ids, last_folder: None };
-        for (number, operation) in self.operations.iter().enumerate() {
-            if !matches!(operation, DriveOperation::PutFile { .. }) {
-                context.last_folder = None;
+        match context.apply_all(self.operations, &mut done).await {
+            Ok(()) => {
+                self.is_committing.store(true, Ordering::Relaxed);
+                transaction.commit().await?;
+                Ok(Some(Ok(done)))
             }
-            match context.apply(operation).await {
-                Ok(result) => done.push(result),
-                Err(Failure::Database(error)) => return Err(error),
-                Err(Failure::NotOwner) => {
-                    transaction.rollback().await?;
-                    return Ok(None);
-                }
-                Err(Failure::Refused(error)) => {
-                    transaction.rollback().await?;
-                    return Ok(Some(Err(RefusedOperation { number, error })));
-                }
+            Err(Failure::Database(error)) => Err(error),
+            Err(Failure::NotOwner) => {
+                transaction.rollback().await?;
+                Ok(None)
+            }
+            Err(Failure::Refused(error)) => {
+                transaction.rollback().await?;
+                Ok(Some(Err(RefusedOperation { number: done.len(), error })))
             }
         }
-        self.is_committing.store(true, Ordering::Relaxed);
-        transaction.commit().await?;
-        Ok(Some(Ok(done)))
     }
 
     fn has_changed(output: &Self::Output) -> bool {
@@ -78,7 +74,33 @@ impl SlotWrite for DriveChange<'_> {
 }
 
 impl ChangeContext<'_> {
+    /// Does the operations in their order, up to the first at fault. `done` gets the results.
+    async fn apply_all(
+        &mut self,
+        mut operations: &[DriveOperation],
+        done: &mut Vec<OperationResult>,
+    ) -> Result<(), Failure> {
+        while !operations.is_empty() {
+            let mut results = self.put_beside_last(operations).await?;
+            if results.is_empty() {
+                results.push(None);
+            }
+            let (now, later) = operations.split_at(results.len());
+            for (operation, result) in now.iter().zip(results) {
+                done.push(match result {
+                    Some(result) => result,
+                    None => self.apply(operation).await?,
+                });
+            }
+            operations = later;
+        }
+        Ok(())
+    }
+
     async fn apply(&mut self, operation: &DriveOperation) -> Result<OperationResult, Failure> {
+        if !matches!(operation, DriveOperation::PutFile { .. }) {
+            self.last_folder = None;
+        }
         match operation {
             DriveOperation::CreateFolder { parent, name } => {
                 let folder = self.create_folder(parent, name).await?;
@@ -91,9 +113,9 @@ impl ChangeContext<'_> {
                 let (parent, name) = (parent.as_ref(), name.as_deref());
                 let moved = match self.find_entry(entry).await? {
                     FoundEntry::Folder(id) => DriveEntry::Folder(self.move_folder(id, parent, name, condition).await?),
-                    FoundEntry::File(id) => {
-                        self.move_file(id, parent, name, condition).await?;
-                        DriveEntry::File(id)
+                    FoundEntry::File(file) => {
+                        self.move_file(file.file_id, parent, name, condition).await?;
+                        DriveEntry::File(file.file_id)
                     }
                 };
                 Ok(OperationResult::changed(moved))
@@ -101,9 +123,9 @@ impl ChangeContext<'_> {
             DriveOperation::Trash { entry, condition } => {
                 let trashed = match self.find_entry(entry).await? {
                     FoundEntry::Folder(id) => DriveEntry::Folder(self.trash_folder(id, condition).await?),
-                    FoundEntry::File(id) => {
-                        self.trash_file(id, condition).await?;
-                        DriveEntry::File(id)
+                    FoundEntry::File(file) => {
+                        self.trash_file(file.file_id, condition).await?;
+                        DriveEntry::File(file.file_id)
                     }
                 };
                 Ok(OperationResult::changed(trashed))

@@ -6,9 +6,10 @@ use uuid::Uuid;
 use super::error::DriveError;
 use super::model::Folder;
 use super::operation::FolderTarget;
-use super::statements::{FoundEntry, ResolvedPath, create_folder, find_folder, find_name, resolve};
+use super::resolve::{FoundEntry, ResolvePath, ResolvedPath};
+use super::statements::{create_folder, find_folder, find_name};
 use crate::files::{DrivePath, UserId};
-use crate::shard::{IdClock, ShardId};
+use crate::shard::{IdClock, ShardCall as _, ShardId};
 
 /// Why an operation was not done: the database failed, the shard does not own the slot, or the operation is at fault.
 pub(super) enum Failure {
@@ -85,7 +86,7 @@ impl ChangeContext<'_> {
 
     /// Follows the names of a path.
     pub(super) async fn resolve(&mut self, names: &[String]) -> Result<ResolvedPath, Failure> {
-        resolve(self.connection, self.shard, self.user, names).await?.ok_or(Failure::NotOwner)
+        ResolvePath::new(self.user, names).call(self.connection, self.shard).await?.ok_or(Failure::NotOwner)
     }
 
     /// The folder under these names, which `resolved` has followed. Missing folders are made if `makes_missing` says so.

@@ -1,15 +1,17 @@
 //! The operations on files in folders.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use super::context::{ChangeContext, Failure};
 use super::error::DriveError;
 use super::model::DriveEntry;
-use super::operation::{EntryCondition, FolderTarget, NameConflict, OperationResult};
+use super::operation::{DriveOperation, EntryCondition, FolderTarget, NameConflict, OperationResult};
 use super::statements::{
-    StoredPlace, find_file, find_name, insert_file, lock_file, move_file, replace_file, trash_file,
+    NewFile, StoredPlace, find_file, find_name, insert_files, lock_file, move_file, replace_file, trash_file,
 };
-use crate::files::{DrivePath, FileContent, find_file_state};
+use crate::files::{DrivePath, File, FileContent, find_file_state};
 
 /// How many names are tried for a file whose name is taken.
 const RENAME_TRIES: u32 = 100;
@@ -25,16 +27,14 @@ impl ChangeContext<'_> {
     ) -> Result<OperationResult, Failure> {
         let names = path.names();
         let Some((folders, name)) = path.split_last() else { return Err(DriveError::RootFixed.into()) };
-        if let Some(stored) = self.insert_beside_last(folders, name, content, condition).await? {
-            return Ok(stored);
-        }
         let resolved = self.resolve(names).await?;
         if resolved.depth == names.len() {
             return Err(DriveError::NameTaken(Some(resolved.folder)).into());
         }
-        let (folder, file) = match resolved.file.filter(|_| resolved.depth == folders.len()) {
-            Some(file) => (resolved.folder, Some(file)),
-            None => (self.folder_of(folders, resolved.of_folders(folders.len()), makes_folders).await?, None),
+        let (folder, file) = if resolved.depth == folders.len() && resolved.file.is_some() {
+            (resolved.folder, resolved.file)
+        } else {
+            (self.folder_of(folders, resolved.of_folders(folders.len()), makes_folders).await?, None)
         };
         self.last_folder = Some((folders.to_vec(), folder));
         match file {
@@ -42,7 +42,7 @@ impl ChangeContext<'_> {
                 condition.require_unknown(path)?;
                 self.insert_file(folder, name, content, conflict).await
             }
-            Some(id) => {
+            Some(File { file_id: id, .. }) => {
                 condition.require_known(path)?;
                 match conflict {
                     NameConflict::Fail => Err(DriveError::NameTaken(Some(id)).into()),
@@ -57,24 +57,26 @@ impl ChangeContext<'_> {
         }
     }
 
-    /// Stores a file in the folder of the file before, by one statement. `None`: the file is in another folder, or must or may be
-    /// there already.
-    async fn insert_beside_last(
+    /// Stores the first files of `operations` that belong into the folder of the last file, by one statement. One entry for each
+    /// of them; `None`: an entry of the folder has the name, and the operation is still to be done.
+    pub(super) async fn put_beside_last(
         &mut self,
-        folders: &[String],
-        name: &str,
-        content: &FileContent,
-        condition: &EntryCondition,
-    ) -> Result<Option<OperationResult>, Failure> {
-        let Some((_, folder)) = self.last_folder.as_ref().filter(|(names, _)| names == folders) else {
-            return Ok(None);
-        };
-        if condition.require_unknown(name).is_err() {
-            return Ok(None);
+        operations: &[DriveOperation],
+    ) -> Result<Vec<Option<OperationResult>>, Failure> {
+        let Some((folders, folder)) = &self.last_folder else { return Ok(Vec::new()) };
+        let files: Vec<NewFile<'_>> = operations
+            .iter()
+            .map_while(|operation| file_beside(folders, operation))
+            .map(|(name, content)| NewFile { id: self.ids.mint(self.user.slot()), name, content })
+            .collect();
+        if files.is_empty() {
+            return Ok(Vec::new());
         }
-        let (folder, id) = (*folder, self.ids.mint(self.user.slot()));
-        let is_stored = insert_file(self.connection, self.user, id, folder, name, content).await?;
-        Ok(is_stored.then(|| OperationResult::new(DriveEntry::File(id))))
+        let stored: HashSet<Uuid> =
+            insert_files(self.connection, self.user, *folder, &files).await?.into_iter().collect();
+        let result =
+            |file: &NewFile<'_>| stored.contains(&file.id).then(|| OperationResult::new(DriveEntry::File(file.id)));
+        Ok(files.iter().map(result).collect())
     }
 
     async fn insert_file(
@@ -88,7 +90,8 @@ impl ChangeContext<'_> {
         let tries = if conflict == NameConflict::Rename { RENAME_TRIES } else { 1 };
         for number in 1..=tries {
             let name = numbered_name(name, number);
-            if insert_file(self.connection, self.user, id, folder, &name, content).await? {
+            let file = NewFile { id, name: &name, content };
+            if !insert_files(self.connection, self.user, folder, &[file]).await?.is_empty() {
                 return Ok(OperationResult::new(DriveEntry::File(id)));
             }
         }
@@ -166,6 +169,15 @@ impl ChangeContext<'_> {
         }
         Ok(())
     }
+}
+
+/// The name and the content of a file that an operation puts into the folder with these names, unless the file must be there already
+/// or may get another name.
+fn file_beside<'a>(folders: &[String], operation: &'a DriveOperation) -> Option<(&'a str, &'a FileContent)> {
+    let DriveOperation::PutFile { path, content, conflict, condition, .. } = operation else { return None };
+    let (around, name) = path.split_last()?;
+    let is_beside = around == folders && *conflict != NameConflict::Rename && condition.require_unknown(name).is_ok();
+    is_beside.then_some((name, content))
 }
 
 /// The name for a try: `a.txt`, `a (2).txt`, `a (3).txt`.

@@ -1,8 +1,8 @@
 //! The drive of a user: a tree of folders, with files in the folders.
 //!
 //! ```text
-//! service → store, trash, tree (reads) → shard
-//!         → change (one transaction of operations) → folder_changes, file_changes → context → statements → writes → shard
+//! service → store, resolve, trash, tree (reads) → shard
+//!         → change (one transaction of operations) → folder_changes, file_changes → context → resolve, statements → writes → shard
 //!         → purge, mirror (a listing, in one transaction) → writes → shard
 //! expire (background): purges old trash
 //! ```
@@ -17,6 +17,7 @@ pub mod mirror;
 mod model;
 mod operation;
 mod purge;
+mod resolve;
 mod service;
 mod statements;
 mod store;
@@ -25,7 +26,10 @@ mod tree;
 
 pub use error::{DriveError, RefusedOperation};
 pub use expire::purge_in_background;
-pub use model::{Child, ChildrenCursor, ChildrenPage, DriveEntry, DriveSummary, EntryKind, Folder};
+pub use model::{
+    Child, ChildrenCursor, ChildrenPage, ChildrenQuery, DriveEntry, DriveSummary, EntryKind, Folder, NameOrder,
+    PathEntry,
+};
 pub use operation::{DriveOperation, EntryCondition, EntryTarget, FolderTarget, NameConflict, OperationResult};
 pub use service::{DriveService, PurgeResult};
 pub use trash::{TrashCursor, TrashPage, TrashedEntry};

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::files::UserId;
-use crate::payload::{read_cursor, text_if_inexact, time, write_cursor};
+use crate::files::{File, UserId};
+use crate::payload::{PageSize, read_cursor, text_if_inexact, time, write_cursor};
 
 /// A folder.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -69,13 +69,23 @@ impl Folder {
 }
 
 /// A folder, or a file in a folder.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EntryKind {
     /// A folder.
     Folder,
     /// A file.
     File,
+}
+
+/// The order of the names in a page.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum NameOrder {
+    /// `a` before `b`.
+    #[default]
+    Ascending,
+    /// `b` before `a`.
+    Descending,
 }
 
 /// An entry of a folder.
@@ -97,6 +107,9 @@ pub struct Child {
     /// A checksum of the content; of files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checksum: Option<String>,
+    /// Where the content is stored, in the words of the client; of files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_ref: Option<String>,
     /// When the content last changed; of files.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "time::serialize_optional_time")]
     pub modified_at: Option<DateTime<Utc>>,
@@ -114,6 +127,15 @@ pub struct Child {
 }
 
 /// The entry at a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PathEntry {
+    /// A folder.
+    Folder(Folder),
+    /// A file.
+    File(File),
+}
+
+/// The entry that an operation has made or changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum DriveEntry {
     /// A folder.
@@ -142,11 +164,12 @@ pub struct DriveSummary {
     pub trashed: i64,
 }
 
-/// The position in a folder after an entry. It belongs to this folder of this user alone.
+/// The position in a folder after an entry. It belongs to this folder of this user, and to this order, alone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChildrenCursor {
     pub(super) user: UserId,
     pub(super) folder: Uuid,
+    pub(super) order: NameOrder,
     pub(super) kind: EntryKind,
     pub(super) name_key: String,
 }
@@ -158,15 +181,19 @@ impl ChildrenCursor {
         let bytes = read_cursor(text)?;
         let (user, rest) = bytes.split_first_chunk()?;
         let (folder, rest) = rest.split_first_chunk()?;
-        let (kind, name_key) = rest.split_first()?;
+        let (place, name_key) = rest.split_first()?;
+        let (order, kind) = match place {
+            0 => (NameOrder::Ascending, EntryKind::Folder),
+            1 => (NameOrder::Ascending, EntryKind::File),
+            2 => (NameOrder::Descending, EntryKind::Folder),
+            3 => (NameOrder::Descending, EntryKind::File),
+            _ => return None,
+        };
         Some(Self {
             user: UserId::new(i64::from_be_bytes(*user))?,
             folder: Uuid::from_bytes(*folder),
-            kind: match kind {
-                0 => EntryKind::Folder,
-                1 => EntryKind::File,
-                _ => return None,
-            },
+            order,
+            kind,
             name_key: std::str::from_utf8(name_key).ok().filter(|name| !name.contains('\0'))?.to_owned(),
         })
     }
@@ -176,10 +203,23 @@ impl std::fmt::Display for ChildrenCursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut bytes = self.user.get().to_be_bytes().to_vec();
         bytes.extend_from_slice(self.folder.as_bytes());
-        bytes.push(u8::from(self.kind == EntryKind::File));
+        bytes.push(2 * u8::from(self.order == NameOrder::Descending) + u8::from(self.kind == EntryKind::File));
         bytes.extend_from_slice(self.name_key.as_bytes());
         f.write_str(&write_cursor(&bytes))
     }
+}
+
+/// Which page of a folder is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChildrenQuery {
+    /// The size of the page.
+    pub size: PageSize,
+    /// The order of the names, of folders and of files.
+    pub order: NameOrder,
+    /// Folders or files alone; `None`: both.
+    pub kinds: Option<EntryKind>,
+    /// Where the page begins; `None`: at the first entry.
+    pub after: Option<ChildrenCursor>,
 }
 
 /// A page of what a folder holds: folders first, then files, by name.
@@ -203,10 +243,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cursors_round_trip(user in 0..i64::MAX, folder in any::<u128>(), is_file in any::<bool>(), name in "[^\0]{0,20}") {
+        fn cursors_round_trip(
+            user in 0..i64::MAX, folder in any::<u128>(), is_file in any::<bool>(), descends in any::<bool>(), name in "[^\0]{0,20}"
+        ) {
             let cursor = ChildrenCursor {
                 user: UserId::new(user).unwrap(),
                 folder: Uuid::from_u128(folder),
+                order: if descends { NameOrder::Descending } else { NameOrder::Ascending },
                 kind: if is_file { EntryKind::File } else { EntryKind::Folder },
                 name_key: name,
             };

@@ -9,16 +9,16 @@ use uuid::Uuid;
 use super::change::DriveChange;
 use super::error::{DriveError, RefusedOperation};
 use super::expire::BATCH;
-use super::model::{ChildrenCursor, ChildrenPage, DriveEntry, DriveSummary, EntryKind, Folder};
+use super::model::{ChildrenCursor, ChildrenPage, ChildrenQuery, DriveSummary, EntryKind, Folder, PathEntry};
 use super::operation::{DriveOperation, FolderTarget, OperationResult};
 use super::purge::PurgeEntries;
-use super::statements::FoundEntry;
-use super::store::{FindFolder, FindOwner, ListChildren, ResolvePath, Summarize};
+use super::resolve::{FoundEntry, ResolvePath};
+use super::store::{FindFolder, FindOwner, ListChildren, Summarize};
 use super::trash::{ListTrash, TrashCursor, TrashPage};
 use crate::cache::Cache;
 use crate::files::{DrivePath, UserId};
 use crate::payload::{FieldFault, PageSize};
-use crate::shard::{CallOutcome, Cluster, IdClock, RequestKey, ShardError, ShardId, slot_of_id};
+use crate::shard::{BatchedReads, CallOutcome, Cluster, IdClock, RequestKey, ShardError, ShardId, slot_of_id};
 use crate::writes::SlotWrites;
 
 /// The drives of all users.
@@ -26,6 +26,7 @@ pub struct DriveService {
     pub(super) cluster: Arc<Cluster>,
     pub(super) writes: SlotWrites,
     pub(super) ids: IdClock,
+    paths: BatchedReads<ResolvePath>,
 }
 
 /// What a purge has deleted for good.
@@ -41,7 +42,12 @@ impl DriveService {
     /// The drives of a cluster.
     #[must_use]
     pub fn new(cluster: Arc<Cluster>, cache: Arc<Cache>) -> Self {
-        Self { writes: SlotWrites::new(Arc::clone(&cluster), cache), cluster, ids: IdClock::default() }
+        Self {
+            writes: SlotWrites::new(Arc::clone(&cluster), cache),
+            paths: BatchedReads::start(Arc::clone(&cluster)),
+            cluster,
+            ids: IdClock::default(),
+        }
     }
 
     /// What a drive holds, in numbers.
@@ -77,40 +83,40 @@ impl DriveService {
     ///
     /// # Errors
     /// `PathNotFound`, `NotAFolder` if a file stands on the way, or the shard's error.
-    pub async fn find_path(&self, user: UserId, path: &DrivePath) -> Result<(ShardId, DriveEntry), DriveError> {
-        let names = path.names();
-        let (shard, found) = self.cluster.run(user.slot(), &ResolvePath { user, names }).await?;
-        match found.entry(names)? {
-            FoundEntry::Folder(id) => Ok((shard, DriveEntry::Folder(self.find_folder(user, id).await?.1))),
-            FoundEntry::File(id) => Ok((shard, DriveEntry::File(id))),
+    pub async fn find_path(&self, user: UserId, path: &DrivePath) -> Result<(ShardId, PathEntry), DriveError> {
+        match self.resolve(user, path).await? {
+            (_, FoundEntry::Folder(id)) => {
+                let (shard, folder) = self.find_folder(user, id).await?;
+                Ok((shard, PathEntry::Folder(folder)))
+            }
+            (shard, FoundEntry::File(file)) => Ok((shard, PathEntry::File(file))),
         }
     }
 
-    /// A page of what a live folder holds.
+    async fn resolve(&self, user: UserId, path: &DrivePath) -> Result<(ShardId, FoundEntry), DriveError> {
+        let names = path.names();
+        if names.is_empty() {
+            return Ok((self.cluster.owner(user.slot())?.id(), FoundEntry::Folder(Uuid::nil())));
+        }
+        let (shard, found) = self.paths.read(ResolvePath::new(user, names)).await?;
+        Ok((shard, found.entry(names)?))
+    }
+
+    /// A live folder, and a page of what it holds.
     ///
     /// # Errors
-    /// `FolderNotFound`, a fault of the cursor if it is of another folder, or the shard's error.
+    /// `FolderNotFound`, a fault of the cursor if it is of another folder or order, or the shard's error.
     pub async fn list_children(
         &self,
         user: UserId,
         folder: &FolderTarget,
-        size: PageSize,
-        after: Option<&ChildrenCursor>,
-        kinds: Option<EntryKind>,
+        page: &ChildrenQuery,
     ) -> Result<(ShardId, Folder, ChildrenPage), DriveError> {
-        let id = match folder {
-            FolderTarget::Id(id) => *id,
-            FolderTarget::Path(path, _) => match self.find_path(user, path).await?.1 {
-                DriveEntry::Folder(folder) => folder.folder_id,
-                DriveEntry::File(_) => return Err(DriveError::NotAFolder(path.to_string())),
-            },
-        };
-        let (_, found) = self.find_folder(user, id).await?;
-        if found.trashed {
-            return Err(DriveError::FolderNotFound(id.to_string()));
-        }
-        if after.is_some_and(|after| (after.user, after.folder) != (user, id)) {
-            return Err(DriveError::Field(FieldFault::new("cursor", "is of another folder")));
+        let ChildrenQuery { size, order, kinds, ref after } = *page;
+        let folder = self.find_listed(user, folder).await?;
+        let after = after.as_ref();
+        if after.is_some_and(|after| (after.user, after.folder, after.order) != (user, folder, order)) {
+            return Err(DriveError::Field(FieldFault::new("cursor", "is of another folder or another order")));
         }
         let (mut after_folder, mut after_file) = match after {
             None => (Some(""), Some("")),
@@ -122,15 +128,30 @@ impl DriveService {
             Some(EntryKind::File) => after_folder = None,
             None => {}
         }
-        let page = ListChildren { user, folder: id, size, after_folder, after_file };
-        let (shard, mut entries) = self.cluster.run(user.slot(), &page).await?;
+        let list = ListChildren { user, folder, size, order, after_folder, after_file };
+        let (shard, found) = self.cluster.run(user.slot(), &list).await?;
+        let found = found.or_else(|| folder.is_nil().then(|| (Folder::unused_root(user), Vec::new())));
+        let (found, mut entries) = found.ok_or_else(|| DriveError::FolderNotFound(folder.to_string()))?;
         let next = size.cut(&mut entries, |last| ChildrenCursor {
             user,
-            folder: id,
+            folder,
+            order,
             kind: last.kind,
             name_key: last.name_key.clone(),
         });
         Ok((shard, found, ChildrenPage { entries, next }))
+    }
+
+    /// The id of the folder that a listing names.
+    async fn find_listed(&self, user: UserId, folder: &FolderTarget) -> Result<Uuid, DriveError> {
+        let path = match folder {
+            FolderTarget::Id(id) => return Ok(*id),
+            FolderTarget::Path(path, _) => path,
+        };
+        match self.resolve(user, path).await? {
+            (_, FoundEntry::Folder(id)) => Ok(id),
+            (_, FoundEntry::File(_)) => Err(DriveError::NotAFolder(path.to_string())),
+        }
     }
 
     /// Does an operation. A second one with the same key changes nothing, and is answered as the first was.

@@ -1,10 +1,9 @@
 //! The statements of a change, each within the transaction of the change.
 
 use sqlx::Row as _;
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 use uuid::Uuid;
 
-use super::error::DriveError;
 use super::model::{Folder, user_text};
 use crate::files::{FileContent, UserId};
 use crate::shard::{ShardId, optional_time};
@@ -32,68 +31,6 @@ pub(super) async fn enter(
         }
     }
     Err(sqlx::Error::RowNotFound) // never: a root that was made stays
-}
-
-/// How far the names of a path lead.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct ResolvedPath {
-    /// How many of the names are folders.
-    pub(super) depth: usize,
-    /// The last of these folders.
-    pub(super) folder: Uuid,
-    /// The file under the next name.
-    pub(super) file: Option<Uuid>,
-}
-
-impl ResolvedPath {
-    /// The entry at the end of the names.
-    ///
-    /// # Errors
-    /// `PathNotFound`, `NotAFolder` if a file stands on the way.
-    pub(super) fn entry(&self, names: &[String]) -> Result<FoundEntry, DriveError> {
-        match (names.len().saturating_sub(self.depth), self.file) {
-            (0, _) => Ok(FoundEntry::Folder(self.folder)),
-            (1, Some(file)) => Ok(FoundEntry::File(file)),
-            (_, Some(_)) => Err(DriveError::NotAFolder(names.get(..=self.depth).unwrap_or(names).join("/"))),
-            (_, None) => Err(DriveError::PathNotFound(names.join("/"))),
-        }
-    }
-
-    /// The same for the first names alone, none of which is the file's.
-    pub(super) fn of_folders(self, count: usize) -> Self {
-        Self { depth: self.depth.min(count), file: self.file.filter(|_| self.depth < count), ..self }
-    }
-}
-
-/// An entry at a path.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum FoundEntry {
-    Folder(Uuid),
-    File(Uuid),
-}
-
-/// Follows the names of a path. `None`: the shard does not own the slot.
-pub(super) async fn resolve(
-    connection: &mut PgConnection,
-    shard: ShardId,
-    user: UserId,
-    names: &[String],
-) -> Result<Option<ResolvedPath>, sqlx::Error> {
-    let row = sqlx::query(include_str!("../../sql/drive/resolve.sql"))
-        .bind(user.slot().to_sql())
-        .bind(shard.to_sql())
-        .bind(user.get())
-        .bind(names)
-        .fetch_optional(connection)
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    // A drive without a folder has no root in the database yet.
-    let depth: Option<i32> = row.try_get(0)?;
-    Ok(Some(ResolvedPath {
-        depth: usize::try_from(depth.unwrap_or_default()).unwrap_or_default(),
-        folder: row.try_get::<Option<Uuid>, _>(1)?.unwrap_or_default(),
-        file: row.try_get(2)?,
-    }))
 }
 
 /// A folder by its id. The outer `None`: the shard does not own the slot.
@@ -237,27 +174,32 @@ pub(super) async fn lock_file(connection: &mut PgConnection, user: UserId, id: U
     Ok(())
 }
 
-/// Stores a file in a folder. False: an entry of the folder has the name.
-pub(super) async fn insert_file(
+/// A file that is to be stored.
+pub(super) struct NewFile<'a> {
+    pub(super) id: Uuid,
+    pub(super) name: &'a str,
+    pub(super) content: &'a FileContent,
+}
+
+/// Stores files in a folder by one statement, each unless an entry of the folder has its name. Returns the ids of the stored files.
+pub(super) async fn insert_files(
     connection: &mut PgConnection,
     user: UserId,
-    id: Uuid,
     folder: Uuid,
-    name: &str,
-    content: &FileContent,
-) -> Result<bool, sqlx::Error> {
-    let stored = sqlx::query(include_str!("../../sql/drive/insert_file.sql"))
+    files: &[NewFile<'_>],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(include_str!("../../sql/drive/insert_files.sql"))
         .bind(user.get())
-        .bind(id)
         .bind(folder)
-        .bind(name)
-        .bind(content.mime_type.as_deref())
-        .bind(content.checksum.as_deref())
-        .bind(content.size_bytes)
-        .bind(content.modified_at)
-        .execute(connection)
-        .await?;
-    Ok(stored.rows_affected() == 1)
+        .bind(files.iter().map(|file| file.id).bind_iter())
+        .bind(files.iter().map(|file| file.name).bind_iter())
+        .bind(files.iter().map(|file| file.content.mime_type.as_deref()).bind_iter())
+        .bind(files.iter().map(|file| file.content.checksum.as_deref()).bind_iter())
+        .bind(files.iter().map(|file| file.content.size_bytes).bind_iter())
+        .bind(files.iter().map(|file| file.content.modified_at).bind_iter())
+        .bind(files.iter().map(|file| file.content.content_ref.as_deref()).bind_iter())
+        .fetch_all(connection)
+        .await
 }
 
 /// Gives a file another content.
@@ -274,6 +216,7 @@ pub(super) async fn replace_file(
         .bind(content.checksum.as_deref())
         .bind(content.size_bytes)
         .bind(content.modified_at)
+        .bind(content.content_ref.as_deref())
         .execute(connection)
         .await?;
     Ok(())

@@ -4,8 +4,8 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
-use super::model::{Child, DriveSummary, EntryKind, Folder};
-use super::statements::{ResolvedPath, find_folder, resolve};
+use super::model::{Child, DriveSummary, EntryKind, Folder, NameOrder, user_text};
+use super::statements::find_folder;
 use crate::files::UserId;
 use crate::payload::PageSize;
 use crate::shard::{ShardCall, ShardId, Slot, optional_time, required_time};
@@ -43,20 +43,6 @@ impl ShardCall for FindOwner {
     }
 }
 
-/// The entry at a path.
-pub(super) struct ResolvePath<'a> {
-    pub(super) user: UserId,
-    pub(super) names: &'a [String],
-}
-
-impl ShardCall for ResolvePath<'_> {
-    type Output = ResolvedPath;
-
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<ResolvedPath>, sqlx::Error> {
-        resolve(connection, shard, self.user, self.names).await
-    }
-}
-
 /// What a drive holds, in numbers.
 pub(super) struct Summarize {
     pub(super) user: UserId,
@@ -86,21 +72,23 @@ impl ShardCall for Summarize {
     }
 }
 
-/// A page of what a folder holds.
+/// A live folder, and a page of what it holds.
 pub(super) struct ListChildren<'a> {
     pub(super) user: UserId,
     pub(super) folder: Uuid,
     pub(super) size: PageSize,
-    /// The name after which the page begins among the folders; `None`: no folders.
+    pub(super) order: NameOrder,
+    /// The name behind which the page begins among the folders; `None`: no folders.
     pub(super) after_folder: Option<&'a str>,
     /// The same among the files.
     pub(super) after_file: Option<&'a str>,
 }
 
 impl ShardCall for ListChildren<'_> {
-    type Output = Vec<Child>;
+    /// `None`: there is no such folder, or it is in the trash.
+    type Output = Option<(Folder, Vec<Child>)>;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Vec<Child>>, sqlx::Error> {
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
         let rows = sqlx::query(include_str!("../../sql/drive/list_children.sql"))
             .bind(self.user.slot().to_sql())
             .bind(shard.to_sql())
@@ -109,19 +97,49 @@ impl ShardCall for ListChildren<'_> {
             .bind(self.size.rows())
             .bind(self.after_folder)
             .bind(self.after_file)
+            .bind(self.order == NameOrder::Descending)
             .fetch_all(connection)
             .await?;
-        if rows.is_empty() {
-            return Ok(None);
+        let mut folder = None;
+        let mut children = Vec::with_capacity(rows.len());
+        for row in &rows {
+            match row.try_get::<i32, _>(0)? {
+                0 => folder = Some(self.folder_in(row)?),
+                1 => children.push(child_in(row, EntryKind::Folder)?),
+                _ => children.push(child_in(row, EntryKind::File)?),
+            }
         }
-        rows.iter().filter_map(|row| child_in(row).transpose()).collect::<Result<_, _>>().map(Some)
+        let Some(folder) = folder else { return Ok(None) };
+        // The rows of a kind are in order already, which the sort finds at once.
+        children.sort_by(|a, b| {
+            let names = a.name_key.cmp(&b.name_key);
+            a.kind.cmp(&b.kind).then(if self.order == NameOrder::Ascending { names } else { names.reverse() })
+        });
+        Ok(Some(folder.map(|folder| (folder, children))))
     }
 }
 
-fn child_in(row: &PgRow) -> Result<Option<Child>, sqlx::Error> {
-    let Some(kind) = row.try_get::<Option<i32>, _>(0)? else { return Ok(None) };
-    Ok(Some(Child {
-        kind: if kind == 0 { EntryKind::Folder } else { EntryKind::File },
+impl ListChildren<'_> {
+    fn folder_in(&self, row: &PgRow) -> Result<Option<Folder>, sqlx::Error> {
+        let Some(folder_id) = row.try_get(2)? else { return Ok(None) };
+        Ok(Some(Folder {
+            folder_id,
+            user_id: self.user.get(),
+            user_id_text: user_text(self.user.get()),
+            parent_id: row.try_get(11)?,
+            folder_name: row.try_get(3)?,
+            path: row.try_get::<&str, _>(1)?.trim_end_matches('/').to_owned(),
+            trashed: false,
+            version: row.try_get(4)?,
+            created_at: optional_time(row, 9)?,
+            updated_at: optional_time(row, 10)?,
+        }))
+    }
+}
+
+fn child_in(row: &PgRow, kind: EntryKind) -> Result<Child, sqlx::Error> {
+    Ok(Child {
+        kind,
         name_key: row.try_get(1)?,
         id: row.try_get(2)?,
         name: row.try_get(3)?,
@@ -132,5 +150,6 @@ fn child_in(row: &PgRow) -> Result<Option<Child>, sqlx::Error> {
         modified_at: optional_time(row, 8)?,
         created_at: required_time(row, 9)?,
         updated_at: required_time(row, 10)?,
-    }))
+        content_ref: row.try_get(12)?,
+    })
 }

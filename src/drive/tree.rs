@@ -36,6 +36,9 @@ pub struct TreeEntry {
     /// A checksum of the content; of files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checksum: Option<String>,
+    /// Where the content is stored, in the words of the client; of files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_ref: Option<String>,
     /// When the content last changed; of files.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "time::serialize_optional_time")]
     pub modified_at: Option<DateTime<Utc>>,
@@ -163,6 +166,7 @@ fn entry_in(row: &PgRow) -> Result<Option<TreeEntry>, sqlx::Error> {
         version: row.try_get(7)?,
         created_at: required_time(row, 8)?,
         updated_at: required_time(row, 9)?,
+        content_ref: row.try_get(10)?,
     }))
 }
 

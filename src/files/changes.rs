@@ -25,6 +25,7 @@ macro_rules! bind_columns {
             .bind($files.map(|f| f.checksum.as_deref()).bind_iter())
             .bind($files.map(|f| f.size_bytes).bind_iter())
             .bind($files.map(|f| f.modified_at).bind_iter())
+            .bind($files.map(|f| f.content_ref.as_deref()).bind_iter())
     };
 }
 pub(super) use bind_columns;
@@ -100,6 +101,8 @@ impl SlotWrite for UpdateFile<'_> {
             .bind(patch.size_bytes.flatten())
             .bind(patch.modified_at.is_some())
             .bind(patch.modified_at.flatten())
+            .bind(patch.content_ref.is_some())
+            .bind(patch.content_ref.as_ref().and_then(|text| text.as_deref()))
             .bind(self.state)
             .fetch_optional(connection)
             .await?;

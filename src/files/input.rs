@@ -5,7 +5,9 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::limits::{CHECKSUM, FILE_NAME, MIME_TYPE, PATH, check_id, check_size, check_time, check_user, file_path};
+use super::limits::{
+    CHECKSUM, CONTENT_REF, FILE_NAME, MIME_TYPE, PATH, check_id, check_size, check_time, check_user, file_path,
+};
 use super::model::{FileContent, FilePatch, NewFile};
 use super::values::{BorrowedText, TimeInput};
 use crate::payload::{FieldFault, WholeNumber, check_text, whole_number};
@@ -61,6 +63,10 @@ pub struct FileInput<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub modified_at: Option<TimeInput<'a>>,
+    /// Where the content is stored, in words of the client's own, such as the key of an object: up to 1,024 bytes.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>, max_length = 1024, example = "s3://bucket/4f/9f86d081")]
+    pub content_ref: Option<BorrowedText<'a>>,
     /// Bulk loads ignore this field, which the service's own listings have: the shard's clock gives the time.
     #[serde(default)]
     #[schema(ignore)]
@@ -129,6 +135,7 @@ impl FileInput<'_> {
             checksum: CHECKSUM.check_optional(self.checksum)?,
             size_bytes: check_size(self.size_bytes)?,
             modified_at,
+            content_ref: CONTENT_REF.check_optional(self.content_ref)?,
         };
         Ok(LoadedFile { file, warning })
     }
@@ -155,6 +162,10 @@ pub struct ContentInput<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub modified_at: Option<TimeInput<'a>>,
+    /// Where the content is stored, in words of the client's own, such as the key of an object: up to 1,024 bytes.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>, max_length = 1024, example = "s3://bucket/4f/9f86d081")]
+    pub content_ref: Option<BorrowedText<'a>>,
 }
 
 impl ContentInput<'_> {
@@ -168,6 +179,7 @@ impl ContentInput<'_> {
             checksum: CHECKSUM.check_optional(self.checksum)?,
             size_bytes: check_size(self.size_bytes)?,
             modified_at: check_time(self.modified_at)?,
+            content_ref: CONTENT_REF.check_optional(self.content_ref)?,
         })
     }
 }
@@ -201,6 +213,10 @@ pub struct PatchInput<'a> {
     #[serde(borrow, default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub modified_at: Option<Option<TimeInput<'a>>>,
+    /// Where the content is stored, in words of the client's own.
+    #[serde(borrow, default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, max_length = 1024)]
+    pub content_ref: Option<Option<BorrowedText<'a>>>,
 }
 
 /// Tells `null` from a missing field.
@@ -244,6 +260,7 @@ impl PatchInput<'_> {
             checksum: self.checksum.map(|text| CHECKSUM.check_optional(text)).transpose()?,
             size_bytes: self.size_bytes.map(check_size).transpose()?,
             modified_at: self.modified_at.map(check_time).transpose()?,
+            content_ref: self.content_ref.map(|text| CONTENT_REF.check_optional(text)).transpose()?,
         };
         if patch.is_empty() {
             return Err(FieldFault::new("", "name at least one field to change"));
@@ -260,6 +277,7 @@ impl FilePatch {
             && self.checksum.is_none()
             && self.size_bytes.is_none()
             && self.modified_at.is_none()
+            && self.content_ref.is_none()
     }
 }
 

@@ -36,8 +36,12 @@ pub(super) const MIME_TYPE: TextLimit =
 pub(super) const CHECKSUM: TextLimit =
     TextLimit { field: "checksum", max_bytes: 255, needs_text: false, takes_slash: true };
 
+/// Where the content of a file is stored.
+pub(super) const CONTENT_REF: TextLimit =
+    TextLimit { field: "content_ref", max_bytes: 1024, needs_text: false, takes_slash: true };
+
 /// The limits on all text fields of a file.
-pub const TEXT_LIMITS: [TextLimit; 4] = [FILE_NAME, PATH, MIME_TYPE, CHECKSUM];
+pub const TEXT_LIMITS: [TextLimit; 5] = [FILE_NAME, PATH, MIME_TYPE, CHECKSUM, CONTENT_REF];
 
 impl TextLimit {
     /// Checks a text.
@@ -66,12 +70,13 @@ impl TextLimit {
 }
 
 /// The constraints of `file_metadata` as clients read them: the field, and the rule.
-const CONSTRAINTS: [(&str, &str, &str); 9] = [
+const CONSTRAINTS: [(&str, &str, &str); 10] = [
     ("file_metadata_user_id_check", "user_id", WHOLE_NUMBER),
     ("file_metadata_file_name_check", "file_name", "must be 1 to 1024 bytes long, without /"),
     ("file_metadata_entry_check", "file_name", "must not be . or .. in a folder"),
     ("file_metadata_mime_type_check", "mime_type", "must not be longer than 255 bytes"),
     ("file_metadata_checksum_check", "checksum", "must not be longer than 255 bytes"),
+    ("file_metadata_content_ref_check", "content_ref", "must not be longer than 1024 bytes"),
     ("file_metadata_size_bytes_check", "size_bytes", WHOLE_NUMBER),
     (ENTRY_NAME_INDEX, "path", "is the path of another entry"),
     (FILE_ON_THE_WAY, "path", "leads through a file, where a folder is needed"),

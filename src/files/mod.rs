@@ -29,6 +29,6 @@ pub use page_codec::CACHE_FORMAT;
 pub(crate) use page_codec::spoiled_keys;
 pub use path::{DrivePath, check_entry_name};
 pub use service::{FileService, IngestedFile};
-pub(crate) use store::find_file_state;
+pub(crate) use store::{find_file_state, optional_file as read_file_row};
 pub use tag::{FileCondition, FileTag};
 pub use values::{BorrowedText, TimeInput};

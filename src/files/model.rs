@@ -47,6 +47,7 @@ pub struct NewFile {
     pub(super) checksum: Option<Box<str>>,
     pub(super) size_bytes: Option<i64>,
     pub(super) modified_at: Option<DateTime<Utc>>,
+    pub(super) content_ref: Option<Box<str>>,
 }
 
 impl NewFile {
@@ -63,6 +64,7 @@ impl NewFile {
             checksum: None,
             size_bytes: None,
             modified_at: None,
+            content_ref: None,
         }
     }
 
@@ -105,7 +107,11 @@ impl NewFile {
     #[must_use]
     pub(super) fn text_bytes(&self) -> usize {
         let length = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
-        self.name.len() + length(&self.path) + length(&self.mime_type) + length(&self.checksum)
+        self.name.len()
+            + length(&self.path)
+            + length(&self.mime_type)
+            + length(&self.checksum)
+            + length(&self.content_ref)
     }
 
     /// The stored file, with the time `created_at`.
@@ -124,6 +130,7 @@ impl NewFile {
             created_at,
             updated_at: created_at,
             trashed: false,
+            content_ref: self.content_ref.as_deref().map(str::to_owned),
         }
     }
 }
@@ -139,10 +146,12 @@ pub struct FileContent {
     pub size_bytes: Option<i64>,
     /// When the content last changed.
     pub modified_at: Option<DateTime<Utc>>,
+    /// Where the content is stored, in the client's words.
+    pub content_ref: Option<Box<str>>,
 }
 
 /// A stored file.
-#[derive(Clone, PartialEq, Debug, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, ToSchema)]
 pub struct File {
     /// The file's id, a UUID.
     pub file_id: Uuid,
@@ -171,13 +180,16 @@ pub struct File {
     /// True if the file is in the trash, by itself or with a folder above it.
     #[serde(default)]
     pub trashed: bool,
+    /// Where the content is stored, in the words of the client. The service does not read it.
+    #[serde(default)]
+    pub content_ref: Option<String>,
 }
 
 /// The members of the struct, and the user as a text where a double does not hold the number.
 impl Serialize for File {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let user_id_text = text_if_inexact(self.user_id);
-        let mut file = serializer.serialize_struct("File", 12 + usize::from(user_id_text.is_some()))?;
+        let mut file = serializer.serialize_struct("File", 13 + usize::from(user_id_text.is_some()))?;
         file.serialize_field("file_id", &self.file_id)?;
         file.serialize_field("user_id", &self.user_id)?;
         if let Some(text) = &user_id_text {
@@ -193,6 +205,7 @@ impl Serialize for File {
         file.serialize_field("created_at", &RequiredTime(&self.created_at))?;
         file.serialize_field("updated_at", &RequiredTime(&self.updated_at))?;
         file.serialize_field("trashed", &self.trashed)?;
+        file.serialize_field("content_ref", &self.content_ref)?;
         file.end()
     }
 }
@@ -222,6 +235,7 @@ pub struct FilePatch {
     pub(super) checksum: Option<Option<Box<str>>>,
     pub(super) size_bytes: Option<Option<i64>>,
     pub(super) modified_at: Option<Option<DateTime<Utc>>>,
+    pub(super) content_ref: Option<Option<Box<str>>>,
 }
 
 /// The position in a user's listing after a file. Clients get an opaque text.

@@ -11,7 +11,7 @@ use crate::cache::{CacheFormat, CacheKey, ValueCodec};
 use crate::payload::PageSize;
 
 /// The format of a page: a test fails when the format needs another version.
-pub const CACHE_FORMAT: CacheFormat = CacheFormat { kind: "page", version: 1 };
+pub const CACHE_FORMAT: CacheFormat = CacheFormat { kind: "page", version: 2 };
 /// The usual length of a file in a page.
 pub(super) const FILE_BYTES: usize = 192;
 
@@ -76,6 +76,7 @@ pub(super) fn write_file(out: &mut Vec<u8>, file: &File) {
         created_at,
         updated_at,
         trashed,
+        content_ref,
     } = file;
     out.extend(file_id.as_bytes());
     out.extend(user_id.to_le_bytes());
@@ -89,6 +90,7 @@ pub(super) fn write_file(out: &mut Vec<u8>, file: &File) {
     time(out, *created_at);
     time(out, *updated_at);
     out.push(u8::from(*trashed));
+    optional(out, content_ref.as_ref(), |out, value| text(out, value));
 }
 
 fn length(length: usize) -> [u8; 4] {
@@ -172,6 +174,7 @@ impl<'a> ByteReader<'a> {
             created_at: self.time()?,
             updated_at: self.time()?,
             trashed: self.flag()?,
+            content_ref: self.optional(Self::text)?.map(str::to_owned),
         })
     }
 }
@@ -199,11 +202,11 @@ mod tests {
 
     fn any_file() -> impl Strategy<Value = File> {
         let place = (any::<Option<u128>>(), proptest::option::of(".{0,40}"), any::<bool>());
-        let texts = (".{0,20}", place, proptest::option::of(".{0,9}"), proptest::option::of(".{0,9}"));
+        let texts = (".{0,20}", place, [(); 3].map(|()| proptest::option::of(".{0,9}")));
         let times = (proptest::option::of(any_time()), any_time(), any_time());
         (any::<u128>(), 0..i64::MAX, texts, any::<Option<i64>>(), times).prop_map(
             |(id, user_id, texts, size_bytes, times)| {
-                let (file_name, (folder, path, trashed), mime_type, checksum) = texts;
+                let (file_name, (folder, path, trashed), [mime_type, checksum, content_ref]) = texts;
                 let (modified_at, created_at, updated_at) = times;
                 let file_id = Uuid::from_u128(id);
                 File {
@@ -219,6 +222,7 @@ mod tests {
                     created_at,
                     updated_at,
                     trashed,
+                    content_ref,
                 }
             },
         )
@@ -242,11 +246,12 @@ mod tests {
             created_at: at(2),
             updated_at: at(3),
             trashed: true,
+            content_ref: Some("r".to_owned()),
         };
         let bytes = codec(1).encode(&FilePage { next: Some(FileCursor::after(file.file_id)), files: vec![file] });
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let known = concat!(
-            "010101000000",
+            "020101000000",
             "00000000000000000000000000000102",
             "0700000000000000",
             "010000006e",
@@ -259,10 +264,11 @@ mod tests {
             "0200000000000000",
             "0300000000000000",
             "01",
+            "010100000072",
         );
         assert_eq!(
             (CACHE_FORMAT.version, &*hex),
-            (1, known),
+            (2, known),
             "give CACHE_FORMAT a new version, and this test its bytes"
         );
     }

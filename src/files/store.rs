@@ -193,7 +193,7 @@ fn entry_of<'a, T>(row: &PgRow, entries: &'a mut [T]) -> Result<Option<&'a mut T
 }
 
 /// The file in a row's columns from `first` on, with the user in the last column, or `None` for nulls.
-pub(super) fn optional_file(row: &PgRow, first: usize) -> Result<Option<File>, sqlx::Error> {
+pub(crate) fn optional_file(row: &PgRow, first: usize) -> Result<Option<File>, sqlx::Error> {
     match row.try_get_unchecked(first + USER_COLUMN)? {
         Some(user) => file_of_user(row, first, user),
         None => Ok(None),
@@ -201,7 +201,7 @@ pub(super) fn optional_file(row: &PgRow, first: usize) -> Result<Option<File>, s
 }
 
 /// The column of the user, behind the columns of [`file_of_user`].
-const USER_COLUMN: usize = 11;
+const USER_COLUMN: usize = 12;
 
 /// The file of a user in a row's columns from `first` on, or `None` for nulls. By position and without a check of the types,
 /// as this is the hot path.
@@ -221,5 +221,6 @@ fn file_of_user(row: &PgRow, first: usize, user_id: i64) -> Result<Option<File>,
         created_at: required_time(row, first + 8)?,
         updated_at: required_time(row, first + 9)?,
         trashed: row.try_get_unchecked(first + 10)?,
+        content_ref: row.try_get_unchecked(first + 11)?,
     }))
 }

@@ -39,7 +39,7 @@ impl DriveService {
                 None => return Err(DriveError::MirrorInterrupted),
             }
         };
-        let lane = staged.finish().await?;
+        let lane = staged.finish();
         let write = MirrorWrite { user, options, has_rejections };
         match Box::pin(self.writes.run_over(lane, TIME_LIMIT, &write)).await {
             Ok(Some(MirrorOutcome::Applied(summary) | MirrorOutcome::Compared(summary))) => Ok((shard.id(), summary)),

@@ -56,11 +56,9 @@ impl StagedListing {
         .map(|_| ())
     }
 
-    /// Ends the listing, so that it can be compared.
-    pub(super) async fn finish(&mut self) -> Result<&mut LaneConnection, DriveError> {
-        let statement = include_str!("../../../sql/drive/analyze_listing.sql");
-        self.run(async |connection| sqlx::query(statement).execute(connection).await).await?;
-        Ok(&mut self.lane)
+    /// The connection with the whole listing.
+    pub(super) fn finish(&mut self) -> &mut LaneConnection {
+        &mut self.lane
     }
 
     async fn run<T>(

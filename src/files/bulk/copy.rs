@@ -9,7 +9,7 @@ use crate::payload::FieldFault;
 use crate::shard::CopyRows;
 
 /// The columns of `sql/files/copy_batch.sql`.
-const COLUMNS: i16 = 8;
+const COLUMNS: i16 = 9;
 /// The columns of `sql/drive/copy_listing.sql`.
 const LISTING_COLUMNS: i16 = 10;
 /// The bytes of a chunk of a listing.
@@ -34,6 +34,7 @@ pub(super) fn encode<'a>(
         rows.put_text(file.checksum.as_deref())?;
         rows.put_number(file.size_bytes)?;
         rows.put_time(file.modified_at)?;
+        rows.put_text(file.content_ref.as_deref())?;
     }
     Ok(rows.finish())
 }

@@ -13,7 +13,7 @@ use crate::payload::{BodyFault, FieldFault};
 use crate::shard::IdClock;
 
 /// The columns of a file; `user_id` and `file_name` are required. The last four are ignored.
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "user_id",
     "file_name",
     "file_id",
@@ -22,6 +22,7 @@ const COLUMNS: [&str; 12] = [
     "mime_type",
     "checksum",
     "modified_at",
+    "content_ref",
     "created_at",
     "updated_at",
     "folder_id",
@@ -185,7 +186,7 @@ fn read_file(header: &[usize], fields: &[&[u8]], ids: &IdClock) -> Result<Parsed
             *place = Some(text).filter(|text| !text.is_empty());
         }
     }
-    let [user_id, file_name, file_id, path, size_bytes, mime_type, checksum, modified_at, ..] = columns;
+    let [user_id, file_name, file_id, path, size_bytes, mime_type, checksum, modified_at, content_ref, ..] = columns;
     let text = |text| BorrowedText(Cow::Borrowed(text));
     let whole = "must be a whole number from 0 to 9223372036854775807";
     let input = FileInput {
@@ -198,6 +199,7 @@ fn read_file(header: &[usize], fields: &[&[u8]], ids: &IdClock) -> Result<Parsed
         mime_type: mime_type.map(text),
         checksum: checksum.map(text),
         modified_at: modified_at.map(|time| TimeInput::Text(Cow::Borrowed(time))),
+        content_ref: content_ref.map(text),
         ..FileInput::default()
     };
     input.check_loaded(ids).map(ParsedRecord::File)

@@ -201,7 +201,7 @@ mod tests {
                 (
                     6,
                     "#5 folder: unknown field `folder`, expected one of `user_id`, `user_id_text`, `file_name`, `file_id`, `path`, \
-                     `size_bytes`, `mime_type`, `checksum`, `modified_at`, `created_at`, `updated_at`, `folder_id`, `trashed`",
+                     `size_bytes`, `mime_type`, `checksum`, `modified_at`, `content_ref`, `created_at`, `updated_at`, `folder_id`, `trashed`",
                 ),
                 (7, "4 d"),
             ],

@@ -295,18 +295,16 @@ pub(in crate::http) async fn find(
     FilePath(id): FilePath,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let user = named_user(&request, caller)?;
-    answer_file(&state, id, user, &request).await
+    let (shard, file) = state.files.find(id, named_user(&request, caller)?).await?;
+    file_unless_unchanged(&request, file, shard)
 }
 
-/// The file under an id, unless the client has this state already.
-pub(super) async fn answer_file(
-    state: &AppState,
-    id: Uuid,
-    user: Option<UserId>,
+/// The file, unless the client has this state already.
+pub(super) fn file_unless_unchanged(
     request: &HttpRequest,
+    file: File,
+    shard: ShardId,
 ) -> Result<HttpResponse, Problem> {
-    let (shard, file) = state.files.find(id, user).await?;
     let current = file.tag().to_string();
     if has_current_version(request, &current)? {
         return Ok(not_modified(&current));

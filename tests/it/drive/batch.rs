@@ -77,6 +77,50 @@ async fn operations_are_done_in_their_order_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn many_files_of_a_folder_are_stored_as_one_after_the_other_would_be() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    let put = |path: &str, size: u64| json!({"op": "put_file", "path": path, "size_bytes": size});
+    let renamed = json!({"op": "put_file", "path": "a/3", "size_bytes": 33, "on_conflict": "rename"});
+    let operations = json!([
+        put("a/1", 1),
+        put("a/2", 2),
+        put("a/1", 11),
+        put("a/3", 3),
+        renamed,
+        put("a/3 (2)", 4),
+        put("a/caf\u{e9}", 5),
+        put("a/cafe\u{301}", 6),
+        put("b/1", 7),
+        put("a/4", 8),
+    ]);
+    let (status, done) = batch(&api, 7, operations).await;
+    assert_eq!(status, 200, "{done}");
+    let created: Vec<bool> =
+        done["results"].as_array().unwrap().iter().map(|result| result["created"].as_bool().unwrap()).collect();
+    assert_eq!(created, [true, true, false, true, true, false, true, false, true, true], "{done}");
+    let (_, page) = api.get_json("/query/7").await;
+    let mut sizes: Vec<(String, u64)> = page["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| (file["path"].as_str().unwrap().to_owned(), file["size_bytes"].as_u64().unwrap()))
+        .collect();
+    sizes.sort();
+    let expected = [("a/1", 11), ("a/2", 2), ("a/3", 3), ("a/3 (2)", 4), ("a/4", 8), ("a/caf\u{e9}", 6), ("b/1", 7)];
+    assert_eq!(sizes, expected.map(|(path, size)| (path.to_owned(), size)));
+    let found = api.get_json("/stats").await.1;
+    assert_eq!(found["total_records"], 7, "{found}");
+
+    // A name that a folder has is told of at its place, and nothing is stored.
+    api.post_json("/drives/7/folders", &json!({"path": "a/folder"})).await;
+    let operations = json!([put("a/5", 1), put("a/6", 1), put("a/folder", 1), put("a/7", 1)]);
+    let (status, problem) = batch(&api, 7, operations).await;
+    assert_eq!((status, &problem["operation"], &problem["cause"]), (409, &json!(2), &json!("name_taken")), "{problem}");
+    assert_eq!(api.get_json("/drives/7").await.1["data"]["files"], 7);
+}
+
+#[tokio::test]
 async fn a_batch_that_makes_no_sense_names_its_operation() {
     let cluster = TestCluster::migrated(1).await;
     let api = Api::start(&cluster).await;

@@ -73,6 +73,80 @@ async fn a_path_places_a_file_and_follows_its_folders() {
     assert_eq!((&gone["data"]["trashed"], paths(&api, 42).await.len()), (&json!(true), 2), "{gone}");
 }
 
+/// The names of a folder, read page by page.
+async fn names_by_pages(api: &Api, query: &str) -> Vec<String> {
+    let (mut names, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let (status, page) = api.get_json(&format!("/drives/42/children?limit=2&{query}{cursor}")).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        names
+            .extend(page["entries"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap().to_owned()));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return names,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_is_listed_by_name_in_both_orders() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    let last = "\u{10FFFF}".repeat(256);
+    for name in ["b", "a", "c", "\u{e9}", &last] {
+        assert_eq!(ingest(&api, 42, &format!("dir/{name}.d/in")).await.0, if name == last { 400 } else { 201 });
+        assert_eq!(ingest(&api, 42, &format!("dir/{name}")).await.0, 201, "{name}");
+    }
+    let (folders, files) = (["a.d", "b.d", "c.d", "\u{e9}.d"], ["a", "b", "c", "\u{e9}", &last]);
+    let back = |names: &[&str]| names.iter().rev().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(names_by_pages(&api, "path=dir").await, [&folders[..], &files[..]].concat());
+    assert_eq!(names_by_pages(&api, "path=dir&order=name").await, [&folders[..], &files[..]].concat());
+    assert_eq!(names_by_pages(&api, "path=dir&order=-name").await, [back(&folders), back(&files)].concat());
+    assert_eq!(names_by_pages(&api, "path=dir&order=-name&kinds=files").await, back(&files));
+    assert_eq!(names_by_pages(&api, "path=dir&order=-name&kinds=folders").await, back(&folders));
+
+    // A cursor belongs to its order.
+    let (_, page) = api.get_json("/drives/42/children?path=dir&limit=1").await;
+    let cursor = page["next_cursor"].as_str().unwrap();
+    for (query, field) in [(format!("order=-name&cursor={cursor}"), "cursor"), ("order=size".to_owned(), "order")] {
+        let (status, problem) = api.get_json(&format!("/drives/42/children?path=dir&{query}")).await;
+        assert_eq!((status, &problem["field"]), (StatusCode::BAD_REQUEST, &json!(field)), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn a_place_of_the_content_does_not_outlive_the_content() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    let put = |size: u64| json!({"size_bytes": size, "modified_at": "2026-01-02T03:04:05Z", "content_ref": "s3://b/1"});
+    let listing = |size: u64, mime: &str| {
+        json!([{"Path": "a", "Name": "a", "Size": size, "MimeType": mime, "ModTime": "2026-01-02T03:04:05Z", "IsDir": false}])
+            .to_string()
+    };
+    for (number, way) in ["/ingest/bulk?format=lsjson&user_id=42", "/drives/42/sync"].into_iter().enumerate() {
+        let size = 10 * number as u64;
+        assert!(call(&api, Method::PUT, "/drives/42/path/a", put(size)).await.0 < 300);
+        for (size, mime, place) in [
+            (size, "text/plain", json!("s3://b/1")),
+            (size, "text/html", json!("s3://b/1")),
+            (size + 1, "text/html", json!(null)),
+        ] {
+            let answer = api.send(way, "application/json", listing(size, mime)).await;
+            assert_eq!(answer.status(), StatusCode::OK, "{way}");
+            let (_, file) = api.get_json("/drives/42/path/a").await;
+            assert_eq!(
+                (&file["data"]["mime_type"], &file["data"]["content_ref"]),
+                (&json!(mime), &place),
+                "{way}: {file}"
+            );
+        }
+    }
+    // A path that gets another content has no place unless the request names one.
+    assert_eq!(call(&api, Method::PUT, "/drives/42/path/a", put(7)).await.0, 200);
+    let (_, file) = call(&api, Method::PUT, "/drives/42/path/a", json!({"size_bytes": 7})).await;
+    assert_eq!(file["data"]["content_ref"], json!(null), "{file}");
+}
+
 #[tokio::test]
 async fn a_load_makes_the_folders_of_its_paths() {
     let cluster = TestCluster::migrated(2).await;

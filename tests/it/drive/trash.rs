@@ -87,6 +87,37 @@ async fn an_entry_is_deleted_for_good_at_once() {
 }
 
 #[tokio::test]
+async fn a_file_in_the_trash_can_be_changed_and_stays_there() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    put(&api, 1, "a/1.txt").await;
+    put(&api, 1, "b/2.txt").await;
+    let (_, below) = api.get_json("/drives/1/path/b/2.txt").await;
+    let trashed = delete(&api, "/drives/1/path/a/1.txt").await;
+    delete(&api, "/drives/1/path/b").await;
+    let target = |file: &Value| format!("/files/{}", file["data"]["file_id"].as_str().unwrap());
+    for (file, change, path) in [
+        (&trashed, json!({"size_bytes": 7}), "a/1.txt"),
+        (&trashed, json!({"file_name": "3.txt"}), "a/3.txt"),
+        (&trashed, json!({"path": "c/3.txt"}), "c/3.txt"),
+        (&below, json!({"size_bytes": 8}), "b/2.txt"),
+    ] {
+        let (status, changed) = call(&api, Method::PATCH, &target(file), change.clone()).await;
+        let found = (status, &changed["data"]["trashed"], &changed["data"]["path"]);
+        assert_eq!(found, (200, &json!(true), &json!(path)), "{change}: {changed}");
+    }
+    // The new folder is there, and empty.
+    assert_eq!(api.get_json("/drives/1/children?path=c").await.1["entries"], json!([]));
+    // A new path takes a file out of a folder in the trash.
+    let (_, moved) = call(&api, Method::PATCH, &target(&below), json!({"path": "c/2.txt"})).await;
+    assert_eq!((&moved["data"]["trashed"], &moved["data"]["path"]), (&json!(false), &json!("c/2.txt")), "{moved}");
+    let restore = target(&trashed).replace("/files/", "/drives/1/trash/") + "/restore";
+    assert_eq!(call(&api, Method::POST, &restore, json!({})).await.0, 200);
+    let (status, back) = api.get_json("/drives/1/path/c/3.txt").await;
+    assert_eq!((status, &back["data"]["size_bytes"]), (StatusCode::OK, &json!(7)), "{back}");
+}
+
+#[tokio::test]
 async fn old_trash_goes_by_itself_however_much_there_is() {
     let cluster = TestCluster::migrated(2).await;
     let api = Api::start(&cluster).await;

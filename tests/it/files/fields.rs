@@ -19,7 +19,7 @@ const GIVEN: &[(&str, &str)] =
 const FIXED: &[&str] = &["user_id", "file_id"];
 /// Columns that events tell. All others stay out: names and paths are for the owner alone (src/events/event.rs).
 const TOLD: &[&str] = &["user_id", "file_id", "size_bytes"];
-const NOT_TOLD: &[&str] = &["file_name", "path", "mime_type", "checksum", "modified_at"];
+const NOT_TOLD: &[&str] = &["file_name", "path", "mime_type", "checksum", "modified_at", "content_ref"];
 
 /// Statements that store every field which a client sends.
 const STORING: &[&str] =
@@ -45,6 +45,7 @@ fn samples(field: &str) -> Option<[Value; 2]> {
         "path" => [json!("letters/a.txt"), json!("notes/b.txt")],
         "mime_type" => [json!("text/plain"), json!("text/html")],
         "checksum" => [json!("md5:1"), json!("md5:2")],
+        "content_ref" => [json!("s3://b/1"), json!("s3://b/2")],
         "size_bytes" => [json!(7), json!(8)],
         "modified_at" => [json!("2024-01-02T03:04:05Z"), json!("2025-01-02T03:04:05Z")],
         _ => return None,

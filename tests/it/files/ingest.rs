@@ -23,7 +23,7 @@ async fn a_file_is_stored_with_all_that_is_known_of_it() {
         "data": {
             "file_id": id, "user_id": 123, "file_name": "my_document.txt", "folder_id": null, "path": null,
             "mime_type": null, "checksum": null, "size_bytes": null, "modified_at": null,
-            "created_at": data["created_at"], "updated_at": data["created_at"], "trashed": false, "shard_id": 1,
+            "created_at": data["created_at"], "updated_at": data["created_at"], "trashed": false, "content_ref": null, "shard_id": 1,
         },
     });
     assert_eq!(body, expected);
@@ -33,7 +33,7 @@ async fn a_file_is_stored_with_all_that_is_known_of_it() {
 
     let whole = json!({
         "user_id": i64::MAX, "file_name": "Größe 🦀.txt", "path": "a/b/Größe 🦀.txt", "file_id": Uuid::new_v4(),
-        "size_bytes": i64::MAX, "mime_type": "text/plain", "checksum": "sha256:00",
+        "size_bytes": i64::MAX, "mime_type": "text/plain", "checksum": "sha256:00", "content_ref": "s3://bucket/ö",
         "modified_at": "2024-02-29T23:59:59.1234569+01:00",
     });
     let (status, body) = api.post_json("/ingest", &whole).await;

@@ -196,6 +196,17 @@ async fn what_is_in_the_trash_comes_back_and_unfiled_files_are_shown() {
     browser.click("#views [data-view=folders]").await;
     until_names(&browser, &["b.txt", "documents", "c.txt"]).await;
     assert_eq!(api.get_json("/drives/42/path/documents/a.txt").await.0, 200);
+
+    // The trash is emptied for good, once the person has confirmed it.
+    browser.click("#acts [data-act=trash]").await;
+    until_names(&browser, &["documents", "c.txt"]).await;
+    browser.click("#views [data-view=trash]").await;
+    until_names(&browser, &["b.txt"]).await;
+    browser.click("#acts [data-act=empty]").await;
+    browser.accept().await;
+    until_names(&browser, &["The trash is empty."]).await;
+    browser.until_text("#done", "The trash is empty: 1 deleted for good.").await;
+    assert_eq!(api.get_json("/drives/42").await.1["data"]["trashed"], 0);
 }
 
 #[tokio::test]

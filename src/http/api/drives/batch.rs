@@ -66,6 +66,9 @@ enum BatchOperation {
         /// When the content last changed (RFC 3339).
         #[serde(default)]
         modified_at: Option<String>,
+        /// Where the content is stored, in words of the client's own.
+        #[serde(default)]
+        content_ref: Option<String>,
     },
     /// Gives the folder or file at a path another path, whose folders must be there.
     Move {
@@ -100,16 +103,16 @@ impl BatchOperation {
                 let (parent, name) = split_path(&path, "path", true)?;
                 Ok(DriveOperation::CreateFolder { parent, name })
             }
-            Self::PutFile { path, on_conflict, size_bytes, mime_type, checksum, modified_at } => {
+            Self::PutFile { path, on_conflict, size_bytes, mime_type, checksum, modified_at, content_ref } => {
                 let text = |text: Option<String>| text.map(|text| BorrowedText(Cow::Owned(text)));
                 let modified_at = modified_at.map(|time| TimeInput::Text(Cow::Owned(time)));
-                let (mime_type, checksum) = (text(mime_type), text(checksum));
+                let (mime_type, checksum, content_ref) = (text(mime_type), text(checksum), text(content_ref));
                 let conflict =
                     name_conflict(on_conflict.as_deref()).map_err(|reason| FieldFault::new("on_conflict", reason))?;
                 Ok(DriveOperation::PutFile {
                     path: entry_path(&path, "path")?,
                     makes_folders: true,
-                    content: ContentInput { size_bytes, mime_type, checksum, modified_at }.check()?,
+                    content: ContentInput { size_bytes, mime_type, checksum, modified_at, content_ref }.check()?,
                     conflict,
                     condition: EntryCondition::Any,
                 })

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::drive::{Child, ChildrenCursor, DriveSummary, EntryKind, Folder, FolderTarget};
+use crate::drive::{Child, ChildrenCursor, ChildrenQuery, DriveSummary, EntryKind, Folder, FolderTarget, NameOrder};
 use crate::files::DrivePath;
 use crate::http::request::extract::{UserPath, query, query_cursor, query_page_size};
 use crate::http::response::answer;
@@ -78,9 +78,10 @@ struct ChildrenAnswer {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ChildrenQuery {
+struct ChildrenParameters {
     folder_id: Option<String>,
     path: Option<String>,
+    order: Option<String>,
     kinds: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
@@ -88,13 +89,14 @@ struct ChildrenQuery {
 
 /// List a folder
 ///
-/// Folders first, then files, each in the order of their names' code points, in pages.
+/// Folders first, then files, each in the order of their names' code points or in the reverse order, in pages.
 #[utoipa::path(
     get, path = "/drives/{user_id}/children", tag = "drives",
     params(
         ("user_id" = i64, Path, description = "The user", minimum = 0),
         ("folder_id" = Option<Uuid>, Query, description = "The folder; without it and without `path`, the root"),
         ("path" = Option<String>, Query, description = "The folder by its path"),
+        ("order" = Option<String>, Query, description = "`name`, or `-name` for descending names; without it `name`"),
         ("kinds" = Option<String>, Query, description = "`folders` or `files` alone; without it both"),
         ("limit" = Option<u16>, Query, description = "Entries in one page, 100 if it is left out", minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; only the entries after it are given"),
@@ -109,7 +111,7 @@ pub(in crate::http) async fn list_children(
     UserPath(user): UserPath,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let ChildrenQuery { folder_id, path, kinds, limit, cursor } = query(&request)?;
+    let ChildrenParameters { folder_id, path, order, kinds, limit, cursor } = query(&request)?;
     let folder = match (folder_id, path) {
         (Some(_), Some(_)) => return Err(Problem::query("path", "must not stand beside folder_id")),
         (Some(id), None) => {
@@ -127,9 +129,15 @@ pub(in crate::http) async fn list_children(
         Some("files") => Some(EntryKind::File),
         Some(_) => return Err(Problem::query("kinds", "must be folders, files, or both with a comma")),
     };
+    let order = match order.as_deref() {
+        None | Some("name") => NameOrder::Ascending,
+        Some("-name") => NameOrder::Descending,
+        Some(_) => return Err(Problem::query("order", "must be name or -name")),
+    };
     let size = query_page_size(limit.as_deref(), PageSize::USUAL)?;
     let after = query_cursor(cursor.as_deref(), ChildrenCursor::parse)?;
-    let (shard, folder, page) = state.drives.list_children(user, &folder, size, after.as_ref(), kinds).await?;
+    let query = ChildrenQuery { size, order, kinds, after };
+    let (shard, folder, page) = state.drives.list_children(user, &folder, &query).await?;
     let entries = page.entries;
     let capacity = 512 + 256 * entries.len();
     let next_cursor = page.next.map(|cursor| cursor.to_string());

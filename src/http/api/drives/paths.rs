@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use super::answers::{DeletedEntryAnswer, EntryAnswer, entry_answer, folder_unless_unchanged};
 use super::trash::{flag, purge_entry};
-use crate::drive::{DriveEntry, DriveOperation, EntryTarget, NameConflict};
+use crate::drive::{DriveEntry, DriveOperation, EntryTarget, NameConflict, PathEntry};
 use crate::files::ContentInput;
-use crate::http::api::files::{FileAnswer, answer_file};
+use crate::http::api::files::{FileAnswer, file_unless_unchanged};
 use crate::http::request::body::JsonBody;
 use crate::http::request::conditional::{entry_condition, put_condition};
 use crate::http::request::extract::{DrivePathPart, UserPath, query};
@@ -39,8 +39,8 @@ pub(in crate::http) async fn find_path(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     match state.drives.find_path(user, &path).await? {
-        (shard, DriveEntry::Folder(folder)) => folder_unless_unchanged(&request, folder, shard),
-        (_, DriveEntry::File(id)) => answer_file(&state, id, Some(user), &request).await,
+        (shard, PathEntry::Folder(folder)) => folder_unless_unchanged(&request, folder, shard),
+        (shard, PathEntry::File(file)) => file_unless_unchanged(&request, file, shard),
     }
 }
 

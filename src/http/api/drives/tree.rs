@@ -273,6 +273,7 @@ mod tests {
             size_bytes: None,
             mime_type: None,
             checksum: Some("sha1:aa".to_owned()),
+            content_ref: None,
             modified_at: None,
             version: 1,
             created_at: at,

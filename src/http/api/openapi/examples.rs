@@ -24,6 +24,7 @@ fn by_name(name: &str) -> Option<Value> {
         "KeyValue.value" | "ValueAnswer.value" => json!("John Doe"),
         "bytes" | "total_bytes" | "needed_bytes" => json!(524_288),
         "checksum" => json!("sha256:9f86d081"),
+        "content_ref" => json!("s3://bucket/4f/9f86d081"),
         "collection" => json!("orders"),
         "complete" | "success" => json!(true),
         "copied_rows" | "verified_rows" => json!(512),

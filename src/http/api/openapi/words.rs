@@ -14,6 +14,7 @@ pub(super) fn parameter_words(operation: &str, name: &str) -> Option<Vec<&'stati
         "format" if operation == "list_tree" => vec!["lsjson"],
         "delimiter" => vec!["/"],
         "delete" => vec!["trash", "purge", "keep"],
+        "order" => vec!["name", "-name"],
         "consistency" => vec!["strict", "eventual"],
         "format" => vec!["ndjson", "json", "csv", "lsjson"],
         "on_error" => vec!["skip", "abort"],

@@ -11,7 +11,7 @@ const VIEWS = {
   unfiled: { read: readUnfiled, time: "Stored", empty: "No file is without a folder." },
   trash: { read: readTrash, time: "In the trash since", empty: "The trash is empty." },
 };
-const ACTS = { rename, trash, restore, create };
+const ACTS = { rename, trash, restore, create, empty };
 const KEYS = { F2: "rename", Delete: "trash" };
 
 let user = "0";
@@ -236,6 +236,18 @@ async function restore({ id, name }, place = {}) {
     if (!wanted) throw error;
     return restore({ id, name: wanted }, { name: wanted });
   }
+}
+
+async function empty() {
+  if (!confirm(`Delete everything in the trash of user ${user} for good?`)) return null;
+  let purged = 0;
+  // A call deletes what its time allows.
+  for (let more = true; more;) {
+    const done = await call(`drives/${user}/trash`, undefined, "DELETE");
+    purged += done.purged;
+    more = done.more;
+  }
+  return [`The trash is empty: ${count(purged)} deleted for good.`, null];
 }
 
 async function create() {

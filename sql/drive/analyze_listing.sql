@@ -1,2 +1,0 @@
--- Tells the planner how long the listing is.
-ANALYZE pg_temp.listing
