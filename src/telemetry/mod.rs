@@ -9,6 +9,8 @@ pub mod process;
 mod request;
 mod traces;
 
+pub use opentelemetry::trace::TraceId;
+
 pub use export::{TraceExport, TraceOptions};
 pub use logs::{LogFormat, LogOptions, install_logger};
 pub use one_line::OneLine;

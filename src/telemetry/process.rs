@@ -1,37 +1,60 @@
-//! The process's memory, processor time and open files, from `/proc` on Linux.
+//! The process's memory, processor time, threads and open files, from `/proc` on Linux.
 
+use std::fs;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Ticks of `/proc/self/stat` in a second: always 100 for programs, whatever the kernel's own clock rate is.
 const TICKS: u64 = 100;
 
-/// The resources that the process has used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// The resources that the process has used; empty where the system does not say.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct ProcessUsage {
-    /// The start of the process since 1970; precisely, the first call of [`mark_start`].
-    pub started: Duration,
     /// Processor time of all threads.
     pub cpu: Option<Duration>,
     /// Memory in use.
     pub resident_bytes: Option<u64>,
+    /// Address space.
+    pub virtual_bytes: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
+    /// Open files and connections.
+    pub open_files: Option<u64>,
+    /// Files and connections that may be open.
+    pub max_files: Option<u64>,
 }
 
 static STARTED: OnceLock<Duration> = OnceLock::new();
 
-/// The start time of the process: the time of the first call.
+/// The start of the process since 1970; precisely, the time of the first call.
 pub fn mark_start() -> Duration {
     *STARTED.get_or_init(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 /// The resources that the process has used so far.
 pub async fn process_usage() -> ProcessUsage {
-    let (stat, status) =
-        tokio::join!(tokio::fs::read_to_string("/proc/self/stat"), tokio::fs::read_to_string("/proc/self/status"));
+    tokio::task::spawn_blocking(read_usage).await.unwrap_or_default()
+}
+
+fn read_usage() -> ProcessUsage {
+    let read = |name| fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
+    let (stat, status, limits) = (read("stat"), read("status"), read("limits"));
     ProcessUsage {
-        started: mark_start(),
-        cpu: stat.ok().and_then(|text| parse_cpu_time(&text)),
-        resident_bytes: status.ok().and_then(|text| parse_resident_bytes(&text)),
+        cpu: parse_cpu_time(&stat),
+        resident_bytes: parse_kib(&status, "VmRSS:"),
+        virtual_bytes: parse_kib(&status, "VmSize:"),
+        threads: parse_field(&status, "Threads:"),
+        open_files: count_open_files(),
+        max_files: parse_field(&limits, "Max open files"),
+    }
+}
+
+/// Linux 6.2 and newer say the number as the size of the folder. Otherwise the entries are counted.
+fn count_open_files() -> Option<u64> {
+    const FOLDER: &str = "/proc/self/fd";
+    match fs::metadata(FOLDER).ok()?.len() {
+        0 => u64::try_from(fs::read_dir(FOLDER).ok()?.count()).ok(),
+        number => Some(number),
     }
 }
 
@@ -43,9 +66,14 @@ fn parse_cpu_time(stat: &str) -> Option<Duration> {
     Some(Duration::from_millis(ticks * (1000 / TICKS)))
 }
 
-fn parse_resident_bytes(status: &str) -> Option<u64> {
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
-    Some(kib.trim().parse::<u64>().ok()? * 1024)
+/// The first number of the line that begins with this name; `None` for words such as `unlimited`.
+fn parse_field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+fn parse_kib(status: &str, name: &str) -> Option<u64> {
+    parse_field(status, name)?.checked_mul(1024)
 }
 
 #[cfg(test)]
@@ -56,7 +84,24 @@ mod tests {
     fn what_linux_says_is_read() {
         let stat = "12 (a )b) S 1 12 12 0 -1 4194560 9 0 0 0 150 25 0 0 20 0 8 0 1 2 3";
         assert_eq!(parse_cpu_time(stat), Some(Duration::from_millis(1750)));
-        assert_eq!(parse_resident_bytes("Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t8\n"), Some(2 << 20));
-        assert_eq!((parse_cpu_time(""), parse_resident_bytes("")), (None, None));
+        let status = "Name:\tx\nVmSize:\t    4096 kB\nVmRSS:\t    2048 kB\nThreads:\t8\n";
+        assert_eq!((parse_kib(status, "VmRSS:"), parse_kib(status, "VmSize:")), (Some(2 << 20), Some(4 << 20)));
+        assert_eq!(parse_field(status, "Threads:"), Some(8));
+        let limits = "Limit                     Soft Limit           Hard Limit           Units\n\
+                      Max open files            1024                 524288               files\n";
+        assert_eq!(parse_field(limits, "Max open files"), Some(1024));
+        assert_eq!(parse_field("Max open files            unlimited            unlimited", "Max open files"), None);
+        assert_eq!((parse_cpu_time(""), parse_kib("", "VmRSS:")), (None, None));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_opened_file_counts() {
+        let before = read_usage();
+        assert!(before.threads.is_some_and(|threads| threads > 0), "{before:?}");
+        assert!(before.resident_bytes.is_some() && before.virtual_bytes >= before.resident_bytes, "{before:?}");
+        let files: Vec<_> = (0..50).map(|_| fs::File::open("/proc/self/stat").unwrap()).collect();
+        // Other tests open and close files of their own meanwhile.
+        assert!(count_open_files().unwrap() >= 50, "{}", files.len());
     }
 }

@@ -80,6 +80,12 @@ impl Span {
         self.0.as_ref().map(|span| TraceContext(Arc::new(span.span_context().clone())))
     }
 
+    /// The trace's id, if the span is traced.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<TraceId> {
+        self.0.as_ref().map(|span| span.span_context().trace_id())
+    }
+
     /// A link for the span of the batch that does this span's work.
     #[must_use]
     pub fn batch_link(&self) -> Option<SpanLink> {

@@ -187,7 +187,8 @@ fn every_metric_is_written() {
         .lines()
         .filter_map(|line| line.trim().split_once(" = "))
         .filter(|(name, rest)| {
-            ["Counter ", "Gauge ", "Histogram "].iter().any(|kind| rest.starts_with(kind)) && !name.contains(' ')
+            ["Counter ", "Gauge ", "Histogram ", "Untyped "].iter().any(|kind| rest.starts_with(kind))
+                && !name.contains(' ')
         })
         .map(|(name, _)| name)
         .collect();

@@ -13,7 +13,7 @@ use crate::support::servers::TestCluster;
 
 /// The bar for the median of the rounds.
 const BAR: Duration = Duration::from_secs(2);
-const NAMES: [&str; 4] = ["/health", "shard_up", "events", "browser"];
+const NAMES: [&str; 4] = ["/health", "shardrive_shard_up", "events", "browser"];
 
 /// What takes a shard away.
 #[derive(Clone, Copy, Debug)]
@@ -43,9 +43,11 @@ impl Run {
             Some(since.elapsed())
         };
         let metric = async {
-            let line = format!("shard_up{{shard=\"1\"}} {}\n", u8::from(healthy));
-            poll::until_true("shard_up", async || api.get("/metrics").await.text().await.unwrap().contains(&line))
-                .await;
+            let line = format!("shardrive_shard_up{{shard=\"1\"}} {}\n", u8::from(healthy));
+            poll::until_true("shardrive_shard_up", async || {
+                api.get("/metrics").await.text().await.unwrap().contains(&line)
+            })
+            .await;
             Some(since.elapsed())
         };
         let told = async {

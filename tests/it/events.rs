@@ -99,8 +99,13 @@ async fn every_change_is_told_however_it_is_made() {
     assert!(!told.iter().any(|told| told.event.to_string().contains("secret")));
     poll::until("the metrics", async || {
         let text = api.get("/metrics").await.text().await.unwrap();
-        let seen = text.contains("events_published_total 517") && text.contains("events_outbox_rows{shard=\"1\"} 0");
-        if seen { Ok(()) } else { Err(text.lines().filter(|line| line.starts_with("events")).collect::<String>()) }
+        let seen = text.contains("shardrive_events_published_total 517")
+            && text.contains("shardrive_events_outbox_rows{shard=\"1\"} 0");
+        if seen {
+            Ok(())
+        } else {
+            Err(text.lines().filter(|line| line.starts_with("shardrive_events")).collect::<String>())
+        }
     })
     .await;
 }
@@ -334,7 +339,9 @@ async fn the_outbox_is_bounded_and_what_is_dropped_is_told() {
     poll::until("the gap", async || if gaps().await.1.is_empty() { Err(()) } else { Ok(()) }).await;
     let (changes, gaps) = gaps().await;
     assert_eq!((changes, gaps.len(), &gaps[0]["events"]), (1000, 1, &json!(2000)), "{gaps:?}");
-    assert!(api.get("/metrics").await.text().await.unwrap().contains("events_dropped_total{shard=\"0\"} 2000"));
+    assert!(
+        api.get("/metrics").await.text().await.unwrap().contains("shardrive_events_dropped_total{shard=\"0\"} 2000")
+    );
     // Nobody has relayed for a day: it is off, and the next relay tells that something is missing.
     drop(api);
     cluster.psql(0, "UPDATE shardrive.relay SET seen_at = now() - interval '25 hours'").await.unwrap();
@@ -387,7 +394,10 @@ async fn what_no_stream_takes_holds_back_nothing_else_and_is_named() {
     };
     assert!(warned("shard_0") && warned("shard_1"), "{health}");
     let metrics = api.get("/metrics").await.text().await.unwrap();
-    assert!(metrics.contains("events_refused{shard=\"1\",subject=\"shardrive.record.created\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("shardrive_events_refused{shard=\"1\",subject=\"shardrive.record.created\"} 1"),
+        "{metrics}"
+    );
     // A move waits, and says for what.
     let answer =
         api.post_json("/admin/moves", &json!({"slots": "0,2,4,6", "to": 1, "rollback_window_seconds": 0})).await;

@@ -163,7 +163,7 @@ async fn flood(apis: &[Api], time: Duration) -> (u32, Duration) {
 
 async fn decided_alone(api: &Api) -> u32 {
     let text = api.get("/metrics").await.text().await.unwrap();
-    let line = text.lines().find(|line| line.starts_with("rate_limit_alone_total ")).unwrap();
+    let line = text.lines().find(|line| line.starts_with("shardrive_rate_limit_alone_total ")).unwrap();
     line.rsplit_once(' ').unwrap().1.parse().unwrap()
 }
 

@@ -185,8 +185,9 @@ async fn show_metrics(service: &RunningService, show: &DemoOutput) -> Result<Val
         });
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     };
-    let (answers, failed) = (sum("http_requests_total", ""), sum("http_requests_total", "\"5xx\""));
-    let (hits, misses) = (sum("cache_hits_total", ""), sum("cache_misses_total", ""));
+    let answered = "http_server_request_duration_seconds_count";
+    let (answers, failed) = (sum(answered, ""), sum(answered, "http_response_status_code=\"5"));
+    let (hits, misses) = (sum("shardrive_cache_hits_total", ""), sum("shardrive_cache_misses_total", ""));
     show.print_line(&format!("{} answers of this process, {failed} of them a 5xx", show.format_number(answers)));
     show.print_line(&format!(
         "{} reads came from the cache, {} from a shard",

@@ -74,18 +74,18 @@ impl CountsReading {
     fn at(counts: &RequestCounts) -> Self {
         let mut look = Self::default();
         let shown =
-            counts.used().filter(|(path, _, _)| !EXCLUDED_ROUTES.iter().any(|left_out| path.starts_with(left_out)));
-        for (_, _, cell) in shown {
-            for (sum, count) in look.buckets.iter_mut().zip(cell.times.bucket_counts()) {
+            counts.answers().filter(|counted| !EXCLUDED_ROUTES.iter().any(|path| counted.route.starts_with(path)));
+        for counted in shown {
+            let buckets = counted.times.bucket_counts();
+            let answers: u64 = buckets.iter().sum();
+            for (sum, count) in look.buckets.iter_mut().zip(buckets) {
                 *sum += count;
-                look.answers += count;
             }
-            for (class, count) in cell.classes() {
-                match class {
-                    "4xx" => look.refused += count,
-                    "5xx" => look.failed += count,
-                    _ => {}
-                }
+            look.answers += answers;
+            match counted.status {
+                400..=499 => look.refused += answers,
+                500..=599 => look.failed += answers,
+                _ => {}
             }
         }
         look
@@ -145,7 +145,7 @@ mod tests {
         let counts = RequestCounts::new(endpoints().iter().map(|endpoint| endpoint.path().to_owned()));
         let route = |path: &str| Some(RouteNumber(endpoints().iter().position(|found| found.path() == path).unwrap()));
         let note = |path: &str, status: StatusCode, micros| {
-            counts.count_response(route(path), &Method::GET, status, Duration::from_micros(micros));
+            counts.count_response(route(path), &Method::GET, status, Duration::from_micros(micros), None);
         };
         note("/stats", StatusCode::OK, 400);
         let first = CountsReading::at(&counts);

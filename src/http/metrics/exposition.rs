@@ -1,22 +1,23 @@
-//! `GET /metrics`: the counts and samples of this process in Prometheus's text format. Asks no shard.
+//! `GET /metrics`: the counts and samples of this process as text, for Prometheus. Asks no shard.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 
 use super::request_counts::RequestCounts;
 use super::sampler::ShardSample;
 use crate::cache::{Cache, CacheState};
 use crate::events::EventsStatus;
+use crate::http::request::media_type::prefers_openmetrics;
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_counts::problems;
 use crate::http::server::connections::ConnectionTable;
 use crate::http::state::AppState;
 use crate::shard::{Cluster, PoolStatus, ServerResource, Shard, ShardState};
-use crate::telemetry::metrics::{self, BULK_ROWS, Exposition, TRACE_SPANS, table};
+use crate::telemetry::metrics::{BULK_ROWS, Exposition, Metric, TRACE_SPANS, TextFormat, table};
 use crate::telemetry::process;
 
 /// Figures for Prometheus
@@ -25,15 +26,19 @@ use crate::telemetry::process;
 /// some seconds old.
 #[utoipa::path(
     get, path = "/metrics", tag = "service",
-    responses((status = 200, description = "Text, version 0.0.4", body = String, content_type = "text/plain"))
+    responses((status = 200, description = "Prometheus's text 0.0.4; OpenMetrics 1.0 if `Accept` prefers it", content(
+        (String = "text/plain"), (String = "application/openmetrics-text")
+    )))
 )]
 pub(in crate::http) async fn metrics(
+    request: HttpRequest,
     state: Data<AppState>,
     counts: Data<RequestCounts>,
     connections: Data<ConnectionTable>,
 ) -> Result<HttpResponse, Problem> {
     let (sample, usage) = tokio::join!(state.sampler.latest(), process::process_usage());
-    let mut text = Exposition::with_capacity(32 * 1024);
+    let format = if prefers_openmetrics(&request) { TextFormat::OpenMetrics } else { TextFormat::Prometheus };
+    let mut text = Exposition::with_capacity(format, 32 * 1024);
     of_requests(&mut text, &counts);
     of_connections(&mut text, &connections);
     if let Some(limiter) = &state.limiter {
@@ -45,24 +50,17 @@ pub(in crate::http) async fn metrics(
     of_events(&mut text, &state.events);
     of_moves(&mut text, &sample);
     of_process(&mut text, usage);
+    under_former_names(&mut text, &counts, state.cluster.shards(), &sample);
     Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE)))
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static(format.content_type())))
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .body(text.into_text()))
 }
 
 fn of_requests(text: &mut Exposition, counts: &RequestCounts) {
-    let all: u64 = counts.used().map(|(_, _, cell)| cell.times.count()).sum();
-    text.write_single(&table::REQUEST_COUNT, all);
-    let mut family = text.begin_family(&table::HTTP_REQUESTS);
-    for (route, method, cell) in counts.used() {
-        for (class, count) in cell.classes().filter(|(class, _)| *class != "1xx") {
-            family.write_sample(&[&route, &method, &class], count);
-        }
-    }
     let mut family = text.begin_family(&table::HTTP_DURATION);
-    for (route, method, cell) in counts.used() {
-        family.write_histogram(&[&route, &method], &cell.times);
+    for answers in counts.answers() {
+        family.write_histogram(&[&answers.route, &answers.method, &answers.status], answers.times);
     }
     let mut family = text.begin_family(&table::PROBLEMS);
     for (code, count) in problems() {
@@ -90,12 +88,9 @@ fn of_shards(text: &mut Exposition, cluster: &Cluster, sample: &ShardSample) {
         family.write_histogram(&[&shard.id()], &shard.counters().requests);
     }
     each_shard(text, &table::SHARD_FAILURES, shards, |shard| shard.counters().failures.get());
-    let mut family = text.begin_family(&table::SHARD_DISTRIBUTION);
-    for (shard, rows) in sample.held() {
-        family.write_sample(&[&shard], rows);
-    }
+    rows_of_shards(text, &table::SHARD_ROWS, sample);
     if let Some(at) = sample.at {
-        text.write_single(&table::SHARD_DISTRIBUTION_AGE, at.elapsed().as_secs_f64());
+        text.write_single(&table::SHARD_ROWS_AGE, at.elapsed().as_secs_f64());
     }
     each_shard(text, &table::SHARD_UP, shards, |shard| u8::from(shard.state() == ShardState::Healthy));
     let mut family = text.begin_family(&table::SHARD_EXHAUSTED);
@@ -152,7 +147,7 @@ fn of_pools(text: &mut Exposition, shards: &[Arc<Shard>], write_queue: usize) {
 
 fn each_shard<T: std::fmt::Display>(
     text: &mut Exposition,
-    metric: &'static metrics::Metric,
+    metric: &'static Metric,
     shards: &[Arc<Shard>],
     value: impl Fn(&Shard) -> T,
 ) {
@@ -230,11 +225,33 @@ fn of_process(text: &mut Exposition, usage: process::ProcessUsage) {
     family.write_sample(&[&"exported"], TRACE_SPANS.exported.get());
     family.write_sample(&[&"failed"], TRACE_SPANS.failed.get());
     text.begin_family(&table::BUILD).write_sample(&[&env!("CARGO_PKG_VERSION")], 1);
-    text.write_single(&table::START, usage.started.as_secs_f64());
+    text.write_single(&table::START, process::mark_start().as_secs_f64());
     if let Some(cpu) = usage.cpu {
         text.write_single(&table::CPU, cpu.as_secs_f64());
     }
-    if let Some(bytes) = usage.resident_bytes {
-        text.write_single(&table::MEMORY, bytes);
+    for (metric, value) in [
+        (&table::MEMORY, usage.resident_bytes),
+        (&table::VIRTUAL_MEMORY, usage.virtual_bytes),
+        (&table::THREADS, usage.threads),
+        (&table::OPEN_FILES, usage.open_files),
+        (&table::MAX_FILES, usage.max_files),
+    ] {
+        if let Some(value) = value {
+            text.write_single(metric, value);
+        }
     }
+}
+
+fn rows_of_shards(text: &mut Exposition, metric: &'static Metric, sample: &ShardSample) {
+    let mut family = text.begin_family(metric);
+    for (shard, rows) in sample.held() {
+        family.write_sample(&[&shard], rows);
+    }
+}
+
+fn under_former_names(text: &mut Exposition, counts: &RequestCounts, shards: &[Arc<Shard>], sample: &ShardSample) {
+    let answers: u64 = counts.answers().map(|answers| answers.times.count()).sum();
+    text.write_single(&table::REQUEST_COUNT, answers);
+    each_shard(text, &table::SHARD_REQUEST_COUNT, shards, |shard| shard.counters().requests.count());
+    rows_of_shards(text, &table::SHARD_DISTRIBUTION, sample);
 }

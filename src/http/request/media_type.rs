@@ -1,6 +1,7 @@
 //! Media types in the headers of a request: in lower case, without parameters.
 
-use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use actix_web::HttpRequest;
+use actix_web::http::header::{ACCEPT, Accept, CONTENT_TYPE, Header, HeaderMap};
 
 /// The media type of the body; empty without a `Content-Type`.
 pub(in crate::http) fn content_type(headers: &HeaderMap) -> String {
@@ -20,6 +21,14 @@ pub(in crate::http) fn accepts_ndjson(headers: &HeaderMap) -> bool {
     accept.split(',').any(|range| is_ndjson(&media_type(range)))
 }
 
+/// True if `Accept` names OpenMetrics before plain text; without a preference plain text is right.
+pub(in crate::http) fn prefers_openmetrics(request: &HttpRequest) -> bool {
+    let ranked = Accept::parse(request).map(|accept| accept.ranked()).unwrap_or_default();
+    let known = ["application/openmetrics-text", "text/plain", "text/*", "*/*"];
+    let first = ranked.iter().find_map(|range| known.into_iter().find(|known| range.essence_str() == *known));
+    first == Some("application/openmetrics-text")
+}
+
 fn media_type(value: &str) -> String {
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
@@ -27,6 +36,7 @@ fn media_type(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::HeaderValue;
+    use actix_web::test::TestRequest;
 
     use super::*;
 
@@ -37,5 +47,27 @@ mod tests {
         assert_eq!(content_type(&HeaderMap::new()), "");
         assert!(accepts_ndjson(&headers(ACCEPT, "text/html, Application/JSONL;q=0.9")));
         assert!(!accepts_ndjson(&headers(ACCEPT, "application/json, */*")));
+    }
+
+    #[test]
+    fn openmetrics_is_for_those_who_prefer_it() {
+        let prometheus_2 = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,/;q=0.1";
+        for (accept, expected) in [
+            (prometheus_2, true),
+            (prometheus_3, true),
+            ("application/openmetrics-text", true),
+            ("text/html, application/openmetrics-text, */*;q=0.1", true),
+            ("text/plain, application/openmetrics-text;q=0.9", false),
+            ("application/openmetrics-text;q=0.1, */*", false),
+            ("application/openmetrics-text;q=0, */*;q=0.5", false),
+            ("*/*", false),
+            ("text/html", false),
+            ("no media type", false),
+        ] {
+            let request = TestRequest::default().insert_header((ACCEPT, accept)).to_http_request();
+            assert_eq!(prefers_openmetrics(&request), expected, "{accept}");
+        }
+        assert!(!prefers_openmetrics(&TestRequest::default().to_http_request()));
     }
 }

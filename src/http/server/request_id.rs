@@ -72,7 +72,7 @@ fn record_outcome<B>(answer: &ServiceResponse<B>, start: Instant, mut span: Span
     let (request, status, took) = (answer.request(), answer.status(), start.elapsed());
     let route = request.app_data::<RouteNumber>().copied();
     if let Some(counts) = request.app_data::<Data<RequestCounts>>() {
-        counts.count_response(route, request.method(), status, took);
+        counts.count_response(route, request.method(), status, took, span.trace_id());
         span.name_request(method_name(request.method()), counts.path(route), status.as_u16());
     }
     if let Some(problem) = answer.response().error().and_then(|error| error.as_error::<Problem>()) {

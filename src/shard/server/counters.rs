@@ -100,7 +100,7 @@ impl TimedCall<'_> {
 impl Drop for TimedCall<'_> {
     fn drop(&mut self) {
         if let Some(start) = self.start {
-            self.shard.counters.requests.observe_time(start.elapsed());
+            self.shard.counters.requests.observe_time(start.elapsed(), self.span.trace_id());
         }
     }
 }

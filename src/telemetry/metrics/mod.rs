@@ -4,9 +4,11 @@
 //! other state, and writes the text by the names of [`table`].
 
 mod cells;
+mod histogram;
 pub mod table;
 mod text;
 
-pub use cells::{BULK_ROWS, BulkRows, Counter, Gauge, Histogram, TIMES, TRACE_SPANS, TraceSpans};
+pub use cells::{BULK_ROWS, BulkRows, Counter, Gauge, TRACE_SPANS, TraceSpans};
+pub use histogram::{Histogram, TIMES};
 pub use table::{Metric, MetricKind};
-pub use text::{CONTENT_TYPE, Exposition, MetricFamily};
+pub use text::{Exposition, MetricFamily, TextFormat};

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use shardrive::telemetry::metrics::{Counter, Gauge, Histogram};
+use shardrive::telemetry::metrics::{Gauge, Histogram};
 
 use crate::rounds::{Side, median, repeat};
 use crate::service::Service;
@@ -36,18 +36,16 @@ pub fn run(bench: &mut Bench) -> Result<()> {
 
 /// What it takes to count one request, in nanoseconds of a thread.
 fn nanos(threads: usize) -> f64 {
-    // The route's (http/counts.rs) and the shard's (shard/observe.rs, shard/group_commit.rs).
-    let (answers, class, asked, waiting) =
-        (Histogram::of_times(), Counter::new(), Histogram::of_times(), Gauge::default());
+    // The route's (http/metrics/request_counts.rs) and the shard's (shard/server/counters.rs, writes/group_commit.rs).
+    let (answers, asked, waiting) = (Histogram::of_times(), Histogram::of_times(), Gauge::default());
     let work = || {
         let start = Instant::now();
         for _ in 0..TIMES {
             let (request, question) = (Instant::now(), Instant::now());
             waiting.add(1);
-            asked.observe_time(question.elapsed());
+            asked.observe_time(question.elapsed(), None);
             waiting.add(-1);
-            answers.observe_time(request.elapsed());
-            class.add(1);
+            answers.observe_time(request.elapsed(), None);
         }
         start.elapsed().as_nanos() as f64 / f64::from(TIMES)
     };

@@ -134,8 +134,8 @@ fn decided_alone(service: &Service) -> Result<f64> {
     let mut connection = Connection::open(&service.base)?;
     let (_, body) = connection.ask(&get("/metrics"))?;
     let text = String::from_utf8_lossy(body);
-    let line = text.lines().find_map(|line| line.strip_prefix("rate_limit_alone_total "));
-    Ok(line.ok_or("no rate_limit_alone_total")?.parse()?)
+    let line = text.lines().find_map(|line| line.strip_prefix("shardrive_rate_limit_alone_total "));
+    Ok(line.ok_or("no shardrive_rate_limit_alone_total")?.parse()?)
 }
 
 /// The limiter by itself, as this program was built: its figures are above those of an optimised one.

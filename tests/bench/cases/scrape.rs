@@ -51,7 +51,7 @@ fn measured(bench: &mut Bench, cluster: &LocalCluster) -> Result<()> {
             let (status, body) = api.ask(&get("/metrics"))?;
             times.push(begun.elapsed().as_secs_f64() * 1e3);
             bytes = body.len();
-            if status != 200 || !String::from_utf8_lossy(body).contains("shard_up{shard=\"99\"} 1") {
+            if status != 200 || !String::from_utf8_lossy(body).contains("shardrive_shard_up{shard=\"99\"} 1") {
                 return Err("there are not 100 shards in /metrics".into());
             }
             std::thread::sleep(Duration::from_millis(10));

@@ -51,7 +51,7 @@ async fn others_are_answered(api: &Api, authority: Option<&TestCa>) {
         // A new client, so that its connection stands behind all the silent ones.
         let answer = other_client(authority).get(format!("{}/metrics", api.base())).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
-        let open = metric(&answer.text().await.unwrap(), "connections_open");
+        let open = metric(&answer.text().await.unwrap(), "shardrive_connections_open");
         drop(silent);
         // On a machine so slow that the first were timed out before the last came, another try tells.
         if open > 300 { Ok(()) } else { Err(open) }
@@ -92,8 +92,8 @@ async fn silent_connections_cost_nobody_else_and_are_named() {
         .await;
         let answer = other_client(authority).get(format!("{}/metrics", api.base())).send().await.unwrap();
         let text = answer.text().await.unwrap();
-        assert!(metric(&text, "connections_total{result=\"silent\"}") >= 300, "{text}");
-        let timed_out = metric(&text, "tls_handshakes_total{result=\"timed_out\"}");
+        assert!(metric(&text, "shardrive_connections_total{result=\"silent\"}") >= 300, "{text}");
+        let timed_out = metric(&text, "shardrive_tls_handshakes_total{result=\"timed_out\"}");
         assert_eq!(timed_out >= 300, authority.is_some(), "{timed_out}");
     }
 }
@@ -126,7 +126,7 @@ async fn silent_loads_take_no_place_and_one_caller_takes_half() {
         held.push(begin_load(&api, "").await);
     }
     poll::until_true("the silent loads to be there", async || {
-        metric(&api.get("/metrics").await.text().await.unwrap(), "connections_open") > 8
+        metric(&api.get("/metrics").await.text().await.unwrap(), "shardrive_connections_open") > 8
     })
     .await;
     let (status, answer) = load("mine").await;

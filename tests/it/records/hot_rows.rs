@@ -106,7 +106,7 @@ async fn the_change_of_a_client_that_went_away_is_not_made() {
     drop(clients);
     // The row is still held: only callers that leave the queue make room.
     poll::until_true("nobody to use a connection", async || {
-        samples(&api).await[r#"shard_pool_connections{shard="0",state="in_use"}"#] == 0.0
+        samples(&api).await[r#"shardrive_shard_pool_connections{shard="0",state="in_use"}"#] == 0.0
     })
     .await;
     run(&mut holder, "COMMIT").await.unwrap();

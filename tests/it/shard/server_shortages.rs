@@ -98,8 +98,8 @@ async fn on_a_full_disk_reads_go_on_and_writes_are_told_which_disk() {
     let metrics = api.get("/metrics").await.text().await.unwrap();
     let counted =
         |text: &str| metrics.lines().any(|line| line.strip_prefix(text).is_some_and(|rest| rest.trim() != "0"));
-    assert!(counted("shard_exhausted_total{shard=\"1\",resource=\"disk\"}"), "{metrics}");
-    assert!(!counted("shard_exhausted_total{shard=\"0\",resource=\"disk\"}"), "{metrics}");
+    assert!(counted("shardrive_shard_exhausted_total{shard=\"1\",resource=\"disk\"}"), "{metrics}");
+    assert!(!counted("shardrive_shard_exhausted_total{shard=\"0\",resource=\"disk\"}"), "{metrics}");
 
     disk.free();
     let healed = store(&api, 43).await;

@@ -12,6 +12,7 @@ pub mod load;
 pub mod moved;
 pub mod moves;
 pub mod nats;
+pub mod openmetrics;
 pub mod pace;
 pub mod pack;
 pub mod poll;

@@ -55,6 +55,7 @@ impl Prometheus {
         let child = Command::new(program)
             .arg("--config.file=prometheus.yml")
             .arg("--storage.tsdb.path=data")
+            .arg("--enable-feature=exemplar-storage")
             .arg(format!("--web.listen-address={address}"))
             .current_dir(folder.path())
             .stdin(Stdio::null())
@@ -68,13 +69,23 @@ impl Prometheus {
 
     /// Waits for samples of a query.
     pub async fn query(&self, query: &str) -> Vec<Value> {
-        let url = format!("{}/api/v1/query", self.base);
-        poll::until(query, async || {
-            let answer =
-                client().get(&url).query(&[("query", query)]).send().await.map_err(|error| error.to_string())?;
+        self.ask("query", &[("query", query)], "/data/result").await
+    }
+
+    /// Waits for exemplars of a metric's series.
+    pub async fn exemplars(&self, metric: &str) -> Vec<Value> {
+        let always = [("query", metric), ("start", "0"), ("end", "4102444800")];
+        self.ask("query_exemplars", &always, "/data").await
+    }
+
+    /// Waits until the answer has something in the list at `place`.
+    async fn ask(&self, call: &str, parameters: &[(&str, &str)], place: &str) -> Vec<Value> {
+        let url = format!("{}/api/v1/{call}", self.base);
+        poll::until(&format!("{call} {parameters:?}"), async || {
+            let answer = client().get(&url).query(parameters).send().await.map_err(|error| error.to_string())?;
             let answer: Value = answer.json().await.map_err(|error| error.to_string())?;
-            match answer["data"]["result"].as_array() {
-                Some(samples) if !samples.is_empty() => Ok(samples.clone()),
+            match answer.pointer(place).and_then(Value::as_array) {
+                Some(found) if !found.is_empty() => Ok(found.clone()),
                 _ => Err(answer.to_string()),
             }
         })

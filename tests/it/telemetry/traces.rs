@@ -141,7 +141,7 @@ async fn a_dead_collector_is_noticed_by_the_log_alone() {
         })
         .await;
         let text = api.get("/metrics").await.text().await.unwrap();
-        assert!(!text.contains("trace_spans_total{result=\"failed\"} 0"), "{text}");
+        assert!(!text.contains("shardrive_trace_spans_total{result=\"failed\"} 0"), "{text}");
         let begun = Instant::now();
         api.sigterm();
         assert!(api.wait_for_exit().await);

@@ -106,7 +106,12 @@ const REQUESTS: &[(&str, &str, &str)] = &[
 
 /// Whole answers without a schema, by operation and type.
 const ANSWERS: &[(&str, &str, &str)] = &[
-    ("get_metrics", "text/plain", "# TYPE shardrive_http_requests_total counter\n"),
+    ("get_metrics", "text/plain", "# TYPE shardrive_shard_up gauge\nshardrive_shard_up{shard=\"0\"} 1\n"),
+    (
+        "get_metrics",
+        "application/openmetrics-text",
+        "# TYPE shardrive_shard_up gauge\nshardrive_shard_up{shard=\"0\"} 1\n# EOF\n",
+    ),
     ("get_openapi", "application/json", "{\"openapi\": \"3.1.0\"}"),
 ];
 
