@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rand::prelude::*;
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::support::api::client;
+use crate::insist::InsistentClient;
 use crate::support::pace;
 
 const ROOT: &str = "00000000-0000-0000-0000-000000000000";
@@ -33,8 +33,7 @@ impl DriveLoad {
         for user in users {
             let client = DriveClient {
                 user: *user,
-                bases: bases.to_vec(),
-                http: client(),
+                http: InsistentClient::new(bases),
                 random: StdRng::seed_from_u64(seed ^ user.unsigned_abs()),
                 tree: BTreeMap::new(),
                 wrong: Vec::new(),
@@ -67,8 +66,7 @@ struct Entry {
 
 struct DriveClient {
     user: i64,
-    bases: Vec<String>,
-    http: Client,
+    http: InsistentClient,
     random: StdRng,
     /// Live folders by id.
     tree: BTreeMap<String, Entry>,
@@ -90,26 +88,10 @@ impl DriveClient {
         self
     }
 
-    /// Asks until the answer is sure: a success, or a refusal that no fault explains.
     async fn ask(&mut self, method: Method, path: &str, body: Value) -> (u16, Value) {
-        let key = Uuid::new_v4().to_string();
-        loop {
-            let base = self.bases.choose(&mut self.random).unwrap();
-            let request = self.http.request(method.clone(), format!("{base}{path}")).json(&body);
-            let takes_key = method == Method::POST || method == Method::PATCH;
-            let request = if takes_key { request.header("Idempotency-Key", &key) } else { request };
-            if let Ok(answer) = request.send().await {
-                let status = answer.status().as_u16();
-                let answer: Value = answer.json().await.unwrap_or_default();
-                // A key in use: the first request may still be running on the shard.
-                let is_running = answer["code"] == "idempotency_key_in_use";
-                if status < 500 && status != 429 && !is_running {
-                    self.done.fetch_add(1, Ordering::Relaxed);
-                    return (status, answer);
-                }
-            }
-            crate::poll::short_pause().await;
-        }
+        let answer = self.http.ask(&mut self.random, method, path, &body).await;
+        self.done.fetch_add(1, Ordering::Relaxed);
+        answer
     }
 
     fn expect(&mut self, what: &str, found: u16, expected: u16, answer: &Value) {

@@ -9,6 +9,8 @@
 mod cache;
 mod drive;
 mod hot;
+mod insist;
+mod movers;
 mod moves;
 mod pressure;
 mod red;
@@ -21,6 +23,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use drive::DriveLoad;
+use movers::Movers;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use reqwest::Client;
@@ -43,6 +46,9 @@ const SLOTS: [i32; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 100, 101, 102, 103, 104, 105, 
 
 /// Users with folders: in slots that move, in slots that the service moves itself, and in others.
 const DRIVES: [i64; 6] = [504_000, 504_001, 504_100, 504_102, 504_101, 504_200];
+
+/// A user whose folders several clients move, in a slot that moves.
+const SHARED_DRIVE: i64 = 504_002;
 
 /// Slots that the service moves itself; they begin on shard 0.
 const SERVED: &str = "100,102,104,106";
@@ -290,6 +296,7 @@ async fn run(seed: u64, time: Duration) -> bool {
     let bases: Vec<_> = run.apis.iter().map(|api| api.base().to_owned()).collect();
     let load = Load::start(&bases, TASKS, &SLOTS);
     let drives = DriveLoad::start(&bases, &DRIVES, seed);
+    let movers = Movers::start(&bases, SHARED_DRIVE, seed).await;
     let (http, end) = (client(), Instant::now() + time);
     let mut faults: BTreeMap<Fault, u32> = BTreeMap::new();
     while Instant::now() < end {
@@ -303,9 +310,11 @@ async fn run(seed: u64, time: Duration) -> bool {
     println!("faults:");
     faults.iter().for_each(|(fault, count)| println!("  {count:>8}  {fault:?}"));
     let (changes, wrong) = drives.judge().await;
-    println!("changes of folders: {changes}");
+    let (moves, shared) = movers.judge().await;
+    println!("changes of folders: {changes}, and {moves} moves of folders into one another");
     let mut checks = run.judge(load).await;
     checks.push(("every tree is what its client knows".to_owned(), wrong));
+    checks.push(("no circle came of folders that were moved into one another".to_owned(), shared));
     for (what, wrong) in &checks {
         println!("{} {what}", if wrong.is_empty() { "ok    " } else { "FAILED" });
         wrong.iter().take(10).for_each(|line| println!("         {line}"));
