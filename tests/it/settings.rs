@@ -23,18 +23,18 @@ async fn the_env_file_of_the_working_folder_is_taken_as_it_stands() {
     let folder = tempfile::tempdir().unwrap();
     let env = |text: &str| std::fs::write(folder.path().join(".env"), text).unwrap();
     let secret = "pa$$word, $HOME and ${HOME}: not # one is replaced";
-    env(&format!("AUTH_SECRET='{secret}'\nOTHERS=$HOME\n"));
+    env(&format!("SHARDRIVE_AUTH_SECRET='{secret}'\nOTHERS=$HOME\n"));
     let (code, token, err) = make_token(folder.path()).await;
     assert_eq!(code, 0, "{err}");
     let (message, signature) = token.trim().rsplit_once('.').unwrap();
     assert_eq!(signature, base64(Key::secret(secret).sign(message.as_bytes())));
 
     for (text, reason) in [
-        ("AUTH_SECRET=$ecret-of-more-than-32-bytes-as-it-must-be", "AUTH_SECRET: line 1 of .env has a $"),
-        ("\nAUTH_SECRET=\"a$b-of-more-than-32-bytes-as-it-must-be\"", "AUTH_SECRET: line 2 of .env has $ or \\"),
-        ("AUTH_SECRET=", "AUTH_SECRET: is empty"),
-        ("AUTH_SECRET=''", "AUTH_SECRET: is empty"),
-        ("AUTH_SECRET", "sign-in is off"),
+        ("SHARDRIVE_AUTH_SECRET=$ecret-of-more-than-32-bytes-as-it-must-be", "SHARDRIVE_AUTH_SECRET: line 1 of .env has a $"),
+        ("\nAUTH_SECRET=\"a$b-of-more-than-32-bytes-as-it-must-be\"", "SHARDRIVE_AUTH_SECRET: line 2 of .env has $ or \\"),
+        ("SHARDRIVE_AUTH_SECRET=", "SHARDRIVE_AUTH_SECRET: is empty"),
+        ("SHARDRIVE_AUTH_SECRET=''", "SHARDRIVE_AUTH_SECRET: is empty"),
+        ("SHARDRIVE_AUTH_SECRET", "sign-in is off"),
     ] {
         env(text);
         let (code, out, err) = make_token(folder.path()).await;
@@ -44,7 +44,7 @@ async fn the_env_file_of_the_working_folder_is_taken_as_it_stands() {
     }
 
     // The file of a folder above is another project's.
-    env(&format!("AUTH_SECRET='{secret}'\n"));
+    env(&format!("SHARDRIVE_AUTH_SECRET='{secret}'\n"));
     let below = folder.path().join("below");
     std::fs::create_dir(&below).unwrap();
     let (code, _, err) = make_token(&below).await;
@@ -59,7 +59,7 @@ async fn an_empty_protection_stops_the_start_and_other_programs_variables_do_not
         let more = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         cluster.variables().into_iter().chain(more).collect::<Vec<_>>()
     };
-    for name in ["AUTH_SECRET", "AUTH_ISSUER", "AUTH_SECRET_FILE", "TLS_CERT_FILE", "RATE_LIMIT"] {
+    for name in ["SHARDRIVE_AUTH_SECRET", "SHARDRIVE_AUTH_ISSUER", "SHARDRIVE_AUTH_SECRET_FILE", "SHARDRIVE_TLS_CERT_FILE", "SHARDRIVE_RATE_LIMIT_PER_S"] {
         let Err(log) = Api::try_start(&with(&[(name, "")])).await else { panic!("an empty {name} is served") };
         assert!(log.contains(&format!("- {name}: is empty")), "{log}");
     }

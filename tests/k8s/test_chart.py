@@ -36,7 +36,7 @@ class Chart(unittest.TestCase):
         objects = made({"shards": [{}, {}, {"join": False}]})
         self.assertEqual(names(objects, "Cluster"), [f"drive-shardrive-shard-{number}" for number in range(3)])
         # Each process has the user and the password for it before it is added; the migration does not touch it.
-        self.assertEqual(sorted(env(objects)), ["SHARD_0_URL_FILE", "SHARD_1_URL_FILE", "SHARD_2_SPARE_URL_FILE"])
+        self.assertEqual(sorted(env(objects)), ["SHARD_0_URL_FILE", "SHARD_1_URL_FILE", "SHARDRIVE_SHARD_2_SPARE_URL_FILE"])
 
     def test_external_databases_make_no_cluster(self):
         objects = made({"shards": [{"existingSecret": {"name": "urls", "key": "zero"}}]})
@@ -45,7 +45,7 @@ class Chart(unittest.TestCase):
 
     def test_each_standby_has_a_name_of_its_own(self):
         objects = made({"shards": [{"readStandbys": [2, 4]}]})
-        urls = env(objects)["SHARD_0_REPLICA_URLS"].split(",")
+        urls = env(objects)["SHARDRIVE_SHARD_0_REPLICA_URLS"].split(",")
         hosts = [url.removeprefix("postgres://").split(":")[0] for url in urls]
         self.assertEqual(hosts, ["drive-shardrive-shard-0-i2", "drive-shardrive-shard-0-i4"])
         for host in hosts:

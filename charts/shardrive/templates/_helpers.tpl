@@ -117,13 +117,13 @@ scheme: {{ include "shardrive.scheme" . }}
 
 {{/* Secrets of the API besides the shards', each by the file that it is mounted as and the variable that names the file. */}}
 {{- define "shardrive.secretFiles" -}}
-authSecret: {file: auth-secret, variable: AUTH_SECRET_FILE}
-authCa: {file: auth-ca.pem, variable: AUTH_CA_FILE}
+authSecret: {file: auth-secret, variable: SHARDRIVE_AUTH_SECRET_FILE}
+authCa: {file: auth-ca.pem, variable: SHARDRIVE_AUTH_CA_FILE}
 otlpCa: {file: otlp-ca.pem, variable: OTEL_EXPORTER_OTLP_CERTIFICATE}
 redisUrl: {file: redis-url, variable: REDIS_URL_FILE}
-redisCa: {file: redis-ca.pem, variable: REDIS_CA_FILE}
-eventsUrl: {file: events-url, variable: EVENTS_URL_FILE}
-eventsCa: {file: events-ca.pem, variable: EVENTS_CA_FILE}
+redisCa: {file: redis-ca.pem, variable: SHARDRIVE_REDIS_CA_FILE}
+eventsUrl: {file: events-url, variable: SHARDRIVE_EVENTS_URL_FILE}
+eventsCa: {file: events-ca.pem, variable: SHARDRIVE_EVENTS_CA_FILE}
 {{- end }}
 
 {{/* The URL of the release's own cache, if it has one. */}}
@@ -241,9 +241,9 @@ redis://{{ include "shardrive.name" . }}-cache:6379
 {{- end }}
 {{- end }}
 {{- if .Values.tls.secretName }}
-- name: TLS_CERT_FILE
+- name: SHARDRIVE_TLS_CERT_FILE
   value: /run/secrets/shardrive/tls.crt
-- name: TLS_KEY_FILE
+- name: SHARDRIVE_TLS_KEY_FILE
   value: /run/secrets/shardrive/tls.key
 {{- end }}
 {{- end }}
