@@ -77,9 +77,9 @@ impl ShowArgs {
     fn run(self) -> Result<(), CliError> {
         let (shown, settings) = Settings::explain(&self.config.into_flags());
         if self.json {
-            let rows = shown.iter().map(|row| {
-                json!({ "name": row.name, "value": row.value, "source": row.source, "overrides": row.overrides })
-            });
+            let rows = shown.iter().map(
+                |row| json!({ "name": row.name, "value": row.value, "source": row.source, "overrides": row.overrides }),
+            );
             say!("{}", serde_json::Value::from_iter(rows));
         } else {
             print_table(&shown);

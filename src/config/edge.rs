@@ -12,7 +12,8 @@ use crate::limits::{RateQuota, parse_address_range};
 
 const RATE_LIMIT: NumberSetting = NumberSetting::new("RATE_LIMIT_PER_S", "", 1..=1_000_000).protecting();
 /// The default is twice the rate.
-const RATE_LIMIT_BURST: NumberSetting = NumberSetting::new("RATE_LIMIT_BURST", "", LEAST_BURST..=100_000_000).protecting();
+const RATE_LIMIT_BURST: NumberSetting =
+    NumberSetting::new("RATE_LIMIT_BURST", "", LEAST_BURST..=100_000_000).protecting();
 /// The default is half of `MAX_BULK_LOADS`.
 const LOADS_PER_CALLER: NumberSetting = NumberSetting::new("MAX_BULK_LOADS_PER_CALLER", "", 1..=1_000).protecting();
 const TRUSTED_PROXIES: TextSetting = TextSetting::new("TRUSTED_PROXIES", "").list();

@@ -52,11 +52,7 @@ impl Settings {
     ///
     /// # Errors
     /// All faults.
-    pub fn load_for(
-        values: Vec<(String, String)>,
-        left_out: &[&str],
-        by: &'static str,
-    ) -> Result<Self, SettingsError> {
+    pub fn load_for(values: Vec<(String, String)>, left_out: &[&str], by: &'static str) -> Result<Self, SettingsError> {
         let mut given = sources::gather(&SettingFlags::default());
         let is_replaced = |name: &str| values.iter().any(|(replaced, _)| replaced == name);
         given.retain(|name| !shards::is_of_shards(name) && !left_out.contains(&name) && !is_replaced(name));

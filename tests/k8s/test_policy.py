@@ -23,14 +23,14 @@ SECRETS = set(re.findall(r"\b([A-Z][A-Z_]+)_FILE\b", EXAMPLE.rsplit("# --- ", 1)
 
 
 def is_setting(name: str) -> bool:
-    if re.fullmatch(r"SHARD_(0|[1-9]\d*)_(URL|REPLICA_URLS|SPARE_URL)(_FILE)?", name):
+    if re.fullmatch(r"SHARDRIVE_SHARD_(0|[1-9]\d*)_(URL|REPLICA_URLS|SPARE_URL)(_FILE)?", name):
         return True
     return name in SETTINGS or (name.endswith("_FILE") and name.removesuffix("_FILE") in SECRETS)
 
 
 def is_secret(name: str) -> bool:
     # URLs of a cache and of standbys may stand open where they hold no password.
-    return name in SECRETS - {"REDIS_URL", "SHARDRIVE_EVENTS_URL"} or re.fullmatch(r"SHARD_\d+_URL", name) is not None
+    return name in SECRETS - {"SHARDRIVE_REDIS_URL", "SHARDRIVE_EVENTS_URL"} or re.fullmatch(r"SHARDRIVE_SHARD_\d+_URL", name) is not None
 
 
 def api():
@@ -245,7 +245,7 @@ class Service(unittest.TestCase):
             deployment = next(found for name, found in api() if name.startswith(f"{where}:"))
             most = max(scalers + [deployment["spec"].get("replicas", 0)])
             given = defaults | settings_of(objects, deployment["spec"]["template"]["spec"]["containers"][0])
-            each_opens = int(given["DB_POOL_MAX_SIZE"]) + int(given["SHARDRIVE_HTTP_WORKERS"]) + 5
+            each_opens = int(given["SHARDRIVE_DB_POOL_MAX_SIZE"]) + int(given["SHARDRIVE_HTTP_WORKERS"]) + 5
             with self.subTest(where):
                 # One more while a rolling update has one too many; some for standbys, the operator and people.
                 self.assertLess((most + 1) * each_opens + 10, min(limits))

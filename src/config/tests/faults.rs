@@ -17,8 +17,14 @@ fn each_fault_names_its_variable() {
             ],
         ),
         (&[("NUM_SHARDS", "3")], &["NUM_SHARDS: is 3, but 2 SHARD_*_URL are set; leave it out or correct it"]),
-        (&[("SHARDRIVE_TLS_CERT_FILE", "c.pem")], &["SHARDRIVE_TLS_KEY_FILE: is missing, but there is SHARDRIVE_TLS_CERT_FILE"]),
-        (&[("SHARDRIVE_RATE_LIMIT_BURST", "10")], &["SHARDRIVE_RATE_LIMIT_BURST: says nothing without SHARDRIVE_RATE_LIMIT_PER_S"]),
+        (
+            &[("SHARDRIVE_TLS_CERT_FILE", "c.pem")],
+            &["SHARDRIVE_TLS_KEY_FILE: is missing, but there is SHARDRIVE_TLS_CERT_FILE"],
+        ),
+        (
+            &[("SHARDRIVE_RATE_LIMIT_BURST", "10")],
+            &["SHARDRIVE_RATE_LIMIT_BURST: says nothing without SHARDRIVE_RATE_LIMIT_PER_S"],
+        ),
         (&[("NUM_SHARDS", "two")], &["NUM_SHARDS: must be a whole number from 1 to 5040"]),
         (&[("SHARD_3_URL", "postgres://u@h3/d")], &["SHARD_2_URL: is missing, but there is SHARD_3_URL"]),
         (
@@ -35,7 +41,10 @@ fn each_fault_names_its_variable() {
         ),
         (
             &[
-                ("SHARDRIVE_SHARD_0_REPLICA_URLS", "postgres://u:secret@r/d, mysql://u:secret@r2/d,postgres://u:secret@r/d"),
+                (
+                    "SHARDRIVE_SHARD_0_REPLICA_URLS",
+                    "postgres://u:secret@r/d, mysql://u:secret@r2/d,postgres://u:secret@r/d",
+                ),
                 ("SHARDRIVE_SHARD_5_REPLICA_URLS", "postgres://u:secret@r/d"),
                 ("SHARDRIVE_SHARD_0_SPARE_URL", "postgres://u:secret@s/d"),
                 ("SHARDRIVE_SHARD_6_SPARE_URL", "u:secret@s/d"),
@@ -49,18 +58,27 @@ fn each_fault_names_its_variable() {
             ],
         ),
         (&[("SHARDRIVE_DRAIN_DELAY_S", "soon")], &["SHARDRIVE_DRAIN_DELAY_S: must be a whole number from 0 to 3600"]),
-        (&[("SHARDRIVE_REPLICA_MAX_LAG", "1")], &["SHARDRIVE_REPLICA_MAX_LAG: unknown setting; did you mean SHARDRIVE_REPLICA_MAX_LAG_MS?"]),
+        (
+            &[("SHARDRIVE_REPLICA_MAX_LAG", "1")],
+            &["SHARDRIVE_REPLICA_MAX_LAG: unknown setting; did you mean SHARDRIVE_REPLICA_MAX_LAG_MS?"],
+        ),
         (&[("SHARD_1_URL", "mysql://u:secret@h/d")], &["SHARD_1_URL: must start with postgres:// or postgresql://"]),
         (&[("DB_POOL_MAX_SIZE", "0")], &["DB_POOL_MAX_SIZE: must be a whole number from 1 to 1000"]),
         (&[("DB_POOL_MIN_SIZE", "9")], &["DB_POOL_MAX_SIZE: must be at least DB_POOL_MIN_SIZE"]),
-        (&[("SHARDRIVE_SHARD_TIMEOUT_MS", "5s")], &["SHARDRIVE_SHARD_TIMEOUT_MS: must be a whole number from 1 to 600000"]),
+        (
+            &[("SHARDRIVE_SHARD_TIMEOUT_MS", "5s")],
+            &["SHARDRIVE_SHARD_TIMEOUT_MS: must be a whole number from 1 to 600000"],
+        ),
         (&[("SHARDRIVE_LOG_FORMAT", "xml")], &["SHARDRIVE_LOG_FORMAT: must be text or json"]),
         (&[("BIND_ADDR", "8000")], &["BIND_ADDR: must be host:port, as in 0.0.0.0:8000 or [::1]:8000"]),
         (&[("BIND_ADDR", "::1:8000")], &["BIND_ADDR: must be host:port, as in 0.0.0.0:8000 or [::1]:8000"]),
         (&[("RUST_LOG", "shardrive=loud")], &[LEVELS_NEEDED]),
         (&[("RUST_LOG", "inof")], &[LEVELS_NEEDED]),
         (&[("RUST_LOG", "((")], &[LEVELS_NEEDED]),
-        (&[("SHARDRIVE_DB_POOL_MAXSIZE", "9")], &["SHARDRIVE_DB_POOL_MAXSIZE: unknown setting; did you mean SHARDRIVE_DB_POOL_MAX_SIZE?"]),
+        (
+            &[("SHARDRIVE_DB_POOL_MAXSIZE", "9")],
+            &["SHARDRIVE_DB_POOL_MAXSIZE: unknown setting; did you mean SHARDRIVE_DB_POOL_MAX_SIZE?"],
+        ),
         (
             &[("REDIS_URL", "localhost:6381")],
             &["REDIS_URL: must start with redis://, as in redis://localhost:6381, or with rediss:// for TLS"],
@@ -78,7 +96,11 @@ fn each_fault_names_its_variable() {
                SHARDRIVE_AUTH_SECRET; sign-in would be off"],
         ),
         (
-            &[("SHARDRIVE_AUTH_ISSUER", "login.example.org"), ("SHARDRIVE_AUTH_SECRET", "secret"), ("SHARDRIVE_AUTH_CLOCK_SKEW_S", "-1")],
+            &[
+                ("SHARDRIVE_AUTH_ISSUER", "login.example.org"),
+                ("SHARDRIVE_AUTH_SECRET", "secret"),
+                ("SHARDRIVE_AUTH_CLOCK_SKEW_S", "-1"),
+            ],
             &[
                 "SHARDRIVE_AUTH_ISSUER: must be a URL as in https://login.example.org/realms/main, without user, query and #",
                 "SHARDRIVE_AUTH_SECRET: must have 32 bytes or more, as from: openssl rand -base64 48",
@@ -90,17 +112,36 @@ fn each_fault_names_its_variable() {
             ],
         ),
         (
-            &[("SHARDRIVE_AUTH_JWKS_URL", "https://user:secret@h/k"), ("SHARDRIVE_AUTH_AUDIENCE", "drive"), ("SHARDRIVE_AUTH_USER_CLAIM", "a b")],
+            &[
+                ("SHARDRIVE_AUTH_JWKS_URL", "https://user:secret@h/k"),
+                ("SHARDRIVE_AUTH_AUDIENCE", "drive"),
+                ("SHARDRIVE_AUTH_USER_CLAIM", "a b"),
+            ],
             &[
                 "SHARDRIVE_AUTH_JWKS_URL: must be a URL as in https://login.example.org/realms/main, without user, query and #",
                 "SHARDRIVE_AUTH_USER_CLAIM: must be the name of a claim, as in sub or realm_access.roles",
             ],
         ),
-        (&[("SHARDRIVE_AUTH_ISUER", "https://h")], &["SHARDRIVE_AUTH_ISUER: unknown setting; did you mean SHARDRIVE_AUTH_ISSUER?"]),
-        (&[("SHARDRIVE_SHARD_2_URI", "x")], &["SHARDRIVE_SHARD_2_URI: unknown setting; did you mean SHARDRIVE_SHARD_2_URL?"]),
-        (&[("SHARDRIVE_SHARD_02_URL", "x")], &["SHARDRIVE_SHARD_02_URL: unknown setting; did you mean SHARDRIVE_SHARD_2_URL?"]),
-        (&[("SHARDRIVE_OTEL_SERVICE_NAME", "x")], &["SHARDRIVE_OTEL_SERVICE_NAME: unknown setting; did you mean OTEL_SERVICE_NAME?"]),
-        (&[("SHARDRIVE_CACHE_TTL", "9")], &["SHARDRIVE_CACHE_TTL: unknown setting; did you mean SHARDRIVE_CACHE_TTL_S?"]),
+        (
+            &[("SHARDRIVE_AUTH_ISUER", "https://h")],
+            &["SHARDRIVE_AUTH_ISUER: unknown setting; did you mean SHARDRIVE_AUTH_ISSUER?"],
+        ),
+        (
+            &[("SHARDRIVE_SHARD_2_URI", "x")],
+            &["SHARDRIVE_SHARD_2_URI: unknown setting; did you mean SHARDRIVE_SHARD_2_URL?"],
+        ),
+        (
+            &[("SHARDRIVE_SHARD_02_URL", "x")],
+            &["SHARDRIVE_SHARD_02_URL: unknown setting; did you mean SHARDRIVE_SHARD_2_URL?"],
+        ),
+        (
+            &[("SHARDRIVE_OTEL_SERVICE_NAME", "x")],
+            &["SHARDRIVE_OTEL_SERVICE_NAME: unknown setting; did you mean OTEL_SERVICE_NAME?"],
+        ),
+        (
+            &[("SHARDRIVE_CACHE_TTL", "9")],
+            &["SHARDRIVE_CACHE_TTL: unknown setting; did you mean SHARDRIVE_CACHE_TTL_S?"],
+        ),
         (
             &[("SHARDRIVE_NOTHING_LIKE_A_SETTING", "x")],
             &["SHARDRIVE_NOTHING_LIKE_A_SETTING: unknown setting; \"shardrive config show\" lists all of them"],
@@ -161,7 +202,11 @@ fn certificates_are_read_from_their_files() {
     let file = path.to_str().unwrap();
     let secret = "secret, and long enough to be one of HS256";
     assert_eq!(
-        faults(&[("SHARDRIVE_AUTH_SECRET", secret), ("SHARDRIVE_AUTH_CA_FILE", "/nowhere"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", file)]),
+        faults(&[
+            ("SHARDRIVE_AUTH_SECRET", secret),
+            ("SHARDRIVE_AUTH_CA_FILE", "/nowhere"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", file)
+        ]),
         [
             "SHARDRIVE_AUTH_CA_FILE: names a file that cannot be read",
             "SHARDRIVE_AUTH_CA_FILE: says nothing without SHARDRIVE_AUTH_ISSUER or SHARDRIVE_AUTH_JWKS_URL",
@@ -186,7 +231,10 @@ fn secrets_may_stand_in_files() {
     std::fs::write(&bytes, [0xff; 40]).unwrap();
     assert_eq!(
         faults(&[("REDIS_URL", "redis://h"), ("REDIS_URL_FILE", &cache), ("SHARDRIVE_AUTH_SECRET_FILE", &empty)]),
-        ["REDIS_URL_FILE: is set, and so is REDIS_URL: which one counts?", "SHARDRIVE_AUTH_SECRET_FILE: names an empty file"]
+        [
+            "REDIS_URL_FILE: is set, and so is REDIS_URL: which one counts?",
+            "SHARDRIVE_AUTH_SECRET_FILE: names an empty file"
+        ]
     );
     for path in ["/nowhere", bytes.to_str().unwrap(), folder.path().to_str().unwrap()] {
         let found = faults(&[("SHARDRIVE_AUTH_SECRET_FILE", path)]);

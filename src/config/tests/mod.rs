@@ -60,7 +60,10 @@ fn defaults() {
 fn a_shard_may_have_several_hosts_and_replicas() {
     let settings = read(&[
         ("SHARD_0_URL", "postgres://u:secret@a,b:6543/drive_shard_0"),
-        ("SHARDRIVE_SHARD_0_REPLICA_URLS", "postgres://u:secret@b:6543/drive_shard_0 , postgres://u:secret@c/drive_shard_0,"),
+        (
+            "SHARDRIVE_SHARD_0_REPLICA_URLS",
+            "postgres://u:secret@b:6543/drive_shard_0 , postgres://u:secret@c/drive_shard_0,",
+        ),
     ])
     .unwrap();
     assert_eq!(settings.shards[0].address(), "a:5432,b:6543/drive_shard_0");
@@ -90,8 +93,10 @@ fn given_values_are_taken_and_empty_ones_are_not() {
 
 #[test]
 fn a_secret_is_never_shown() {
-    let secrets =
-        [("REDIS_URL", "redis://:secret@cache"), ("SHARDRIVE_AUTH_SECRET", "secret, and long enough to be one of HS256")];
+    let secrets = [
+        ("REDIS_URL", "redis://:secret@cache"),
+        ("SHARDRIVE_AUTH_SECRET", "secret, and long enough to be one of HS256"),
+    ];
     assert!(!format!("{:?}", read(&secrets).unwrap()).contains("secret"));
 }
 
@@ -112,7 +117,10 @@ fn without_sign_in_only_this_machine_may_call() {
 #[test]
 fn sign_in_is_off_without_its_settings() {
     assert!(read(&[]).unwrap().auth.is_none());
-    let auth = read(&[("SHARDRIVE_AUTH_ISSUER", "https://h/realm"), ("SHARDRIVE_AUTH_AUDIENCE", "drive")]).unwrap().auth.unwrap();
+    let auth = read(&[("SHARDRIVE_AUTH_ISSUER", "https://h/realm"), ("SHARDRIVE_AUTH_AUDIENCE", "drive")])
+        .unwrap()
+        .auth
+        .unwrap();
     assert_eq!(auth.provider_url().unwrap().as_str(), "https://h/realm");
     assert_eq!((auth.user_claim.as_str(), auth.scope_claim.as_str()), ("sub", "scope"));
     for (url, exposed) in [

@@ -62,7 +62,12 @@ fn an_empty_value_and_a_file_of_a_secret_take_their_places() {
         (&[("REDIS_URL", "")][..], "", "redis_url = 'redis://toml'", "redis://toml"),
         (&[("SHARDRIVE_REDIS_URL_FILE", path)], "REDIS_URL=redis://dotenv", "", "redis://:***@near"),
         (&[("SHARDRIVE_REDIS_URL_FILE", path), ("REDIS_URL", "redis://far")], "", "", "redis://:***@near"),
-        (&[("REDIS_URL", "redis://near")], "REDIS_URL=redis://x\nREDIS_URL=redis://y", "redis_url_file = '/nowhere'", "redis://near"),
+        (
+            &[("REDIS_URL", "redis://near")],
+            "REDIS_URL=redis://x\nREDIS_URL=redis://y",
+            "redis_url_file = '/nowhere'",
+            "redis://near",
+        ),
         (&[], "REDIS_URL=redis://x\nREDIS_URL=redis://y", "", "redis://y"),
     ] {
         let mut read = SettingsReader::new(of_all(&[GOOD, environment].concat(), dotenv, toml, None));
@@ -106,21 +111,34 @@ fn a_toml_file_has_the_same_settings() {
 #[test]
 fn each_fault_of_a_toml_file_names_its_line() {
     for (text, expected) in [
-        ("\nshard_timeout_ms = 'soon'", "shard_timeout_ms in shardrive.toml, line 2: must be a whole number from 1 to 600000"),
-        ("shard_timeout_ms = 1.5", "shard_timeout_ms in shardrive.toml, line 1: must be a whole number from 1 to 600000"),
-        ("shard_timeout = 1", "shard_timeout in shardrive.toml, line 1: unknown setting; did you mean shard_timeout_ms?"),
+        (
+            "\nshard_timeout_ms = 'soon'",
+            "shard_timeout_ms in shardrive.toml, line 2: must be a whole number from 1 to 600000",
+        ),
+        (
+            "shard_timeout_ms = 1.5",
+            "shard_timeout_ms in shardrive.toml, line 1: must be a whole number from 1 to 600000",
+        ),
+        (
+            "shard_timeout = 1",
+            "shard_timeout in shardrive.toml, line 1: unknown setting; did you mean shard_timeout_ms?",
+        ),
         ("BIND_ADDR = 'h:1'", "BIND_ADDR in shardrive.toml, line 1: unknown setting; did you mean bind_addr?"),
         ("cache_ttl = 1", "cache_ttl in shardrive.toml, line 1: unknown setting; did you mean cache_ttl_s?"),
         ("bind_addr = ['h:1']", "bind_addr in shardrive.toml, line 1: must be one value, and no array"),
         ("http_workers = true", "http_workers in shardrive.toml, line 1: must be a text or a number, at the top level"),
-        ("auth_issuer = ''", "auth_issuer in shardrive.toml, line 1: is empty: give it a value, or remove it to do without"),
+        (
+            "auth_issuer = ''",
+            "auth_issuer in shardrive.toml, line 1: is empty: give it a value, or remove it to do without",
+        ),
         ("http_workers = 2\nhttp_workers = 3", "shardrive.toml, line 2: is no TOML: duplicate key"),
         ("redis_url = redis://:secret@h", "shardrive.toml, line 1: is no TOML: "),
     ] {
         let found = toml_faults(text);
         assert!(found.len() == 1 && found[0].starts_with(expected), "{text}: {found:?}");
     }
-    let both = Settings::of(of_all(&[("SHARDRIVE_HTTP_WORKERS", "no")], "SHARDRIVE_AUTH_SECRET=$x", "shard_0_url = 1", None));
+    let both =
+        Settings::of(of_all(&[("SHARDRIVE_HTTP_WORKERS", "no")], "SHARDRIVE_AUTH_SECRET=$x", "shard_0_url = 1", None));
     assert_eq!(
         texts(both.unwrap_err()),
         [
@@ -195,7 +213,12 @@ fn other_programs_variables_do_not_stop_the_start() {
 #[test]
 fn commands_without_shards_read_their_settings_alone() {
     let secret = "secret, and long enough to be one of HS256";
-    let others = [("SHARDRIVE_AUTH_SECRET", secret), ("SHARDRIVE_HTTP_WORKERS", "no"), ("SHARDRIVE_UNKNOWN", "x"), ("TLS_KEY_FILE", "k")];
+    let others = [
+        ("SHARDRIVE_AUTH_SECRET", secret),
+        ("SHARDRIVE_HTTP_WORKERS", "no"),
+        ("SHARDRIVE_UNKNOWN", "x"),
+        ("TLS_KEY_FILE", "k"),
+    ];
     let mut given = given(&others);
     given.retain(|name| name.starts_with("AUTH_"));
     assert!(given.faults.is_empty(), "{given:?}");
@@ -206,12 +229,15 @@ fn commands_without_shards_read_their_settings_alone() {
 #[test]
 fn the_toml_file_is_found_by_its_name() {
     let mut given = GivenSettings::default();
-    let named = [("SHARDRIVE_CONFIG", "/etc/a.toml")].map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let named =
+        [("SHARDRIVE_CONFIG", "/etc/a.toml")].map(|(name, value)| (OsString::from(name), OsString::from(value)));
     assert_eq!(sources::add_environment(&mut given, named), Some("/etc/a.toml".into()));
     assert_eq!(sources::add_dotenv(&mut given, "SHARDRIVE_CONFIG=b.toml"), Some("b.toml".into()));
     assert!(given.values.is_empty() && given.faults.is_empty());
     let folder = tempfile::tempdir().unwrap();
-    for (name, content, expected) in [("none.toml", None, "there is no file"), ("bytes.toml", Some([0xff; 4]), "must be UTF-8")] {
+    for (name, content, expected) in
+        [("none.toml", None, "there is no file"), ("bytes.toml", Some([0xff; 4]), "must be UTF-8")]
+    {
         let file = folder.path().join(name);
         if let Some(content) = content {
             std::fs::write(&file, content).unwrap();

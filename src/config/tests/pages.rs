@@ -72,15 +72,17 @@ fn toml_line(line: &str) -> String {
     }
     // Names within sentences.
     let words = line.split_inclusive(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-    words.map(|word| {
-        let name = word.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-        let setting = setting_of(name.strip_suffix(FILE).filter(|name| setting_of(name).is_some()).unwrap_or(name));
-        if setting.is_none() {
-            return word.to_owned();
-        }
-        let key = name.strip_prefix(setting::PREFIX).unwrap_or(name).to_ascii_lowercase();
-        word.replacen(name, &key, 1)
-    }).collect()
+    words
+        .map(|word| {
+            let name = word.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+            let setting = setting_of(name.strip_suffix(FILE).filter(|name| setting_of(name).is_some()).unwrap_or(name));
+            if setting.is_none() {
+                return word.to_owned();
+            }
+            let key = name.strip_prefix(setting::PREFIX).unwrap_or(name).to_ascii_lowercase();
+            word.replacen(name, &key, 1)
+        })
+        .collect()
 }
 
 /// `| `NAME` | `default` | meaning |`, each setting in one row of docs/settings.md.
@@ -109,7 +111,8 @@ fn the_settings_page_lists_every_setting_with_its_default() {
 /// A name says its unit in one way.
 #[test]
 fn units_are_spelt_alike() {
-    let spellings = ["_MILLIS", "_SEC", "_SECS", "_SECONDS", "_MIN", "_MINUTES", "_H", "_HOURS", "_D", "_KB", "_MB", "_TTL"];
+    let spellings =
+        ["_MILLIS", "_SEC", "_SECS", "_SECONDS", "_MIN", "_MINUTES", "_H", "_HOURS", "_D", "_KB", "_MB", "_TTL"];
     for setting in all() {
         assert!(spellings.iter().all(|spelling| !setting.name.ends_with(spelling)), "{}", setting.name);
     }
@@ -119,6 +122,7 @@ fn units_are_spelt_alike() {
 #[test]
 fn short_names_are_those_of_the_simple_set_up() {
     let short: Vec<_> = all().filter_map(|setting| setting.traits.short).collect();
-    let known = ["BIND_ADDR", "REDIS_URL", "NUM_SHARDS", "DB_POOL_MIN_SIZE", "DB_POOL_MAX_SIZE", "CACHE_TTL", "RUST_LOG"];
+    let known =
+        ["BIND_ADDR", "REDIS_URL", "NUM_SHARDS", "DB_POOL_MIN_SIZE", "DB_POOL_MAX_SIZE", "CACHE_TTL", "RUST_LOG"];
     assert_eq!(short, known);
 }

@@ -150,7 +150,10 @@ fn refuse_second(paths: &mut RecentPaths, entry: ParsedRecord, line: u64) -> Res
 
 /// Why a record of more than `limit` bytes is passed over.
 pub(super) fn too_long(limit: usize) -> FieldFault {
-    FieldFault::new("", format!("is longer than {limit} bytes, the most that a record may have (SHARDRIVE_MAX_LINE_BYTES)"))
+    FieldFault::new(
+        "",
+        format!("is longer than {limit} bytes, the most that a record may have (SHARDRIVE_MAX_LINE_BYTES)"),
+    )
 }
 
 #[cfg(test)]

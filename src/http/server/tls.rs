@@ -56,8 +56,8 @@ impl CertificateFiles {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.certificate).collect();
         let chain = chain.ok().filter(|chain| !chain.is_empty());
         let chain = chain.ok_or("SHARDRIVE_TLS_CERT_FILE: holds no certificate in PEM form")?;
-        let key =
-            PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| "SHARDRIVE_TLS_KEY_FILE: holds no private key in PEM form")?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|_| "SHARDRIVE_TLS_KEY_FILE: holds no private key in PEM form")?;
         CertifiedKey::from_der(chain, key, &ring::default_provider())
             .map_err(|error| format!("SHARDRIVE_TLS_CERT_FILE and SHARDRIVE_TLS_KEY_FILE do not go together: {error}"))
     }

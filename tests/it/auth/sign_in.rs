@@ -369,7 +369,8 @@ async fn settings_tokens_and_the_log_go_together() {
     let file = folder.path().join("secret");
     std::fs::write(&file, format!("{SECRET}\n")).unwrap();
     let file = file.to_str().unwrap();
-    let on = Api::start_with(&cluster, &[("SHARDRIVE_AUTH_SECRET_FILE", file), ("SHARDRIVE_AUTH_AUDIENCE", "drive")]).await;
+    let on =
+        Api::start_with(&cluster, &[("SHARDRIVE_AUTH_SECRET_FILE", file), ("SHARDRIVE_AUTH_AUDIENCE", "drive")]).await;
     assert!(!on.log().contains("sign-in is off") && !on.log().contains(SECRET), "{}", on.log());
     let variables = [("SHARDRIVE_AUTH_SECRET_FILE", file), ("SHARDRIVE_AUTH_AUDIENCE", "drive")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -138,12 +138,9 @@ async fn one_address_has_so_many_connections() {
     let mut fourth = socket(&api).await;
     let _ = fourth.write_all(ASK).await;
     assert_eq!(rest(&mut fourth).await, "");
-    poll::until(
-        "the warning",
-        async || {
-            if api.log().contains("SHARDRIVE_MAX_CONNECTIONS_PER_ADDRESS") { Ok(()) } else { Err(api.log()) }
-        },
-    )
+    poll::until("the warning", async || {
+        if api.log().contains("SHARDRIVE_MAX_CONNECTIONS_PER_ADDRESS") { Ok(()) } else { Err(api.log()) }
+    })
     .await;
     drop(open);
     poll::until("a place", async || {

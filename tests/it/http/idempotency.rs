@@ -17,8 +17,11 @@ use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
 use crate::support::tokens::{Key, now};
 
-const PATIENT: [(&str, &str); 3] =
-    [("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000"), ("SHARDRIVE_CONNECT_TIMEOUT_MS", "20000"), ("SHARDRIVE_MOVE_TIMEOUT_MS", "30000")];
+const PATIENT: [(&str, &str); 3] = [
+    ("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000"),
+    ("SHARDRIVE_CONNECT_TIMEOUT_MS", "20000"),
+    ("SHARDRIVE_MOVE_TIMEOUT_MS", "30000"),
+];
 
 /// What a client can tell answers apart by.
 #[derive(Clone, PartialEq, Debug)]

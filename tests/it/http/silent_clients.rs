@@ -64,7 +64,8 @@ async fn silent_connections_cost_nobody_else_and_are_named() {
     let (cluster, authority) = (TestCluster::migrated(1).await, TestCa::new());
     let own = authority.issue_certificate(&["127.0.0.1"]);
     let (certificate, key) = (authority.write("cert.pem", &own.certificate), authority.write("key.pem", &own.key));
-    let settings = [("SHARDRIVE_TLS_CERT_FILE", certificate.as_str()), ("SHARDRIVE_TLS_KEY_FILE", key.as_str()), ONE_WORKER];
+    let settings =
+        [("SHARDRIVE_TLS_CERT_FILE", certificate.as_str()), ("SHARDRIVE_TLS_KEY_FILE", key.as_str()), ONE_WORKER];
     let over_tls = Api::start_with(&cluster, &settings).await;
     let plain = Api::start_with(&cluster, &[ONE_WORKER]).await;
     tokio::join!(others_are_answered(&over_tls, Some(&authority)), others_are_answered(&plain, None));

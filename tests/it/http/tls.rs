@@ -238,7 +238,11 @@ async fn the_cache_is_reached_by_tls() {
     let _server = TlsCache(server.current_dir(std::env::temp_dir()).stdout(Stdio::null()).spawn().unwrap());
     let url = format!("rediss://127.0.0.1:{port}");
     let authority_file = authority.ca_file();
-    let settings = [("REDIS_URL", url.as_str()), ("SHARDRIVE_REDIS_CA_FILE", authority_file.as_str()), ("SHARDRIVE_RATE_LIMIT_PER_S", "100000")];
+    let settings = [
+        ("REDIS_URL", url.as_str()),
+        ("SHARDRIVE_REDIS_CA_FILE", authority_file.as_str()),
+        ("SHARDRIVE_RATE_LIMIT_PER_S", "100000"),
+    ];
     let api = Api::start_with(&cluster, &settings).await;
     until_says(&api, "healthy").await;
     until_in_use(&api, 1).await;
@@ -265,7 +269,8 @@ async fn the_broker_is_reached_by_tls_and_password() {
     for (url, authority, reason) in
         [(&url, &wrong, "certificate"), (&without_password, &known, "authorization violation")]
     {
-        let api = Api::start_with(&cluster, &[("SHARDRIVE_EVENTS_URL", url), ("SHARDRIVE_EVENTS_CA_FILE", authority)]).await;
+        let api =
+            Api::start_with(&cluster, &[("SHARDRIVE_EVENTS_URL", url), ("SHARDRIVE_EVENTS_CA_FILE", authority)]).await;
         poll::until_true("a relay", async || cluster.value(0, "SELECT shardrive.records_events()").await).await;
         assert_eq!(api.post("/ingest", &file).await.status(), StatusCode::CREATED, "events hold nobody up");
         poll::until("the reason", async || {

@@ -28,8 +28,12 @@ pub const PATIENT: [(&str, &str); 4] = [
 ];
 
 /// The default settings, for tests of how quickly a lost shard is noticed.
-pub const AS_SHIPPED: [(&str, &str); 4] =
-    [("SHARDRIVE_HEALTH_TIMEOUT_MS", ""), ("SHARDRIVE_CONNECT_TIMEOUT_MS", ""), ("SHARDRIVE_SHARD_TIMEOUT_MS", ""), ("SHARDRIVE_STATS_TIMEOUT_MS", "")];
+pub const AS_SHIPPED: [(&str, &str); 4] = [
+    ("SHARDRIVE_HEALTH_TIMEOUT_MS", ""),
+    ("SHARDRIVE_CONNECT_TIMEOUT_MS", ""),
+    ("SHARDRIVE_SHARD_TIMEOUT_MS", ""),
+    ("SHARDRIVE_STATS_TIMEOUT_MS", ""),
+];
 
 /// A running `shardrive serve` or `dev`. A drop kills the program.
 pub struct Api {
