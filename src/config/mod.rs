@@ -84,7 +84,6 @@ impl Settings {
     }
 
     /// Reads the settings, and says where each value comes from.
-    #[must_use]
     pub fn explain(flags: &SettingFlags) -> (Vec<ShownSetting>, Result<Self, SettingsError>) {
         let mut read = SettingsReader::new(sources::gather(flags));
         let settings = service::read(&mut read);

@@ -32,8 +32,8 @@ pub(super) enum Variable {
     Setting(SettingName),
     /// A setting's name, but for the prefix; the name to use.
     Unprefixed(SettingName, String),
-    /// A name with the prefix that is no setting.
-    Unknown,
+    /// A name with the prefix, or nearly, that is no setting; the rest of the name.
+    Unknown(String),
     /// A variable of other programs.
     Foreign,
 }
@@ -44,8 +44,11 @@ pub(super) fn classify(variable: &str, value: &str) -> Variable {
         return match find(name).filter(|_| !is_standard(name)) {
             Some(setting) => Variable::Setting(setting),
             None if [CONFIG, COMPOSE_VERSION].contains(&variable) || is_service_link(name, value) => Variable::Foreign,
-            None => Variable::Unknown,
+            None => Variable::Unknown(name.to_owned()),
         };
+    }
+    if let Some(name) = behind_wrong_prefix(variable) {
+        return Variable::Unknown(name);
     }
     if let Some(setting) = find_short(variable) {
         return Variable::Setting(setting);
@@ -82,6 +85,14 @@ fn find_short(variable: &str) -> Option<SettingName> {
     })
 }
 
+/// The setting's name behind a misspelt prefix, as in `SHARDDRIVE_AUTH_SECRET` or `shardrive_auth_secret`.
+fn behind_wrong_prefix(variable: &str) -> Option<String> {
+    let capitals = variable.to_ascii_uppercase();
+    let splits = capitals.match_indices('_').map(|(place, _)| capitals.split_at(place + 1));
+    let is_near = |prefix: &str, name: &str| levenshtein(prefix, PREFIX) <= 2 && find(name).is_some();
+    splits.into_iter().find(|(prefix, name)| is_near(prefix, name)).map(|(_, name)| name.to_owned())
+}
+
 /// The protection whose name lacks nothing but its unit.
 fn find_protection(name: &str) -> Option<SettingName> {
     let setting = all().find(|setting| setting.traits.protects && setting.lacks_unit(name))?;
@@ -106,6 +117,9 @@ fn is_service_link(name: &str, value: &str) -> bool {
 
 /// The known name with the fewest different letters, if near at all.
 pub(super) fn nearest(name: &str) -> Option<String> {
+    if find(name).is_some() {
+        return Some(name.to_owned());
+    }
     let known = all().map(|setting| setting.name.to_owned()).chain(shards::names_like(name));
     let (distance, best) = known.map(|known| (levenshtein(name, &known), known)).min()?;
     (distance <= name.len() / 2).then_some(best)

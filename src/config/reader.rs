@@ -1,6 +1,6 @@
 //! Reads settings one by one, and collects every fault.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::time::Duration;
 
@@ -34,7 +34,13 @@ impl SettingsReader {
         given.values.sort_by_key(|value| (value.origin.distance(), value.is_file));
         let mut reader = Self {
             entries: BTreeMap::new(),
-            unprefixed: given.unprefixed.into_iter().map(|(_, variable)| variable).collect(),
+            unprefixed: given
+                .unprefixed
+                .into_iter()
+                .map(|(_, variable)| variable)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
             faults: given.faults.into_iter().map(|(_, fault)| fault).collect(),
         };
         for value in given.values {

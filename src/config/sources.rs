@@ -105,8 +105,7 @@ fn add_variable(given: &mut GivenSettings, variable: &str, value: String, origin
             given.faults.push((Some(setting.name), SettingsFault::new(origin, reason)));
         }
         Variable::Unprefixed(setting, right) => given.unprefixed.push((setting.name, right)),
-        Variable::Unknown => {
-            let name = without_prefix(variable);
+        Variable::Unknown(name) => {
             let reason = unknown(nearest(&name).map(|name| variable_of(&name)));
             given.faults.push((Some(name), SettingsFault::new(origin, reason)));
         }
@@ -151,7 +150,7 @@ pub(super) fn add_toml(given: &mut GivenSettings, file: &str, text: &str) {
         let origin = Origin::TomlFile { file: file.to_owned(), key: key.clone(), line };
         let setting = find(&name).filter(|_| key_of(&name) == key);
         let reason = match (setting, value) {
-            (None, _) => unknown(nearest(&name).map(|name| key_of(&name))),
+            (None, _) => unknown(nearest(&without_prefix(&name)).map(|name| key_of(&name))),
             (Some(setting), TomlText::One(text)) => {
                 add_value(given, setting, text, origin);
                 continue;

@@ -143,6 +143,14 @@ fn each_fault_names_its_variable() {
             &["SHARDRIVE_CACHE_TTL: unknown setting; did you mean SHARDRIVE_CACHE_TTL_S?"],
         ),
         (
+            &[("SHARDDRIVE_AUTH_SECRET", "x"), ("SHARD_RIVE_AUTH_SECRET_FILE", "x"), ("shardrive_log_format", "x")],
+            &[
+                "SHARDDRIVE_AUTH_SECRET: unknown setting; did you mean SHARDRIVE_AUTH_SECRET?",
+                "SHARD_RIVE_AUTH_SECRET_FILE: unknown setting; did you mean SHARDRIVE_AUTH_SECRET_FILE?",
+                "shardrive_log_format: unknown setting; did you mean SHARDRIVE_LOG_FORMAT?",
+            ],
+        ),
+        (
             &[("SHARDRIVE_NOTHING_LIKE_A_SETTING", "x")],
             &["SHARDRIVE_NOTHING_LIKE_A_SETTING: unknown setting; \"shardrive config show\" lists all of them"],
         ),

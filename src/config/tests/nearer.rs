@@ -124,6 +124,10 @@ fn each_fault_of_a_toml_file_names_its_line() {
             "shard_timeout in shardrive.toml, line 1: unknown setting; did you mean shard_timeout_ms?",
         ),
         ("BIND_ADDR = 'h:1'", "BIND_ADDR in shardrive.toml, line 1: unknown setting; did you mean bind_addr?"),
+        (
+            "shardrive_bind_addr = 'h:1'",
+            "shardrive_bind_addr in shardrive.toml, line 1: unknown setting; did you mean bind_addr?",
+        ),
         ("cache_ttl = 1", "cache_ttl in shardrive.toml, line 1: unknown setting; did you mean cache_ttl_s?"),
         ("bind_addr = ['h:1']", "bind_addr in shardrive.toml, line 1: must be one value, and no array"),
         ("http_workers = true", "http_workers in shardrive.toml, line 1: must be a text or a number, at the top level"),
