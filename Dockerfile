@@ -26,7 +26,6 @@ RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonex
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /build/target/release/shardrive /usr/local/bin/shardrive
 USER 10001:10001
-ENV BIND_ADDR=0.0.0.0:8000
 EXPOSE 8000
 
 # Alive, not ready: a shard that is down must not make the service look broken.

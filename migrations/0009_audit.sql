@@ -17,7 +17,7 @@ CREATE TABLE shardrive.audit_log (
     -- Why the action was refused, or failed.
     code       text,
     ended_at   timestamptz,
-    -- From the AUDIT_KEEP_DAYS in force at the time of the entry.
+    -- From the SHARDRIVE_AUDIT_KEEP_DAYS in force at the time of the entry.
     keep_until timestamptz NOT NULL
 );
 REVOKE ALL ON shardrive.audit_log FROM PUBLIC;

@@ -1,4 +1,4 @@
-//! Deletes audit entries older than `AUDIT_KEEP_DAYS`, a few at a time; every API process tries.
+//! Deletes audit entries older than `SHARDRIVE_AUDIT_KEEP_DAYS`, a few at a time; every API process tries.
 
 use std::sync::Arc;
 use std::time::Duration;

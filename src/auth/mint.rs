@@ -19,7 +19,7 @@ pub fn mint_token(
     ttl: Duration,
 ) -> Result<(String, u64), &'static str> {
     let KeySource::Secret(secret) = &settings.source else {
-        return Err("the sign-in provider issues the tokens; this command needs AUTH_SECRET");
+        return Err("the sign-in provider issues the tokens; this command needs SHARDRIVE_AUTH_SECRET");
     };
     if scope == Scope::User && user.is_none() {
         return Err("the scope user needs --user");

@@ -173,7 +173,9 @@ impl SignInProvider {
         let document: DiscoveryDocument = serde_json::from_slice(&document)
             .map_err(|_| "its discovery document names no issuer and jwks_uri".to_owned())?;
         if document.issuer != issuer {
-            return Err("its discovery document names another issuer than AUTH_ISSUER, letter by letter".to_owned());
+            return Err(
+                "its discovery document names another issuer than SHARDRIVE_AUTH_ISSUER, letter by letter".to_owned()
+            );
         }
         let keys: reqwest::Url = document.jwks_uri.parse().map_err(|_| "its jwks_uri is no URL".to_owned())?;
         match keys.scheme() {

@@ -52,7 +52,7 @@ impl CacheUrl {
         let (host, port, tls) = match info.addr() {
             ConnectionAddr::Tcp(host, port) => (host, *port, None),
             ConnectionAddr::TcpTls { insecure: true, .. } => {
-                return Err("must not say #insecure: REDIS_CA_FILE names the CA certificate of the server");
+                return Err("must not say #insecure: SHARDRIVE_REDIS_CA_FILE names the CA certificate of the server");
             }
             ConnectionAddr::TcpTls { host, port, .. } => {
                 (host, *port, Some(Arc::new(CaCertificates::of_system().tls_config())))

@@ -122,10 +122,10 @@ async fn serve_cluster(
     stop: impl Future<Output = ()> + Send,
     listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), CliError> {
-    let mut variables = service_variables(args, cluster, cache);
-    variables.extend(log.map(|level| ("RUST_LOG".to_owned(), level.to_owned())));
+    let mut values = service_settings(args, cluster, cache);
+    values.extend(log.map(|level| ("RUST_LOG".to_owned(), level.to_owned())));
     // The printed commands use plain HTTP over loopback, so the environment's TLS settings must not count.
-    let settings = start_logging(Settings::load_for(variables, &TLS_SETTINGS)?)?;
+    let settings = start_logging(Settings::load_for(values, &TLS_SETTINGS, "shardrive dev")?)?;
     Box::pin(serve(settings, stop, TestStop::default(), listening)).await
 }
 
@@ -173,7 +173,7 @@ async fn wait_for_interrupt() -> std::io::Result<()> {
 }
 
 /// The settings that `shardrive serve` needs for the same shards.
-fn service_variables(args: &DevArgs, cluster: &LocalCluster, cache: Option<&CacheServer>) -> Vec<(String, String)> {
+fn service_settings(args: &DevArgs, cluster: &LocalCluster, cache: Option<&CacheServer>) -> Vec<(String, String)> {
     let urls = cluster.urls().into_iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url));
     // Empty counts as not set: the environment's own cache is another cluster's.
     let cache = ("REDIS_URL".to_owned(), cache.map(CacheServer::url).unwrap_or_default());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::CliError;
+use super::config::ConfigArgs;
 use crate::config::Settings;
 use crate::outbound::with_causes;
 
@@ -22,6 +23,8 @@ Exit codes: 0 yes, 1 no or no answer, 2 wrong usage or settings.";
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct HealthArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
     /// The URL of the service. Without it: the address on this machine, from the service's settings.
     #[arg(long)]
     url: Option<String>,
@@ -37,7 +40,7 @@ impl HealthArgs {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let base = match self.url {
             Some(url) => url,
-            None => Settings::load_own_url()?,
+            None => Settings::load_own_url(&self.config.into_flags())?,
         };
         let url = format!("{}/health/{}", base.trim_end_matches('/'), if self.ready { "ready" } else { "live" });
         let failed = |error: reqwest::Error| CliError::Failed(format!("{url}: {}", with_causes(&error.without_url())));

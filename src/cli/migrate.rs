@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::config::ConfigArgs;
 use super::output::say;
 use super::{CliError, load_settings};
 use crate::shard::migrate;
@@ -10,11 +11,14 @@ use crate::shard::migrate;
 ///
 /// The command can be repeated at any time: finished steps stay as they are, and unfinished ones are completed.
 #[derive(Args)]
-pub(super) struct MigrateArgs {}
+pub(super) struct MigrateArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
 
 impl MigrateArgs {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let settings = load_settings()?;
+        let settings = load_settings(&self.config.into_flags())?;
         migrate(&settings.shards, settings.shard_limits.connect_timeout).await?;
         match settings.shards.len() {
             1 => say!("1 shard is migrated"),

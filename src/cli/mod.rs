@@ -1,6 +1,7 @@
 //! The command line: the composition root, with one file for each command.
 
 mod completions;
+mod config;
 mod demo;
 mod dev;
 mod drive;
@@ -20,13 +21,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Settings, SettingsError};
+use crate::config::{SettingFlags, Settings, SettingsError};
 use crate::local_servers::LocalError;
 use crate::shard::{SetupError, StartError};
 use crate::telemetry;
 
 const EXAMPLES: &str = "\
-Settings come from the environment and the .env file of the working folder; .env.example explains each of them.
+Settings come from the environment, and from the files .env and shardrive.toml of the working folder.
+\"shardrive config show\" lists them all.
 
 Examples:
   shardrive dev                  all of it on this machine, with PostgreSQL servers of its own
@@ -65,7 +67,8 @@ enum Command {
     Restore(drive::RestoreArgs),
     Health(health::HealthArgs),
     #[command(subcommand)]
-    Shards(shards::ShardsCommand),
+    Config(config::ConfigCommand),
+    Shards(shards::ShardsArgs),
     Token(token::TokenArgs),
     Openapi(openapi::OpenapiArgs),
     Completions(completions::CompletionsArgs),
@@ -144,6 +147,7 @@ pub async fn run() -> ExitCode {
         Command::Restore(command) => Box::pin(command.run()).await,
         Command::Health(command) => Box::pin(command.run()).await,
         Command::Shards(command) => Box::pin(command.run()).await,
+        Command::Config(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Openapi(command) => command.run(),
         Command::Completions(command) => command.run(),
@@ -161,16 +165,16 @@ pub async fn run() -> ExitCode {
 }
 
 /// Loads the settings, and installs the logger.
-fn load_settings() -> Result<Settings, SettingsError> {
-    start_logging(Settings::load()?)
+fn load_settings(flags: &SettingFlags) -> Result<Settings, SettingsError> {
+    start_logging(Settings::load(flags)?)
 }
 
 /// Installs the logger that these settings describe.
 fn start_logging(settings: Settings) -> Result<Settings, SettingsError> {
     // A logger exists already only in tests, which run several commands in one process.
     let _ = telemetry::install_logger(&settings.log);
-    if !settings.ignored.is_empty() {
-        log::warn!("shardrive has no such settings, and ignores them: {}", settings.ignored.join(", "));
+    if let Some(warning) = config::unprefixed_warning(&settings) {
+        log::warn!("{warning}");
     }
     Ok(settings)
 }

@@ -8,12 +8,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::config::ConfigArgs;
 use super::output::say;
 use super::{CliError, load_settings};
 use crate::audit::AuditLog;
 use crate::auth::{AuthSettings, ProviderUrl, SignInProvider, TokenVerifier};
 use crate::cache::Cache;
-use crate::config::Settings;
+use crate::config::{SettingFlags, Settings};
 use crate::drive::{DriveService, purge_in_background};
 use crate::events::EventsStatus;
 use crate::files::FileService;
@@ -28,6 +29,11 @@ use crate::telemetry::{TraceExport, process};
 /// Serve the API until SIGTERM or Ctrl-C
 #[derive(Args)]
 pub(super) struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The address to listen on, in place of `BIND_ADDR`.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    bind: Option<String>,
     /// Migrate the shards' databases first
     #[arg(long)]
     migrate: bool,
@@ -38,7 +44,7 @@ pub(super) struct ServeArgs {
 
 impl ServeArgs {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let settings = load_settings()?;
+        let settings = load_settings(&SettingFlags { bind: self.bind, ..self.config.into_flags() })?;
         if self.migrate {
             migrate(&settings.shards, settings.shard_limits.connect_timeout).await?;
         }
@@ -138,7 +144,7 @@ fn set_up_sign_in(settings: Option<AuthSettings>) -> Result<Option<SignInParts>,
     };
     match settings.provider_url() {
         Some(url) => log::info!("callers sign in with tokens of {}", url.as_str()),
-        None => log::info!("callers sign in with tokens signed with AUTH_SECRET"),
+        None => log::info!("callers sign in with tokens signed with SHARDRIVE_AUTH_SECRET"),
     }
     if settings.provider_url().is_some_and(ProviderUrl::is_exposed) {
         log::warn!("the sign-in provider's keys come over plain HTTP: only in a network where nobody can change them");
@@ -156,7 +162,7 @@ async fn declare_collections(records: &RecordService, collections: Vec<Collectio
             Err(RecordError::Shard(error)) => {
                 log::warn!("collection {name} could not be declared on every shard: {error}")
             }
-            Err(error) => return Err(CliError::Failed(format!("COLLECTIONS: {error}"))),
+            Err(error) => return Err(CliError::Failed(format!("SHARDRIVE_COLLECTIONS: {error}"))),
         }
     }
     Ok(())

@@ -6,13 +6,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::CliError;
+use super::config::ConfigArgs;
 use super::output::say;
 use crate::auth::{Scope, mint_token};
 use crate::config::Settings;
 
 const EXAMPLES: &str = "\
 Examples:
-  export AUTH_SECRET_FILE=secret.txt       the one that the service has
+  export SHARDRIVE_AUTH_SECRET_FILE=secret.txt       the one that the service has
   shardrive token --user 42
   shardrive token --scope admin --ttl 15m
   curl -H \"Authorization: Bearer $(shardrive token --user 42)\" localhost:8000/query/42
@@ -25,6 +26,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct TokenArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
     /// The user of the token.
     #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
     user: Option<i64>,
@@ -41,8 +44,10 @@ pub(super) struct TokenArgs {
 
 impl TokenArgs {
     pub(super) fn run(self) -> Result<(), CliError> {
-        let settings = Settings::load_auth()?.ok_or_else(|| {
-            CliError::Usage("sign-in is off: set AUTH_SECRET or AUTH_SECRET_FILE as for the service".to_owned())
+        let settings = Settings::load_auth(&self.config.into_flags())?.ok_or_else(|| {
+            CliError::Usage(
+                "sign-in is off: set SHARDRIVE_AUTH_SECRET or SHARDRIVE_AUTH_SECRET_FILE as for the service".to_owned(),
+            )
         })?;
         let (token, end) =
             mint_token(&settings, self.scope, self.user, self.ttl).map_err(|why| CliError::Usage(why.into()))?;

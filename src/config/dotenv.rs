@@ -6,12 +6,18 @@
 //! | `"anything"` | written; without `$` and `\`, which Compose replaces |
 //! | `anything` | written, up to a comment behind a blank; without `$`, which Compose replaces |
 
-use super::SettingsFault;
+use super::fault::SettingsFault;
+use super::origin::Origin;
 
 const USE_SINGLE_QUOTES: &str = "put the value into single quotes";
 
+/// A variable, its value, and its line.
+type DotEnvLine = (String, String, usize);
+/// A fault, and the variable that it is about.
+type DotEnvFault = (Option<String>, SettingsFault);
+
 /// Variables of the file's text, and the faults of variables for which `counts` is true. Other programs' variables may have any value.
-pub(super) fn read(text: &str, counts: impl Fn(&str) -> bool) -> (Vec<(String, String)>, Vec<SettingsFault>) {
+pub(super) fn read(text: &str, counts: impl Fn(&str) -> bool) -> (Vec<DotEnvLine>, Vec<DotEnvFault>) {
     let (mut vars, mut faults) = (Vec::new(), Vec::new());
     let mut lines = text.trim_start_matches('\u{feff}').lines().zip(1..);
     while let Some((line, number)) = lines.next() {
@@ -24,8 +30,8 @@ pub(super) fn read(text: &str, counts: impl Fn(&str) -> bool) -> (Vec<(String, S
             line.split_once('=').map_or((line, None), |(name, text)| (name.trim_end(), Some(text.trim())));
         if !is_name(name) {
             // The line may hold a secret, and is not shown.
-            let reason = format!("line {number} must be NAME=value, a comment, or empty");
-            faults.push(SettingsFault { name: ".env".to_owned(), reason });
+            let place = format!(".env, line {number}");
+            faults.push((None, SettingsFault::new(place, "must be NAME=value, a comment, or empty")));
             continue;
         }
         // Without a value the environment's variable counts.
@@ -37,10 +43,10 @@ pub(super) fn read(text: &str, counts: impl Fn(&str) -> bool) -> (Vec<(String, S
             continue;
         }
         match value(text) {
-            Ok(value) => vars.push((name.to_owned(), value)),
+            Ok(value) => vars.push((name.to_owned(), value, number)),
             Err(reason) => {
-                let reason = format!("line {number} of .env {reason}");
-                faults.push(SettingsFault { name: name.to_owned(), reason });
+                let origin = Origin::DotEnv { variable: name.to_owned(), line: number };
+                faults.push((Some(name.to_owned()), SettingsFault::new(origin, reason)));
             }
         }
     }
@@ -109,32 +115,32 @@ mod tests {
     fn what_compose_reads_alike() {
         let (vars, faults) = read(include_str!("../../tests/compose/alike.env"), |_| true);
         assert_eq!(faults, []);
-        let lines: Vec<_> = vars.iter().map(|(name, value)| format!("{name}=[{value}]")).collect();
+        let lines: Vec<_> = vars.iter().map(|(name, value, _)| format!("{name}=[{value}]")).collect();
         let wanted: Vec<_> = include_str!("../../tests/compose/alike.expected").lines().collect();
         assert_eq!(lines, wanted);
     }
 
     #[test]
     fn what_compose_reads_differently_is_refused_without_being_shown() {
-        for (text, reason) in [
-            ("A=$ecret", "line 1 of .env has a $, which Docker Compose replaces"),
-            ("A=pre${x}", "line 1 of .env has a $"),
-            ("A=\"$ecret\"", "line 1 of .env has $ or \\ in double quotes"),
-            ("A=\"a\\nb\"", "line 1 of .env has $ or \\ in double quotes"),
-            ("A='a\\'", "line 1 of .env has a \\ before the closing '"),
-            ("A='it's'", "line 1 of .env has more behind the closing '"),
-            ("\n\nA='open", "line 3 of .env has no closing '"),
-            ("A=secret #more", "line 1 of .env has a # behind a blank"),
-            ("A=#secret", "line 1 of .env has a # that may begin a comment"),
-            ("A=secret\t#more", "line 1 of .env has a # that may begin a comment"),
+        for (text, fault) in [
+            ("A=$ecret", "A in .env, line 1: has a $, which Docker Compose replaces"),
+            ("A=pre${x}", "A in .env, line 1: has a $"),
+            ("A=\"$ecret\"", "A in .env, line 1: has $ or \\ in double quotes"),
+            ("A=\"a\\nb\"", "A in .env, line 1: has $ or \\ in double quotes"),
+            ("A='a\\'", "A in .env, line 1: has a \\ before the closing '"),
+            ("A='it's'", "A in .env, line 1: has more behind the closing '"),
+            ("\n\nA='open", "A in .env, line 3: has no closing '"),
+            ("A=secret #more", "A in .env, line 1: has a # behind a blank"),
+            ("A=#secret", "A in .env, line 1: has a # that may begin a comment"),
+            ("A=secret\t#more", "A in .env, line 1: has a # that may begin a comment"),
             ("secret", ""),
-            ("sec ret", "line 1 must be NAME=value"),
-            ("=secret", "line 1 must be NAME=value"),
+            ("sec ret", ".env, line 1: must be NAME=value"),
+            ("=secret", ".env, line 1: must be NAME=value"),
         ] {
             let (vars, faults) = read(text, |_| true);
             assert_eq!(vars, [], "{text}");
-            let found = faults.first().map(|fault| fault.reason.clone()).unwrap_or_default();
-            assert!(found.starts_with(reason) && faults.len() <= 1, "{text}: {found}");
+            let found = faults.first().map(|(_, fault)| fault.to_string()).unwrap_or_default();
+            assert!(found.starts_with(fault) && faults.len() <= 1, "{text}: {found}");
             assert!(!found.contains("secret") && !found.contains("ecret"), "{found}");
         }
     }
@@ -143,6 +149,6 @@ mod tests {
     fn other_programs_values_may_be_anything() {
         let text = "A=$HOME/x\nB=\"two\nlines\"\nC='open\n still' \nOURS=1\nD=$(date)";
         let (vars, faults) = read(text, |name| name == "OURS");
-        assert_eq!((vars, faults), (vec![("OURS".to_owned(), "1".to_owned())], vec![]));
+        assert_eq!((vars, faults), (vec![("OURS".to_owned(), "1".to_owned(), 6)], vec![]));
     }
 }

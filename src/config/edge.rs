@@ -1,26 +1,26 @@
 //! The settings of the HTTP edge: limits, TLS, connections, CORS.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::reader::{NumberSetting, SettingsReader, TextSetting};
-use super::to_usize;
+use super::reader::{SettingsReader, to_usize};
+use super::setting::{NumberSetting, TextSetting};
 use crate::cache::CacheUrl;
 use crate::http::{ConnectionLimits, CorsOrigins, LEAST_BURST, TlsFiles};
 use crate::limits::{RateQuota, parse_address_range};
 
-const RATE_LIMIT: NumberSetting = NumberSetting::new("RATE_LIMIT", "", 1..=1_000_000);
+const RATE_LIMIT: NumberSetting = NumberSetting::new("RATE_LIMIT_PER_S", "", 1..=1_000_000).protecting();
 /// The default is twice the rate.
-const RATE_LIMIT_BURST: NumberSetting = NumberSetting::new("RATE_LIMIT_BURST", "", LEAST_BURST..=100_000_000);
+const RATE_LIMIT_BURST: NumberSetting =
+    NumberSetting::new("RATE_LIMIT_BURST", "", LEAST_BURST..=100_000_000).protecting();
 /// The default is half of `MAX_BULK_LOADS`.
-const LOADS_PER_CALLER: NumberSetting = NumberSetting::new("MAX_BULK_LOADS_PER_CALLER", "", 1..=1_000);
-const TRUSTED_PROXIES: TextSetting = TextSetting { name: "TRUSTED_PROXIES", default: "" };
-const TLS_CERT_FILE: TextSetting = TextSetting { name: "TLS_CERT_FILE", default: "" };
-const TLS_KEY_FILE: TextSetting = TextSetting { name: "TLS_KEY_FILE", default: "" };
-const REDIS_CA_FILE: TextSetting = TextSetting { name: "REDIS_CA_FILE", default: "" };
-const CORS_ORIGINS: TextSetting = TextSetting { name: "CORS_ORIGINS", default: "" };
+const LOADS_PER_CALLER: NumberSetting = NumberSetting::new("MAX_BULK_LOADS_PER_CALLER", "", 1..=1_000).protecting();
+const TRUSTED_PROXIES: TextSetting = TextSetting::new("TRUSTED_PROXIES", "").list();
+const TLS_CERT_FILE: TextSetting = TextSetting::new("TLS_CERT_FILE", "").protecting();
+const TLS_KEY_FILE: TextSetting = TextSetting::new("TLS_KEY_FILE", "").protecting();
+const REDIS_CA_FILE: TextSetting = TextSetting::new("REDIS_CA_FILE", "").protecting();
+const CORS_ORIGINS: TextSetting = TextSetting::new("CORS_ORIGINS", "").list();
 const MAX_CONNECTIONS: NumberSetting = NumberSetting::new("MAX_CONNECTIONS", "10000", 1..=1_000_000);
 const CONNECTIONS_PER_ADDRESS: NumberSetting = NumberSetting::new("MAX_CONNECTIONS_PER_ADDRESS", "1000", 1..=1_000_000);
 /// Longer than load balancers keep connections (60 s is usual), so that no load balancer sends a request into a
@@ -41,20 +41,10 @@ pub(super) const ALL: [TextSetting; 11] = [
     KEEP_ALIVE.setting,
 ];
 
-/// Settings that protect: an empty value must be a mistake.
-pub(super) const PROTECTIONS: [&str; 6] = [
-    RATE_LIMIT.setting.name,
-    RATE_LIMIT_BURST.setting.name,
-    LOADS_PER_CALLER.setting.name,
-    TLS_CERT_FILE.name,
-    TLS_KEY_FILE.name,
-    REDIS_CA_FILE.name,
-];
-
 /// The settings of the HTTP edge.
 #[derive(Clone, Debug)]
 pub struct EdgeSettings {
-    /// `RATE_LIMIT`, `RATE_LIMIT_BURST`: how much each caller may ask for.
+    /// `RATE_LIMIT_PER_S`, `RATE_LIMIT_BURST`: how much each caller may ask for.
     pub rate: Option<RateQuota>,
     /// `MAX_BULK_LOADS_PER_CALLER`; `None`: a share of `MAX_BULK_LOADS`, which is everybody's.
     pub loads_per_caller: Option<usize>,
@@ -65,10 +55,9 @@ pub struct EdgeSettings {
 }
 
 pub(super) fn read(read: &mut SettingsReader) -> EdgeSettings {
-    let burst_is_given = read.has(RATE_LIMIT_BURST.setting.name);
     let (rate, burst) = (read.optional(&RATE_LIMIT), read.optional(&RATE_LIMIT_BURST));
-    if rate.is_none() && burst_is_given {
-        read.fault(RATE_LIMIT_BURST.setting.name, "says nothing without RATE_LIMIT");
+    if rate.is_none() && read.has(&RATE_LIMIT_BURST.setting) {
+        read.fault(&RATE_LIMIT_BURST.setting, "says nothing without SHARDRIVE_RATE_LIMIT_PER_S");
     }
     let rate = rate.map(|rate| RateQuota::new(rate, burst.unwrap_or(rate.saturating_mul(2)).max(LEAST_BURST)));
     let tls = read_tls(read);
@@ -88,11 +77,11 @@ pub(super) fn read_tls(read: &mut SettingsReader) -> Option<TlsFiles> {
         (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
         (None, None) => None,
         (Some(_), None) => {
-            read.fault(TLS_KEY_FILE.name, "is missing, but there is TLS_CERT_FILE");
+            read.fault(&TLS_KEY_FILE, "is missing, but there is SHARDRIVE_TLS_CERT_FILE");
             None
         }
         (None, Some(_)) => {
-            read.fault(TLS_CERT_FILE.name, "is missing, but there is TLS_KEY_FILE");
+            read.fault(&TLS_CERT_FILE, "is missing, but there is SHARDRIVE_TLS_KEY_FILE");
             None
         }
     }
@@ -103,20 +92,19 @@ pub(super) fn read_cors(read: &mut SettingsReader) -> Option<CorsOrigins> {
 }
 
 pub(super) fn read_connections(read: &mut SettingsReader, proxies: &[IpNet]) -> ConnectionLimits {
-    let is_given = read.has(CONNECTIONS_PER_ADDRESS.setting.name);
+    let is_given = read.has(&CONNECTIONS_PER_ADDRESS.setting);
     let (total, per_address) = (read.size(&MAX_CONNECTIONS), read.size(&CONNECTIONS_PER_ADDRESS));
     ConnectionLimits {
         total,
         // By default an address cannot take all connections.
         per_address: if is_given { per_address } else { per_address.min((total / 2).max(1)) },
         proxies: proxies.to_vec(),
-        keep_alive: Duration::from_secs(read.number(&KEEP_ALIVE)),
+        keep_alive: read.seconds(&KEEP_ALIVE),
     }
 }
 
 /// The cache's server with the CA certificate, if the settings name a CA.
 pub(super) fn with_authority(read: &mut SettingsReader, url: Option<CacheUrl>) -> Option<CacheUrl> {
-    let is_given = read.has(REDIS_CA_FILE.name);
     let ca_file = read.parsed(&REDIS_CA_FILE, |file| {
         if file.is_empty() {
             return Ok(None);
@@ -127,13 +115,13 @@ pub(super) fn with_authority(read: &mut SettingsReader, url: Option<CacheUrl>) -
         (Some(url), Some(pem)) if url.is_encrypted() => match url.with_authority(pem) {
             Ok(url) => Some(url),
             Err(reason) => {
-                read.fault(REDIS_CA_FILE.name, reason);
+                read.fault(&REDIS_CA_FILE, reason);
                 None
             }
         },
         (url, _) => {
-            if is_given && !url.as_ref().is_some_and(CacheUrl::is_encrypted) {
-                read.fault(REDIS_CA_FILE.name, "says nothing without a REDIS_URL that starts with rediss://");
+            if read.has(&REDIS_CA_FILE) && !url.as_ref().is_some_and(CacheUrl::is_encrypted) {
+                read.fault(&REDIS_CA_FILE, "says nothing without a REDIS_URL that starts with rediss://");
             }
             url
         }

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::reader::{NumberSetting, SettingsReader, TextSetting};
+use super::reader::SettingsReader;
+use super::setting::{NumberSetting, TextSetting};
 use crate::events::{EventSettings, EventsUrl};
 
-pub(super) const URL: TextSetting = TextSetting { name: "EVENTS_URL", default: "" };
-pub(super) const CA_FILE: TextSetting = TextSetting { name: "EVENTS_CA_FILE", default: "" };
-const SUBJECT: TextSetting = TextSetting { name: "EVENTS_SUBJECT", default: "shardrive" };
+const URL: TextSetting = TextSetting::new("EVENTS_URL", "").secret();
+const CA_FILE: TextSetting = TextSetting::new("EVENTS_CA_FILE", "").protecting();
+const SUBJECT: TextSetting = TextSetting::new("EVENTS_SUBJECT", "shardrive");
 const MAX_ROWS: NumberSetting = NumberSetting::new("EVENTS_MAX_ROWS", "1000000", 1_000..=1_000_000_000);
 
 pub(super) const ALL: [TextSetting; 4] = [URL, CA_FILE, SUBJECT, MAX_ROWS.setting];
@@ -23,7 +24,7 @@ pub(super) fn read(read: &mut SettingsReader) -> EventSettings {
         _ => Err("names a file that cannot be read"),
     });
     if ca_file.is_some() && !url.as_ref().is_some_and(EventsUrl::is_encrypted) {
-        read.fault(CA_FILE.name, "says nothing without an EVENTS_URL that starts with tls://");
+        read.fault(&CA_FILE, "says nothing without a SHARDRIVE_EVENTS_URL that starts with tls://");
     }
     EventSettings {
         url,

@@ -1,137 +1,126 @@
-//! Which variables are settings of this service: exact names, misspelt names, and other variables.
-//!
-//! A misspelt name stops the start. A variable that only begins like a setting may be another program's, and is ignored with a line in the
-//! log.
+//! Which names are settings: in the environment and `.env`, and in a TOML file.
 
 use strsim::levenshtein;
 
-use super::{SECRETS, all, auth, edge, events};
+use super::setting::{FILE, PREFIX, SettingTraits, TextSetting, is_standard, variable_of};
+use super::{auth, edge, events, service, shards};
 
-/// Beginnings of settings' names. Not all of `REDIS_`: orchestrators set such variables for a service named `redis`.
-const BEGINNINGS: [&str; 26] = [
-    "SHARD_",
-    "COLLECTION",
-    "NUM_SHARD",
-    "DB_POOL_",
-    "BIND_",
-    "LOG_",
-    "HTTP_WORKER",
-    "MOVE_TIMEOUT",
-    "HEALTH_TIMEOUT",
-    "HEALTH_INTERVAL",
-    "STATS_TIMEOUT",
-    "SHUTDOWN_TIMEOUT",
-    "DRAIN_DELAY",
-    "REPLICA_MAX",
-    "WRITE_",
-    "BULK_",
-    "MAX_BULK_",
-    "MAX_LINE_",
-    "REDIS_UR",
-    "CACHE_TT",
-    "EVENTS_",
-    "AUDIT_",
-    "AUTH_",
-    "TLS_",
-    "RATE_LIM",
-    "TRUSTED_PROX",
-];
+/// The variable that names the TOML file.
+pub(super) const CONFIG: &str = "SHARDRIVE_CONFIG";
+/// The version of the image, which Docker Compose takes from the same `.env`.
+const COMPOSE_VERSION: &str = "SHARDRIVE_VERSION";
 
-/// Units at the end of names, which are left out or put in by mistake.
-const UNITS: [&str; 4] = ["_MS", "_S", "_DAYS", "_SIZE"];
-/// Names without a unit that other programs use as well.
-const GENERIC: [&str; 2] = ["CONNECT_TIMEOUT", "KEEP_ALIVE"];
-/// Names that libraries of this program read.
-const FOREIGN: [&str; 1] = ["OTEL_"];
+/// Every setting but those of the shards by number.
+pub(super) fn all() -> impl Iterator<Item = &'static TextSetting> {
+    service::FIRST.iter().chain(&auth::ALL).chain(&edge::ALL).chain(service::ADVANCED).chain(&events::ALL)
+}
 
-/// True for settings, and for misspelt settings.
-pub(super) fn is_ours(name: &str) -> bool {
-    if is_known(name) || secret_of(name).is_some() {
-        return true;
+/// The name of a setting.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct SettingName {
+    /// In capitals, without the prefix, and without the ending of a secret's file.
+    pub(super) name: String,
+    pub(super) traits: SettingTraits,
+    /// The value is the path of a file with the secret.
+    pub(super) is_file: bool,
+}
+
+/// What a variable of the environment is to the service.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Variable {
+    /// A setting.
+    Setting(SettingName),
+    /// A setting's name, but for the prefix; the name to use.
+    Unprefixed(SettingName, String),
+    /// A name with the prefix, or nearly, that is no setting; the rest of the name.
+    Unknown(String),
+    /// A variable of other programs.
+    Foreign,
+}
+
+/// What the variable is.
+pub(super) fn classify(variable: &str, value: &str) -> Variable {
+    if let Some(name) = variable.strip_prefix(PREFIX) {
+        return match find(name).filter(|_| !is_standard(name)) {
+            Some(setting) => Variable::Setting(setting),
+            None if [CONFIG, COMPOSE_VERSION].contains(&variable) || is_service_link(name, value) => Variable::Foreign,
+            None => Variable::Unknown(name.to_owned()),
+        };
     }
-    if is_orchestrators(name) || FOREIGN.iter().any(|foreign| name.starts_with(foreign)) {
-        return false;
+    if let Some(name) = behind_wrong_prefix(variable) {
+        return Variable::Unknown(name);
     }
-    is_of_a_shard(name) || name.strip_suffix(FILE).is_some_and(is_known) || is_slip(name)
-}
-
-/// True for names that begin like settings.
-pub(super) fn looks_like_ours(name: &str) -> bool {
-    !is_orchestrators(name) && BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
-}
-
-/// True for settings that protect: without a value the service would be open, or trust too much.
-pub(super) fn is_protection(name: &str) -> bool {
-    let name = name.strip_suffix(FILE).filter(|secret| SECRETS.contains(secret)).unwrap_or(name);
-    auth::ALL.iter().any(|setting| setting.name == name)
-        || edge::PROTECTIONS.contains(&name)
-        || name == events::CA_FILE.name
-}
-
-fn is_known(name: &str) -> bool {
-    all().any(|setting| setting.name == name) || is_shard_url(name)
-}
-
-/// `SHARD_2_URI`, `SHARD_02_URL`: the number names a shard.
-fn is_of_a_shard(name: &str) -> bool {
-    name.strip_prefix("SHARD_").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-}
-
-/// True if at most one letter in eight differs from a setting's name, or the unit at its end.
-fn is_slip(name: &str) -> bool {
-    if GENERIC.contains(&name) {
-        return false;
+    if let Some(setting) = find_short(variable) {
+        return Variable::Setting(setting);
     }
-    let most = if name.len() < 10 { 1 } else { 2 };
-    let by_unit = |known: &str| {
-        UNITS.iter().any(|unit| known.strip_suffix(unit) == Some(name) || name.strip_suffix(unit) == Some(known))
-    };
-    all().any(|known| {
-        known.name.len().abs_diff(name.len()) <= most && levenshtein(name, known.name) <= most || by_unit(known.name)
+    match find(variable).or_else(|| find_protection(variable)) {
+        Some(setting) if is_standard(variable) => Variable::Setting(setting),
+        Some(setting) => {
+            let ending = if setting.is_file { FILE } else { "" };
+            let right = format!("{}{ending}", variable_of(&setting.name));
+            Variable::Unprefixed(setting, right)
+        }
+        None => Variable::Foreign,
+    }
+}
+
+/// The setting of this name, in capitals and without the prefix.
+pub(super) fn find(name: &str) -> Option<SettingName> {
+    let of = |name: &str, is_file| traits_of(name).map(|traits| SettingName { name: name.to_owned(), traits, is_file });
+    of(name, false).or_else(|| of(name.strip_suffix(FILE)?, true).filter(|setting| setting.traits.is_secret))
+}
+
+fn traits_of(name: &str) -> Option<SettingTraits> {
+    all().find(|setting| setting.name == name).map(|setting| setting.traits).or_else(|| shards::traits_of(name))
+}
+
+/// The setting that counts by this name without the prefix.
+fn find_short(variable: &str) -> Option<SettingName> {
+    let has_short = |setting: &&TextSetting| setting.traits.short == Some(variable);
+    let by_other_name = all().find(has_short).and_then(|setting| find(setting.name));
+    by_other_name.or_else(|| {
+        let setting = find(variable)?;
+        let is_short = setting.traits.short == Some(&*setting.name) || shards::url_number(&setting.name).is_some();
+        is_short.then_some(setting)
     })
 }
 
-/// True for the variables that name shards.
-pub(super) fn names_shards(name: &str) -> bool {
-    name == super::shards::COUNT.name || is_shard_url(name.strip_suffix(FILE).unwrap_or(name))
+/// The setting's name behind a misspelt prefix, as in `SHARDDRIVE_AUTH_SECRET` or `shardrive_auth_secret`.
+fn behind_wrong_prefix(variable: &str) -> Option<String> {
+    let capitals = variable.to_ascii_uppercase();
+    let splits = capitals.match_indices('_').map(|(place, _)| capitals.split_at(place + 1));
+    let is_near = |prefix: &str, name: &str| levenshtein(prefix, PREFIX) <= 2 && find(name).is_some();
+    splits.into_iter().find(|(prefix, name)| is_near(prefix, name)).map(|(_, name)| name.to_owned())
 }
 
-/// True for variables with URLs of shards, and so with passwords.
-fn is_shard_url(name: &str) -> bool {
-    ["_URL", "_REPLICA_URLS", "_SPARE_URL"].iter().any(|ending| shard_number(name, ending).is_some())
+/// The protection whose name lacks nothing but its unit.
+fn find_protection(name: &str) -> Option<SettingName> {
+    let setting = all().find(|setting| setting.traits.protects && setting.lacks_unit(name))?;
+    find(setting.name)
 }
 
-/// The ending of variables that name the file of a secret.
-pub(super) const FILE: &str = "_FILE";
-/// The secret whose file a variable names.
-pub(super) fn secret_of(name: &str) -> Option<&str> {
-    let secret = name.strip_suffix(FILE)?;
-    (SECRETS.contains(&secret) || is_shard_url(secret)).then_some(secret)
-}
-
-pub(super) fn shard_number(name: &str, ending: &str) -> Option<u32> {
-    let number = name.strip_prefix("SHARD_")?.strip_suffix(ending)?;
-    let canonical = number == "0" || !number.starts_with('0');
-    number.parse().ok().filter(|_| canonical && number.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// Kubernetes and Docker links tell every container about a service named `shard-0` or `auth` in variables such as
-/// `SHARD_0_SERVICE_HOST` and `AUTH_PORT_5432_TCP`.
-fn is_orchestrators(name: &str) -> bool {
-    name.ends_with("_PORT")
-        || name.contains("_SERVICE_HOST")
-        || name.contains("_SERVICE_PORT")
-        || name.contains("_PORT_")
+/// Kubernetes tells every container about a service `shardrive` or `shardrive-cache` in such variables.
+fn is_service_link(name: &str, value: &str) -> bool {
+    const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
+    let is_address = || PROTOCOLS.iter().any(|protocol| value.trim().starts_with(&format!("{protocol}://")));
+    let is_port = |rest: &str| {
+        let mut parts = rest.split('_');
+        parts.next().is_some_and(|port| port.parse::<u16>().is_ok())
+            && parts.next().is_some_and(|protocol| PROTOCOLS.contains(&&*protocol.to_ascii_lowercase()))
+    };
+    let ending = format!("_{name}");
+    ending.ends_with("_SERVICE_HOST")
+        || ending.contains("_SERVICE_PORT")
+        || (ending.ends_with("_PORT") && is_address())
+        || ending.rsplit_once("_PORT_").is_some_and(|(_, port)| is_port(port))
 }
 
 /// The known name with the fewest different letters, if near at all.
 pub(super) fn nearest(name: &str) -> Option<String> {
-    let url = name.strip_prefix("SHARD_").map(|rest| {
-        let digits: String = rest.chars().filter(char::is_ascii_digit).collect();
-        let number = digits.parse::<u16>().unwrap_or_default();
-        [format!("SHARD_{number}_URL"), format!("SHARD_{number}_REPLICA_URLS")]
-    });
-    let known = all().map(|setting| setting.name.to_owned()).chain(url.into_iter().flatten());
+    if find(name).is_some() {
+        return Some(name.to_owned());
+    }
+    let known = all().map(|setting| setting.name.to_owned()).chain(shards::names_like(name));
     let (distance, best) = known.map(|known| (levenshtein(name, &known), known)).min()?;
     (distance <= name.len() / 2).then_some(best)
 }

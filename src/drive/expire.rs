@@ -1,4 +1,4 @@
-//! Purges what has been in the trash for `TRASH_KEEP_DAYS`, a few rows at a time.
+//! Purges what has been in the trash for `SHARDRIVE_TRASH_KEEP_DAYS`, a few rows at a time.
 //!
 //! Every API process tries. Two processes with the same entries wait for one another, and the second finds nothing.
 

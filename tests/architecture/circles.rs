@@ -11,17 +11,6 @@ const CIRCLES_THAT_STAY: &[(&[&str], &str)] = &[
         "a new connection is tried with the script that releases a lease",
     ),
     (
-        &[
-            "src/config/auth.rs",
-            "src/config/edge.rs",
-            "src/config/events.rs",
-            "src/config/names.rs",
-            "src/config/reader.rs",
-            "src/config/shards.rs",
-        ],
-        "the names of all settings are collected from the groups",
-    ),
-    (
         &["src/files/bulk/csv.rs", "src/files/bulk/json.rs", "src/files/bulk/parse.rs"],
         "each format makes the records that the parser gives",
     ),

@@ -46,7 +46,7 @@ impl Nats {
         Err("the NATS server does not answer".into())
     }
 
-    /// The URL for `EVENTS_URL`.
+    /// The URL for `SHARDRIVE_EVENTS_URL`.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }

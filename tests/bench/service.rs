@@ -45,11 +45,11 @@ impl Service {
             .env_clear()
             .envs(urls)
             // A slow answer is a figure, and an answer that never comes is an error: a busy disk's pause is neither.
-            .envs([("BIND_ADDR", "127.0.0.1:0"), ("SHARD_TIMEOUT_MS", "60000")])
+            .envs([("BIND_ADDR", "127.0.0.1:0"), ("SHARDRIVE_SHARD_TIMEOUT_MS", "60000")])
             .envs(settings.iter().map(|(name, value)| (name, value)))
-            // What is measured may be told apart by settings, as in `HTTP_WORKERS=4 tests/bench/run`.
+            // What is measured may be told apart by settings, as in `SHARDRIVE_HTTP_WORKERS=4 tests/bench/run`.
             .envs(std::env::vars().filter(|(name, _)| {
-                ["HTTP_", "DB_POOL_", "WRITE_", "BULK_", "CACHE_", "RUST_LOG", "MALLOC_"]
+                ["SHARDRIVE_", "DB_POOL_", "CACHE_", "RUST_LOG", "MALLOC_"]
                     .iter()
                     .any(|prefix| name.starts_with(prefix))
             }))

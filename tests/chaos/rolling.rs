@@ -13,7 +13,7 @@ const QUICK: (Probe, &str) = (Probe { period: Duration::from_millis(500), failur
 /// One quick round, or several of the times that are shipped; true if no request failed.
 pub async fn run(program: &str, short: bool) -> bool {
     let (rounds, (probe, drain)) = if short { (1, QUICK) } else { (2, AS_SHIPPED) };
-    println!("rolling restarts, {RATE} requests/s, probes every {:?}, DRAIN_DELAY_S={drain}", probe.period);
+    println!("rolling restarts, {RATE} requests/s, probes every {:?}, SHARDRIVE_DRAIN_DELAY_S={drain}", probe.period);
     let rolled = replace_all_under_load(program, RATE, rounds, probe, drain).await;
     println!("{rolled}");
     let failed: u64 = rolled.failed.values().sum();

@@ -14,12 +14,12 @@ use crate::support::servers::{CONNECT, TestCluster, run, sqlstate};
 use crate::support::tokens::{Key, now};
 
 const SECRET: &str = "a secret of the test, long enough for HS256";
-const SETTINGS: [(&str, &str); 2] = [("AUTH_SECRET", SECRET), ("TRUSTED_PROXIES", "127.0.0.0/8")];
+const SETTINGS: [(&str, &str); 2] = [("SHARDRIVE_AUTH_SECRET", SECRET), ("SHARDRIVE_TRUSTED_PROXIES", "127.0.0.0/8")];
 const PATIENT: [(&str, &str); 4] = [
-    ("HEALTH_TIMEOUT_MS", "20000"),
-    ("CONNECT_TIMEOUT_MS", "20000"),
-    ("MOVE_TIMEOUT_MS", "30000"),
-    ("STATS_TIMEOUT_MS", "30000"),
+    ("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000"),
+    ("SHARDRIVE_CONNECT_TIMEOUT_MS", "20000"),
+    ("SHARDRIVE_MOVE_TIMEOUT_MS", "30000"),
+    ("SHARDRIVE_STATS_TIMEOUT_MS", "30000"),
 ];
 const COUNT: &str = "SELECT count(*) FROM shardrive.audit_log";
 const MOVES: &str = "SELECT count(*) FROM shardrive.moves";
@@ -456,7 +456,7 @@ async fn entries_stay_for_their_time_and_as_they_are() {
     };
     cluster.psql(0, &add(2_500, "now() - interval '1 second'")).await.unwrap();
     cluster.psql(0, &add(3, "now() + interval '1 day'")).await.unwrap();
-    let api = Api::start_with(&cluster, &[("AUDIT_KEEP_DAYS", "30")]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_AUDIT_KEEP_DAYS", "30")]).await;
     poll::until("the old entries to go", async || match cluster.value::<i64>(0, COUNT).await {
         3 => Ok(()),
         left => Err(left),

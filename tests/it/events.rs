@@ -20,10 +20,10 @@ use crate::support::servers::TestCluster;
 async fn start(cluster: &TestCluster, nats: &Nats, more: &[(&str, &str)]) -> Api {
     let url = nats.url();
     let mut settings = vec![
-        ("EVENTS_URL", &*url),
-        ("HEALTH_TIMEOUT_MS", "20000"),
-        ("CONNECT_TIMEOUT_MS", "20000"),
-        ("MOVE_TIMEOUT_MS", "30000"),
+        ("SHARDRIVE_EVENTS_URL", &*url),
+        ("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000"),
+        ("SHARDRIVE_CONNECT_TIMEOUT_MS", "20000"),
+        ("SHARDRIVE_MOVE_TIMEOUT_MS", "30000"),
     ];
     settings.extend(more);
     Api::start_with(cluster, &settings).await
@@ -319,7 +319,7 @@ async fn a_move_changes_no_order_and_tells_nothing_of_itself() {
 async fn the_outbox_is_bounded_and_what_is_dropped_is_told() {
     let cluster = TestCluster::migrated(1).await;
     let Some(mut nats) = Nats::not_started() else { return };
-    let api = start(&cluster, &nats, &[("EVENTS_MAX_ROWS", "1000")]).await;
+    let api = start(&cluster, &nats, &[("SHARDRIVE_EVENTS_MAX_ROWS", "1000")]).await;
     until_on(&cluster, 1).await;
     let insert = "INSERT INTO file_metadata (user_id, file_name) SELECT n, 'f' FROM generate_series(1, 3000) AS n";
     cluster.psql(0, insert).await.unwrap();

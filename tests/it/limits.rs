@@ -26,7 +26,8 @@ fn token(user: i64, scope: &str) -> String {
 #[tokio::test]
 async fn who_asks_for_too_much_is_told_when_to_come_again() {
     let cluster = TestCluster::migrated(1).await;
-    let api = Api::start_with(&cluster, &[("RATE_LIMIT", "1"), ("RATE_LIMIT_BURST", "10")]).await;
+    let api =
+        Api::start_with(&cluster, &[("SHARDRIVE_RATE_LIMIT_PER_S", "1"), ("SHARDRIVE_RATE_LIMIT_BURST", "10")]).await;
     let first = api.get("/query/1").await;
     assert_eq!(first.status(), StatusCode::OK);
     assert_eq!(first.headers()["ratelimit-policy"], "\"caller\";q=10;w=10");
@@ -61,7 +62,11 @@ async fn who_asks_for_too_much_is_told_when_to_come_again() {
 #[tokio::test]
 async fn callers_are_told_apart_by_token_and_by_address() {
     let cluster = TestCluster::migrated(1).await;
-    let settings = [("RATE_LIMIT", "1"), ("RATE_LIMIT_BURST", "10"), ("TRUSTED_PROXIES", "127.0.0.0/8")];
+    let settings = [
+        ("SHARDRIVE_RATE_LIMIT_PER_S", "1"),
+        ("SHARDRIVE_RATE_LIMIT_BURST", "10"),
+        ("SHARDRIVE_TRUSTED_PROXIES", "127.0.0.0/8"),
+    ];
     let api = Api::start_with(&cluster, &settings).await;
     let from = |address: &str| {
         api.request(Method::GET, "/stats").header("X-Forwarded-For", format!("9.9.9.9, {address}")).send()
@@ -71,7 +76,8 @@ async fn callers_are_told_apart_by_token_and_by_address() {
     assert_eq!(from("203.0.113.2").await.unwrap().status(), StatusCode::OK, "another address");
     drop(api);
 
-    let settings = [("RATE_LIMIT", "1"), ("RATE_LIMIT_BURST", "10"), ("AUTH_SECRET", SECRET)];
+    let settings =
+        [("SHARDRIVE_RATE_LIMIT_PER_S", "1"), ("SHARDRIVE_RATE_LIMIT_BURST", "10"), ("SHARDRIVE_AUTH_SECRET", SECRET)];
     let api = Api::start_with(&cluster, &settings).await;
     let by = async |token: &str, path: &str| {
         api.request(Method::GET, path).bearer_auth(token).header("X-Forwarded-For", "1.1.1.1").send().await.unwrap()
@@ -94,7 +100,11 @@ async fn callers_are_told_apart_by_token_and_by_address() {
 #[tokio::test]
 async fn rows_of_a_bulk_body_are_counted_as_they_are_read() {
     let cluster = TestCluster::migrated(1).await;
-    let settings = [("RATE_LIMIT", "100"), ("RATE_LIMIT_BURST", "100"), ("MAX_BULK_LOADS_PER_CALLER", "1")];
+    let settings = [
+        ("SHARDRIVE_RATE_LIMIT_PER_S", "100"),
+        ("SHARDRIVE_RATE_LIMIT_BURST", "100"),
+        ("SHARDRIVE_MAX_BULK_LOADS_PER_CALLER", "1"),
+    ];
     let api = Api::start_with(&cluster, &settings).await;
     let rows: String = (0..3000).map(|row| format!("{{\"user_id\":{row},\"file_name\":\"a\"}}\n")).collect();
     let began = Instant::now();
@@ -109,7 +119,9 @@ async fn rows_of_a_bulk_body_are_counted_as_they_are_read() {
 #[tokio::test]
 async fn one_caller_runs_so_many_loads() {
     let cluster = TestCluster::migrated(1).await;
-    let api = Api::start_with(&cluster, &[("MAX_BULK_LOADS_PER_CALLER", "1"), ("AUTH_SECRET", SECRET)]).await;
+    let api =
+        Api::start_with(&cluster, &[("SHARDRIVE_MAX_BULK_LOADS_PER_CALLER", "1"), ("SHARDRIVE_AUTH_SECRET", SECRET)])
+            .await;
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<String, std::io::Error>>(1);
     let body = futures_util::stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
     let load = |token: String| {
@@ -174,7 +186,8 @@ async fn three_processes_share_one_limit() {
     let cluster = TestCluster::migrated(1).await;
     let mut cache = TestCache::start().await;
     let url = cache.url();
-    let settings = [("RATE_LIMIT", "200"), ("RATE_LIMIT_BURST", "400"), ("REDIS_URL", url.as_str())];
+    let settings =
+        [("SHARDRIVE_RATE_LIMIT_PER_S", "200"), ("SHARDRIVE_RATE_LIMIT_BURST", "400"), ("REDIS_URL", url.as_str())];
     let apis = join_all((0..3).map(|_| Api::start_with(&cluster, &settings))).await;
     for api in &apis {
         poll::until("the limit to be shared", async || {

@@ -38,8 +38,8 @@ async fn plain_http_needs_no_certificates() {
     let settings = [
         NO_CERTIFICATES[0],
         NO_CERTIFICATES[1],
-        ("AUTH_ISSUER", provider.issuer.as_str()),
-        ("AUTH_AUDIENCE", "drive"),
+        ("SHARDRIVE_AUTH_ISSUER", provider.issuer.as_str()),
+        ("SHARDRIVE_AUTH_AUDIENCE", "drive"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
     ];
     let api = Api::start_with(&cluster, &settings).await;
@@ -70,9 +70,9 @@ async fn servers_are_known_by_authorities_of_ones_own_and_no_others() {
     let keys_url = format!("{}/keys", keys.url);
     let settings = |file: &str| {
         [
-            ("AUTH_JWKS_URL", keys_url.clone()),
-            ("AUTH_AUDIENCE", "drive".to_owned()),
-            ("AUTH_CA_FILE", file.to_owned()),
+            ("SHARDRIVE_AUTH_JWKS_URL", keys_url.clone()),
+            ("SHARDRIVE_AUTH_AUDIENCE", "drive".to_owned()),
+            ("SHARDRIVE_AUTH_CA_FILE", file.to_owned()),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", spans.url.clone()),
             ("OTEL_EXPORTER_OTLP_CERTIFICATE", file.to_owned()),
         ]

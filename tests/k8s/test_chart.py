@@ -36,16 +36,16 @@ class Chart(unittest.TestCase):
         objects = made({"shards": [{}, {}, {"join": False}]})
         self.assertEqual(names(objects, "Cluster"), [f"drive-shardrive-shard-{number}" for number in range(3)])
         # Each process has the user and the password for it before it is added; the migration does not touch it.
-        self.assertEqual(sorted(env(objects)), ["SHARD_0_URL_FILE", "SHARD_1_URL_FILE", "SHARD_2_SPARE_URL_FILE"])
+        self.assertEqual(sorted(env(objects)), ["SHARDRIVE_SHARD_0_URL_FILE", "SHARDRIVE_SHARD_1_URL_FILE", "SHARDRIVE_SHARD_2_SPARE_URL_FILE"])
 
     def test_external_databases_make_no_cluster(self):
         objects = made({"shards": [{"existingSecret": {"name": "urls", "key": "zero"}}]})
         self.assertEqual(names(objects, "Cluster"), [])
-        self.assertEqual(sorted(env(objects)), ["SHARD_0_URL_FILE"])
+        self.assertEqual(sorted(env(objects)), ["SHARDRIVE_SHARD_0_URL_FILE"])
 
     def test_each_standby_has_a_name_of_its_own(self):
         objects = made({"shards": [{"readStandbys": [2, 4]}]})
-        urls = env(objects)["SHARD_0_REPLICA_URLS"].split(",")
+        urls = env(objects)["SHARDRIVE_SHARD_0_REPLICA_URLS"].split(",")
         hosts = [url.removeprefix("postgres://").split(":")[0] for url in urls]
         self.assertEqual(hosts, ["drive-shardrive-shard-0-i2", "drive-shardrive-shard-0-i4"])
         for host in hosts:
@@ -53,9 +53,9 @@ class Chart(unittest.TestCase):
             self.assertIn("cnpg.io/instanceName", service["spec"]["selector"])
 
     def test_a_cache_that_is_named_takes_the_place_of_the_releases_own(self):
-        objects = made({"settings": {"REDIS_URL": "redis://mine:6379"}})
+        objects = made({"settings": {"SHARDRIVE_REDIS_URL": "redis://mine:6379"}})
         settings = next(found for found in objects if found["kind"] == "ConfigMap")["data"]
-        self.assertEqual(settings["REDIS_URL"], "redis://mine:6379")
+        self.assertEqual(settings["SHARDRIVE_REDIS_URL"], "redis://mine:6379")
 
     def test_one_server_alone_waits_for_no_standby(self):
         cluster = next(found for found in made({"cluster": {"instances": 1}}) if found["kind"] == "Cluster")
@@ -72,7 +72,7 @@ class Chart(unittest.TestCase):
 
     def test_changed_settings_make_new_pods(self):
         def mark(level: str) -> str:
-            deployment = next(found for found in made({"settings": {"RUST_LOG": level}}) if found["kind"] == "Deployment"
+            deployment = next(found for found in made({"settings": {"SHARDRIVE_RUST_LOG": level}}) if found["kind"] == "Deployment"
                               and "cache" not in found["metadata"]["name"])
             return deployment["spec"]["template"]["metadata"]["annotations"]["checksum/settings"]
 

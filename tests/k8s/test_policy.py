@@ -23,14 +23,14 @@ SECRETS = set(re.findall(r"\b([A-Z][A-Z_]+)_FILE\b", EXAMPLE.rsplit("# --- ", 1)
 
 
 def is_setting(name: str) -> bool:
-    if re.fullmatch(r"SHARD_(0|[1-9]\d*)_(URL|REPLICA_URLS|SPARE_URL)(_FILE)?", name):
+    if re.fullmatch(r"SHARDRIVE_SHARD_(0|[1-9]\d*)_(URL|REPLICA_URLS|SPARE_URL)(_FILE)?", name):
         return True
     return name in SETTINGS or (name.endswith("_FILE") and name.removesuffix("_FILE") in SECRETS)
 
 
 def is_secret(name: str) -> bool:
     # URLs of a cache and of standbys may stand open where they hold no password.
-    return name in SECRETS - {"REDIS_URL", "EVENTS_URL"} or re.fullmatch(r"SHARD_\d+_URL", name) is not None
+    return name in SECRETS - {"SHARDRIVE_REDIS_URL", "SHARDRIVE_EVENTS_URL"} or re.fullmatch(r"SHARDRIVE_SHARD_\d+_URL", name) is not None
 
 
 def api():
@@ -53,7 +53,7 @@ class Pods(unittest.TestCase):
     def test_the_looks_find_what_is_there(self):
         self.assertGreaterEqual(len(renderings()), 7)
         self.assertEqual(len(api()), len(renderings()))
-        self.assertIn("DRAIN_DELAY_S", SETTINGS)
+        self.assertIn("SHARDRIVE_DRAIN_DELAY_S", SETTINGS)
 
     def test_pods_may_do_next_to_nothing(self):
         for where, _, spec in pods():
@@ -141,9 +141,9 @@ class Service(unittest.TestCase):
             container = deployment["spec"]["template"]["spec"]["containers"][0]
             with self.subTest(where):
                 given = settings_of(objects, container)
-                scheme = "HTTPS" if "TLS_CERT_FILE" in given else "HTTP"
+                scheme = "HTTPS" if "SHARDRIVE_TLS_CERT_FILE" in given else "HTTP"
                 spoken.add(scheme)
-                self.assertEqual("TLS_KEY_FILE" in given, scheme == "HTTPS")
+                self.assertEqual("SHARDRIVE_TLS_KEY_FILE" in given, scheme == "HTTPS")
                 port = scheme.lower()
                 self.assertEqual([one["name"] for one in container["ports"]], [port])
                 for name in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -174,7 +174,7 @@ class Service(unittest.TestCase):
                 spec = found["spec"]["template"]["spec"]
                 container = spec["containers"][0]
                 given = settings_of(objects, container)
-                drain, shutdown = int(given["DRAIN_DELAY_S"]), int(given["SHUTDOWN_TIMEOUT_S"])
+                drain, shutdown = int(given["SHARDRIVE_DRAIN_DELAY_S"]), int(given["SHARDRIVE_SHUTDOWN_TIMEOUT_S"])
                 ready = container["readinessProbe"]
                 with self.subTest(where):
                     self.assertEqual(found["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], 0)
@@ -245,7 +245,7 @@ class Service(unittest.TestCase):
             deployment = next(found for name, found in api() if name.startswith(f"{where}:"))
             most = max(scalers + [deployment["spec"].get("replicas", 0)])
             given = defaults | settings_of(objects, deployment["spec"]["template"]["spec"]["containers"][0])
-            each_opens = int(given["DB_POOL_MAX_SIZE"]) + int(given["HTTP_WORKERS"]) + 5
+            each_opens = int(given["SHARDRIVE_DB_POOL_MAX_SIZE"]) + int(given["SHARDRIVE_HTTP_WORKERS"]) + 5
             with self.subTest(where):
                 # One more while a rolling update has one too many; some for standbys, the operator and people.
                 self.assertLess((most + 1) * each_opens + 10, min(limits))

@@ -10,40 +10,42 @@ from render import ROOT, renderings
 from test_chart import made
 from test_policy import EXAMPLE, SECRETS, SETTINGS, api, settings_of
 
-NAMES = {name for name in SETTINGS if not re.match(r"SHARD_\d", name)}
-SHARD = {"SHARD_0_URL_FILE", "SHARD_0_REPLICA_URLS_FILE"}
+NAMES = {name for name in SETTINGS if not re.match(r"SHARDRIVE_SHARD_\d", name)}
+SHARD = {"SHARDRIVE_SHARD_0_URL_FILE", "SHARDRIVE_SHARD_0_REPLICA_URLS_FILE"}
 ANYTHING = {"name": "some-secret", "key": "some-key"}
 
 # Settings that the chart's `settings` refuses: the values that make them, and the variable that comes of it.
 CHART_VALUES = {
-    "DRAIN_DELAY_S": ({"drainDelaySeconds": 7}, "DRAIN_DELAY_S"),
-    "SHUTDOWN_TIMEOUT_S": ({"shutdownTimeoutSeconds": 7}, "SHUTDOWN_TIMEOUT_S"),
-    "AUTH_SECRET": ({"secrets": {"authSecret": ANYTHING}}, "AUTH_SECRET_FILE"),
-    "AUTH_CA_FILE": ({"secrets": {"authCa": ANYTHING}}, "AUTH_CA_FILE"),
+    "SHARDRIVE_DRAIN_DELAY_S": ({"drainDelaySeconds": 7}, "SHARDRIVE_DRAIN_DELAY_S"),
+    "SHARDRIVE_SHUTDOWN_TIMEOUT_S": ({"shutdownTimeoutSeconds": 7}, "SHARDRIVE_SHUTDOWN_TIMEOUT_S"),
+    "SHARDRIVE_AUTH_SECRET": ({"secrets": {"authSecret": ANYTHING}}, "SHARDRIVE_AUTH_SECRET_FILE"),
+    "SHARDRIVE_AUTH_CA_FILE": ({"secrets": {"authCa": ANYTHING}}, "SHARDRIVE_AUTH_CA_FILE"),
     "OTEL_EXPORTER_OTLP_CERTIFICATE": ({"secrets": {"otlpCa": ANYTHING}}, "OTEL_EXPORTER_OTLP_CERTIFICATE"),
-    "REDIS_CA_FILE": ({"secrets": {"redisCa": ANYTHING}}, "REDIS_CA_FILE"),
-    "EVENTS_CA_FILE": ({"secrets": {"eventsCa": ANYTHING}}, "EVENTS_CA_FILE"),
-    "TLS_CERT_FILE": ({"tls": {"secretName": "some-secret"}}, "TLS_CERT_FILE"),
-    "TLS_KEY_FILE": ({"tls": {"secretName": "some-secret"}}, "TLS_KEY_FILE"),
+    "SHARDRIVE_REDIS_CA_FILE": ({"secrets": {"redisCa": ANYTHING}}, "SHARDRIVE_REDIS_CA_FILE"),
+    "SHARDRIVE_EVENTS_CA_FILE": ({"secrets": {"eventsCa": ANYTHING}}, "SHARDRIVE_EVENTS_CA_FILE"),
+    "SHARDRIVE_TLS_CERT_FILE": ({"tls": {"secretName": "some-secret"}}, "SHARDRIVE_TLS_CERT_FILE"),
+    "SHARDRIVE_TLS_KEY_FILE": ({"tls": {"secretName": "some-secret"}}, "SHARDRIVE_TLS_KEY_FILE"),
 }
 # Those that may stand in `settings` and, where they hold a password, in a file.
-CHART_SECRETS = {"REDIS_URL": "redisUrl", "EVENTS_URL": "eventsUrl"}
+CHART_SECRETS = {"SHARDRIVE_REDIS_URL": "redisUrl", "SHARDRIVE_EVENTS_URL": "eventsUrl"}
 CHART_NEVER = {
-    "BIND_ADDR": "the pod's port is the chart's own matter",
-    "NUM_SHARDS": "`shards` is the list that it would be held against",
+    "SHARDRIVE_BIND_ADDR": "the pod's port is the chart's own matter",
+    "SHARDRIVE_NUM_SHARDS": "`shards` is the list that it would be held against",
 }
 COMPOSE_NEVER = {
-    "NUM_SHARDS": "there are two shards in the file",
-    "TLS_CERT_FILE": "needs a volume: an override file",
-    "TLS_KEY_FILE": "needs a volume: an override file",
-    "AUTH_CA_FILE": "needs a volume: an override file",
+    "SHARDRIVE_NUM_SHARDS": "there are two shards in the file",
+    "SHARDRIVE_TLS_CERT_FILE": "needs a volume: an override file",
+    "SHARDRIVE_TLS_KEY_FILE": "needs a volume: an override file",
+    "SHARDRIVE_AUTH_CA_FILE": "needs a volume: an override file",
     "OTEL_EXPORTER_OTLP_CERTIFICATE": "needs a volume: an override file",
-    "REDIS_CA_FILE": "needs a volume: an override file",
-    "EVENTS_CA_FILE": "needs a volume: an override file",
+    "SHARDRIVE_REDIS_CA_FILE": "needs a volume: an override file",
+    "SHARDRIVE_EVENTS_CA_FILE": "needs a volume: an override file",
 }
-COMPOSE_OWN = {"BIND_ADDR", "REDIS_URL"}
+# Names without the prefix, which people type into .env: Compose hands on both forms.
+SHORT = {"DB_POOL_MIN_SIZE", "DB_POOL_MAX_SIZE", "CACHE_TTL", "RUST_LOG"}
+COMPOSE_OWN = {"SHARDRIVE_BIND_ADDR", "SHARDRIVE_REDIS_URL"}
 # An empty one is refused by the program: Compose must hand on what is set, and nothing else.
-PROTECTIONS = {name for name in NAMES if name.startswith(("AUTH_", "RATE_LIMIT"))} | {"MAX_BULK_LOADS_PER_CALLER"}
+PROTECTIONS = {name for name in NAMES if name.startswith(("SHARDRIVE_AUTH_", "SHARDRIVE_RATE_LIMIT_"))} | {"SHARDRIVE_MAX_BULK_LOADS_PER_CALLER"}
 
 
 def given(values: dict) -> dict[str, str]:
@@ -59,7 +61,7 @@ class Settings(unittest.TestCase):
         self.assertGreater(len(NAMES), 40)
         for name in {*CHART_VALUES, *CHART_SECRETS, *CHART_NEVER, *COMPOSE_NEVER, *COMPOSE_OWN}:
             self.assertIn(name, NAMES)
-        self.assertEqual(SECRETS, {*CHART_SECRETS, "AUTH_SECRET"}, "a new secret needs its value in the chart")
+        self.assertEqual(SECRETS, {*CHART_SECRETS, "SHARDRIVE_AUTH_SECRET"}, "a new secret needs its value in the chart")
 
     def test_the_chart_makes_every_setting(self):
         plain = {name: "some" for name in NAMES - set(CHART_VALUES) - set(CHART_NEVER)}
@@ -110,7 +112,11 @@ class Settings(unittest.TestCase):
                 wanted = rf"\$\{{{name}:-({re.escape(default)})?\}}"
                 if name not in COMPOSE_OWN:
                     self.assertRegex(environment[name], f"^{wanted}$")
-        self.assertLessEqual({name for name in environment if not re.match(r"SHARD_\d", name)}, NAMES)
+        for name in SHORT:
+            self.assertEqual(environment[name], f"${{{name}:-}}")
+        self.assertLessEqual({name for name in environment if not re.match(r"SHARDRIVE_SHARD_\d", name)}, NAMES | SHORT)
+        # Without sign-in only this machine may call.
+        self.assertEqual(services["api"]["ports"], ["${API_BIND:-127.0.0.1}:${API_PORT:-8000}:8000"])
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 
 {{/* What the pods of the service, of the migration and of `helm test` have in common. */}}
 {{- define "shardrive.podCommons" -}}
-# Variables that tell of services would begin like settings.
+# The service asks DNS for others, and needs no variables about them.
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
@@ -117,13 +117,13 @@ scheme: {{ include "shardrive.scheme" . }}
 
 {{/* Secrets of the API besides the shards', each by the file that it is mounted as and the variable that names the file. */}}
 {{- define "shardrive.secretFiles" -}}
-authSecret: {file: auth-secret, variable: AUTH_SECRET_FILE}
-authCa: {file: auth-ca.pem, variable: AUTH_CA_FILE}
+authSecret: {file: auth-secret, variable: SHARDRIVE_AUTH_SECRET_FILE}
+authCa: {file: auth-ca.pem, variable: SHARDRIVE_AUTH_CA_FILE}
 otlpCa: {file: otlp-ca.pem, variable: OTEL_EXPORTER_OTLP_CERTIFICATE}
-redisUrl: {file: redis-url, variable: REDIS_URL_FILE}
-redisCa: {file: redis-ca.pem, variable: REDIS_CA_FILE}
-eventsUrl: {file: events-url, variable: EVENTS_URL_FILE}
-eventsCa: {file: events-ca.pem, variable: EVENTS_CA_FILE}
+redisUrl: {file: redis-url, variable: SHARDRIVE_REDIS_URL_FILE}
+redisCa: {file: redis-ca.pem, variable: SHARDRIVE_REDIS_CA_FILE}
+eventsUrl: {file: events-url, variable: SHARDRIVE_EVENTS_URL_FILE}
+eventsCa: {file: events-ca.pem, variable: SHARDRIVE_EVENTS_CA_FILE}
 {{- end }}
 
 {{/* The URL of the release's own cache, if it has one. */}}
@@ -205,10 +205,10 @@ redis://{{ include "shardrive.name" . }}-cache:6379
 {{- define "shardrive.env" -}}
 {{- range $number, $shard := .Values.shards }}
 {{- if ne $shard.join false }}
-- name: SHARD_{{ $number }}_URL_FILE
+- name: SHARDRIVE_SHARD_{{ $number }}_URL_FILE
   value: /run/secrets/shardrive/shard-{{ $number }}-url
 {{- if $shard.replicasSecret }}
-- name: SHARD_{{ $number }}_REPLICA_URLS_FILE
+- name: SHARDRIVE_SHARD_{{ $number }}_REPLICA_URLS_FILE
   value: /run/secrets/shardrive/shard-{{ $number }}-replica-urls
 {{- end }}
 {{- /* Without a user, as each takes the user and the password of the shard's own URL. */}}
@@ -218,7 +218,7 @@ redis://{{ include "shardrive.name" . }}-cache:6379
 {{- range $serial := . }}
 {{- $urls = append $urls (printf "postgres://%s-i%d:5432/drive_shard_%d" $cluster (int $serial) (int $number)) }}
 {{- end }}
-- name: SHARD_{{ $number }}_REPLICA_URLS
+- name: SHARDRIVE_SHARD_{{ $number }}_REPLICA_URLS
   value: {{ join "," $urls | quote }}
 {{- end }}
 {{- end }}
@@ -230,7 +230,7 @@ redis://{{ include "shardrive.name" . }}-cache:6379
 {{ include "shardrive.env" . | trim }}
 {{- range $number, $shard := .Values.shards }}
 {{- if eq $shard.join false }}
-- name: SHARD_{{ $number }}_SPARE_URL_FILE
+- name: SHARDRIVE_SHARD_{{ $number }}_SPARE_URL_FILE
   value: /run/secrets/shardrive/shard-{{ $number }}-spare-url
 {{- end }}
 {{- end }}
@@ -241,9 +241,9 @@ redis://{{ include "shardrive.name" . }}-cache:6379
 {{- end }}
 {{- end }}
 {{- if .Values.tls.secretName }}
-- name: TLS_CERT_FILE
+- name: SHARDRIVE_TLS_CERT_FILE
   value: /run/secrets/shardrive/tls.crt
-- name: TLS_KEY_FILE
+- name: SHARDRIVE_TLS_KEY_FILE
   value: /run/secrets/shardrive/tls.key
 {{- end }}
 {{- end }}

@@ -17,7 +17,7 @@ Examples:
   shardrive shards rebalance
 
 Running processes learn of the shard by themselves within seconds, and sign in as to shard 0. If it has another user or
-password, name it as SHARD_n_SPARE_URL in their settings first. Add its SHARD_n_URL when it suits.";
+password, name it as SHARDRIVE_SHARD_n_SPARE_URL in their settings first. Add its SHARD_n_URL when it suits.";
 
 /// What to add.
 #[derive(Args, Clone, Debug)]

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit::record_action;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use moves::StartedMoves;
 use serde_json::Value;
 
+use super::config::ConfigArgs;
 use super::{CliError, load_settings};
 use crate::audit::{AuditLog, OperatorAction};
 use crate::cli::shards::output::OutputArgs;
@@ -21,8 +22,17 @@ use crate::reshard::MoveRequest;
 use crate::shard::Cluster;
 
 /// Look at the shards, add one, move slots between them
+#[derive(Args, Debug)]
+pub(super) struct ShardsArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(subcommand)]
+    command: ShardsCommand,
+}
+
+/// What to do with the shards.
 #[derive(Subcommand, Debug)]
-pub(super) enum ShardsCommand {
+enum ShardsCommand {
     /// Show each shard: where it is, whether it answers, its slots, rows and bytes; and the moves that have not ended.
     Status(OutputArgs),
     /// Read every row of every shard: each on its owner, counts equal to /stats, keys in their slots.
@@ -45,14 +55,14 @@ pub(super) enum ShardsCommand {
     Finish(moves::RequestArgs),
 }
 
-impl ShardsCommand {
+impl ShardsArgs {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let settings = load_settings()?;
+        let settings = load_settings(&self.config.into_flags())?;
         let cluster = Box::pin(Cluster::open(settings.shards, settings.shard_limits)).await?;
         let audit = AuditLog::new(Arc::clone(&cluster), settings.audit_keep_days);
         let times = ShardTimeouts { connect: settings.shard_limits.connect_timeout, stats: settings.stats_timeout };
-        let action = self.action();
-        let work = self.work(&cluster, &audit, times);
+        let action = self.command.action();
+        let work = self.command.work(&cluster, &audit, times);
         let done = match action {
             Some((action, fields)) => record_action(&audit, action, &fields, work).await,
             None => Box::pin(work).await,
@@ -64,7 +74,9 @@ impl ShardsCommand {
         cluster.shut_down().await;
         done
     }
+}
 
+impl ShardsCommand {
     /// The operator action of a command that changes the cluster, with its fields for the audit log.
     fn action(&self) -> Option<(OperatorAction, Value)> {
         match self {

@@ -150,7 +150,10 @@ fn refuse_second(paths: &mut RecentPaths, entry: ParsedRecord, line: u64) -> Res
 
 /// Why a record of more than `limit` bytes is passed over.
 pub(super) fn too_long(limit: usize) -> FieldFault {
-    FieldFault::new("", format!("is longer than {limit} bytes, the most that a record may have (MAX_LINE_BYTES)"))
+    FieldFault::new(
+        "",
+        format!("is longer than {limit} bytes, the most that a record may have (SHARDRIVE_MAX_LINE_BYTES)"),
+    )
 }
 
 #[cfg(test)]
@@ -242,7 +245,7 @@ mod tests {
     #[test]
     fn records_that_are_too_long_are_passed_over() {
         let long = "x".repeat(300);
-        let reason = "is longer than 200 bytes, the most that a record may have (MAX_LINE_BYTES)";
+        let reason = "is longer than 200 bytes, the most that a record may have (SHARDRIVE_MAX_LINE_BYTES)";
         let user = UserId::new(9).unwrap();
         let listing = format!(
             "[\n{{\"Path\":\"a\",\"Name\":\"a\"}},\n{{\"Path\":\"b\",\"Metadata\":\"{long}\"}},\n{{\"Path\":\"c\",\"Name\":\"c\"}}]"

@@ -148,8 +148,8 @@ impl ConnectionTable {
         if open.last_warning.is_none_or(|last_warning| last_warning.elapsed() >= WARNING_INTERVAL) {
             open.last_warning = Some(Instant::now());
             log::warn!(
-                "{peer} has {} connections, and gets no more (MAX_CONNECTIONS_PER_ADDRESS; a proxy belongs into \
-                 TRUSTED_PROXIES)",
+                "{peer} has {} connections, and gets no more (SHARDRIVE_MAX_CONNECTIONS_PER_ADDRESS; a proxy belongs into \
+                 SHARDRIVE_TRUSTED_PROXIES)",
                 self.limits.per_address
             );
         }
@@ -169,7 +169,7 @@ impl ConnectionTable {
             for (address, count) in silent {
                 log::warn!(
                     "{address} opened {count} connections within a minute and sent no request on them; they are closed \
-                     after some seconds, and MAX_CONNECTIONS_PER_ADDRESS bounds them"
+                     after some seconds, and SHARDRIVE_MAX_CONNECTIONS_PER_ADDRESS bounds them"
                 );
             }
         }

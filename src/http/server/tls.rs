@@ -45,8 +45,8 @@ impl TlsFiles {
             if bytes.len() <= MAX_FILE { Ok(bytes) } else { Err(wrong(&"is too long for a certificate")) }
         };
         Ok(CertificateFiles {
-            certificate: read("TLS_CERT_FILE", &self.certificate)?,
-            key: read("TLS_KEY_FILE", &self.key)?,
+            certificate: read("SHARDRIVE_TLS_CERT_FILE", &self.certificate)?,
+            key: read("SHARDRIVE_TLS_KEY_FILE", &self.key)?,
         })
     }
 }
@@ -55,11 +55,11 @@ impl CertificateFiles {
     fn certified(&self) -> Result<CertifiedKey, String> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.certificate).collect();
         let chain = chain.ok().filter(|chain| !chain.is_empty());
-        let chain = chain.ok_or("TLS_CERT_FILE: holds no certificate in PEM form")?;
-        let key =
-            PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| "TLS_KEY_FILE: holds no private key in PEM form")?;
+        let chain = chain.ok_or("SHARDRIVE_TLS_CERT_FILE: holds no certificate in PEM form")?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|_| "SHARDRIVE_TLS_KEY_FILE: holds no private key in PEM form")?;
         CertifiedKey::from_der(chain, key, &ring::default_provider())
-            .map_err(|error| format!("TLS_CERT_FILE and TLS_KEY_FILE do not go together: {error}"))
+            .map_err(|error| format!("SHARDRIVE_TLS_CERT_FILE and SHARDRIVE_TLS_KEY_FILE do not go together: {error}"))
     }
 }
 

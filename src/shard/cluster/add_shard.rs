@@ -128,7 +128,7 @@ fn sign_in_alike(cluster: &Cluster, options: &ShardOptions) -> Result<ShardOptio
     if options.has_other_credentials_than(&expected) {
         return Err(GrowError::Refused(format!(
             "{}: other processes would sign in with another user or password than this URL says: as to shard 0, or as their \
-             SHARD_<n>_SPARE_URL says. Give the new server that role, or name its URL in SHARD_{}_SPARE_URL of every process first",
+             SHARDRIVE_SHARD_<n>_SPARE_URL says. Give the new server that role, or name its URL in SHARDRIVE_SHARD_{}_SPARE_URL of every process first",
             options.address(),
             cluster.shards().len(),
         )));

@@ -2,7 +2,7 @@
 //!
 //! Ten times a second this process asks the primary for its log position, and each replica for the replayed position.
 //! A replica that has replayed the primary's position of some moment shows all that was acknowledged before that
-//! moment. Such a replica is **fresh** until `REPLICA_MAX_LAG_MS` after the moment.
+//! moment. Such a replica is **fresh** until `SHARDRIVE_REPLICA_MAX_LAG_MS` after the moment.
 //!
 //! A replica on another timeline than the primary's is never fresh: a failover may have dropped some of its rows. Nor
 //! is a replica fresh while it may not know a change of owners which this process knows. So the moment must lie after
@@ -32,7 +32,7 @@ pub enum ReadConsistency {
     /// The answer shows every write that was acknowledged before the read began.
     #[default]
     Strict,
-    /// The answer may lack the writes of the last `REPLICA_MAX_LAG_MS`, and of the time of the read itself.
+    /// The answer may lack the writes of the last `SHARDRIVE_REPLICA_MAX_LAG_MS`, and of the time of the read itself.
     Eventual,
 }
 

@@ -80,9 +80,9 @@ metrics! {
     HTTP_DURATION = Histogram "http_server_request_duration_seconds" ["http_route" "http_request_method" "http_response_status_code"] "From the head of a request to the head of its answer, by route, method and status.";
     PROBLEMS = Counter "shardrive_problems_total" ["code"] "Answers that are no success, by the code of their problem.";
     CONNECTIONS_OPEN = Gauge "shardrive_connections_open" [] "Connections of clients that are open.";
-    CONNECTIONS = Counter "shardrive_connections_total" ["result"] "Connections that ended after a request (used) or without one (silent), and those refused by MAX_CONNECTIONS_PER_ADDRESS.";
+    CONNECTIONS = Counter "shardrive_connections_total" ["result"] "Connections that ended after a request (used) or without one (silent), and those refused by SHARDRIVE_MAX_CONNECTIONS_PER_ADDRESS.";
     HANDSHAKES = Counter "shardrive_tls_handshakes_total" ["result"] "TLS handshakes by result: done, failed, or timed_out after 5 s.";
-    LIMIT_ALONE = Counter "shardrive_rate_limit_alone_total" [] "Requests that this process limited by itself, as the shared count gave no answer in time; none without RATE_LIMIT.";
+    LIMIT_ALONE = Counter "shardrive_rate_limit_alone_total" [] "Requests that this process limited by itself, as the shared count gave no answer in time; none without SHARDRIVE_RATE_LIMIT_PER_S.";
 
     SHARD_REQUEST = Histogram "shardrive_shard_request_duration_seconds" ["shard"] "Calls to a shard for clients, with the wait for a connection or a batch. Housekeeping is not counted.";
     SHARD_FAILURES = Counter "shardrive_shard_failures_total" ["shard"] "Calls to a shard for clients that ended with an error.";
@@ -99,7 +99,7 @@ metrics! {
     THREAD_CONNECTIONS = Gauge "shardrive_shard_thread_connections" ["shard"] "Connections of the HTTP threads for batched reads.";
     COMMIT_BATCH = Histogram "shardrive_shard_commit_batch_rows" ["shard"] "Rows in a group commit.";
     COMMIT_QUEUE = Gauge "shardrive_shard_commit_queue" ["shard"] "Single writes that wait for a group commit.";
-    COMMIT_QUEUE_LIMIT = Gauge "shardrive_shard_commit_queue_max" [] "Single writes that may wait in one queue (WRITE_QUEUE); files and documents have one each for every shard.";
+    COMMIT_QUEUE_LIMIT = Gauge "shardrive_shard_commit_queue_max" [] "Single writes that may wait in one queue (SHARDRIVE_WRITE_QUEUE_ROWS); files and documents have one each for every shard.";
     READ_BATCH = Histogram "shardrive_shard_read_batch_reads" ["shard"] "Reads in a batch of reads.";
 
     BULK = Counter "shardrive_bulk_rows_total" ["result"] "Rows of bulk loads: accepted, rejected, or stored as new ones.";
@@ -112,7 +112,7 @@ metrics! {
     EVENTS_WAITING = Gauge "shardrive_events_outbox_rows" ["shard"] "Events that wait on the shard, at most.";
     EVENTS_LAG = Gauge "shardrive_events_outbox_lag_seconds" ["shard"] "How long the oldest event of the shard has waited.";
     EVENTS_REFUSED = Gauge "shardrive_events_refused" ["shard" "subject"] "1 for each subject whose events the broker refuses, reported by the process that relays the shard.";
-    EVENTS_DROPPED = Counter "shardrive_events_dropped_total" ["shard"] "Events that were dropped, as more than EVENTS_MAX_ROWS waited or no relay came for a day.";
+    EVENTS_DROPPED = Counter "shardrive_events_dropped_total" ["shard"] "Events that were dropped, as more than SHARDRIVE_EVENTS_MAX_ROWS waited or no relay came for a day.";
 
     MOVES_KNOWN = Gauge "shardrive_moves_known" [] "1 if the open moves could be read from shard 0, else 0.";
     MOVE_STAGE = Gauge "shardrive_move_stage" ["move" "source" "target" "stage"] "1 for the stage that an open move is in.";

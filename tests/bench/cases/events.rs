@@ -25,7 +25,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         for with in [round % 2 == 0, round % 2 == 1] {
             // Without a relay the triggers would go on for a day.
             bench.shards.everywhere("SELECT shardrive.switch_events(false); TRUNCATE shardrive.outbox")?;
-            let settings = if with { vec![("EVENTS_URL", nats.url())] } else { Vec::new() };
+            let settings = if with { vec![("SHARDRIVE_EVENTS_URL", nats.url())] } else { Vec::new() };
             let service = Service::start_with(bench, &settings)?;
             if with {
                 until(bench, "the relays to begin", "SELECT shardrive.records_events()", "t")?;

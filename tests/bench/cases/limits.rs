@@ -38,7 +38,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
 }
 
 fn shared(bench: &mut Bench, server: &CacheServer) -> Result<()> {
-    let settings = [("RATE_LIMIT", RATE), ("RATE_LIMIT_BURST", RATE)].map(|(name, value)| (name, value.to_string()));
+    let settings = [("SHARDRIVE_RATE_LIMIT_PER_S", RATE), ("SHARDRIVE_RATE_LIMIT_BURST", RATE)]
+        .map(|(name, value)| (name, value.to_string()));
     let settings = [&settings[..], &[("REDIS_URL", server.url())]].concat();
     let started: Result<Vec<_>> = (0..PROCESSES).map(|_| Service::start_with(bench, &settings)).collect();
     let services = started?;

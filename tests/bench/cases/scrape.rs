@@ -34,7 +34,7 @@ fn measured(bench: &mut Bench, cluster: &LocalCluster) -> Result<()> {
     let options: std::result::Result<Vec<_>, _> = urls.iter().map(|url| ShardOptions::parse(url)).collect();
     Handle::current().block_on(migrate(&options?, CONNECT))?;
     // With each server's hundred connections.
-    let settings = [("DB_POOL_MIN_SIZE", "0"), ("DB_POOL_MAX_SIZE", "3"), ("HTTP_WORKERS", "2")];
+    let settings = [("DB_POOL_MIN_SIZE", "0"), ("DB_POOL_MAX_SIZE", "3"), ("SHARDRIVE_HTTP_WORKERS", "2")];
     let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     let service = Service::start_on(&bench.options.program, &urls, &settings)?;
     let mut api = Connection::open(&service.base)?;

@@ -22,7 +22,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     let open = Service::start(bench)?;
     let users = fill(bench, &open)?;
     bench.shards.settle()?;
-    let checked = Service::start_with(bench, &[("AUTH_SECRET", SECRET.to_owned())])?;
+    let checked = Service::start_with(bench, &[("SHARDRIVE_AUTH_SECRET", SECRET.to_owned())])?;
     for (name, count) in [("one token", 1), ("10,000 tokens", MANY)] {
         let tokens = bench.options.folder.join("tokens");
         write_tokens(&tokens, count)?;

@@ -69,9 +69,14 @@ impl Stage {
         let key = authority.write("key.pem", &pair.key);
         let broker = PickyBroker::start().await;
         // Callers are told apart by the address that they say they come from.
-        let plain =
-            Api::start_with(&cluster, &[("TRUSTED_PROXIES", "127.0.0.1/32"), ("EVENTS_URL", &broker.url())]).await;
-        let encrypted = Api::start_with(&cluster, &[("TLS_CERT_FILE", &certificate), ("TLS_KEY_FILE", &key)]).await;
+        let plain = Api::start_with(
+            &cluster,
+            &[("SHARDRIVE_TRUSTED_PROXIES", "127.0.0.1/32"), ("SHARDRIVE_EVENTS_URL", &broker.url())],
+        )
+        .await;
+        let encrypted =
+            Api::start_with(&cluster, &[("SHARDRIVE_TLS_CERT_FILE", &certificate), ("SHARDRIVE_TLS_KEY_FILE", &key)])
+                .await;
         callers::store_large_documents(&plain).await;
         callers::store_hot_document(&plain).await;
         Self { plain, encrypted, authority, broker, disk, _cluster: cluster }

@@ -33,9 +33,9 @@ async fn a_real_providers_tokens_count_also_after_it_changed_its_keys() {
     let cluster = TestCluster::migrated(2).await;
     let issuer = format!("http://127.0.0.1:{port}/api/oidc");
     let settings = [
-        ("AUTH_ISSUER", issuer.as_str()),
-        ("AUTH_AUDIENCE", "https://drive.example/"),
-        ("AUTH_USER_CLAIM", "drive_user"),
+        ("SHARDRIVE_AUTH_ISSUER", issuer.as_str()),
+        ("SHARDRIVE_AUTH_AUDIENCE", "https://drive.example/"),
+        ("SHARDRIVE_AUTH_USER_CLAIM", "drive_user"),
     ];
     let api = Api::start_with(&cluster, &settings).await;
     poll::until_true("the provider", async || {

@@ -25,8 +25,8 @@ async fn start(cluster: &TestCluster) -> Api {
     Api::start_with(
         cluster,
         &[
-            ("AUTH_SECRET", SECRET),
-            ("COLLECTIONS", "orders:user_id:integer:many,profiles:user_id:integer,words:-:string"),
+            ("SHARDRIVE_AUTH_SECRET", SECRET),
+            ("SHARDRIVE_COLLECTIONS", "orders:user_id:integer:many,profiles:user_id:integer,words:-:string"),
         ],
     )
     .await
@@ -369,9 +369,10 @@ async fn settings_tokens_and_the_log_go_together() {
     let file = folder.path().join("secret");
     std::fs::write(&file, format!("{SECRET}\n")).unwrap();
     let file = file.to_str().unwrap();
-    let on = Api::start_with(&cluster, &[("AUTH_SECRET_FILE", file), ("AUTH_AUDIENCE", "drive")]).await;
+    let on =
+        Api::start_with(&cluster, &[("SHARDRIVE_AUTH_SECRET_FILE", file), ("SHARDRIVE_AUTH_AUDIENCE", "drive")]).await;
     assert!(!on.log().contains("sign-in is off") && !on.log().contains(SECRET), "{}", on.log());
-    let variables = [("AUTH_SECRET_FILE", file), ("AUTH_AUDIENCE", "drive")]
+    let variables = [("SHARDRIVE_AUTH_SECRET_FILE", file), ("SHARDRIVE_AUTH_AUDIENCE", "drive")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let made = shardrive(&["token", "--user", "42", "--ttl", "5m"], &variables).await;
     assert_eq!((made.code, made.err.as_str()), (0, ""));

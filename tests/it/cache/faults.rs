@@ -80,7 +80,7 @@ async fn a_cut_cable_to_the_server_slows_nobody() {
     let proxy = Proxy::start(cache.server.port()).await;
     proxy.set_mode(Mode::BlackHole);
     let url = url_of(proxy.port());
-    let api = Api::start_with(&cluster, &[("REDIS_URL", &url), ("RATE_LIMIT", "100000")]).await;
+    let api = Api::start_with(&cluster, &[("REDIS_URL", &url), ("SHARDRIVE_RATE_LIMIT_PER_S", "100000")]).await;
     let requests = async || {
         let begun = Instant::now();
         for user in 0..50 {

@@ -49,7 +49,7 @@ async fn status_names_a_shard_that_is_away() {
 #[tokio::test]
 async fn health_asks_the_service_of_the_settings_or_another() {
     let cluster = TestCluster::migrated(1).await;
-    let mut api = Api::start_with(&cluster, &[("DRAIN_DELAY_S", "3600")]).await;
+    let mut api = Api::start_with(&cluster, &[("SHARDRIVE_DRAIN_DELAY_S", "3600")]).await;
     let bind = api.base().strip_prefix("http://").unwrap().to_owned();
     let own = [("BIND_ADDR".to_owned(), bind)];
     assert_eq!(shardrive(&["health"], &own).await.code, 0);
@@ -133,10 +133,10 @@ async fn every_wrong_setting_is_named_at_once_and_no_secret_shown() {
         ("SHARD_3_URL", "http://u:verysecret@127.0.0.1/"),
         ("NUM_SHARDS", "7"),
         ("DB_POOL_MAX_SIZE", "many"),
-        ("DB_POOL_MAX_SZIE", "8"),
+        ("SHARDRIVE_DB_POOL_MAX_SZIE", "8"),
         ("BIND_ADDR", "everywhere"),
         ("RUST_LOG", "shardrive=loud"),
-        ("LOG_FORMAT", "xml"),
+        ("SHARDRIVE_LOG_FORMAT", "xml"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
     for command in [&["serve"][..], &["migrate"], &["shards", "status"], &["shards", "verify"]] {
@@ -148,11 +148,11 @@ async fn every_wrong_setting_is_named_at_once_and_no_secret_shown() {
             "SHARD_3_URL",
             "NUM_SHARDS",
             "DB_POOL_MAX_SIZE:",
-            "DB_POOL_MAX_SZIE",
-            "did you mean DB_POOL_MAX_SIZE?",
+            "SHARDRIVE_DB_POOL_MAX_SZIE",
+            "did you mean SHARDRIVE_DB_POOL_MAX_SIZE?",
             "BIND_ADDR",
             "RUST_LOG",
-            "LOG_FORMAT",
+            "SHARDRIVE_LOG_FORMAT",
         ] {
             assert!(done.err.contains(name), "{command:?}: {name} is not in {done:?}");
         }

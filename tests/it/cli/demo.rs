@@ -15,7 +15,7 @@ const SECRET: &str = "a secret of the test, long enough for HS256";
 async fn a_service_that_runs_is_filled_and_grows_without_a_failed_request() {
     let cluster = TestCluster::start(3).await;
     migrate(&cluster.options()[..2], CONNECT).await.unwrap();
-    let api = Api::start_on(&cluster.urls()[..2], &[("AUTH_SECRET", SECRET)]).await;
+    let api = Api::start_on(&cluster.urls()[..2], &[("SHARDRIVE_AUTH_SECRET", SECRET)]).await;
     let token = Key::secret(SECRET).token("", &json!({"sub": "1", "scope": "admin", "exp": now() + 600}));
     let spare = cluster.url(2);
     let base = ["demo", "--url", api.base(), "--records", "5040", "--json"];

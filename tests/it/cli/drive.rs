@@ -218,7 +218,7 @@ async fn entries_go_into_the_trash_and_come_back() {
 #[tokio::test]
 async fn a_user_signs_in_for_that_users_drive() {
     let cluster = TestCluster::migrated(1).await;
-    let api = Api::start_with(&cluster, &[("AUTH_SECRET", SECRET)]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_AUTH_SECRET", SECRET)]).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     let token = Key::secret(SECRET).token("", &json!({"sub": "42", "scope": "user", "exp": now() + 600}));

@@ -147,7 +147,7 @@ async fn a_folder_or_file_in_the_way_is_a_rejected_line() {
 #[tokio::test]
 async fn two_imports_of_one_drive_do_not_wait_in_a_ring() {
     let cluster = TestCluster::migrated(1).await;
-    let api = Api::start_with(&cluster, &[("BULK_BATCH_ROWS", "50")]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_BULK_BATCH_ROWS", "50")]).await;
     let paths: Vec<Value> =
         (0..600).map(|number| entry(&format!("d{}/e{}/f{number}", number % 7, number % 31), 1)).collect();
     let turned: Vec<Value> = paths.iter().rev().cloned().collect();

@@ -199,7 +199,7 @@ async fn a_record_that_is_too_long_costs_itself_alone() {
             (StatusCode::OK, &json!(2), &json!(1)),
             "{answer}"
         );
-        let reason = "is longer than 65536 bytes, the most that a record may have (MAX_LINE_BYTES)";
+        let reason = "is longer than 65536 bytes, the most that a record may have (SHARDRIVE_MAX_LINE_BYTES)";
         assert_eq!(answer["rejections"], json!([{"record": 2, "line": 3, "field": "", "reason": reason}]));
     }
 }

@@ -134,7 +134,7 @@ async fn of_many_changes_of_one_state_one_is_done() {
 #[tokio::test]
 async fn no_route_passes_over_a_condition() {
     let cluster = TestCluster::migrated(1).await;
-    let api = Api::start_with(&cluster, &[("COLLECTIONS", "notes:user_id:integer:many")]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_COLLECTIONS", "notes:user_id:integer:many")]).await;
     let description = api.get_json("/openapi.json").await.1;
     let mut asked = 0;
     for (path, operations) in description["paths"].as_object().unwrap() {

@@ -209,7 +209,7 @@ async fn single_writes_and_reads_of_one_id_in_batches_are_each_answered_for_thei
 async fn a_token_reads_its_users_file_and_a_service_changes_the_named_one() {
     for shards in [1, 2] {
         let cluster = TestCluster::migrated(shards).await;
-        let api = Api::start_with(&cluster, &[("AUTH_SECRET", SECRET)]).await;
+        let api = Api::start_with(&cluster, &[("SHARDRIVE_AUTH_SECRET", SECRET)]).await;
         let token = |user: i64, scope: &str| {
             Key::secret(SECRET).token("", &json!({"sub": user.to_string(), "scope": scope, "exp": now() + 600}))
         };

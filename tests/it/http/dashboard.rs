@@ -43,7 +43,7 @@ async fn the_page_comes_with_a_strict_policy() {
 #[tokio::test]
 async fn events_tell_of_everything_and_end_with_the_service() {
     let mut cluster = TestCluster::migrated(2).await;
-    let mut api = Api::start_with(&cluster, &[("DRAIN_DELAY_S", "30")]).await;
+    let mut api = Api::start_with(&cluster, &[("SHARDRIVE_DRAIN_DELAY_S", "30")]).await;
     let mut events = Events::from_response(api.get("/dashboard/events").await);
     assert_eq!(events.next().await.unwrap().0, "history");
     let (kind, map) = events.next().await.unwrap();
@@ -81,7 +81,7 @@ async fn events_tell_of_everything_and_end_with_the_service() {
 #[tokio::test]
 async fn with_sign_in_the_page_is_open_and_its_data_is_not() {
     let cluster = TestCluster::migrated(1).await;
-    let api = Api::start_with(&cluster, &[("AUTH_SECRET", SECRET)]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_AUTH_SECRET", SECRET)]).await;
     assert_eq!(api.get("/dashboard").await.status(), 200);
     assert_eq!(api.get("/dashboard/app.js").await.status(), 200);
     let problem = async |path: &str| {

@@ -221,7 +221,7 @@ async fn it_fits_a_phone_and_needs_no_mouse() {
 #[tokio::test]
 async fn with_sign_in_it_asks_for_a_token_and_keeps_it_for_this_tab() {
     let cluster = TestCluster::migrated(1).await;
-    let api = Api::start_with(&cluster, &[("AUTH_SECRET", SECRET)]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_AUTH_SECRET", SECRET)]).await;
     let token = |scope: &str| Key::secret(SECRET).token("", &json!({"sub": "7", "scope": scope, "exp": now() + 600}));
     api.request(Method::POST, "/ingest/bulk?count=3").bearer_auth(token("admin")).send().await.unwrap();
     let Some(browser) = Browser::start().await else { return };

@@ -41,7 +41,7 @@ async fn drip(stream: TcpStream, seconds: u32) -> (bool, String) {
 #[tokio::test]
 async fn answers_tell_browsers_what_they_may_not() {
     let cluster = TestCluster::migrated(1).await;
-    let api = Api::start_with(&cluster, &[("COLLECTIONS", "orders:user_id:integer:many")]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_COLLECTIONS", "orders:user_id:integer:many")]).await;
     for (path, csp) in [
         ("/", "default-src 'none'; frame-ancestors 'none'"),
         ("/query/1", "default-src 'none'; frame-ancestors 'none'"),
@@ -76,7 +76,7 @@ async fn answers_tell_browsers_what_they_may_not() {
 #[tokio::test]
 async fn scripts_of_named_sites_may_read_answers() {
     let cluster = TestCluster::migrated(1).await;
-    let api = Api::start_with(&cluster, &[("CORS_ORIGINS", "https://app.example.org")]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_CORS_ORIGINS", "https://app.example.org")]).await;
     let ask = |method: Method, path: &str, origin: &str| api.request(method, path).header("Origin", origin);
     let preflight = async |origin: &str| {
         let request = ask(Method::OPTIONS, "/ingest", origin).header("Access-Control-Request-Method", "POST");
@@ -126,7 +126,7 @@ async fn long_addresses_and_heads_are_refused() {
 #[tokio::test]
 async fn one_address_has_so_many_connections() {
     let cluster = TestCluster::migrated(1).await;
-    let api = Api::start_with(&cluster, &[("MAX_CONNECTIONS_PER_ADDRESS", "3")]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_MAX_CONNECTIONS_PER_ADDRESS", "3")]).await;
     const ASK: &[u8] = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut open = Vec::new();
     for _ in 0..3 {
@@ -138,12 +138,9 @@ async fn one_address_has_so_many_connections() {
     let mut fourth = socket(&api).await;
     let _ = fourth.write_all(ASK).await;
     assert_eq!(rest(&mut fourth).await, "");
-    poll::until(
-        "the warning",
-        async || {
-            if api.log().contains("MAX_CONNECTIONS_PER_ADDRESS") { Ok(()) } else { Err(api.log()) }
-        },
-    )
+    poll::until("the warning", async || {
+        if api.log().contains("SHARDRIVE_MAX_CONNECTIONS_PER_ADDRESS") { Ok(()) } else { Err(api.log()) }
+    })
     .await;
     drop(open);
     poll::until("a place", async || {
@@ -156,7 +153,7 @@ async fn one_address_has_so_many_connections() {
     })
     .await;
     drop(api);
-    let settings = [("MAX_CONNECTIONS_PER_ADDRESS", "1"), ("TRUSTED_PROXIES", "127.0.0.1")];
+    let settings = [("SHARDRIVE_MAX_CONNECTIONS_PER_ADDRESS", "1"), ("SHARDRIVE_TRUSTED_PROXIES", "127.0.0.1")];
     let api = Api::start_with(&cluster, &settings).await;
     let mut proxied = [socket(&api).await, socket(&api).await];
     for stream in &mut proxied {
@@ -168,7 +165,7 @@ async fn one_address_has_so_many_connections() {
 #[tokio::test]
 async fn slow_clients_lose_their_place() {
     let cluster = TestCluster::migrated(1).await;
-    let api = Api::start_with(&cluster, &[("KEEP_ALIVE_S", "2")]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_KEEP_ALIVE_S", "2")]).await;
     let begin = async |head: &str| {
         let mut stream = socket(&api).await;
         stream.write_all(head.as_bytes()).await.unwrap();

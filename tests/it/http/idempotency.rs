@@ -17,8 +17,11 @@ use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
 use crate::support::tokens::{Key, now};
 
-const PATIENT: [(&str, &str); 3] =
-    [("HEALTH_TIMEOUT_MS", "20000"), ("CONNECT_TIMEOUT_MS", "20000"), ("MOVE_TIMEOUT_MS", "30000")];
+const PATIENT: [(&str, &str); 3] = [
+    ("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000"),
+    ("SHARDRIVE_CONNECT_TIMEOUT_MS", "20000"),
+    ("SHARDRIVE_MOVE_TIMEOUT_MS", "30000"),
+];
 
 /// What a client can tell answers apart by.
 #[derive(Clone, PartialEq, Debug)]
@@ -57,7 +60,7 @@ async fn post(api: &Api, path: &str, key: &str, body: &Value) -> Answer {
 async fn a_key_belongs_to_its_caller() {
     const SECRET: &str = "a secret of the test, long enough for HS256";
     let cluster = TestCluster::migrated(2).await;
-    let api = Api::start_with(&cluster, &[("AUTH_SECRET", SECRET)]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_AUTH_SECRET", SECRET)]).await;
     let send = async |subject: &str, scope: &str| {
         let claims = json!({"sub": subject, "scope": scope, "exp": now() + 600});
         let request = api.request(Method::POST, "/ingest").bearer_auth(Key::secret(SECRET).token("", &claims));

@@ -23,7 +23,7 @@ async fn a_rolling_restart_fails_no_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_drains_answers_and_closes_its_connections() {
     let cluster = TestCluster::migrated(2).await;
-    let mut api = Api::start_with(&cluster, &[("DRAIN_DELAY_S", "3600")]).await;
+    let mut api = Api::start_with(&cluster, &[("SHARDRIVE_DRAIN_DELAY_S", "3600")]).await;
     assert!(!api.get("/query/42").await.headers().contains_key("Connection"));
     api.sigterm();
     poll::until_true("the process to be not ready", async || {

@@ -19,7 +19,7 @@ const NDJSON: &str = "application/x-ndjson";
 /// More than actix lets a worker have TLS handshakes under way by itself, which is 256.
 const SILENT: usize = 400;
 /// The settings of a service with a single worker.
-const ONE_WORKER: (&str, &str) = ("HTTP_WORKERS", "1");
+const ONE_WORKER: (&str, &str) = ("SHARDRIVE_HTTP_WORKERS", "1");
 
 fn address(api: &Api) -> SocketAddr {
     api.base().rsplit_once('/').unwrap().1.parse().unwrap()
@@ -64,7 +64,8 @@ async fn silent_connections_cost_nobody_else_and_are_named() {
     let (cluster, authority) = (TestCluster::migrated(1).await, TestCa::new());
     let own = authority.issue_certificate(&["127.0.0.1"]);
     let (certificate, key) = (authority.write("cert.pem", &own.certificate), authority.write("key.pem", &own.key));
-    let settings = [("TLS_CERT_FILE", certificate.as_str()), ("TLS_KEY_FILE", key.as_str()), ONE_WORKER];
+    let settings =
+        [("SHARDRIVE_TLS_CERT_FILE", certificate.as_str()), ("SHARDRIVE_TLS_KEY_FILE", key.as_str()), ONE_WORKER];
     let over_tls = Api::start_with(&cluster, &settings).await;
     let plain = Api::start_with(&cluster, &[ONE_WORKER]).await;
     tokio::join!(others_are_answered(&over_tls, Some(&authority)), others_are_answered(&plain, None));
@@ -111,7 +112,7 @@ async fn begin_load(api: &Api, first: &str) -> TcpStream {
 #[tokio::test]
 async fn silent_loads_take_no_place_and_one_caller_takes_half() {
     let cluster = TestCluster::migrated(1).await;
-    let api = Api::start_with(&cluster, &[("MAX_BULK_LOADS", "4")]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_MAX_BULK_LOADS", "4")]).await;
     let other = other_client(None);
     let load = async |name: &str| {
         let row = json!({"user_id": 1, "file_name": name}).to_string();
@@ -150,7 +151,7 @@ async fn silent_loads_take_no_place_and_one_caller_takes_half() {
 async fn a_slow_steady_upload_is_stored_as_it_comes() {
     const SECONDS: u32 = 34;
     let cluster = TestCluster::migrated(1).await;
-    let api = Api::start_with(&cluster, &[("COLLECTIONS", "notes:user_id:integer:many")]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_COLLECTIONS", "notes:user_id:integer:many")]).await;
     let slow_body = |row: fn(u32) -> String| {
         let rows = futures_util::stream::unfold(0, move |number| async move {
             if number > 0 {

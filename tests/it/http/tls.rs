@@ -56,7 +56,7 @@ async fn the_address_speaks_tls_and_takes_new_certificates() {
     let (cluster, authority) = (TestCluster::migrated(1).await, TestCa::new());
     let first = authority.issue_certificate(&["127.0.0.1", "localhost"]);
     let (certificate, key) = (authority.write("cert.pem", &first.certificate), authority.write("key.pem", &first.key));
-    let settings = [("TLS_CERT_FILE", certificate.as_str()), ("TLS_KEY_FILE", key.as_str())];
+    let settings = [("SHARDRIVE_TLS_CERT_FILE", certificate.as_str()), ("SHARDRIVE_TLS_KEY_FILE", key.as_str())];
     let mut api = Api::start_with(&cluster, &settings).await;
     assert!(api.base().starts_with("https://"));
     api.call_with(client_of(&authority));
@@ -111,7 +111,7 @@ async fn clients_that_prefer_http2_are_served_by_http1() {
     let (cluster, authority) = (TestCluster::migrated(1).await, TestCa::new());
     let pair = authority.issue_certificate(&["127.0.0.1"]);
     let (certificate, key) = (authority.write("cert.pem", &pair.certificate), authority.write("key.pem", &pair.key));
-    let settings = [("TLS_CERT_FILE", certificate.as_str()), ("TLS_KEY_FILE", key.as_str())];
+    let settings = [("SHARDRIVE_TLS_CERT_FILE", certificate.as_str()), ("SHARDRIVE_TLS_KEY_FILE", key.as_str())];
     let api = Api::start_with(&cluster, &settings).await;
     // An answer that comes before the body is read must reach the client whole.
     let body = "x".repeat(100_000);
@@ -127,13 +127,13 @@ async fn wrong_certificates_are_refused_at_the_start() {
     let certificate = authority.write("cert.pem", &one.certificate);
     for (key, reason) in [
         (authority.write("other.pem", &other.key), "do not go together"),
-        (authority.write("none.pem", "no key"), "TLS_KEY_FILE: holds no private key"),
-        ("/nowhere/key.pem".to_owned(), "TLS_KEY_FILE: /nowhere/key.pem: "),
-        (String::new(), "TLS_KEY_FILE: is missing"),
+        (authority.write("none.pem", "no key"), "SHARDRIVE_TLS_KEY_FILE: holds no private key"),
+        ("/nowhere/key.pem".to_owned(), "SHARDRIVE_TLS_KEY_FILE: /nowhere/key.pem: "),
+        (String::new(), "SHARDRIVE_TLS_KEY_FILE: is missing"),
     ] {
         let mut variables = cluster.variables();
-        variables.push(("TLS_CERT_FILE".to_owned(), certificate.clone()));
-        variables.push(("TLS_KEY_FILE".to_owned(), key));
+        variables.push(("SHARDRIVE_TLS_CERT_FILE".to_owned(), certificate.clone()));
+        variables.push(("SHARDRIVE_TLS_KEY_FILE".to_owned(), key));
         let log = Api::try_start(&variables).await.err().expect("was started");
         assert!(log.contains(reason) && !log.contains("PRIVATE"), "{log}");
     }
@@ -146,9 +146,9 @@ async fn a_handshake_does_not_take_for_ever() {
     let (certificate, key) = (authority.write("cert.pem", &pair.certificate), authority.write("key.pem", &pair.key));
     let api = {
         let settings = [
-            ("TLS_CERT_FILE", certificate.as_str()),
-            ("TLS_KEY_FILE", key.as_str()),
-            ("MAX_CONNECTIONS_PER_ADDRESS", "1"),
+            ("SHARDRIVE_TLS_CERT_FILE", certificate.as_str()),
+            ("SHARDRIVE_TLS_KEY_FILE", key.as_str()),
+            ("SHARDRIVE_MAX_CONNECTIONS_PER_ADDRESS", "1"),
         ];
         Api::start_with(&cluster, &settings).await
     };
@@ -238,7 +238,11 @@ async fn the_cache_is_reached_by_tls() {
     let _server = TlsCache(server.current_dir(std::env::temp_dir()).stdout(Stdio::null()).spawn().unwrap());
     let url = format!("rediss://127.0.0.1:{port}");
     let authority_file = authority.ca_file();
-    let settings = [("REDIS_URL", url.as_str()), ("REDIS_CA_FILE", authority_file.as_str()), ("RATE_LIMIT", "100000")];
+    let settings = [
+        ("REDIS_URL", url.as_str()),
+        ("SHARDRIVE_REDIS_CA_FILE", authority_file.as_str()),
+        ("SHARDRIVE_RATE_LIMIT_PER_S", "100000"),
+    ];
     let api = Api::start_with(&cluster, &settings).await;
     until_says(&api, "healthy").await;
     until_in_use(&api, 1).await;
@@ -248,7 +252,7 @@ async fn the_cache_is_reached_by_tls() {
     .await;
     drop(api);
     let wrong = strangers.ca_file();
-    let api = Api::start_with(&cluster, &[("REDIS_URL", &url), ("REDIS_CA_FILE", &wrong)]).await;
+    let api = Api::start_with(&cluster, &[("REDIS_URL", &url), ("SHARDRIVE_REDIS_CA_FILE", &wrong)]).await;
     until_says(&api, "unhealthy").await;
     poll::until("the reason", async || if api.log().contains("cannot be used") { Ok(()) } else { Err(api.log()) })
         .await;
@@ -265,7 +269,8 @@ async fn the_broker_is_reached_by_tls_and_password() {
     for (url, authority, reason) in
         [(&url, &wrong, "certificate"), (&without_password, &known, "authorization violation")]
     {
-        let api = Api::start_with(&cluster, &[("EVENTS_URL", url), ("EVENTS_CA_FILE", authority)]).await;
+        let api =
+            Api::start_with(&cluster, &[("SHARDRIVE_EVENTS_URL", url), ("SHARDRIVE_EVENTS_CA_FILE", authority)]).await;
         poll::until_true("a relay", async || cluster.value(0, "SELECT shardrive.records_events()").await).await;
         assert_eq!(api.post("/ingest", &file).await.status(), StatusCode::CREATED, "events hold nobody up");
         poll::until("the reason", async || {
@@ -277,7 +282,7 @@ async fn the_broker_is_reached_by_tls_and_password() {
         assert!(!api.log().contains("s3cret"), "{}", api.log());
     }
     assert!(nats.published_events().await.is_empty());
-    let api = Api::start_with(&cluster, &[("EVENTS_URL", &url), ("EVENTS_CA_FILE", &known)]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_EVENTS_URL", &url), ("SHARDRIVE_EVENTS_CA_FILE", &known)]).await;
     assert_eq!(api.post("/ingest", &file).await.status(), StatusCode::CREATED);
     poll::until("all events", async || match nats.published_events().await.len() {
         3 => Ok(()),

@@ -57,7 +57,7 @@ async fn a_collection_is_declared_once_and_for_all() {
 #[tokio::test]
 async fn the_settings_declare_collections_too_also_on_a_shard_that_lost_one() {
     let cluster = TestCluster::migrated(2).await;
-    let api = Api::start_with(&cluster, &[("COLLECTIONS", "profiles:user_id:integer")]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_COLLECTIONS", "profiles:user_id:integer")]).await;
     assert_eq!(api.get("/collections/profiles").await.status(), StatusCode::OK);
     cluster.psql(1, "DELETE FROM shardrive.collections WHERE name = 'profiles'").await.unwrap();
     let again = Api::start(&cluster).await;
@@ -66,9 +66,9 @@ async fn the_settings_declare_collections_too_also_on_a_shard_that_lost_one() {
     assert_eq!(there, 1, "it was brought back");
 
     let mut wrong = cluster.variables();
-    wrong.push(("COLLECTIONS".to_owned(), "profiles:name:string".to_owned()));
+    wrong.push(("SHARDRIVE_COLLECTIONS".to_owned(), "profiles:name:string".to_owned()));
     let log = Api::try_start(&wrong).await.err().expect("it must not start");
-    assert!(log.contains("COLLECTIONS") && log.contains("profiles"), "{log}");
+    assert!(log.contains("SHARDRIVE_COLLECTIONS") && log.contains("profiles"), "{log}");
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ async fn a_name_with_half_a_surrogate_pair_loses_no_member() {
 async fn a_patch_of_every_member_of_a_large_document_is_made_at_once() {
     const MEMBERS: usize = 90_000;
     let cluster = TestCluster::migrated(1).await;
-    let api = Api::start_with(&cluster, &[("HTTP_WORKERS", "1")]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_HTTP_WORKERS", "1")]).await;
     let document = |value: u8| {
         let mut text = String::from("{");
         for number in 0..MEMBERS {

@@ -178,7 +178,7 @@ async fn objects_under_ids_of_their_own() {
 #[tokio::test]
 async fn large_documents_wait_for_their_turn() {
     let cluster = TestCluster::migrated(2).await;
-    let api = Api::start_with(&cluster, &[("SHARD_TIMEOUT_MS", "40000")]).await;
+    let api = Api::start_with(&cluster, &[("SHARDRIVE_SHARD_TIMEOUT_MS", "40000")]).await;
     let value = |key: usize| key.to_string().repeat(350_000);
     let writes = (10..50).map(|key| {
         let api = &api;

@@ -40,10 +40,10 @@ const STEPS_BACK: [&str; 6] = [
 ];
 
 const PATIENT: [(&str, &str); 4] = [
-    ("HEALTH_TIMEOUT_MS", "20000"),
-    ("CONNECT_TIMEOUT_MS", "20000"),
-    ("MOVE_TIMEOUT_MS", "50000"),
-    ("STATS_TIMEOUT_MS", "30000"),
+    ("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000"),
+    ("SHARDRIVE_CONNECT_TIMEOUT_MS", "20000"),
+    ("SHARDRIVE_MOVE_TIMEOUT_MS", "50000"),
+    ("SHARDRIVE_STATS_TIMEOUT_MS", "30000"),
 ];
 const SLOTS: &str = "0,2,4,6";
 const ALL: [i32; 6] = [0, 2, 4, 6, 1, 100];

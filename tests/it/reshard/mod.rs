@@ -18,10 +18,10 @@ const EVEN: &str = "0,2,4,6";
 
 /// A busy machine is no fault of a shard here.
 const PATIENT: [(&str, &str); 4] = [
-    ("HEALTH_TIMEOUT_MS", "20000"),
-    ("CONNECT_TIMEOUT_MS", "20000"),
-    ("MOVE_TIMEOUT_MS", "30000"),
-    ("STATS_TIMEOUT_MS", "30000"),
+    ("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000"),
+    ("SHARDRIVE_CONNECT_TIMEOUT_MS", "20000"),
+    ("SHARDRIVE_MOVE_TIMEOUT_MS", "30000"),
+    ("SHARDRIVE_STATS_TIMEOUT_MS", "30000"),
 ];
 
 async fn start(cluster: &TestCluster, programs: usize) -> (Vec<Api>, Vec<String>) {

@@ -93,7 +93,7 @@ async fn a_copy_waits_while_requests_take_longer_than_usual() {
     let cluster = with_rows(40_000).await;
     let proxy = Proxy::start(cluster.port(0)).await;
     let through = cluster.url(0).replace(&format!(":{}/", cluster.port(0)), &format!(":{}/", proxy.port()));
-    let settings = [("HEALTH_TIMEOUT_MS", "20000"), ("CONNECT_TIMEOUT_MS", "20000")];
+    let settings = [("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000"), ("SHARDRIVE_CONNECT_TIMEOUT_MS", "20000")];
     let api = Api::start_on(&[through, cluster.url(1)], &settings).await;
     let load = Load::start(&[api.base().to_owned()], 16, &[0, 2, 4, 6]);
     load.wait_for_answers(1000).await;

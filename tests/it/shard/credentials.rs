@@ -11,7 +11,7 @@ use crate::support::poll;
 use crate::support::program::shardrive;
 use crate::support::servers::{CONNECT, TestCluster, run, value};
 
-const PATIENT: [(&str, &str); 2] = [("HEALTH_TIMEOUT_MS", "20000"), ("MOVE_TIMEOUT_MS", "30000")];
+const PATIENT: [(&str, &str); 2] = [("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000"), ("SHARDRIVE_MOVE_TIMEOUT_MS", "30000")];
 
 /// Three servers, of which the first two are a cluster, and a program that serves it.
 async fn two_of_three() -> (TestCluster, Api) {
@@ -89,7 +89,7 @@ async fn a_shard_with_its_own_password_is_named_in_the_settings_first() {
     let (status, refused) = api.post_json("/admin/shards", &json!({"url": url})).await;
     let told = refused["detail"].as_str().unwrap();
     assert!(
-        status.is_client_error() && told.contains("SHARD_2_SPARE_URL") && !told.contains("other_pass"),
+        status.is_client_error() && told.contains("SHARDRIVE_SHARD_2_SPARE_URL") && !told.contains("other_pass"),
         "{refused}"
     );
     let schemas: i64 = cluster.value(2, "SELECT count(*) FROM pg_namespace WHERE nspname = 'shardrive'").await;
@@ -97,13 +97,13 @@ async fn a_shard_with_its_own_password_is_named_in_the_settings_first() {
     // It would sign in as to shard 0.
     drop(api);
 
-    let spare = [PATIENT[0], PATIENT[1], ("SHARD_2_SPARE_URL", &url)];
+    let spare = [PATIENT[0], PATIENT[1], ("SHARDRIVE_SHARD_2_SPARE_URL", &url)];
     let api = Api::start_on(&cluster.urls()[..2], &spare).await;
     let (status, added) = api.post_json("/admin/shards", &json!({"url": url})).await;
     assert_eq!((status.as_u16(), &added["shard_id"]), (200, &json!(2)), "{added}");
     until_three_are_healthy(&api).await;
     let mut settings = cluster.variables()[..2].to_vec();
-    settings.push(("SHARD_2_SPARE_URL".to_owned(), url));
+    settings.push(("SHARDRIVE_SHARD_2_SPARE_URL".to_owned(), url));
     give_slots_to_the_third(&settings).await;
     store_on_each(&api).await;
     let users = "SELECT string_agg(DISTINCT usename, ',') FROM pg_stat_activity WHERE application_name = 'shardrive'";

@@ -196,7 +196,7 @@ async fn a_read_only_server_answers_reads_and_refuses_writes_at_once() {
 async fn a_demoted_server_keeps_no_slot_of_a_move_that_has_ended() {
     let mut cluster = TestCluster::migrated(2).await;
     let standby = cluster.standby(1).await;
-    let settings = [("HEALTH_TIMEOUT_MS", "20000"), ("CONNECT_TIMEOUT_MS", "20000")];
+    let settings = [("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000"), ("SHARDRIVE_CONNECT_TIMEOUT_MS", "20000")];
     let api = Api::start_on(&[cluster.url(0), both(&cluster, &standby)], &settings).await;
     let (status, plan) =
         api.post_json("/admin/moves", &json!({"slots": "0,2", "to": 1, "rollback_window_seconds": 3600})).await;

@@ -279,7 +279,7 @@ async fn a_late_shard_that_is_another_database_is_never_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_answers_every_request_in_flight() {
     let cluster = TestCluster::migrated(2).await;
-    let mut api = Api::start_with(&cluster, &[("MAX_BULK_LOADS", "20")]).await;
+    let mut api = Api::start_with(&cluster, &[("SHARDRIVE_MAX_BULK_LOADS", "20")]).await;
     // Writes of all kinds wait in the database, each on its own HTTP connection.
     let mut holds = Vec::new();
     for shard in 0..2 {

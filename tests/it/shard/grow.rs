@@ -11,7 +11,7 @@ use crate::support::poll;
 use crate::support::program::{shardrive, shardrive_reading};
 use crate::support::servers::{CONNECT, TestCluster, run, start_error_text};
 
-const PATIENT: [(&str, &str); 2] = [("HEALTH_TIMEOUT_MS", "20000"), ("MOVE_TIMEOUT_MS", "30000")];
+const PATIENT: [(&str, &str); 2] = [("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000"), ("SHARDRIVE_MOVE_TIMEOUT_MS", "30000")];
 const SLOTS: [i32; 8] = [0, 1, 2, 3, 4, 5, 100, 101];
 
 /// Three servers, of which the first two are a cluster.

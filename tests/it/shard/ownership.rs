@@ -21,11 +21,11 @@ const ALL: [i32; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 100, 101];
 
 /// A busy machine is no fault of a shard here.
 const PATIENT: [(&str, &str); 5] = [
-    ("HEALTH_TIMEOUT_MS", "20000"),
-    ("CONNECT_TIMEOUT_MS", "20000"),
-    ("SHARD_TIMEOUT_MS", "30000"),
-    ("MOVE_TIMEOUT_MS", "30000"),
-    ("STATS_TIMEOUT_MS", "30000"),
+    ("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000"),
+    ("SHARDRIVE_CONNECT_TIMEOUT_MS", "20000"),
+    ("SHARDRIVE_SHARD_TIMEOUT_MS", "30000"),
+    ("SHARDRIVE_MOVE_TIMEOUT_MS", "30000"),
+    ("SHARDRIVE_STATS_TIMEOUT_MS", "30000"),
 ];
 
 async fn start(cluster: &TestCluster, programs: usize) -> (Vec<Api>, Vec<String>) {
@@ -103,7 +103,9 @@ async fn a_program_that_slept_through_a_move_writes_nothing_in_the_wrong_place()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_nobody_takes_is_refused_for_now_and_heals() {
     let cluster = TestCluster::migrated(2).await;
-    let api = Api::start_with(&cluster, &[("MOVE_TIMEOUT_MS", "200"), ("HEALTH_TIMEOUT_MS", "20000")]).await;
+    let api =
+        Api::start_with(&cluster, &[("SHARDRIVE_MOVE_TIMEOUT_MS", "200"), ("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000")])
+            .await;
     let file = json!({"user_id": 42, "file_name": "a"});
     assert_eq!(api.post("/ingest", &file).await.status(), StatusCode::CREATED);
     let mut moved = Move::new(&cluster, &[42], 0, 1).await;

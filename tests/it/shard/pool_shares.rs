@@ -31,7 +31,11 @@ fn list(api: &Api, caller: &str, times: usize) -> Answers {
 }
 
 async fn start(cluster: &TestCluster) -> (Api, String) {
-    let api = Api::start_with(cluster, &[("TRUSTED_PROXIES", "127.0.0.1/32"), ("SHARD_TIMEOUT_MS", TIMEOUT_MS)]).await;
+    let api = Api::start_with(
+        cluster,
+        &[("SHARDRIVE_TRUSTED_PROXIES", "127.0.0.1/32"), ("SHARDRIVE_SHARD_TIMEOUT_MS", TIMEOUT_MS)],
+    )
+    .await;
     let collection = json!({"shard_key": "k", "records_per_key": "many", "key_type": "integer"});
     let declared = api.request(Method::PUT, "/collections/notes").json(&collection).send().await.unwrap();
     assert!(declared.status().is_success(), "{}", declared.text().await.unwrap());

@@ -29,7 +29,8 @@ async fn start() -> Setting {
 impl Setting {
     async fn api(&self, max_lag: &str) -> Api {
         let replica = self.standby.url(&database_name(0));
-        let settings = [("SHARD_0_REPLICA_URLS", replica.as_str()), ("REPLICA_MAX_LAG_MS", max_lag)];
+        let settings =
+            [("SHARDRIVE_SHARD_0_REPLICA_URLS", replica.as_str()), ("SHARDRIVE_REPLICA_MAX_LAG_MS", max_lag)];
         Api::start_with(&self.cluster, &settings).await
     }
 

@@ -21,15 +21,19 @@ const DEFAULTS: [(&str, &str); 2] = [("BIND_ADDR", "127.0.0.1:0"), ("RUST_LOG", 
 /// Patient limits for every service and command, unless a test overrides them: a busy machine must not make a shard
 /// look lost.
 pub const PATIENT: [(&str, &str); 4] = [
-    ("HEALTH_TIMEOUT_MS", "10000"),
-    ("CONNECT_TIMEOUT_MS", "10000"),
-    ("SHARD_TIMEOUT_MS", "30000"),
-    ("STATS_TIMEOUT_MS", "10000"),
+    ("SHARDRIVE_HEALTH_TIMEOUT_MS", "10000"),
+    ("SHARDRIVE_CONNECT_TIMEOUT_MS", "10000"),
+    ("SHARDRIVE_SHARD_TIMEOUT_MS", "30000"),
+    ("SHARDRIVE_STATS_TIMEOUT_MS", "10000"),
 ];
 
 /// The default settings, for tests of how quickly a lost shard is noticed.
-pub const AS_SHIPPED: [(&str, &str); 4] =
-    [("HEALTH_TIMEOUT_MS", ""), ("CONNECT_TIMEOUT_MS", ""), ("SHARD_TIMEOUT_MS", ""), ("STATS_TIMEOUT_MS", "")];
+pub const AS_SHIPPED: [(&str, &str); 4] = [
+    ("SHARDRIVE_HEALTH_TIMEOUT_MS", ""),
+    ("SHARDRIVE_CONNECT_TIMEOUT_MS", ""),
+    ("SHARDRIVE_SHARD_TIMEOUT_MS", ""),
+    ("SHARDRIVE_STATS_TIMEOUT_MS", ""),
+];
 
 /// A running `shardrive serve` or `dev`. A drop kills the program.
 pub struct Api {

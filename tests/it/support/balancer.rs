@@ -201,7 +201,9 @@ pub async fn replace_all_under_load(
 ) -> RollingRestart {
     let cluster = TestCluster::migrated(2).await;
     // The balancer is a proxy: all connections come from its address.
-    let settings = [AS_SHIPPED.as_slice(), &[("DRAIN_DELAY_S", drain), ("TRUSTED_PROXIES", "127.0.0.1")]].concat();
+    let settings =
+        [AS_SHIPPED.as_slice(), &[("SHARDRIVE_DRAIN_DELAY_S", drain), ("SHARDRIVE_TRUSTED_PROXIES", "127.0.0.1")]]
+            .concat();
     let balancer = Balancer::new(probe);
     let mut apis = Vec::new();
     for _ in 0..3 {

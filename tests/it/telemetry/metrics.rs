@@ -192,7 +192,9 @@ async fn a_real_prometheus_takes_it() {
 #[tokio::test]
 async fn a_shard_that_is_away_or_frozen_does_not_hold_it_up() {
     let mut cluster = TestCluster::migrated(2).await;
-    let api = Api::start_with(&cluster, &[("HEALTH_TIMEOUT_MS", "60000"), ("STATS_TIMEOUT_MS", "60000")]).await;
+    let api =
+        Api::start_with(&cluster, &[("SHARDRIVE_HEALTH_TIMEOUT_MS", "60000"), ("SHARDRIVE_STATS_TIMEOUT_MS", "60000")])
+            .await;
     poll::until("both shards' rows", async || {
         let found = samples(&api).await;
         if found.contains_key(r#"shardrive_shard_rows{shard="1"}"#) { Ok(()) } else { Err(found) }
@@ -227,7 +229,11 @@ async fn a_shard_that_is_away_or_frozen_does_not_hold_it_up() {
 #[tokio::test]
 async fn an_open_move_is_told_of_until_it_ends() {
     let cluster = TestCluster::migrated(2).await;
-    let settings = [("HEALTH_TIMEOUT_MS", "20000"), ("CONNECT_TIMEOUT_MS", "20000"), ("STATS_TIMEOUT_MS", "30000")];
+    let settings = [
+        ("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000"),
+        ("SHARDRIVE_CONNECT_TIMEOUT_MS", "20000"),
+        ("SHARDRIVE_STATS_TIMEOUT_MS", "30000"),
+    ];
     let api = Api::start_with(&cluster, &settings).await;
     assert_eq!(api.send("/ingest/bulk?count=10", "text/plain", "").await.status(), StatusCode::OK);
     let asked = json!({"slots": "0,2", "to": 1});

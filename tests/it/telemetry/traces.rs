@@ -152,7 +152,8 @@ async fn a_dead_collector_is_noticed_by_the_log_alone() {
 #[tokio::test]
 async fn log_lines_name_the_request_its_trace_and_where_it_went() {
     let cluster = TestCluster::migrated(2).await;
-    let api = Api::start_with(&cluster, &[("LOG_FORMAT", "json"), ("RUST_LOG", "info,shardrive=debug")]).await;
+    let api =
+        Api::start_with(&cluster, &[("SHARDRIVE_LOG_FORMAT", "json"), ("RUST_LOG", "info,shardrive=debug")]).await;
     let request = api.request(Method::GET, "/query/5043").header("X-Request-Id", "r-7");
     assert_eq!(request.header("traceparent", traceparent("01")).send().await.unwrap().status(), StatusCode::OK);
     let line: Value = poll::until("the line that sums up", async || {

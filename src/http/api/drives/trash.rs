@@ -55,7 +55,7 @@ struct TrashQuery {
 
 /// List a user's trash
 ///
-/// What was put into the trash itself, newest first, in pages. It is deleted for good after `TRASH_KEEP_DAYS`.
+/// What was put into the trash itself, newest first, in pages. It is deleted for good after `SHARDRIVE_TRASH_KEEP_DAYS`.
 #[utoipa::path(
     get, path = "/drives/{user_id}/trash", tag = "drives",
     params(
