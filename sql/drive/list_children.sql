@@ -1,38 +1,17 @@
--- A live folder ($4), and a page of what it holds: folders first, then files, by name; by descending name with $8. The page begins
--- behind the name $6 among the folders and $7 among the files; empty: at the first name; NULL: leave this kind out. No row: the shard
--- does not own the slot.
--- The row of kind 0 is the folder, with its path as the key; of nulls, if there is no such folder or it is in the trash. The rows
--- come in no order.
+-- A live folder ($4), and a page of what it holds: folders first, then files, by name. The page begins behind the name $6 among the
+-- folders and $7 among the files; NULL: leave this kind out. No row: the shard does not own the slot. The row of kind 0 is the folder,
+-- with its path as the key; of nulls, if there is no such folder or it is in the trash. Other rows have a key if their name is not NFC.
+-- The rows come in no order.
 WITH around AS MATERIALIZED (
     SELECT path FROM shardrive.folder_place($3, $4) WHERE is_live
 ), folder_page AS MATERIALIZED (
-    (SELECT shardrive.entry_key(f.folder_name) AS name_key, f.*
-       FROM around, folders AS f
-      WHERE NOT $8 AND f.user_id = $3 AND f.parent_id = $4 AND f.trashed_at IS NULL
-        AND shardrive.entry_key(f.folder_name) > $6
-      ORDER BY shardrive.entry_key(f.folder_name)
-      LIMIT $5)
-    UNION ALL
-    (SELECT shardrive.entry_key(f.folder_name), f.*
-       FROM around, folders AS f
-      WHERE $8 AND f.user_id = $3 AND f.parent_id = $4 AND f.trashed_at IS NULL
-        AND shardrive.entry_key(f.folder_name) < CASE $6 WHEN '' THEN repeat(chr(1114111), 257) ELSE $6 END
-      ORDER BY shardrive.entry_key(f.folder_name) DESC
-      LIMIT $5)
-), file_page AS (
-    (SELECT shardrive.entry_key(f.file_name) AS name_key, f.*
-       FROM around, file_metadata AS f
-      WHERE NOT $8 AND f.user_id = $3 AND f.folder_id = $4 AND f.trashed_at IS NULL
-        AND shardrive.entry_key(f.file_name) > $7
-      ORDER BY shardrive.entry_key(f.file_name)
-      LIMIT $5 - (SELECT count(*) FROM folder_page))
-    UNION ALL
-    (SELECT shardrive.entry_key(f.file_name), f.*
-       FROM around, file_metadata AS f
-      WHERE $8 AND f.user_id = $3 AND f.folder_id = $4 AND f.trashed_at IS NULL
-        AND shardrive.entry_key(f.file_name) < CASE $7 WHEN '' THEN repeat(chr(1114111), 257) ELSE $7 END
-      ORDER BY shardrive.entry_key(f.file_name) DESC
-      LIMIT $5 - (SELECT count(*) FROM folder_page))
+    SELECT nullif(shardrive.entry_key(f.folder_name), f.folder_name) AS name_key, f.folder_id, f.folder_name, f.version, f.created_at,
+           f.updated_at, f.parent_id
+      FROM around, folders AS f
+     WHERE f.user_id = $3 AND f.parent_id = $4 AND f.trashed_at IS NULL
+       AND shardrive.entry_key(f.folder_name) > $6
+     ORDER BY shardrive.entry_key(f.folder_name)
+     LIMIT $5
 )
 SELECT 0 AS kind, around.path AS name_key, f.folder_id, f.folder_name, f.version, NULL::text AS mime_type, NULL::text AS checksum,
        NULL::bigint AS size_bytes, NULL::timestamptz AS modified_at, f.created_at, f.updated_at, f.parent_id, NULL::text AS content_ref
@@ -44,6 +23,10 @@ UNION ALL
 SELECT 1, f.name_key, f.folder_id, f.folder_name, f.version, NULL, NULL, NULL, NULL, f.created_at, f.updated_at, f.parent_id, NULL
   FROM folder_page AS f
 UNION ALL
-SELECT 2, f.name_key, f.file_id, f.file_name, f.version, f.mime_type, f.checksum, f.size_bytes, f.modified_at, f.created_at,
-       f.updated_at, f.folder_id, f.content_ref
-  FROM file_page AS f
+(SELECT 2, nullif(shardrive.entry_key(f.file_name), f.file_name), f.file_id, f.file_name, f.version, f.mime_type, f.checksum,
+        f.size_bytes, f.modified_at, f.created_at, f.updated_at, f.folder_id, f.content_ref
+   FROM around, file_metadata AS f
+  WHERE f.user_id = $3 AND f.folder_id = $4 AND f.trashed_at IS NULL
+    AND shardrive.entry_key(f.file_name) > $7
+  ORDER BY shardrive.entry_key(f.file_name)
+  LIMIT $5 - (SELECT count(*) FROM folder_page))

@@ -121,9 +121,16 @@ pub struct Child {
     /// When the entry last changed, by the shard's clock.
     #[serde(serialize_with = "time::serialize_time")]
     pub updated_at: DateTime<Utc>,
-    /// The name in NFC, by which entries are ordered.
+    /// The name in NFC, unless the name is that.
     #[serde(skip)]
-    pub(super) name_key: String,
+    pub(super) name_key: Option<String>,
+}
+
+impl Child {
+    /// The name in NFC, by which entries are ordered.
+    pub(super) fn order_key(&self) -> &str {
+        self.name_key.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// The entry at a path.

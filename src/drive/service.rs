@@ -137,7 +137,7 @@ impl DriveService {
             folder,
             order,
             kind: last.kind,
-            name_key: last.name_key.clone(),
+            name_key: last.order_key().to_owned(),
         });
         Ok((shard, found, ChildrenPage { entries, next }))
     }

@@ -89,7 +89,11 @@ impl ShardCall for ListChildren<'_> {
     type Output = Option<(Folder, Vec<Child>)>;
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
-        let rows = sqlx::query(include_str!("../../sql/drive/list_children.sql"))
+        let statement = match self.order {
+            NameOrder::Ascending => include_str!("../../sql/drive/list_children.sql"),
+            NameOrder::Descending => include_str!("../../sql/drive/list_children_descending.sql"),
+        };
+        let rows = sqlx::query(statement)
             .bind(self.user.slot().to_sql())
             .bind(shard.to_sql())
             .bind(self.user.get())
@@ -97,13 +101,12 @@ impl ShardCall for ListChildren<'_> {
             .bind(self.size.rows())
             .bind(self.after_folder)
             .bind(self.after_file)
-            .bind(self.order == NameOrder::Descending)
             .fetch_all(connection)
             .await?;
         let mut folder = None;
         let mut children = Vec::with_capacity(rows.len());
         for row in &rows {
-            match row.try_get::<i32, _>(0)? {
+            match row.try_get_unchecked::<i32, _>(0)? {
                 0 => folder = Some(self.folder_in(row)?),
                 1 => children.push(child_in(row, EntryKind::Folder)?),
                 _ => children.push(child_in(row, EntryKind::File)?),
@@ -112,7 +115,7 @@ impl ShardCall for ListChildren<'_> {
         let Some(folder) = folder else { return Ok(None) };
         // The rows of a kind are in order already, which the sort finds at once.
         children.sort_by(|a, b| {
-            let names = a.name_key.cmp(&b.name_key);
+            let names = a.order_key().cmp(b.order_key());
             a.kind.cmp(&b.kind).then(if self.order == NameOrder::Ascending { names } else { names.reverse() })
         });
         Ok(Some(folder.map(|folder| (folder, children))))
@@ -137,19 +140,20 @@ impl ListChildren<'_> {
     }
 }
 
+/// By position and without a check of the types, as a page has many rows.
 fn child_in(row: &PgRow, kind: EntryKind) -> Result<Child, sqlx::Error> {
     Ok(Child {
         kind,
-        name_key: row.try_get(1)?,
-        id: row.try_get(2)?,
-        name: row.try_get(3)?,
-        version: row.try_get(4)?,
-        mime_type: row.try_get(5)?,
-        checksum: row.try_get(6)?,
-        size_bytes: row.try_get(7)?,
+        name_key: row.try_get_unchecked(1)?,
+        id: row.try_get_unchecked(2)?,
+        name: row.try_get_unchecked(3)?,
+        version: row.try_get_unchecked(4)?,
+        mime_type: row.try_get_unchecked(5)?,
+        checksum: row.try_get_unchecked(6)?,
+        size_bytes: row.try_get_unchecked(7)?,
         modified_at: optional_time(row, 8)?,
         created_at: required_time(row, 9)?,
         updated_at: required_time(row, 10)?,
-        content_ref: row.try_get(12)?,
+        content_ref: row.try_get_unchecked(12)?,
     })
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::limits::{
-    CHECKSUM, CONTENT_REF, FILE_NAME, MIME_TYPE, PATH, check_id, check_size, check_time, check_user, file_path,
+    CHECKSUM, CONTENT_REF, FILE_NAME, MIME_TYPE, PATH, check_file_path, check_id, check_size, check_time, check_user,
 };
 use super::model::{FileContent, FilePatch, NewFile};
 use super::values::{BorrowedText, TimeInput};
@@ -114,8 +114,8 @@ impl FileInput<'_> {
         let user = check_user(self.user_id)?;
         check_text(self.user_id, self.user_id_text.as_ref().map(|text| &*text.0), "user_id_text")?;
         FILE_NAME.check(&self.file_name.0)?;
-        let path = self.path.map(|path| file_path(&path.0)).transpose()?;
-        if path.as_ref().is_some_and(|path| path.split_last().is_none_or(|(_, name)| name != self.file_name.0)) {
+        let path = self.path.as_ref().map(|path| check_file_path(&path.0)).transpose()?;
+        if path.is_some_and(|(_, name)| name != self.file_name.0) {
             return Err(FieldFault::new(PATH.field, "must end in /file_name"));
         }
         if let Some(id) = self.file_id {
@@ -130,7 +130,7 @@ impl FileInput<'_> {
             id: self.file_id.unwrap_or_else(|| ids.mint(user.slot())),
             minted: self.file_id.is_none(),
             name: self.file_name.0.into(),
-            path: path.map(|path| path.to_string().into()),
+            path: path.map(|(path, _)| path.into()),
             mime_type: MIME_TYPE.check_optional(self.mime_type)?,
             checksum: CHECKSUM.check_optional(self.checksum)?,
             size_bytes: check_size(self.size_bytes)?,
@@ -241,14 +241,12 @@ impl PatchInput<'_> {
         let mut name: Option<Box<str>> = file_name.map(|name| name.0.into());
         let path = match self.path {
             Some(Some(path)) => {
-                let path = file_path(&path.0)?;
-                let (_, last) =
-                    path.split_last().ok_or_else(|| FieldFault::new("path", "must end in the name of the file"))?;
+                let (path, last) = check_file_path(&path.0)?;
                 if name.as_deref().is_some_and(|name| name != last) {
                     return Err(FieldFault::new("path", "must end in /file_name"));
                 }
                 name = Some(last.into());
-                Some(Some(path.to_string().into()))
+                Some(Some(path.into()))
             }
             Some(None) => Some(None),
             None => None,

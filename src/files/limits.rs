@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::model::UserId;
-use super::path::DrivePath;
+use super::path::check_path;
 use super::values::{BorrowedText, TimeInput};
 use crate::payload::FieldFault;
 use crate::shard::slot_of_id;
@@ -114,16 +114,17 @@ pub(super) fn check_id(user: UserId, id: Uuid) -> Result<(), FieldFault> {
     Ok(())
 }
 
-/// Reads the path of a file.
+/// Checks the path of a file. Returns the path as it is stored, and the name at its end.
 ///
 /// # Errors
 /// For a path that is none, and for the root.
-pub(super) fn file_path(text: &str) -> Result<DrivePath, FieldFault> {
+pub(super) fn check_file_path(text: &str) -> Result<(&str, &str), FieldFault> {
     PATH.check(text)?;
     if text.ends_with('/') {
         return Err(FieldFault::new(PATH.field, "must end in the name of the file"));
     }
-    DrivePath::parse(text, PATH.field)
+    let path = check_path(text, PATH.field)?;
+    Ok((path, path.rsplit_once('/').map_or(path, |(_, name)| name)))
 }
 
 pub(super) fn check_size(size: Option<i64>) -> Result<Option<i64>, FieldFault> {

@@ -21,25 +21,8 @@ impl DrivePath {
     /// # Errors
     /// A fault of `field`, which holds the path.
     pub fn parse(text: &str, field: &'static str) -> Result<Self, FieldFault> {
-        let wrong = |reason: String| FieldFault::new(field, reason);
-        if text.len() > MAX_PATH {
-            return Err(wrong(format!("must not be longer than {MAX_PATH} bytes")));
-        }
-        let text = text.strip_prefix('/').unwrap_or(text);
-        if text.is_empty() {
-            return Ok(Self::default());
-        }
-        let text = text.strip_suffix('/').unwrap_or(text);
-        let names: Vec<String> = text.split('/').map(str::to_owned).collect();
-        if names.len() > Self::MAX_DEPTH {
-            return Err(wrong(format!("must not have more than {} names", Self::MAX_DEPTH)));
-        }
-        for name in &names {
-            if let Err(reason) = check_name(name) {
-                return Err(wrong(format!("has a name that {reason}")));
-            }
-        }
-        Ok(Self(names))
+        let path = check_path(text, field)?;
+        Ok(if path.is_empty() { Self::default() } else { Self(path.split('/').map(str::to_owned).collect()) })
     }
 
     /// The path of these names, which are checked already.
@@ -65,6 +48,33 @@ impl fmt::Display for DrivePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("/"))
     }
+}
+
+/// Checks a path as [`DrivePath::parse`] does. Returns the path without a slash at its ends.
+///
+/// # Errors
+/// A fault of `field`, which holds the path.
+pub(super) fn check_path<'a>(text: &'a str, field: &'static str) -> Result<&'a str, FieldFault> {
+    let wrong = |reason: String| Err(FieldFault::new(field, reason));
+    if text.len() > MAX_PATH {
+        return wrong(format!("must not be longer than {MAX_PATH} bytes"));
+    }
+    let path = text.strip_prefix('/').unwrap_or(text);
+    if path.is_empty() {
+        return Ok(path);
+    }
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let mut depth = 0;
+    for name in path.split('/') {
+        depth += 1;
+        if depth > DrivePath::MAX_DEPTH {
+            return wrong(format!("must not have more than {} names", DrivePath::MAX_DEPTH));
+        }
+        if let Err(reason) = check_name(name) {
+            return wrong(format!("has a name that {reason}"));
+        }
+    }
+    Ok(path)
 }
 
 fn check_name(name: &str) -> Result<(), String> {

@@ -25,7 +25,8 @@ pub struct Options {
     /// Where to write the table as Markdown.
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
-    /// The figures of an earlier run, to compare with.
+    /// The figures of an earlier run, to compare with; ends with an error if a ratio is worse by a tenth, or with --short by two
+    /// thirds, as one short round on a shared machine tells no less.
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
     /// The program to measure; if it is given twice, the last one.
@@ -61,6 +62,11 @@ impl Options {
     /// How often each comparison is made.
     pub fn rounds(&self) -> usize {
         self.rounds.unwrap_or(if self.short { 1 } else { 5 }).max(1)
+    }
+
+    /// The share of a ratio of an earlier run that may be lost.
+    pub fn most_fall(&self) -> f64 {
+        if self.short { 2.0 / 3.0 } else { 0.1 }
     }
 
     /// How long one side of a comparison runs.

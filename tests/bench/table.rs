@@ -109,10 +109,30 @@ impl Report {
         let path = options.json.as_ref().unwrap_or(&default);
         std::fs::write(path, serde_json::to_string_pretty(self)?)?;
         println!("The figures are in {}", path.display());
-        if let Some(path) = &options.against {
-            println!("\n{}", self.differences(&serde_json::from_str(&std::fs::read_to_string(path)?)?));
+        let Some(path) = &options.against else { return Ok(()) };
+        let earlier = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+        println!("\n{}", self.differences(&earlier));
+        let fallen = self.fallen(&earlier, options.most_fall());
+        if fallen.is_empty() { Ok(()) } else { Err(format!("ratios have fallen: {}", fallen.join("; ")).into()) }
+    }
+
+    /// The cases whose ratio is worse than an earlier run's by more than this share.
+    fn fallen(&self, earlier: &Value, most: f64) -> Vec<String> {
+        let lines = earlier.get("lines").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let old_ratio = |case: &str| {
+            let old = lines.iter().find(|old| old.get("case").and_then(Value::as_str) == Some(case))?;
+            old.get("ratio").and_then(Value::as_f64)
+        };
+        let mut fallen = Vec::new();
+        for line in &self.lines {
+            let (Some(now), Some(then)) = (line.ratio, old_ratio(&line.case)) else { continue };
+            // Of times less is better.
+            let kept = if line.unit == "ms" { then / now } else { now / then };
+            if kept < 1.0 - most {
+                fallen.push(format!("{}, {then:.2} → {now:.2}", line.case));
+            }
         }
-        Ok(())
+        fallen
     }
 
     fn markdown(&self) -> String {
