@@ -99,6 +99,11 @@ class Pods(unittest.TestCase):
         compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["api"]["image"]
         self.assertEqual(compose, f"{IMAGE}:${{SHARDRIVE_VERSION:-{VERSION}}}")
         self.assertIn(f"image: {IMAGE}:{VERSION}", chart["annotations"]["artifacthub.io/images"])
+        # What people copy from the pages, and what the release's text is made of.
+        for page in ("README.md", "docs/install.md"):
+            named = re.findall(r"shardrive[-_](\d[\d.]*\d)[-_]|shardrive/v(\d[\d.]*\d)/|shardrive:(\d[\d.]*\d)", (ROOT / page).read_text())
+            self.assertEqual({"".join(one) for one in named}, {VERSION}, page)
+        self.assertIn(f"## [{VERSION}]", (ROOT / "CHANGELOG.md").read_text())
         self.assertIn("valkey/valkey:", chart["annotations"]["artifacthub.io/images"])
         self.assertEqual([chart["home"], *chart["sources"]], [PACKAGE["repository"]] * 2)
         job = yaml.safe_load((ROOT / "k8s/base/migrate.yaml").read_text())
