@@ -131,6 +131,12 @@ test-package: ## Install the Debian package of target/dist in an empty container
 
 ##@ Run in Kubernetes (docs/kubernetes.md)
 
+.PHONY: k8s-dry-run
+k8s-dry-run: ## Apply all manifests to the API server of kubectl's context, by its dry run; skips where none answers
+	@scripts/setup k8s
+	tests/k8s/run
+	tools="$${CARGO_TARGET_DIR:-$$PWD/target}/k8s-tools"; PATH="$$tools/bin:$$PATH" "$$tools/python/bin/python" -B tests/k8s/dry_run.py
+
 .PHONY: k8s-render
 k8s-render: ## Print what an overlay makes: make k8s-render OVERLAY=k8s/overlays/example
 	@PATH="$${CARGO_TARGET_DIR:-target}/k8s-tools/bin:$$PATH" kubectl kustomize $(OVERLAY)

@@ -139,7 +139,7 @@ class Chart(unittest.TestCase):
         ingress = next(found for found in made(values) if found["kind"] == "Ingress")
         self.assertNotIn("ingressClassName", ingress["spec"])
         paths = [[path["path"] for path in rule["http"]["paths"]] for rule in ingress["spec"]["rules"]]
-        self.assertEqual((len(paths[0]), paths[1]), (10, ["/files"]))
+        self.assertEqual((len(paths[0]), paths[1]), (12, ["/files"]))
 
     def test_the_dashboard_is_found_by_the_sidecar(self):
         found = next(one for one in made({"monitoring": {"dashboard": {"enabled": True}}}) if "-dashboard" in one["metadata"]["name"])
