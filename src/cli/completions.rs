@@ -1,10 +1,10 @@
 //! `shardrive completions`: what a shell needs to complete the command line.
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
 use super::output::print_text;
-use super::{Cli, CliError};
+use super::{CliError, command_line};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,7 +23,7 @@ pub(super) struct CompletionsArgs {
 impl CompletionsArgs {
     pub(super) fn run(self) -> Result<(), CliError> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "shardrive", &mut script);
+        clap_complete::generate(self.shell, &mut command_line(), "shardrive", &mut script);
         print_text(format_args!("{}", String::from_utf8_lossy(&script)));
         Ok(())
     }

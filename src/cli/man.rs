@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 
-use super::{Cli, CliError};
+use super::{CliError, command_line};
 
 /// Write the manual's pages into a folder
 #[derive(Args)]
@@ -16,7 +16,7 @@ pub(super) struct ManArgs {
 impl ManArgs {
     pub(super) fn run(self) -> Result<(), CliError> {
         std::fs::create_dir_all(&self.folder)?;
-        clap_mangen::generate_to(Cli::command(), &self.folder)?;
+        clap_mangen::generate_to(command_line(), &self.folder)?;
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ mod token;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{SettingFlags, Settings, SettingsError};
 use crate::local_servers::LocalError;
@@ -131,10 +131,28 @@ impl CliError {
     }
 }
 
+/// The exit codes of a command whose help names none itself.
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";
+
+/// The command line, with the exit codes in the help of each command.
+fn command_line() -> clap::Command {
+    with_exit_codes(Cli::command())
+}
+
+fn with_exit_codes(command: clap::Command) -> clap::Command {
+    let help = match command.get_after_help().map(ToString::to_string) {
+        Some(help) if help.contains("Exit codes") => help,
+        Some(help) => format!("{help}\n\n{EXIT_CODES}"),
+        None => EXIT_CODES.to_owned(),
+    };
+    command.after_help(help).mut_subcommands(with_exit_codes)
+}
+
 /// Runs the command of the command line.
 pub async fn run() -> ExitCode {
     // clap itself ends the process: with 0 for --help, with 2 for wrong usage.
-    let result = match Cli::parse().command {
+    let cli = Cli::from_arg_matches(&command_line().get_matches()).unwrap_or_else(|error| error.exit());
+    let result = match cli.command {
         Command::Serve(command) => Box::pin(command.run()).await,
         Command::Dev(command) => Box::pin(command.run()).await,
         Command::Demo(command) => Box::pin(command.run()).await,
@@ -181,12 +199,20 @@ fn start_logging(settings: Settings) -> Result<Settings, SettingsError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_each_command_names_its_exit_codes() {
+        let mut left = vec![command_line()];
+        while let Some(command) = left.pop() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Exit codes: 0 "), "{}", command.get_name());
+            left.extend(command.get_subcommands().cloned());
+        }
     }
 }

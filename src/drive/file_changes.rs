@@ -9,7 +9,7 @@ use super::error::DriveError;
 use super::model::DriveEntry;
 use super::operation::{DriveOperation, EntryCondition, FolderTarget, NameConflict, OperationResult};
 use super::statements::{
-    NewFile, StoredPlace, find_file, find_name, insert_files, lock_file, move_file, replace_file, trash_file,
+    FileToPlace, StoredPlace, find_file, find_name, insert_files, lock_file, move_file, replace_file, trash_file,
 };
 use crate::files::{DrivePath, File, FileContent, find_file_state};
 
@@ -64,10 +64,10 @@ impl ChangeContext<'_> {
         operations: &[DriveOperation],
     ) -> Result<Vec<Option<OperationResult>>, Failure> {
         let Some((folders, folder)) = &self.last_folder else { return Ok(Vec::new()) };
-        let files: Vec<NewFile<'_>> = operations
+        let files: Vec<FileToPlace<'_>> = operations
             .iter()
             .map_while(|operation| file_beside(folders, operation))
-            .map(|(name, content)| NewFile { id: self.ids.mint(self.user.slot()), name, content })
+            .map(|(name, content)| FileToPlace { id: self.ids.mint(self.user.slot()), name, content })
             .collect();
         if files.is_empty() {
             return Ok(Vec::new());
@@ -75,7 +75,7 @@ impl ChangeContext<'_> {
         let stored: HashSet<Uuid> =
             insert_files(self.connection, self.user, *folder, &files).await?.into_iter().collect();
         let result =
-            |file: &NewFile<'_>| stored.contains(&file.id).then(|| OperationResult::new(DriveEntry::File(file.id)));
+            |file: &FileToPlace<'_>| stored.contains(&file.id).then(|| OperationResult::new(DriveEntry::File(file.id)));
         Ok(files.iter().map(result).collect())
     }
 
@@ -90,7 +90,7 @@ impl ChangeContext<'_> {
         let tries = if conflict == NameConflict::Rename { RENAME_TRIES } else { 1 };
         for number in 1..=tries {
             let name = numbered_name(name, number);
-            let file = NewFile { id, name: &name, content };
+            let file = FileToPlace { id, name: &name, content };
             if !insert_files(self.connection, self.user, folder, &[file]).await?.is_empty() {
                 return Ok(OperationResult::new(DriveEntry::File(id)));
             }

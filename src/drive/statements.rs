@@ -175,7 +175,7 @@ pub(super) async fn lock_file(connection: &mut PgConnection, user: UserId, id: U
 }
 
 /// A file that is to be stored.
-pub(super) struct NewFile<'a> {
+pub(super) struct FileToPlace<'a> {
     pub(super) id: Uuid,
     pub(super) name: &'a str,
     pub(super) content: &'a FileContent,
@@ -186,7 +186,7 @@ pub(super) async fn insert_files(
     connection: &mut PgConnection,
     user: UserId,
     folder: Uuid,
-    files: &[NewFile<'_>],
+    files: &[FileToPlace<'_>],
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar(include_str!("../../sql/drive/insert_files.sql"))
         .bind(user.get())

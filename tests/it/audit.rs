@@ -159,7 +159,7 @@ async fn each_act_leaves_one_entry_that_tells_all() {
             Method::POST,
             "/admin/moves",
             json!({"slots": "0", "to": 1, "rollback_window_seconds": 600}),
-            200,
+            202,
             json!(["move", {"slots": "0", "to": 1, "rollback_window_seconds": 600}, "accepted", null]),
         ),
     ];

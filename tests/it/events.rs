@@ -296,7 +296,7 @@ async fn a_move_changes_no_order_and_tells_nothing_of_itself() {
     load.wait_for_answers(20).await;
     let answer =
         apis[0].post_json("/admin/moves", &json!({"slots": "0-7", "to": 1, "rollback_window_seconds": 0})).await;
-    assert_eq!(answer.0, StatusCode::OK, "{answer:?}");
+    assert_eq!(answer.0, StatusCode::ACCEPTED, "{answer:?}");
     poll::until("a move that waits for the broker", async || {
         let sql = "SELECT count(*) FROM shardrive.move_events WHERE what LIKE '%not published yet%'";
         if cluster.value::<i64>(0, sql).await > 0 { Ok(()) } else { Err(()) }
@@ -401,7 +401,7 @@ async fn what_no_stream_takes_holds_back_nothing_else_and_is_named() {
     // A move waits, and says for what.
     let answer =
         api.post_json("/admin/moves", &json!({"slots": "0,2,4,6", "to": 1, "rollback_window_seconds": 0})).await;
-    assert_eq!(answer.0, StatusCode::OK, "{answer:?}");
+    assert_eq!(answer.0, StatusCode::ACCEPTED, "{answer:?}");
     poll::until("a move that says what it waits for", async || {
         let sql = "SELECT count(*) FROM shardrive.move_events WHERE what LIKE '%not published yet: %record.created%'";
         if cluster.value::<i64>(0, sql).await > 0 { Ok(()) } else { Err(()) }

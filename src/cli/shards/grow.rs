@@ -12,8 +12,9 @@ use crate::shard::{Cluster, GrowError, ShardOptions, add_shard};
 
 const EXAMPLES: &str = "\
 Examples:
-  shardrive shards add postgres://shard_user:shard_pass@db3.example:5432/drive_shard_2
-  shardrive shards add --url-file /run/secrets/shard-2-url
+  shardrive shards add postgres://db3.example:5432/drive_shard_2
+  shardrive shards add --url-file /run/secrets/shard-2-url   with user and password, which other users of the
+                                                             machine would see among the arguments
   shardrive shards rebalance
 
 Running processes learn of the shard by themselves within seconds, and sign in as to shard 0. If it has another user or

@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use actix_web::body::{BoxBody, MessageBody as _};
 use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, LOCATION};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
@@ -138,7 +140,11 @@ struct AnalysisQuery {
 /// `dry_run` nothing is started.
 #[utoipa::path(
     post, path = "/admin/moves", tag = "admin", request_body = NewMoves,
-    responses((status = 200, description = "The plan, and the moves that were started", body = PlanView), RequestProblems, BodyProblems, MoveProblems, ShardProblems)
+    responses(
+        (status = 202, description = "The moves have begun, and go on after this answer", body = PlanView, headers(("Location" = String, description = "Where the move is shown, or the list of moves if several have begun"))),
+        (status = 200, description = "The plan alone: of a dry run, or as there is nothing to move", body = PlanView),
+        RequestProblems, BodyProblems, MoveProblems, ShardProblems,
+    )
 )]
 pub(in crate::http) async fn begin(
     state: Data<AppState>,
@@ -158,7 +164,11 @@ pub(in crate::http) async fn begin(
 /// Empty a shard
 #[utoipa::path(
     post, path = "/admin/drain", tag = "admin", request_body = NewDrain,
-    responses((status = 200, description = "The plan, and the moves that were started", body = PlanView), RequestProblems, BodyProblems, MoveProblems, ShardProblems)
+    responses(
+        (status = 202, description = "The moves have begun, and go on after this answer", body = PlanView, headers(("Location" = String, description = "Where the move is shown, or the list of moves if several have begun"))),
+        (status = 200, description = "The plan alone: of a dry run, or as there is nothing to move", body = PlanView),
+        RequestProblems, BodyProblems, MoveProblems, ShardProblems,
+    )
 )]
 pub(in crate::http) async fn drain(
     state: Data<AppState>,
@@ -178,7 +188,11 @@ pub(in crate::http) async fn drain(
 /// Shards within 10 % of the average are left alone. Where a plan would gain less than 5 % nothing moves, and a finding says so.
 #[utoipa::path(
     post, path = "/admin/rebalance", tag = "admin", request_body = NewRebalance,
-    responses((status = 200, description = "The plan, and the moves that were started", body = PlanView), RequestProblems, BodyProblems, MoveProblems, ShardProblems)
+    responses(
+        (status = 202, description = "The moves have begun, and go on after this answer", body = PlanView, headers(("Location" = String, description = "Where the move is shown, or the list of moves if several have begun"))),
+        (status = 200, description = "The plan alone: of a dry run, or as there is nothing to move", body = PlanView),
+        RequestProblems, BodyProblems, MoveProblems, ShardProblems,
+    )
 )]
 pub(in crate::http) async fn rebalance(
     state: Data<AppState>,
@@ -212,9 +226,37 @@ async fn start_once<'a, B: Deserialize<'a>>(
             return answer::ok(&PlanView::dry_run(&planned));
         }
         let ids = state.requests.start(&planned, options.moves).await?;
-        answer::ok(&PlanView::started(&planned, ids))
+        let status = if ids.is_empty() { StatusCode::OK } else { StatusCode::ACCEPTED };
+        answer::json(status, &PlanView::started(&planned, ids), 512)
     };
-    run_once(state, request, caller, body.bytes(), start).await
+    let answer = run_once(state, request, caller, body.bytes(), start).await?;
+    if answer.status() != StatusCode::ACCEPTED {
+        return Ok(answer);
+    }
+    // From the answer itself, which a repeated request gets as it was kept for the key.
+    let (mut head, body) = answer.into_parts();
+    let bytes = body.try_into_bytes().map_err(|_| Problem::new(ProblemCode::Internal, "the answer cannot be read"))?;
+    if let Some(location) = location_of(&bytes) {
+        head.headers_mut().insert(LOCATION, location);
+    }
+    Ok(head.set_body(BoxBody::new(bytes)))
+}
+
+/// Where the moves that an answer names are shown.
+fn location_of(answer: &[u8]) -> Option<HeaderValue> {
+    #[derive(Deserialize)]
+    struct StartedMoves {
+        ids: Vec<i64>,
+    }
+    let StartedMoves { ids } = serde_json::from_slice(answer).ok()?;
+    match &*ids {
+        [id] => location_of_move(*id),
+        _ => Some(HeaderValue::from_static("/admin/moves")),
+    }
+}
+
+fn location_of_move(id: i64) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("/admin/moves/{id}")).ok()
 }
 
 /// The latest moves
@@ -240,7 +282,7 @@ pub(in crate::http) async fn find(state: Data<AppState>, id: Path<String>) -> Re
 /// End a move before its slots change hands
 #[utoipa::path(
     post, path = "/admin/moves/{id}/cancel", tag = "admin", params(("id" = i64, Path, description = "Its number")),
-    responses((status = 202, description = "It will end soon", body = MoveView), RequestProblems, MissingMove, MoveProblems, ShardProblems)
+    responses((status = 202, description = "It will end soon", body = MoveView, headers(("Location" = String, description = "Where the move is shown"))), RequestProblems, MissingMove, MoveProblems, ShardProblems)
 )]
 pub(in crate::http) async fn cancel(
     state: Data<AppState>,
@@ -254,7 +296,7 @@ pub(in crate::http) async fn cancel(
 /// Give the slots of a move back to the shard that they came from
 #[utoipa::path(
     post, path = "/admin/moves/{id}/rollback", tag = "admin", params(("id" = i64, Path, description = "Its number")),
-    responses((status = 202, description = "They will go back soon", body = MoveView), RequestProblems, MissingMove, MoveProblems, ShardProblems)
+    responses((status = 202, description = "They will go back soon", body = MoveView, headers(("Location" = String, description = "Where the move is shown"))), RequestProblems, MissingMove, MoveProblems, ShardProblems)
 )]
 pub(in crate::http) async fn roll_back(
     state: Data<AppState>,
@@ -268,7 +310,7 @@ pub(in crate::http) async fn roll_back(
 /// End the rollback window of a move, and clean up
 #[utoipa::path(
     post, path = "/admin/moves/{id}/finish", tag = "admin", params(("id" = i64, Path, description = "Its number")),
-    responses((status = 202, description = "It will end soon", body = MoveView), RequestProblems, MissingMove, MoveProblems, ShardProblems)
+    responses((status = 202, description = "It will end soon", body = MoveView, headers(("Location" = String, description = "Where the move is shown"))), RequestProblems, MissingMove, MoveProblems, ShardProblems)
 )]
 pub(in crate::http) async fn finish(
     state: Data<AppState>,
@@ -291,7 +333,11 @@ async fn submit_once(
         let found = state.requests.submit(number(id)?, wanted).await?;
         answer::json(StatusCode::ACCEPTED, &MoveView::new(found, Vec::new()), 512)
     };
-    run_once(state, request, caller, b"", submit).await
+    let mut answer = run_once(state, request, caller, b"", submit).await?;
+    if let Some(location) = id.parse().ok().and_then(location_of_move) {
+        answer.headers_mut().insert(LOCATION, location);
+    }
+    Ok(answer)
 }
 
 fn number(text: &str) -> Result<i64, Problem> {

@@ -138,13 +138,16 @@ pub(in crate::reshard) async fn stop_change_tracking(move_id: i64, side: &mut Mo
     if !side.wait_for_writers(Instant::now() + WRITERS_LIMIT).await? {
         return Err(MoveError::Late("the end of transactions that write"));
     }
-    for sql in [
-        include_str!("../../../sql/reshard/delete_changed_keys.sql"),
-        include_str!("../../../sql/reshard/delete_heartbeats.sql"),
-    ] {
-        sqlx::query(sql).bind(move_id).execute(&mut side.db).await.map_err(&failed)?;
-    }
-    Ok(())
+    let delete = sqlx::query(include_str!("../../../sql/reshard/delete_changed_keys.sql")).bind(move_id);
+    delete.execute(&mut side.db).await.map_err(&failed)?;
+    delete_heartbeats(move_id, side).await
+}
+
+/// Removes the heartbeats of a move on a shard.
+pub(in crate::reshard) async fn delete_heartbeats(move_id: i64, side: &mut MoveSide) -> Result<(), MoveError> {
+    let failed = side.failed();
+    let delete = sqlx::query(include_str!("../../../sql/reshard/delete_heartbeats.sql")).bind(move_id);
+    delete.execute(&mut side.db).await.map(drop).map_err(failed)
 }
 
 /// The moves that a shard takes part in, by its own tables.

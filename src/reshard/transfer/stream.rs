@@ -104,6 +104,35 @@ pub(in crate::reshard) async fn is_copied(to: &mut MoveSide, name: &str) -> Resu
     Ok(usize::try_from(tables) == Ok(TABLES.len() + 1) && ready == tables)
 }
 
+/// True while a table whose rows are copied has no slot to catch up by.
+pub(in crate::reshard) async fn lacks_slot_of_copy(sides: &mut MoveSides, name: &str) -> Result<bool, MoveError> {
+    let (from, to) = sides.along(Direction::Forward);
+    let (on_from, on_to) = (from.failed(), to.failed());
+    let copies: Vec<String> = sqlx::query_scalar(include_str!("../../../sql/reshard/list_finished_copies.sql"))
+        .bind(name)
+        .fetch_all(&mut to.db)
+        .await
+        .map_err(on_to)?;
+    for slot in copies {
+        let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/has_slot_of_copy.sql")).bind(slot);
+        let is_there: bool = statement.fetch_one(&mut from.db).await.map_err(&on_from)?;
+        if !is_there {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Stops a subscription. False while a worker of it still runs.
+pub(in crate::reshard) async fn pause_subscription(to: &mut MoveSide, name: &str) -> Result<bool, MoveError> {
+    let [disable, ..] = compose::drop_subscription(name);
+    to.run(disable).await?;
+    let failed = to.failed();
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/has_worker.sql")).bind(name);
+    let has_worker: bool = statement.fetch_one(&mut to.db).await.map_err(failed)?;
+    Ok(!has_worker)
+}
+
 /// How many rows the running copies of tables have brought.
 pub(in crate::reshard) async fn count_copied_rows(to: &mut MoveSide) -> Result<i64, MoveError> {
     let failed = to.failed();

@@ -420,8 +420,12 @@ async fn acts_on_the_cluster_are_done_once() {
     let api = Api::start_with(&cluster, &PATIENT).await;
     let body = json!({"slots": "2", "to": 1, "rollback_window_seconds": 600});
     let first = post(&api, "/admin/moves", "m", &body).await;
-    assert_eq!(first.status, StatusCode::OK, "{first:?}");
+    assert_eq!(first.status, StatusCode::ACCEPTED, "{first:?}");
     assert_eq!(post(&api, "/admin/moves", "m", &body).await, first);
+    let again =
+        api.request(Method::POST, "/admin/moves").header("Idempotency-Key", "m").json(&body).send().await.unwrap();
+    let id: i64 = cluster.value(0, "SELECT id FROM shardrive.moves").await;
+    assert_eq!(again.headers()["location"], format!("/admin/moves/{id}"));
     assert_eq!(cluster.value::<i64>(0, "SELECT count(*) FROM shardrive.moves").await, 1);
     let other = post(&api, "/admin/moves", "m", &json!({"slots": "4", "to": 1})).await;
     assert_eq!(other.code(), "idempotency_key_reused");

@@ -169,6 +169,37 @@ async fn a_server_dies(steps: &[&str], dying: usize) {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
+/// A crash of the target between the end of a table's slot on the source and the commit that the table is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_has_lost_its_slot_begins_again() {
+    let cluster = TestCluster::migrated(2).await;
+    let mut first = start_api_ending_at(&cluster, "forward_made").await;
+    for user in [0, 2, 5040] {
+        let path = format!("/drives/{user}/path/a/b.txt");
+        let put = first.request(reqwest::Method::PUT, &path).json(&json!({"size_bytes": 1})).send().await.unwrap();
+        assert_eq!(put.status(), 201);
+    }
+    let id = register(&cluster, "1", "0").await;
+    until_dead(&mut first).await;
+    let states = "SELECT count(*) = 5 AND bool_and(srsubstate = 'r') FROM pg_subscription_rel";
+    poll::until_true("the rows to be copied", async || cluster.value(1, states).await).await;
+    let lost =
+        "UPDATE pg_subscription_rel SET srsubstate = 'f', srsublsn = NULL WHERE srrelid = 'file_metadata'::regclass";
+    cluster.psql(1, lost).await.unwrap();
+    let survivor = Api::start_with(&cluster, &PATIENT).await;
+    let ended = until_stage(&survivor, &id, "done").await;
+    assert_eq!(ended["verified"], true, "{ended}");
+    let is_told = ended["events"].as_array().unwrap().iter().filter_map(|event| event["what"].as_str());
+    assert_eq!(is_told.filter(|what| what.starts_with("the copy begins again")).count(), 1, "{ended}");
+    for user in [0, 2, 5040] {
+        let (_, found) = survivor.get_json(&format!("/drives/{user}/path/a/b.txt")).await;
+        assert_eq!((&found["data"]["size_bytes"], &found["data"]["shard_id"]), (&json!(1), &json!(1)), "{found}");
+    }
+    assert_nothing_left(&cluster, 2).await;
+    let audit = shardrive(&["shards", "verify"], &cluster.variables()).await;
+    assert_eq!(audit.code, 0, "{audit:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_dies_at_a_step_comes_back() {
     a_server_dies(

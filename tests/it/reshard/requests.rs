@@ -169,9 +169,11 @@ async fn a_rollback_window_ends_by_itself() {
     let cluster = TestCluster::migrated(2).await;
     let (apis, _) = start(&cluster, 1).await;
     let order = json!({"slots": "2", "to": 1, "rollback_window_seconds": 1});
-    let (status, begun) = apis[0].post_json("/admin/moves", &order).await;
-    assert!(status.is_success(), "{begun}");
-    let path = format!("/admin/moves/{}", begun["ids"][0]);
+    let begun = apis[0].post("/admin/moves", &order).await;
+    assert_eq!(begun.status(), 202);
+    let path = begun.headers()["location"].to_str().unwrap().to_owned();
+    let begun: serde_json::Value = begun.json().await.unwrap();
+    assert_eq!(path, format!("/admin/moves/{}", begun["ids"][0]));
     let ended = poll::until("the end of the window", async || {
         let (_, found) = apis[0].get_json(&path).await;
         if found["stage"] == "done" { Ok(found) } else { Err(found) }

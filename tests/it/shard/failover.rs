@@ -200,7 +200,7 @@ async fn a_demoted_server_keeps_no_slot_of_a_move_that_has_ended() {
     let api = Api::start_on(&[cluster.url(0), both(&cluster, &standby)], &settings).await;
     let (status, plan) =
         api.post_json("/admin/moves", &json!({"slots": "0,2", "to": 1, "rollback_window_seconds": 3600})).await;
-    assert_eq!(status, StatusCode::OK, "{plan}");
+    assert_eq!(status, StatusCode::ACCEPTED, "{plan}");
     let logical = "SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical'";
     let ready =
         format!("SELECT count(*) FROM shardrive.move_events WHERE what = '{}'", shardrive::reshard::ROLLBACK_READY);

@@ -19,8 +19,9 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_shardrive");
 const DEFAULTS: [(&str, &str); 2] = [("BIND_ADDR", "127.0.0.1:0"), ("RUST_LOG", "info")];
 
 /// Patient limits for every service and command, unless a test overrides them: a busy machine must not make a shard
-/// look lost.
-pub const PATIENT: [(&str, &str); 4] = [
+/// look lost. Many services probe their shards at the same time, so each probes less often.
+pub const PATIENT: [(&str, &str); 5] = [
+    ("SHARDRIVE_HEALTH_INTERVAL_MS", "300"),
     ("SHARDRIVE_HEALTH_TIMEOUT_MS", "10000"),
     ("SHARDRIVE_CONNECT_TIMEOUT_MS", "10000"),
     ("SHARDRIVE_SHARD_TIMEOUT_MS", "30000"),
@@ -28,7 +29,8 @@ pub const PATIENT: [(&str, &str); 4] = [
 ];
 
 /// The default settings, for tests of how quickly a lost shard is noticed.
-pub const AS_SHIPPED: [(&str, &str); 4] = [
+pub const AS_SHIPPED: [(&str, &str); 5] = [
+    ("SHARDRIVE_HEALTH_INTERVAL_MS", ""),
     ("SHARDRIVE_HEALTH_TIMEOUT_MS", ""),
     ("SHARDRIVE_CONNECT_TIMEOUT_MS", ""),
     ("SHARDRIVE_SHARD_TIMEOUT_MS", ""),

@@ -84,7 +84,7 @@ impl ActiveMove {
 
     /// Removes rows on the shard that does not own the slots; `None` once no row is left. A move that failed before its copy
     /// began has no rows there.
-    async fn remove_rows(&mut self, last_change: Direction) -> Result<Option<NextStep>, MoveError> {
+    pub(super) async fn remove_rows(&mut self, last_change: Direction) -> Result<Option<NextStep>, MoveError> {
         let (other, _) = self.sides.along(last_change);
         other.read_by(ReadPlan::OrderedIndex).await?;
         let until = Instant::now() + STEP_SLICE;

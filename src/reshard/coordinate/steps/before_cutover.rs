@@ -38,7 +38,13 @@ impl ActiveMove {
             self.forward_made = true;
             self.testing.step("forward_made");
         }
-        self.check_stream(Direction::Forward).await?;
+        if let Some(next) = self.end_lost_copy(lease).await? {
+            return Ok(next);
+        }
+        // The errors of a lost copy are no refusals.
+        if self.lost_since.is_none() {
+            self.check_stream(Direction::Forward).await?;
+        }
         if stream::is_copied(&mut self.sides.target, &self.streams.forward.name).await? {
             self.slot_move.copied_rows = self.slot_move.total_rows;
             lease.save_progress(&self.slot_move).await?;

@@ -1,6 +1,6 @@
 //! The steps of each stage of a move: bounded, and safe to repeat.
 //!
-//! `before_cutover`: while the source owns the slots. `owner_change`: the cutover, and a rollback. `after_cutover`: the rollback
+//! `before_cutover`: while the source owns the slots; `copy_again`: if its copy is lost. `owner_change`: the cutover, and a rollback. `after_cutover`: the rollback
 //! window and the clean-up.
 
 use std::time::Duration;
@@ -23,6 +23,7 @@ use crate::shard::Cluster;
 
 mod after_cutover;
 mod before_cutover;
+mod copy_again;
 mod owner_change;
 
 /// How long a heartbeat may take before the stream counts as late; the step is repeated.
@@ -94,6 +95,8 @@ pub(in crate::reshard) struct ActiveMove {
     last_attempt: Option<Instant>,
     /// True once this process knows that the forward stream is there.
     forward_made: bool,
+    /// Since when a copied table has lacked its slot.
+    lost_since: Option<Instant>,
     /// True once this process knows that the reverse stream runs.
     reverse_started: bool,
     testing: TestStop,
@@ -116,6 +119,7 @@ impl ActiveMove {
             throttle: CopyThrottle::default(),
             last_attempt: None,
             forward_made: false,
+            lost_since: None,
             reverse_started: false,
             testing,
         })
