@@ -85,7 +85,7 @@ async fn a_coordinator_killed_at_any_step_is_replaced() {
     let mut at = 0;
     let mut first = start_api_ending_at(&cluster, STEPS[0]).await;
     let survivor = Api::start_with(&cluster, &PATIENT).await;
-    let load = Load::start(&[survivor.base().to_owned()], 4, &ALL);
+    let load = Load::start(&[survivor.base().to_owned()], 2, &ALL);
     for (number, step) in STEPS.iter().enumerate() {
         at = 1 - at;
         let id = register(&cluster, &at.to_string(), "0").await;
@@ -114,7 +114,7 @@ async fn a_coordinator_killed_in_a_rollback_is_replaced() {
     let cluster = TestCluster::migrated(2).await;
     let mut first = start_api_ending_at(&cluster, STEPS_BACK[0]).await;
     let survivor = Api::start_with(&cluster, &PATIENT).await;
-    let load = Load::start(&[survivor.base().to_owned()], 4, &ALL);
+    let load = Load::start(&[survivor.base().to_owned()], 2, &ALL);
     for (number, step) in STEPS_BACK.iter().enumerate() {
         load.wait_for_answers(10).await;
         let id = register(&cluster, "1", "600").await;
@@ -138,7 +138,7 @@ async fn a_server_dies(steps: &[&str], dying: usize) {
     let mut cluster = TestCluster::migrated(2).await;
     let mut first = start_api_ending_at(&cluster, steps[0]).await;
     let survivor = Api::start_with(&cluster, &PATIENT).await;
-    let load = Load::start(&[survivor.base().to_owned()], 4, &ALL);
+    let load = Load::start(&[survivor.base().to_owned()], 2, &ALL);
     for (number, step) in steps.iter().enumerate() {
         load.wait_for_answers(10).await;
         let to = (number + 1) % 2;

@@ -18,7 +18,7 @@ const ALL: [i32; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 100, 101];
 async fn slots_move_under_load_and_nobody_notices() {
     let cluster = TestCluster::migrated(2).await;
     let (apis, bases) = start(&cluster, 2).await;
-    let load = Load::start(&bases, 8, &ALL);
+    let load = Load::start(&bases, 4, &ALL);
     load.wait_for_answers(60).await;
     let there = moved(&cluster, &["move", "--slots", EVEN, "--to", "1", "--rollback-window", "0"]).await;
     assert_eq!((&there["stage"], &there["verified"]), (&json!("done"), &json!(true)), "{there}");
@@ -34,7 +34,7 @@ async fn slots_move_under_load_and_nobody_notices() {
 async fn a_move_can_be_rolled_back_with_all_that_was_written_since() {
     let cluster = TestCluster::migrated(2).await;
     let (apis, bases) = start(&cluster, 2).await;
-    let load = Load::start(&bases, 8, &ALL);
+    let load = Load::start(&bases, 4, &ALL);
     load.wait_for_answers(40).await;
     let open = moved(&cluster, &["move", "--slots", EVEN, "--to", "1"]).await;
     assert_eq!((&open["stage"], &open["slots"]), (&json!("rollback_window"), &json!(EVEN)), "{open}");
@@ -133,7 +133,7 @@ async fn a_third_shard_fills_and_empties_again_under_load() {
     }
     let bases: Vec<_> = apis.iter().map(|api| api.base().to_owned()).collect();
     let slots: Vec<i32> = (0..24).map(|number| number * 209).collect();
-    let load = Load::start(&bases, 8, &slots);
+    let load = Load::start(&bases, 4, &slots);
     load.wait_for_answers(40).await;
 
     let (status, added) = apis[0].post_json("/admin/shards", &json!({"url": cluster.url(2)})).await;
@@ -230,7 +230,7 @@ async fn until_all_ended(api: &Api, stage: &str) {
 async fn a_program_that_slept_through_a_move_is_refused_and_goes_on() {
     let cluster = TestCluster::migrated(2).await;
     let (apis, bases) = start(&cluster, 2).await;
-    let load = Load::start(&bases, 8, &ALL);
+    let load = Load::start(&bases, 4, &ALL);
     for round in 0..4 {
         load.wait_for_answers(20).await;
         // Also the coordinator, whichever of the two that is: its session ends with its silence.

@@ -40,7 +40,7 @@ async fn a_shard_added_under_load_is_used_by_programs_that_do_not_have_its_url()
     let urls = &cluster.urls()[..2];
     let apis = [Api::start_on(urls, &PATIENT).await, Api::start_on(urls, &PATIENT).await];
     let bases: Vec<_> = apis.iter().map(|api| api.base().to_owned()).collect();
-    let load = Load::start(&bases, 8, &SLOTS);
+    let load = Load::start(&bases, 4, &SLOTS);
     load.wait_for_answers(40).await;
 
     let url = cluster.url(2);

@@ -66,7 +66,7 @@ async fn check(cluster: &TestCluster, api: &Api, load: Load) {
 async fn three_programs_follow_slots_that_change_hands() {
     let cluster = TestCluster::migrated(2).await;
     let (apis, bases) = start(&cluster, 3).await;
-    let load = Load::start(&bases, 12, &ALL);
+    let load = Load::start(&bases, 6, &ALL);
     load.wait_for_answers(40).await;
     for round in 0..5 {
         let (here, there) = (round % 2, 1 - round % 2);
@@ -86,7 +86,7 @@ async fn three_programs_follow_slots_that_change_hands() {
 async fn a_program_that_slept_through_a_move_writes_nothing_in_the_wrong_place() {
     let cluster = TestCluster::migrated(2).await;
     let (apis, bases) = start(&cluster, 2).await;
-    let load = Load::start(&bases, 12, &ALL);
+    let load = Load::start(&bases, 6, &ALL);
     for round in 0..4 {
         load.wait_for_answers(30).await;
         apis[0].pause();
