@@ -190,7 +190,7 @@ impl DriveService {
         key: Option<RequestKey>,
     ) -> Result<(ShardId, Result<Vec<OperationResult>, RefusedOperation>), DriveError> {
         let change = DriveChange { user, operations, ids: &self.ids, is_committing: AtomicBool::new(false) };
-        match (self.writes.run(user.slot(), &change, key.as_ref()).await?, &key) {
+        match (Box::pin(self.writes.run(user.slot(), &change, key.as_ref())).await?, &key) {
             ((shard, CallOutcome::Applied(done)), _) => Ok((shard, done)),
             ((_, CallOutcome::Replayed(known)), Some(key)) => Ok((known.shard, Ok(known.outcome_of(key)?))),
             ((_, CallOutcome::Replayed(_)), None) => Err(DriveError::Shard(ShardError::Moving)), // never: no key

@@ -59,7 +59,7 @@ impl FileLookup {
 fn only_file(found: FileMatch, id: Uuid) -> Result<File, FileError> {
     match found {
         FileMatch::None => Err(FileError::NotFound(id)),
-        FileMatch::One(file) => Ok(file),
+        FileMatch::One(file) => Ok(*file),
         FileMatch::Several => Err(FileError::SeveralUsers(id)),
     }
 }

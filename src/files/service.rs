@@ -114,7 +114,7 @@ impl FileService {
             let (shard, stored) = self.cluster.run(file.user.slot(), &stored).await?;
             // A minted id is there already if its first try lost the connection after the commit.
             if let FileMatch::One(stored) = stored {
-                return Ok(IngestedFile { file: stored, shard, duplicate: !file.minted });
+                return Ok(IngestedFile { file: *stored, shard, duplicate: !file.minted });
             }
             if file.path().is_some() {
                 return Err(FileError::NameTaken);

@@ -62,7 +62,7 @@ impl BatchRead for ListByUser {
 pub(super) enum FileMatch {
     #[default]
     None,
-    One(File),
+    One(Box<File>),
     Several,
 }
 
@@ -76,7 +76,7 @@ impl FileMatch {
     }
 
     fn add(&mut self, file: Option<File>) {
-        *self = std::mem::take(self).and(file.map_or(Self::None, Self::One));
+        *self = std::mem::take(self).and(file.map_or(Self::None, |file| Self::One(Box::new(file))));
     }
 }
 

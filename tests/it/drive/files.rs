@@ -124,7 +124,7 @@ async fn a_place_of_the_content_does_not_outlive_the_content() {
             .to_string()
     };
     for (number, way) in ["/ingest/bulk?format=lsjson&user_id=42", "/drives/42/sync"].into_iter().enumerate() {
-        let size = 10 * number as u64;
+        let size = 10 * u64::try_from(number).unwrap();
         assert!(call(&api, Method::PUT, "/drives/42/path/a", put(size)).await.0 < 300);
         for (size, mime, place) in [
             (size, "text/plain", json!("s3://b/1")),
