@@ -13,7 +13,7 @@ use crate::config::Settings;
 
 const EXAMPLES: &str = "\
 Examples:
-  export SHARDRIVE_AUTH_SECRET_FILE=secret.txt       the one that the service has
+  export SHARDRIVE_AUTH_SECRET_FILE=secret.txt       the service has the same secret
   shardrive token --user 42
   shardrive token --scope admin --ttl 15m
   curl -H \"Authorization: Bearer $(shardrive token --user 42)\" localhost:8000/query/42

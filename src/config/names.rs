@@ -10,7 +10,7 @@ pub(super) const CONFIG: &str = "SHARDRIVE_CONFIG";
 /// The version of the image, which Docker Compose takes from the same `.env`.
 const COMPOSE_VERSION: &str = "SHARDRIVE_VERSION";
 
-/// Every setting but those of the shards by number.
+/// Every setting except the numbered ones of the shards.
 pub(super) fn all() -> impl Iterator<Item = &'static TextSetting> {
     service::FIRST.iter().chain(&auth::ALL).chain(&edge::ALL).chain(service::ADVANCED).chain(&events::ALL)
 }
@@ -32,7 +32,7 @@ pub(super) enum Variable {
     Setting(SettingName),
     /// A setting's name, but for the prefix; the name to use.
     Unprefixed(SettingName, String),
-    /// A name with the prefix, or nearly, that is no setting; the rest of the name.
+    /// A setting's name with a slip in the prefix, or an unknown name with the prefix. Holds the part behind the prefix.
     Unknown(String),
     /// A variable of other programs.
     Foreign,

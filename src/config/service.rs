@@ -1,4 +1,4 @@
-//! The settings of the service, besides those of sign-in, the edge and events.
+//! The settings of the service. Sign-in, the edge and events have files of their own.
 
 use std::time::Duration;
 

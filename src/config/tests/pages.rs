@@ -105,7 +105,7 @@ fn the_settings_page_lists_every_setting_with_its_default() {
     }
     let names = rows.iter().flat_map(|(names, _)| names);
     let unknown: Vec<_> = names.filter(|name| setting_of(name).is_none()).collect();
-    assert!(unknown.is_empty(), "docs/settings.md names what is no setting: {unknown:?}");
+    assert!(unknown.is_empty(), "docs/settings.md names unknown settings: {unknown:?}");
 }
 
 /// A name says its unit in one way.

@@ -92,7 +92,7 @@ impl Histogram {
 
     fn keep_exemplar(&self, bucket: usize, trace: TraceId, value: f64) {
         let places = self.exemplars.get_or_init(|| self.buckets.iter().map(|_| Mutex::default()).collect());
-        // Nobody waits for the lock: the exemplar of whoever has it is as good.
+        // No request waits for the lock: the exemplar of the request that holds the lock is as good.
         if let Some(mut place) = places.get(bucket).and_then(|place| place.try_lock().ok()) {
             let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             *place = Some(Exemplar { trace, value, at });
