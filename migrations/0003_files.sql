@@ -104,7 +104,7 @@ CREATE UNIQUE INDEX file_metadata_name_idx
 CREATE INDEX file_metadata_trash_idx ON public.file_metadata (user_id, trashed_at, file_id) WHERE trashed_at IS NOT NULL;
 
 -- What is in the trash by itself, by the folder around it: for the purge of that folder.
-CREATE INDEX file_metadata_trashed_in_idx ON public.file_metadata (user_id, folder_id) WHERE trashed_at IS NOT NULL;
+CREATE INDEX file_metadata_trashed_in_idx ON public.file_metadata (user_id, folder_id, file_id) WHERE trashed_at IS NOT NULL;
 
 -- A move reads the rows of the moving slots alone (docs/decisions/0026-slot-index.md).
 CREATE INDEX file_metadata_slot_idx ON public.file_metadata ((user_id % 5040));

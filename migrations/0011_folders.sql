@@ -42,7 +42,7 @@ CREATE UNIQUE INDEX folders_name_idx ON public.folders (user_id, parent_id, shar
 CREATE INDEX folders_trash_idx ON public.folders (user_id, trashed_at, folder_id) WHERE trashed_at IS NOT NULL;
 
 -- What is in the trash by itself, by the folder around it: for the purge of that folder.
-CREATE INDEX folders_trashed_in_idx ON public.folders (user_id, parent_id) WHERE trashed_at IS NOT NULL;
+CREATE INDEX folders_trashed_in_idx ON public.folders (user_id, parent_id, folder_id) WHERE trashed_at IS NOT NULL;
 
 -- A request without a user finds a folder by the id alone. The root is left out: it has the same id for every user, and a walk
 -- up to the root must not be led through the roots of others.
@@ -113,51 +113,79 @@ CREATE FUNCTION shardrive.new_id_of(owner bigint) RETURNS uuid
 LANGUAGE sql VOLATILE PARALLEL SAFE
 RETURN (left(shardrive.new_file_id()::text, 26) || lpad(to_hex(shardrive.slot_of(owner)), 4, '0') || '5d4c1e')::uuid;
 
+-- The live folders at these paths, each of an owner, in the order of the paths, with every folder on the way that is missing: one
+-- statement for each depth. A file under one of the names is refused.
+CREATE FUNCTION shardrive.make_folders_at(owners bigint[], paths text[]) RETURNS uuid[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    root        CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    -- For each path, the folder under the names so far.
+    reached       uuid[] := array_fill(root, ARRAY[cardinality(paths)]);
+    below       uuid[];
+    name_in_way text;
+    path_in_way text;
+BEGIN
+    INSERT INTO public.folders (user_id, folder_id, folder_name, tree_version)
+    SELECT DISTINCT owner, root, '', 1 FROM unnest(owners) AS o (owner) ORDER BY owner
+    ON CONFLICT (user_id, folder_id) DO NOTHING;
+    -- Two requests that make the same folders in different orders would wait in a ring: the drive's makers of folders come one
+    -- after the other, and batches make the folders of their users in the order of the users.
+    PERFORM pg_advisory_xact_lock(5041, hashint8(o.owner))
+       FROM (SELECT DISTINCT owner FROM unnest(owners) AS u (owner) ORDER BY owner) AS o;
+    FOR depth IN 1..coalesce((SELECT max(cardinality(string_to_array(path, '/'))) FROM unnest(paths) AS p (path)), 0) LOOP
+        LOOP
+            -- Each statement sees what other requests have made meanwhile. The limit keeps the order of the join.
+            SELECT array_agg(CASE WHEN split.name IS NULL THEN w.parent_id ELSE f.folder_id END ORDER BY w.place)
+              INTO below
+              FROM unnest(owners, paths, reached) WITH ORDINALITY AS w (owner, path, parent_id, place)
+             CROSS JOIN LATERAL (SELECT (string_to_array(w.path, '/'))[depth] AS name) AS split
+              LEFT JOIN LATERAL (
+                    SELECT k.folder_id
+                      FROM public.folders AS k
+                     WHERE k.user_id = w.owner AND k.parent_id = w.parent_id AND k.trashed_at IS NULL
+                       AND shardrive.entry_key(k.folder_name) = shardrive.entry_key(split.name)
+                     LIMIT 1
+                   ) AS f ON true;
+            EXIT WHEN array_position(below, NULL) IS NULL;
+            SELECT split.name, w.path INTO name_in_way, path_in_way
+              FROM unnest(owners, paths, reached, below) AS w (owner, path, parent_id, folder_id)
+             CROSS JOIN LATERAL (SELECT (string_to_array(w.path, '/'))[depth] AS name) AS split
+             CROSS JOIN LATERAL (
+                    SELECT FROM public.file_metadata AS k
+                     WHERE k.user_id = w.owner AND k.folder_id = w.parent_id AND k.trashed_at IS NULL
+                       AND shardrive.entry_key(k.file_name) = shardrive.entry_key(split.name)
+                     LIMIT 1
+                   ) AS f
+             WHERE w.folder_id IS NULL
+             LIMIT 1;
+            IF FOUND THEN
+                RAISE EXCEPTION '% is a file, and no folder', name_in_way
+                    USING ERRCODE = 'unique_violation', CONSTRAINT = 'file_on_the_way', DETAIL = path_in_way;
+            END IF;
+            INSERT INTO public.folders (user_id, folder_id, parent_id, folder_name)
+            SELECT missing.owner, shardrive.new_id_of(missing.owner), missing.parent_id, missing.name
+              FROM (SELECT DISTINCT ON (w.owner, w.parent_id, shardrive.entry_key(split.name)) w.owner, w.parent_id, split.name
+                      FROM unnest(owners, paths, reached, below) AS w (owner, path, parent_id, folder_id)
+                     CROSS JOIN LATERAL (SELECT (string_to_array(w.path, '/'))[depth] AS name) AS split
+                     WHERE w.folder_id IS NULL
+                     ORDER BY w.owner, w.parent_id, shardrive.entry_key(split.name)) AS missing
+            ON CONFLICT (user_id, parent_id, shardrive.entry_key(folder_name)) WHERE trashed_at IS NULL DO NOTHING;
+        END LOOP;
+        reached := below;
+    END LOOP;
+    RETURN reached;
+END
+$$;
+
 -- The live folder under these names, from the root on, with every folder on the way that is missing. A file under one of the
 -- names is refused.
 CREATE FUNCTION shardrive.make_folders(owner bigint, names text[]) RETURNS uuid
 LANGUAGE plpgsql AS $$
-DECLARE
-    current uuid := shardrive.folder_at(owner, coalesce(names, '{}'));
-    next    uuid;
-    name    text;
 BEGIN
-    IF current IS NOT NULL THEN
-        RETURN current;
-    END IF;
-    current := '00000000-0000-0000-0000-000000000000';
-    INSERT INTO public.folders (user_id, folder_id, folder_name, tree_version)
-    VALUES (owner, current, '', 1)
-    ON CONFLICT (user_id, folder_id) DO NOTHING;
-    -- Two requests that make the same folders in different orders would wait in a ring: the drive's makers of folders come one
-    -- after the other. Batches make the folders of their users in the order of the users.
-    PERFORM pg_advisory_xact_lock(5041, hashint8(owner));
-    FOREACH name IN ARRAY coalesce(names, '{}') LOOP
-        -- Each statement sees what other requests have made meanwhile.
-        LOOP
-            SELECT f.folder_id INTO next
-              FROM public.folders AS f
-             WHERE f.user_id = owner AND f.parent_id = current AND f.trashed_at IS NULL
-               AND shardrive.entry_key(f.folder_name) = shardrive.entry_key(name);
-            EXIT WHEN FOUND;
-            IF EXISTS (
-                SELECT FROM public.file_metadata AS f
-                 WHERE f.user_id = owner AND f.folder_id = current AND f.trashed_at IS NULL
-                   AND shardrive.entry_key(f.file_name) = shardrive.entry_key(name)
-            ) THEN
-                RAISE EXCEPTION '% is a file, and no folder', name
-                    USING ERRCODE = 'unique_violation', CONSTRAINT = 'file_on_the_way',
-                          DETAIL = array_to_string(names, '/');
-            END IF;
-            INSERT INTO public.folders (user_id, folder_id, parent_id, folder_name)
-            VALUES (owner, shardrive.new_id_of(owner), current, name)
-            ON CONFLICT (user_id, parent_id, shardrive.entry_key(folder_name)) WHERE trashed_at IS NULL DO NOTHING
-            RETURNING folder_id INTO next;
-            EXIT WHEN FOUND;
-        END LOOP;
-        current := next;
-    END LOOP;
-    RETURN current;
+    RETURN coalesce(
+        shardrive.folder_at(owner, coalesce(names, '{}')),
+        (shardrive.make_folders_at(ARRAY[owner], ARRAY[array_to_string(names, '/')]))[1]
+    );
 END
 $$;
 
@@ -232,11 +260,14 @@ BEGIN
         WHILE gone < most LOOP
             current := top;
             FOR depth IN 1..200 LOOP
+                -- The orders keep to the indexes: the planner takes the first row for near, and would look for it in the whole table.
                 child := coalesce(
                     (SELECT folder_id FROM public.folders
-                      WHERE user_id = owner AND parent_id = current AND trashed_at IS NULL LIMIT 1),
+                      WHERE user_id = owner AND parent_id = current AND trashed_at IS NULL
+                      ORDER BY shardrive.entry_key(folder_name) LIMIT 1),
                     (SELECT folder_id FROM public.folders
-                      WHERE user_id = owner AND parent_id = current AND trashed_at IS NOT NULL LIMIT 1));
+                      WHERE user_id = owner AND parent_id = current AND trashed_at IS NOT NULL
+                      ORDER BY folder_id LIMIT 1));
                 EXIT WHEN child IS NULL;
                 current := child;
             END LOOP;
@@ -244,10 +275,12 @@ BEGIN
              WHERE user_id = owner
                AND file_id IN (
                     (SELECT file_id FROM public.file_metadata
-                      WHERE user_id = owner AND folder_id = current AND trashed_at IS NULL LIMIT most - gone)
+                      WHERE user_id = owner AND folder_id = current AND trashed_at IS NULL
+                      ORDER BY shardrive.entry_key(file_name) LIMIT most - gone)
                     UNION ALL
                     (SELECT file_id FROM public.file_metadata
-                      WHERE user_id = owner AND folder_id = current AND trashed_at IS NOT NULL LIMIT most - gone)
+                      WHERE user_id = owner AND folder_id = current AND trashed_at IS NOT NULL
+                      ORDER BY file_id LIMIT most - gone)
                    );
             GET DIAGNOSTICS row_count = ROW_COUNT;
             gone := gone + row_count;

@@ -1,8 +1,10 @@
 -- A drive in the order of whole paths: a walk through the tree by its indexes (docs/decisions/0031-listings.md).
 -- In this order a folder stands as its path with a slash at the end, so that a-b comes before what is below a.
 
+-- A name is looked up by folders_name_idx. Before the table has statistics, the planner would take either index for that, and read
+-- all folders of the parent by this one: a statement that wants this index says that the name is not empty.
 CREATE INDEX folders_tree_idx ON public.folders (user_id, parent_id, (shardrive.entry_key(folder_name) || '/'))
-    WHERE trashed_at IS NULL;
+    WHERE trashed_at IS NULL AND folder_name <> '';
 
 -- An entry of a listing of the tree. The path of a folder ends in a slash.
 CREATE TYPE shardrive.tree_entry AS (
@@ -63,7 +65,7 @@ BEGIN
                         true AS is_folder, f.folder_id AS id, NULL::text AS mime_type, NULL::text AS checksum,
                         NULL::bigint AS size_bytes, NULL::timestamptz AS modified_at, f.version, f.created_at, f.updated_at, NULL::text AS content_ref
                    FROM public.folders AS f
-                  WHERE f.user_id = owner AND f.parent_id = folder AND f.trashed_at IS NULL
+                  WHERE f.user_id = owner AND f.parent_id = folder AND f.trashed_at IS NULL AND f.folder_name <> ''
                     AND shardrive.entry_key(f.folder_name) || '/' > from_key
                     AND shardrive.entry_key(f.folder_name) || '/' BETWEEN name_prefix AND upto_key
                   ORDER BY 1

@@ -1,3 +1,3 @@
--- Takes a part of a listing.
-COPY pg_temp.listing (record, line, file_id, around, entry_name, is_folder, mime_type, checksum, size_bytes, modified_at)
+-- Takes a part of the files of a listing.
+COPY pg_temp.listing (record, line, file_id, folder, file_name, mime_type, checksum, size_bytes, modified_at)
 FROM STDIN WITH (FORMAT binary)

@@ -4,5 +4,5 @@ SELECT count(*) FILTER (WHERE change = 'create' AND is_folder), count(*) FILTER 
        count(*) FILTER (WHERE change = 'delete' AND is_folder), count(*) FILTER (WHERE change = 'delete' AND NOT is_folder),
        (SELECT count(*) FROM pg_temp.mirrored_folders
          WHERE is_wanted AND is_there AND is_inside AND path_key <> shardrive.entry_key($1)),
-       (SELECT count(*) FROM pg_temp.listing WHERE NOT is_folder AND fault IS NULL)
+       (SELECT count(*) FROM pg_temp.listing WHERE fault IS NULL)
   FROM pg_temp.mirror_changes

@@ -1,24 +1,26 @@
 -- Marks the files of a listing whose path the listing gives to another entry as well: the first file has the path, and a folder comes
 -- before files. Returns where the first of them stand, and how many there are.
-WITH keyed AS NOT MATERIALIZED (
-    SELECT record, shardrive.entry_key(around) AS around_key, shardrive.entry_key(entry_name) AS name_key
-      FROM pg_temp.listing
-     WHERE NOT is_folder
-), twice AS (
-    SELECT around_key, name_key, min(record) AS kept FROM keyed GROUP BY around_key, name_key HAVING count(*) > 1
-), faults AS (
-    SELECT k.record, 'stands in the listing already, and a path holds one file' AS fault
-      FROM keyed AS k
-      JOIN twice AS t ON t.around_key = k.around_key AND t.name_key = k.name_key AND k.record > t.kept
-     UNION
-    SELECT k.record, 'is the path of a folder of the listing'
-      FROM keyed AS k
-      JOIN pg_temp.mirrored_folders AS f
-        ON f.is_wanted AND f.parent_key = k.around_key AND shardrive.entry_key(f.folder_name) = k.name_key
+WITH files AS NOT MATERIALIZED (
+    SELECT l.record, around.folder_id AS parent_id, shardrive.entry_key(l.file_name) AS name_key
+      FROM pg_temp.listing AS l
+      JOIN pg_temp.listed_folders AS around ON around.folder = l.folder
+), folders AS (
+    SELECT around.folder_id AS parent_id, shardrive.entry_key(f.folder_name) AS name_key
+      FROM pg_temp.mirrored_folders AS f
+      JOIN pg_temp.mirrored_folders AS around ON around.path_key = f.parent_key
+     WHERE f.is_wanted
+), twice AS MATERIALIZED (
+    -- The records of a listing begin at 1.
+    SELECT parent_id, name_key, min(record) AS kept
+      FROM (SELECT * FROM files UNION ALL SELECT 0, * FROM folders) AS entry
+     GROUP BY parent_id, name_key
+    HAVING count(*) > 1
 ), marked AS (
     UPDATE pg_temp.listing AS l
-       SET fault = f.fault
-      FROM faults AS f
+       SET fault = CASE WHEN t.kept = 0 THEN 'is the path of a folder of the listing'
+                        ELSE 'stands in the listing already, and a path holds one file' END
+      FROM twice AS t
+      JOIN files AS f ON f.parent_id = t.parent_id AND f.name_key = t.name_key AND f.record > t.kept
      WHERE l.record = f.record
     RETURNING l.record, l.line, l.fault
 )

@@ -1,7 +1,6 @@
 -- Matches the folders that a listing of the folder $2 names or needs with the folders of the user's drive there.
 WITH RECURSIVE named (path) AS (
-    (SELECT $2::text COLLATE "C" UNION SELECT around FROM pg_temp.listing
-     UNION SELECT CASE WHEN around = '' THEN entry_name ELSE around || '/' || entry_name END FROM pg_temp.listing WHERE is_folder)
+    (SELECT $2::text COLLATE "C" UNION SELECT path FROM pg_temp.listed_folders)
     UNION
     SELECT coalesce(substring(path FROM '^(.*)/'), '') FROM named WHERE path <> ''
 ), wanted AS MATERIALIZED (

@@ -6,7 +6,11 @@ WITH batch AS MATERIALIZED (
     SELECT p.user_id, p.folder_id
       FROM (SELECT DISTINCT user_id, folder_id FROM batch WHERE folder_id IS NOT NULL) AS p
      CROSS JOIN LATERAL (
-            SELECT FROM folders WHERE user_id = p.user_id AND parent_id = p.folder_id AND trashed_at IS NULL LIMIT 1
+            -- The order keeps to the index: the planner takes the first folder for near, and would look for it in the whole table.
+            SELECT FROM folders
+             WHERE user_id = p.user_id AND parent_id = p.folder_id AND trashed_at IS NULL
+             ORDER BY shardrive.entry_key(folder_name)
+             LIMIT 1
            ) AS inside
 )
 SELECT EXISTS (

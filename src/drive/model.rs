@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::files::{File, UserId};
-use crate::payload::{PageSize, read_cursor, text_if_inexact, time, write_cursor};
+use crate::payload::{JsonLines, PageSize, read_cursor, text_if_inexact, time, write_cursor};
 
 /// A folder.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -88,28 +88,28 @@ pub enum NameOrder {
     Descending,
 }
 
-/// An entry of a folder.
+/// An entry of a folder, borrowed from the row that a shard has answered.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
-pub struct Child {
+pub struct Child<'a> {
     /// Folder or file.
     pub kind: EntryKind,
     /// The id of the folder or file.
     pub id: Uuid,
     /// The name, as the client gave it.
     #[schema(example = "my_document.txt")]
-    pub name: String,
+    pub name: &'a str,
     /// The size in bytes; of files whose size is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<i64>,
     /// The media type; of files.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mime_type: Option<String>,
+    pub mime_type: Option<&'a str>,
     /// A checksum of the content; of files.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub checksum: Option<String>,
+    pub checksum: Option<&'a str>,
     /// Where the content is stored, in the words of the client; of files.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub content_ref: Option<String>,
+    pub content_ref: Option<&'a str>,
     /// When the content last changed; of files.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "time::serialize_optional_time")]
     pub modified_at: Option<DateTime<Utc>>,
@@ -123,13 +123,13 @@ pub struct Child {
     pub updated_at: DateTime<Utc>,
     /// The name in NFC, unless the name is that.
     #[serde(skip)]
-    pub(super) name_key: Option<String>,
+    pub(super) name_key: Option<&'a str>,
 }
 
-impl Child {
+impl Child<'_> {
     /// The name in NFC, by which entries are ordered.
     pub(super) fn order_key(&self) -> &str {
-        self.name_key.as_deref().unwrap_or(&self.name)
+        self.name_key.unwrap_or(self.name)
     }
 }
 
@@ -230,10 +230,10 @@ pub struct ChildrenQuery {
 }
 
 /// A page of what a folder holds: folders first, then files, by name.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct ChildrenPage {
     /// The entries.
-    pub entries: Vec<Child>,
+    pub entries: JsonLines,
     /// Where the next page starts; `None` after the last page.
     pub next: Option<ChildrenCursor>,
 }

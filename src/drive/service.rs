@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::change::DriveChange;
 use super::error::{DriveError, RefusedOperation};
 use super::expire::BATCH;
-use super::model::{ChildrenCursor, ChildrenPage, ChildrenQuery, DriveSummary, EntryKind, Folder, PathEntry};
+use super::model::{ChildrenPage, ChildrenQuery, DriveSummary, EntryKind, Folder, PathEntry};
 use super::operation::{DriveOperation, FolderTarget, OperationResult};
 use super::purge::PurgeEntries;
 use super::resolve::{FoundEntry, ResolvePath};
@@ -130,16 +130,9 @@ impl DriveService {
         }
         let list = ListChildren { user, folder, size, order, after_folder, after_file };
         let (shard, found) = self.cluster.run(user.slot(), &list).await?;
-        let found = found.or_else(|| folder.is_nil().then(|| (Folder::unused_root(user), Vec::new())));
-        let (found, mut entries) = found.ok_or_else(|| DriveError::FolderNotFound(folder.to_string()))?;
-        let next = size.cut(&mut entries, |last| ChildrenCursor {
-            user,
-            folder,
-            order,
-            kind: last.kind,
-            name_key: last.order_key().to_owned(),
-        });
-        Ok((shard, found, ChildrenPage { entries, next }))
+        let found = found.or_else(|| folder.is_nil().then(|| (Folder::unused_root(user), ChildrenPage::default())));
+        let (folder, page) = found.ok_or_else(|| DriveError::FolderNotFound(folder.to_string()))?;
+        Ok((shard, folder, page))
     }
 
     /// The id of the folder that a listing names.

@@ -4,11 +4,14 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
-use super::model::{Child, DriveSummary, EntryKind, Folder, NameOrder, user_text};
+use super::model::{Child, ChildrenCursor, ChildrenPage, DriveSummary, EntryKind, Folder, NameOrder, user_text};
 use super::statements::find_folder;
 use crate::files::UserId;
-use crate::payload::PageSize;
+use crate::payload::{JsonLines, PageSize};
 use crate::shard::{ShardCall, ShardId, Slot, optional_time, required_time};
+
+/// The usual length of an entry of a folder in JSON.
+const CHILD_BYTES: usize = 256;
 
 /// A folder by its id.
 pub(super) struct FindFolder {
@@ -86,7 +89,7 @@ pub(super) struct ListChildren<'a> {
 
 impl ShardCall for ListChildren<'_> {
     /// `None`: there is no such folder, or it is in the trash.
-    type Output = Option<(Folder, Vec<Child>)>;
+    type Output = Option<(Folder, ChildrenPage)>;
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
         let statement = match self.order {
@@ -113,16 +116,30 @@ impl ShardCall for ListChildren<'_> {
             }
         }
         let Some(folder) = folder else { return Ok(None) };
+        let page = self.page_of(children).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok(Some(folder.map(|folder| (folder, page))))
+    }
+}
+
+impl ListChildren<'_> {
+    fn page_of(&self, mut children: Vec<Child<'_>>) -> Result<ChildrenPage, serde_json::Error> {
         // The rows of a kind are in order already, which the sort finds at once.
         children.sort_by(|a, b| {
             let names = a.order_key().cmp(b.order_key());
             a.kind.cmp(&b.kind).then(if self.order == NameOrder::Ascending { names } else { names.reverse() })
         });
-        Ok(Some(folder.map(|folder| (folder, children))))
+        let next = self.size.cut(&mut children, |last| ChildrenCursor {
+            user: self.user,
+            folder: self.folder,
+            order: self.order,
+            kind: last.kind,
+            name_key: last.order_key().to_owned(),
+        });
+        let mut entries = JsonLines::with_capacity(CHILD_BYTES * children.len());
+        children.iter().try_for_each(|child| entries.push(child))?;
+        Ok(ChildrenPage { entries, next })
     }
-}
 
-impl ListChildren<'_> {
     fn folder_in(&self, row: &PgRow) -> Result<Option<Folder>, sqlx::Error> {
         let Some(folder_id) = row.try_get(2)? else { return Ok(None) };
         Ok(Some(Folder {
@@ -141,7 +158,7 @@ impl ListChildren<'_> {
 }
 
 /// By position and without a check of the types, as a page has many rows.
-fn child_in(row: &PgRow, kind: EntryKind) -> Result<Child, sqlx::Error> {
+fn child_in(row: &PgRow, kind: EntryKind) -> Result<Child<'_>, sqlx::Error> {
     Ok(Child {
         kind,
         name_key: row.try_get_unchecked(1)?,

@@ -5,8 +5,8 @@ use sqlx::postgres::{PgBindIterExt, PgConnection};
 use uuid::Uuid;
 
 use super::model::{File, FileInsert, FilePatch, UserId};
-use super::page_codec::spoiled_keys;
-use super::store::optional_file;
+use super::page::spoiled_keys;
+use super::view::optional_file;
 use crate::cache::CacheKey;
 use crate::shard::ShardId;
 use crate::writes::SlotWrite;

@@ -1,12 +1,11 @@
 //! Files, pages and cursors.
 
 use chrono::{DateTime, Utc};
-use serde::ser::SerializeStruct;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::payload::{read_cursor, text_if_inexact, time, write_cursor};
+use crate::payload::{read_cursor, write_cursor};
 use crate::shard::{IdClock, RequestKey, Slot};
 
 /// A user: 0 to 9,223,372,036,854,775,807.
@@ -185,47 +184,6 @@ pub struct File {
     pub content_ref: Option<String>,
 }
 
-/// The members of the struct, and the user as a text where a double does not hold the number.
-impl Serialize for File {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let user_id_text = text_if_inexact(self.user_id);
-        let mut file = serializer.serialize_struct("File", 13 + usize::from(user_id_text.is_some()))?;
-        file.serialize_field("file_id", &self.file_id)?;
-        file.serialize_field("user_id", &self.user_id)?;
-        if let Some(text) = &user_id_text {
-            file.serialize_field("user_id_text", text)?;
-        }
-        file.serialize_field("file_name", &self.file_name)?;
-        file.serialize_field("folder_id", &self.folder_id)?;
-        file.serialize_field("path", &self.path)?;
-        file.serialize_field("mime_type", &self.mime_type)?;
-        file.serialize_field("checksum", &self.checksum)?;
-        file.serialize_field("size_bytes", &self.size_bytes)?;
-        file.serialize_field("modified_at", &OptionalTime(&self.modified_at))?;
-        file.serialize_field("created_at", &RequiredTime(&self.created_at))?;
-        file.serialize_field("updated_at", &RequiredTime(&self.updated_at))?;
-        file.serialize_field("trashed", &self.trashed)?;
-        file.serialize_field("content_ref", &self.content_ref)?;
-        file.end()
-    }
-}
-
-struct OptionalTime<'a>(&'a Option<DateTime<Utc>>);
-
-impl Serialize for OptionalTime<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        time::serialize_optional_time(self.0, serializer)
-    }
-}
-
-struct RequiredTime<'a>(&'a DateTime<Utc>);
-
-impl Serialize for RequiredTime<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        time::serialize_time(self.0, serializer)
-    }
-}
-
 /// Changes of a file: `None` keeps a field, `Some(None)` clears a field.
 #[derive(Clone, Default, Debug)]
 pub struct FilePatch {
@@ -266,15 +224,6 @@ impl std::fmt::Display for FileCursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&write_cursor(self.0.as_bytes()))
     }
-}
-
-/// A page of a user's files, newest first.
-#[derive(Clone, Debug)]
-pub struct FilePage {
-    /// The files.
-    pub files: Vec<File>,
-    /// Where the next page starts; `None` after the last page.
-    pub next: Option<FileCursor>,
 }
 
 /// A new file, and the key of its request.

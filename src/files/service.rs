@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::changes::{DeleteFile, UpdateFile};
 use super::error::FileError;
 use super::lookup::FileLookup;
-use super::model::{File, FileCursor, FileInsert, FilePage, FilePatch, NewFile, UserId};
-use super::page_codec::{PageCodec, page_key, spoiled_keys};
+use super::model::{File, FileCursor, FileInsert, FilePatch, NewFile, UserId};
+use super::page::{FilePage, PageCodec, page_key, spoiled_keys};
 use super::store::{FileMatch, FindById, FindState, ListByUser};
 use super::tag::FileCondition;
 use super::writer::{FileWriter, InsertOutcome};
@@ -143,7 +143,7 @@ impl FileService {
             }
             Some(cursor) => match cursor.next_id() {
                 Some(id) => id,
-                None => return Ok((self.cluster.owner(user.slot())?.id(), FilePage { files: Vec::new(), next: None })),
+                None => return Ok((self.cluster.owner(user.slot())?.id(), FilePage::empty())),
             },
         };
         self.read_page(user, from, size).await
@@ -166,18 +166,15 @@ impl FileService {
             Some(None) => return self.list(user, size, after).await,
         };
         let page = ListByUser { user, from, size };
-        let (shard, files) = self.cluster.read(ReadConsistency::Eventual, user.slot(), &page).await?;
-        Ok((shard, cut(files, size)))
+        self.cluster.read(ReadConsistency::Eventual, user.slot(), &page).await
     }
 
     async fn read_page(&self, user: UserId, from: Uuid, size: PageSize) -> Result<(ShardId, FilePage), ShardError> {
-        // One more than the page holds, if there are more.
         let page = ListByUser { user, from, size };
-        let (shard, files) = match size.get() {
-            ..=SMALL_PAGE => self.pages.read(page).await?,
-            _ => self.cluster.run(user.slot(), &page).await?,
-        };
-        Ok((shard, cut(files, size)))
+        match size.get() {
+            ..=SMALL_PAGE => self.pages.read(page).await,
+            _ => self.cluster.run(user.slot(), &page).await,
+        }
     }
 
     /// A file by its id: of this user, or without one the only file under the id.
@@ -294,12 +291,6 @@ fn ingested_before(mut file: NewFile, known: &StoredOutcome, key: &RequestKey) -
     file.id = file_id;
     let at = time_of_micros(known.shard, created_at)?;
     Ok(IngestedFile { file: file.stored(at, folder_id), shard: known.shard, duplicate: false })
-}
-
-/// A page of what was found, which is one file more than it holds if there are more.
-fn cut(mut files: Vec<File>, size: PageSize) -> FilePage {
-    let next = size.cut(&mut files, |last| FileCursor::after(last.file_id));
-    FilePage { files, next }
 }
 
 #[cfg(test)]

@@ -5,27 +5,22 @@ use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 use uuid::Uuid;
 
 use super::model::{File, UserId};
+use super::page::{FilePage, PageWriter};
+use super::view::{USER_COLUMN, optional_file};
 use crate::payload::PageSize;
-use crate::shard::{BatchRead, ShardCall, ShardId, Slot, SlotCoverage, optional_time, required_time};
+use crate::shard::{BatchRead, ShardCall, ShardId, Slot, SlotCoverage};
 
-/// A page of a user's files, from an id on, newest first, and one more file if there are more.
+/// A page of a user's files, from an id on, newest first.
 pub(super) struct ListByUser {
     pub(super) user: UserId,
     pub(super) from: Uuid,
     pub(super) size: PageSize,
 }
 
-impl ListByUser {
-    /// The page, and one more row.
-    fn rows(&self) -> i32 {
-        i32::try_from(self.size.get()).map_or(i32::MAX, |size| size.saturating_add(1))
-    }
-}
-
 impl ShardCall for ListByUser {
-    type Output = Vec<File>;
+    type Output = FilePage;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Vec<File>>, sqlx::Error> {
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<FilePage>, sqlx::Error> {
         Ok(Self::call_all(std::slice::from_ref(self), connection, shard).await?.pop().flatten())
     }
 }
@@ -39,21 +34,21 @@ impl BatchRead for ListByUser {
         pages: &[Self],
         connection: &mut PgConnection,
         shard: ShardId,
-    ) -> Result<Vec<Option<Vec<File>>>, sqlx::Error> {
+    ) -> Result<Vec<Option<FilePage>>, sqlx::Error> {
         let rows = sqlx::query(include_str!("../../sql/files/list_batch.sql"))
             .bind(pages.iter().map(|page| page.user.get()).bind_iter())
             .bind(pages.iter().map(|page| page.from).bind_iter())
-            .bind(pages.iter().map(Self::rows).bind_iter())
+            .bind(pages.iter().map(|page| i32::try_from(page.size.rows()).unwrap_or(i32::MAX)).bind_iter())
             .bind(shard.to_sql())
             .fetch_all(connection)
             .await?;
-        let mut found: Vec<(&Self, Option<Vec<File>>)> = pages.iter().map(|page| (page, None)).collect();
+        let mut found: Vec<(&Self, Option<PageWriter>)> = pages.iter().map(|page| (page, None)).collect();
         for row in &rows {
-            if let Some((page, files)) = entry_of(row, &mut found)? {
-                files.get_or_insert_default().extend(file_of_user(row, 1, page.user.get())?);
+            if let Some((page, writer)) = entry_of(row, &mut found)? {
+                writer.get_or_insert_with(|| PageWriter::new(page.user, page.size)).push_row(row, 1)?;
             }
         }
-        Ok(found.into_iter().map(|(_, files)| files).collect())
+        found.into_iter().map(|(_, page)| page.map(PageWriter::finish).transpose()).collect()
     }
 }
 
@@ -190,37 +185,4 @@ pub(crate) async fn find_file_state(
 fn entry_of<'a, T>(row: &PgRow, entries: &'a mut [T]) -> Result<Option<&'a mut T>, sqlx::Error> {
     let place: i64 = row.try_get(0)?;
     Ok(usize::try_from(place).ok().and_then(|place| entries.get_mut(place.checked_sub(1)?)))
-}
-
-/// The file in a row's columns from `first` on, with the user in the last column, or `None` for nulls.
-pub(crate) fn optional_file(row: &PgRow, first: usize) -> Result<Option<File>, sqlx::Error> {
-    match row.try_get_unchecked(first + USER_COLUMN)? {
-        Some(user) => file_of_user(row, first, user),
-        None => Ok(None),
-    }
-}
-
-/// The column of the user, behind the columns of [`file_of_user`].
-const USER_COLUMN: usize = 12;
-
-/// The file of a user in a row's columns from `first` on, or `None` for nulls. By position and without a check of the types,
-/// as this is the hot path.
-fn file_of_user(row: &PgRow, first: usize, user_id: i64) -> Result<Option<File>, sqlx::Error> {
-    let Some(file_id) = row.try_get_unchecked(first)? else { return Ok(None) };
-    let file_name: String = row.try_get_unchecked(first + 1)?;
-    Ok(Some(File {
-        file_id,
-        user_id,
-        file_name,
-        folder_id: row.try_get_unchecked(first + 2)?,
-        path: row.try_get_unchecked(first + 3)?,
-        mime_type: row.try_get_unchecked(first + 4)?,
-        checksum: row.try_get_unchecked(first + 5)?,
-        size_bytes: row.try_get_unchecked(first + 6)?,
-        modified_at: optional_time(row, first + 7)?,
-        created_at: required_time(row, first + 8)?,
-        updated_at: required_time(row, first + 9)?,
-        trashed: row.try_get_unchecked(first + 10)?,
-        content_ref: row.try_get_unchecked(first + 11)?,
-    }))
 }

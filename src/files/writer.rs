@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::changes::{insert_batch, insert_batch_keyed};
 use super::model::FileInsert;
-use super::page_codec::spoiled_keys;
+use super::page::spoiled_keys;
 use crate::cache::CacheKey;
 use crate::shard::{RequestKey, ShardId, Slot};
 use crate::writes::{BatchWrite, GroupCommit};

@@ -8,6 +8,7 @@
 mod decode;
 mod fault;
 mod json;
+mod json_lines;
 mod number;
 mod opening;
 mod paging;
@@ -17,6 +18,7 @@ pub(crate) mod time;
 pub use decode::{BodyEncoding, BodyReader};
 pub use fault::{BodyFault, FieldFault};
 pub use json::{JsonFault, named_field, plain_text, read_json, shorten_reason};
+pub use json_lines::JsonLines;
 pub use number::{WholeNumber, text_if_inexact};
 pub(crate) use number::{check_text, whole_number};
 pub(crate) use opening::{BodyOpening, skip_mark};

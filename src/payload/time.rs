@@ -32,18 +32,20 @@ pub(crate) fn read_time(text: &str) -> Result<DateTime<Utc>, &'static str> {
 pub(crate) fn serialize_time<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     let mut long = *b"0000-00-00T00:00:00.000000Z";
     let mut short = *b"0000-00-00T00:00:00Z";
-    let year = u32::try_from(at.year()).ok().filter(|year| *year <= 9999);
+    // Once: each part of a time with an offset adds the offset again.
+    let utc = at.naive_utc();
+    let year = u32::try_from(utc.year()).ok().filter(|year| *year <= 9999);
     let Some(year) = year else {
         return at.serialize(serializer); // psql can store years that RFC 3339 does not know
     };
-    let micros = at.nanosecond() / 1000 % 1_000_000;
+    let micros = utc.nanosecond() / 1000 % 1_000_000;
     let parts = [
         (0..4, year),
-        (5..7, at.month()),
-        (8..10, at.day()),
-        (11..13, at.hour()),
-        (14..16, at.minute()),
-        (17..19, at.second()),
+        (5..7, utc.month()),
+        (8..10, utc.day()),
+        (11..13, utc.hour()),
+        (14..16, utc.minute()),
+        (17..19, utc.second()),
         (20..26, micros),
     ];
     let text = if micros == 0 { &mut short[..] } else { &mut long[..] };

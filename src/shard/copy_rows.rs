@@ -44,8 +44,8 @@ impl CopyRows {
         self.put(number.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice))
     }
 
-    pub(crate) fn put_bool(&mut self, value: bool) -> Result<(), sqlx::Error> {
-        self.put(Some(&[u8::from(value)]))
+    pub(crate) fn put_integer(&mut self, number: i32) -> Result<(), sqlx::Error> {
+        self.put(Some(&number.to_be_bytes()))
     }
 
     pub(crate) fn put_id(&mut self, id: Option<Uuid>) -> Result<(), sqlx::Error> {

@@ -10,7 +10,7 @@ use super::stage::{ListingChunk, StagedListing};
 use super::write::{MirrorOutcome, MirrorWrite};
 use crate::drive::error::DriveError;
 use crate::drive::service::DriveService;
-use crate::files::UserId;
+use crate::files::{MANY_ROWS, UserId, refresh_statistics};
 use crate::shard::{MovingSlot, ShardError, ShardId};
 
 /// How long the transaction of a mirror may take; `sql/drive/begin_mirror.sql` says the same to the server.
@@ -34,7 +34,7 @@ impl DriveService {
         let mut staged = StagedListing::begin(&shard).await?;
         let has_rejections = loop {
             match listing.recv().await {
-                Some(ListingChunk::Rows(rows)) => staged.push(rows).await?,
+                Some(ListingChunk::Part(part)) => staged.push(part).await?,
                 Some(ListingChunk::End(has_rejections)) => break has_rejections,
                 None => return Err(DriveError::MirrorInterrupted),
             }
@@ -42,7 +42,13 @@ impl DriveService {
         let lane = staged.finish();
         let write = MirrorWrite { user, options, has_rejections };
         match Box::pin(self.writes.run_over(lane, TIME_LIMIT, &write)).await {
-            Ok(Some(MirrorOutcome::Applied(summary) | MirrorOutcome::Compared(summary))) => Ok((shard.id(), summary)),
+            Ok(Some(MirrorOutcome::Applied(summary))) => {
+                if summary.created.folders + summary.created.files >= MANY_ROWS {
+                    refresh_statistics(&shard).await;
+                }
+                Ok((shard.id(), summary))
+            }
+            Ok(Some(MirrorOutcome::Compared(summary))) => Ok((shard.id(), summary)),
             Ok(Some(MirrorOutcome::Refused(refusal))) => Err(refusal),
             Ok(None) => {
                 // The listing is on the old owner; the next mirror must begin on the new one.

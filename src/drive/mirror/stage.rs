@@ -7,12 +7,13 @@ use std::sync::Arc;
 use sqlx::postgres::{PgConnection, PgCopyIn};
 
 use crate::drive::error::DriveError;
+use crate::files::bulk::ListingPart;
 use crate::shard::{DbFault, LaneConnection, LaneError, Shard};
 
 /// A part of a listing on its way to its shard.
 pub enum ListingChunk {
-    /// Rows, as `ListingRows` writes them.
-    Rows(Vec<u8>),
+    /// Files or folders.
+    Part(ListingPart),
     /// The listing is whole. With `true`, it had entries that were rejected.
     End(bool),
 }
@@ -32,6 +33,7 @@ impl StagedListing {
                 for statement in [
                     include_str!("../../../sql/drive/drop_staged.sql"),
                     include_str!("../../../sql/drive/stage_listing.sql"),
+                    include_str!("../../../sql/drive/stage_listed_folders.sql"),
                     include_str!("../../../sql/drive/stage_folders.sql"),
                     include_str!("../../../sql/drive/stage_changes.sql"),
                 ] {
@@ -44,10 +46,13 @@ impl StagedListing {
         Ok(Self { lane })
     }
 
-    /// Takes a chunk of rows.
-    pub(super) async fn push(&mut self, rows: Vec<u8>) -> Result<(), DriveError> {
+    /// Takes a part of the listing.
+    pub(super) async fn push(&mut self, part: ListingPart) -> Result<(), DriveError> {
         self.run(async |connection| {
-            let statement = include_str!("../../../sql/drive/copy_listing.sql");
+            let (statement, rows) = match part {
+                ListingPart::Files(rows) => (include_str!("../../../sql/drive/copy_listing.sql"), rows),
+                ListingPart::Folders(rows) => (include_str!("../../../sql/drive/copy_listed_folders.sql"), rows),
+            };
             let mut stream: PgCopyIn<_> = connection.copy_in_raw(statement).await?;
             stream.send(rows).await?;
             stream.finish().await

@@ -60,6 +60,7 @@ impl MirrorWrite<'_> {
             .bind(self.root())
             .execute(&mut *connection)
             .await?;
+        sqlx::query(include_str!("../../../sql/drive/number_folders.sql")).execute(&mut *connection).await?;
         sqlx::query(include_str!("../../../sql/drive/analyze_folders.sql")).execute(&mut *connection).await?;
         let (refused, refused_beyond) = find_faults(connection).await?;
         let deletes_withheld =

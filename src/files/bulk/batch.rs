@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgCopyIn};
 
 use super::copy;
-use super::folders::{BatchFolders, has_folder_names, place_files};
+use super::folders::{BatchFolders, KnownFolders, has_folder_names, place_files};
 use super::parse::RecordPosition;
 use crate::cache::CacheKey;
 use crate::files::changes::bind_columns;
 use crate::files::model::NewFile;
-use crate::files::page_codec::spoiled_keys;
+use crate::files::page::spoiled_keys;
 use crate::shard::{ShardId, Slot, WorkKind, is_duplicate_key, refused_slots};
 use crate::writes::SlotWrite;
 
@@ -35,6 +35,7 @@ pub enum RowIdentity {
 /// Stores the rows of a batch, each once.
 pub(super) struct StoreBatch<'a> {
     rows: &'a [LoadRow],
+    known: &'a KnownFolders,
     identity: RowIdentity,
     way: StoreMethod,
     tries: AtomicU32,
@@ -66,8 +67,8 @@ pub(super) struct StoredRows {
 }
 
 impl<'a> StoreBatch<'a> {
-    pub(super) fn new(rows: &'a [LoadRow], identity: RowIdentity, way: StoreMethod) -> Self {
-        Self { rows, identity, way, tries: AtomicU32::new(0) }
+    pub(super) fn new(rows: &'a [LoadRow], known: &'a KnownFolders, identity: RowIdentity, way: StoreMethod) -> Self {
+        Self { rows, known, identity, way, tries: AtomicU32::new(0) }
     }
 
     fn files(&self) -> impl Iterator<Item = &NewFile> + Clone {
@@ -93,7 +94,7 @@ impl<'a> StoreBatch<'a> {
     async fn store(&self, connection: &mut PgConnection, shard: ShardId) -> Result<BatchFate, sqlx::Error> {
         let again = self.tries.fetch_add(1, Ordering::Relaxed) > 0;
         // Before the rows, and committed: the statements of rows find every folder, and make none while they hold rows.
-        let folders = place_files(connection, self.files()).await?;
+        let folders = place_files(connection, self.known, self.files()).await?;
         if self.way == StoreMethod::Copy
             && let Some(inserted) = self.copy(connection, folders).await?
         {

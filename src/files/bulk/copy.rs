@@ -1,5 +1,7 @@
 //! Files as rows of `COPY`: those of a batch, and those of a staged listing.
 
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
 use super::parse::RecordPosition;
@@ -11,9 +13,13 @@ use crate::shard::CopyRows;
 /// The columns of `sql/files/copy_batch.sql`.
 const COLUMNS: i16 = 9;
 /// The columns of `sql/drive/copy_listing.sql`.
-const LISTING_COLUMNS: i16 = 10;
-/// The bytes of a chunk of a listing.
+const LISTING_COLUMNS: i16 = 9;
+/// The columns of `sql/drive/copy_listed_folders.sql`.
+const LISTED_FOLDER_COLUMNS: i16 = 2;
+/// The bytes of a part of a listing.
 const CHUNK: usize = 256 * 1024;
+/// Folders whose numbers are remembered: a few megabytes for a listing of any length.
+const REMEMBERED_FOLDERS: usize = 16_384;
 
 /// The rows of a `COPY` of the columns that `sql/files/copy_batch.sql` names: files, each with the folder around it.
 ///
@@ -39,11 +45,22 @@ pub(super) fn encode<'a>(
     Ok(rows.finish())
 }
 
-/// The entries of a listing on the way to the shard that compares the listing with a drive.
+/// A part of a listing on the way to the shard that compares the listing with a drive: rows of `COPY`.
+pub enum ListingPart {
+    /// Files, for `sql/drive/copy_listing.sql`.
+    Files(Vec<u8>),
+    /// Folders, for `sql/drive/copy_listed_folders.sql`.
+    Folders(Vec<u8>),
+}
+
+/// Writes the entries of a listing. A file names the folder around it by a number, and the folder's path stands beside the number once.
 pub struct ListingRows {
     /// The path of the folder that the listing describes, with a slash at its end; empty for the drive's root.
     root: String,
-    rows: CopyRows,
+    files: CopyRows,
+    folders: CopyRows,
+    numbers: HashMap<Box<str>, i32>,
+    last_number: i32,
 }
 
 impl ListingRows {
@@ -52,7 +69,7 @@ impl ListingRows {
     pub fn new(root: &DrivePath) -> Self {
         let root = root.to_string();
         let root = if root.is_empty() { root } else { root + "/" };
-        Self { root, rows: CopyRows::with_capacity(CHUNK) }
+        Self { root, files: chunk(), folders: chunk(), numbers: HashMap::new(), last_number: 0 }
     }
 
     /// Checks the path of an entry, which the listing gives from its folder on.
@@ -66,16 +83,25 @@ impl ListingRows {
         DrivePath::parse(&format!("{}{path}", self.root), "Path").map(|_| ())
     }
 
-    /// Adds a file. Returns a chunk to send once there is one.
+    /// Adds a file. Returns a part to send once there is one.
     ///
     /// # Errors
     /// If a value is longer than the format can say.
-    pub fn push_file(&mut self, place: RecordPosition, file: &NewFile) -> Result<Option<Vec<u8>>, sqlx::Error> {
-        self.begin(place, file.id, file.path().unwrap_or(&file.name), false)?;
-        self.rows.put_text(file.mime_type.as_deref())?;
-        self.rows.put_text(file.checksum.as_deref())?;
-        self.rows.put_number(file.size_bytes)?;
-        self.rows.put_time(file.modified_at)?;
+    pub fn push_file(&mut self, place: RecordPosition, file: &NewFile) -> Result<Option<ListingPart>, sqlx::Error> {
+        let path = file.path().unwrap_or(&file.name);
+        let (around, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let folder = self.number(around)?;
+        let rows = &mut self.files;
+        rows.begin_row(LISTING_COLUMNS);
+        rows.put_number(i64::try_from(place.record).ok())?;
+        rows.put_number(i64::try_from(place.line).ok())?;
+        rows.put_id(Some(file.id))?;
+        rows.put_integer(folder)?;
+        rows.put_text(Some(name))?;
+        rows.put_text(file.mime_type.as_deref())?;
+        rows.put_text(file.checksum.as_deref())?;
+        rows.put_number(file.size_bytes)?;
+        rows.put_time(file.modified_at)?;
         Ok(self.take_full())
     }
 
@@ -83,34 +109,40 @@ impl ListingRows {
     ///
     /// # Errors
     /// As [`ListingRows::push_file`].
-    pub fn push_folder(&mut self, place: RecordPosition, path: &DrivePath) -> Result<Option<Vec<u8>>, sqlx::Error> {
-        self.begin(place, Uuid::nil(), &path.to_string(), true)?;
-        self.rows.put_text(None)?;
-        self.rows.put_text(None)?;
-        self.rows.put_number(None)?;
-        self.rows.put_time(None)?;
+    pub fn push_folder(&mut self, path: &DrivePath) -> Result<Option<ListingPart>, sqlx::Error> {
+        self.number(&path.to_string())?;
         Ok(self.take_full())
     }
 
-    /// The last chunk.
+    /// The last parts.
     #[must_use]
-    pub fn finish(self) -> Vec<u8> {
-        self.rows.finish()
+    pub fn finish(self) -> [ListingPart; 2] {
+        [ListingPart::Folders(self.folders.finish()), ListingPart::Files(self.files.finish())]
     }
 
-    fn begin(&mut self, place: RecordPosition, id: Uuid, path: &str, is_folder: bool) -> Result<(), sqlx::Error> {
-        let (around, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let around = format!("{}{around}", self.root);
-        self.rows.begin_row(LISTING_COLUMNS);
-        self.rows.put_number(i64::try_from(place.record).ok())?;
-        self.rows.put_number(i64::try_from(place.line).ok())?;
-        self.rows.put_id(Some(id))?;
-        self.rows.put_text(Some(around.trim_end_matches('/')))?;
-        self.rows.put_text(Some(name))?;
-        self.rows.put_bool(is_folder)
+    /// The number of a folder. A new folder gets a row.
+    fn number(&mut self, path: &str) -> Result<i32, sqlx::Error> {
+        if let Some(number) = self.numbers.get(path) {
+            return Ok(*number);
+        }
+        // A folder that comes again after so many others gets another number, which means the same folder.
+        if self.numbers.len() >= REMEMBERED_FOLDERS {
+            self.numbers.clear();
+        }
+        self.last_number += 1;
+        self.numbers.insert(path.into(), self.last_number);
+        self.folders.begin_row(LISTED_FOLDER_COLUMNS);
+        self.folders.put_integer(self.last_number)?;
+        self.folders.put_text(Some(format!("{}{path}", self.root).trim_end_matches('/')))?;
+        Ok(self.last_number)
     }
 
-    fn take_full(&mut self) -> Option<Vec<u8>> {
-        (self.rows.len() >= CHUNK).then(|| std::mem::replace(&mut self.rows, CopyRows::with_capacity(CHUNK)).finish())
+    fn take_full(&mut self) -> Option<ListingPart> {
+        let take = |rows: &mut CopyRows| (rows.len() >= CHUNK).then(|| std::mem::replace(rows, chunk()).finish());
+        take(&mut self.files).map(ListingPart::Files).or_else(|| take(&mut self.folders).map(ListingPart::Folders))
     }
+}
+
+fn chunk() -> CopyRows {
+    CopyRows::with_capacity(CHUNK)
 }

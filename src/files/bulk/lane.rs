@@ -7,10 +7,11 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 
 use super::batch::{BatchFate, LoadRow, RowIdentity, StoreBatch, StoreMethod, StoredRows};
-use super::folders::{FolderRow, MakeFolders};
+use super::folders::{FolderRow, KnownFolders, MakeFolders};
 use super::loaded::LoadSummary;
 use super::parse::RecordFault;
 use crate::files::limits::fault_of_constraint;
+use crate::files::statistics::{MANY_ROWS, refresh_statistics};
 use crate::payload::FieldFault;
 use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
 use crate::telemetry::metrics::BULK_ROWS;
@@ -28,15 +29,16 @@ pub(super) enum LoadBatch {
 pub(super) struct LoadLane {
     cluster: Arc<Cluster>,
     writes: SlotWrites,
+    known: Arc<KnownFolders>,
     identity: RowIdentity,
     way: StoreMethod,
     loaded: LoadSummary,
 }
 
 impl LoadLane {
-    pub(super) fn new(writes: &SlotWrites, identity: RowIdentity) -> Self {
-        let (cluster, writes) = (Arc::clone(writes.cluster()), writes.clone());
-        Self { cluster, writes, identity, way: StoreMethod::Copy, loaded: LoadSummary::default() }
+    pub(super) fn new(writes: &SlotWrites, known: &Arc<KnownFolders>, identity: RowIdentity) -> Self {
+        let (cluster, writes, known) = (Arc::clone(writes.cluster()), writes.clone(), Arc::clone(known));
+        Self { cluster, writes, known, identity, way: StoreMethod::Copy, loaded: LoadSummary::default() }
     }
 
     /// Stores batch after batch, until there are no more or a shard fails; then the queue is closed.
@@ -65,9 +67,10 @@ impl LoadLane {
         while let Some(part) = parts.pop() {
             for (shard, mut rows) in by_owner(&self.cluster, part)? {
                 sort(&mut rows);
-                let batch = StoreBatch::new(&rows, self.identity, self.way);
+                let batch = StoreBatch::new(&rows, &self.known, self.identity, self.way);
                 match Box::pin(self.writes.run_on(&shard, &batch)).await {
                     Ok(Some(BatchFate::Stored(stored))) => {
+                        self.refresh_statistics(&shard, stored.inserted).await;
                         // A listing that was loaded before goes on like this, and new files go on being new.
                         self.way = if stored.inserted == rows.len() { StoreMethod::Copy } else { StoreMethod::Insert };
                         for place in stored.taken.iter().filter_map(|number| rows.get(*number)).map(|row| row.place) {
@@ -101,6 +104,14 @@ impl LoadLane {
             }
         }
         Ok(())
+    }
+
+    /// Lets the planner know of a table that was small before this load.
+    async fn refresh_statistics(&mut self, shard: &Shard, inserted: usize) {
+        let before = self.loaded.inserted;
+        if before < MANY_ROWS && before + as_count(inserted) >= MANY_ROWS {
+            refresh_statistics(shard).await;
+        }
     }
 
     /// Makes the folders of a listing. A folder that cannot be made is a rejected line.

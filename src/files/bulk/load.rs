@@ -206,9 +206,9 @@ impl BulkLoad {
         }
         let queue = self.queues.entry(shard).or_insert_with(|| {
             let (sender, receiver) = mpsc::channel(QUEUE);
-            let receiver = Arc::new(Mutex::new(receiver));
+            let (receiver, known) = (Arc::new(Mutex::new(receiver)), Arc::default());
             for _ in 0..LANES {
-                let lane = LoadLane::new(&self.writes, self.identity).store_batches(Arc::clone(&receiver));
+                let lane = LoadLane::new(&self.writes, &known, self.identity).store_batches(Arc::clone(&receiver));
                 let lane = with_request_if_any(current_request(), lane);
                 self.tasks.spawn_on(lane, self.cluster.runtime());
             }

@@ -18,7 +18,7 @@ mod parse;
 mod paths;
 
 pub use batch::RowIdentity;
-pub use copy::ListingRows;
+pub use copy::{ListingPart, ListingRows};
 pub use load::{BulkLimits, BulkLoad};
 pub use loaded::LoadSummary;
 pub use parse::{BodyFormat, ParsedRecord, RecordFault, RecordPosition, RecordReader};

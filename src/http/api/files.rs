@@ -23,7 +23,7 @@ use crate::http::request::extract::{FilePath, UserPath, consistency, query, quer
 use crate::http::request::media_type::accepts_ndjson;
 use crate::http::request::owner::named_user;
 use crate::http::response::answer;
-use crate::http::response::answer::NDJSON;
+use crate::http::response::answer::{NDJSON, WrittenValues};
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_responses::{BodyProblems, FileProblems, RequestProblems, ShardProblems};
 use crate::http::state::AppState;
@@ -87,10 +87,11 @@ struct ListAnswer {
     /// How many files are in this answer.
     #[schema(example = 1)]
     file_count: usize,
-    /// Newest first.
-    files: Vec<File>,
     /// The `cursor` of the next page; `null` on the last page.
     next_cursor: Option<String>,
+    /// Newest first.
+    #[schema(value_type = Vec<File>)]
+    files: WrittenValues,
 }
 
 /// The answer to a deletion.
@@ -203,9 +204,9 @@ pub(in crate::http) async fn list(
         shard_id: shard.number(),
         file_count: page.files.len(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),
-        files: page.files,
+        files: WrittenValues,
     };
-    answer::json(StatusCode::OK, &body, FILE_BYTES * (body.file_count + 1))
+    answer::with_written_values(&body, &page.files)
 }
 
 /// A listing broke off. The broken connection tells the client; why, the log has said already.
@@ -239,12 +240,7 @@ fn all_lines(
                     with_request_if_any(context, fetch(&files, user, size, cursor, consistency)).await?
                 }
             };
-            let mut lines = Vec::with_capacity(FILE_BYTES * page.files.len());
-            for file in &page.files {
-                serde_json::to_writer(&mut lines, file).map_err(|_| BrokenOff)?;
-                lines.push(b'\n');
-            }
-            Ok(Some((Bytes::from(lines), page.next.map_or(ListStep::End, ListStep::Fetch))))
+            Ok(Some((Bytes::from(page.files.into_bytes()), page.next.map_or(ListStep::End, ListStep::Fetch))))
         }
     })
 }

@@ -3,10 +3,11 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::problem::Problem;
 use super::problem_code::ProblemCode;
+use crate::payload::JsonLines;
 
 pub(in crate::http) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(in crate::http) const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
@@ -20,6 +21,26 @@ pub(in crate::http) fn json(
     let mut bytes = Vec::with_capacity(capacity);
     serde_json::to_writer(&mut bytes, body).map_err(unwritten)?;
     Ok(HttpResponse::build(status).insert_header((CONTENT_TYPE, JSON)).body(bytes))
+}
+
+/// The last member of an answer: an array of values that [`with_written_values`] puts in.
+pub(in crate::http) struct WrittenValues;
+
+impl Serialize for WrittenValues {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq([(); 0])
+    }
+}
+
+/// `200` with this body, whose last member is [`WrittenValues`], and these values in the member.
+pub(in crate::http) fn with_written_values(body: &impl Serialize, values: &JsonLines) -> Result<HttpResponse, Problem> {
+    const END: &[u8] = b"]}";
+    let mut bytes = Vec::with_capacity(256 + values.as_bytes().len());
+    serde_json::to_writer(&mut bytes, body).map_err(unwritten)?;
+    bytes.truncate(bytes.len().saturating_sub(END.len()));
+    values.append_to_array(&mut bytes);
+    bytes.extend_from_slice(END);
+    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, JSON)).body(bytes))
 }
 
 /// `200` with written JSON.

@@ -4,6 +4,7 @@ mod batch;
 mod files;
 mod folders;
 mod listings;
+mod loads;
 mod mirrors;
 mod model;
 mod paths;

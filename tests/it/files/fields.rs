@@ -201,7 +201,7 @@ async fn in_answers(forgotten: &mut Forgotten, api: &Api, file: &Map<String, Val
     forgotten.compare("GET /query/{user_id}", &page["files"][0], file);
     until_in_use(api, 42).await;
     let (_, page) = api.get_json("/query/42").await;
-    forgotten.compare("src/files/page_codec.rs: GET /query/{user_id} from the cache", &page["files"][0], file);
+    forgotten.compare("src/files/page.rs: GET /query/{user_id} from the cache", &page["files"][0], file);
     let lines = api.request(Method::GET, "/query/42").header("Accept", "application/x-ndjson").send().await.unwrap();
     let lines = lines.text().await.unwrap();
     forgotten.compare("the NDJSON of GET /query/{user_id}", &serde_json::from_str(&lines).unwrap(), file);

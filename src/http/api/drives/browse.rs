@@ -1,6 +1,5 @@
 //! `/drives/{user_id}` and `/drives/{user_id}/children`: what a drive and a folder hold.
 
-use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
@@ -10,7 +9,7 @@ use uuid::Uuid;
 use crate::drive::{Child, ChildrenCursor, ChildrenQuery, DriveSummary, EntryKind, Folder, FolderTarget, NameOrder};
 use crate::files::DrivePath;
 use crate::http::request::extract::{UserPath, query, query_cursor, query_page_size};
-use crate::http::response::answer;
+use crate::http::response::answer::{self, WrittenValues};
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_responses::{DriveProblems, RequestProblems, ShardProblems};
 use crate::http::state::AppState;
@@ -70,10 +69,11 @@ struct ChildrenAnswer {
     /// The shard of the user's drive.
     #[schema(example = 0)]
     shard_id: u16,
-    /// Folders first, then files, each by name.
-    entries: Vec<Child>,
     /// The `cursor` of the next page; `null` on the last page.
     next_cursor: Option<String>,
+    /// Folders first, then files, each by name.
+    #[schema(value_type = Vec<Child<'static>>)]
+    entries: WrittenValues,
 }
 
 #[derive(Deserialize)]
@@ -138,9 +138,7 @@ pub(in crate::http) async fn list_children(
     let after = query_cursor(cursor.as_deref(), ChildrenCursor::parse)?;
     let query = ChildrenQuery { size, order, kinds, after };
     let (shard, folder, page) = state.drives.list_children(user, &folder, &query).await?;
-    let entries = page.entries;
-    let capacity = 512 + 256 * entries.len();
     let next_cursor = page.next.map(|cursor| cursor.to_string());
-    let body = ChildrenAnswer { success: true, folder, shard_id: shard.number(), entries, next_cursor };
-    answer::json(StatusCode::OK, &body, capacity)
+    let body = ChildrenAnswer { success: true, folder, shard_id: shard.number(), next_cursor, entries: WrittenValues };
+    answer::with_written_values(&body, &page.entries)
 }

@@ -11,7 +11,9 @@ use utoipa::ToSchema;
 use crate::drive::mirror::{
     DeleteLimit, DeletePolicy, EntryCounts, ListingChunk, MirrorDifference, MirrorOptions, MirrorSummary,
 };
-use crate::files::bulk::{BodyFormat, ListingRows, ParsedRecord, RecordFault, RecordPosition, RecordReader};
+use crate::files::bulk::{
+    BodyFormat, ListingPart, ListingRows, ParsedRecord, RecordFault, RecordPosition, RecordReader,
+};
 use crate::files::{DrivePath, UserId};
 use crate::http::api::bulk_answers::{FaultyRecord, LISTED_FAULTS};
 use crate::http::guards::idempotency::reject_key_on_stream;
@@ -193,8 +195,10 @@ impl ListingReading<'_> {
     ) -> Result<(), Option<Problem>> {
         let read = self.read_entries(body, options).await;
         match read {
-            Ok(rows) => {
-                self.send(ListingChunk::Rows(rows)).await?;
+            Ok(last) => {
+                for part in last {
+                    self.send(ListingChunk::Part(part)).await?;
+                }
                 self.send(ListingChunk::End(self.faults.rejected > 0)).await
             }
             Err(stop) => {
@@ -209,7 +213,7 @@ impl ListingReading<'_> {
         &mut self,
         mut body: BodyReader<R>,
         options: &MirrorOptions,
-    ) -> Result<Vec<u8>, Option<Problem>> {
+    ) -> Result<[ListingPart; 2], Option<Problem>> {
         let mut records = RecordReader::new(BodyFormat::Lsjson(self.user), self.state.bulk.record_bytes);
         let mut rows = ListingRows::new(&options.root);
         let mut parsed = Vec::new();
@@ -224,7 +228,7 @@ impl ListingReading<'_> {
             self.meter.count(chunk.len(), parsed.len()).await;
             for (place, record) in parsed.drain(..) {
                 if let Some(full) = self.take(&mut rows, place, record)? {
-                    self.send(ListingChunk::Rows(full)).await?;
+                    self.send(ListingChunk::Part(full)).await?;
                 }
             }
             if at_end {
@@ -233,13 +237,13 @@ impl ListingReading<'_> {
         }
     }
 
-    /// Takes an entry; a full chunk comes back.
+    /// Takes an entry; a full part comes back.
     fn take(
         &mut self,
         rows: &mut ListingRows,
         place: RecordPosition,
         record: ParsedRecord,
-    ) -> Result<Option<Vec<u8>>, Option<Problem>> {
+    ) -> Result<Option<ListingPart>, Option<Problem>> {
         let taken = match record {
             ParsedRecord::Rejected(fault) => {
                 self.faults.reject(place, fault);
@@ -260,7 +264,7 @@ impl ListingReading<'_> {
                     self.faults.reject(place, fault);
                     return Ok(None);
                 }
-                rows.push_folder(place, &path)
+                rows.push_folder(&path)
             }
         };
         taken.map_err(|error| {
