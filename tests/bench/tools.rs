@@ -93,15 +93,17 @@ pub fn pgbench_latency(bench: &Bench, script: &Path, values: &[(&str, u64)]) -> 
     Ok(Run { figure: median(&micros) / 1e3, operations: micros.len() as f64 })
 }
 
+/// The columns of files that a client gives.
+pub const COLUMNS: &str = "user_id, file_id, file_name, mime_type, checksum, size_bytes, modified_at";
+
 /// `\copy` of a file into each shard, all at once; gives the seconds that it took.
-pub fn copy(bench: &Bench, files: &[PathBuf]) -> Result<f64> {
-    const COLUMNS: &str = "user_id, file_id, file_name, mime_type, checksum, size_bytes, modified_at";
+pub fn copy(bench: &Bench, files: &[PathBuf], columns: &str) -> Result<f64> {
     let start = Instant::now();
     let running: std::io::Result<Vec<Child>> = files
         .iter()
         .enumerate()
         .map(|(shard, file)| {
-            let copy = format!("\\copy file_metadata ({COLUMNS}) FROM '{}'", file.display());
+            let copy = format!("\\copy file_metadata ({columns}) FROM '{}'", file.display());
             bench.shards.psql(shard).args(["--command", &copy]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
         })
         .collect();

@@ -16,8 +16,9 @@ const COLUMNS: i16 = 9;
 const LISTING_COLUMNS: i16 = 9;
 /// The columns of `sql/drive/copy_listed_folders.sql`.
 const LISTED_FOLDER_COLUMNS: i16 = 2;
-/// The bytes of a part of a listing.
-const CHUNK: usize = 256 * 1024;
+/// The bytes of a part of a listing. Each `COPY` may wait 40 ms for the server's kernel to acknowledge its last bytes
+/// (docs/decisions/0007-bulk-loads.md), so parts are large.
+const CHUNK: usize = 4 << 20;
 /// Folders whose numbers are remembered: a few megabytes for a listing of any length.
 const REMEMBERED_FOLDERS: usize = 16_384;
 
@@ -69,7 +70,7 @@ impl ListingRows {
     pub fn new(root: &DrivePath) -> Self {
         let root = root.to_string();
         let root = if root.is_empty() { root } else { root + "/" };
-        Self { root, files: chunk(), folders: chunk(), numbers: HashMap::new(), last_number: 0 }
+        Self { root, files: part(), folders: part(), numbers: HashMap::new(), last_number: 0 }
     }
 
     /// Checks the path of an entry, which the listing gives from its folder on.
@@ -138,11 +139,12 @@ impl ListingRows {
     }
 
     fn take_full(&mut self) -> Option<ListingPart> {
-        let take = |rows: &mut CopyRows| (rows.len() >= CHUNK).then(|| std::mem::replace(rows, chunk()).finish());
+        let take = |rows: &mut CopyRows| (rows.len() >= CHUNK).then(|| std::mem::replace(rows, part()).finish());
         take(&mut self.files).map(ListingPart::Files).or_else(|| take(&mut self.folders).map(ListingPart::Folders))
     }
 }
 
-fn chunk() -> CopyRows {
-    CopyRows::with_capacity(CHUNK)
+/// Grows with its rows: most listings are small.
+fn part() -> CopyRows {
+    CopyRows::with_capacity(64 * 1024)
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::rounds::{Run, compare, repeat};
 use crate::service::Service;
 use crate::table::Bar;
-use crate::tools::{answer, copy, upload};
+use crate::tools::{COLUMNS, answer, copy, upload};
 use crate::{Bench, Result, rows};
 
 /// Rows of a load.
@@ -28,7 +28,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     let copies = rows::copy(&folder, count)?;
     let reference = |_| {
         bench.shards.clear()?;
-        let seconds = copy(bench, &copies)?;
+        let seconds = copy(bench, &copies, COLUMNS)?;
         check(bench, count)?;
         Ok(rate(count, seconds))
     };

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use crate::http::{Connection, change, post};
 use crate::rounds::{Run, Side, compare, compare_figures, median, p99};
 use crate::service::Service;
 use crate::table::Bar;
-use crate::tools::upload;
+use crate::tools::{COLUMNS, copy, upload};
 use crate::{Bench, Result, rows};
 
 const USER: u64 = 42;
@@ -38,20 +39,51 @@ fn loads(bench: &mut Bench, service: &Service) -> Result<()> {
     let mut out = BufWriter::new(File::create(&loose)?);
     rows::drive(&mut out, USER, count)?;
     out.flush()?;
-    let load = |file: &std::path::Path| {
-        bench.shards.clear()?;
-        let (seconds, answer) = upload(service, "/ingest/bulk", "application/x-ndjson", file)?;
-        if answer.get("inserted").and_then(Value::as_u64) != Some(count) {
-            return Err(format!("not all is stored: {answer}").into());
-        }
-        Ok(Run { figure: count as f64 / seconds, operations: count as f64 })
-    };
-    let found = compare(bench, service.pid(), |_| load(&placed), |_| load(&loose))?;
+    let found = compare(
+        bench,
+        service.pid(),
+        |_| load(bench, service, &placed, count),
+        |_| load(bench, service, &loose, count),
+    )?;
     let bar = Bar::ratio(&found, 0.8);
     let name = format!("bulk, {count} rows of NDJSON in {folders} folders");
     bench.compared(&name, "rows/s", found, bar, "the same rows without paths");
+
+    // The rows as the load has stored them, in the same folders.
+    let columns = format!("{COLUMNS}, folder_id");
+    let stored = bench.options.folder.join("stored.copy");
+    load(bench, service, &placed, count)?;
+    bench
+        .shards
+        .sql(0, &format!("\\copy (SELECT {columns} FROM file_metadata ORDER BY file_id) TO '{}'", stored.display()))?;
+    let copy = |_| {
+        bench.shards.everywhere("TRUNCATE file_metadata")?;
+        bench.shards.everywhere("CHECKPOINT")?;
+        let seconds = copy(bench, std::slice::from_ref(&stored), &columns)?;
+        Ok(Run { figure: count as f64 / seconds, operations: count as f64 })
+    };
+    let found = compare(bench, service.pid(), |_| load(bench, service, &placed, count), copy)?;
+    let bar = Bar::ratio(&found, 0.7);
+    bench.compared(
+        &format!("the same bulk in {folders} folders"),
+        "rows/s",
+        found,
+        bar,
+        "psql \\copy into the same tables",
+    );
+    std::fs::remove_file(&stored)?;
     std::fs::remove_file(&placed)?;
     Ok(std::fs::remove_file(&loose)?)
+}
+
+/// Loads a file into empty tables.
+fn load(bench: &Bench, service: &Service, file: &Path, count: u64) -> Result<Run> {
+    bench.shards.clear()?;
+    let (seconds, answer) = upload(service, "/ingest/bulk", "application/x-ndjson", file)?;
+    if answer.get("inserted").and_then(Value::as_u64) != Some(count) {
+        return Err(format!("not all is stored: {answer}").into());
+    }
+    Ok(Run { figure: count as f64 / seconds, operations: count as f64 })
 }
 
 /// A folder with many files below, and an empty one.
