@@ -26,11 +26,13 @@ const STORING: &[&str] =
     &["copy_batch.sql", "insert_batch.sql", "insert_batch_keyed.sql", "load_batch.sql", "load_listing.sql"];
 /// Statements that read every field which a client sees.
 const SHOWING: &[&str] = &["find_batch.sql", "find_state.sql", "list_batch.sql", "search_by_id.sql", "update.sql"];
-/// Statements about ids alone.
+/// Statements about ids and tables alone.
 const OTHERS: &[&str] = &[
+    "analyze.sql",
     "count_stored.sql",
     "delete.sql",
     "find_absent.sql",
+    "find_unknown_sizes.sql",
     "has_folder_names.sql",
     "make_folders.sql",
     "place_batch.sql",
