@@ -2,7 +2,7 @@
 
 use strsim::levenshtein;
 
-use super::setting::{FILE, PREFIX, SettingTraits, TextSetting, is_standard, variable_of};
+use super::setting::{FILE, PREFIX, SettingTraits, TextSetting, is_standard, variable_of, without_unit};
 use super::{auth, edge, events, service, shards};
 
 /// The variable that names the TOML file.
@@ -115,12 +115,13 @@ fn is_service_link(name: &str, value: &str) -> bool {
         || ending.rsplit_once("_PORT_").is_some_and(|(_, port)| is_port(port))
 }
 
-/// The known name with the fewest different letters, if near at all.
+/// The known name with the fewest different letters, with its unit or without, if near at all.
 pub(super) fn nearest(name: &str) -> Option<String> {
     if find(name).is_some() {
         return Some(name.to_owned());
     }
     let known = all().map(|setting| setting.name.to_owned()).chain(shards::names_like(name));
-    let (distance, best) = known.map(|known| (levenshtein(name, &known), known)).min()?;
+    let distance = |known: &str| levenshtein(name, known).min(levenshtein(name, without_unit(known)));
+    let (distance, best) = known.map(|known| (distance(&known), known)).min()?;
     (distance <= name.len() / 2).then_some(best)
 }

@@ -9,7 +9,7 @@ pub(super) const FILE: &str = "_FILE";
 /// The beginning of OpenTelemetry's own names, which stand without the prefix.
 const STANDARD: &str = "OTEL_";
 /// The units at the end of names.
-const UNITS: [&str; 6] = ["_MS", "_S", "_DAYS", "_BYTES", "_ROWS", "_PER_S"];
+const UNITS: [&str; 6] = ["_PER_S", "_MS", "_S", "_DAYS", "_BYTES", "_ROWS"];
 
 /// What is true of a setting, whatever its value.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -67,8 +67,13 @@ impl TextSetting {
 
     /// True if `name` lacks only the unit of this setting's name.
     pub(super) fn lacks_unit(&self, name: &str) -> bool {
-        self.name.strip_prefix(name).is_some_and(|rest| UNITS.contains(&rest))
+        name != self.name && without_unit(self.name) == name
     }
+}
+
+/// A setting's name without the unit at its end, if it has one.
+pub(super) fn without_unit(name: &str) -> &str {
+    UNITS.iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name)
 }
 
 /// A setting with a whole number.

@@ -9,14 +9,14 @@ use uuid::Uuid;
 use super::change::DriveChange;
 use super::error::{DriveError, RefusedOperation};
 use super::expire::BATCH;
-use super::model::{ChildrenPage, ChildrenQuery, DriveSummary, EntryKind, Folder, PathEntry};
+use super::model::{ChildrenPage, ChildrenQuery, DriveEntry, DriveSummary, EntryKind, Folder, PathEntry};
 use super::operation::{DriveOperation, FolderTarget, OperationResult};
 use super::purge::PurgeEntries;
 use super::resolve::{FoundEntry, ResolvePath};
 use super::store::{FindFolder, FindOwner, ListChildren, Summarize};
 use super::trash::{ListTrash, TrashCursor, TrashPage};
 use crate::cache::Cache;
-use crate::files::{DrivePath, UserId};
+use crate::files::{DrivePath, UserId, spoiled_keys};
 use crate::payload::{FieldFault, PageSize};
 use crate::shard::{BatchedReads, CallOutcome, Cluster, IdClock, RequestKey, ShardError, ShardId, slot_of_id};
 use crate::writes::SlotWrites;
@@ -160,6 +160,25 @@ impl DriveService {
         let (shard, done) = self.run(user, &[operation], key).await?;
         let result = done.map_err(|refused| refused.error)?.pop();
         Ok((shard, result.ok_or_else(|| DriveError::PathNotFound(String::new()))?)) // never: an operation has a result
+    }
+
+    /// The folder as an earlier request with the key has changed it: the folder may be gone since. `None`: there was no such request.
+    ///
+    /// # Errors
+    /// The shard's error.
+    pub async fn find_folder_change(
+        &self,
+        id: Uuid,
+        key: &RequestKey,
+    ) -> Result<Option<(ShardId, Folder)>, DriveError> {
+        let Some(slot) = slot_of_id(id) else { return Ok(None) };
+        let Some(known) = self.cluster.find_key(slot, key).await? else { return Ok(None) };
+        let done: Vec<OperationResult> = known.outcome_of(key)?;
+        let Some(DriveEntry::Folder(folder)) = done.into_iter().next().map(|done| done.entry) else { return Ok(None) };
+        if let Some(user) = UserId::new(folder.user_id) {
+            self.writes.forget_values(spoiled_keys(user).into()).await?;
+        }
+        Ok(Some((known.shard, folder)))
     }
 
     /// Does all of the operations in one transaction, in their order, or none of them. As [`DriveService::change`] with a key.

@@ -143,6 +143,10 @@ fn each_fault_names_its_variable() {
             &["SHARDRIVE_CACHE_TTL: unknown setting; did you mean SHARDRIVE_CACHE_TTL_S?"],
         ),
         (
+            &[("SHARDRIVE_RATE_LIMT", "9")],
+            &["SHARDRIVE_RATE_LIMT: unknown setting; did you mean SHARDRIVE_RATE_LIMIT_PER_S?"],
+        ),
+        (
             &[("SHARDDRIVE_AUTH_SECRET", "x"), ("SHARD_RIVE_AUTH_SECRET_FILE", "x"), ("shardrive_log_format", "x")],
             &[
                 "SHARDDRIVE_AUTH_SECRET: unknown setting; did you mean SHARDRIVE_AUTH_SECRET?",

@@ -145,11 +145,12 @@ async fn a_batch_that_makes_no_sense_names_its_operation() {
 async fn a_batch_with_a_key_is_done_once() {
     let cluster = TestCluster::migrated(2).await;
     let api = Api::start(&cluster).await;
-    let ask = async |target: &str, key: &str, body: &Value| {
-        let request = api.request(Method::POST, target).header("Idempotency-Key", key).json(body);
+    let send = async |method: Method, target: &str, key: &str, body: &Value| {
+        let request = api.request(method, target).header("Idempotency-Key", key).json(body);
         let answer = request.send().await.unwrap();
         (answer.status(), answer.json::<Value>().await.unwrap())
     };
+    let ask = async |target: &str, key: &str, body: &Value| send(Method::POST, target, key, body).await;
     let body = json!({"operations": [
         {"op": "put_file", "path": "a.txt", "on_conflict": "rename"}, {"op": "create_folder", "path": "f"},
     ]});
@@ -167,4 +168,11 @@ async fn a_batch_with_a_key_is_done_once() {
     let id = first.1["data"]["folder_id"].as_str().unwrap();
     assert_eq!(call(&api, Method::PATCH, &format!("/folders/{id}"), json!({"folder_name": "h"})).await.0, 200);
     assert_eq!(ask("/drives/5/folders", "folder", &folder).await, first);
+
+    // A change is answered again as it was done, also when the folder is gone.
+    let change = async || send(Method::PATCH, &format!("/folders/{id}"), "change", &json!({"folder_name": "i"})).await;
+    let first = change().await;
+    assert_eq!((first.0, &first.1["data"]["path"]), (StatusCode::OK, &json!("i")), "{}", first.1);
+    assert_eq!(call(&api, Method::DELETE, &format!("/folders/{id}?purge=true"), json!({})).await.0, 200);
+    assert_eq!(change().await, first);
 }

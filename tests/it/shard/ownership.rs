@@ -104,7 +104,7 @@ async fn a_program_that_slept_through_a_move_writes_nothing_in_the_wrong_place()
 async fn a_slot_that_nobody_takes_is_refused_for_now_and_heals() {
     let cluster = TestCluster::migrated(2).await;
     let api =
-        Api::start_with(&cluster, &[("SHARDRIVE_MOVE_TIMEOUT_MS", "200"), ("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000")])
+        Api::start_with(&cluster, &[("SHARDRIVE_MOVE_TIMEOUT_MS", "1000"), ("SHARDRIVE_HEALTH_TIMEOUT_MS", "20000")])
             .await;
     let file = json!({"user_id": 42, "file_name": "a"});
     assert_eq!(api.post("/ingest", &file).await.status(), StatusCode::CREATED);

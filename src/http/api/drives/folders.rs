@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::answers::{DeletedEntryAnswer, FolderAnswer, entry_answer, folder_unless_unchanged};
+use super::answers::{DeletedEntryAnswer, FolderAnswer, entry_answer, folder_answer, folder_unless_unchanged};
 use super::trash::{flag, purge_entry};
 use crate::drive::{DriveEntry, DriveError, DriveOperation, EntryTarget, FolderTarget};
 use crate::files::{DrivePath, UserId, check_entry_name};
@@ -178,7 +178,14 @@ pub(in crate::http) async fn change_folder(
         return Err(FieldFault::new("", "name at least one field to change").into());
     }
     let claimed = claim_key(&request, caller, body.bytes())?;
-    let user = owner(&state, named_user(&request, caller)?, id).await?;
+    let named = named_user(&request, caller)?;
+    // Before the folder is looked for: the folder may be gone since.
+    if let (None, Some(key)) = (named, claimed.request_key())
+        && let Some((shard, folder)) = state.drives.find_folder_change(id, &key).await?
+    {
+        return folder_answer(StatusCode::OK, folder, shard);
+    }
+    let user = owner(&state, named, id).await?;
     let entry = EntryTarget::Folder(id);
     let operation = DriveOperation::Move { entry, parent, name: patch.folder_name, condition };
     let (shard, moved) = Box::pin(state.drives.change(user, operation, claimed.request_key())).await?;
