@@ -143,12 +143,17 @@ DECLARE
     changed_slots int[];
     row_deltas    bigint[];
     byte_deltas   numeric[];
+    is_placed     boolean;
+    is_gone       boolean;
+    has_folders   boolean;
+    taken         text;
 BEGIN
     PERFORM shardrive.enter_write();
 
     IF TG_OP = 'INSERT' THEN
-        SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
-          FROM (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n, coalesce(sum(size_bytes), 0) AS b
+        SELECT array_agg(slot), array_agg(n), array_agg(b), bool_or(p) INTO changed_slots, row_deltas, byte_deltas, is_placed
+          FROM (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n, coalesce(sum(size_bytes), 0) AS b,
+                       bool_or(folder_id IS NOT NULL) AS p
                   FROM new_rows GROUP BY 1) AS change;
     ELSIF TG_OP = 'DELETE' THEN
         SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
@@ -161,6 +166,12 @@ BEGIN
                         UNION ALL
                         SELECT shardrive.slot_of(user_id), -1, -size_bytes FROM old_rows) AS both_sides
                  GROUP BY slot) AS change;
+        is_placed := EXISTS (
+            SELECT FROM new_rows AS n
+              JOIN old_rows AS o USING (user_id, file_id)
+             WHERE n.folder_id IS NOT NULL AND n.trashed_at IS NULL
+               AND (n.folder_id, n.file_name, n.trashed_at) IS DISTINCT FROM (o.folder_id, o.file_name, o.trashed_at)
+        );
     END IF;
 
     IF changed_slots IS NOT NULL THEN
@@ -179,6 +190,44 @@ BEGIN
             END IF;
         END IF;
         INSERT INTO shardrive.slot_deltas (slots, rows, bytes) VALUES (changed_slots, row_deltas, byte_deltas);
+    END IF;
+
+    -- A file stands in a folder that is there, beside no folder of its name (migrations/0011_folders.sql).
+    IF is_placed THEN
+        PERFORM shardrive.hold_drives(changed_slots, false);
+        -- In a statement of its own, whose snapshot is taken after the locks. Most folders that files go into hold no folder, which one
+        -- look for each folder tells.
+        SELECT bool_or(around.is_there IS NULL AND p.folder_id <> '00000000-0000-0000-0000-000000000000'), bool_or(inside.is_there)
+          INTO is_gone, has_folders
+          FROM (SELECT DISTINCT user_id, folder_id FROM new_rows WHERE folder_id IS NOT NULL AND trashed_at IS NULL) AS p
+          LEFT JOIN LATERAL (
+                SELECT true AS is_there FROM public.folders AS k WHERE k.user_id = p.user_id AND k.folder_id = p.folder_id LIMIT 1
+               ) AS around ON true
+          LEFT JOIN LATERAL (
+                -- The order keeps to the index: the planner takes the first folder for near, and would look for it in the whole table.
+                SELECT true AS is_there
+                  FROM public.folders AS k
+                 WHERE k.user_id = p.user_id AND k.parent_id = p.folder_id AND k.trashed_at IS NULL
+                 ORDER BY shardrive.entry_key(k.folder_name)
+                 LIMIT 1
+               ) AS inside ON true;
+        PERFORM shardrive.refuse_gone(is_gone);
+        IF has_folders THEN
+            SELECT n.file_name INTO taken
+              FROM new_rows AS n
+             CROSS JOIN LATERAL (
+                    SELECT FROM public.folders AS k
+                     WHERE k.user_id = n.user_id AND k.parent_id = n.folder_id AND k.trashed_at IS NULL
+                       AND shardrive.entry_key(k.folder_name) = shardrive.entry_key(n.file_name)
+                     LIMIT 1
+                   ) AS same
+             WHERE n.folder_id IS NOT NULL AND n.trashed_at IS NULL
+             LIMIT 1;
+            IF FOUND THEN
+                RAISE EXCEPTION 'a folder has the name %', taken
+                    USING ERRCODE = 'unique_violation', CONSTRAINT = 'file_metadata_name_idx';
+            END IF;
+        END IF;
     END IF;
     RETURN NULL;
 END

@@ -51,6 +51,33 @@ CREATE INDEX folders_folder_id_idx ON public.folders (folder_id) WHERE parent_id
 -- A move reads the rows of the moving slots alone.
 CREATE INDEX folders_slot_idx ON public.folders ((user_id % 5040));
 
+-- Keeps the drives of these slots until the end of the transaction, in an order in which nobody waits in a ring: `alone` for who makes,
+-- places or deletes folders, and together with others for who puts files into folders. Then nobody puts a file into a folder that is
+-- deleted in this moment, and no file and folder get one name. 256 locks serve all drives, as a load holds the locks of thousands.
+CREATE FUNCTION shardrive.hold_drives(slots int[], alone boolean) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF alone THEN
+        PERFORM pg_advisory_xact_lock(5042, d.number)
+           FROM (SELECT DISTINCT slot % 256 AS number FROM unnest(slots) AS s (slot) ORDER BY 1) AS d;
+    ELSE
+        PERFORM pg_advisory_xact_lock_shared(5042, d.number)
+           FROM (SELECT DISTINCT slot % 256 AS number FROM unnest(slots) AS s (slot) ORDER BY 1) AS d;
+    END IF;
+END
+$$;
+
+-- Refuses an entry in a folder that another transaction has deleted. Trying again finds the folder gone, or makes a new one.
+CREATE FUNCTION shardrive.refuse_gone(is_gone boolean) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF is_gone THEN
+        RAISE EXCEPTION 'there is no such folder, or it was deleted for good in this moment'
+            USING ERRCODE = 'serialization_failure', HINT = 'Try again, with a folder that is there.';
+    END IF;
+END
+$$;
+
 -- Where a folder stands: its path with a slash at the end, which is empty for the root; and whether the folder and all folders above
 -- it are out of the trash. No row: the folder, or one above it, is not there. For NULL, the root's. A statement that joins this
 -- function gets its query in place of a call (PostgreSQL inlines it).
@@ -114,8 +141,8 @@ LANGUAGE sql VOLATILE PARALLEL SAFE
 RETURN (left(shardrive.new_file_id()::text, 26) || lpad(to_hex(shardrive.slot_of(owner)), 4, '0') || '5d4c1e')::uuid;
 
 -- The live folders at these paths, each of an owner, in the order of the paths, with every folder on the way that is missing: one
--- statement for each depth. A file under one of the names is refused.
-CREATE FUNCTION shardrive.make_folders_at(owners bigint[], paths text[]) RETURNS uuid[]
+-- statement for each depth. A file under one of the names is refused. `is_held`: the transaction holds the drives alone already.
+CREATE FUNCTION shardrive.make_folders_at(owners bigint[], paths text[], is_held boolean DEFAULT false) RETURNS uuid[]
 LANGUAGE plpgsql AS $$
 DECLARE
     root        CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
@@ -128,10 +155,13 @@ BEGIN
     INSERT INTO public.folders (user_id, folder_id, folder_name, tree_version)
     SELECT DISTINCT owner, root, '', 1 FROM unnest(owners) AS o (owner) ORDER BY owner
     ON CONFLICT (user_id, folder_id) DO NOTHING;
-    -- Two requests that make the same folders in different orders would wait in a ring: the drive's makers of folders come one
-    -- after the other, and batches make the folders of their users in the order of the users.
-    PERFORM pg_advisory_xact_lock(5041, hashint8(o.owner))
-       FROM (SELECT DISTINCT owner FROM unnest(owners) AS u (owner) ORDER BY owner) AS o;
+    IF NOT is_held THEN
+        -- Two requests that make the same folders in different orders would wait in a ring: the drive's makers of folders come one
+        -- after the other, and after a mirror of the drive. Batches make the folders of their users in the order of the users.
+        PERFORM pg_advisory_xact_lock(5041, hashint8(o.owner))
+           FROM (SELECT DISTINCT owner FROM unnest(owners) AS u (owner) ORDER BY owner) AS o;
+        PERFORM shardrive.hold_drives(ARRAY(SELECT DISTINCT shardrive.slot_of(owner) FROM unnest(owners) AS u (owner)), true);
+    END IF;
     FOR depth IN 1..coalesce((SELECT max(cardinality(string_to_array(path, '/'))) FROM unnest(paths) AS p (path)), 0) LOOP
         LOOP
             -- Each statement sees what other requests have made meanwhile. The limit keeps the order of the join.
@@ -189,35 +219,13 @@ BEGIN
 END
 $$;
 
--- Refuses a file in a folder that has a folder of the file's name, and returns the folder otherwise.
-CREATE FUNCTION shardrive.require_no_folder(owner bigint, folder uuid, name text) RETURNS uuid
-LANGUAGE plpgsql AS $$
-BEGIN
-    IF EXISTS (
-        SELECT FROM public.folders AS f
-         WHERE f.user_id = owner AND f.parent_id = folder AND f.trashed_at IS NULL
-           AND shardrive.entry_key(f.folder_name) = shardrive.entry_key(name)
-    ) THEN
-        RAISE EXCEPTION 'a folder has the name %', name
-            USING ERRCODE = 'unique_violation', CONSTRAINT = 'file_metadata_name_idx';
-    END IF;
-    RETURN folder;
-END
-$$;
-
--- The folder of a new file with this path, whose missing folders are made; NULL for a file without a path. A folder under the
--- file's name is refused.
+-- The folder of a file with this path, whose missing folders are made; NULL for a file without a path.
 CREATE FUNCTION shardrive.place_file(owner bigint, path text) RETURNS uuid
 LANGUAGE plpgsql AS $$
 DECLARE
-    names  text[] := string_to_array(path, '/');
-    folder uuid;
+    names text[] := string_to_array(path, '/');
 BEGIN
-    IF path IS NULL THEN
-        RETURN NULL;
-    END IF;
-    folder := shardrive.make_folders(owner, names[:cardinality(names) - 1]);
-    RETURN shardrive.require_no_folder(owner, folder, names[cardinality(names)]);
+    RETURN CASE WHEN path IS NOT NULL THEN shardrive.make_folders(owner, names[:cardinality(names) - 1]) END;
 END
 $$;
 
@@ -250,9 +258,13 @@ DECLARE
     current   uuid;
     child     uuid;
 BEGIN
-    -- Restores and moves of the drive wait.
+    -- Restores and moves of the drive wait, and who puts files into the drive's folders.
     PERFORM FROM public.folders
       WHERE user_id = owner AND folder_id = '00000000-0000-0000-0000-000000000000' FOR UPDATE;
+    PERFORM shardrive.hold_drives(ARRAY[shardrive.slot_of(owner)], true);
+    -- What is about to go is in no listing of the trash, and cannot be restored. If the purge breaks off, the service goes on with it.
+    UPDATE public.folders SET trashed_at = '-infinity'
+     WHERE user_id = owner AND folder_id = ANY (tops) AND trashed_at > '-infinity';
     FOREACH top IN ARRAY tops LOOP
         CONTINUE WHEN NOT EXISTS (
             SELECT FROM public.folders WHERE user_id = owner AND folder_id = top AND trashed_at IS NOT NULL
@@ -316,17 +328,31 @@ $$;
 CREATE TRIGGER folders_touch BEFORE UPDATE ON public.folders
     FOR EACH ROW EXECUTE FUNCTION shardrive.folder_touched();
 
--- The guard, as for files and documents; without counts.
+-- The guard, as for files and documents; without counts. And a folder stands in a folder, beside no file of its name.
 CREATE FUNCTION shardrive.folders_changed() RETURNS trigger
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     changed_slots int[];
+    placed_slots  int[];
+    is_gone       boolean;
+    taken         text;
 BEGIN
     PERFORM shardrive.enter_write();
+    -- The user of a row does not change.
     IF TG_OP = 'INSERT' THEN
-        SELECT array_agg(DISTINCT shardrive.slot_of(user_id)) INTO changed_slots FROM new_rows;
+        SELECT array_agg(DISTINCT shardrive.slot_of(user_id)),
+               array_agg(DISTINCT shardrive.slot_of(user_id)) FILTER (WHERE parent_id IS NOT NULL AND trashed_at IS NULL)
+          INTO changed_slots, placed_slots
+          FROM new_rows;
+    ELSIF TG_OP = 'UPDATE' THEN
+        SELECT array_agg(DISTINCT shardrive.slot_of(n.user_id)),
+               array_agg(DISTINCT shardrive.slot_of(n.user_id)) FILTER (
+                   WHERE n.trashed_at IS NULL
+                     AND (n.parent_id, n.folder_name, n.trashed_at) IS DISTINCT FROM (o.parent_id, o.folder_name, o.trashed_at))
+          INTO changed_slots, placed_slots
+          FROM new_rows AS n
+          JOIN old_rows AS o USING (user_id, folder_id);
     ELSE
-        -- The user of a row does not change.
         SELECT array_agg(DISTINCT shardrive.slot_of(user_id)) INTO changed_slots FROM old_rows;
     END IF;
     IF changed_slots IS NOT NULL AND shardrive.guard_slots(changed_slots, TG_OP = 'DELETE') THEN
@@ -342,6 +368,28 @@ BEGIN
               JOIN shardrive.local_moves AS l ON get_bit(l.slots, shardrive.slot_of(o.user_id)) = 1;
         END IF;
     END IF;
+    IF placed_slots IS NOT NULL THEN
+        PERFORM shardrive.hold_drives(placed_slots, true);
+        -- In a statement of its own, whose snapshot is taken after the locks.
+        SELECT bool_or(parent.is_there IS NULL), min(n.folder_name) FILTER (WHERE same.is_file) INTO is_gone, taken
+          FROM new_rows AS n
+          LEFT JOIN LATERAL (
+                SELECT true AS is_there FROM public.folders AS k WHERE k.user_id = n.user_id AND k.folder_id = n.parent_id LIMIT 1
+               ) AS parent ON true
+          LEFT JOIN LATERAL (
+                SELECT true AS is_file
+                  FROM public.file_metadata AS k
+                 WHERE k.user_id = n.user_id AND k.folder_id = n.parent_id AND k.trashed_at IS NULL
+                   AND shardrive.entry_key(k.file_name) = shardrive.entry_key(n.folder_name)
+                 LIMIT 1
+               ) AS same ON true
+         WHERE n.parent_id IS NOT NULL AND n.trashed_at IS NULL;
+        PERFORM shardrive.refuse_gone(is_gone);
+        IF taken IS NOT NULL THEN
+            RAISE EXCEPTION '% is a file, and no folder', taken
+                USING ERRCODE = 'unique_violation', CONSTRAINT = 'file_on_the_way', DETAIL = taken;
+        END IF;
+    END IF;
     RETURN NULL;
 END
 $$;
@@ -350,7 +398,7 @@ CREATE TRIGGER folders_inserted AFTER INSERT ON public.folders
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION shardrive.folders_changed();
 CREATE TRIGGER folders_updated AFTER UPDATE ON public.folders
-    REFERENCING OLD TABLE AS old_rows
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION shardrive.folders_changed();
 CREATE TRIGGER folders_deleted AFTER DELETE ON public.folders
     REFERENCING OLD TABLE AS old_rows
@@ -379,7 +427,8 @@ BEGIN
         SELECT shardrive.slot_of(n.user_id), 'folder.' || shardrive.kind_of_change(o.trashed_at, n.trashed_at), n.user_id, n.folder_id
           FROM new_rows AS n
           JOIN old_rows AS o USING (user_id, folder_id)
-         WHERE n.parent_id IS NOT NULL;
+         -- The mark of a purge is no change that anybody sees.
+         WHERE n.parent_id IS NOT NULL AND n.trashed_at IS DISTINCT FROM '-infinity';
     ELSIF current_setting('shardrive.clean_up', true) IS DISTINCT FROM 'on' THEN
         INSERT INTO shardrive.outbox (slot, kind, user_id, folder_id)
         SELECT shardrive.slot_of(user_id), 'folder.deleted', user_id, folder_id FROM old_rows WHERE parent_id IS NOT NULL;

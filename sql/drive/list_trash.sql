@@ -1,11 +1,11 @@
 -- A page of what was put into the trash itself, newest first, before the time $5 (NULL: from the newest on) and the id $6. No row: the shard does not own the
--- slot. One row of nulls: the trash is empty here.
+-- slot. One row of nulls: the trash is empty here. A folder whose purge has begun is not listed.
 SELECT entry.kind, entry.id, entry.name, entry.trashed_at, entry.size_bytes, around.path
   FROM shardrive.slot_map AS m
   LEFT JOIN LATERAL (
         (SELECT 0 AS kind, f.folder_id AS id, f.folder_name AS name, f.trashed_at, NULL::bigint AS size_bytes, f.parent_id AS folder
            FROM folders AS f
-          WHERE f.user_id = $3 AND f.trashed_at IS NOT NULL AND (f.trashed_at, f.folder_id) < (coalesce($5, 'infinity'::timestamptz), $6)
+          WHERE f.user_id = $3 AND f.trashed_at > '-infinity' AND (f.trashed_at, f.folder_id) < (coalesce($5, 'infinity'::timestamptz), $6)
           ORDER BY f.trashed_at DESC, f.folder_id DESC
           LIMIT $4)
         UNION ALL

@@ -2,12 +2,12 @@
 -- what is kept for a key is kept with the file. A file that is there already is no change, and nothing is kept of it.
 WITH batch AS MATERIALIZED (
     SELECT *
-      FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[],
+      FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[],
                   $9::text[], $10::uuid[], $11::uuid[])
-        AS b (user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at, content_ref, key, request)
+        AS b (user_id, file_id, file_name, folder_id, mime_type, checksum, size_bytes, modified_at, content_ref, key, request)
 ), inserted AS (
     INSERT INTO file_metadata (user_id, file_id, file_name, folder_id, mime_type, checksum, size_bytes, modified_at, content_ref)
-    SELECT user_id, file_id, file_name, shardrive.place_file(user_id, path), mime_type, checksum, size_bytes, modified_at,
+    SELECT user_id, file_id, file_name, folder_id, mime_type, checksum, size_bytes, modified_at,
            content_ref
       FROM batch
     ON CONFLICT DO NOTHING

@@ -1,7 +1,7 @@
 -- As insert_batch, for loads that need no more than the ids of the new rows.
 INSERT INTO file_metadata (user_id, file_id, file_name, folder_id, mime_type, checksum, size_bytes, modified_at, content_ref)
-SELECT user_id, file_id, file_name, shardrive.place_file(user_id, path), mime_type, checksum, size_bytes, modified_at, content_ref
-  FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[],
+SELECT user_id, file_id, file_name, folder_id, mime_type, checksum, size_bytes, modified_at, content_ref
+  FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[],
               $9::text[])
-    AS b (user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at, content_ref)
+    AS b (user_id, file_id, file_name, folder_id, mime_type, checksum, size_bytes, modified_at, content_ref)
 ON CONFLICT DO NOTHING

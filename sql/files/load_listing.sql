@@ -1,19 +1,20 @@
 -- Makes a user's files what a listing says: a new path becomes a new row, a changed file is changed, and an unchanged row is not
 -- written. What the listing leaves out stays, but an old checksum not beside a new size
--- or time, and an old place of the content not beside a new content. Folders of new paths are made.
+-- or time, and an old place of the content not beside a new content. The folders are those that
+-- place_batch has found or made.
 -- One row: whether the shard owns the slot ($10; this shard is $11), without which nothing is stored; rows inserted; rows updated.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $10 AND owner = $11
-), placed AS MATERIALIZED (
-    SELECT l.*, shardrive.place_file(l.user_id, l.path) AS folder_id
+), listed AS MATERIALIZED (
+    SELECT l.*
       FROM owned
-     CROSS JOIN unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[],
+     CROSS JOIN unnest($1::bigint[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[],
                         $9::text[])
-        AS l (user_id, file_id, file_name, path, mime_type, checksum, size_bytes, modified_at, content_ref)
+        AS l (user_id, file_id, file_name, folder_id, mime_type, checksum, size_bytes, modified_at, content_ref)
 ), stored AS (
     INSERT INTO file_metadata AS f (user_id, file_id, file_name, folder_id, mime_type, checksum, size_bytes, modified_at, content_ref)
     SELECT l.user_id, l.file_id, l.file_name, l.folder_id, l.mime_type, l.checksum, l.size_bytes, l.modified_at, l.content_ref
-      FROM placed AS l
+      FROM listed AS l
       LEFT JOIN LATERAL (
             SELECT true AS is_there, k.mime_type, k.checksum, k.size_bytes, k.modified_at
               FROM file_metadata AS k

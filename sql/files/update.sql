@@ -7,7 +7,6 @@ WITH owned AS (
     UPDATE file_metadata AS f
        SET file_name   = CASE WHEN $5 THEN $6 ELSE f.file_name END,
            folder_id   = CASE WHEN $7 THEN shardrive.place_file(f.user_id, $8)
-                              WHEN $5 THEN shardrive.require_no_folder(f.user_id, f.folder_id, $6)
                               ELSE f.folder_id END,
            mime_type   = CASE WHEN $9 THEN $10 ELSE f.mime_type END,
            checksum    = CASE WHEN $11 THEN $12 ELSE f.checksum END,

@@ -10,11 +10,14 @@ use super::error::RefusedOperation;
 use super::model::DriveEntry;
 use super::operation::{DriveOperation, EntryTarget, OperationResult};
 use super::resolve::FoundEntry;
-use super::statements::{enter, find_file};
+use super::statements::{enter, find_file, hold_drive};
 use crate::cache::CacheKey;
 use crate::files::{UserId, spoiled_keys};
-use crate::shard::{IdClock, ShardId};
+use crate::shard::{IdClock, ShardId, is_duplicate_key};
 use crate::writes::SlotWrite;
+
+/// How often a change is tried whose names others take in this moment.
+const TRIES: u32 = 4;
 
 /// Operations on the drive of a user.
 pub(super) struct DriveChange<'a> {
@@ -33,12 +36,45 @@ impl SlotWrite for DriveChange<'_> {
     }
 
     async fn apply(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
+        for _ in 1..TRIES {
+            match self.try_apply(connection, shard).await {
+                // Another request has given a name away since the look: the next look tells what has the name.
+                Err(error) if is_duplicate_key(&error) => {}
+                done => return done,
+            }
+        }
+        self.try_apply(connection, shard).await
+    }
+
+    fn has_changed(output: &Self::Output) -> bool {
+        output.is_ok()
+    }
+
+    fn outcome_to_store(&self, output: &Self::Output) -> Option<String> {
+        serde_json::to_string(output.as_ref().ok()?).ok()
+    }
+
+    fn is_repeatable(&self) -> bool {
+        !self.is_committing.load(Ordering::Relaxed)
+    }
+}
+
+impl DriveChange<'_> {
+    async fn try_apply(
+        &self,
+        connection: &mut PgConnection,
+        shard: ShardId,
+    ) -> Result<Option<<Self as SlotWrite>::Output>, sqlx::Error> {
         let mut transaction = connection.begin().await?;
         // Several operations also keep others away: what one of them has found holds for the next.
         let is_exclusive = self.operations.len() > 1 || self.operations.iter().any(DriveOperation::changes_paths);
         if !enter(&mut transaction, shard, self.user, is_exclusive).await? {
             transaction.rollback().await?;
             return Ok(None);
+        }
+        if self.operations.len() > 1 {
+            // At once, and not by an operation after another one: two such changes would wait in a ring.
+            hold_drive(&mut transaction, self.user).await?;
         }
         let (user, ids, mut done) = (self.user, self.ids, Vec::with_capacity(self.operations.len()));
         let mut context = ChangeContext { connection: &mut transaction, shard, user, ids, last_folder: None };
@@ -58,18 +94,6 @@ impl SlotWrite for DriveChange<'_> {
                 Ok(Some(Err(RefusedOperation { number: done.len(), error })))
             }
         }
-    }
-
-    fn has_changed(output: &Self::Output) -> bool {
-        output.is_ok()
-    }
-
-    fn outcome_to_store(&self, output: &Self::Output) -> Option<String> {
-        serde_json::to_string(output.as_ref().ok()?).ok()
-    }
-
-    fn is_repeatable(&self) -> bool {
-        !self.is_committing.load(Ordering::Relaxed)
     }
 }
 

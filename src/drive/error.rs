@@ -54,8 +54,13 @@ pub enum DriveError {
         most: u64,
     },
     /// A path would hold a file and a folder, as the mirror deletes neither.
-    #[error("{0} is a file here and a folder there, and the mirror deletes nothing here; nothing is changed")]
-    KindStays(String),
+    #[error("{path} is a file here and a folder there, and {}; nothing is changed", why_it_stays(*.is_withheld))]
+    KindStays {
+        /// The path.
+        path: String,
+        /// The listing has entries with faults, and nothing is deleted because of them.
+        is_withheld: bool,
+    },
     /// The connection with the listing is gone, or another request changed the drive in the same moment.
     #[error("the mirror was interrupted, and nothing is changed; send the listing again")]
     MirrorInterrupted,
@@ -74,6 +79,14 @@ pub struct RefusedOperation {
     pub number: usize,
     /// The fault.
     pub error: DriveError,
+}
+
+fn why_it_stays(is_withheld: bool) -> &'static str {
+    if is_withheld {
+        "the mirror deletes nothing, as entries of the listing have faults; mend or leave out these entries"
+    } else {
+        "the mirror deletes nothing here"
+    }
 }
 
 fn taken_by(id: Option<Uuid>) -> String {

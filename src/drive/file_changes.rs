@@ -15,9 +15,29 @@ use crate::files::{DrivePath, File, FileContent, find_file_state};
 
 /// How many names are tried for a file whose name is taken.
 const RENAME_TRIES: u32 = 100;
+/// How often a file is put to a path at which others put files in this moment.
+const PUT_TRIES: u32 = 3;
 
 impl ChangeContext<'_> {
     pub(super) async fn put_file(
+        &mut self,
+        path: &DrivePath,
+        makes_folders: bool,
+        content: &FileContent,
+        conflict: NameConflict,
+        condition: &EntryCondition,
+    ) -> Result<OperationResult, Failure> {
+        for _ in 1..PUT_TRIES {
+            match self.try_put(path, makes_folders, content, conflict, condition).await {
+                // Another request has stored a file there since the look: the next look finds it.
+                Err(Failure::Refused(DriveError::NameTaken(_))) if conflict == NameConflict::Replace => {}
+                done => return done,
+            }
+        }
+        self.try_put(path, makes_folders, content, conflict, condition).await
+    }
+
+    async fn try_put(
         &mut self,
         path: &DrivePath,
         makes_folders: bool,

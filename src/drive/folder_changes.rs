@@ -76,7 +76,9 @@ impl ChangeContext<'_> {
         if let Some((other, _)) = taken.filter(|(other, _)| *other != id) {
             return Err(DriveError::NameTaken(Some(other)).into());
         }
-        move_folder(self.connection, self.user, id, parent, name, restores).await?;
+        if !move_folder(self.connection, self.user, id, parent, name, restores).await? {
+            return Err(DriveError::FolderNotFound(id.to_string()).into());
+        }
         self.checked(id).await
     }
 

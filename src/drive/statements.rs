@@ -116,7 +116,7 @@ pub(super) async fn is_within(
         .await
 }
 
-/// Gives a folder another parent and another name, and takes it out of the trash with `restores`.
+/// Gives a folder another parent and another name, and takes it out of the trash with `restores`. False: a purge has begun with it.
 pub(super) async fn move_folder(
     connection: &mut PgConnection,
     user: UserId,
@@ -124,13 +124,19 @@ pub(super) async fn move_folder(
     parent: Uuid,
     name: &str,
     restores: bool,
-) -> Result<(), sqlx::Error> {
+) -> Result<bool, sqlx::Error> {
     let statement = if restores {
         include_str!("../../sql/drive/restore_folder.sql")
     } else {
         include_str!("../../sql/drive/move_folder.sql")
     };
-    sqlx::query(statement).bind(user.get()).bind(id).bind(parent).bind(name).execute(connection).await?;
+    let done = sqlx::query(statement).bind(user.get()).bind(id).bind(parent).bind(name).execute(connection).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Keeps others from putting entries into folders of the drive until the end of the transaction.
+pub(super) async fn hold_drive(connection: &mut PgConnection, user: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("../../sql/drive/hold_drive.sql")).bind(user.slot().to_sql()).execute(connection).await?;
     Ok(())
 }
 

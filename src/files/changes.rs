@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::model::{File, FileInsert, FilePatch, UserId};
 use super::page::spoiled_keys;
+use super::placement::{KnownFolders, place_files};
 use super::view::optional_file;
 use crate::cache::CacheKey;
 use crate::shard::ShardId;
@@ -15,12 +16,12 @@ use crate::writes::SlotWrite;
 ///
 /// A macro, because `query` and `query_as` share no trait for binding.
 macro_rules! bind_columns {
-    ($query:expr, $files:expr) => {
+    ($query:expr, $files:expr, $folders:expr) => {
         $query
             .bind($files.map(|f| f.user.get()).bind_iter())
             .bind($files.map(|f| f.id).bind_iter())
             .bind($files.map(|f| &*f.name).bind_iter())
-            .bind($files.map(|f| f.path()).bind_iter())
+            .bind($folders.iter().copied().bind_iter())
             .bind($files.map(|f| f.mime_type.as_deref()).bind_iter())
             .bind($files.map(|f| f.checksum.as_deref()).bind_iter())
             .bind($files.map(|f| f.size_bytes).bind_iter())
@@ -35,19 +36,23 @@ pub(super) type InsertedRow = (i64, Uuid, DateTime<Utc>, Option<Uuid>);
 
 /// Stores files, each once; gives the new rows. The guard refuses foreign slots with an error.
 ///
-/// Cancel safe: one statement, one transaction.
+/// Cancel safe: one statement, one transaction. The folders of the files are made before it, by a transaction of their own.
 pub(super) async fn insert_batch(
     connection: &mut PgConnection,
+    is_held: bool,
     inserts: &[&FileInsert],
 ) -> Result<Vec<InsertedRow>, sqlx::Error> {
+    let files = inserts.iter().map(|insert| &insert.file);
+    let folders = place_files(connection, &KnownFolders::default(), is_held, files.clone()).await?;
     let statement = sqlx::query_as(include_str!("../../sql/files/insert_batch.sql"));
-    bind_columns!(statement, inserts.iter().map(|insert| &insert.file)).fetch_all(connection).await
+    bind_columns!(statement, files.clone(), folders).fetch_all(connection).await
 }
 
 /// As [`insert_batch`], and stores the outcome for each key. The rows are in order.
 pub(super) async fn insert_batch_keyed(
     connection: &mut PgConnection,
     shard: ShardId,
+    is_held: bool,
     inserts: &[&FileInsert],
 ) -> Result<Vec<InsertedRow>, sqlx::Error> {
     // Of a user's rows with one id the first is stored; the others change nothing and have no outcome.
@@ -57,8 +62,10 @@ pub(super) async fn insert_batch_keyed(
         keys.extend(same.first().map(|insert| insert.key));
         keys.extend(same.iter().skip(1).map(|_| None));
     }
+    let files = inserts.iter().map(|insert| &insert.file);
+    let folders = place_files(connection, &KnownFolders::default(), is_held, files.clone()).await?;
     let statement = sqlx::query_as(include_str!("../../sql/files/insert_batch_keyed.sql"));
-    bind_columns!(statement, inserts.iter().map(|insert| &insert.file))
+    bind_columns!(statement, files.clone(), folders)
         .bind(keys.iter().map(|key| key.map(|key| key.key)).bind_iter())
         .bind(keys.iter().map(|key| key.map(|key| key.request)).bind_iter())
         .bind(shard.to_sql())

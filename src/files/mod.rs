@@ -15,6 +15,7 @@ mod lookup;
 mod model;
 mod page;
 mod path;
+mod placement;
 mod service;
 mod statistics;
 mod store;

@@ -4,14 +4,15 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::changes::{insert_batch, insert_batch_keyed};
+use super::changes::{InsertedRow, insert_batch, insert_batch_keyed};
 use super::model::FileInsert;
 use super::page::spoiled_keys;
+use super::placement::hold_drives;
 use crate::cache::CacheKey;
-use crate::shard::{RequestKey, ShardId, Slot};
+use crate::shard::{RequestKey, ShardId, Slot, is_conflict};
 use crate::writes::{BatchWrite, GroupCommit};
 
 /// The lanes of all shards.
@@ -55,10 +56,16 @@ impl BatchWrite for InsertFiles {
         shard: ShardId,
         inserts: &[&FileInsert],
     ) -> Result<Vec<InsertOutcome>, sqlx::Error> {
-        let stored = if inserts.iter().any(|insert| insert.key.is_some()) {
-            insert_batch_keyed(connection, shard, inserts).await?
-        } else {
-            insert_batch(connection, inserts).await?
+        let stored = match insert(connection, shard, false, inserts).await {
+            // A folder was deleted for good between the look and the rows. Now the folders stay until the commit.
+            Err(error) if is_conflict(&error) => {
+                let mut transaction = connection.begin().await?;
+                hold_drives(&mut transaction, inserts.iter().map(|insert| &insert.file)).await?;
+                let stored = insert(&mut transaction, shard, true, inserts).await?;
+                transaction.commit().await?;
+                stored
+            }
+            done => done?,
         };
         let mut inserted: HashMap<(i64, Uuid), _> =
             stored.into_iter().map(|(user, id, at, folder)| ((user, id), (at, folder))).collect();
@@ -68,5 +75,18 @@ impl BatchWrite for InsertFiles {
             inserted.remove(&key).map_or(InsertOutcome::Exists, |(at, folder)| InsertOutcome::Inserted(at, folder))
         };
         Ok(inserts.iter().map(written).collect())
+    }
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    shard: ShardId,
+    is_held: bool,
+    inserts: &[&FileInsert],
+) -> Result<Vec<InsertedRow>, sqlx::Error> {
+    if inserts.iter().any(|insert| insert.key.is_some()) {
+        insert_batch_keyed(connection, shard, is_held, inserts).await
+    } else {
+        insert_batch(connection, is_held, inserts).await
     }
 }

@@ -38,7 +38,7 @@ pub use server::admission::WorkKind;
 pub use server::circuit::CircuitBreaker;
 pub use server::counters::{PoolStatus, ShardCounters};
 pub use server::fault::{DbFault, ServerResource};
-pub(crate) use server::fault::{is_duplicate_key, is_overtaken, refused_slots};
+pub(crate) use server::fault::{is_conflict, is_duplicate_key, is_overtaken, refused_slots};
 pub use server::health::ShardState;
 pub(crate) use server::lane_connection::{LaneConnection, LaneError};
 pub use server::options::ShardOptions;

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use serde_json::{Map, Value, json};
+use unicode_normalization::UnicodeNormalization as _;
 use uuid::Uuid;
 
 use super::entry::{NameStyle, RemoteEntry};
@@ -128,14 +129,17 @@ async fn restore(drive: &UserDrive, entry: &TrashedName, place: &Value) -> Resul
 
 /// The id of the newest entry in the trash that had this path.
 async fn find_trashed(drive: &UserDrive, path: &str) -> Result<String, CliError> {
+    // Two names are the same if their NFC is, as in the service.
+    let wanted: String = path.nfc().collect();
     let mut entries = drive.trashed(PAGE);
     let mut folder_above = None;
     while let Some(entry) = entries.next(drive.service()).await? {
         let Some(trashed) = entry.path() else { continue };
-        if trashed == path {
+        let known: String = trashed.nfc().collect();
+        if known == wanted {
             return Ok(entry.id().to_owned());
         }
-        let is_above = path.strip_prefix(trashed).is_some_and(|rest| rest.starts_with('/'));
+        let is_above = wanted.strip_prefix(&known).is_some_and(|rest| rest.starts_with('/'));
         if is_above && folder_above.is_none() {
             folder_above = Some(trashed.to_owned());
         }

@@ -9,6 +9,7 @@ use super::model::{
 use crate::cache::CacheKey;
 use crate::drive::error::DriveError;
 use crate::drive::model::EntryKind;
+use crate::drive::statements::hold_drive;
 use crate::files::bulk::RecordPosition;
 use crate::files::{UserId, spoiled_keys};
 use crate::shard::ShardId;
@@ -111,7 +112,7 @@ impl MirrorWrite<'_> {
             .bind(self.user.get())
             .fetch_optional(connection)
             .await?;
-        Ok(clash.map(DriveError::KindStays))
+        Ok(clash.map(|path| DriveError::KindStays { path, is_withheld: compared.deletes_withheld }))
     }
 
     async fn run(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<MirrorOutcome>, sqlx::Error> {
@@ -126,6 +127,10 @@ impl MirrorWrite<'_> {
         }
         if self.options.dry_run || !compared.has_differences() {
             return Ok(Some(MirrorOutcome::Compared(compared)));
+        }
+        if self.options.delete == DeletePolicy::Purge {
+            // Before the statement, whose snapshot then has all files of the folders that go.
+            hold_drive(&mut *connection, self.user).await?;
         }
         sqlx::query(include_str!("../../../sql/drive/apply_mirror.sql"))
             .bind(self.user.get())

@@ -5,16 +5,17 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use sqlx::Connection as _;
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgCopyIn};
 
 use super::copy;
-use super::folders::{BatchFolders, KnownFolders, has_folder_names, place_files};
 use super::parse::RecordPosition;
 use crate::cache::CacheKey;
 use crate::files::changes::bind_columns;
 use crate::files::model::NewFile;
 use crate::files::page::spoiled_keys;
-use crate::shard::{ShardId, Slot, WorkKind, is_duplicate_key, refused_slots};
+use crate::files::placement::{BatchFolders, KnownFolders, hold_drives, place_files};
+use crate::shard::{ShardId, Slot, WorkKind, is_conflict, is_duplicate_key, refused_slots};
 use crate::writes::SlotWrite;
 
 /// A file of a load, and where its record stands.
@@ -76,12 +77,9 @@ impl<'a> StoreBatch<'a> {
     }
 
     /// `None`: a row is there already, and nothing was stored.
-    async fn copy(&self, connection: &mut PgConnection, folders: BatchFolders) -> Result<Option<usize>, sqlx::Error> {
-        if has_folder_names(connection, self.files(), &folders).await? {
-            return Ok(None);
-        }
+    async fn copy(&self, connection: &mut PgConnection, folders: &BatchFolders) -> Result<Option<usize>, sqlx::Error> {
         let bytes: usize = self.files().map(|file| file.text_bytes() + 112).sum();
-        let rows = copy::encode(self.files().zip(folders), bytes)?;
+        let rows = copy::encode(self.files().zip(folders.iter().copied()), bytes)?;
         let mut stream: PgCopyIn<_> = connection.copy_in_raw(include_str!("../../../sql/files/copy_batch.sql")).await?;
         stream.send(rows).await?;
         match stream.finish().await {
@@ -93,22 +91,49 @@ impl<'a> StoreBatch<'a> {
 
     async fn store(&self, connection: &mut PgConnection, shard: ShardId) -> Result<BatchFate, sqlx::Error> {
         let again = self.tries.fetch_add(1, Ordering::Relaxed) > 0;
+        match self.try_store(connection, shard, false, again).await {
+            // A folder was deleted for good between the look and the rows. Now the folders stay until the commit.
+            Err(error) if is_conflict(&error) => {
+                let mut transaction = connection.begin().await?;
+                hold_drives(&mut transaction, self.files()).await?;
+                let fate = self.try_store(&mut transaction, shard, true, again).await?;
+                transaction.commit().await?;
+                Ok(fate)
+            }
+            done => done,
+        }
+    }
+
+    async fn try_store(
+        &self,
+        connection: &mut PgConnection,
+        shard: ShardId,
+        is_held: bool,
+        again: bool,
+    ) -> Result<BatchFate, sqlx::Error> {
         // Before the rows, and committed: the statements of rows find every folder, and make none while they hold rows.
-        let folders = place_files(connection, self.known, self.files()).await?;
+        let folders = place_files(connection, self.known, is_held, self.files()).await?;
+        // A COPY that meets a row which is there would end the transaction.
         if self.way == StoreMethod::Copy
-            && let Some(inserted) = self.copy(connection, folders).await?
+            && !is_held
+            && let Some(inserted) = self.copy(connection, &folders).await?
         {
             return Ok(BatchFate::Stored(StoredRows { inserted, updated: 0, taken: Vec::new() }));
         }
         match self.identity {
-            RowIdentity::Id => self.insert(connection, again).await.map(BatchFate::Stored),
-            RowIdentity::Path => self.merge(connection, shard, again).await,
+            RowIdentity::Id => self.insert(connection, &folders, again).await.map(BatchFate::Stored),
+            RowIdentity::Path => self.merge(connection, shard, &folders, again).await,
         }
     }
 
-    async fn insert(&self, connection: &mut PgConnection, again: bool) -> Result<StoredRows, sqlx::Error> {
+    async fn insert(
+        &self,
+        connection: &mut PgConnection,
+        folders: &BatchFolders,
+        again: bool,
+    ) -> Result<StoredRows, sqlx::Error> {
         let statement = sqlx::query(include_str!("../../../sql/files/load_batch.sql"));
-        let done = bind_columns!(statement, self.files()).execute(&mut *connection).await?;
+        let done = bind_columns!(statement, self.files(), folders).execute(&mut *connection).await?;
         let mut inserted = usize::try_from(done.rows_affected()).unwrap_or(self.rows.len());
         if again {
             // The connection of the first try broke after its commit: the minted rows that are there are its own.
@@ -136,13 +161,14 @@ impl<'a> StoreBatch<'a> {
         &self,
         connection: &mut PgConnection,
         shard: ShardId,
+        folders: &BatchFolders,
         again: bool,
     ) -> Result<BatchFate, sqlx::Error> {
         let Some(slot) = self.files().next().map(|file| file.user.slot()) else {
             return Ok(BatchFate::Stored(StoredRows { inserted: 0, updated: 0, taken: Vec::new() }));
         };
         let statement = sqlx::query_as(include_str!("../../../sql/files/load_listing.sql"));
-        let (owned, mut inserted, updated): (bool, i64, i64) = bind_columns!(statement, self.files())
+        let (owned, mut inserted, updated): (bool, i64, i64) = bind_columns!(statement, self.files(), folders)
             .bind(slot.to_sql())
             .bind(shard.to_sql())
             .fetch_one(&mut *connection)

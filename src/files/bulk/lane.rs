@@ -7,10 +7,11 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 
 use super::batch::{BatchFate, LoadRow, RowIdentity, StoreBatch, StoreMethod, StoredRows};
-use super::folders::{FolderRow, KnownFolders, MakeFolders};
+use super::folders::{FolderRow, MakeFolders};
 use super::loaded::LoadSummary;
 use super::parse::RecordFault;
 use crate::files::limits::fault_of_constraint;
+use crate::files::placement::KnownFolders;
 use crate::files::statistics::{MANY_ROWS, refresh_statistics};
 use crate::payload::FieldFault;
 use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};

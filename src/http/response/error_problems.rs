@@ -56,7 +56,7 @@ impl From<DriveError> for Problem {
             DriveError::RootFixed => ProblemCode::RootFixed,
             DriveError::Changed(_) => ProblemCode::PreconditionFailed,
             DriveError::TooManyDeletes { .. } => ProblemCode::TooManyDeletes,
-            DriveError::KindStays(_) => ProblemCode::KindStays,
+            DriveError::KindStays { .. } => ProblemCode::KindStays,
             DriveError::MirrorInterrupted => ProblemCode::SyncInterrupted,
             DriveError::Batch(refused) => return refused_batch(*refused),
             DriveError::Field(fault) => return fault.into(),

@@ -168,6 +168,13 @@ pub(crate) fn is_overtaken(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|db| db.code()).is_some_and(|code| code == OVERTAKEN)
 }
 
+/// True if another transaction was in the way, and trying again may do.
+#[must_use]
+pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
+    const SERIALIZATION_FAILURE: &str = "40001";
+    error.as_database_error().and_then(|db| db.code()).is_some_and(|code| code == SERIALIZATION_FAILURE)
+}
+
 /// True if a row with the same key is there already.
 #[must_use]
 pub(crate) fn is_duplicate_key(error: &sqlx::Error) -> bool {

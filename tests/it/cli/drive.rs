@@ -191,6 +191,13 @@ async fn entries_go_into_the_trash_and_come_back() {
     let id = entries[1]["id"].as_str().unwrap();
     assert_refused(&api, "restore", &["documents/letters/a.txt"], 1, "with its folder: restore documents").await;
     assert_refused(&api, "restore", &["letters"], 1, "nothing in the trash was at letters").await;
+    // A name that was typed on a Mac is found by the name that is typed on Linux.
+    let decomposed = "/drives/42/path/cafe%CC%81";
+    for method in [Method::PUT, Method::DELETE] {
+        assert!(api.request(method, decomposed).json(&json!({})).send().await.unwrap().status().is_success());
+    }
+    assert_eq!(output(&api, "restore", &["caf\u{e9}"]).await, "");
+    assert_eq!(output(&api, "rm", &["caf\u{e9}", "--purge"]).await, "");
     assert_eq!(output(&api, "restore", &["documents"]).await, "");
     assert_eq!(output(&api, "ls", &["documents/letters"]).await, "a.txt\nb & c?.txt\n");
 

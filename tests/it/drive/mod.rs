@@ -8,6 +8,7 @@ mod loads;
 mod mirrors;
 mod model;
 mod paths;
+mod races;
 mod trash;
 
 use reqwest::Method;

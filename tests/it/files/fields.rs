@@ -33,7 +33,7 @@ const OTHERS: &[&str] = &[
     "delete.sql",
     "find_absent.sql",
     "find_unknown_sizes.sql",
-    "has_folder_names.sql",
+    "hold_drives.sql",
     "make_folders.sql",
     "place_batch.sql",
 ];

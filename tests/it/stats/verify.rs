@@ -145,19 +145,23 @@ async fn broken_trees_are_found() {
     cluster.psql(0, file).await.unwrap();
     expect(&cluster, &[]).await;
     assert_eq!(verify(&cluster).await.json()["folders"]["0"], 4);
-    // By hand, past the checks: a circle, a folder without a parent, files without a folder, one name twice, another's folder.
+    // By hand, with the triggers off: a circle, a folder without a parent, files without a folder, one name twice, another's folder.
     for plant in [
         "UPDATE folders SET parent_id = (SELECT folder_id FROM folders WHERE folder_name = 'c') WHERE folder_name = 'b'",
         "UPDATE folders SET parent_id = gen_random_uuid() WHERE folder_name = 'd'",
         "INSERT INTO file_metadata (user_id, file_name, folder_id) VALUES (44, 'x', gen_random_uuid()), (44, 'y', gen_random_uuid())",
         "INSERT INTO file_metadata (user_id, file_name, folder_id) VALUES (42, 'a', '00000000-0000-0000-0000-000000000000')",
-        "SET session_replication_role = replica; SELECT shardrive.make_folders(43, '{x}')",
+        "SELECT shardrive.make_folders(43, '{x}')",
     ] {
-        cluster.psql(0, plant).await.unwrap();
+        // The triggers refuse all of these.
+        cluster.psql(0, &format!("SET session_replication_role = replica; {plant}")).await.unwrap();
     }
     expect(
         &cluster,
         &[
+            // The triggers did not count.
+            "shard 0, slot 42: 3 rows of file_metadata and 0 bytes are there, the counts say 2 and 0",
+            "shard 0, slot 44: 2 rows of file_metadata and 0 bytes are there, the counts say 0 and 0",
             "shard 0, slot 42: 3 folders that no way from the root leads to",
             "shard 0, slot 42: 1 names that a file and a folder share",
             "shard 0, slot 43: 1 folders on a shard that does not own the slot",
