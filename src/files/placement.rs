@@ -118,7 +118,8 @@ pub(super) async fn place_files<'a>(
     let paths: Vec<(i64, &str)> = folders.keys().copied().collect();
     let mut places = folders.values_mut();
     for paths in by_users(&paths) {
-        for (place, folder) in places.by_ref().zip(place_paths(connection, known, is_held, paths).await?) {
+        // The folders first: what ends a zip takes no place with it.
+        for (folder, place) in place_paths(connection, known, is_held, paths).await?.into_iter().zip(places.by_ref()) {
             *place = Some(folder);
         }
     }

@@ -115,3 +115,15 @@ async fn a_load_into_an_emptied_shard_tells_the_planner() {
         assert!(cluster.value::<f64>(0, &known).await >= 1000.0, "{table}");
     }
 }
+
+#[tokio::test]
+async fn a_load_of_many_users_puts_each_file_into_the_folder_of_its_user() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    let line = |user: usize| json!({"user_id": user, "file_name": "a", "path": format!("d{}/a", user % 3)}).to_string();
+    let body: String = (0..1200).map(|user| line(user) + "\n").collect();
+    let answer = api.send("/ingest/bulk", "application/x-ndjson", body).await.json::<Value>().await.unwrap();
+    assert_eq!((&answer["inserted"], &answer["rejected"]), (&json!(1200), &json!(0)), "{answer}");
+    let right = "SELECT count(*) FROM files WHERE path = 'd' || user_id % 3 || '/a' AND NOT trashed";
+    assert_eq!(cluster.value::<i64>(0, right).await, 1200);
+}
