@@ -14,7 +14,7 @@ use super::operation::{DriveOperation, FolderTarget, OperationResult};
 use super::purge::PurgeEntries;
 use super::resolve::{FoundEntry, ResolvePath};
 use super::store::{FindFolder, FindOwner, ListChildren, Summarize};
-use super::trash::{ListTrash, TrashCursor, TrashPage};
+use super::trash::{ListPurgeable, ListTrash, TrashCursor, TrashPage};
 use crate::cache::Cache;
 use crate::files::{DrivePath, UserId, spoiled_keys};
 use crate::payload::{FieldFault, PageSize};
@@ -235,18 +235,16 @@ impl DriveService {
         let end = self.end_of_call();
         let mut rows = 0;
         loop {
-            let (shard, page) = self.list_trash(user, PageSize::MAX, None).await?;
-            if page.entries.is_empty() {
+            let (shard, entries) = self.cluster.run(user.slot(), &ListPurgeable { user, most: BATCH }).await?;
+            if entries.is_empty() {
                 return Ok((shard, PurgeResult { rows, has_more: false }));
             }
-            for same in page.entries.chunk_by(|a, b| a.kind == b.kind) {
-                let Some(kind) = same.first().map(|entry| entry.kind) else { continue };
-                for some in same.chunks(usize::try_from(BATCH).unwrap_or(same.len())) {
-                    let ids: Vec<Uuid> = some.iter().map(|entry| entry.id).collect();
-                    rows += self.purge_batch(user, kind, &ids).await?.1;
-                    if Instant::now() >= end {
-                        return Ok((shard, PurgeResult { rows, has_more: true }));
-                    }
+            for same in entries.chunk_by(|a, b| a.0 == b.0) {
+                let Some(kind) = same.first().map(|(kind, _)| *kind) else { continue };
+                let ids: Vec<Uuid> = same.iter().map(|(_, id)| *id).collect();
+                rows += self.purge_batch(user, kind, &ids).await?.1;
+                if Instant::now() >= end {
+                    return Ok((shard, PurgeResult { rows, has_more: true }));
                 }
             }
         }

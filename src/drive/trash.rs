@@ -105,6 +105,32 @@ impl ShardCall for ListTrash {
     }
 }
 
+/// Reads what a purge of a user's trash deletes next: entries of both kinds, at most `most` of each.
+pub(super) struct ListPurgeable {
+    pub(super) user: UserId,
+    pub(super) most: i32,
+}
+
+impl ShardCall for ListPurgeable {
+    type Output = Vec<(EntryKind, Uuid)>;
+
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
+        let rows: Vec<(Option<bool>, Option<Uuid>)> =
+            sqlx::query_as(include_str!("../../sql/drive/list_purgeable.sql"))
+                .bind(self.user.slot().to_sql())
+                .bind(shard.to_sql())
+                .bind(self.user.get())
+                .bind(self.most)
+                .fetch_all(connection)
+                .await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let kind = |is_folder| if is_folder { EntryKind::Folder } else { EntryKind::File };
+        Ok(Some(rows.into_iter().filter_map(|(is_folder, id)| Some((kind(is_folder?), id?))).collect()))
+    }
+}
+
 fn trashed_entry(row: &PgRow) -> Result<Option<TrashedEntry>, sqlx::Error> {
     let Some(kind) = row.try_get::<Option<i32>, _>(0)? else { return Ok(None) };
     let name: String = row.try_get(2)?;

@@ -51,15 +51,15 @@ fn loads(bench: &mut Bench, service: &Service) -> Result<()> {
 
     // The rows as the load has stored them, in the same folders.
     let columns = format!("{COLUMNS}, folder_id");
-    let stored = bench.options.folder.join("stored.copy");
+    let [folders_copy, files_copy] = ["folders.copy", "files.copy"].map(|name| bench.options.folder.join(name));
     load(bench, service, &placed, count)?;
-    bench
-        .shards
-        .sql(0, &format!("\\copy (SELECT {columns} FROM file_metadata ORDER BY file_id) TO '{}'", stored.display()))?;
+    let psql = |command: String| bench.shards.sql(0, &format!("\\copy {command}"));
+    psql(format!("folders TO '{}'", folders_copy.display()))?;
+    psql(format!("(SELECT {columns} FROM file_metadata ORDER BY file_id) TO '{}'", files_copy.display()))?;
     let copy = |_| {
-        bench.shards.everywhere("TRUNCATE file_metadata")?;
-        bench.shards.everywhere("CHECKPOINT")?;
-        let seconds = copy(bench, std::slice::from_ref(&stored), &columns)?;
+        bench.shards.clear()?;
+        psql(format!("folders FROM '{}'", folders_copy.display()))?;
+        let seconds = copy(bench, std::slice::from_ref(&files_copy), &columns)?;
         Ok(Run { figure: count as f64 / seconds, operations: count as f64 })
     };
     let found = compare(bench, service.pid(), |_| load(bench, service, &placed, count), copy)?;
@@ -71,7 +71,8 @@ fn loads(bench: &mut Bench, service: &Service) -> Result<()> {
         bar,
         "psql \\copy into the same tables",
     );
-    std::fs::remove_file(&stored)?;
+    std::fs::remove_file(&folders_copy)?;
+    std::fs::remove_file(&files_copy)?;
     std::fs::remove_file(&placed)?;
     Ok(std::fs::remove_file(&loose)?)
 }

@@ -207,3 +207,30 @@ async fn a_folder_whose_purge_has_begun_is_not_restored() {
     assert_eq!(trash["entries"], json!([]), "{trash}");
     assert_eq!(cluster.value::<i64>(0, "SELECT count(*) FROM file_metadata").await, 0);
 }
+
+#[tokio::test]
+async fn the_trash_is_emptied_whole_whatever_its_size() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    let fill = "SELECT shardrive.make_folders(42, '{p,q}');
+        INSERT INTO file_metadata (user_id, file_name, folder_id)
+        SELECT 42, 'n' || n, shardrive.folder_at(42, '{p,q}') FROM generate_series(1, 1800) AS n;
+        UPDATE folders SET trashed_at = now() WHERE folder_name = 'p';
+        -- And a folder whose purge was broken off.
+        SELECT shardrive.make_folders(42, '{r,s}');
+        UPDATE folders SET trashed_at = '-infinity' WHERE folder_name = 'r'";
+    sqlx::raw_sql(fill).execute(&mut cluster.connect(0).await).await.unwrap();
+    let mut purged = 0;
+    loop {
+        let (status, answer) = call(&api, Method::DELETE, "/drives/42/trash", json!({})).await;
+        assert_eq!(status, 200, "{answer}");
+        purged += answer["purged"].as_u64().unwrap();
+        if answer["more"] == json!(false) {
+            break;
+        }
+    }
+    assert_eq!(purged, 1804);
+    let left =
+        "SELECT (SELECT count(*) FROM file_metadata) + (SELECT count(*) FROM folders WHERE parent_id IS NOT NULL)";
+    assert_eq!(cluster.value::<i64>(0, left).await, 0);
+}
