@@ -147,7 +147,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     root        CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     -- For each path, the folder under the names so far.
-    reached       uuid[] := array_fill(root, ARRAY[cardinality(paths)]);
+    reached     uuid[] := array_fill(root, ARRAY[cardinality(paths)]);
     below       uuid[];
     name_in_way text;
     path_in_way text;

@@ -10,9 +10,9 @@ use super::error::RefusedOperation;
 use super::model::DriveEntry;
 use super::operation::{DriveOperation, EntryTarget, OperationResult};
 use super::resolve::FoundEntry;
-use super::statements::{enter, find_file, hold_drive};
+use super::statements::{enter, find_file};
 use crate::cache::CacheKey;
-use crate::files::{UserId, spoiled_keys};
+use crate::files::{UserId, hold_drives, spoiled_keys};
 use crate::shard::{IdClock, ShardId, is_duplicate_key};
 use crate::writes::SlotWrite;
 
@@ -74,7 +74,7 @@ impl DriveChange<'_> {
         }
         if self.operations.len() > 1 {
             // At once, and not by an operation after another one: two such changes would wait in a ring.
-            hold_drive(&mut transaction, self.user).await?;
+            hold_drives(&mut transaction, [self.user]).await?;
         }
         let (user, ids, mut done) = (self.user, self.ids, Vec::with_capacity(self.operations.len()));
         let mut context = ChangeContext { connection: &mut transaction, shard, user, ids, last_folder: None };

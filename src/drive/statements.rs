@@ -134,12 +134,6 @@ pub(super) async fn move_folder(
     Ok(done.rows_affected() == 1)
 }
 
-/// Keeps others from putting entries into folders of the drive until the end of the transaction.
-pub(super) async fn hold_drive(connection: &mut PgConnection, user: UserId) -> Result<(), sqlx::Error> {
-    sqlx::query(include_str!("../../sql/drive/hold_drive.sql")).bind(user.slot().to_sql()).execute(connection).await?;
-    Ok(())
-}
-
 /// Puts a file into the trash. False: there is no such file, or it is in the trash already.
 pub(super) async fn trash_file(connection: &mut PgConnection, user: UserId, id: Uuid) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(include_str!("../../sql/drive/trash_file.sql"))

@@ -31,6 +31,7 @@ pub use model::{File, FileContent, FileCursor, FilePatch, NewFile, UserId};
 pub(crate) use page::spoiled_keys;
 pub use page::{CACHE_FORMAT, FilePage};
 pub use path::{DrivePath, check_entry_name};
+pub(crate) use placement::hold_drives;
 pub use service::{FileService, IngestedFile};
 pub(crate) use statistics::{MANY_ROWS, refresh_statistics};
 pub(crate) use store::find_file_state;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use sqlx::postgres::{PgBindIterExt, PgConnection};
 use uuid::Uuid;
 
-use super::model::NewFile;
+use super::model::{NewFile, UserId};
 
 /// The folder around each file of a batch; `None` for a file in no folder.
 pub(super) type BatchFolders = Vec<Option<Uuid>>;
@@ -23,7 +23,8 @@ struct PlacedFolder {
     tree_version: i64,
 }
 
-/// The folders that a load has met on a shard. The shard checks each one again, which takes a tenth of the time of a walk from the root.
+/// The folders that a load has met on a shard. The shard checks each one again, which takes half of the time of a walk from the root
+/// (docs/decisions/0007-bulk-loads.md).
 #[derive(Default)]
 pub(super) struct KnownFolders(Mutex<HashMap<i64, HashMap<Box<str>, PlacedFolder>>>);
 
@@ -86,19 +87,19 @@ async fn place_paths(
     Ok(placed.into_iter().map(|(id, _)| id).collect())
 }
 
-/// Keeps the folders of the files' drives as they are until the end of the transaction.
-pub(super) async fn hold_drives<'a>(
+/// Keeps the folders of these users' drives as they are until the end of the transaction: others put no entry there.
+pub(crate) async fn hold_drives(
     connection: &mut PgConnection,
-    files: impl Iterator<Item = &'a NewFile>,
+    users: impl IntoIterator<Item = UserId>,
 ) -> Result<(), sqlx::Error> {
-    let slots: BTreeSet<i32> = files.map(|file| file.user.slot().to_sql()).collect();
+    let slots: BTreeSet<i32> = users.into_iter().map(|user| user.slot().to_sql()).collect();
     let slots: Vec<i32> = slots.into_iter().collect();
     sqlx::query(include_str!("../../sql/files/hold_drives.sql")).bind(slots).execute(connection).await?;
     Ok(())
 }
 
-/// Finds the folder around each file, and makes the missing folders by one statement. The statement commits by itself: a batch that
-/// makes no folder waits for no other load of its drive. `is_held`: within a transaction after [`hold_drives`].
+/// Finds the folder around each file, and makes the missing folders, by a statement for each 256 users. Each statement commits by
+/// itself: a batch that makes no folder waits for no other load of its drive. `is_held`: within a transaction after [`hold_drives`].
 pub(super) async fn place_files<'a>(
     connection: &mut PgConnection,
     known: &KnownFolders,

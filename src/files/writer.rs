@@ -60,7 +60,7 @@ impl BatchWrite for InsertFiles {
             // A folder was deleted for good between the look and the rows. Now the folders stay until the commit.
             Err(error) if is_conflict(&error) => {
                 let mut transaction = connection.begin().await?;
-                hold_drives(&mut transaction, inserts.iter().map(|insert| &insert.file)).await?;
+                hold_drives(&mut transaction, inserts.iter().map(|insert| insert.file.user)).await?;
                 let stored = insert(&mut transaction, shard, true, inserts).await?;
                 transaction.commit().await?;
                 stored

@@ -9,9 +9,8 @@ use super::model::{
 use crate::cache::CacheKey;
 use crate::drive::error::DriveError;
 use crate::drive::model::EntryKind;
-use crate::drive::statements::hold_drive;
 use crate::files::bulk::RecordPosition;
-use crate::files::{UserId, spoiled_keys};
+use crate::files::{UserId, hold_drives, spoiled_keys};
 use crate::shard::ShardId;
 use crate::writes::SlotWrite;
 
@@ -130,7 +129,7 @@ impl MirrorWrite<'_> {
         }
         if self.options.delete == DeletePolicy::Purge {
             // Before the statement, whose snapshot then has all files of the folders that go.
-            hold_drive(&mut *connection, self.user).await?;
+            hold_drives(&mut *connection, [self.user]).await?;
         }
         sqlx::query(include_str!("../../../sql/drive/apply_mirror.sql"))
             .bind(self.user.get())

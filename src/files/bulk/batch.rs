@@ -95,7 +95,7 @@ impl<'a> StoreBatch<'a> {
             // A folder was deleted for good between the look and the rows. Now the folders stay until the commit.
             Err(error) if is_conflict(&error) => {
                 let mut transaction = connection.begin().await?;
-                hold_drives(&mut transaction, self.files()).await?;
+                hold_drives(&mut transaction, self.files().map(|file| file.user)).await?;
                 let fate = self.try_store(&mut transaction, shard, true, again).await?;
                 transaction.commit().await?;
                 Ok(fate)
