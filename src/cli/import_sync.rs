@@ -25,7 +25,7 @@ pub(super) struct SyncArgs {
     /// What becomes of entries that the listing leaves out.
     #[arg(long, value_enum, requires = "sync")]
     delete: Option<SyncDelete>,
-    /// The most files that may be deleted: a number, or a percentage. Without it, 10%.
+    /// The most files and folders that may be deleted, counted together: a number, or a percentage. Without it, 10%.
     #[arg(long, value_name = "NUMBER|PERCENT%", requires = "sync")]
     max_delete: Option<String>,
 }

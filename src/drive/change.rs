@@ -158,9 +158,7 @@ impl ChangeContext<'_> {
                 let (parent, name) = (parent.as_ref(), name.as_deref());
                 let restored = match find_file(self.connection, self.user, *id).await? {
                     Some(place) => {
-                        if place.is_trashed {
-                            self.restore_file(*id, place, parent, name).await?;
-                        }
+                        self.restore_file(*id, place, parent, name).await?;
                         DriveEntry::File(*id)
                     }
                     None => DriveEntry::Folder(self.restore_folder(*id, parent, name).await?),

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::files::bulk::RecordPosition;
 use crate::payload::FieldFault;
 use crate::shard::ShardError;
 
@@ -25,6 +26,9 @@ pub enum DriveError {
     /// A file stands where the path needs a folder.
     #[error("{0} is a file, and no folder")]
     NotAFolder(String),
+    /// The entry to be taken out of the trash is not in it.
+    #[error("{0} is not in the trash; PATCH moves or renames an entry")]
+    NotTrashed(Uuid),
     /// Another entry of the folder has the name.
     #[error("the folder already has an entry of this name{}", taken_by(*.0))]
     NameTaken(Option<Uuid>),
@@ -43,23 +47,25 @@ pub enum DriveError {
     /// An operation of a batch is at fault, and none was done.
     #[error("operation {}: {}", .0.number, .0.error)]
     Batch(Box<RefusedOperation>),
-    /// A mirror would delete more files than it may.
-    #[error("the mirror would delete {deletes} of {there} files, and max_delete admits {most}; nothing is changed")]
+    /// A mirror would delete more entries than it may.
+    #[error(
+        "the mirror would delete {deletes} of {there} files and folders, and max_delete admits {most}; nothing is changed"
+    )]
     TooManyDeletes {
-        /// Files that the listing leaves out.
+        /// Files and folders that the listing leaves out.
         deletes: u64,
-        /// Files below the folder of the mirror.
+        /// Files and folders below the folder of the mirror.
         there: u64,
         /// The most that may go.
         most: u64,
     },
     /// A path would hold a file and a folder, as the mirror deletes neither.
-    #[error("{path} is a file here and a folder there, and {}; nothing is changed", why_it_stays(*.is_withheld))]
+    #[error("{path} is a file here and a folder there, and {}; nothing is changed", why_it_stays(.withheld_for.is_some()))]
     KindStays {
         /// The path.
         path: String,
-        /// The listing has entries with faults, and nothing is deleted because of them.
-        is_withheld: bool,
+        /// Nothing is deleted because entries of the listing have faults: those that only the shard could see, the first 100.
+        withheld_for: Option<Vec<RefusedEntry>>,
     },
     /// The connection with the listing is gone, or another request changed the drive in the same moment.
     #[error("the mirror was interrupted, and nothing is changed; send the listing again")]
@@ -79,6 +85,15 @@ pub struct RefusedOperation {
     pub number: usize,
     /// The fault.
     pub error: DriveError,
+}
+
+/// An entry of a listing whose path another entry has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusedEntry {
+    /// The position in the listing.
+    pub place: RecordPosition,
+    /// The fault of the path.
+    pub reason: String,
 }
 
 fn why_it_stays(is_withheld: bool) -> &'static str {

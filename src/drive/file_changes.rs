@@ -154,6 +154,9 @@ impl ChangeContext<'_> {
         parent: Option<&FolderTarget>,
         name: Option<&str>,
     ) -> Result<(), Failure> {
+        if !place.is_trashed {
+            return Err(DriveError::NotTrashed(id).into());
+        }
         let folder = match (parent, place.folder) {
             (Some(target), _) => Some(self.find_target(target).await?),
             (None, Some(folder)) => Some(self.find_target(&FolderTarget::Id(folder)).await?),

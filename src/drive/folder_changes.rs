@@ -50,6 +50,9 @@ impl ChangeContext<'_> {
         name: Option<&str>,
     ) -> Result<Folder, Failure> {
         let folder = self.find(id).await?;
+        if !folder.trashed {
+            return Err(DriveError::NotTrashed(id).into());
+        }
         self.place_folder(&folder, parent, name, true).await
     }
 

@@ -24,7 +24,7 @@ mod store;
 mod trash;
 mod tree;
 
-pub use error::{DriveError, RefusedOperation};
+pub use error::{DriveError, RefusedEntry, RefusedOperation};
 pub use expire::purge_in_background;
 pub use model::{
     Child, ChildrenCursor, ChildrenPage, ChildrenQuery, DriveEntry, DriveSummary, EntryKind, Folder, NameOrder,

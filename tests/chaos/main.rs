@@ -272,7 +272,7 @@ impl Run {
             checks.push((format!("the counts are those of a scan, says {}", api.base()), fault));
         }
         let urls = self.cluster.urls();
-        let audit = Command::new(env!("CARGO_BIN_EXE_shardrive"))
+        let audit = Command::new(PROGRAM)
             .args(["shards", "verify"])
             .env_clear()
             .envs(urls.iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url)))

@@ -12,6 +12,5 @@ mod write;
 
 pub use model::{
     DeleteLimit, DeletePolicy, DifferenceChange, EntryCounts, MirrorDifference, MirrorOptions, MirrorSummary,
-    RefusedEntry,
 };
 pub use stage::ListingChunk;

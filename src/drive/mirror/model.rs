@@ -3,9 +3,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::drive::error::RefusedEntry;
 use crate::drive::model::EntryKind;
 use crate::files::DrivePath;
-use crate::files::bulk::RecordPosition;
 
 /// What becomes of entries that the listing leaves out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,12 +18,12 @@ pub enum DeletePolicy {
     Keep,
 }
 
-/// How many files a mirror may delete.
+/// How many entries a mirror may delete: files and folders, counted together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DeleteLimit {
-    /// So many files.
-    Files(u64),
-    /// So many of a hundred files below the folder of the mirror.
+    /// So many entries.
+    Entries(u64),
+    /// So many of a hundred entries below the folder of the mirror.
     Percent(u8),
 }
 
@@ -36,15 +36,15 @@ impl DeleteLimit {
             Some(percent) => {
                 percent.parse().ok().filter(|number| *number <= 100 && is_number(percent)).map(Self::Percent)
             }
-            None => text.parse().ok().filter(|_| is_number(text)).map(Self::Files),
+            None => text.parse().ok().filter(|_| is_number(text)).map(Self::Entries),
         }
     }
 
-    /// The most files that may go of `there` files.
+    /// The most entries that may go of `there` entries.
     #[must_use]
     pub fn most(self, there: u64) -> u64 {
         match self {
-            Self::Files(most) => most,
+            Self::Entries(most) => most,
             Self::Percent(percent) => there.saturating_mul(u64::from(percent)) / 100,
         }
     }
@@ -57,7 +57,7 @@ pub struct MirrorOptions {
     pub root: DrivePath,
     /// What becomes of entries that the listing leaves out.
     pub delete: DeletePolicy,
-    /// The most files that may be deleted.
+    /// The most entries that may be deleted.
     pub max_delete: DeleteLimit,
     /// Compare and tell, and write nothing.
     pub dry_run: bool,
@@ -98,15 +98,6 @@ pub struct MirrorDifference {
     pub path: String,
 }
 
-/// An entry of the listing whose path another entry has.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RefusedEntry {
-    /// The position in the listing.
-    pub place: RecordPosition,
-    /// The fault of the path.
-    pub reason: String,
-}
-
 /// What a mirror has done, or would do.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct MirrorSummary {
@@ -128,6 +119,14 @@ pub struct MirrorSummary {
     pub deletes_withheld: bool,
 }
 
+impl EntryCounts {
+    /// Folders and files together.
+    #[must_use]
+    pub fn entries(self) -> u64 {
+        self.folders.saturating_add(self.files)
+    }
+}
+
 impl MirrorSummary {
     /// True if the drive differs from the listing.
     #[must_use]
@@ -142,13 +141,13 @@ mod tests {
 
     #[test]
     fn a_limit_is_a_number_or_a_percentage() {
-        assert_eq!(DeleteLimit::parse("20"), Some(DeleteLimit::Files(20)));
+        assert_eq!(DeleteLimit::parse("20"), Some(DeleteLimit::Entries(20)));
         assert_eq!(DeleteLimit::parse("10%"), Some(DeleteLimit::Percent(10)));
         for text in ["", "%", "+1", "-1", "101%", "1.5%", "all", "1e3", " 1"] {
             assert_eq!(DeleteLimit::parse(text), None, "{text}");
         }
         assert_eq!(DeleteLimit::Percent(10).most(19), 1);
         assert_eq!(DeleteLimit::Percent(100).most(u64::MAX / 100), u64::MAX / 100);
-        assert_eq!(DeleteLimit::Files(3).most(0), 3);
+        assert_eq!(DeleteLimit::Entries(3).most(0), 3);
     }
 }

@@ -3,15 +3,13 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Row as _};
 
-use super::model::{
-    DeletePolicy, DifferenceChange, EntryCounts, MirrorDifference, MirrorOptions, MirrorSummary, RefusedEntry,
-};
+use super::model::{DeletePolicy, DifferenceChange, EntryCounts, MirrorDifference, MirrorOptions, MirrorSummary};
 use crate::cache::CacheKey;
-use crate::drive::error::DriveError;
+use crate::drive::error::{DriveError, RefusedEntry};
 use crate::drive::model::EntryKind;
 use crate::files::bulk::RecordPosition;
 use crate::files::{UserId, hold_drives, spoiled_keys};
-use crate::shard::ShardId;
+use crate::shard::{ShardId, is_conflict, is_duplicate_key};
 use crate::writes::SlotWrite;
 
 /// How many differences, and how many faults, are told one by one.
@@ -100,28 +98,40 @@ impl MirrorWrite<'_> {
     async fn find_refusal(
         &self,
         connection: &mut PgConnection,
-        compared: &MirrorSummary,
+        compared: &mut MirrorSummary,
     ) -> Result<Option<DriveError>, sqlx::Error> {
-        let there = compared.unchanged.files + compared.updated.files + compared.deleted.files;
+        let deletes = compared.deleted.entries();
+        let there = compared.unchanged.entries() + compared.updated.entries() + deletes;
         let most = self.options.max_delete.most(there);
-        if compared.deleted.files > most {
-            return Ok(Some(DriveError::TooManyDeletes { deletes: compared.deleted.files, there, most }));
+        if deletes > most {
+            return Ok(Some(DriveError::TooManyDeletes { deletes, there, most }));
         }
         let clash: Option<String> = sqlx::query_scalar(include_str!("../../../sql/drive/find_mirror_clash.sql"))
             .bind(self.user.get())
             .fetch_optional(connection)
             .await?;
-        Ok(clash.map(|path| DriveError::KindStays { path, is_withheld: compared.deletes_withheld }))
+        Ok(clash.map(|path| DriveError::KindStays {
+            path,
+            withheld_for: compared.deletes_withheld.then(|| std::mem::take(&mut compared.refused)),
+        }))
     }
 
-    async fn run(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<MirrorOutcome>, sqlx::Error> {
+    async fn run(
+        &self,
+        connection: &mut PgConnection,
+        shard: ShardId,
+        holds_drive: bool,
+    ) -> Result<Option<MirrorOutcome>, sqlx::Error> {
         match self.begin(connection, shard).await? {
             Some(true) => {}
             Some(false) => return Ok(None),
             None => return Ok(Some(MirrorOutcome::Refused(DriveError::MirrorInterrupted))),
         }
-        let compared = self.compare(connection).await?;
-        if let Some(refusal) = self.find_refusal(connection, &compared).await? {
+        if holds_drive {
+            hold_drives(&mut *connection, [self.user]).await?;
+        }
+        let mut compared = self.compare(connection).await?;
+        if let Some(refusal) = self.find_refusal(connection, &mut compared).await? {
             return Ok(Some(MirrorOutcome::Refused(refusal)));
         }
         if self.options.dry_run || !compared.has_differences() {
@@ -178,17 +188,35 @@ impl SlotWrite for MirrorWrite<'_> {
     }
 
     async fn apply(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<MirrorOutcome>, sqlx::Error> {
+        match self.apply_once(connection, shard, false).await {
+            // Another request has given a name away, or deleted a folder, since the comparison.
+            Err(error) if is_duplicate_key(&error) || is_conflict(&error) => {
+                self.apply_once(connection, shard, true).await
+            }
+            done => done,
+        }
+    }
+
+    fn has_changed(outcome: &MirrorOutcome) -> bool {
+        matches!(outcome, MirrorOutcome::Applied(_))
+    }
+}
+
+impl MirrorWrite<'_> {
+    /// Makes the drive what the listing says. With `holds_drive`, nobody else puts anything into its folders from the comparison on.
+    async fn apply_once(
+        &self,
+        connection: &mut PgConnection,
+        shard: ShardId,
+        holds_drive: bool,
+    ) -> Result<Option<MirrorOutcome>, sqlx::Error> {
         let mut transaction = connection.begin().await?;
-        let outcome = self.run(&mut transaction, shard).await?;
+        let outcome = self.run(&mut transaction, shard, holds_drive).await?;
         if matches!(outcome, Some(MirrorOutcome::Applied(_))) {
             transaction.commit().await?;
         } else {
             transaction.rollback().await?;
         }
         Ok(outcome)
-    }
-
-    fn has_changed(outcome: &MirrorOutcome) -> bool {
-        matches!(outcome, MirrorOutcome::Applied(_))
     }
 }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
+use unicode_normalization::UnicodeNormalization;
+
 /// Paths in a generation. With two generations a path is found again within so many entries, in a few megabytes for a listing
 /// of any length. A batch has fewer entries, so that no statement meets a path twice.
 const GENERATION: usize = 65_536;
@@ -18,9 +20,13 @@ pub(super) struct RecentPaths {
 }
 
 impl RecentPaths {
-    /// The earlier line of the path; a new path is remembered.
+    /// The earlier line of the path in any normal form; a new path is remembered.
     pub(super) fn note(&mut self, path: &str, line: u64) -> Option<u64> {
-        let hash = self.hasher.hash_one(path);
+        let hash = if path.is_ascii() {
+            self.hasher.hash_one(path)
+        } else {
+            self.hasher.hash_one(path.nfc().collect::<String>())
+        };
         if let Some(earlier) = self.new.get(&hash).or_else(|| self.old.get(&hash)) {
             return Some(*earlier);
         }
@@ -35,6 +41,14 @@ impl RecentPaths {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_has_all_its_normal_forms() {
+        let mut paths = RecentPaths::default();
+        assert_eq!(paths.note("caf\u{e9}", 1), None);
+        assert_eq!(paths.note("cafe\u{301}", 2), Some(1));
+        assert_eq!(paths.note("cafe", 3), None);
+    }
 
     #[test]
     fn a_path_that_comes_again_is_found_in_bounded_memory() {

@@ -50,6 +50,7 @@ impl From<DriveError> for Problem {
             DriveError::FileNotFound(_) => ProblemCode::FileNotFound,
             DriveError::PathNotFound(_) => ProblemCode::PathNotFound,
             DriveError::NotAFolder(_) => ProblemCode::NotAFolder,
+            DriveError::NotTrashed(_) => ProblemCode::NotTrashed,
             DriveError::NameTaken(_) => ProblemCode::NameTaken,
             DriveError::WouldCycle => ProblemCode::WouldCycle,
             DriveError::TooDeep => ProblemCode::InvalidField,

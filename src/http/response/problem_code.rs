@@ -108,6 +108,8 @@ codes! {
     PathNotFound = "path_not_found", NOT_FOUND, "There is nothing at this path";
     /// A file stands where the path needs a folder.
     NotAFolder = "not_a_folder", CONFLICT, "A file stands where a folder is needed";
+    /// The entry to be taken out of the trash is not in it.
+    NotTrashed = "not_trashed", CONFLICT, "The entry is not in the trash";
     /// Another entry of the folder has the name.
     NameTaken = "name_taken", CONFLICT, "The folder has an entry of this name";
     /// A folder would be in itself.

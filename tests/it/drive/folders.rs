@@ -76,6 +76,8 @@ async fn a_folder_is_made_renamed_moved_trashed_and_restored() {
     assert_eq!((status, &taken["code"]), (409, &json!("name_taken")), "{taken}");
     let (status, restored) = call(&api, Method::POST, &restore, json!({"name": "back"})).await;
     assert_eq!((status, &restored["data"]["path"]), (200, &json!("back")), "{restored}");
+    let (status, live) = call(&api, Method::POST, &restore, json!({"name": "again"})).await;
+    assert_eq!((status, &live["code"]), (409, &json!("not_trashed")), "{live}");
     assert_eq!(names(&api, 42, "back").await, ["b", "b2"]);
 }
 

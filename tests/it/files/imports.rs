@@ -135,19 +135,20 @@ async fn a_path_that_a_listing_names_twice_is_a_rejected_line() {
     let api = Api::start(&cluster).await;
     let names: Vec<String> = (0..20_000).map(|number| format!("f/{number}")).collect();
     let mut entries: Vec<Entry<'_>> = names.iter().map(|name| (name.as_str(), 1, "")).collect();
-    entries.extend([("f/7", 2, ""), ("f/19999", 1, "")]);
+    entries.extend([("f/7", 2, ""), ("f/19999", 1, ""), ("f/caf\u{e9}", 1, ""), ("f/cafe\u{301}", 1, "")]);
     let answer = import(&api, 42, &entries).await;
-    assert_eq!(counts(&answer), [20_000, 0, 0, 2]);
+    assert_eq!(counts(&answer), [20_001, 0, 0, 3]);
     let reason = |line: u64| format!("stands on line {line} already, and a path holds one file");
     assert_eq!(
         answer["rejections"],
         json!([
             {"line": 20_002, "record": 20_001, "field": "Path", "reason": reason(9)},
             {"line": 20_003, "record": 20_002, "field": "Path", "reason": reason(20_001)},
+            {"line": 20_005, "record": 20_004, "field": "Path", "reason": reason(20_004)},
         ])
     );
     assert_eq!(file_at(&api, 42, "f/7").await["size_bytes"], 1);
-    assert_eq!(counts(&import(&api, 42, &entries).await), [0, 0, 20_000, 2]);
+    assert_eq!(counts(&import(&api, 42, &entries).await), [0, 0, 20_001, 3]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 use sqlx::PgConnection;
 
-use crate::support::api::Api;
+use crate::support::api::{Api, PROGRAM};
 use crate::support::load::Load;
 use crate::support::moves::Move;
 use crate::support::poll;
@@ -47,7 +47,7 @@ async fn check(cluster: &TestCluster, api: &Api, load: Load) {
     assert_eq!(counted, scanned);
     assert_eq!(counted["total_records"], seen.acknowledged());
     let urls = cluster.urls();
-    let audit = Command::new(env!("CARGO_BIN_EXE_shardrive"))
+    let audit = Command::new(PROGRAM)
         .args(["shards", "verify"])
         .env_clear()
         .envs(urls.iter().enumerate().map(|(shard, url)| (format!("SHARD_{shard}_URL"), url)))

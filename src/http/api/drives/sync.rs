@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::drive::mirror::{
     DeleteLimit, DeletePolicy, EntryCounts, ListingChunk, MirrorDifference, MirrorOptions, MirrorSummary,
 };
+use crate::drive::{DriveError, RefusedEntry};
 use crate::files::bulk::{
     BodyFormat, ListingPart, ListingRows, ParsedRecord, RecordFault, RecordPosition, RecordReader,
 };
@@ -31,7 +32,7 @@ use crate::shard::ShardId;
 
 /// Chunks of a listing between the body and the shard.
 const QUEUE: usize = 2;
-/// The most files that a mirror deletes, unless the request says otherwise.
+/// The most entries that a mirror deletes, unless the request says otherwise.
 const USUAL_LIMIT: DeleteLimit = DeleteLimit::Percent(10);
 
 #[derive(Deserialize)]
@@ -57,7 +58,7 @@ impl SyncQuery {
         let max_delete = limit.ok_or_else(|| {
             Problem::query(
                 "max_delete",
-                "must be a number of files, or a percentage such as 10%, which a URL writes 10%25",
+                "must be a number of files and folders, or a percentage such as 10%, which a URL writes 10%25",
             )
         })?;
         let dry_run = match self.dry_run.as_deref() {
@@ -114,14 +115,14 @@ struct SyncAnswer {
 /// it happens in one transaction. A row that is right already is not written.
 ///
 /// What the listing leaves out goes into the trash. Nothing is deleted if an entry has a fault, and nothing at all is changed if the
-/// body breaks off. A mirror that would delete more files than `max_delete` admits is refused.
+/// body breaks off. A mirror that would delete more files and folders than `max_delete` admits is refused.
 #[utoipa::path(
     post, path = "/drives/{user_id}/sync", tag = "drives",
     params(
         ("user_id" = i64, Path, description = "The user", minimum = 0),
         ("root" = Option<String>, Query, description = "The folder that the listing describes; without it the drive's root. A missing folder is made"),
         ("delete" = Option<String>, Query, description = "What the listing leaves out goes into the `trash` (as without this), is gone for good (`purge`), or stays (`keep`)"),
-        ("max_delete" = Option<String>, Query, description = "The most files to delete: a number, or a percentage of the files below `root`; `10%` if it is left out"),
+        ("max_delete" = Option<String>, Query, description = "The most files and folders to delete, counted together: a number, or a percentage of those below `root`; `10%` if it is left out"),
         ("dry_run" = Option<bool>, Query, description = "Compare and tell, and write nothing"),
     ),
     request_body(description = "The listing", content((String = "application/json"), (String = "application/x-ndjson"))),
@@ -148,7 +149,10 @@ pub(in crate::http) async fn sync(
     if let Err(Some(problem)) = read {
         return Err(problem);
     }
-    let (shard, summary) = mirrored?;
+    let (shard, summary) = match mirrored {
+        Ok(done) => done,
+        Err(error) => return Err(refused_mirror(error, reading.faults)),
+    };
     sync_answer(&options, shard, summary, reading.faults)
 }
 
@@ -166,6 +170,13 @@ impl ListingFaults {
         self.rejected += 1;
         if self.rejections.len() < LISTED_FAULTS {
             self.rejections.push(RecordFault { place, fault });
+        }
+    }
+
+    /// Rejects the entries whose paths the shard saw to be taken.
+    fn refuse(&mut self, entries: Vec<RefusedEntry>) {
+        for entry in entries {
+            self.reject(entry.place, FieldFault::new("Path", entry.reason));
         }
     }
 
@@ -277,15 +288,34 @@ impl ListingReading<'_> {
     }
 }
 
+/// A mirror that is refused also names the entries whose faults kept it from deleting.
+fn refused_mirror(mut error: DriveError, mut faults: ListingFaults) -> Problem {
+    #[derive(Serialize)]
+    struct RejectedEntries {
+        rejected: u64,
+        rejections: Vec<FaultyRecord>,
+    }
+    if let DriveError::KindStays { withheld_for: Some(refused), .. } = &mut error {
+        faults.refuse(std::mem::take(refused));
+    }
+    let problem = Problem::from(error);
+    if faults.rejected == 0 {
+        return problem;
+    }
+    problem.progress(&RejectedEntries { rejected: faults.rejected, rejections: listed(faults.rejections) })
+}
+
+fn listed(faults: Vec<RecordFault>) -> Vec<FaultyRecord> {
+    faults.into_iter().map(FaultyRecord::from).collect()
+}
+
 fn sync_answer(
     options: &MirrorOptions,
     shard: ShardId,
     summary: MirrorSummary,
     mut faults: ListingFaults,
 ) -> Result<HttpResponse, Problem> {
-    for entry in summary.refused {
-        faults.reject(entry.place, FieldFault::new("Path", entry.reason));
-    }
+    faults.refuse(summary.refused);
     faults.rejected = faults.rejected.saturating_add(summary.refused_beyond);
     let body = SyncAnswer {
         success: faults.rejected == 0,
@@ -299,8 +329,8 @@ fn sync_answer(
         deletes_withheld: summary.deletes_withheld,
         warned: faults.warned,
         differences: summary.differences,
-        rejections: faults.rejections.into_iter().map(FaultyRecord::from).collect(),
-        warnings: faults.warnings.into_iter().map(FaultyRecord::from).collect(),
+        rejections: listed(faults.rejections),
+        warnings: listed(faults.warnings),
     };
     answer::json(StatusCode::OK, &body, 8192)
 }
@@ -324,7 +354,7 @@ mod tests {
         let usual = read("", "", "", "").unwrap();
         assert_eq!((usual.delete, usual.max_delete, usual.dry_run), (DeletePolicy::Trash, USUAL_LIMIT, false));
         let given = read("a/b", "purge", "7", "true").unwrap();
-        assert_eq!((given.root.names().len(), given.max_delete), (2, DeleteLimit::Files(7)));
+        assert_eq!((given.root.names().len(), given.max_delete), (2, DeleteLimit::Entries(7)));
         assert_eq!(read("a//b", "", "", "").unwrap_err(), "root");
         assert_eq!(read("", "burn", "", "").unwrap_err(), "delete");
         assert_eq!(read("", "", "half", "").unwrap_err(), "max_delete");
