@@ -109,9 +109,9 @@ async fn a_listing_is_mirrored_and_a_dry_run_shows_the_differences() {
     };
     let done = sync(&[&monday]).await;
     assert_eq!((done.code, done.out.contains("created: 3 files, 1 folders")), (0, true), "{done:?}");
-    // Two of three files are more than a tenth.
+    // Two files of three files and a folder are more than a tenth.
     let done = sync(&[&tuesday]).await;
-    assert!(done.code == 1 && done.err.contains("would delete 2 of 3 files"), "{done:?}");
+    assert!(done.code == 1 && done.err.contains("would delete 2 of 4 files and folders"), "{done:?}");
     let done = sync(&["--max-delete", "2", "--dry-run", &tuesday]).await;
     assert!(done.code == 0 && done.out.contains("(nothing is written)"), "{done:?}");
     assert!(done.out.ends_with("  delete a/c\n  delete d\n  create e\n"), "{done:?}");

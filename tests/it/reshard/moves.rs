@@ -134,7 +134,8 @@ async fn a_third_shard_fills_and_empties_again_under_load() {
     let bases: Vec<_> = apis.iter().map(|api| api.base().to_owned()).collect();
     let slots: Vec<i32> = (0..24).map(|number| number * 209).collect();
     let load = Load::start(&bases, 4, &slots);
-    load.wait_for_answers(40).await;
+    // Enough for 20 users, which are a whole sample.
+    load.wait_for_answers(400).await;
 
     let (status, added) = apis[0].post_json("/admin/shards", &json!({"url": cluster.url(2)})).await;
     assert_eq!((status.as_u16(), &added["shard_id"], &added["was_there"]), (200, &json!(2), &json!(false)), "{added}");
