@@ -91,10 +91,22 @@ DECLARE
     first_owner  int;
     first_frozen boolean;
     logged       boolean;
-    self         int := (SELECT shard_id FROM shardrive.identity);
+    is_free      boolean;
+    self         int;
     -- NULL in a session that has never named the setting.
     cleans       boolean := deletes AND coalesce(current_setting('shardrive.clean_up', true), '') = 'on';
 BEGIN
+    -- Mostly this shard owns all of the slots, and none of its slots is on the move.
+    SELECT count(*) = cardinality(written) AND NOT EXISTS (SELECT FROM shardrive.local_moves)
+      INTO is_free
+      FROM shardrive.identity AS i
+      JOIN shardrive.slot_map AS m ON m.owner = i.shard_id
+     WHERE m.slot = ANY (written);
+    IF is_free AND NOT cleans THEN
+        RETURN false;
+    END IF;
+
+    self := (SELECT shard_id FROM shardrive.identity);
     SELECT array_agg(w.slot ORDER BY w.slot) FILTER (WHERE foreign_or_frozen),
            (array_agg(m.owner ORDER BY w.slot) FILTER (WHERE foreign_or_frozen))[1],
            bool_or(l.frozen), bool_or(l.move_id IS NOT NULL)

@@ -147,14 +147,32 @@ DECLARE
     is_gone       boolean;
     has_folders   boolean;
     taken         text;
+    first_slot    int;
+    first_bytes   numeric;
+    is_free       boolean;
+    has_more      boolean;
 BEGIN
     PERFORM shardrive.enter_write();
 
     IF TG_OP = 'INSERT' THEN
-        SELECT array_agg(slot), array_agg(n), array_agg(b), bool_or(p) INTO changed_slots, row_deltas, byte_deltas, is_placed
-          FROM (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n, coalesce(sum(size_bytes), 0) AS b,
-                       bool_or(folder_id IS NOT NULL) AS p
-                  FROM new_rows GROUP BY 1) AS change;
+        -- Of a lone row one look tells all: what it changes, and that its slot is this shard's and not on the move.
+        SELECT shardrive.slot_of(user_id), coalesce(size_bytes, 0), folder_id IS NOT NULL,
+               (SELECT owner FROM shardrive.slot_map WHERE slot = shardrive.slot_of(user_id)) = (SELECT shard_id FROM shardrive.identity)
+               AND NOT EXISTS (SELECT FROM shardrive.local_moves),
+               EXISTS (SELECT FROM new_rows OFFSET 1)
+          INTO first_slot, first_bytes, is_placed, is_free, has_more
+          FROM new_rows LIMIT 1;
+        IF has_more THEN
+            is_free := false;
+            SELECT array_agg(slot), array_agg(n), array_agg(b), bool_or(p) INTO changed_slots, row_deltas, byte_deltas, is_placed
+              FROM (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n, coalesce(sum(size_bytes), 0) AS b,
+                           bool_or(folder_id IS NOT NULL) AS p
+                      FROM new_rows GROUP BY 1) AS change;
+        ELSIF first_slot IS NOT NULL THEN
+            changed_slots := ARRAY[first_slot];
+            row_deltas := ARRAY[1::bigint];
+            byte_deltas := ARRAY[first_bytes];
+        END IF;
     ELSIF TG_OP = 'DELETE' THEN
         SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
           FROM (SELECT shardrive.slot_of(user_id) AS slot, -count(*) AS n, -coalesce(sum(size_bytes), 0) AS b
@@ -175,7 +193,7 @@ BEGIN
     END IF;
 
     IF changed_slots IS NOT NULL THEN
-        IF shardrive.guard_slots(changed_slots, TG_OP = 'DELETE') THEN
+        IF is_free IS NOT TRUE AND shardrive.guard_slots(changed_slots, TG_OP = 'DELETE') THEN
             IF TG_OP <> 'DELETE' THEN
                 INSERT INTO shardrive.changed_keys (move_id, table_name, key)
                 SELECT l.move_id, TG_TABLE_NAME, ARRAY[n.user_id::text, n.file_id::text]
