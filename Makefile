@@ -126,7 +126,7 @@ docs: ## Build the documentation's site, target/docs; installs mdBook at first, 
 	packaging/docs
 
 .PHONY: test-package
-test-package: ## Install the Debian package of target/dist in an empty container; skips where there is no engine
+test-package: ## Install the package and the archive of target/dist in empty containers, as docs/install.md says; skips where there is no engine
 	tests/package/run
 
 ##@ Run in Kubernetes (docs/kubernetes.md)
