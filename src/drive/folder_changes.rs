@@ -72,7 +72,7 @@ impl ChangeContext<'_> {
             (None, None) => return Err(DriveError::RootFixed.into()),
         };
         let name = name.unwrap_or(&folder.folder_name);
-        if is_within(self.connection, self.user, parent, id).await? {
+        if folder.parent_id != Some(parent) && is_within(self.connection, self.user, parent, id).await? {
             return Err(DriveError::WouldCycle.into());
         }
         let taken = find_name(self.connection, self.user, parent, name).await?;
