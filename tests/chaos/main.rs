@@ -197,8 +197,9 @@ impl Run {
             silent.push(stream);
         }
         poll::until("a load beside silent ones", async || {
-            let row = serde_json::json!([{"user_id": 5039, "file_name": uuid::Uuid::new_v4().to_string()}]);
-            let answer = api.request(reqwest::Method::POST, "/ingest/bulk").json(&row).send().await.unwrap();
+            // Of no file: the load's own count of what was sent knows of no other.
+            let rows = serde_json::json!([]);
+            let answer = api.request(reqwest::Method::POST, "/ingest/bulk").json(&rows).send().await.unwrap();
             if answer.status().is_success() { Ok(()) } else { Err(answer.status()) }
         })
         .await;

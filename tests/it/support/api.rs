@@ -12,11 +12,8 @@ use super::poll;
 use super::servers::TestCluster;
 use super::watchdog::Watch;
 
-/// The tested program: the build beside these tests, or a build that `TEST_PROGRAM` named when the tests were compiled.
-pub const PROGRAM: &str = match option_env!("TEST_PROGRAM") {
-    Some(program) => program,
-    None => env!("CARGO_BIN_EXE_shardrive"),
-};
+/// The tested program.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_shardrive");
 
 /// The settings of every service, unless a test overrides them.
 const DEFAULTS: [(&str, &str); 2] = [("BIND_ADDR", "127.0.0.1:0"), ("RUST_LOG", "info")];
