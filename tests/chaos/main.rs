@@ -345,7 +345,7 @@ fn main() -> ExitCode {
     let number = |word: Option<String>| word.and_then(|word| word.parse().ok()).expect("a number");
     while let Some(word) = words.next() {
         match word.as_str() {
-            "--short" => (seconds, short) = (40, true),
+            "--short" => (seconds, short) = (30, true),
             "--moves" => moves = Some(20),
             "--seconds" => seconds = number(words.next()),
             "--only-shards" => parts = vec![Part::Shards],
