@@ -72,7 +72,7 @@ CREATE TABLE public.file_metadata (
     created_at  shardrive.file_time  NOT NULL DEFAULT now(),
     updated_at  shardrive.file_time  NOT NULL DEFAULT now(),
     folder_id   uuid,
-    trashed_at  timestamptz,
+    trashed_at  shardrive.file_time,
     version     bigint               NOT NULL DEFAULT shardrive.next_version(),
     content_ref shardrive.content_ref,
 

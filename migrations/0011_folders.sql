@@ -10,8 +10,8 @@ CREATE TABLE public.folders (
     trashed_at   timestamptz,
     tree_version bigint,
     version      bigint      NOT NULL DEFAULT shardrive.next_version(),
-    created_at   timestamptz NOT NULL DEFAULT now(),
-    updated_at   timestamptz NOT NULL DEFAULT now(),
+    created_at   shardrive.file_time NOT NULL DEFAULT now(),
+    updated_at   shardrive.file_time NOT NULL DEFAULT now(),
 
     CONSTRAINT folders_pkey PRIMARY KEY (user_id, folder_id),
     CONSTRAINT folders_user_id_check CHECK (user_id >= 0),
@@ -20,6 +20,10 @@ CREATE TABLE public.folders (
         AND (parent_id IS NULL) = (folder_name = '')
         AND (parent_id IS NULL) = (tree_version IS NOT NULL)
         AND (parent_id IS NOT NULL OR trashed_at IS NULL)
+    ),
+    -- As the times of files; -infinity: a purge has begun.
+    CONSTRAINT folders_trashed_at_check CHECK (
+        trashed_at = '-infinity' OR trashed_at >= '0001-01-01T00:00:00Z' AND trashed_at < '10000-01-01T00:00:00Z'
     ),
     CONSTRAINT folders_folder_name_check CHECK (
         octet_length(folder_name) <= 1024 AND strpos(folder_name, '/') = 0 AND folder_name NOT IN ('.', '..')

@@ -47,6 +47,8 @@ async fn a_file_is_put_at_a_path_and_keeps_its_id() {
         let (status, renamed) = put(&api, &format!("{target}?on_conflict=rename"), None, 3).await;
         assert_eq!((status, &renamed["data"]["file_name"]), (201, &json!(name)), "{renamed}");
     }
+    let (status, both) = put(&api, &format!("{target}?on_conflict=rename"), Some(("If-Match", "*")), 3).await;
+    assert_eq!((status, &both["code"]), (400, &json!("invalid_query")), "{both}");
     for (bad, status, code) in [
         ("/drives/42/path/letters", 409, "name_taken"),
         ("/drives/42/path/letters/2026/a.txt/b", 409, "not_a_folder"),

@@ -273,10 +273,14 @@ async fn a_row_that_the_service_could_not_find_again_is_not_made_by_hand() {
     ] {
         run(&mut db, change).await.unwrap();
     }
+    run(&mut db, "SELECT shardrive.make_folders(42, ARRAY['a folder'])").await.unwrap();
     for (values, constraint) in [
         ("file_metadata SET modified_at = 'infinity'", "file_metadata_times_check"),
         ("file_metadata SET created_at = '-infinity'", "file_metadata_times_check"),
         ("file_metadata SET modified_at = '270000-01-01'", "file_metadata_times_check"),
+        ("file_metadata SET trashed_at = 'infinity'", "file_metadata_times_check"),
+        ("folders SET created_at = 'infinity' WHERE parent_id IS NOT NULL", "file_metadata_times_check"),
+        ("folders SET trashed_at = 'infinity' WHERE parent_id IS NOT NULL", "folders_trashed_at_check"),
         ("records SET created_at = 'infinity'", "records_times_check"),
     ] {
         let error = run(&mut db, &format!("UPDATE {values}")).await.unwrap_err();

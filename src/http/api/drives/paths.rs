@@ -1,7 +1,7 @@
 //! `/drives/{user_id}/path/{path}`: the entry at a path.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderValue, LOCATION};
+use actix_web::http::header::{HeaderValue, IF_MATCH, LOCATION};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -91,6 +91,10 @@ pub(in crate::http) async fn put_path(
     let conflict = name_conflict(on_conflict.as_deref()).map_err(|reason| Problem::query("on_conflict", reason))?;
     let makes_folders = flag("parents", parents.as_deref(), true)?;
     let condition = put_condition(&request)?;
+    if conflict == NameConflict::Rename && request.headers().contains_key(IF_MATCH) {
+        let reason = "must not be rename beside If-Match, which names a file to replace";
+        return Err(Problem::query("on_conflict", reason));
+    }
     let content = body.parse::<ContentInput<'_>>()?.check()?;
     let operation = DriveOperation::PutFile { path, makes_folders, content, conflict, condition };
     let (shard, put) = Box::pin(state.drives.change(user, operation, None)).await?;
