@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::files::bulk::RecordPosition;
+use crate::files::fault_of_constraint;
 use crate::payload::FieldFault;
 use crate::shard::ShardError;
 
@@ -116,6 +117,10 @@ impl From<ShardError> for DriveError {
                 if [FOLDER_NAME_INDEX, FILE_NAME_INDEX].contains(&constraint.as_str()) =>
             {
                 Self::NameTaken(None)
+            }
+            // A name that the service has made, as of a file beside another one, breaks a limit.
+            ShardError::RowRefused { constraint: Some(constraint), .. } => {
+                fault_of_constraint(constraint).map_or_else(|| Self::Shard(error), Self::Field)
             }
             _ => Self::Shard(error),
         }

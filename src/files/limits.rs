@@ -89,7 +89,7 @@ pub(super) const ENTRY_NAME_INDEX: &str = "file_metadata_name_idx";
 pub(super) const FILE_ON_THE_WAY: &str = "file_on_the_way";
 
 /// Why a constraint refuses a row, if the client can mend the row.
-pub(super) fn fault_of_constraint(constraint: &str) -> Option<FieldFault> {
+pub(crate) fn fault_of_constraint(constraint: &str) -> Option<FieldFault> {
     let (_, field, reason) = CONSTRAINTS.iter().find(|(name, ..)| *name == constraint)?;
     Some(FieldFault::new(*field, *reason))
 }

@@ -26,6 +26,7 @@ mod writer;
 
 pub use error::FileError;
 pub use input::{ContentInput, FileInput, LoadedFile, PatchInput};
+pub(crate) use limits::fault_of_constraint;
 pub use limits::{TEXT_LIMITS, TextLimit, check_user};
 pub use model::{File, FileContent, FileCursor, FilePatch, NewFile, UserId};
 pub(crate) use page::spoiled_keys;

@@ -49,6 +49,14 @@ async fn a_file_is_put_at_a_path_and_keeps_its_id() {
     }
     let (status, both) = put(&api, &format!("{target}?on_conflict=rename"), Some(("If-Match", "*")), 3).await;
     assert_eq!((status, &both["code"]), (400, &json!("invalid_query")), "{both}");
+    let long = format!("/drives/42/path/{}?on_conflict=rename", "n".repeat(1024));
+    assert_eq!(put(&api, &long, None, 1).await.0, 201);
+    let (status, longer) = put(&api, &long, None, 1).await;
+    assert_eq!(
+        (status, &longer["code"], &longer["field"]),
+        (400, &json!("invalid_field"), &json!("file_name")),
+        "{longer}"
+    );
     for (bad, status, code) in [
         ("/drives/42/path/letters", 409, "name_taken"),
         ("/drives/42/path/letters/2026/a.txt/b", 409, "not_a_folder"),
