@@ -46,7 +46,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN octet_length(entry_name) = char_length(entry_name) THEN entry_name ELSE normalize(entry_name, NFC) END;
 
 -- The limits of src/files/limits.rs, which maps a constraint's name to the field in a client's answer. They are types, because a
--- statement reads each CHECK of its table anew, and a session knows the checks of types: without them a lone INSERT took a fifth longer
+-- statement reads each CHECK of its table anew, which took a fifth of a lone INSERT's time, and a session knows the checks of types
 -- (docs/decisions/0009-where-the-time-goes.md).
 -- COLLATE "C": the order of names must not depend on the machine's locale.
 CREATE DOMAIN shardrive.file_name AS text COLLATE "C" CONSTRAINT file_metadata_file_name_check CHECK (

@@ -71,7 +71,7 @@ pub(super) fn name_conflict(text: Option<&str>) -> Result<NameConflict, &'static
         ("path" = String, Path, description = "The path from the root on; a `/` in it may stand as it is"),
         ("on_conflict" = Option<String>, Query, description = "If a file has the path: `replace` its content, which is also what is done without it; `fail`; or `rename` the new file to the next free name, as `a (2).txt`"),
         ("parents" = Option<bool>, Query, description = "`true`, which is also what is done without it: missing folders on the way are made"),
-        ("If-Match" = Option<String>, Header, description = "`ETag` of the state of the file that is to be replaced, or `*` for any"),
+        ("If-Match" = Option<String>, Header, description = "`ETag` of the state of the file that is to be replaced, or `*` for any; not beside `on_conflict=rename`"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: nothing may be at the path yet"),
     ),
     responses(
