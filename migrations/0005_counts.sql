@@ -145,6 +145,7 @@ DECLARE
     byte_deltas   numeric[];
     is_placed     boolean;
     is_gone       boolean;
+    rootless      bigint[];
     has_folders   boolean;
     taken         text;
     first_slot    int;
@@ -215,8 +216,9 @@ BEGIN
         PERFORM shardrive.hold_drives(changed_slots, false);
         -- In a statement of its own, whose snapshot is taken after the locks. Most folders that files go into hold no folder, which one
         -- look for each folder tells.
-        SELECT bool_or(around.is_there IS NULL AND p.folder_id <> '00000000-0000-0000-0000-000000000000'), bool_or(inside.is_there)
-          INTO is_gone, has_folders
+        SELECT bool_or(around.is_there IS NULL AND p.folder_id <> '00000000-0000-0000-0000-000000000000'),
+               array_agg(p.user_id) FILTER (WHERE around.is_there IS NULL), bool_or(inside.is_there)
+          INTO is_gone, rootless, has_folders
           FROM (SELECT DISTINCT user_id, folder_id FROM new_rows WHERE folder_id IS NOT NULL AND trashed_at IS NULL) AS p
           LEFT JOIN LATERAL (
                 SELECT true AS is_there FROM public.folders AS k WHERE k.user_id = p.user_id AND k.folder_id = p.folder_id LIMIT 1
@@ -230,6 +232,9 @@ BEGIN
                  LIMIT 1
                ) AS inside ON true;
         PERFORM shardrive.refuse_gone(is_gone);
+        IF rootless IS NOT NULL THEN
+            PERFORM shardrive.make_roots(rootless);
+        END IF;
         IF has_folders THEN
             SELECT n.file_name INTO taken
               FROM new_rows AS n

@@ -71,14 +71,26 @@ BEGIN
 END
 $$;
 
--- Refuses an entry in a folder that another transaction has deleted. Trying again finds the folder gone, or makes a new one.
+-- Refuses an entry in a folder that is not there. To the service that is a conflict: another transaction has deleted the folder since
+-- it looked, and it looks again.
 CREATE FUNCTION shardrive.refuse_gone(is_gone boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     IF is_gone THEN
-        RAISE EXCEPTION 'there is no such folder, or it was deleted for good in this moment'
-            USING ERRCODE = 'serialization_failure', HINT = 'Try again, with a folder that is there.';
+        RAISE EXCEPTION 'an entry names a folder that its user does not have'
+            USING ERRCODE = 'foreign_key_violation',
+                  HINT = 'INSERT the folder first. The nil UUID is the root; a file without a folder_id is in no folder.';
     END IF;
+END
+$$;
+
+-- Makes the roots of drives, where there are none.
+CREATE FUNCTION shardrive.make_roots(owners bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO public.folders (user_id, folder_id, folder_name, tree_version)
+    SELECT DISTINCT owner, '00000000-0000-0000-0000-000000000000'::uuid, '', 1 FROM unnest(owners) AS o (owner) ORDER BY owner
+    ON CONFLICT (user_id, folder_id) DO NOTHING;
 END
 $$;
 
@@ -95,7 +107,7 @@ BEGIN ATOMIC
                a.is_live AND f.trashed_at IS NULL, a.depth + 1
           FROM above AS a,
                LATERAL (SELECT * FROM public.folders WHERE user_id = owner AND folder_id = a.next_id LIMIT 1) AS f
-         -- No cycle can be made; a cycle by hand ends here.
+         -- No folder is so deep. A cycle, which hands can make in the trash, ends here.
          WHERE a.depth < 200
     )
     SELECT above.path, above.is_live FROM above WHERE above.next_id IS NULL;
@@ -156,9 +168,7 @@ DECLARE
     name_in_way text;
     path_in_way text;
 BEGIN
-    INSERT INTO public.folders (user_id, folder_id, folder_name, tree_version)
-    SELECT DISTINCT owner, root, '', 1 FROM unnest(owners) AS o (owner) ORDER BY owner
-    ON CONFLICT (user_id, folder_id) DO NOTHING;
+    PERFORM shardrive.make_roots(owners);
     IF NOT is_held THEN
         -- Two requests that make the same folders in different orders would wait in a ring: the drive's makers of folders come one
         -- after the other, and after a mirror of the drive. Batches make the folders of their users in the order of the users.
@@ -332,14 +342,18 @@ $$;
 CREATE TRIGGER folders_touch BEFORE UPDATE ON public.folders
     FOR EACH ROW EXECUTE FUNCTION shardrive.folder_touched();
 
--- The guard, as for files and documents; without counts. And a folder stands in a folder, beside no file of its name.
+-- The guard, as for files and documents; without counts. And a folder stands in a folder, beside no file of its name, and is deleted
+-- after all that is in it.
 CREATE FUNCTION shardrive.folders_changed() RETURNS trigger
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     changed_slots int[];
     placed_slots  int[];
     is_gone       boolean;
+    rootless      bigint[];
     taken         text;
+    is_cycle      boolean;
+    full_folder   text;
 BEGIN
     PERFORM shardrive.enter_write();
     -- The user of a row does not change.
@@ -375,7 +389,9 @@ BEGIN
     IF placed_slots IS NOT NULL THEN
         PERFORM shardrive.hold_drives(placed_slots, true);
         -- In a statement of its own, whose snapshot is taken after the locks.
-        SELECT bool_or(parent.is_there IS NULL), min(n.folder_name) FILTER (WHERE same.is_file) INTO is_gone, taken
+        SELECT bool_or(parent.is_there IS NULL AND n.parent_id <> '00000000-0000-0000-0000-000000000000'),
+               array_agg(n.user_id) FILTER (WHERE parent.is_there IS NULL), min(n.folder_name) FILTER (WHERE same.is_file)
+          INTO is_gone, rootless, taken
           FROM new_rows AS n
           LEFT JOIN LATERAL (
                 SELECT true AS is_there FROM public.folders AS k WHERE k.user_id = n.user_id AND k.folder_id = n.parent_id LIMIT 1
@@ -389,9 +405,52 @@ BEGIN
                ) AS same ON true
          WHERE n.parent_id IS NOT NULL AND n.trashed_at IS NULL;
         PERFORM shardrive.refuse_gone(is_gone);
+        IF rootless IS NOT NULL THEN
+            PERFORM shardrive.make_roots(rootless);
+        END IF;
         IF taken IS NOT NULL THEN
             RAISE EXCEPTION '% is a file, and no folder', taken
                 USING ERRCODE = 'unique_violation', CONSTRAINT = 'file_on_the_way', DETAIL = taken;
+        END IF;
+        -- From a folder in a cycle no way leads to the root. A new folder is in a cycle only with other new folders.
+        IF TG_OP = 'INSERT' THEN
+            is_cycle := EXISTS (
+                SELECT FROM new_rows AS n
+                 WHERE n.parent_id IN (SELECT folder_id FROM new_rows)
+                   AND NOT EXISTS (SELECT FROM shardrive.folder_place(n.user_id, n.folder_id))
+            );
+        ELSE
+            is_cycle := EXISTS (
+                SELECT FROM new_rows AS n
+                  JOIN old_rows AS o USING (user_id, folder_id)
+                 WHERE n.parent_id <> o.parent_id
+                   AND NOT EXISTS (SELECT FROM shardrive.folder_place(n.user_id, n.folder_id))
+            );
+        END IF;
+        IF is_cycle THEN
+            RAISE EXCEPTION 'a folder would stand in itself, or too deep'
+                USING ERRCODE = 'check_violation', HINT = 'Give it a parent_id from which a way leads to the root.';
+        END IF;
+    END IF;
+    IF TG_OP = 'DELETE' AND changed_slots IS NOT NULL AND current_setting('shardrive.clean_up', true) IS DISTINCT FROM 'on' THEN
+        PERFORM shardrive.hold_drives(changed_slots, true);
+        -- Both states of trashed_at, as each has an index of its own.
+        SELECT format('user %s, folder %s', o.user_id, o.folder_id) INTO full_folder
+          FROM old_rows AS o
+         WHERE EXISTS (SELECT FROM public.file_metadata AS k
+                        WHERE k.user_id = o.user_id AND k.folder_id = o.folder_id AND k.trashed_at IS NULL)
+            OR EXISTS (SELECT FROM public.file_metadata AS k
+                        WHERE k.user_id = o.user_id AND k.folder_id = o.folder_id AND k.trashed_at IS NOT NULL)
+            OR EXISTS (SELECT FROM public.folders AS k
+                        WHERE k.user_id = o.user_id AND k.parent_id = o.folder_id AND k.trashed_at IS NULL)
+            OR EXISTS (SELECT FROM public.folders AS k
+                        WHERE k.user_id = o.user_id AND k.parent_id = o.folder_id AND k.trashed_at IS NOT NULL)
+         LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION 'a folder with files or folders in it is not deleted'
+                USING ERRCODE = 'restrict_violation',
+                      DETAIL = full_folder,
+                      HINT = 'DELETE first what is in it, or all of its folders in one statement after their files.';
         END IF;
     END IF;
     RETURN NULL;
@@ -412,6 +471,10 @@ CREATE FUNCTION shardrive.folders_truncated() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM shardrive.enter_truncate();
+    IF EXISTS (SELECT FROM public.file_metadata WHERE folder_id IS NOT NULL) THEN
+        RAISE EXCEPTION 'folders with files in them are not deleted'
+            USING ERRCODE = 'restrict_violation', HINT = 'TRUNCATE folders, file_metadata empties both.';
+    END IF;
     RETURN NULL;
 END
 $$;

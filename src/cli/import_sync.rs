@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
-use indicatif::HumanCount;
 use serde_json::Value;
 
-use super::output::say;
+use super::output::{Counted, say};
 use super::service::{json_field, number_field};
+use crate::drive::mirror::DeleteLimit;
 use crate::telemetry::OneLine;
 
 /// The options of a mirror.
@@ -26,7 +26,7 @@ pub(super) struct SyncArgs {
     #[arg(long, value_enum, requires = "sync")]
     delete: Option<SyncDelete>,
     /// The most files and folders that may be deleted, counted together: a number, or a percentage. Without it, 10%.
-    #[arg(long, value_name = "NUMBER|PERCENT%", requires = "sync")]
+    #[arg(long, value_name = "NUMBER|PERCENT%", requires = "sync", value_parser = check_limit)]
     max_delete: Option<String>,
 }
 
@@ -63,14 +63,19 @@ impl SyncArgs {
     }
 }
 
+/// Checks the text of a limit, which the service reads again.
+fn check_limit(text: &str) -> Result<String, &'static str> {
+    DeleteLimit::parse(text).map(|_| text.to_owned()).ok_or("must be a number such as 20, or a percentage up to 100%")
+}
+
 /// Prints what a mirror has done, with the first differences.
 pub(super) fn print_sync_report(input: &Path, answer: &Value) {
     let would = if json_field(answer, "dry_run") == true { " (nothing is written)" } else { "" };
     say!("{}{would}:", input.display());
     for change in ["created", "updated", "unchanged", "deleted"] {
         let counts = json_field(answer, change);
-        let [folders, files] = ["folders", "files"].map(|kind| HumanCount(number_field(counts, kind)));
-        say!("  {change}: {files} files, {folders} folders");
+        let [files, folders] = ["file", "folder"].map(|kind| Counted(number_field(counts, &format!("{kind}s")), kind));
+        say!("  {change}: {files}, {folders}");
     }
     if json_field(answer, "deletes_withheld") == true {
         say!("  nothing was deleted, as entries of the listing have faults");

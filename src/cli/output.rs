@@ -1,9 +1,11 @@
 //! The output of commands. A closed pipe (`| head`) ends no work; later output is dropped. After any
 //! other fault, such as a full disk, the command fails at its end.
 
-use std::fmt::Arguments;
+use std::fmt::{self, Arguments};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::OnceLock;
+
+use indicatif::HumanCount;
 
 use crate::config::refuses_colours;
 
@@ -41,6 +43,16 @@ pub(super) fn print_text(text: Arguments<'_>) {
 pub(super) fn print_complaint(line: Arguments<'_>) {
     // A failed write to standard error cannot be reported anywhere.
     let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
+
+/// A number of things: `1 folder`, `2,000 folders`.
+pub(super) struct Counted(pub(super) u64, pub(super) &'static str);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = if self.0 == 1 { "" } else { "s" };
+        write!(f, "{} {}{end}", HumanCount(self.0), self.1)
+    }
 }
 
 /// True if the output may have colours: the reader is a terminal, whose user has not refused colours.

@@ -21,6 +21,9 @@ pub enum DriveError {
     /// There is no such file, or it is in the trash.
     #[error("there is no file {0}")]
     FileNotFound(Uuid),
+    /// Neither a folder nor a file has the id.
+    #[error("there is neither a file nor a folder {0}")]
+    EntryNotFound(Uuid),
     /// No folder and no file has the path.
     #[error("there is nothing at {0}")]
     PathNotFound(String),
@@ -36,8 +39,8 @@ pub enum DriveError {
     /// The folder would be in itself.
     #[error("a folder cannot be moved into itself or into a folder below it")]
     WouldCycle,
-    /// The path would have too many names.
-    #[error("the folder would be deeper than 128 folders")]
+    /// A path would have too many names.
+    #[error("the folder, or one below it, would be deeper than 128 folders")]
     TooDeep,
     /// The root cannot be renamed, moved or deleted.
     #[error("the root of a drive keeps its place")]

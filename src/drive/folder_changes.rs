@@ -6,7 +6,7 @@ use super::context::{ChangeContext, Failure};
 use super::error::DriveError;
 use super::model::Folder;
 use super::operation::{EntryCondition, FolderTarget};
-use super::statements::{create_folder, find_name, is_within, move_folder, trash_folder};
+use super::statements::{create_folder, find_folder, find_name, is_too_deep, is_within, move_folder, trash_folder};
 use crate::files::DrivePath;
 
 impl ChangeContext<'_> {
@@ -49,7 +49,8 @@ impl ChangeContext<'_> {
         parent: Option<&FolderTarget>,
         name: Option<&str>,
     ) -> Result<Folder, Failure> {
-        let folder = self.find(id).await?;
+        let found = find_folder(self.connection, self.shard, self.user, id).await?.ok_or(Failure::NotOwner)?;
+        let folder = found.ok_or(DriveError::EntryNotFound(id))?;
         if !folder.trashed {
             return Err(DriveError::NotTrashed(id).into());
         }
@@ -80,15 +81,21 @@ impl ChangeContext<'_> {
             return Err(DriveError::NameTaken(Some(other)).into());
         }
         if !move_folder(self.connection, self.user, id, parent, name, restores).await? {
-            return Err(DriveError::FolderNotFound(id.to_string()).into());
+            // It is gone, or a purge has begun with it.
+            return Err(DriveError::EntryNotFound(id).into());
         }
-        self.checked(id).await
+        let placed = self.checked(id).await?;
+        // Where a folder is no deeper than before, what is below is not either.
+        if placed.depth() > folder.depth() && is_too_deep(self.connection, self.user, id, placed.depth()).await? {
+            return Err(DriveError::TooDeep.into());
+        }
+        Ok(placed)
     }
 
     /// The folder as it is now, unless it is too deep.
     async fn checked(&mut self, id: Uuid) -> Result<Folder, Failure> {
         let folder = self.find(id).await?;
-        if folder.path.split('/').count() > DrivePath::MAX_DEPTH {
+        if folder.depth() > DrivePath::MAX_DEPTH {
             return Err(DriveError::TooDeep.into());
         }
         Ok(folder)

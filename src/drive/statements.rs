@@ -5,7 +5,7 @@ use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 use uuid::Uuid;
 
 use super::model::{Folder, user_text};
-use crate::files::{FileContent, UserId};
+use crate::files::{DrivePath, FileContent, UserId};
 use crate::shard::{ShardId, optional_time};
 
 /// How often a change is begun: a second time if another request made the root of the drive in this moment.
@@ -112,6 +112,23 @@ pub(super) async fn is_within(
         .bind(user.get())
         .bind(folder)
         .bind(other)
+        .fetch_one(connection)
+        .await
+}
+
+/// True if a folder below a folder has a path of too many names. The folder's own path has `depth` names.
+pub(super) async fn is_too_deep(
+    connection: &mut PgConnection,
+    user: UserId,
+    folder: Uuid,
+    depth: usize,
+) -> Result<bool, sqlx::Error> {
+    let to_sql = |depth: usize| i32::try_from(depth).unwrap_or(i32::MAX);
+    sqlx::query_scalar(include_str!("../../sql/drive/is_too_deep.sql"))
+        .bind(user.get())
+        .bind(folder)
+        .bind(to_sql(depth))
+        .bind(to_sql(DrivePath::MAX_DEPTH))
         .fetch_one(connection)
         .await
 }

@@ -93,7 +93,7 @@ fn check_name(name: &str) -> Result<(), String> {
 /// A fault of `field`, which holds the name.
 pub fn check_entry_name(name: &str, field: &'static str) -> Result<(), FieldFault> {
     if name.contains('/') {
-        return Err(FieldFault::new(field, "must not contain /; a path belongs into folder_path or path"));
+        return Err(FieldFault::new(field, "must not contain /, as this is one name and no path"));
     }
     check_name(name).map_err(|reason| FieldFault::new(field, format!("must not be a name that {reason}")))
 }

@@ -3,14 +3,13 @@
 use std::fmt;
 
 use clap::Args;
-use indicatif::HumanCount;
 
 use super::entry::{NameStyle, RemoteEntry};
 use super::pages::PagedEntries;
 use super::path::{TypedPath, join};
 use super::user_drive::{DriveArgs, UserDrive};
 use crate::cli::CliError;
-use crate::cli::output::{is_closed, say};
+use crate::cli::output::{Counted, is_closed, say};
 use crate::files::DrivePath;
 use crate::telemetry::OneLine;
 
@@ -138,8 +137,6 @@ impl TreeTotals {
 
 impl fmt::Display for TreeTotals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = |number: u64| if number == 1 { "" } else { "s" };
-        let (folders, files) = (self.folders, self.files);
-        write!(f, "{} folder{}, {} file{}", HumanCount(folders), end(folders), HumanCount(files), end(files))
+        write!(f, "{}, {}", Counted(self.folders, "folder"), Counted(self.files, "file"))
     }
 }

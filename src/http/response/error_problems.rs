@@ -48,6 +48,7 @@ impl From<DriveError> for Problem {
         let code = match error {
             DriveError::FolderNotFound(_) => ProblemCode::FolderNotFound,
             DriveError::FileNotFound(_) => ProblemCode::FileNotFound,
+            DriveError::EntryNotFound(_) => ProblemCode::EntryNotFound,
             DriveError::PathNotFound(_) => ProblemCode::PathNotFound,
             DriveError::NotAFolder(_) => ProblemCode::NotAFolder,
             DriveError::NotTrashed(_) => ProblemCode::NotTrashed,

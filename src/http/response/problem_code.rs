@@ -104,6 +104,8 @@ codes! {
     FileNotFound = "file_not_found", NOT_FOUND, "There is no such file";
     /// There is no such folder, or it is in the trash.
     FolderNotFound = "folder_not_found", NOT_FOUND, "There is no such folder";
+    /// Neither a folder nor a file has the id.
+    EntryNotFound = "entry_not_found", NOT_FOUND, "There is no such file or folder";
     /// No folder and no file has the path.
     PathNotFound = "path_not_found", NOT_FOUND, "There is nothing at this path";
     /// A file stands where the path needs a folder.

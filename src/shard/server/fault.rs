@@ -82,6 +82,7 @@ const FAULTS_BY_SQLSTATE: &[(&str, DbFault)] = &[
     (NOT_OWNER, DbFault::NotOwner),
     ("08", DbFault::ConnectionLost),    // connection exceptions
     ("22", DbFault::RowRefused),        // data exceptions
+    ("23503", DbFault::Conflict),       // foreign_key_violation: the folder was deleted since the service looked
     ("23", DbFault::RowRefused),        // integrity constraints
     ("25006", DbFault::ReadOnly),       // read_only_sql_transaction
     ("25P03", DbFault::ConnectionLost), // idle_in_transaction_session_timeout: the server has closed the session
@@ -171,8 +172,7 @@ pub(crate) fn is_overtaken(error: &sqlx::Error) -> bool {
 /// True if another transaction was in the way, and trying again may do.
 #[must_use]
 pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
-    const SERIALIZATION_FAILURE: &str = "40001";
-    error.as_database_error().and_then(|db| db.code()).is_some_and(|code| code == SERIALIZATION_FAILURE)
+    matches!(error, sqlx::Error::Database(_)) && DbFault::of(error) == DbFault::Conflict
 }
 
 /// True if a row with the same key is there already.
@@ -195,6 +195,7 @@ mod tests {
             ("08006", F::ConnectionLost, true, true, "unavailable"),
             ("08P01", F::ConnectionLost, true, true, "unavailable"),
             ("22021", F::RowRefused, false, false, "row_refused"),
+            ("23503", F::Conflict, false, false, "overloaded"),
             ("23514", F::RowRefused, false, false, "row_refused"),
             ("25006", F::ReadOnly, true, false, "unavailable"),
             ("25P03", F::ConnectionLost, true, true, "unavailable"),

@@ -108,7 +108,7 @@ async fn a_listing_is_mirrored_and_a_dry_run_shows_the_differences() {
         import(&api, &all, b"").await
     };
     let done = sync(&[&monday]).await;
-    assert_eq!((done.code, done.out.contains("created: 3 files, 1 folders")), (0, true), "{done:?}");
+    assert_eq!((done.code, done.out.contains("created: 3 files, 1 folder")), (0, true), "{done:?}");
     // Two files of three files and a folder are more than a tenth.
     let done = sync(&[&tuesday]).await;
     assert!(done.code == 1 && done.err.contains("would delete 2 of 4 files and folders"), "{done:?}");

@@ -61,7 +61,7 @@ async fn operations_are_done_in_their_order_or_not_at_all() {
         (json!({"op": "move", "path": "done", "to": "done/below"}), "would_cycle"),
         (json!({"op": "put_file", "path": "b.txt", "on_conflict": "fail"}), "name_taken"),
         (json!({"op": "create_folder", "path": "b.txt/c"}), "not_a_folder"),
-        (json!({"op": "restore", "id": uuid::Uuid::new_v4()}), "folder_not_found"),
+        (json!({"op": "restore", "id": uuid::Uuid::new_v4()}), "entry_not_found"),
     ] {
         let operations = json!([{"op": "create_folder", "path": "first"}, {"op": "trash", "path": "done"}, wrong]);
         let expected = if cause == "would_cycle" { json!("path_not_found") } else { json!(cause) };

@@ -148,3 +148,30 @@ async fn many_move_folders_into_one_another_and_no_circle_comes_of_it() {
     }
     assert_tree(&cluster, 7).await;
 }
+
+#[tokio::test]
+async fn moves_of_whole_trees_make_no_drive_deeper_than_a_path_can_say() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    let path = |first: &str, depth: usize| format!("{first}{}", "/n".repeat(depth - 1));
+    let top = make(&api, 42, "top").await;
+    make(&api, 42, &path("top", 100)).await;
+    for (depth, expected) in [(100, 400), (28, 200), (29, 400), (27, 200)] {
+        let parent = make(&api, 42, &path(&format!("at{depth}"), depth)).await;
+        let (status, answer) =
+            call(&api, Method::PATCH, &format!("/folders/{top}"), json!({"parent_id": parent})).await;
+        assert_eq!(status, expected, "{depth}: {answer}");
+    }
+    // Out of the trash, and what is in the trash, as well.
+    let (_, lowest) = api.get_json(&format!("/drives/42/path/{}/top{}", path("at27", 27), "/n".repeat(99))).await;
+    let lowest = lowest["data"]["folder_id"].as_str().unwrap().to_owned();
+    for id in [&lowest, &top] {
+        assert_eq!(call(&api, Method::DELETE, &format!("/folders/{id}"), json!(null)).await.0, 200);
+    }
+    for (depth, expected) in [(29, 400), (28, 200)] {
+        let (_, parent) = api.get_json(&format!("/drives/42/path/{}", path(&format!("at{depth}"), depth))).await;
+        let restore = json!({"parent_id": parent["data"]["folder_id"]});
+        let (status, answer) = call(&api, Method::POST, &format!("/drives/42/trash/{top}/restore"), restore).await;
+        assert_eq!(status, expected, "{depth}: {answer}");
+    }
+}

@@ -15,7 +15,7 @@ use crate::support::poll;
 use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
 
-async fn sync(api: &Api, query: &str, entries: &[Value]) -> (u16, Value) {
+pub(super) async fn sync(api: &Api, query: &str, entries: &[Value]) -> (u16, Value) {
     let (status, answer) =
         parts(api.send(&format!("/drives/42/sync?{query}"), "application/json", body(entries)).await).await;
     (status.as_u16(), answer)

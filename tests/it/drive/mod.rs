@@ -1,6 +1,7 @@
 //! The drive: a tree of folders, with files in the folders.
 
 mod batch;
+mod by_hand;
 mod files;
 mod folders;
 mod listings;
