@@ -71,7 +71,7 @@ impl Options {
 
     /// How long one side of a comparison runs.
     pub fn seconds(&self) -> u64 {
-        if self.short { 2 } else { 8 }
+        if self.short { 1 } else { 8 }
     }
 
     /// The number for a full run, or the one for a short run.

@@ -154,7 +154,15 @@ pub fn oha() -> Option<PathBuf> {
 /// Gives the latencies of half and of 99 % of the requests in milliseconds.
 pub fn open_loop(bench: &Bench, oha: &Path, rate: f64, request: &[&str]) -> Result<(f64, f64)> {
     let output = Command::new(oha)
-        .args(["--no-tui", "--output-format", "json", "-c", "64", "--latency-correction"])
+        .args([
+            "--no-tui",
+            "--output-format",
+            "json",
+            "-c",
+            "64",
+            "--latency-correction",
+            "--wait-ongoing-requests-after-deadline",
+        ])
         .args(["-q", &format!("{rate:.0}"), "-z", &format!("{}s", bench.options.seconds() * 2)])
         .args(request)
         .output()?;
@@ -164,7 +172,7 @@ pub fn open_loop(bench: &Bench, oha: &Path, rate: f64, request: &[&str]) -> Resu
     let statuses = figures.get("statusCodeDistribution").and_then(Value::as_object);
     let refused = statuses.is_none_or(|statuses| statuses.keys().any(|status| !status.starts_with('2')));
     if refused || part("/summary/successRate")? < 1.0 {
-        return Err("the service did not answer all of oha's requests".into());
+        return Err(format!("the service did not do all that oha asked for: {statuses:?}").into());
     }
     Ok((part("/latencyPercentiles/p50")? * 1e3, part("/latencyPercentiles/p99")? * 1e3))
 }

@@ -18,7 +18,7 @@ const HOT: u64 = 10_000;
 const DATA_LIMIT: f64 = 500.0;
 
 pub fn run(bench: &mut Bench) -> Result<()> {
-    let keys = bench.options.scale(1_000_000, 200_000);
+    let keys = bench.options.scale(1_000_000, 50_000);
     fill(bench, keys)?;
     against_pgbench(bench, keys)?;
 
@@ -124,7 +124,7 @@ fn with_cache(bench: &mut Bench, server: &CacheServer, keys: u64) -> Result<()> 
 
 /// Ten million objects behind `/data`, half of them on each shard, with ids as the service mints them.
 fn objects(bench: &mut Bench) -> Result<()> {
-    let each: u64 = bench.options.scale(5_000_000, 100_000);
+    let each: u64 = bench.options.scale(5_000_000, 50_000);
     bench.shards.clear()?;
     let step = 500_000;
     for first in (0..each).step_by(step) {

@@ -18,7 +18,7 @@ const TABLE: &str = "bench_copy";
 
 pub fn run(bench: &mut Bench) -> Result<()> {
     // A quarter of them moves.
-    let filled = bench.options.scale(4_000_000, 800_000);
+    let filled = bench.options.scale(4_000_000, 300_000);
     let service = Service::start_quiet(bench)?;
     make(&service, filled)?;
     let slots: Vec<u64> = (0..SLOTS).step_by(SHARDS * 2).collect();

@@ -20,7 +20,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     // Bodies of many users: one line each, of which oha takes one at random.
     let bodies = bench.options.folder.join("bodies");
     let lines = (0..10_000).fold(String::new(), |mut text, user| {
-        let _ = writeln!(text, "{{\"user_id\":{user},\"file_name\":\"report.pdf\",\"path\":\"Documents/2025/report.pdf\",\"size_bytes\":4096}}");
+        let _ = writeln!(text, "{{\"user_id\":{user},\"file_name\":\"report.pdf\",\"size_bytes\":4096}}");
         text
     });
     std::fs::write(&bodies, lines)?;

@@ -14,7 +14,7 @@ const LIMIT: f64 = 5.0;
 
 pub fn run(bench: &mut Bench) -> Result<()> {
     let few = 100_000;
-    let many = bench.options.scale(10_000_000, 1_000_000);
+    let many = bench.options.scale(10_000_000, 300_000);
     let (typical, tail) = at(bench, few)?;
     let first = typical.median;
     show(bench, few, typical, tail, None);
