@@ -188,8 +188,9 @@ BEGIN
         is_placed := EXISTS (
             SELECT FROM new_rows AS n
               JOIN old_rows AS o USING (user_id, file_id)
-             WHERE n.folder_id IS NOT NULL AND n.trashed_at IS NULL
-               AND (n.folder_id, n.file_name, n.trashed_at) IS DISTINCT FROM (o.folder_id, o.file_name, o.trashed_at)
+             WHERE n.folder_id IS NOT NULL
+               AND (n.folder_id IS DISTINCT FROM o.folder_id
+                    OR n.trashed_at IS NULL AND (n.file_name, n.trashed_at) IS DISTINCT FROM (o.file_name, o.trashed_at))
         );
     END IF;
 
@@ -219,7 +220,7 @@ BEGIN
         SELECT bool_or(around.is_there IS NULL AND p.folder_id <> '00000000-0000-0000-0000-000000000000'),
                array_agg(p.user_id) FILTER (WHERE around.is_there IS NULL), bool_or(inside.is_there)
           INTO is_gone, rootless, has_folders
-          FROM (SELECT DISTINCT user_id, folder_id FROM new_rows WHERE folder_id IS NOT NULL AND trashed_at IS NULL) AS p
+          FROM (SELECT DISTINCT user_id, folder_id FROM new_rows WHERE folder_id IS NOT NULL) AS p
           LEFT JOIN LATERAL (
                 SELECT true AS is_there FROM public.folders AS k WHERE k.user_id = p.user_id AND k.folder_id = p.folder_id LIMIT 1
                ) AS around ON true

@@ -123,6 +123,52 @@ CREATE FUNCTION shardrive.is_live(owner bigint, folder uuid) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN coalesce((SELECT is_live FROM shardrive.folder_place(owner, folder) WHERE folder IS NOT NULL), false);
 
+-- How many names the path of a folder has; 0: the root. NULL: no way leads from the folder to the root.
+CREATE FUNCTION shardrive.folder_depth(owner bigint, folder uuid) RETURNS int
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (
+    WITH RECURSIVE above (next_id, depth) AS (
+        SELECT folder, 0
+        UNION ALL
+        SELECT f.parent_id, a.depth + 1
+          FROM above AS a,
+               LATERAL (SELECT parent_id FROM public.folders WHERE user_id = owner AND folder_id = a.next_id LIMIT 1) AS f
+         WHERE a.depth < 200
+    )
+    SELECT above.depth - 1 FROM above WHERE above.next_id IS NULL
+);
+
+-- Whether a folder, or one below it, has a path of more than 128 names, or is in a cycle. `before` is how many names the folder's path
+-- had: what is below has no more names than before, unless the folder has. Folders in the trash count.
+CREATE FUNCTION shardrive.is_too_deep(owner bigint, folder uuid, before int) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    most  CONSTANT int := 128;
+    depth int := shardrive.folder_depth(owner, folder);
+BEGIN
+    IF depth IS NULL OR depth > most OR depth <= before THEN
+        RETURN depth IS NULL OR depth > most;
+    END IF;
+    RETURN EXISTS (
+        WITH RECURSIVE below (folder_id, level) AS (
+            SELECT folder, depth
+            UNION ALL
+            SELECT f.folder_id, b.level + 1
+              FROM below AS b,
+                   -- The offset keeps the order of the join, as both halves have an index by the parent.
+                   LATERAL (
+                        SELECT folder_id FROM public.folders WHERE user_id = owner AND parent_id = b.folder_id AND trashed_at IS NULL
+                        UNION ALL
+                        SELECT folder_id FROM public.folders WHERE user_id = owner AND parent_id = b.folder_id AND trashed_at IS NOT NULL
+                        OFFSET 0
+                   ) AS f
+             WHERE b.level <= most
+        )
+        SELECT FROM below WHERE below.level > most
+    );
+END
+$$;
+
 -- The live folder under these names, from the root on. No row: there is none. A statement that joins this function gets its query in
 -- place of a call.
 CREATE FUNCTION shardrive.find_folder(owner bigint, names text[]) RETURNS TABLE (folder_id uuid)
@@ -352,21 +398,21 @@ DECLARE
     is_gone       boolean;
     rootless      bigint[];
     taken         text;
-    is_cycle      boolean;
+    is_too_deep   boolean;
     full_folder   text;
 BEGIN
     PERFORM shardrive.enter_write();
     -- The user of a row does not change.
     IF TG_OP = 'INSERT' THEN
         SELECT array_agg(DISTINCT shardrive.slot_of(user_id)),
-               array_agg(DISTINCT shardrive.slot_of(user_id)) FILTER (WHERE parent_id IS NOT NULL AND trashed_at IS NULL)
+               array_agg(DISTINCT shardrive.slot_of(user_id)) FILTER (WHERE parent_id IS NOT NULL)
           INTO changed_slots, placed_slots
           FROM new_rows;
     ELSIF TG_OP = 'UPDATE' THEN
         SELECT array_agg(DISTINCT shardrive.slot_of(n.user_id)),
                array_agg(DISTINCT shardrive.slot_of(n.user_id)) FILTER (
-                   WHERE n.trashed_at IS NULL
-                     AND (n.parent_id, n.folder_name, n.trashed_at) IS DISTINCT FROM (o.parent_id, o.folder_name, o.trashed_at))
+                   WHERE n.parent_id <> o.parent_id
+                      OR n.trashed_at IS NULL AND (n.folder_name, n.trashed_at) IS DISTINCT FROM (o.folder_name, o.trashed_at))
           INTO changed_slots, placed_slots
           FROM new_rows AS n
           JOIN old_rows AS o USING (user_id, folder_id);
@@ -399,11 +445,11 @@ BEGIN
           LEFT JOIN LATERAL (
                 SELECT true AS is_file
                   FROM public.file_metadata AS k
-                 WHERE k.user_id = n.user_id AND k.folder_id = n.parent_id AND k.trashed_at IS NULL
+                 WHERE n.trashed_at IS NULL AND k.user_id = n.user_id AND k.folder_id = n.parent_id AND k.trashed_at IS NULL
                    AND shardrive.entry_key(k.file_name) = shardrive.entry_key(n.folder_name)
                  LIMIT 1
                ) AS same ON true
-         WHERE n.parent_id IS NOT NULL AND n.trashed_at IS NULL;
+         WHERE n.parent_id IS NOT NULL;
         PERFORM shardrive.refuse_gone(is_gone);
         IF rootless IS NOT NULL THEN
             PERFORM shardrive.make_roots(rootless);
@@ -412,24 +458,24 @@ BEGIN
             RAISE EXCEPTION '% is a file, and no folder', taken
                 USING ERRCODE = 'unique_violation', CONSTRAINT = 'file_on_the_way', DETAIL = taken;
         END IF;
-        -- From a folder in a cycle no way leads to the root. A new folder is in a cycle only with other new folders.
+        -- The parents of new folders tell as much, and are fewer.
         IF TG_OP = 'INSERT' THEN
-            is_cycle := EXISTS (
-                SELECT FROM new_rows AS n
-                 WHERE n.parent_id IN (SELECT folder_id FROM new_rows)
-                   AND NOT EXISTS (SELECT FROM shardrive.folder_place(n.user_id, n.folder_id))
+            is_too_deep := EXISTS (
+                SELECT FROM (SELECT DISTINCT user_id, parent_id FROM new_rows WHERE parent_id IS NOT NULL) AS p
+                 WHERE coalesce(shardrive.folder_depth(p.user_id, p.parent_id), 128) >= 128
             );
         ELSE
-            is_cycle := EXISTS (
+            is_too_deep := EXISTS (
                 SELECT FROM new_rows AS n
                   JOIN old_rows AS o USING (user_id, folder_id)
                  WHERE n.parent_id <> o.parent_id
-                   AND NOT EXISTS (SELECT FROM shardrive.folder_place(n.user_id, n.folder_id))
+                   AND shardrive.is_too_deep(n.user_id, n.folder_id, shardrive.folder_depth(o.user_id, o.parent_id) + 1)
             );
         END IF;
-        IF is_cycle THEN
-            RAISE EXCEPTION 'a folder would stand in itself, or too deep'
-                USING ERRCODE = 'check_violation', HINT = 'Give it a parent_id from which a way leads to the root.';
+        IF is_too_deep THEN
+            RAISE EXCEPTION 'a folder would be deeper than 128 folders, or stand in itself'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'folders_depth_check',
+                      HINT = 'Give it a parent_id nearer to the root.';
         END IF;
     END IF;
     IF TG_OP = 'DELETE' AND changed_slots IS NOT NULL AND current_setting('shardrive.clean_up', true) IS DISTINCT FROM 'on' THEN

@@ -6,7 +6,7 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 use super::context::{ChangeContext, Failure};
-use super::error::RefusedOperation;
+use super::error::{RefusedOperation, refusal_of};
 use super::model::DriveEntry;
 use super::operation::{DriveOperation, EntryTarget, OperationResult};
 use super::resolve::FoundEntry;
@@ -72,19 +72,23 @@ impl DriveChange<'_> {
             transaction.rollback().await?;
             return Ok(None);
         }
-        if self.operations.len() > 1 {
+        let is_alone = self.operations.len() > 1;
+        if is_alone {
             // At once, and not by an operation after another one: two such changes would wait in a ring.
             hold_drives(&mut transaction, [self.user]).await?;
         }
         let (user, ids, mut done) = (self.user, self.ids, Vec::with_capacity(self.operations.len()));
-        let mut context = ChangeContext { connection: &mut transaction, shard, user, ids, last_folder: None };
+        let mut context = ChangeContext { connection: &mut transaction, shard, user, ids, is_alone, last_folder: None };
         match context.apply_all(self.operations, &mut done).await {
             Ok(()) => {
                 self.is_committing.store(true, Ordering::Relaxed);
                 transaction.commit().await?;
                 Ok(Some(Ok(done)))
             }
-            Err(Failure::Database(error)) => Err(error),
+            Err(Failure::Database(error)) => match refusal_of(&error) {
+                Some(error) => Ok(Some(Err(RefusedOperation { number: done.len(), error }))),
+                None => Err(error),
+            },
             Err(Failure::NotOwner) => {
                 transaction.rollback().await?;
                 Ok(None)
@@ -157,11 +161,12 @@ impl ChangeContext<'_> {
             DriveOperation::Restore { id, parent, name } => {
                 let (parent, name) = (parent.as_ref(), name.as_deref());
                 let restored = match find_file(self.connection, self.user, *id).await? {
-                    Some(place) => {
+                    // A client may have given a file the id of a folder.
+                    Some(place) if place.is_trashed || !self.is_trashed_folder(*id).await? => {
                         self.restore_file(*id, place, parent, name).await?;
                         DriveEntry::File(*id)
                     }
-                    None => DriveEntry::Folder(self.restore_folder(*id, parent, name).await?),
+                    _ => DriveEntry::Folder(self.restore_folder(*id, parent, name).await?),
                 };
                 Ok(OperationResult::changed(restored))
             }

@@ -7,7 +7,7 @@ use super::error::DriveError;
 use super::model::Folder;
 use super::operation::FolderTarget;
 use super::resolve::{FoundEntry, ResolvePath, ResolvedPath};
-use super::statements::{create_folder, find_folder, find_name};
+use super::statements::{create_folder, find_folder, find_name, make_folders};
 use crate::files::{DrivePath, UserId};
 use crate::shard::{IdClock, ShardCall as _, ShardId};
 
@@ -36,6 +36,8 @@ pub(super) struct ChangeContext<'a> {
     pub(super) shard: ShardId,
     pub(super) user: UserId,
     pub(super) ids: &'a IdClock,
+    /// The transaction holds the drive alone (`hold_drives`).
+    pub(super) is_alone: bool,
     /// The folder of the last file that was put, with its names. Its path changes by an operation of another kind alone, as the
     /// change holds the row of the root.
     pub(super) last_folder: Option<(Vec<String>, Uuid)>,
@@ -48,6 +50,12 @@ impl ChangeContext<'_> {
         Ok(found.ok_or_else(|| DriveError::FolderNotFound(id.to_string()))?)
     }
 
+    /// True if a folder of this id is in the trash.
+    pub(super) async fn is_trashed_folder(&mut self, id: Uuid) -> Result<bool, Failure> {
+        let found = find_folder(self.connection, self.shard, self.user, id).await?.ok_or(Failure::NotOwner)?;
+        Ok(found.is_some_and(|folder| folder.trashed))
+    }
+
     /// A folder that is to be changed: not the root, and not in the trash.
     pub(super) async fn find_live(&mut self, id: Uuid) -> Result<Folder, Failure> {
         if id.is_nil() {
@@ -55,7 +63,7 @@ impl ChangeContext<'_> {
         }
         let folder = self.find(id).await?;
         if folder.trashed {
-            return Err(DriveError::FolderNotFound(id.to_string()).into());
+            return Err(DriveError::FolderTrashed(id).into());
         }
         Ok(folder)
     }
@@ -66,7 +74,7 @@ impl ChangeContext<'_> {
             FolderTarget::Id(id) => {
                 let folder = self.find(*id).await?;
                 if folder.trashed {
-                    return Err(DriveError::FolderNotFound(id.to_string()).into());
+                    return Err(DriveError::FolderTrashed(*id).into());
                 }
                 Ok(*id)
             }
@@ -96,7 +104,7 @@ impl ChangeContext<'_> {
         resolved: ResolvedPath,
         makes_missing: bool,
     ) -> Result<Uuid, Failure> {
-        let ResolvedPath { depth, mut folder, file } = resolved;
+        let ResolvedPath { depth, folder, file } = resolved;
         let Some(missing) = names.get(depth..).filter(|missing| !missing.is_empty()) else { return Ok(folder) };
         if file.is_some() {
             let taken = names.get(..=depth).unwrap_or(names).join("/");
@@ -105,10 +113,11 @@ impl ChangeContext<'_> {
         if !makes_missing {
             return Err(DriveError::FolderNotFound(names.join("/")).into());
         }
-        for name in missing {
-            folder = self.create_or_find(folder, name).await?;
-        }
-        Ok(folder)
+        let [name] = missing else {
+            let made = make_folders(self.connection, self.user, names, self.is_alone).await?;
+            return Ok(made.ok_or_else(|| DriveError::FolderNotFound(names.join("/")))?);
+        };
+        self.create_or_find(folder, name).await
     }
 
     /// Makes a folder on the way to another one. Another request may make it in this moment.

@@ -12,12 +12,18 @@ const FOLDER_NAME_INDEX: &str = "folders_name_idx";
 /// The index that keeps the names of a folder's files apart.
 const FILE_NAME_INDEX: &str = "file_metadata_name_idx";
 
+/// The name under which a shard refuses folders that would be too deep (`migrations/0011_folders.sql`).
+const DEPTH_CHECK: &str = "folders_depth_check";
+
 /// Why a folder or a path was not found, made or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
     /// There is no such folder, or it is in the trash.
     #[error("there is no folder {0}")]
     FolderNotFound(String),
+    /// The folder is in the trash, by itself or with a folder above it.
+    #[error("folder {0} is in the trash; take it out first, or name another folder")]
+    FolderTrashed(Uuid),
     /// There is no such file, or it is in the trash.
     #[error("there is no file {0}")]
     FileNotFound(Uuid),
@@ -110,6 +116,12 @@ fn why_it_stays(is_withheld: bool) -> &'static str {
 
 fn taken_by(id: Option<Uuid>) -> String {
     id.map_or_else(String::new, |id| format!(": {id}"))
+}
+
+/// What a shard's rule says to an operation; `None`: the error is none of its own.
+pub(super) fn refusal_of(error: &sqlx::Error) -> Option<DriveError> {
+    let constraint = error.as_database_error()?.constraint()?;
+    (constraint == DEPTH_CHECK).then_some(DriveError::TooDeep)
 }
 
 impl From<ShardError> for DriveError {

@@ -9,12 +9,14 @@ use super::error::DriveError;
 use super::model::DriveEntry;
 use super::operation::{DriveOperation, EntryCondition, FolderTarget, NameConflict, OperationResult};
 use super::statements::{
-    FileToPlace, StoredPlace, find_file, find_name, insert_files, lock_file, move_file, replace_file, trash_file,
+    FileToPlace, StoredPlace, find_file, find_free_name, find_name, insert_files, lock_file, move_file, replace_file,
+    trash_file,
 };
 use crate::files::{DrivePath, File, FileContent, find_file_state};
+use crate::payload::FieldFault;
 
-/// How many names are tried for a file whose name is taken.
-const RENAME_TRIES: u32 = 100;
+/// The highest number that a file gets whose name is taken.
+const MAX_NUMBER: u32 = 100;
 /// How often a file is put to a path at which others put files in this moment.
 const PUT_TRIES: u32 = 3;
 
@@ -107,17 +109,36 @@ impl ChangeContext<'_> {
         conflict: NameConflict,
     ) -> Result<OperationResult, Failure> {
         let id = self.ids.mint(self.user.slot());
-        let tries = if conflict == NameConflict::Rename { RENAME_TRIES } else { 1 };
-        for number in 1..=tries {
-            let name = numbered_name(name, number);
-            let file = FileToPlace { id, name: &name, content };
-            if !insert_files(self.connection, self.user, folder, &[file]).await?.is_empty() {
-                return Ok(OperationResult::new(DriveEntry::File(id)));
+        if self.try_insert(id, folder, name, content).await? {
+            return Ok(OperationResult::new(DriveEntry::File(id)));
+        }
+        if conflict == NameConflict::Rename {
+            let names: Vec<String> = (2..=MAX_NUMBER).filter_map(|number| numbered_name(name, number)).collect();
+            if names.is_empty() {
+                let reason = "is taken, and with a number behind it would have more than 1,024 bytes";
+                return Err(DriveError::Field(FieldFault::new("file_name", reason)).into());
+            }
+            for _ in 0..PUT_TRIES {
+                let Some(free) = find_free_name(self.connection, self.user, folder, &names).await? else { break };
+                if self.try_insert(id, folder, &free, content).await? {
+                    return Ok(OperationResult::new(DriveEntry::File(id)));
+                }
             }
         }
-        // Another request has stored a file of this name since the look.
         let taken = find_name(self.connection, self.user, folder, name).await?;
         Err(DriveError::NameTaken(taken.map(|(id, _)| id)).into())
+    }
+
+    /// Stores a file; false: an entry of the folder has the name.
+    async fn try_insert(
+        &mut self,
+        id: Uuid,
+        folder: Uuid,
+        name: &str,
+        content: &FileContent,
+    ) -> Result<bool, sqlx::Error> {
+        let file = FileToPlace { id, name, content };
+        Ok(!insert_files(self.connection, self.user, folder, &[file]).await?.is_empty())
     }
 
     pub(super) async fn move_file(
@@ -203,15 +224,13 @@ fn file_beside<'a>(folders: &[String], operation: &'a DriveOperation) -> Option<
     is_beside.then_some((name, content))
 }
 
-/// The name for a try: `a.txt`, `a (2).txt`, `a (3).txt`.
-fn numbered_name(name: &str, number: u32) -> String {
-    if number == 1 {
-        return name.to_owned();
-    }
-    match name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()) {
+/// A name with a number before the suffix: `a (2).txt`. `None`: the name would be too long.
+fn numbered_name(name: &str, number: u32) -> Option<String> {
+    let numbered = match name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()) {
         Some((stem, suffix)) => format!("{stem} ({number}).{suffix}"),
         None => format!("{name} ({number})"),
-    }
+    };
+    (numbered.len() <= DrivePath::MAX_NAME).then_some(numbered)
 }
 
 #[cfg(test)]
@@ -223,7 +242,10 @@ mod tests {
         for (name, second) in
             [("a.txt", "a (2).txt"), ("a", "a (2)"), (".profile", ".profile (2)"), ("a.tar.gz", "a.tar (2).gz")]
         {
-            assert_eq!((numbered_name(name, 1), numbered_name(name, 2)), (name.to_owned(), second.to_owned()));
+            assert_eq!(numbered_name(name, 2).as_deref(), Some(second));
         }
+        let long = "x".repeat(DrivePath::MAX_NAME - 4);
+        assert_eq!(numbered_name(&long, 9), Some(format!("{long} (9)")));
+        assert_eq!(numbered_name(&long, 10), None);
     }
 }

@@ -6,8 +6,7 @@ use super::context::{ChangeContext, Failure};
 use super::error::DriveError;
 use super::model::Folder;
 use super::operation::{EntryCondition, FolderTarget};
-use super::statements::{create_folder, find_folder, find_name, is_too_deep, is_within, move_folder, trash_folder};
-use crate::files::DrivePath;
+use super::statements::{create_folder, find_folder, find_name, is_within, move_folder, trash_folder};
 
 impl ChangeContext<'_> {
     pub(super) async fn create_folder(&mut self, parent: &FolderTarget, name: &str) -> Result<Folder, Failure> {
@@ -21,7 +20,7 @@ impl ChangeContext<'_> {
             }
             .into());
         }
-        self.checked(id).await
+        self.find(id).await
     }
 
     pub(super) async fn move_folder(
@@ -84,20 +83,6 @@ impl ChangeContext<'_> {
             // It is gone, or a purge has begun with it.
             return Err(DriveError::EntryNotFound(id).into());
         }
-        let placed = self.checked(id).await?;
-        // Where a folder is no deeper than before, what is below is not either.
-        if placed.depth() > folder.depth() && is_too_deep(self.connection, self.user, id, placed.depth()).await? {
-            return Err(DriveError::TooDeep.into());
-        }
-        Ok(placed)
-    }
-
-    /// The folder as it is now, unless it is too deep.
-    async fn checked(&mut self, id: Uuid) -> Result<Folder, Failure> {
-        let folder = self.find(id).await?;
-        if folder.depth() > DrivePath::MAX_DEPTH {
-            return Err(DriveError::TooDeep.into());
-        }
-        Ok(folder)
+        self.find(id).await
     }
 }

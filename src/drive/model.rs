@@ -42,11 +42,6 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// The number of names in the path.
-    pub(super) fn depth(&self) -> usize {
-        self.path.split('/').filter(|name| !name.is_empty()).count()
-    }
-
     /// The root of a drive that has no folder yet: the first change stores the root.
     #[must_use]
     pub(super) fn unused_root(user: UserId) -> Self {

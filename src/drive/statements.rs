@@ -5,7 +5,7 @@ use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 use uuid::Uuid;
 
 use super::model::{Folder, user_text};
-use crate::files::{DrivePath, FileContent, UserId};
+use crate::files::{FileContent, UserId};
 use crate::shard::{ShardId, optional_time};
 
 /// How often a change is begun: a second time if another request made the root of the drive in this moment.
@@ -86,6 +86,36 @@ pub(super) async fn create_folder(
     Ok(made.rows_affected() == 1)
 }
 
+/// The folder under these names, with every folder on the way that is missing. `is_alone`: the transaction holds the drive alone.
+pub(super) async fn make_folders(
+    connection: &mut PgConnection,
+    user: UserId,
+    names: &[String],
+    is_alone: bool,
+) -> Result<Option<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(include_str!("../../sql/drive/make_folders.sql"))
+        .bind(user.get())
+        .bind(names.join("/"))
+        .bind(is_alone)
+        .fetch_one(connection)
+        .await
+}
+
+/// The first of these names that no entry of a folder has.
+pub(super) async fn find_free_name(
+    connection: &mut PgConnection,
+    user: UserId,
+    folder: Uuid,
+    names: &[String],
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar(include_str!("../../sql/drive/find_free_name.sql"))
+        .bind(user.get())
+        .bind(folder)
+        .bind(names)
+        .fetch_optional(connection)
+        .await
+}
+
 /// The entry of a folder that has a name.
 pub(super) async fn find_name(
     connection: &mut PgConnection,
@@ -112,23 +142,6 @@ pub(super) async fn is_within(
         .bind(user.get())
         .bind(folder)
         .bind(other)
-        .fetch_one(connection)
-        .await
-}
-
-/// True if a folder below a folder has a path of too many names. The folder's own path has `depth` names.
-pub(super) async fn is_too_deep(
-    connection: &mut PgConnection,
-    user: UserId,
-    folder: Uuid,
-    depth: usize,
-) -> Result<bool, sqlx::Error> {
-    let to_sql = |depth: usize| i32::try_from(depth).unwrap_or(i32::MAX);
-    sqlx::query_scalar(include_str!("../../sql/drive/is_too_deep.sql"))
-        .bind(user.get())
-        .bind(folder)
-        .bind(to_sql(depth))
-        .bind(to_sql(DrivePath::MAX_DEPTH))
         .fetch_one(connection)
         .await
 }

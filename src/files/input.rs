@@ -9,6 +9,7 @@ use super::limits::{
     CHECKSUM, CONTENT_REF, FILE_NAME, MIME_TYPE, PATH, check_file_path, check_id, check_size, check_time, check_user,
 };
 use super::model::{FileContent, FilePatch, NewFile};
+use super::path::is_same_name;
 use super::values::{BorrowedText, TimeInput};
 use crate::payload::{FieldFault, WholeNumber, check_text, whole_number};
 use crate::shard::IdClock;
@@ -115,7 +116,7 @@ impl FileInput<'_> {
         check_text(self.user_id, self.user_id_text.as_ref().map(|text| &*text.0), "user_id_text")?;
         FILE_NAME.check(&self.file_name.0)?;
         let path = self.path.as_ref().map(|path| check_file_path(&path.0)).transpose()?;
-        if path.is_some_and(|(_, name)| name != self.file_name.0) {
+        if path.is_some_and(|(_, name)| !is_same_name(name, &self.file_name.0)) {
             return Err(FieldFault::new(PATH.field, "must end in /file_name"));
         }
         if let Some(id) = self.file_id {
@@ -242,7 +243,7 @@ impl PatchInput<'_> {
         let path = match self.path {
             Some(Some(path)) => {
                 let (path, last) = check_file_path(&path.0)?;
-                if name.as_deref().is_some_and(|name| name != last) {
+                if name.as_deref().is_some_and(|name| !is_same_name(name, last)) {
                     return Err(FieldFault::new("path", "must end in /file_name"));
                 }
                 name = Some(last.into());

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use unicode_normalization::UnicodeNormalization as _;
+
 use crate::payload::FieldFault;
 
 /// The longest name, in bytes of UTF-8.
@@ -15,6 +17,8 @@ pub struct DrivePath(Vec<String>);
 impl DrivePath {
     /// The most names of a path.
     pub const MAX_DEPTH: usize = 128;
+    /// The longest name, in bytes.
+    pub const MAX_NAME: usize = MAX_NAME;
 
     /// Reads a path such as `letters/2026/a.txt`. A slash at the beginning or at the end changes nothing; `/` alone is the root.
     ///
@@ -87,6 +91,11 @@ fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
+/// True if both texts name one entry: their NFC is the same (Unicode Standard Annex 15).
+pub(super) fn is_same_name(one: &str, other: &str) -> bool {
+    one == other || (!(one.is_ascii() && other.is_ascii()) && one.nfc().eq(other.nfc()))
+}
+
 /// Checks the name of a folder or of a file in a folder.
 ///
 /// # Errors
@@ -102,6 +111,15 @@ pub fn check_entry_name(name: &str, field: &'static str) -> Result<(), FieldFaul
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn names_are_the_same_in_each_normal_form() {
+        for (one, other, same) in
+            [("a", "a", true), ("a", "b", false), ("caf\u{e9}", "cafe\u{301}", true), ("é", "e", false)]
+        {
+            assert_eq!(is_same_name(one, other), same, "{one} {other}");
+        }
+    }
 
     #[test]
     fn paths_are_names_and_nothing_else() {

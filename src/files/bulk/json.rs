@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::parse::ParsedRecord;
 use crate::files::input::{FileInput, LoadedFile};
 use crate::files::model::UserId;
-use crate::files::path::DrivePath;
+use crate::files::path::{DrivePath, is_same_name};
 use crate::files::values::{BorrowedText, TimeInput};
 use crate::payload::{FieldFault, JsonFault, read_json, skip_mark};
 use crate::shard::IdClock;
@@ -68,7 +68,7 @@ fn folder(path: &str, name: &str) -> Result<DrivePath, FieldFault> {
     let path = DrivePath::parse(path, "Path")?;
     match path.split_last() {
         None => Err(FieldFault::new("Path", "must name a folder; the root is always there")),
-        Some((_, last)) if last != name => Err(FieldFault::new("Path", "must end in /Name")),
+        Some((_, last)) if !is_same_name(last, name) => Err(FieldFault::new("Path", "must end in /Name")),
         Some(_) => Ok(path),
     }
 }

@@ -219,7 +219,11 @@ fn parse_one_tag(text: &str) -> Result<&str, Problem> {
     let strong = text.strip_prefix("W/").unwrap_or(text);
     let is_tag =
         strong.len() >= 2 && strong.starts_with('"') && strong.ends_with('"') && strong.matches('"').count() == 2;
-    if is_tag { Ok(text) } else { Err(invalid_header("If-Match", "must be * or one ETag, as in \"1700000000000000\"")) }
+    if is_tag {
+        Ok(text)
+    } else {
+        Err(invalid_header("If-Match", "must be * or one ETag, with its quotes, as an answer has it"))
+    }
 }
 
 /// The text in a strong tag.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use actix_web::dev::Payload;
+use actix_web::dev::{Payload, RequestHead};
+use actix_web::http::Method;
 use actix_web::web::{Path, Query};
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::{Ready, ready};
@@ -146,6 +147,15 @@ pub(in crate::http) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Resu
             None => problem,
         }
     })
+}
+
+/// The first parameter in the query of a request whose method reads none.
+pub(in crate::http) fn unread_parameter(head: &RequestHead, without_query: &[Method]) -> Option<String> {
+    let query = head.uri.query().filter(|query| !query.is_empty())?;
+    // HEAD is answered as GET.
+    let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
+    let name = query.split(['=', '&']).next().unwrap_or(query);
+    without_query.contains(method).then(|| percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned())
 }
 
 /// A number of the query, if given.

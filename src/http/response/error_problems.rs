@@ -46,7 +46,7 @@ impl From<FieldFault> for Problem {
 impl From<DriveError> for Problem {
     fn from(error: DriveError) -> Self {
         let code = match error {
-            DriveError::FolderNotFound(_) => ProblemCode::FolderNotFound,
+            DriveError::FolderNotFound(_) | DriveError::FolderTrashed(_) => ProblemCode::FolderNotFound,
             DriveError::FileNotFound(_) => ProblemCode::FileNotFound,
             DriveError::EntryNotFound(_) => ProblemCode::EntryNotFound,
             DriveError::PathNotFound(_) => ProblemCode::PathNotFound,

@@ -52,6 +52,24 @@ async fn entries_stand_in_folders_that_are_there() {
         ],
     )
     .await;
+    // Folder by folder no deeper than by the service.
+    let chain = "DO $$ DECLARE around uuid := '00000000-0000-0000-0000-000000000000'; BEGIN FOR depth IN 1..129 LOOP
+                     INSERT INTO folders (user_id, folder_id, parent_id, folder_name) VALUES (42, gen_random_uuid(), around, 'n');
+                     SELECT folder_id INTO around FROM folders WHERE user_id = 42 AND parent_id = around AND folder_name = 'n';
+                 END LOOP; END $$";
+    expect_refused(&cluster, &[(BAD_VALUE, chain.to_owned())]).await;
+    cluster.psql(0, &chain.replace("129", "128")).await.unwrap();
+    cluster.psql(0, "UPDATE folders SET trashed_at = now() WHERE folder_name = 'n' AND parent_id = '00000000-0000-0000-0000-000000000000'").await.unwrap();
+    expect_refused(
+        &cluster,
+        &[(
+            BAD_VALUE,
+            format!("UPDATE folders SET parent_id = {d} WHERE folder_name = 'n' AND trashed_at IS NOT NULL"),
+        )],
+    )
+    .await;
+    let (status, purged) = call(&api, Method::DELETE, "/drives/42/trash", json!(null)).await;
+    assert_eq!((status, &purged["purged"]), (200, &json!(128)), "{purged}");
     expect_whole(&cluster).await;
     // What is in the trash is in its folder still.
     cluster.psql(0, "UPDATE file_metadata SET trashed_at = now()").await.unwrap();

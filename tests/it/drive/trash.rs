@@ -118,6 +118,49 @@ async fn a_file_in_the_trash_can_be_changed_and_stays_there() {
 }
 
 #[tokio::test]
+async fn a_folder_in_the_trash_is_deleted_for_good_by_itself() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    for path in ["a/b/1", "c/2"] {
+        put(&api, 1, path).await;
+    }
+    let mut ids = Vec::new();
+    for path in ["a", "a/b", "c"] {
+        let (_, folder) = api.get_json(&format!("/drives/1/path/{path}")).await;
+        ids.push(folder["data"]["folder_id"].as_str().unwrap().to_owned());
+    }
+    for path in ["a", "c"] {
+        delete(&api, &format!("/drives/1/path/{path}")).await;
+    }
+    let purge = async |id: &str| call(&api, Method::DELETE, &format!("/folders/{id}?purge=true"), json!(null)).await;
+    let (status, below) = purge(&ids[1]).await;
+    assert_eq!((status, &below["code"]), (404, &json!("folder_not_found")), "{below}");
+    assert!(below["detail"].as_str().unwrap().contains("is in the trash"), "{below}");
+    let (status, purged) = purge(&ids[0]).await;
+    assert_eq!((status, &purged["purged"]), (200, &json!(3)), "{purged}");
+    assert_eq!(purge(&ids[0]).await.0, 404);
+    assert_eq!(names(&api, 1, 10).await, ["c"].map(Value::from));
+}
+
+#[tokio::test]
+async fn a_folder_comes_back_although_a_file_has_its_id() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    put(&api, 1, "x/k").await;
+    let (_, folder) = api.get_json("/drives/1/path/x").await;
+    let id = folder["data"]["folder_id"].clone();
+    let twin = json!({"user_id": 1, "file_name": "twin", "path": "twin", "file_id": id});
+    assert_eq!(call(&api, Method::POST, "/ingest", twin).await.0, 201);
+    delete(&api, "/drives/1/path/x").await;
+    let restore = format!("/drives/1/trash/{}/restore", id.as_str().unwrap());
+    for path in ["x", "twin"] {
+        let (status, back) = call(&api, Method::POST, &restore, json!({})).await;
+        assert_eq!((status, &back["data"]["path"]), (200, &json!(path)), "{back}");
+        delete(&api, "/drives/1/path/twin").await;
+    }
+}
+
+#[tokio::test]
 async fn old_trash_goes_by_itself_however_much_there_is() {
     let cluster = TestCluster::migrated(2).await;
     let api = Api::start(&cluster).await;

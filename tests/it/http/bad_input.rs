@@ -153,7 +153,7 @@ async fn paths_and_methods() {
         }
     }
     cases.push(case("GET", format!("/files/{}", "x".repeat(8_000)), 400, "invalid_path"));
-    cases.push(case("GET", format!("/files/{}", "x".repeat(10_000)), 414, "url_too_long"));
+    cases.push(case("GET", format!("/files/{}", "x".repeat(20_000)), 414, "url_too_long"));
     for method in ["GET", "DELETE"] {
         for id in [
             "00000000-0000-0000-0000-000000000000",
@@ -209,6 +209,19 @@ async fn queries() {
     }
     cases.push(case("GET", format!("/query/1?cursor={}", "A".repeat(8_000)), 400, "invalid_query"));
     cases.push(case("GET", format!("/query/1?cursor={}", "A".repeat(20_000)), 414, "url_too_long"));
+    for (method, path) in [
+        ("POST", "/drives/1/batch"),
+        ("POST", "/drives/1/folders"),
+        ("GET", "/drives/1"),
+        ("HEAD", "/drives/1"),
+        ("DELETE", "/drives/1/trash"),
+        ("POST", "/ingest"),
+        ("POST", "/write"),
+        ("PUT", "/records/kv/a"),
+        ("POST", "/admin/rebalance"),
+    ] {
+        cases.push(case(method, format!("{path}?dry_run=true"), 400, "invalid_query"));
+    }
     for query in ["exact=maybe", "exact=", "exact=true", "fast=1", "exact=scan&exact=scan"] {
         cases.push(case("GET", format!("/stats?{query}"), 400, "invalid_query"));
     }

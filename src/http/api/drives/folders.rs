@@ -8,9 +8,11 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::answers::{DeletedEntryAnswer, FolderAnswer, entry_answer, folder_answer, folder_unless_unchanged};
+use super::answers::{
+    DeletedEntryAnswer, FolderAnswer, entry_answer, folder_answer, folder_unless_unchanged, purge_answer,
+};
 use super::trash::{flag, purge_entry};
-use crate::drive::{DriveEntry, DriveError, DriveOperation, EntryTarget, FolderTarget};
+use crate::drive::{DriveEntry, DriveError, DriveOperation, EntryCondition, EntryKind, EntryTarget, FolderTarget};
 use crate::files::{DrivePath, UserId, check_entry_name};
 use crate::http::guards::access::Caller;
 use crate::http::guards::idempotency::claim_key;
@@ -194,7 +196,8 @@ pub(in crate::http) async fn change_folder(
 
 /// Put a folder into the trash
 ///
-/// With all that is below it. One row changes. With `purge=true` all of it is deleted for good.
+/// With all that is below it. One row changes. With `purge=true` all of it is deleted for good, also of a folder that was put into the
+/// trash before.
 #[utoipa::path(
     delete, path = "/folders/{folder_id}", tag = "drives",
     params(
@@ -218,12 +221,25 @@ pub(in crate::http) async fn trash_folder(
     let purges = flag("purge", purge.as_deref(), false)?;
     let condition = entry_condition(&request)?;
     let user = owner(&state, user_of_query(user_id.as_deref(), caller)?, id).await?;
+    let may_be_trashed = purges && condition == EntryCondition::Any;
     let operation = DriveOperation::Trash { entry: EntryTarget::Folder(id), condition };
-    let (shard, trashed) = Box::pin(state.drives.change(user, operation, None)).await?;
+    let (shard, trashed) = match Box::pin(state.drives.change(user, operation, None)).await {
+        Err(DriveError::FolderTrashed(_)) if may_be_trashed => return purge_trashed(&state, user, id).await,
+        done => done?,
+    };
     if purges {
         return purge_entry(&state, user, &trashed.entry).await;
     }
     entry_answer(&state, StatusCode::OK, user, shard, trashed.entry).await
+}
+
+/// Deletes a folder of the trash for good; not one that is there with a folder above it alone.
+async fn purge_trashed(state: &AppState, user: UserId, id: Uuid) -> Result<HttpResponse, Problem> {
+    let (shard, result) = Box::pin(state.drives.purge(user, EntryKind::Folder, id)).await?;
+    if result.rows == 0 {
+        return Err(DriveError::FolderTrashed(id).into());
+    }
+    purge_answer(user, shard, result)
 }
 
 #[derive(Deserialize)]

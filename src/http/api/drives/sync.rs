@@ -58,7 +58,7 @@ impl SyncQuery {
         let max_delete = limit.ok_or_else(|| {
             Problem::query(
                 "max_delete",
-                "must be a number of files and folders, or a percentage such as 10%, which a URL writes 10%25",
+                "must be a number of files and folders, or a percentage up to 100%, such as 10%, which a URL writes 10%25",
             )
         })?;
         let dry_run = match self.dry_run.as_deref() {

@@ -48,7 +48,7 @@ struct TreeAnswer {
     /// The shard of the user's drive.
     #[schema(example = 0)]
     shard_id: u16,
-    /// Folders and files, in the bytewise order of their paths.
+    /// Folders and files, in the order of the code points of their paths in NFC.
     entries: Vec<TreeEntry>,
     /// With a delimiter: the paths of folders that stand for everything below them.
     #[schema(example = json!(["letters/"]))]
@@ -124,7 +124,7 @@ enum TreeFormat {
 
 /// List a drive by whole paths
 ///
-/// In the order and with the meaning of an object store's listing: bytewise by whole path, `a-b` before `a/b`. The path of a folder
+/// In the order and with the meaning of an object store's listing: by the code points of whole paths in NFC, `a-b` before `a/b`. The path of a folder
 /// ends in `/`. With `delimiter=/` the folders right below the prefix are common prefixes, which stand for all below them.
 ///
 /// With `Accept: application/x-ndjson` the answer is a stream of all entries. `format=lsjson` streams the array that `rclone lsjson`

@@ -13,9 +13,11 @@ mod responses;
 mod sign_in;
 mod words;
 
+use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
 use actix_web::HttpResponse;
+use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
 use actix_web::web::{Bytes, Path};
 use serde::Serialize;
@@ -73,6 +75,22 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(openapi_json()))
 pub fn openapi_json() -> String {
     // A document of texts and lists always becomes JSON.
     serde_json::to_string_pretty(&Sections::of(&whole_document())).unwrap_or_default()
+}
+
+/// True if the description of a route has parameters in the query. A route without a description reads none.
+pub(in crate::http) fn reads_query(method: &Method, path: &str) -> bool {
+    static READERS: LazyLock<HashSet<(String, String)>> = LazyLock::new(|| {
+        let document = whole_document();
+        let paths = document["paths"].as_object().into_iter().flatten();
+        let operations = paths.flat_map(|(path, operations)| {
+            operations.as_object().into_iter().flatten().map(move |(method, operation)| (path, method, operation))
+        });
+        let readers = operations.filter(|(.., operation)| {
+            operation["parameters"].as_array().into_iter().flatten().any(|parameter| parameter["in"] == "query")
+        });
+        readers.map(|(path, method, _)| (method.to_uppercase(), path.clone())).collect()
+    });
+    READERS.contains(&(method.as_str().to_owned(), path.to_owned()))
 }
 
 fn whole_document() -> Value {
