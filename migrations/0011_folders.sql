@@ -107,7 +107,7 @@ BEGIN ATOMIC
                a.is_live AND f.trashed_at IS NULL, a.depth + 1
           FROM above AS a,
                LATERAL (SELECT * FROM public.folders WHERE user_id = owner AND folder_id = a.next_id LIMIT 1) AS f
-         -- No folder is so deep. A cycle, which hands can make in the trash, ends here.
+         -- No folder is so deep. A cycle, which only writes without triggers can make, ends here.
          WHERE a.depth < 200
     )
     SELECT above.path, above.is_live FROM above WHERE above.next_id IS NULL;

@@ -11,7 +11,7 @@ use crate::http::{ConnectionLimits, CorsOrigins, LEAST_BURST, TlsFiles};
 use crate::limits::{RateQuota, parse_address_range};
 
 const RATE_LIMIT: NumberSetting = NumberSetting::new("RATE_LIMIT_PER_S", "", 1..=1_000_000).protecting();
-/// The default is twice the rate.
+/// The default is twice the rate, and at least 10.
 const RATE_LIMIT_BURST: NumberSetting =
     NumberSetting::new("RATE_LIMIT_BURST", "", LEAST_BURST..=100_000_000).protecting();
 /// The default is half of `MAX_BULK_LOADS`.

@@ -1,4 +1,4 @@
-//! Events: each change of a file or a document, published to NATS `JetStream` at least once and in order
+//! Events: each change of a file, a folder or a document, published to NATS `JetStream` at least once and in order
 //! (docs/events.md).
 //!
 //! ```text

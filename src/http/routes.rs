@@ -25,7 +25,7 @@ use super::guards::sign_in::{SignInGate, SignInState};
 use super::metrics::exposition;
 use super::metrics::request_counts::RouteNumber;
 use super::request::conditional;
-use super::request::extract::unread_parameter;
+use super::request::extract::refuse_query;
 use super::response::problem::Problem;
 use super::response::problem_code::ProblemCode;
 use crate::audit::OperatorAction;
@@ -216,15 +216,13 @@ impl Endpoint {
         // Methods are letters, always fit for a header.
         let allow = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
         let taken = methods.iter().map(ToString::to_string).collect::<Vec<_>>();
-        // What only looks, and is open to everybody, takes any query: probes and browsers add their own.
-        let without_query: Rc<[Method]> = (self.calls.iter())
-            .filter(|call| call.access != Open && !openapi::reads_query(&call.method, &self.path))
-            .map(|call| call.method.clone())
-            .collect();
         for EndpointMethod { access, handler, method } in self.calls {
-            let refused = Rc::clone(&without_query);
-            let handler =
-                handler.guard(guard::fn_guard(move |context| unread_parameter(context.head(), &refused).is_none()));
+            // What is open to everybody takes any query: probes and browsers add their own.
+            let handler = if access == Open || openapi::reads_query(&method, &self.path) {
+                handler
+            } else {
+                handler.wrap(from_fn(refuse_query))
+            };
             let handler = if self.is_conditional {
                 handler
             } else {
@@ -250,15 +248,11 @@ impl Endpoint {
                 }
             });
         }
-        // Requests that no route has taken: another method, or a condition or a query that the method's route does not honour.
-        let is_conditional = self.is_conditional;
+        // Requests that no route has taken: another method, or a condition that the method's route does not honour.
         self.resource.app_data(route).default_service(web::to(move |request: HttpRequest| {
             let is_taken = taken.iter().any(|method| method == request.method().as_str());
             let problem = match conditional::unsupported_condition(request.head()) {
-                Some(header) if is_taken && !is_conditional => conditional::reject_condition(header),
-                _ if let Some(name) = unread_parameter(request.head(), &without_query) => {
-                    Problem::query(name, "is no parameter of this route, and nothing was done; leave it out")
-                }
+                Some(header) if is_taken => conditional::reject_condition(header),
                 _ => Problem::new(ProblemCode::MethodNotAllowed, detail.clone()).header(ALLOW, allow.clone()),
             };
             async move { Err::<HttpResponse, _>(problem) }

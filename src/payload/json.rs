@@ -11,12 +11,17 @@ const MAX_REASON: usize = 300;
 /// The longest name of a field; longer names are nonsense.
 const MAX_FIELD: usize = 100;
 
-/// Rust's type names mean nothing to a client.
-const PLAIN_NAMES: [(&str, &str); 3] = [
+/// Rust's types mean nothing to a client.
+const PLAIN_TYPES: [(&str, &str); 2] = [
     ("expected i64", "expected a whole number from 0 to 9223372036854775807"),
-    ("expected struct FileInput", "expected an object"),
-    ("expected struct Entry", "expected an object"),
+    ("expected variant identifier", "expected a text"),
 ];
+
+/// What stands before the name of a Rust type that is an object to a client.
+const BEFORE_OBJECTS: [&str; 2] = ["expected struct ", "expected internally tagged enum "];
+
+/// What the reader of UUIDs says, before what is of no use to a client.
+const NO_UUID: &str = "UUID parsing failed";
 
 /// The fault of a JSON text.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,8 +76,20 @@ pub fn read_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, JsonFault>
 fn plain_reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
-    let plain = PLAIN_NAMES.iter().fold(reason.to_owned(), |reason, (rust, plain)| reason.replace(rust, plain));
-    shorten_reason(&plain)
+    shorten_reason(&plain_words(reason))
+}
+
+fn plain_words(reason: &str) -> String {
+    if reason.starts_with(NO_UUID) {
+        return "must be a UUID, such as 019a9e4b-3f21-7c5a-9e02-7a002a5d4c1e".to_owned();
+    }
+    for before in BEFORE_OBJECTS {
+        if let Some((start, rest)) = reason.split_once(before) {
+            let end = rest.find(|letter: char| !letter.is_alphanumeric()).unwrap_or(rest.len());
+            return format!("{start}expected an object{}", rest.get(end..).unwrap_or_default());
+        }
+    }
+    PLAIN_TYPES.iter().fold(reason.to_owned(), |reason, (rust, plain)| reason.replace(rust, plain))
 }
 
 /// The text, cut to the longest reason.
@@ -91,4 +108,28 @@ pub fn named_field(message: &str) -> Option<&str> {
         .iter()
         .find_map(|start| message.split_once(start).map(|(_, rest)| rest))?;
     rest.split_once('`').map(|(field, _)| field).filter(|field| field.len() <= MAX_FIELD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_name_no_type_of_rust() {
+        for (reason, plain) in [
+            (
+                "invalid type: integer `1`, expected struct OperationInput",
+                "invalid type: integer `1`, expected an object",
+            ),
+            (
+                "invalid type: null, expected internally tagged enum X, or more",
+                "invalid type: null, expected an object, or more",
+            ),
+            ("invalid type: integer `1`, expected variant identifier", "invalid type: integer `1`, expected a text"),
+            ("missing field `expected`", "missing field `expected`"),
+        ] {
+            assert_eq!(plain_words(reason), plain);
+        }
+        assert!(plain_words("UUID parsing failed: invalid character").starts_with("must be a UUID"));
+    }
 }

@@ -4,8 +4,9 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use actix_web::dev::{Payload, RequestHead};
-use actix_web::http::Method;
+use actix_web::body::BoxBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
 use actix_web::web::{Path, Query};
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::{Ready, ready};
@@ -149,13 +150,18 @@ pub(in crate::http) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Resu
     })
 }
 
-/// The first parameter in the query of a request whose method reads none.
-pub(in crate::http) fn unread_parameter(head: &RequestHead, without_query: &[Method]) -> Option<String> {
-    let query = head.uri.query().filter(|query| !query.is_empty())?;
-    // HEAD is answered as GET.
-    let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
-    let name = query.split(['=', '&']).next().unwrap_or(query);
-    without_query.contains(method).then(|| percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned())
+/// Stands before a route that reads no query, and refuses a request with one: the problem names the first parameter.
+pub(in crate::http) async fn refuse_query(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    if request.query_string().is_empty() {
+        return next.call(request).await;
+    }
+    let name = request.query_string().split(['=', '&']).next().unwrap_or_default();
+    let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned();
+    let problem = Problem::query(name, "is no parameter of this route, and nothing was done; leave it out");
+    Ok(request.error_response(problem))
 }
 
 /// A number of the query, if given.

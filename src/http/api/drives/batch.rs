@@ -31,11 +31,74 @@ const MAX_BODY: usize = 4 * 1024 * 1024;
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Batch {
     /// 1 to 256 operations.
-    #[schema(min_items = 1, max_items = 256)]
-    operations: Vec<BatchOperation>,
+    #[schema(min_items = 1, max_items = 256, value_type = Vec<BatchOperation>)]
+    operations: Vec<OperationInput>,
 }
 
-/// An operation of a batch.
+/// The fields of all operations. An enum with its tag inside would not tell which field is wrong.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OperationInput {
+    op: String,
+    path: Option<String>,
+    on_conflict: Option<String>,
+    size_bytes: Option<i64>,
+    mime_type: Option<String>,
+    checksum: Option<String>,
+    modified_at: Option<String>,
+    content_ref: Option<String>,
+    to: Option<String>,
+    id: Option<Uuid>,
+}
+
+impl OperationInput {
+    fn read(mut self) -> Result<BatchOperation, FieldFault> {
+        let operation = match self.op.as_str() {
+            "create_folder" => BatchOperation::CreateFolder { path: required(self.path.take(), "path")? },
+            "put_file" => BatchOperation::PutFile {
+                path: required(self.path.take(), "path")?,
+                on_conflict: self.on_conflict.take(),
+                size_bytes: self.size_bytes.take(),
+                mime_type: self.mime_type.take(),
+                checksum: self.checksum.take(),
+                modified_at: self.modified_at.take(),
+                content_ref: self.content_ref.take(),
+            },
+            "move" => {
+                BatchOperation::Move { path: required(self.path.take(), "path")?, to: required(self.to.take(), "to")? }
+            }
+            "trash" => BatchOperation::Trash { path: required(self.path.take(), "path")? },
+            "restore" => BatchOperation::Restore { id: required(self.id.take(), "id")?, to: self.to.take() },
+            _ => return Err(FieldFault::new("op", "must be create_folder, put_file, move, trash or restore")),
+        };
+        match self.left_over() {
+            Some(field) => Err(FieldFault::new(field, format!("is no field of {}", self.op))),
+            None => Ok(operation),
+        }
+    }
+
+    /// A field that the operation has not taken.
+    fn left_over(&self) -> Option<&'static str> {
+        let fields = [
+            ("path", self.path.is_some()),
+            ("on_conflict", self.on_conflict.is_some()),
+            ("size_bytes", self.size_bytes.is_some()),
+            ("mime_type", self.mime_type.is_some()),
+            ("checksum", self.checksum.is_some()),
+            ("modified_at", self.modified_at.is_some()),
+            ("content_ref", self.content_ref.is_some()),
+            ("to", self.to.is_some()),
+            ("id", self.id.is_some()),
+        ];
+        fields.into_iter().find_map(|(name, is_given)| is_given.then_some(name))
+    }
+}
+
+fn required<T>(value: Option<T>, field: &'static str) -> Result<T, FieldFault> {
+    value.ok_or_else(|| FieldFault::new(field, "must be given"))
+}
+
+/// An operation of a batch. The API's description reads it from the attributes of serde.
 #[derive(Deserialize, ToSchema)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 enum BatchOperation {
@@ -213,7 +276,7 @@ pub(in crate::http) async fn change_all(
     let checked = operations.into_iter().enumerate().map(|(number, operation)| {
         let of_operation =
             |fault: FieldFault| FieldFault::new(format!("operations[{number}].{}", fault.field), fault.reason);
-        operation.check().map_err(of_operation)
+        operation.read().and_then(BatchOperation::check).map_err(of_operation)
     });
     let operations = checked.collect::<Result<Vec<_>, _>>()?;
     let (shard, results) = Box::pin(state.drives.change_all(user, &operations, claimed.request_key())).await?;
