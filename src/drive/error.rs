@@ -59,7 +59,8 @@ pub enum DriveError {
     Batch(Box<RefusedOperation>),
     /// A mirror would delete more entries than it may.
     #[error(
-        "the mirror would delete {deletes} of {there} files and folders, and max_delete admits {most}; nothing is changed"
+        "the mirror would delete {deletes} of {there} files and folders, and max_delete admits {most}; nothing is changed. If that is \
+         right, give a max_delete of {deletes}"
     )]
     TooManyDeletes {
         /// Files and folders that the listing leaves out.

@@ -118,7 +118,8 @@ impl ChangeContext<'_> {
                 let reason = "is taken, and with a number behind it would have more than 1,024 bytes";
                 return Err(DriveError::Field(FieldFault::new("file_name", reason)).into());
             }
-            for _ in 0..PUT_TRIES {
+            // Each time another request was quicker, a number less is free.
+            for _ in &names {
                 let Some(free) = find_free_name(self.connection, self.user, folder, &names).await? else { break };
                 if self.try_insert(id, folder, &free, content).await? {
                     return Ok(OperationResult::new(DriveEntry::File(id)));

@@ -29,7 +29,7 @@ pub(in crate::http) struct StatsAnswer {
     /// Files.
     #[schema(example = 100)]
     total_records: u64,
-    /// Sum of the known sizes of all files.
+    /// Sum of the known sizes of all files, at most 9,223,372,036,854,775,807.
     #[schema(example = 123_456)]
     total_bytes: u64,
     /// Documents of all collections.
@@ -77,7 +77,7 @@ struct ShardAnswer {
     /// Per cent of all counted records.
     #[schema(example = 50.0)]
     percentage: Option<f64>,
-    /// Sum of the known sizes.
+    /// Sum of the known sizes, at most 9,223,372,036,854,775,807.
     #[schema(example = 61_728)]
     size_bytes: Option<u64>,
     /// Documents of all collections.

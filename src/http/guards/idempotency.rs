@@ -85,8 +85,8 @@ pub(in crate::http) fn reject_key_on_stream(request: &HttpRequest) -> Result<(),
     if !request.headers().contains_key(HEADER) {
         return Ok(());
     }
-    let why = "a stream is many changes and takes no key; give each file its own file_id, or each document its own key, \
-               and the stream can be sent again";
+    let why = "a stream is many changes and takes no key; a mirror can be sent again as it is, and a load if each file has its own \
+               file_id or each document its own key";
     Err(Problem::new(ProblemCode::IdempotencyKeyNotTaken, why).field("Idempotency-Key"))
 }
 

@@ -101,7 +101,7 @@ pub fn analyse(
             slots: moved.len(),
             users: users.map(|users| moved.iter().filter_map(|slot| users.get(*slot)).sum()),
             rows: sum(|load| load.rows),
-            bytes: sum(|load| load.bytes),
+            bytes: sum(SlotLoad::shown_bytes),
         }
     };
     let place = |user: &i64| {
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn from_two_to_three_a_third_moves_by_slots_and_two_thirds_by_modulo() {
-        let loads = vec![SlotLoad { rows: 2, bytes: 10 }; 5040];
+        let loads = vec![SlotLoad { rows: 2, file_bytes: 10, ..SlotLoad::default() }; 5040];
         let users = vec![1; 5040];
         let found = analyse(&SlotMap::initial(2), 2, 3, &loads, Some(&users), &[0, 1, 42]);
         let slots: Vec<_> = found.strategies.iter().map(|cost| cost.slots).collect();

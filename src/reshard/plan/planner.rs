@@ -98,7 +98,7 @@ pub fn plan_growth(map: &SlotMap, loads: &[SlotLoad], shards: u16) -> Vec<SlotTr
     transfers(moves)
 }
 
-/// Weighs rows and bytes. Shards within ten per cent of the average are left alone; the other shards give their surplus, or take
+/// Weighs rows and stored bytes. Shards within ten per cent of the average are left alone; the other shards give their surplus, or take
 /// what is missing.
 ///
 /// # Errors
@@ -237,8 +237,9 @@ mod tests {
     }
 
     fn any_loads() -> impl Generator<Value = Vec<SlotLoad>> {
-        proptest::collection::vec((0i64..1000, 0i64..100_000), 5040)
-            .prop_map(|loads| loads.into_iter().map(|(rows, bytes)| SlotLoad { rows, bytes }).collect())
+        proptest::collection::vec((0i64..1000, 0i64..100_000), 5040).prop_map(|loads| {
+            loads.into_iter().map(|(rows, bytes)| SlotLoad { rows, bytes, file_bytes: bytes }).collect()
+        })
     }
 
     #[test]
@@ -257,7 +258,7 @@ mod tests {
     #[test]
     fn new_shards_take_their_share_of_the_rows_as_well() {
         let few: Vec<SlotLoad> =
-            (0..5040).map(|slot| SlotLoad { rows: if slot < 200 { 30 } else { 0 }, bytes: 0 }).collect();
+            (0..5040).map(|slot| SlotLoad { rows: if slot < 200 { 30 } else { 0 }, ..SlotLoad::default() }).collect();
         for (before, after) in [(2, 3), (2, 5), (3, 4)] {
             let map = applied(&SlotMap::initial(before), &plan_growth(&SlotMap::initial(before), &few, after));
             for shard in (0..after).map(ShardId::new) {
@@ -297,8 +298,8 @@ mod tests {
 
     #[test]
     fn a_lone_document_is_not_half_of_everything() {
-        let mut loads: Vec<SlotLoad> = (0..5040).map(|_| SlotLoad { rows: 10, bytes: 0 }).collect();
-        loads[7] = SlotLoad { rows: 11, bytes: 50 };
+        let mut loads: Vec<SlotLoad> = (0..5040).map(|_| SlotLoad { rows: 10, ..SlotLoad::default() }).collect();
+        loads[7] = SlotLoad { rows: 11, bytes: 50, file_bytes: i64::MAX };
         assert!(matches!(plan_rebalance(&SlotMap::initial(3), &loads, 3), Err(PlanError::NothingToDo(_))));
         loads[7].bytes = 100 << 20;
         assert!(plan_rebalance(&SlotMap::initial(3), &loads, 3).is_ok_and(|plan| count(&plan) > 0), "a large one is");

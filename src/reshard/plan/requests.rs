@@ -174,11 +174,10 @@ impl MoveService {
         let map = self.cluster.map();
         let mut loads = vec![SlotLoad::default(); Slot::all().count()];
         for (shard, answer) in self.cluster.scatter(&PlannedTotals, PLANNING_LIMIT).await.answers {
-            for (slot, rows, bytes) in answer?.unwrap_or_default() {
+            for (slot, part) in answer?.unwrap_or_default() {
                 let owned = Slot::from_sql(slot).filter(|slot| map.owner(*slot) == shard);
                 if let Some(load) = owned.and_then(|slot| loads.get_mut(slot.index())) {
-                    load.rows = load.rows.saturating_add(rows);
-                    load.bytes = load.bytes.saturating_add(bytes);
+                    *load = load.and(part);
                 }
             }
         }
@@ -224,7 +223,7 @@ impl MoveService {
                 source: transfer.source,
                 target: transfer.target,
                 rows: sum(|load| load.rows),
-                bytes: sum(|load| load.bytes),
+                bytes: sum(SlotLoad::shown_bytes),
                 disk,
                 slots: transfer.slots,
             });

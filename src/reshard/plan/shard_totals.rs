@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 
+use super::weights::SlotLoad;
 use crate::reshard::transfer::compose;
 use crate::reshard::transfer::tables::counted;
 use crate::shard::{ShardCall, ShardId, Slot, WorkKind};
@@ -13,11 +14,11 @@ pub(super) const SAMPLED_USERS: i64 = 20;
 /// How long the counts and samples of all shards may take.
 pub(super) const PLANNING_LIMIT: Duration = Duration::from_secs(30);
 
-/// Rows and bytes of the shard's slots.
+/// The loads of the shard's slots.
 pub(super) struct PlannedTotals;
 
 impl ShardCall for PlannedTotals {
-    type Output = Vec<(i32, i64, i64)>;
+    type Output = Vec<(i32, SlotLoad)>;
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
         let slots: Vec<i32> = Slot::all().map(Slot::to_sql).collect();
@@ -25,8 +26,12 @@ impl ShardCall for PlannedTotals {
         for (_, counts) in counted() {
             let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(counts))).bind(&slots);
             let rows: Vec<(i32, i64, String)> = statement.fetch_all(&mut *connection).await?;
-            // A plan weighs by the bytes: a sum beyond 64 bits may count as the largest integer.
-            all.extend(rows.into_iter().map(|(slot, rows, bytes)| (slot, rows, bytes.parse().unwrap_or(i64::MAX))));
+            all.extend(rows.into_iter().map(|(slot, rows, bytes)| {
+                // A sum beyond 64 bits may count as the largest integer.
+                let bytes = bytes.parse().unwrap_or(i64::MAX);
+                let (bytes, file_bytes) = if counts.are_stored { (bytes, 0) } else { (0, bytes) };
+                (slot, SlotLoad { rows, bytes, file_bytes })
+            }));
         }
         Ok(Some(all))
     }

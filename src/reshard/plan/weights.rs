@@ -10,8 +10,28 @@ const BYTES_OF_A_ROW: f64 = 256.0;
 pub struct SlotLoad {
     /// Rows of all users.
     pub rows: i64,
-    /// Bytes of all users.
+    /// Bytes in the shard: of documents.
     pub bytes: i64,
+    /// Bytes of files, as clients tell them. The files are elsewhere, so that these bytes weigh nothing here.
+    pub file_bytes: i64,
+}
+
+impl SlotLoad {
+    /// The load of two parts.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            rows: self.rows.saturating_add(other.rows),
+            bytes: self.bytes.saturating_add(other.bytes),
+            file_bytes: self.file_bytes.saturating_add(other.file_bytes),
+        }
+    }
+
+    /// All bytes that are told of, for people.
+    #[must_use]
+    pub fn shown_bytes(&self) -> i64 {
+        self.bytes.saturating_add(self.file_bytes)
+    }
 }
 
 /// The weight of each slot: the parts of all rows and all bytes, and a little for the slot alone. Bytes weigh as much as rows from

@@ -43,6 +43,8 @@ pub struct CountTables {
     pub totals: &'static str,
     /// The changes that are not folded yet.
     pub deltas: &'static str,
+    /// True if the counted bytes lie in the shard; false if they are sizes that clients tell of what is elsewhere.
+    pub are_stored: bool,
 }
 
 /// The tables whose rows are counted, with their counts.
@@ -59,7 +61,11 @@ pub const TABLES: &[MovedTable] = &[
         slot: ("(user_id % 5040)", "bigint"),
         key: &[("user_id", "bigint"), ("file_id", "uuid")],
         by_slot: &[("(user_id % 5040)", "bigint"), ("user_id", "bigint"), ("file_id", "uuid")],
-        counts: Some(CountTables { totals: "shardrive.slot_counts", deltas: "shardrive.slot_deltas" }),
+        counts: Some(CountTables {
+            totals: "shardrive.slot_counts",
+            deltas: "shardrive.slot_deltas",
+            are_stored: false,
+        }),
     },
     MovedTable {
         name: "public.folders",
@@ -76,7 +82,11 @@ pub const TABLES: &[MovedTable] = &[
         slot: ("slot", "int"),
         key: &[("collection", "text"), ("key", "text"), ("slot", "int")],
         by_slot: &[("slot", "int"), ("collection", "text"), ("key", "text")],
-        counts: Some(CountTables { totals: "shardrive.record_counts", deltas: "shardrive.record_deltas" }),
+        counts: Some(CountTables {
+            totals: "shardrive.record_counts",
+            deltas: "shardrive.record_deltas",
+            are_stored: true,
+        }),
     },
     MovedTable {
         name: "shardrive.idempotency_keys",

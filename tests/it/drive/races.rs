@@ -175,6 +175,23 @@ async fn two_files_put_to_a_new_path_are_one_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_of_one_name_get_a_number_each_however_many_come_at_once() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    let put = async |number: usize| match number % 2 {
+        0 => call(&api, Method::PUT, "/drives/42/path/a.txt?on_conflict=rename", json!({})).await.0,
+        _ => {
+            let put = json!({"op": "put_file", "path": "a.txt", "on_conflict": "rename"});
+            call(&api, Method::POST, "/drives/42/batch", json!({"operations": [put]})).await.0
+        }
+    };
+    let statuses = join_all((0..32).map(put)).await;
+    assert!(statuses.iter().all(|status| [200, 201].contains(status)), "{statuses:?}");
+    let names = "SELECT count(DISTINCT file_name) FROM file_metadata WHERE file_name ~ '^a( .[0-9]+.)?.txt$'";
+    assert_eq!(cluster.value::<i64>(0, names).await, 32);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_whose_purge_has_begun_is_not_restored() {
     let cluster = TestCluster::migrated(1).await;
     let api = Api::start(&cluster).await;

@@ -219,7 +219,7 @@ async fn note_faults(db: &mut PgConnection, table: &MovedTable, own: &str) -> Ve
 
 /// The deltas of each change, and the copy of the map that sums are made by.
 async fn count_faults(db: &mut PgConnection, counts: CountTables, own: &str) -> Vec<String> {
-    let CountTables { totals, deltas } = counts;
+    let CountTables { totals, deltas, .. } = counts;
     let mut faults = Vec::new();
     run(db, &format!("BEGIN; {own}")).await.unwrap();
     if !value::<bool>(db, &format!("SELECT count(*) > 0 FROM {deltas} WHERE {OWN} = ANY (slots)")).await {
@@ -235,7 +235,7 @@ async fn count_faults(db: &mut PgConnection, counts: CountTables, own: &str) -> 
 
 /// The statements about all counted tables.
 fn statement_faults(table: &MovedTable) -> Vec<String> {
-    let Some(CountTables { totals, deltas }) = table.counts else { return Vec::new() };
+    let Some(CountTables { totals, deltas, .. }) = table.counts else { return Vec::new() };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/stats");
     let statements: Vec<(String, String)> = std::fs::read_dir(folder)
         .unwrap()
