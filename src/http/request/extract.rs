@@ -160,7 +160,7 @@ pub(in crate::http) async fn refuse_query(
     }
     let name = request.query_string().split(['=', '&']).next().unwrap_or_default();
     let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned();
-    let problem = Problem::query(name, "is no parameter of this route, and nothing was done; leave it out");
+    let problem = Problem::query(name, "is not a parameter of this route, and nothing was done; leave it out");
     Ok(request.error_response(problem))
 }
 

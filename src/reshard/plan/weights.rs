@@ -27,7 +27,7 @@ impl SlotLoad {
         }
     }
 
-    /// All bytes that are told of, for people.
+    /// Stored bytes and sizes of files together, as a plan shows them.
     #[must_use]
     pub fn shown_bytes(&self) -> i64 {
         self.bytes.saturating_add(self.file_bytes)

@@ -72,7 +72,7 @@ impl OperationInput {
             _ => return Err(FieldFault::new("op", "must be create_folder, put_file, move, trash or restore")),
         };
         match self.left_over() {
-            Some(field) => Err(FieldFault::new(field, format!("is no field of {}", self.op))),
+            Some(field) => Err(FieldFault::new(field, format!("is not a field of {}", self.op))),
             None => Ok(operation),
         }
     }

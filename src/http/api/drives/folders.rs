@@ -233,7 +233,7 @@ pub(in crate::http) async fn trash_folder(
     entry_answer(&state, StatusCode::OK, user, shard, trashed.entry).await
 }
 
-/// Deletes a folder of the trash for good; not one that is there with a folder above it alone.
+/// Deletes a folder for good that was put into the trash itself. A folder that is there only with a folder above it stays.
 async fn purge_trashed(state: &AppState, user: UserId, id: Uuid) -> Result<HttpResponse, Problem> {
     let (shard, result) = Box::pin(state.drives.purge(user, EntryKind::Folder, id)).await?;
     if result.rows == 0 {
