@@ -90,7 +90,7 @@ pub(in crate::cli) struct RebalanceArgs {
 /// The ways of dealing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(in crate::cli) enum DealModeArg {
-    /// By rows and bytes; a shard without slots gets its share of them.
+    /// By rows and the bytes of documents; a shard without slots gets its share of them.
     Load,
     /// As many slots on each shard.
     Slots,

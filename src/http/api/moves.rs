@@ -112,7 +112,7 @@ move_starts! {
 #[derive(Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum DealMode {
-    /// By rows and bytes; a shard without slots gets its share of them.
+    /// By rows and the bytes of documents; a shard without slots gets its share of them.
     #[default]
     Load,
     /// As many slots on each shard.

@@ -24,7 +24,7 @@ pub struct SlotTransfer {
 /// How slots are dealt to shards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DealStrategy {
-    /// By rows and bytes, moving as little as possible; a shard without slots gets its share of slots.
+    /// By rows and the bytes of documents, moving as little as possible; a shard without slots gets its share of slots.
     Load,
     /// As many slots on each, moving as few as possible.
     Slots,
