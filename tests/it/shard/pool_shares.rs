@@ -33,7 +33,11 @@ fn list(api: &Api, caller: &str, times: usize) -> Answers {
 async fn start(cluster: &TestCluster) -> (Api, String) {
     let api = Api::start_with(
         cluster,
-        &[("SHARDRIVE_TRUSTED_PROXIES", "127.0.0.1/32"), ("SHARDRIVE_SHARD_TIMEOUT_MS", TIMEOUT_MS)],
+        &[
+            ("SHARDRIVE_TRUSTED_PROXIES", "127.0.0.1/32"),
+            ("SHARDRIVE_SHARD_TIMEOUT_MS", TIMEOUT_MS),
+            ("SHARDRIVE_DB_POOL_MAX_SIZE", "8"),
+        ],
     )
     .await;
     let collection = json!({"shard_key": "k", "records_per_key": "many", "key_type": "integer"});

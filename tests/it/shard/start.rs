@@ -128,7 +128,7 @@ async fn one_more_url_does_not_add_a_shard() {
 async fn a_lost_database_is_not_replaced_by_an_empty_one() {
     let mut cluster = TestCluster::migrated(2).await;
     let mut other = cluster.server(1).connect("postgres").await.unwrap();
-    for sql in ["DROP DATABASE drive_shard_1", "CREATE DATABASE drive_shard_1"] {
+    for sql in ["DROP DATABASE drive_shard_1 WITH (FORCE)", "CREATE DATABASE drive_shard_1"] {
         crate::support::servers::run(&mut other, sql).await.unwrap();
     }
     let message = start_error_text(cluster.options()).await;

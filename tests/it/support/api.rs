@@ -15,8 +15,14 @@ use super::watchdog::Watch;
 /// The tested program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_shardrive");
 
-/// The settings of every service, unless a test overrides them.
-const DEFAULTS: [(&str, &str); 2] = [("BIND_ADDR", "127.0.0.1:0"), ("RUST_LOG", "info")];
+/// The settings of every service, unless a test overrides them. Few connections: each is a process of PostgreSQL, whose
+/// start costs more than most requests of a test.
+const DEFAULTS: [(&str, &str); 4] = [
+    ("BIND_ADDR", "127.0.0.1:0"),
+    ("RUST_LOG", "info"),
+    ("SHARDRIVE_DB_POOL_MIN_SIZE", "1"),
+    ("SHARDRIVE_DB_POOL_MAX_SIZE", "4"),
+];
 
 /// Patient limits for every service and command, unless a test overrides them: a busy machine must not make a shard
 /// look lost. Many services probe their shards at the same time, so each probes less often.

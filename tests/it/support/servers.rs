@@ -1,7 +1,8 @@
 //! PostgreSQL servers of a test's own: copied from a template, on free ports, removed at the end.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -14,15 +15,19 @@ use shardrive::shard::{Cluster, ShardLimits, ShardOptions, StartError, migrate};
 use shardrive::writes::WriterLimits;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Decode, Postgres, Type};
+use uuid::Uuid;
 
 use super::folders::TestFolder;
-use super::templates::{Content, copy_folder, prepared_template};
+use super::templates::{Template, copy_folder, prepared_folders, rename_database};
 
 pub const CONNECT: Duration = Duration::from_secs(10);
 
 /// The servers of one test, each with its database, before the migration.
 pub struct TestCluster {
     servers: Vec<PostgresServer>,
+    /// Connections of [`TestCluster::psql`] and [`TestCluster::value`], by the ports: a new one costs more than most
+    /// statements.
+    idle: Mutex<HashMap<u16, PgConnection>>,
     home: TestFolder,
 }
 
@@ -34,34 +39,41 @@ impl TestCluster {
 
     /// Starts `shards` servers of this durability.
     pub async fn start_with(shards: usize, durability: Durability) -> Self {
-        Self::start_of(shards, durability, Content::Nothing).await
+        Self::start_of(shards, durability, Template::Empty).await
     }
 
-    /// Starts `shards` servers and makes them a cluster.
+    /// Starts the servers of a cluster of `shards` shards.
     pub async fn migrated(shards: usize) -> Self {
-        let cluster = Self::start_of(shards, Durability::ServerOnly, Content::Schema).await;
-        cluster.migrate().await;
+        let cluster = Self::start_of(shards, Durability::ServerOnly, Template::Cluster(shards)).await;
+        let sql = format!(
+            "UPDATE shardrive.identity SET cluster_id = '{}'; \
+             UPDATE shardrive.shards SET url = regexp_replace(url, ':[0-9]+/', ':' || ('{{{}}}'::int[])[shard_id + 1] || '/')",
+            Uuid::new_v4(),
+            cluster.servers.iter().map(|server| server.port().to_string()).collect::<Vec<_>>().join(","),
+        );
+        for shard in 0..shards {
+            cluster.psql(shard, &sql).await.unwrap();
+        }
         cluster
     }
 
-    async fn start_of(shards: usize, durability: Durability, content: Content) -> Self {
+    async fn start_of(shards: usize, durability: Durability, template: Template) -> Self {
         let (binaries, account) = programs();
-        let template = prepared_template(&binaries, account, content).await;
+        let folders = prepared_folders(&binaries, account, template, shards).await;
         let home = TestFolder::new(account, durability).await;
-        let servers = (0..shards).map(|shard| {
-            let (folder, template, binaries) = (home.path.join(format!("shard_{shard}")), &template, binaries.clone());
+        let servers = folders.into_iter().enumerate().map(|(shard, source)| {
+            let (folder, binaries) = (home.path.join(format!("shard_{shard}")), binaries.clone());
             async move {
-                copy_folder(template, &folder);
+                copy_folder(&source, &folder);
                 let mut server = PostgresServer::new(binaries, account, folder, free_port().unwrap(), durability);
                 start_on_free_port(&mut server).await;
-                if shard > 0 {
-                    let rename = format!("ALTER DATABASE {} RENAME TO {}", database_name(0), database_name(shard));
-                    run(&mut server.connect("postgres").await.unwrap(), &rename).await.unwrap();
+                if template == Template::Empty {
+                    rename_database(&server, shard).await;
                 }
                 server
             }
         });
-        Self { servers: join_all(servers).await, home }
+        Self { servers: join_all(servers).await, idle: Mutex::default(), home }
     }
 
     /// Starts a streaming standby of a shard's server. The cluster's folder holds the standby, so drop the standby
@@ -125,9 +137,12 @@ impl TestCluster {
         self.servers[shard].connect(&database_name(shard)).await.unwrap()
     }
 
-    /// Runs statements as psql would.
+    /// Runs statements as psql would: what they set ends with them.
     pub async fn psql(&self, shard: usize, sql: &str) -> Result<u64, sqlx::Error> {
-        run(&mut self.connect(shard).await, sql).await
+        let mut connection = self.fresh_session(shard).await;
+        let done = run(&mut connection, sql).await;
+        self.keep(shard, connection);
+        done
     }
 
     /// The single value that a query returns.
@@ -136,7 +151,25 @@ impl TestCluster {
         T: Send + Unpin + for<'r> Decode<'r, Postgres> + Type<Postgres>,
         (T,): for<'r> sqlx::FromRow<'r, PgRow>,
     {
-        value(&mut self.connect(shard).await, sql).await
+        let mut connection = self.fresh_session(shard).await;
+        let found = value(&mut connection, sql).await;
+        self.keep(shard, connection);
+        found
+    }
+
+    /// A session without traces of an earlier one.
+    async fn fresh_session(&self, shard: usize) -> PgConnection {
+        let idle = self.idle.lock().unwrap().remove(&self.port(shard));
+        if let Some(mut connection) = idle
+            && run(&mut connection, "DISCARD ALL").await.is_ok()
+        {
+            return connection;
+        }
+        self.connect(shard).await
+    }
+
+    fn keep(&self, shard: usize, connection: PgConnection) {
+        self.idle.lock().unwrap().insert(self.port(shard), connection);
     }
 }
 
@@ -157,7 +190,7 @@ where
     T: Send + Unpin + for<'r> Decode<'r, Postgres> + Type<Postgres>,
     (T,): for<'r> sqlx::FromRow<'r, PgRow>,
 {
-    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(connection).await.unwrap()
+    sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false).fetch_one(connection).await.unwrap()
 }
 
 /// The SQLSTATE of a refusal.

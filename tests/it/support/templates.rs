@@ -12,24 +12,40 @@ use ring::{digest, hmac, pbkdf2};
 use shardrive::local_servers::{
     Durability, PASSWORD, PostgresBinaries, PostgresServer, ServerAccount, USER, database_name, free_port,
 };
-use shardrive::shard::apply_migrations;
+use shardrive::shard::{ShardOptions, migrate};
 
 use super::folders::{RunFolder, entries, lock};
-use super::servers::{run, start_on_free_port};
+use super::servers::{CONNECT, run, start_on_free_port};
 
 /// A template unused for this long is of another schema, or of a removed PostgreSQL.
 const UNUSED: Duration = Duration::from_secs(3600);
 
-/// The content of a template's database.
+/// Data folders to copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Content {
-    Nothing,
-    /// This program's schema, without an identity: not yet a shard.
-    Schema,
+pub enum Template {
+    /// A server with the first shard's database, which is empty.
+    Empty,
+    /// The servers of a cluster of so many shards. A copy needs a cluster id of its own, and the addresses of its shards.
+    Cluster(usize),
 }
 
-/// A data folder to copy, with the first shard's database.
-pub async fn prepared_template(binaries: &PostgresBinaries, account: ServerAccount, content: Content) -> PathBuf {
+impl Template {
+    /// The data folder of a shard's server, under the folder of all templates.
+    fn folder(self, home: &Path, shard: usize) -> PathBuf {
+        match self {
+            Self::Empty => home.join("empty"),
+            Self::Cluster(shards) => home.join(format!("cluster_of_{shards}")).join(format!("shard_{shard}")),
+        }
+    }
+}
+
+/// The data folders of so many servers, to be copied.
+pub async fn prepared_folders(
+    binaries: &PostgresBinaries,
+    account: ServerAccount,
+    template: Template,
+    shards: usize,
+) -> Vec<PathBuf> {
     let shared = RunFolder::usual().await.shared();
     let home = shared.join(format!("template-{}-{:016x}", binaries.version(), schema_key()));
     // The drop releases the lock: the next test finds the complete template.
@@ -37,15 +53,13 @@ pub async fn prepared_template(binaries: &PostgresBinaries, account: ServerAccou
     for other in entries(shared).iter().filter(|other| **other != home && is_unused(other)) {
         let _ = std::fs::remove_dir_all(other);
     }
-    let folder = home.join("schema");
-    if !folder.exists() {
-        make_templates(binaries, account, &home).await;
+    let maker = Maker { binaries, account, home: &home };
+    maker.make_empty().await;
+    if let Template::Cluster(shards) = template {
+        maker.make_cluster(shards).await;
     }
     std::fs::write(home.join("used"), "").unwrap();
-    match content {
-        Content::Nothing => home.join("empty"),
-        Content::Schema => folder,
-    }
+    (0..shards).map(|shard| template.folder(&home, shard)).collect()
 }
 
 /// Copies a data folder to a place that does not exist.
@@ -54,28 +68,67 @@ pub fn copy_folder(from: &Path, to: &Path) {
     assert!(done.success(), "could not copy {}", from.display());
 }
 
-async fn make_templates(binaries: &PostgresBinaries, account: ServerAccount, home: &Path) {
-    let _ = std::fs::remove_dir_all(home); // a partial template
-    let (empty, part) = (home.join("empty"), home.join("schema.part"));
-    let server = |folder: &Path| {
-        PostgresServer::new(binaries.clone(), account, folder.to_owned(), free_port().unwrap(), Durability::ServerOnly)
-    };
-    let mut first = server(&empty);
-    first.init_data_folder().await.unwrap();
-    start_on_free_port(&mut first).await;
-    first.create_database(&database_name(0)).await.unwrap();
-    run(&mut first.connect("postgres").await.unwrap(), &quick_password()).await.unwrap();
-    first.stop().await;
+struct Maker<'a> {
+    binaries: &'a PostgresBinaries,
+    account: ServerAccount,
+    home: &'a Path,
+}
 
-    copy_folder(&empty, &part);
-    let mut second = server(&part);
-    start_on_free_port(&mut second).await;
-    let mut connection = second.connect(&database_name(0)).await.unwrap();
-    apply_migrations(&mut connection).await.unwrap();
-    drop(connection);
-    second.stop().await;
-    // A folder with the right name is always complete.
-    std::fs::rename(part, home.join("schema")).unwrap();
+impl Maker<'_> {
+    fn server(&self, folder: PathBuf) -> PostgresServer {
+        let port = free_port().unwrap();
+        PostgresServer::new(self.binaries.clone(), self.account, folder, port, Durability::ServerOnly)
+    }
+
+    async fn make_empty(&self) {
+        let folder = Template::Empty.folder(self.home, 0);
+        if folder.exists() {
+            return;
+        }
+        let part = self.home.join("empty.new"); // a folder with the right name is always complete
+        let _ = std::fs::remove_dir_all(&part);
+        let mut server = self.server(part.clone());
+        server.init_data_folder().await.unwrap();
+        start_on_free_port(&mut server).await;
+        server.create_database(&database_name(0)).await.unwrap();
+        run(&mut server.connect("postgres").await.unwrap(), &quick_password()).await.unwrap();
+        server.stop().await;
+        std::fs::rename(part, folder).unwrap();
+    }
+
+    async fn make_cluster(&self, shards: usize) {
+        let folder = self.home.join(format!("cluster_of_{shards}"));
+        if folder.exists() {
+            return;
+        }
+        let part = folder.with_extension("new");
+        let _ = std::fs::remove_dir_all(&part);
+        self.account.make_folder(&part).unwrap();
+        let mut servers = Vec::new();
+        for shard in 0..shards {
+            let data = part.join(format!("shard_{shard}"));
+            copy_folder(&Template::Empty.folder(self.home, 0), &data);
+            let mut server = self.server(data);
+            start_on_free_port(&mut server).await;
+            rename_database(&server, shard).await;
+            servers.push(server);
+        }
+        let url = |(shard, server): (usize, &PostgresServer)| server.url(&database_name(shard));
+        let urls: Vec<_> = servers.iter().enumerate().map(url).map(|url| ShardOptions::parse(&url).unwrap()).collect();
+        migrate(&urls, CONNECT).await.unwrap();
+        for server in &mut servers {
+            server.stop().await;
+        }
+        std::fs::rename(part, folder).unwrap();
+    }
+}
+
+/// Gives the database of the empty template the name of a shard's database.
+pub async fn rename_database(server: &PostgresServer, shard: usize) {
+    if shard > 0 {
+        let rename = format!("ALTER DATABASE {} RENAME TO {}", database_name(0), database_name(shard));
+        run(&mut server.connect("postgres").await.unwrap(), &rename).await.unwrap();
+    }
 }
 
 /// Stores the usual password with one hash round instead of 4,096. In a debug build, the rounds of one connection

@@ -85,7 +85,7 @@ async fn promtool_finds_no_fault_and_the_numbers_are_those_of_the_requests() {
         (r#"shardrive_shard_commit_queue{shard="0"}"#, 0.0),
         ("shardrive_shard_commit_queue_max", 4096.0),
         (r#"shardrive_shard_read_batch_reads_sum{shard="0"}"#, 1.0),
-        (r#"shardrive_shard_pool_connections_max{shard="0"}"#, 8.0),
+        (r#"shardrive_shard_pool_connections_max{shard="0"}"#, 4.0),
         ("shardrive_slot_map_epoch", 1.0),
         ("shardrive_cache_available", 1.0),
         ("shardrive_moves_known", 1.0),
