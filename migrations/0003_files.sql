@@ -78,7 +78,11 @@ CREATE TABLE public.file_metadata (
 
     -- The user first: rows of a user lie together, and a move's row filter finds user_id in the replica identity.
     -- An id is unique within its user: no shard knows the ids of users on other shards.
-    CONSTRAINT file_metadata_pkey PRIMARY KEY (user_id, file_id),
+    -- The entries hold all that a page shows, so that a page is read from this index alone (docs/decisions/0034-wide-key.md). An
+    -- entry with the longest texts of all fields takes 2,672 bytes, and PostgreSQL refuses one of more than 2,704.
+    CONSTRAINT file_metadata_pkey PRIMARY KEY (user_id, file_id) INCLUDE (
+        file_name, folder_id, mime_type, checksum, size_bytes, modified_at, created_at, updated_at, trashed_at, content_ref
+    ),
     -- No type of its own: a row filter takes none.
     CONSTRAINT file_metadata_user_id_check CHECK (user_id >= 0),
     -- A name in a folder is a part of a path.
@@ -86,7 +90,9 @@ CREATE TABLE public.file_metadata (
     CONSTRAINT file_metadata_copy_throttle CHECK (
         uuid_hash(file_id) & 255 <> 0 OR shardrive.throttle_copy((user_id % 5040)::int, 256)
     )
-);
+)
+-- A page reads the table for rows that no vacuum has seen. A vacuum of new rows alone is short: it passes over the others.
+WITH (autovacuum_vacuum_insert_scale_factor = 0.05);
 COMMENT ON TABLE  public.file_metadata IS 'One row for each file of the users whose slots this shard owns.';
 COMMENT ON COLUMN public.file_metadata.folder_id IS 'The folder around the file; the nil UUID is the root. NULL: the file is in no folder, and its name is free.';
 COMMENT ON COLUMN public.file_metadata.trashed_at IS 'When the file was put into the trash.';

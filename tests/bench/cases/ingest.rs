@@ -8,7 +8,8 @@ use crate::{Bench, Result};
 
 const CONNECTIONS: u64 = 64;
 /// A table as `file_metadata` was before it had a guard and counts: what a plain database would do.
-const PLAIN_TABLE: &str = "CREATE TABLE IF NOT EXISTS bench_plain (LIKE file_metadata INCLUDING ALL)";
+const PLAIN_TABLE: &str = "CREATE TABLE IF NOT EXISTS bench_plain (LIKE file_metadata INCLUDING ALL);
+    ALTER TABLE bench_plain DROP CONSTRAINT bench_plain_pkey, ADD PRIMARY KEY (user_id, file_id)";
 
 pub fn run(bench: &mut Bench) -> Result<()> {
     let service = Service::start(bench)?;

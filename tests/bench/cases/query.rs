@@ -7,6 +7,10 @@ use crate::tools::{pgbench, statements, upload, wrk};
 use crate::{Bench, Result, rows};
 
 const CONNECTIONS: u64 = 64;
+/// The same rows at the same places, under a plain key: what a plain database would read.
+const PLAIN_TABLE: &str = "CREATE TABLE IF NOT EXISTS bench_plain AS SELECT * FROM file_metadata;
+    ALTER TABLE bench_plain ADD PRIMARY KEY (user_id, file_id);
+    VACUUM ANALYZE bench_plain";
 /// The case whose throughput sets the rate of the open-loop case.
 pub const LIST: &str = "GET /query, 20 files, 64 connections";
 
@@ -32,12 +36,18 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     }
     bench.shards.settle()?;
 
-    let select = statements("query");
+    PLAIN_TABLE.split(';').try_for_each(|statement| bench.shards.everywhere(statement))?;
+    let select = bench.options.folder.join("query_plain.sql");
+    std::fs::write(
+        &select,
+        std::fs::read_to_string(statements("query"))?.replace("FROM file_metadata", "FROM bench_plain"),
+    )?;
     let ours =
         |seed: u64| Ok(wrk(bench, &service, CONNECTIONS, "query", &[&seed.to_string(), &users.to_string()])?.run);
     let found = compare(bench, api, ours, |_| pgbench(bench, 64, &select, &[("users", users)]))?;
     let bar = Bar::ratio(&found, 1.0);
     bench.compared(LIST, "/s", found, bar, "pgbench SELECT, 64 clients");
+    bench.shards.everywhere("DROP TABLE bench_plain")?;
 
     let select = statements("find");
     let ours = |seed: u64| Ok(wrk(bench, &service, CONNECTIONS, "find", &[&seed.to_string()])?.run);

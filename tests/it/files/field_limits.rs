@@ -135,6 +135,30 @@ async fn every_way_in_keeps_every_limit() {
     }
 }
 
+/// A text of so many bytes that PostgreSQL cannot make shorter.
+fn unpackable(bytes: usize) -> String {
+    (0..bytes).map(|_| char::from(rand::random_range(b'0'..=b'z'))).collect()
+}
+
+/// The key of the table holds all that a page shows, and an entry of an index has a limit of its own.
+#[tokio::test]
+async fn the_longest_texts_of_all_fields_fit_into_one_file() {
+    let cluster = TestCluster::migrated(2).await;
+    let api = Api::start(&cluster).await;
+    let length = |field: &str| TEXT_LIMITS.iter().find(|limit| limit.field == field).unwrap().max_bytes;
+    let name = unpackable(length("file_name"));
+    let file = json!({
+        "user_id": 43, "file_name": name, "path": format!("folder/{name}"), "size_bytes": i64::MAX,
+        "modified_at": "2025-03-04T05:06:07Z", "mime_type": unpackable(length("mime_type")),
+        "checksum": unpackable(length("checksum")), "content_ref": unpackable(length("content_ref")),
+    });
+    let (status, stored) = api.post_json("/ingest", &file).await;
+    assert_eq!(status, StatusCode::CREATED, "{stored}");
+    // The longest entry has a value in every column.
+    cluster.psql(1, "UPDATE file_metadata SET trashed_at = now()").await.unwrap();
+    assert_eq!(cluster.value::<i64>(1, "SELECT count(*) FROM file_metadata AS f WHERE f IS NOT NULL").await, 1);
+}
+
 #[tokio::test]
 async fn psql_keeps_times_that_the_service_can_write() {
     let cluster = TestCluster::migrated(2).await;

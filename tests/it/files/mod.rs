@@ -10,6 +10,7 @@ mod imports;
 mod ingest;
 mod listing;
 mod own_ids;
+mod page_plan;
 mod query;
 mod single_file;
 mod writer;

@@ -1,0 +1,37 @@
+//! Where a page of a user's files is read from.
+
+use serde_json::Value;
+
+use crate::support::servers::{TestCluster, run, value};
+
+/// All steps of a plan that read this table.
+fn steps_on<'a>(plan: &'a Value, table: &str) -> Vec<&'a Value> {
+    let below = plan["Plans"].as_array().into_iter().flatten().flat_map(|step| steps_on(step, table));
+    (plan["Relation Name"] == table).then_some(plan).into_iter().chain(below).collect()
+}
+
+/// A user's files lie on as many blocks of the table as there are files: a page must not look at them.
+#[tokio::test]
+async fn a_page_is_read_from_the_key_alone() {
+    let cluster = TestCluster::migrated(1).await;
+    let mut db = cluster.connect(0).await;
+    // Each round adds a file of every user, as in a drive that fills.
+    let fill = "INSERT INTO file_metadata (user_id, file_name, size_bytes)
+                SELECT u, 'file ' || n, n FROM generate_series(1, 20) AS n, generate_series(1, 500) AS u ORDER BY n, u";
+    run(&mut db, fill).await.unwrap();
+    run(&mut db, "VACUUM (ANALYZE) file_metadata").await.unwrap();
+    let page = include_str!("../../../sql/files/list_batch.sql");
+    run(&mut db, &format!("PREPARE page AS {page}")).await.unwrap();
+    for plans in ["force_generic_plan", "force_custom_plan"] {
+        run(&mut db, &format!("SET plan_cache_mode = {plans}")).await.unwrap();
+        let newest = "array_fill('ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid, ARRAY[2])";
+        let explain = format!("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE page ('{{7, 8}}', {newest}, '{{21, 11}}', 0)");
+        let plan: Value = value(&mut db, &explain).await;
+        let steps = steps_on(&plan[0]["Plan"], "file_metadata");
+        assert!(!steps.is_empty(), "{plan:#}");
+        for step in steps {
+            let found = (&step["Node Type"], &step["Index Name"], &step["Heap Fetches"]);
+            assert_eq!(found, (&"Index Only Scan".into(), &"file_metadata_pkey".into(), &0.into()), "{plan:#}");
+        }
+    }
+}
