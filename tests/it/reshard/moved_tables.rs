@@ -128,9 +128,10 @@ async fn a_table_that_moves_has_everything_that_a_move_needs() {
 async fn shape_faults(db: &mut PgConnection, table: &MovedTable) -> Vec<String> {
     let MovedTable { name, slot, key, by_slot, .. } = table;
     let mut faults = Vec::new();
+    // An index may hold columns behind its key.
     let columns = "SELECT array_agg(attname || ' ' || format_type(atttypid, NULL) ORDER BY place)
-                     FROM pg_index, unnest(indkey) WITH ORDINALITY AS part (attnum, place)
-                     JOIN pg_attribute AS a USING (attnum)";
+                     FROM pg_index CROSS JOIN unnest(indkey) WITH ORDINALITY AS part (attnum, place)
+                     JOIN pg_attribute AS a ON a.attnum = part.attnum AND place <= indnkeyatts";
     let primary: Vec<String> =
         value(db, &format!("{columns} WHERE indrelid = '{name}'::regclass AND indisprimary AND attrelid = indrelid"))
             .await;
