@@ -53,7 +53,7 @@ pub async fn prepared_folders(
     for other in entries(shared).iter().filter(|other| **other != home && is_unused(other)) {
         let _ = std::fs::remove_dir_all(other);
     }
-    let maker = Maker { binaries, account, home: &home };
+    let maker = TemplateMaker { binaries, account, home: &home };
     maker.make_empty().await;
     if let Template::Cluster(shards) = template {
         maker.make_cluster(shards).await;
@@ -68,13 +68,13 @@ pub fn copy_folder(from: &Path, to: &Path) {
     assert!(done.success(), "could not copy {}", from.display());
 }
 
-struct Maker<'a> {
+struct TemplateMaker<'a> {
     binaries: &'a PostgresBinaries,
     account: ServerAccount,
     home: &'a Path,
 }
 
-impl Maker<'_> {
+impl TemplateMaker<'_> {
     fn server(&self, folder: PathBuf) -> PostgresServer {
         let port = free_port().unwrap();
         PostgresServer::new(self.binaries.clone(), self.account, folder, port, Durability::ServerOnly)
