@@ -143,7 +143,7 @@ DECLARE
     changed_slots int[];
     row_deltas    bigint[];
     byte_deltas   numeric[];
-    is_placed     boolean;
+    placed_slots  int[];
     is_gone       boolean;
     rootless      bigint[];
     has_folders   boolean;
@@ -157,15 +157,17 @@ BEGIN
 
     IF TG_OP = 'INSERT' THEN
         -- Of a lone row one look tells all: what it changes, and that its slot is this shard's and not on the move.
-        SELECT shardrive.slot_of(user_id), coalesce(size_bytes, 0), folder_id IS NOT NULL,
+        SELECT shardrive.slot_of(user_id), coalesce(size_bytes, 0),
+               CASE WHEN folder_id IS NOT NULL THEN ARRAY[shardrive.slot_of(user_id)] END,
                (SELECT owner FROM shardrive.slot_map WHERE slot = shardrive.slot_of(user_id)) = (SELECT shard_id FROM shardrive.identity)
                AND NOT EXISTS (SELECT FROM shardrive.local_moves),
                EXISTS (SELECT FROM new_rows OFFSET 1)
-          INTO first_slot, first_bytes, is_placed, is_free, has_more
+          INTO first_slot, first_bytes, placed_slots, is_free, has_more
           FROM new_rows LIMIT 1;
         IF has_more THEN
             is_free := false;
-            SELECT array_agg(slot), array_agg(n), array_agg(b), bool_or(p) INTO changed_slots, row_deltas, byte_deltas, is_placed
+            SELECT array_agg(slot), array_agg(n), array_agg(b), array_agg(slot) FILTER (WHERE p)
+              INTO changed_slots, row_deltas, byte_deltas, placed_slots
               FROM (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n, coalesce(sum(size_bytes), 0) AS b,
                            bool_or(folder_id IS NOT NULL) AS p
                       FROM new_rows GROUP BY 1) AS change;
@@ -179,19 +181,17 @@ BEGIN
           FROM (SELECT shardrive.slot_of(user_id) AS slot, -count(*) AS n, -coalesce(sum(size_bytes), 0) AS b
                   FROM old_rows GROUP BY 1) AS change;
     ELSE
-        SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
-          FROM (SELECT slot, sum(n)::bigint AS n, coalesce(sum(b), 0) AS b
-                  FROM (SELECT shardrive.slot_of(user_id) AS slot, 1 AS n, size_bytes AS b FROM new_rows
-                        UNION ALL
-                        SELECT shardrive.slot_of(user_id), -1, -size_bytes FROM old_rows) AS both_sides
-                 GROUP BY slot) AS change;
-        is_placed := EXISTS (
-            SELECT FROM new_rows AS n
-              JOIN old_rows AS o USING (user_id, file_id)
-             WHERE n.folder_id IS NOT NULL
-               AND (n.folder_id IS DISTINCT FROM o.folder_id
-                    OR n.trashed_at IS NULL AND (n.file_name, n.trashed_at) IS DISTINCT FROM (o.file_name, o.trashed_at))
-        );
+        -- Each row has its old self beside it, as a row keeps user and id.
+        SELECT array_agg(slot), array_agg(0), array_agg(b), array_agg(slot) FILTER (WHERE p)
+          INTO changed_slots, row_deltas, byte_deltas, placed_slots
+          FROM (SELECT shardrive.slot_of(user_id) AS slot,
+                       sum(coalesce(n.size_bytes, 0)::numeric - coalesce(o.size_bytes, 0)) AS b,
+                       bool_or(n.folder_id IS NOT NULL
+                               AND (n.folder_id IS DISTINCT FROM o.folder_id
+                                    OR n.trashed_at IS NULL
+                                       AND (n.file_name, n.trashed_at) IS DISTINCT FROM (o.file_name, o.trashed_at))) AS p
+                  FROM new_rows AS n JOIN old_rows AS o USING (user_id, file_id)
+                 GROUP BY 1) AS change;
     END IF;
 
     IF changed_slots IS NOT NULL THEN
@@ -209,12 +209,15 @@ BEGIN
                   JOIN shardrive.local_moves AS l ON get_bit(l.slots, shardrive.slot_of(o.user_id)) = 1;
             END IF;
         END IF;
-        INSERT INTO shardrive.slot_deltas (slots, rows, bytes) VALUES (changed_slots, row_deltas, byte_deltas);
+        -- Most changes of files leave all sizes as they are.
+        IF TG_OP <> 'UPDATE' OR 0 <> ANY (byte_deltas) THEN
+            INSERT INTO shardrive.slot_deltas (slots, rows, bytes) VALUES (changed_slots, row_deltas, byte_deltas);
+        END IF;
     END IF;
 
     -- A file stands in a folder that is there, beside no folder of its name (migrations/0011_folders.sql).
-    IF is_placed THEN
-        PERFORM shardrive.hold_drives(changed_slots, false);
+    IF placed_slots IS NOT NULL THEN
+        PERFORM shardrive.hold_drives(placed_slots, false);
         -- In a statement of its own, whose snapshot is taken after the locks. Most folders that files go into hold no folder, which one
         -- look for each folder tells.
         SELECT bool_or(around.is_there IS NULL AND p.folder_id <> '00000000-0000-0000-0000-000000000000'),

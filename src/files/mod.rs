@@ -3,13 +3,14 @@
 //! ```text
 //! service → cache (first pages)
 //!         → lookup (files by id) → store (reads) → shard
-//!         → changes, writer (group commit), bulk (streams) → writes → shard
+//!         → insert, update, delete (group commit), bulk (streams) → writes → shard
 //! ```
 
 pub mod bulk;
-mod changes;
+mod delete;
 mod error;
 mod input;
+mod insert;
 mod limits;
 mod lookup;
 mod model;
@@ -20,9 +21,9 @@ mod service;
 mod statistics;
 mod store;
 mod tag;
+mod update;
 mod values;
 mod view;
-mod writer;
 
 pub use error::FileError;
 pub use input::{ContentInput, FileInput, LoadedFile, PatchInput};

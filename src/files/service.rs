@@ -5,14 +5,15 @@ use std::sync::Arc;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::changes::{DeleteFile, UpdateFile};
+use super::delete::{DeleteLanes, FileDelete};
 use super::error::FileError;
+use super::insert::{InsertLanes, InsertOutcome};
 use super::lookup::FileLookup;
 use super::model::{File, FileCursor, FileInsert, FilePatch, NewFile, UserId};
 use super::page::{FilePage, PageCodec, page_key, spoiled_keys};
 use super::store::{FileMatch, FindById, FindState, ListByUser};
 use super::tag::FileCondition;
-use super::writer::{FileWriter, InsertOutcome};
+use super::update::{FileUpdate, UpdateLanes};
 use crate::cache::Cache;
 use crate::payload::PageSize;
 use crate::shard::{
@@ -54,7 +55,9 @@ pub struct FileService {
     cluster: Arc<Cluster>,
     cache: Arc<Cache>,
     writes: SlotWrites,
-    writer: FileWriter,
+    inserts: InsertLanes,
+    updates: UpdateLanes,
+    deletes: DeleteLanes,
     pages: BatchedReads<ListByUser>,
     lookup: FileLookup,
     /// Of the files that are being changed or deleted.
@@ -67,9 +70,18 @@ impl FileService {
     #[must_use]
     pub fn start(cluster: Arc<Cluster>, cache: Arc<Cache>, limits: WriterLimits) -> Self {
         let writes = SlotWrites::new(Arc::clone(&cluster), Arc::clone(&cache));
-        let writer = FileWriter::start(writes.clone(), limits);
-        let (pages, lookup) = (BatchedReads::start(Arc::clone(&cluster)), FileLookup::start(Arc::clone(&cluster)));
-        Self { cluster, cache, writes, writer, pages, lookup, changes: RowQueue::new(), ids: IdClock::default() }
+        Self {
+            inserts: InsertLanes::start(writes.clone(), limits),
+            updates: UpdateLanes::start_on_pools(writes.clone(), limits),
+            deletes: DeleteLanes::start_on_pools(writes.clone(), limits),
+            pages: BatchedReads::start(Arc::clone(&cluster)),
+            lookup: FileLookup::start(Arc::clone(&cluster)),
+            changes: RowQueue::new(),
+            ids: IdClock::default(),
+            cluster,
+            cache,
+            writes,
+        }
     }
 
     /// The maker of ids.
@@ -95,7 +107,7 @@ impl FileService {
     /// The shard's error; after `Timeout` and `Unavailable` it may be stored all the same.
     pub async fn ingest(&self, mut new: NewFile, key: Option<RequestKey>) -> Result<IngestedFile, FileError> {
         loop {
-            let (shard, FileInsert { file, .. }, made) = self.writer.write(FileInsert { file: new, key }).await?;
+            let (shard, FileInsert { file, .. }, made) = self.inserts.write(FileInsert { file: new, key }).await?;
             let known = match (made, &key) {
                 (CallOutcome::Applied(InsertOutcome::Inserted(at, folder)), _) => {
                     return Ok(IngestedFile { file: file.stored(at, folder), shard, duplicate: false });
@@ -194,7 +206,7 @@ impl FileService {
         &self,
         id: Uuid,
         user: Option<UserId>,
-        patch: &FilePatch,
+        patch: FilePatch,
         condition: FileCondition,
         key: Option<RequestKey>,
     ) -> Result<(ShardId, File), FileError> {
@@ -207,21 +219,41 @@ impl FileService {
         }
         let user = self.owner(id, user).await?;
         let _turn = self.wait_for_turn(user, id).await?;
+        let mut update = FileUpdate { user, id, patch, state: None };
         for _ in 0..STATE_TRIES {
-            let state = self.expected_state(user, id, condition).await?;
-            let update = UpdateFile { user, id, patch, state: state.as_deref() };
-            let (shard, file) = match (self.writes.run(user.slot(), &update, key.as_ref()).await?, &key) {
-                ((_, CallOutcome::Replayed(known)), Some(key)) => (known.shard, Some(known.outcome_of(key)?)),
-                ((shard, CallOutcome::Replayed(_)), None) => (shard, None), // never: no key, no stored outcome
-                ((shard, CallOutcome::Applied(file)), _) => (shard, file),
-            };
-            match file {
-                Some(file) => return Ok((shard, file)),
-                None if state.is_none() => return Err(FileError::NotFound(id)),
-                None => {}
+            update.state = self.expected_state(user, id, condition).await?;
+            let made;
+            (update, made) = self.make_update(update, key.as_ref()).await?;
+            match made {
+                (shard, Some(file)) => return Ok((shard, file)),
+                _ if update.state.is_none() => return Err(FileError::NotFound(id)),
+                _ => {}
             }
         }
         Err(FileError::Changed(id))
+    }
+
+    /// Makes a change together with others, or if that does nothing, by itself: only then it is known whether there is such a file, and only
+    /// then a change waits for another transaction. New folders and the outcome of a key need a transaction of their own as well.
+    async fn make_update(
+        &self,
+        mut update: FileUpdate,
+        key: Option<&RequestKey>,
+    ) -> Result<(FileUpdate, (ShardId, Option<File>)), FileError> {
+        if key.is_none() && update.patch.path.is_none() {
+            match self.updates.write(update).await? {
+                (shard, update, CallOutcome::Applied(Some(file))) => return Ok((update, (shard, Some(file)))),
+                (_, back, _) => update = back,
+            }
+        }
+        // Boxed, as are other rare ways: a request's future is moved as it is, however little of it is used.
+        let alone = Box::pin(self.writes.run(update.user.slot(), &update, key));
+        let made = match (alone.await?, key) {
+            ((_, CallOutcome::Replayed(known)), Some(key)) => (known.shard, Some(known.outcome_of(key)?)),
+            ((shard, CallOutcome::Replayed(_)), None) => (shard, None), // never: no key, no stored outcome
+            ((shard, CallOutcome::Applied(file)), _) => (shard, file),
+        };
+        Ok((update, made))
     }
 
     /// The file as an earlier request with the key has made it.
@@ -242,7 +274,7 @@ impl FileService {
         condition: FileCondition,
     ) -> Result<Option<String>, FileError> {
         let FileCondition::Tag(tag) = condition else { return Ok(None) };
-        let (_, found) = self.cluster.run(user.slot(), &FindState { user, id }).await?;
+        let (_, found) = Box::pin(self.cluster.run(user.slot(), &FindState { user, id })).await?;
         let (file, state) = found.ok_or(FileError::NotFound(id))?;
         if tag == Some(file.tag()) { Ok(Some(state)) } else { Err(FileError::Changed(id)) }
     }
@@ -257,13 +289,15 @@ impl FileService {
         let _turn = self.wait_for_turn(user, id).await?;
         for _ in 0..STATE_TRIES {
             let state = self.expected_state(user, id, condition).await?;
-            let delete = DeleteFile { user, id, state: state.as_deref() };
-            let (shard, deleted) = self.writes.run(user.slot(), &delete, None).await?;
-            let is_deleted = matches!(deleted, CallOutcome::Applied(true));
-            match state {
-                _ if is_deleted => return Ok(shard),
-                None => return Err(FileError::NotFound(id)),
-                Some(_) => {}
+            // Together with others, or if that does nothing by itself, as a change does.
+            let delete = match self.deletes.write(FileDelete { user, id, state }).await? {
+                (shard, _, CallOutcome::Applied(true)) => return Ok(shard),
+                (_, delete, _) => delete,
+            };
+            match (Box::pin(self.writes.run(user.slot(), &delete, None)).await?, delete.state) {
+                ((shard, CallOutcome::Applied(true)), _) => return Ok(shard),
+                (_, None) => return Err(FileError::NotFound(id)),
+                (_, Some(_)) => {}
             }
         }
         Err(FileError::Changed(id))
@@ -273,7 +307,7 @@ impl FileService {
     async fn owner(&self, id: Uuid, user: Option<UserId>) -> Result<UserId, FileError> {
         match user {
             Some(user) => Ok(user),
-            None => UserId::new(self.find(id, None).await?.1.user_id).ok_or(FileError::NotFound(id)),
+            None => UserId::new(Box::pin(self.find(id, None)).await?.1.user_id).ok_or(FileError::NotFound(id)),
         }
     }
 

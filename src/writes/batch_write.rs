@@ -10,12 +10,16 @@ use crate::cache::CacheKey;
 use crate::shard::{RequestKey, ShardError, ShardId, Slot, StoredOutcome};
 use crate::telemetry::SpanLink;
 
-/// Rows that are stored many at once. Storing a row twice must do what storing the row once does.
+/// Rows that are stored many at once, or changed, or deleted.
 pub(crate) trait BatchWrite: Send + Sync + 'static {
     /// The row of a caller.
     type Row: Send + Sync + 'static;
     /// The outcome of a row.
     type Answer: Send + 'static;
+
+    /// True if a second run does the same as the first, so that a batch may be repeated after its connection broke and nobody
+    /// knows whether the batch was stored.
+    const IS_REPEATABLE: bool = true;
 
     /// The slot of the row.
     fn slot(row: &Self::Row) -> Slot;

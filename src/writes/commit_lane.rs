@@ -4,7 +4,7 @@
 //!   the other rows of the batch are stored alone.
 //! - Halving the batch finds a row that PostgreSQL refuses, and the row fails alone.
 //! - A row whose `Idempotency-Key` the shard has already gets the stored outcome, and is not stored.
-//! - A batch whose connection broke is sent again on a new connection: storing a row twice changes nothing more.
+//! - A batch whose connection broke is sent again on a new connection, if storing a row twice changes nothing more.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -42,13 +42,8 @@ struct Remainder<W: BatchWrite> {
 }
 
 impl CommitLane {
-    pub(super) fn new(writes: &SlotWrites, shard: &Arc<Shard>) -> Self {
-        Self {
-            writes: writes.clone(),
-            shard: Arc::clone(shard),
-            connection: LaneConnection::new(Arc::clone(shard)),
-            _writer: writes.hold_cache(),
-        }
+    pub(super) fn new(writes: &SlotWrites, connection: LaneConnection) -> Self {
+        Self { writes: writes.clone(), shard: Arc::clone(connection.shard()), connection, _writer: writes.hold_cache() }
     }
 
     pub(super) async fn run<W: BatchWrite>(
@@ -134,7 +129,11 @@ impl CommitLane {
                 foreign.into_iter().for_each(|write| write.answer(WriteReply::NotOwner));
                 remainder.batches.push(owned);
             }
-            DbFault::ConnectionLost | DbFault::Conflict if remainder.tries < RETRIES => {
+            DbFault::ConnectionLost if W::IS_REPEATABLE && remainder.tries < RETRIES => {
+                remainder.tries += 1;
+                remainder.batches.push(batch);
+            }
+            DbFault::Conflict if remainder.tries < RETRIES => {
                 remainder.tries += 1;
                 remainder.batches.push(batch);
             }

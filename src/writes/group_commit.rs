@@ -1,6 +1,6 @@
-//! Group commit: one statement in one transaction stores many single writes, each answered on its own.
+//! Group commit: one statement in one transaction makes many single writes, each answered on its own.
 //!
-//! Each shard has a lane: a bounded queue and a task with a connection of its own ([`CommitLane`]). While a batch
+//! Each shard has a lane: a bounded queue and a task with a connection ([`CommitLane`]). While a batch
 //! commits, the next batch gathers in the queue; a lone write goes at once. A caller that goes away takes the row out of the
 //! queue, unless the row is in a batch already.
 
@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::batch_write::{BatchWrite, QueuedWrite, WriteReply};
 use super::commit_lane::CommitLane;
 use super::door::SlotWrites;
-use crate::shard::{CallOutcome, MovingSlot, PerShard, Shard, ShardError, ShardId};
+use crate::shard::{CallOutcome, LaneConnection, MovingSlot, PerShard, Shard, ShardError, ShardId};
 use crate::telemetry::record_route;
 
 /// How much a lane takes on.
@@ -28,6 +28,7 @@ pub struct WriterLimits {
 pub(crate) struct GroupCommit<W: BatchWrite> {
     writes: SlotWrites,
     limits: WriterLimits,
+    connection: fn(Arc<Shard>) -> LaneConnection,
     /// The first write to a later shard starts the shard's lane.
     lanes: PerShard<mpsc::Sender<QueuedWrite<W>>>,
 }
@@ -36,17 +37,24 @@ impl<W: BatchWrite> GroupCommit<W> {
     /// Each shard has a lane, which opens its connection before the first write comes: later the server may have none to
     /// give. When the cluster shuts down, a lane empties its queue and ends.
     pub(crate) fn start(writes: SlotWrites, limits: WriterLimits) -> Self {
-        let commit = Self { writes, limits, lanes: PerShard::new() };
+        let commit = Self { writes, limits, connection: LaneConnection::new, lanes: PerShard::new() };
         for shard in commit.writes.cluster().shards() {
             commit.lane(shard);
         }
         commit
     }
 
+    /// As [`GroupCommit::start`], but a lane begins with its first write, and borrows a connection of the shard's pool for each
+    /// batch.
+    pub(crate) fn start_on_pools(writes: SlotWrites, limits: WriterLimits) -> Self {
+        Self { writes, limits, connection: LaneConnection::from_pool, lanes: PerShard::new() }
+    }
+
     fn lane(&self, shard: &Arc<Shard>) -> &mpsc::Sender<QueuedWrite<W>> {
         self.lanes.get_or_make(shard.id(), || {
             let (sender, queue) = mpsc::channel(self.limits.queue);
-            let (lane, cluster) = (CommitLane::new(&self.writes, shard), self.writes.cluster());
+            let connection = (self.connection)(Arc::clone(shard));
+            let (lane, cluster) = (CommitLane::new(&self.writes, connection), self.writes.cluster());
             cluster.spawn(lane.run(queue, self.limits.batch, cluster.stop_token().clone()));
             sender
         })

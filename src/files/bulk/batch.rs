@@ -11,7 +11,7 @@ use sqlx::postgres::{PgBindIterExt, PgConnection, PgCopyIn};
 use super::copy;
 use super::parse::RecordPosition;
 use crate::cache::CacheKey;
-use crate::files::changes::bind_columns;
+use crate::files::insert::bind_columns;
 use crate::files::model::NewFile;
 use crate::files::page::spoiled_keys;
 use crate::files::placement::{BatchFolders, KnownFolders, hold_drives, place_files};

@@ -351,7 +351,7 @@ pub(in crate::http) async fn change(
     let user = named_user(&request, caller)?;
     let claimed = claim_key(&request, caller, body.bytes())?;
     let patch = body.parse::<PatchInput<'_>>()?.check()?;
-    let changed = state.files.update(id, user, &patch, condition, claimed.request_key()).await;
+    let changed = state.files.update(id, user, patch, condition, claimed.request_key()).await;
     let (shard, file) = changed.map_err(|error| file_condition_problem(error, condition))?;
     let current = file.tag().to_string();
     file_answer(file, shard, &current)

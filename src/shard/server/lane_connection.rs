@@ -1,4 +1,5 @@
-//! The connection of a lane: a task's own, outside the pool, and open before the first write comes.
+//! The connection of a lane: a task's own, outside the pool, and open before the first write comes; or one of the pool for each
+//! batch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,23 +22,30 @@ pub(crate) enum LaneError {
     Database(sqlx::Error),
 }
 
-/// The connection that a lane keeps for itself.
+/// The connection that a lane keeps for itself, or borrows.
 pub(crate) struct LaneConnection {
     shard: Arc<Shard>,
+    keeps_own: bool,
     session: Option<ServerSession>,
 }
 
 impl LaneConnection {
     pub(crate) fn new(shard: Arc<Shard>) -> Self {
-        Self { shard, session: None }
+        Self { shard, keeps_own: true, session: None }
+    }
+
+    /// Borrows a connection of the shard's pool for each piece of work.
+    pub(crate) fn from_pool(shard: Arc<Shard>) -> Self {
+        Self { shard, keeps_own: false, session: None }
     }
 
     pub(crate) fn shard(&self) -> &Arc<Shard> {
         &self.shard
     }
 
+    /// False while the lane's own connection is closed.
     pub(crate) fn is_open(&self) -> bool {
-        self.session.is_some()
+        self.session.is_some() || !self.keeps_own
     }
 
     /// Opens the connection before it is needed: later the server may have none to give. Tries for as long as it takes.
@@ -69,14 +77,19 @@ impl LaneConnection {
         limit: Option<Duration>,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, LaneError> {
-        let (shard, session) = (&self.shard, self.session.take());
+        let (shard, session, keeps_own) = (&self.shard, self.session.take(), self.keeps_own);
         let working = async {
-            let mut held = match ServerSession::reuse_or_connect(shard, session).await {
-                Ok(session) => HeldConnection::Own(session),
-                Err(error) if DbFault::of(&error) == DbFault::Exhausted(ServerResource::Connections) => {
-                    HeldConnection::Lent(shard.borrow_connection().await.map_err(LaneError::Shard)?)
+            let lent = async || Ok(HeldConnection::Lent(shard.borrow_connection().await.map_err(LaneError::Shard)?));
+            let mut held = if keeps_own {
+                match ServerSession::reuse_or_connect(shard, session).await {
+                    Ok(session) => HeldConnection::Own(session),
+                    Err(error) if DbFault::of(&error) == DbFault::Exhausted(ServerResource::Connections) => {
+                        lent().await?
+                    }
+                    Err(error) => return Err(LaneError::Database(error)),
                 }
-                Err(error) => return Err(LaneError::Database(error)),
+            } else {
+                lent().await?
             };
             let result = work(held.connection()).await;
             Ok((held, result))
@@ -88,6 +101,9 @@ impl LaneConnection {
             LaneError::Shard(error)
         });
         let (held, result) = done??;
+        if !self.keeps_own && result.as_ref().is_err_and(|error| DbFault::of(error) == DbFault::ConnectionLost) {
+            shard.distrust_idle_connections();
+        }
         if !result.as_ref().is_err_and(|error| DbFault::of(error).ends_connection()) {
             shard.record_answer();
             match held {

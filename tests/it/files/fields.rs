@@ -25,12 +25,14 @@ const NOT_TOLD: &[&str] = &["file_name", "path", "mime_type", "checksum", "modif
 const STORING: &[&str] =
     &["copy_batch.sql", "insert_batch.sql", "insert_batch_keyed.sql", "load_batch.sql", "load_listing.sql"];
 /// Statements that read every field which a client sees.
-const SHOWING: &[&str] = &["find_batch.sql", "find_state.sql", "list_batch.sql", "search_by_id.sql", "update.sql"];
+const SHOWING: &[&str] =
+    &["find_batch.sql", "find_state.sql", "list_batch.sql", "search_by_id.sql", "update.sql", "update_batch.sql"];
 /// Statements about ids and tables alone.
 const OTHERS: &[&str] = &[
     "analyze.sql",
     "count_stored.sql",
     "delete.sql",
+    "delete_batch.sql",
     "find_absent.sql",
     "find_unknown_sizes.sql",
     "hold_drives.sql",

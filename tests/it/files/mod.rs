@@ -6,6 +6,7 @@ mod bulk_formats;
 mod conditions;
 mod field_limits;
 mod fields;
+mod group_changes;
 mod imports;
 mod ingest;
 mod listing;

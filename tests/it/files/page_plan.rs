@@ -16,9 +16,10 @@ fn steps_on<'a>(plan: &'a Value, table: &str) -> Vec<&'a Value> {
 async fn a_page_is_read_from_the_key_alone() {
     let cluster = TestCluster::migrated(1).await;
     let mut db = cluster.connect(0).await;
-    // Each round adds a file of every user, as in a drive that fills.
-    let fill = "INSERT INTO file_metadata (user_id, file_name, size_bytes)
-                SELECT u, 'file ' || n, n FROM generate_series(1, 20) AS n, generate_series(1, 500) AS u ORDER BY n, u";
+    // Each round adds a file of every user, as in a drive that fills. Every other user has folders, of which a page tells the paths.
+    let fill = "INSERT INTO file_metadata (user_id, file_name, size_bytes, folder_id)
+                SELECT u, 'file ' || n, n, CASE WHEN u % 2 = 0 THEN '00000000-0000-0000-0000-000000000000'::uuid END
+                  FROM generate_series(1, 20) AS n, generate_series(1, 500) AS u ORDER BY n, u";
     run(&mut db, fill).await.unwrap();
     // A session of PostgreSQL's own, such as autovacuum's, may still hold a snapshot from before the rows.
     poll::until_true("a vacuum that sees all rows", async || {
@@ -35,8 +36,9 @@ async fn a_page_is_read_from_the_key_alone() {
         let explain = format!("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE page ('{{7, 8}}', {newest}, '{{21, 11}}', 0)");
         let plan: Value = value(&mut db, &explain).await;
         let steps = steps_on(&plan[0]["Plan"], "file_metadata");
-        assert!(!steps.is_empty(), "{plan:#}");
+        assert_eq!(steps.len(), 2, "of users with and without folders: {plan:#}");
         for step in steps {
+            assert_eq!(step["Actual Loops"], 1, "{plan:#}");
             let found = (&step["Node Type"], &step["Index Name"], &step["Heap Fetches"]);
             assert_eq!(found, (&"Index Only Scan".into(), &"file_metadata_pkey".into(), &0.into()), "{plan:#}");
         }

@@ -20,6 +20,8 @@ pub enum Mode {
     Slow(u64),
     /// Takes connections and lets nothing through, as a cut cable would.
     BlackHole,
+    /// Passes all requests on, and closes each open connection in place of its next answer. New connections pass all bytes on.
+    LoseAnswers,
     /// Closes connections, old and new.
     Refuse,
 }
@@ -72,12 +74,13 @@ async fn relay_connection(client: TcpStream, target: SocketAddr, mut mode: watch
     }
     let Ok(server) = TcpStream::connect(target).await else { return };
     let (client, server) = (client.into_split(), server.into_split());
-    let there = tokio::spawn(relay_bytes(client.0, server.1, mode.clone()));
-    relay_bytes(server.0, client.1, mode).await;
+    let may_lose = *mode.borrow() != Mode::LoseAnswers;
+    let there = tokio::spawn(relay_bytes(client.0, server.1, mode.clone(), false));
+    relay_bytes(server.0, client.1, mode, may_lose).await;
     there.abort();
 }
 
-async fn relay_bytes(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
+async fn relay_bytes(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>, may_lose: bool) {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let read = tokio::select! {
@@ -88,9 +91,11 @@ async fn relay_bytes(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: 
         if mode.wait_for(|mode| *mode != Mode::BlackHole).await.is_err() || *mode.borrow() == Mode::Refuse {
             return;
         }
-        let slow = *mode.borrow();
-        if let Mode::Slow(most) = slow {
-            poll::delay(Duration::from_millis(rand::random_range(0..=most))).await;
+        let now = *mode.borrow();
+        match now {
+            Mode::LoseAnswers if may_lose => return,
+            Mode::Slow(most) => poll::delay(Duration::from_millis(rand::random_range(0..=most))).await,
+            _ => {}
         }
         if to.write_all(&buffer[..read]).await.is_err() {
             return;
