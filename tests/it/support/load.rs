@@ -1,4 +1,5 @@
-//! Clients of running programs with a record of every answer, and the oracle that compares the answers with the rows.
+//! Clients of running programs with a record of every answer, and the oracle that compares the answers with the rows. They store
+//! files one by one and in bulk, rename and delete some, list, and count.
 //!
 //! Each task has separate users, in the given slots, so that the task knows the correct listings.
 
@@ -32,8 +33,12 @@ pub struct Load {
 pub struct LoadOutcome {
     /// The users of the acknowledged files, by file name.
     files: Mutex<HashMap<String, i64>>,
+    /// Names that no file has any more.
+    gone: Mutex<HashSet<String>>,
     sent: AtomicU64,
     acknowledged: AtomicU64,
+    deletions_sent: AtomicU64,
+    deletions_acknowledged: AtomicU64,
     answers: AtomicU64,
     outcomes: Mutex<BTreeMap<String, u64>>,
     failures: Mutex<Vec<String>>,
@@ -89,8 +94,9 @@ impl LoadOutcome {
         self.outcomes.lock().unwrap().clone()
     }
 
+    /// How many files were stored and not deleted, if every request had an answer.
     pub fn acknowledged(&self) -> u64 {
-        self.acknowledged.load(Ordering::Relaxed)
+        self.acknowledged.load(Ordering::SeqCst) - self.deletions_acknowledged.load(Ordering::SeqCst)
     }
 
     /// Answers never given by a correct service.
@@ -105,8 +111,8 @@ impl LoadOutcome {
         assert!(failures.is_empty(), "{} failures, the first: {:?}", failures.len(), failures.first());
     }
 
-    /// The wrong rows. Every acknowledged file must exist once, on its slot's owner. No row may exist twice, or on a
-    /// shard that does not own the slot.
+    /// The wrong rows. Every acknowledged file must exist once, on its slot's owner, and no file that was renamed or deleted. No row may
+    /// exist twice, or on a shard that does not own the slot.
     pub async fn find_wrong_rows(&self, cluster: &TestCluster, shards: usize) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut stored: HashMap<String, (i64, usize)> = HashMap::new();
@@ -134,6 +140,9 @@ impl LoadOutcome {
                 wrong.push(format!("{name} of user {user} was acknowledged and is not there"));
             }
         }
+        let gone = self.gone.lock().unwrap();
+        wrong
+            .extend(gone.iter().filter(|name| stored.contains_key(*name)).map(|name| format!("{name} is still there")));
         wrong
     }
 }
@@ -163,7 +172,9 @@ impl Task {
             let lap = 1 + self.number + self.tasks * (turn / GENERATION);
             let user = i64::from(slot) + 5040 * i64::try_from(lap).unwrap();
             match turn % 8 {
-                0..=3 => self.ingest(user, turn).await,
+                0 | 2 => drop(self.ingest(user, turn).await),
+                1 => self.rename(user, turn).await,
+                3 => self.delete(user, turn).await,
                 4 => self.bulk(user, turn).await,
                 5 | 6 => self.list(user).await,
                 _ => self.count().await,
@@ -172,8 +183,8 @@ impl Task {
         }
     }
 
-    /// A file with an id may be sent again until acknowledged, and is still stored once.
-    async fn ingest(&mut self, user: i64, turn: usize) {
+    /// Stores a file; gives its address. A file with an id may be sent again until acknowledged, and is still stored once.
+    async fn ingest(&mut self, user: i64, turn: usize) -> Option<String> {
         let name = format!("single-{}-{turn}", self.number);
         let mut body = json!({"user_id": user, "file_name": name, "size_bytes": 3});
         if turn % 2 == 1 {
@@ -183,10 +194,40 @@ impl Task {
         loop {
             let request = self.client.post(format!("{}/ingest", self.base)).json(&body);
             match self.send("ingest", request).await {
-                Some(_) => return self.acknowledge(user, [name]),
+                Some(answer) => {
+                    self.acknowledge(user, [name]);
+                    let id = answer["data"]["file_id"].as_str().unwrap();
+                    return Some(format!("{}/files/{id}?user_id={user}", self.base));
+                }
                 None if turn % 2 == 1 && !self.stop.load(Ordering::Relaxed) => {}
-                None => return,
+                None => return None,
             }
+        }
+    }
+
+    async fn rename(&mut self, user: i64, turn: usize) {
+        let Some(address) = self.ingest(user, turn).await else { return };
+        let (old, new) = (format!("single-{}-{turn}", self.number), format!("renamed-{}-{turn}", self.number));
+        // Until the answer it may have either name.
+        self.forget(user, &old);
+        let request = self.client.patch(address).json(&json!({"file_name": new}));
+        let Some(answer) = self.send("rename", request).await else { return };
+        if answer["data"]["file_name"] != new {
+            self.record_violation(format!("a file that was renamed to {new} was answered with {answer}"));
+        }
+        self.seen.gone.lock().unwrap().insert(old);
+        self.seen.files.lock().unwrap().insert(new.clone(), user);
+        self.mine.entry(user).or_default().insert(new);
+    }
+
+    async fn delete(&mut self, user: i64, turn: usize) {
+        let Some(address) = self.ingest(user, turn).await else { return };
+        let name = format!("single-{}-{turn}", self.number);
+        self.forget(user, &name);
+        self.seen.deletions_sent.fetch_add(1, Ordering::SeqCst);
+        if self.send("delete", self.client.delete(address)).await.is_some() {
+            self.seen.gone.lock().unwrap().insert(name);
+            self.seen.deletions_acknowledged.fetch_add(1, Ordering::SeqCst);
         }
     }
 
@@ -218,6 +259,10 @@ impl Task {
                 self.record_violation(format!("the listing of user {user} shows {name} {times} times"));
             }
         }
+        let gone: Vec<_> = shown.keys().filter(|name| self.seen.gone.lock().unwrap().contains(**name)).collect();
+        if !gone.is_empty() {
+            self.record_violation(format!("the listing of user {user} shows {gone:?}, which are gone"));
+        }
         for name in self.mine.get(&user).into_iter().flatten() {
             if !shown.contains_key(name.as_str()) {
                 self.record_violation(format!("the listing of user {user} lacks {name}: {answer}"));
@@ -226,9 +271,11 @@ impl Task {
     }
 
     async fn count(&mut self) {
-        let at_least = self.seen.acknowledged.load(Ordering::SeqCst);
+        let now = |count: &AtomicU64| count.load(Ordering::SeqCst);
+        let (stored, deleted) = (now(&self.seen.acknowledged), now(&self.seen.deletions_acknowledged));
         let Some(answer) = self.send("stats", self.client.get(format!("{}/stats", self.base))).await else { return };
-        let at_most = self.seen.sent.load(Ordering::SeqCst);
+        let at_least = stored.saturating_sub(now(&self.seen.deletions_sent));
+        let at_most = now(&self.seen.sent) - deleted;
         let total = answer["total_records"].as_u64().unwrap();
         if answer["complete"] == true && !(at_least..=at_most).contains(&total) {
             self.record_violation(format!("/stats says {total}, it was between {at_least} and {at_most}: {answer}"));
@@ -283,6 +330,12 @@ impl Task {
             self.mine.entry(user).or_default().insert(name);
             self.seen.acknowledged.fetch_add(1, Ordering::SeqCst);
         }
+    }
+
+    /// From now on the file need not be there under this name.
+    fn forget(&mut self, user: i64, name: &str) {
+        self.seen.files.lock().unwrap().remove(name);
+        self.mine.entry(user).or_default().remove(name);
     }
 
     fn count_outcome(&self, what: &str) {
