@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc};
+use uuid::Uuid;
 
 use super::batch::{BatchFate, LoadRow, RowIdentity, StoreBatch, StoreMethod, StoredRows};
 use super::folders::{FolderRow, MakeFolders};
 use super::loaded::LoadSummary;
 use super::parse::RecordFault;
 use crate::files::limits::fault_of_constraint;
+use crate::files::model::UserId;
 use crate::files::placement::KnownFolders;
 use crate::files::statistics::{MANY_ROWS, refresh_statistics};
 use crate::payload::FieldFault;
@@ -149,11 +151,16 @@ impl LoadLane {
     }
 }
 
-/// Rows lie in the order of the indexes by which they are told apart, paths first: no two loads can wait in a ring.
+/// Rows lie in the order of the indexes by which they are told apart, paths first: no two loads can wait in a ring. Rows that nobody else
+/// can have, as their ids are new and they stand in no folder, come after them in the order of their ids: so the index of ids grows at its
+/// end alone.
 fn sort(rows: &mut [LoadRow]) {
-    rows.sort_unstable_by(|a, b| {
-        (a.file.user(), a.file.path(), a.file.id()).cmp(&(b.file.user(), b.file.path(), b.file.id()))
-    });
+    fn key(row: &LoadRow) -> (bool, Option<(UserId, Option<&str>)>, Uuid) {
+        let file = &row.file;
+        let is_new = !file.has_own_id() && file.path().is_none();
+        (is_new, (!is_new).then(|| (file.user(), file.path())), file.id())
+    }
+    rows.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
 }
 
 /// A shard and the rows that it owns.
