@@ -2,7 +2,8 @@
 -- says whether to change. With a state ($3), a file in another state is left out.
 --
 -- Nobody waits here: a row that another transaction holds is left out, and so is a new name in a drive that another one holds
--- alone. The trigger holds the drive of such a name as well, and would wait.
+-- alone. The trigger holds the drive of such a name as well, and would wait. A held row keeps its place (ctid), so that it is not looked
+-- for again.
 WITH wanted AS (
     SELECT *
       FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::boolean[], $8::text[],
@@ -10,7 +11,7 @@ WITH wanted AS (
         AS w (user_id, file_id, state, file_name, sets_type, mime_type, sets_checksum, checksum, sets_size, size_bytes,
               sets_time, modified_at, sets_ref, content_ref)
 ), held AS MATERIALIZED (
-    SELECT w.*
+    SELECT w.*, f.ctid AS place
       FROM wanted AS w
       JOIN file_metadata AS f USING (user_id, file_id)
      WHERE (w.state IS NULL OR f::text = w.state)
@@ -26,7 +27,7 @@ WITH wanted AS (
            modified_at = CASE WHEN h.sets_time THEN h.modified_at ELSE f.modified_at END,
            content_ref = CASE WHEN h.sets_ref THEN h.content_ref ELSE f.content_ref END
       FROM held AS h
-     WHERE f.user_id = h.user_id AND f.file_id = h.file_id
+     WHERE f.ctid = h.place
     RETURNING f.*
 )
 SELECT c.file_id, c.file_name, c.folder_id, around.path || c.file_name AS path, c.mime_type, c.checksum, c.size_bytes,

@@ -235,6 +235,37 @@ async fn who_waits_for_another_transaction_keeps_nobody_else_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_processes_change_one_file_and_one_of_them_deletes_it() {
+    let cluster = TestCluster::migrated(1).await;
+    let processes = [cluster.files().await, cluster.files().await];
+    for _ in 0..5 {
+        let file = store(&processes[0], json!({"user_id": 1, "file_name": "a.txt"})).await;
+        let sizes = async {
+            for size in 0..40 {
+                let changed =
+                    patch(&processes[0], &file, json!({"size_bytes": size}), FileCondition::Any).await.unwrap();
+                assert_eq!(changed.size_bytes, Some(size));
+            }
+        };
+        let names = async {
+            for number in 0..40 {
+                let (name, any) = (format!("{number}.txt"), FileCondition::Any);
+                assert_eq!(patch(&processes[1], &file, json!({"file_name": name}), any).await.unwrap().file_name, name);
+            }
+        };
+        join(sizes, names).await;
+        let (_, last) = processes[0].find(file.file_id, UserId::new(1)).await.unwrap();
+        assert_eq!((last.size_bytes, last.file_name.as_str()), (Some(39), "39.txt"));
+        let ended = join_all(processes.iter().map(|files| delete(files, &file))).await;
+        assert_eq!(ended.iter().filter(|ended| ended.is_ok()).count(), 1, "{ended:?}");
+        assert!(ended.iter().any(|ended| matches!(ended, Err(FileError::NotFound(_)))), "{ended:?}");
+    }
+    for files in processes {
+        files.cluster().shut_down().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_whose_answer_is_lost_is_not_made_again() {
     let cluster = TestCluster::migrated(1).await;
     let proxy = Proxy::start(cluster.port(0)).await;

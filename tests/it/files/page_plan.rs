@@ -1,4 +1,4 @@
-//! Where a page of a user's files is read from.
+//! Where a page of a user's files is read from, and how a group of changes finds its rows.
 
 use serde_json::Value;
 
@@ -41,6 +41,32 @@ async fn a_page_is_read_from_the_key_alone() {
             assert_eq!(step["Actual Loops"], 1, "{plan:#}");
             let found = (&step["Node Type"], &step["Index Name"], &step["Heap Fetches"]);
             assert_eq!(found, (&"Index Only Scan".into(), &"file_metadata_pkey".into(), &0.into()), "{plan:#}");
+        }
+    }
+}
+
+/// A group finds each row by the key, and then goes to its place: no step may read the table.
+#[tokio::test]
+async fn a_group_of_changes_looks_at_its_rows_alone() {
+    let cluster = TestCluster::migrated(1).await;
+    let mut db = cluster.connect(0).await;
+    let fill =
+        "INSERT INTO file_metadata (user_id, file_name) SELECT n, 'file ' || n FROM generate_series(1, 5000) AS n";
+    run(&mut db, fill).await.unwrap();
+    run(&mut db, "ANALYZE file_metadata; SET plan_cache_mode = force_generic_plan").await.unwrap();
+    let nulls = |count: usize| vec!["NULL"; count].join(", ");
+    for (name, sql, parameters) in [
+        ("change", include_str!("../../../sql/files/update_batch.sql"), 14),
+        ("deletion", include_str!("../../../sql/files/delete_batch.sql"), 3),
+    ] {
+        run(&mut db, &format!("PREPARE {name} AS {sql}")).await.unwrap();
+        let plan: Value =
+            value(&mut db, &format!("EXPLAIN (FORMAT JSON) EXECUTE {name} ({})", nulls(parameters))).await;
+        let steps: Vec<_> =
+            steps_on(&plan[0]["Plan"], "file_metadata").iter().map(|step| step["Node Type"].clone()).collect();
+        assert_eq!(steps.len(), 3, "{name}: {plan:#}");
+        for kind in ["ModifyTable", "Index Scan", "Tid Scan"] {
+            assert!(steps.contains(&kind.into()), "{name}, {kind}: {plan:#}");
         }
     }
 }
