@@ -14,6 +14,8 @@ const STEP: u64 = 999_983;
 
 /// Files of each folder of a listing.
 const FILES_PER_FOLDER: u64 = 100;
+/// How many rows [`findable`] makes.
+pub const FINDABLE: u64 = 400 * 100;
 
 /// How many users a load of so many rows has.
 pub fn users(rows: u64) -> u64 {
@@ -131,7 +133,7 @@ pub fn findable(path: &Path) -> Result<u64> {
         }
         Ok(())
     })?;
-    Ok(400 * 100)
+    Ok(FINDABLE)
 }
 
 /// One user's drive, line by line.

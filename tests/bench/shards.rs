@@ -12,6 +12,7 @@ use crate::Result;
 /// How many shards all cases use.
 pub const SHARDS: usize = 2;
 const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TO_MANY: Duration = Duration::from_secs(30);
 
 /// Where the servers are and which processes they are.
 #[derive(Clone)]
@@ -84,6 +85,19 @@ impl Shards {
     pub fn version(&self) -> Result<String> {
         self.sql(0, "SHOW server_version")
     }
+}
+
+/// A cluster of so many shards on these servers: a database for each shard, dealt to the servers in turn. Gives the URLs.
+pub async fn databases(cluster: &LocalCluster, name: &str, shards: usize) -> Result<Vec<String>> {
+    let mut urls = Vec::with_capacity(shards);
+    for (number, server) in (0..shards).zip(cluster.servers().iter().cycle()) {
+        let database = format!("{name}_{number}");
+        server.create_database(&database).await?;
+        urls.push(server.url(&database));
+    }
+    let options: std::result::Result<Vec<_>, _> = urls.iter().map(|url| ShardOptions::parse(url)).collect();
+    migrate(&options?, CONNECT_TO_MANY).await?;
+    Ok(urls)
 }
 
 /// A run that was killed leaves data behind, perhaps with a server on it, which stops by itself without its files.

@@ -127,7 +127,7 @@ impl Report {
         for line in &self.lines {
             let (Some(now), Some(then)) = (line.ratio, old_ratio(&line.case)) else { continue };
             // Of times less is better.
-            let kept = if line.unit == "ms" { then / now } else { now / then };
+            let kept = if ["ms", "µs", "× GET /"].contains(&line.unit) { then / now } else { now / then };
             if kept < 1.0 - most {
                 fallen.push(format!("{}, {then:.2} → {now:.2}", line.case));
             }

@@ -19,6 +19,7 @@ mod plain;
 mod query;
 mod scrape;
 mod sign_in;
+mod sizes;
 mod stats;
 
 use crate::{Bench, Result};
@@ -30,7 +31,7 @@ type Case = fn(&mut Bench) -> Result<()>;
 pub fn run(bench: &mut Bench) -> Result<()> {
     let version = bench.shards.version()?;
     bench.report.set_postgres(version);
-    let cases: [(&str, Case); 20] = [
+    let cases: [(&str, Case); 21] = [
         ("ingest", ingest::run),
         ("keys", keys::run),
         ("events", events::run),
@@ -48,6 +49,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         ("drive-changes", drive_changes::run),
         ("drive-mirror", drive_mirror::run),
         ("stats", stats::run),
+        ("sizes", sizes::run),
         ("documents", documents::run),
         ("moves", moves::run),
         ("large-moves", large_move::run),

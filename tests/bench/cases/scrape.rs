@@ -4,17 +4,16 @@
 use std::time::{Duration, Instant};
 
 use shardrive::local_servers::LocalCluster;
-use shardrive::shard::{ShardOptions, migrate};
 use tokio::runtime::Handle;
 
 use crate::http::{Connection, get, post};
 use crate::rounds::{PerOperation, Run, Side, measure, median, p99};
 use crate::service::Service;
+use crate::shards::databases;
 use crate::table::Bar;
 use crate::{Bench, Result};
 
 const SCRAPES: usize = 100;
-const CONNECT: Duration = Duration::from_secs(30);
 /// Milliseconds.
 const LIMIT: f64 = 10.0;
 
@@ -30,9 +29,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
 }
 
 fn measured(bench: &mut Bench, cluster: &LocalCluster, shards: usize) -> Result<()> {
-    let urls = Handle::current().block_on(databases(cluster, shards))?;
-    let options: std::result::Result<Vec<_>, _> = urls.iter().map(|url| ShardOptions::parse(url)).collect();
-    Handle::current().block_on(migrate(&options?, CONNECT))?;
+    let urls = Handle::current().block_on(databases(cluster, "hundred", shards))?;
     // With each server's hundred connections.
     let settings = [("DB_POOL_MIN_SIZE", "0"), ("DB_POOL_MAX_SIZE", "3"), ("SHARDRIVE_HTTP_WORKERS", "2")];
     let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
@@ -69,17 +66,4 @@ fn measured(bench: &mut Bench, cluster: &LocalCluster, shards: usize) -> Result<
     let case = format!("GET /metrics of {shards} shards, p99");
     bench.alone(&case, "ms", side, Bar::new("≤ 10 ms", tail <= LIMIT), &note);
     Ok(())
-}
-
-/// A database for each shard.
-async fn databases(cluster: &LocalCluster, shards: usize) -> Result<Vec<String>> {
-    let mut urls = Vec::with_capacity(shards);
-    for number in 0..shards / cluster.servers().len() {
-        for server in cluster.servers() {
-            let name = format!("hundred_{number}");
-            server.create_database(&name).await?;
-            urls.push(server.url(&name));
-        }
-    }
-    Ok(urls)
 }
