@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::fence_view::{FenceView, KnownSlots, MapCopy, ShardFence, SlotTenure};
 use super::server_info::is_same_server;
 use super::shared_connection::LinkState;
-use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, SlotMap, spread_ticks};
+use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, SlotMap, look_interval, spread_ticks};
 
 /// How often a fence is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -74,7 +74,7 @@ impl KnownFences {
                 shard: Arc::clone(shard),
                 fences: Arc::clone(&watched),
                 link: link.clone(),
-                connection: None,
+                session: None,
                 map_version: None,
                 warned: false,
                 keeps_closed: false,
@@ -146,6 +146,8 @@ struct FenceReading {
     is_held: bool,
     /// The fence must be closed anew to stay closed.
     is_fading: bool,
+    /// The server takes writes, as a health probe would find.
+    takes_writes: bool,
 }
 
 /// How long nobody uses the cache after a process with other formats has used the cache; then a process tries again.
@@ -165,7 +167,8 @@ struct FenceWatcher {
     shard: Arc<Shard>,
     fences: Arc<KnownFences>,
     link: watch::Receiver<LinkState>,
-    connection: Option<PgConnection>,
+    /// The connection, and when it was opened.
+    session: Option<(PgConnection, Instant)>,
     /// The known version of the shard's map.
     map_version: Option<i64>,
     /// The log has said that the fence cannot be read.
@@ -178,7 +181,7 @@ struct FenceWatcher {
 
 impl FenceWatcher {
     async fn run(mut self, end: CancellationToken) {
-        let mut ticks = spread_ticks(self.shard.id(), INTERVAL);
+        let mut ticks = spread_ticks(self.shard.id(), look_interval(INTERVAL, self.cluster.shards().len()));
         // Dropping a turn at the end is safe: a turn is one look and at most one statement.
         while let Some(again) = end.run_until_cancelled(self.look_at_fence()).await {
             if again {
@@ -195,8 +198,8 @@ impl FenceWatcher {
     /// One look, and what follows from the look. True if the next look should come at once.
     async fn look_at_fence(&mut self) -> bool {
         let shard = Arc::clone(&self.shard);
-        let was_open = self.connection.is_some();
-        let Some(mut connection) = self.connect().await else { return false };
+        let was_open = self.session.is_some();
+        let Some((mut connection, opened)) = self.connect().await else { return false };
         let version = self.map_version;
         let work = async {
             let looked = Instant::now();
@@ -207,6 +210,7 @@ impl FenceWatcher {
         let (mut connection, looked, reading, map) = match within(&shard, work).await {
             Some(Ok(found)) => found,
             Some(Err(error)) => {
+                shard.request_probe();
                 if DbFault::of(&error) == DbFault::Unexpected && !std::mem::replace(&mut self.warned, true) {
                     log::warn!("shard {}: the cache's fence cannot be read: {error}", shard.id());
                 }
@@ -214,6 +218,9 @@ impl FenceWatcher {
             }
             None => return false,
         };
+        if reading.takes_writes && shard.leads_to_primary(opened.into_std()) {
+            shard.record_good_look();
+        }
         if let Some(map) = map {
             let now = Instant::now();
             self.fences.slots.rcu(|slots| slots.learn(&map, now));
@@ -227,7 +234,7 @@ impl FenceWatcher {
         let step = self.decide(&reading);
         self.publish(reading.fence.clone(), looked);
         if step == FenceStep::Leave {
-            self.connection = Some(connection);
+            self.session = Some((connection, opened));
             return false;
         }
         let work = async {
@@ -235,7 +242,7 @@ impl FenceWatcher {
             Ok::<_, sqlx::Error>((connection, changed))
         };
         let Some(Ok((connection, changed))) = within(&shard, work).await else { return false };
-        self.connection = Some(connection);
+        self.session = Some((connection, opened));
         match step {
             _ if !changed => false, // another process was faster
             FenceStep::Open(_) => {
@@ -250,13 +257,17 @@ impl FenceWatcher {
         }
     }
 
-    async fn connect(&mut self) -> Option<PgConnection> {
-        if let Some(connection) = self.connection.take() {
-            return Some(connection);
+    /// The session, or a new one if there is none or it leads to a former primary.
+    async fn connect(&mut self) -> Option<(PgConnection, Instant)> {
+        if let Some((connection, opened)) = self.session.take()
+            && self.shard.leads_to_primary(opened.into_std())
+        {
+            return Some((connection, opened));
         }
         // The shard is known to be away: the health check says when it is back.
         self.shard.require_healthy().ok()?;
-        within(&self.shard, self.shard.connect()).await?.ok()
+        let opened = Instant::now();
+        Some((within(&self.shard, self.shard.connect()).await?.ok()?, opened))
     }
 
     fn decide(&mut self, reading: &FenceReading) -> FenceStep {
@@ -321,11 +332,14 @@ async fn within<T>(shard: &Shard, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(LOOK_LIMIT, shard.while_healthy(work)).await.ok()?.ok()
 }
 
+/// Generation, server, version of the map, whether the fence is held and fading, the server's start, and whether it takes writes.
+type FenceColumns = (i64, Option<String>, i64, bool, bool, i64, bool);
+
 async fn read_fence(connection: &mut PgConnection) -> Result<FenceReading, sqlx::Error> {
-    let (generation, server, map_version, is_held, is_fading, started): (i64, Option<String>, i64, bool, bool, i64) =
+    let (generation, server, map_version, is_held, is_fading, started, takes_writes): FenceColumns =
         sqlx::query_as(include_str!("../../sql/cache/read_fence.sql")).fetch_one(connection).await?;
     let fence = ShardFence { generation, server: server.map(Into::into), started };
-    Ok(FenceReading { fence, map_version, is_held, is_fading })
+    Ok(FenceReading { fence, map_version, is_held, is_fading, takes_writes })
 }
 
 /// Owners, epochs and the epochs before, in the order of the slots; null if there are no slots.

@@ -40,6 +40,7 @@ pub use server::counters::{PoolStatus, ShardCounters};
 pub use server::fault::{DbFault, ServerResource};
 pub(crate) use server::fault::{is_conflict, is_duplicate_key, is_overtaken, refused_slots};
 pub use server::health::ShardState;
+pub(crate) use server::health::look_interval;
 pub(crate) use server::lane_connection::{LaneConnection, LaneError};
 pub use server::options::ShardOptions;
 pub use server::pool::{BorrowedConnection, ShardLimits};

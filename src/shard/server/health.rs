@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
 use tokio::sync::watch;
+use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
 use super::circuit::{CircuitBreaker, CircuitEvent};
@@ -48,6 +49,18 @@ pub(in crate::shard) struct ProbeSchedule {
     pub(in crate::shard) timeout: Duration,
 }
 
+/// A probe is left out if another session has found the same within this time, or within one and a half intervals. The look at the fence
+/// comes as often.
+const LONGEST_TRUST: Duration = Duration::from_millis(350);
+
+/// More shards than these are looked at half as often.
+const MANY_SHARDS: usize = 32;
+
+/// The interval of a look at each of so many shards: twice as long for many shards, whose looks take processor time together.
+pub(crate) fn look_interval(interval: Duration, shards: usize) -> Duration {
+    if shards > MANY_SHARDS { interval * 2 } else { interval }
+}
+
 /// The outcome of a probe.
 enum ProbeOutcome {
     /// The right server answers; `writes` is true if the server takes writes.
@@ -62,7 +75,19 @@ enum ProbeOutcome {
 pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedule, stop: CancellationToken) {
     let (mut connection, mut ticks) = (None, spread_ticks(shard.id(), watch.interval));
     let mut last_request = Instant::now();
+    let trust = (watch.interval * 3 / 2).min(LONGEST_TRUST);
+    let mut is_requested = true;
     while !stop.is_cancelled() {
+        if !is_requested
+            && shard.circuit() == CircuitBreaker::Closed
+            && shard.takes_writes()
+            && !shard.has_shortage(ServerResource::Connections)
+            && shard.had_good_look_within(trust)
+        {
+            shard.end_expired_shortages();
+            is_requested = wait_for_turn(&shard, &mut ticks, &stop).await;
+            continue;
+        }
         let outcome = match await_in_two_halves(watch.timeout, probe_shard(&shard, &mut connection)).await {
             Some(Ok(writes)) => ProbeOutcome::Good { writes },
             Some(Err(error)) if shard.record_fault(&error) == DbFault::Exhausted(ServerResource::Connections) => {
@@ -86,11 +111,16 @@ pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedul
             // The call records the answer. The connection is not needed.
             let _ = tokio::time::timeout(watch.timeout, shard.connect()).await;
         }
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = shard.probe_requested() => {}
-            () = stop.cancelled() => {}
-        }
+        is_requested = wait_for_turn(&shard, &mut ticks, &stop).await;
+    }
+}
+
+/// Waits for the next probe; true if a call asks for the probe.
+async fn wait_for_turn(shard: &Shard, ticks: &mut Interval, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        _ = ticks.tick() => false,
+        () = shard.probe_requested() => true,
+        () = stop.cancelled() => false,
     }
 }
 
@@ -192,5 +222,16 @@ pub(in crate::shard) async fn watch_other_hosts(shard: Arc<Shard>, watch: ProbeS
 pub(super) async fn wait_until_open(receiver: &mut watch::Receiver<CircuitBreaker>) {
     if receiver.wait_for(|circuit| !circuit.admits_calls()).await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_shards_are_looked_at_half_as_often() {
+        let usual = Duration::from_millis(100);
+        assert_eq!([2, 32, 33, 500].map(|shards| look_interval(usual, shards).as_millis()), [100, 100, 200, 200]);
     }
 }

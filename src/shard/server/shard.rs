@@ -21,7 +21,7 @@ use super::admission::PoolAdmission;
 use super::circuit::CircuitBreaker;
 use super::counters::ShardCounters;
 use super::health::ShardState;
-use super::options::ShardOptions;
+use super::options::{ShardOptions, clock_micros};
 use super::pool::{BorrowedConnection, ShardIdentity, ShardLimits, ShardPool, new_pool};
 use super::replica::ShardReplicas;
 use super::shortage::ServerShortages;
@@ -57,6 +57,8 @@ pub struct Shard {
     pub(super) losses: AtomicU32,
     pub(super) openings: AtomicU64,
     takes_writes: AtomicBool,
+    /// When another look than a probe has last found what a good probe finds, by [`clock_micros`]; 0: never.
+    last_good_look: AtomicU64,
     pub(in crate::shard) replicas: ShardReplicas,
     pub(super) probe_request: Notify,
     pub(super) has_warned: AtomicBool,
@@ -85,6 +87,7 @@ impl Shard {
             losses: AtomicU32::new(0),
             openings: AtomicU64::new(0),
             takes_writes: AtomicBool::new(true),
+            last_good_look: AtomicU64::new(0),
             replicas,
             probe_request: Notify::new(),
             has_warned: AtomicBool::new(false),
@@ -128,6 +131,23 @@ impl Shard {
     #[must_use]
     pub fn takes_writes(&self) -> bool {
         self.takes_writes.load(Ordering::Relaxed)
+    }
+
+    /// True if a session that was opened at this time leads to the server that is the primary now, as far as is known.
+    pub(crate) fn leads_to_primary(&self, opened: Instant) -> bool {
+        !self.options().has_moved_since(opened)
+    }
+
+    /// Records that a session which leads to the primary has just been answered, and takes writes. A probe would find the
+    /// same, and is left out for a moment.
+    pub(crate) fn record_good_look(&self) {
+        self.last_good_look.store(clock_micros(Instant::now()), Ordering::Relaxed);
+    }
+
+    /// True if a good look was recorded within this time.
+    pub(super) fn had_good_look_within(&self, limit: Duration) -> bool {
+        let last = self.last_good_look.load(Ordering::Relaxed);
+        last != 0 && Duration::from_micros(clock_micros(Instant::now()).saturating_sub(last)) <= limit
     }
 
     /// Records whether the server takes writes; true if the answer has changed.

@@ -99,7 +99,7 @@ metrics! {
     THREAD_CONNECTIONS = Gauge "shardrive_shard_thread_connections" ["shard"] "Connections of the HTTP threads for batched reads.";
     COMMIT_BATCH = Histogram "shardrive_shard_commit_batch_rows" ["shard"] "Rows in a group commit.";
     COMMIT_QUEUE = Gauge "shardrive_shard_commit_queue" ["shard"] "Single writes that wait for a group commit.";
-    COMMIT_QUEUE_LIMIT = Gauge "shardrive_shard_commit_queue_max" [] "Single writes that may wait in one queue (SHARDRIVE_WRITE_QUEUE_ROWS); files and documents have one each for every shard.";
+    COMMIT_QUEUE_LIMIT = Gauge "shardrive_shard_commit_queue_max" [] "Single writes that may wait in one queue (SHARDRIVE_WRITE_QUEUE_ROWS); new, changed and deleted files and documents have one each for every shard.";
     READ_BATCH = Histogram "shardrive_shard_read_batch_reads" ["shard"] "Reads in a batch of reads.";
 
     BULK = Counter "shardrive_bulk_rows_total" ["result"] "Rows of bulk loads: accepted, rejected, or stored as new ones.";

@@ -9,6 +9,7 @@ mod grow;
 mod guard;
 mod ownership;
 mod pool_shares;
+mod probes;
 mod proxy;
 mod replicas;
 mod server_shortages;
