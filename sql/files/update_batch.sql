@@ -1,21 +1,20 @@
 -- Changes a batch of files; gives the changed ones. The name changes where one is given; of the other pairs of parameters, the first
--- says whether to change. With a state ($3), a file in another state is left out.
+-- says whether to change.
 --
 -- Nobody waits here: a row that another transaction holds is left out, and so is a new name in a drive that another one holds
 -- alone. The trigger holds the drive of such a name as well, and would wait. A held row keeps its place (ctid), so that it is not looked
 -- for again.
 WITH wanted AS (
     SELECT *
-      FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::boolean[], $8::text[],
-                  $9::boolean[], $10::bigint[], $11::boolean[], $12::timestamptz[], $13::boolean[], $14::text[])
-        AS w (user_id, file_id, state, file_name, sets_type, mime_type, sets_checksum, checksum, sets_size, size_bytes,
+      FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::boolean[], $5::text[], $6::boolean[], $7::text[],
+                  $8::boolean[], $9::bigint[], $10::boolean[], $11::timestamptz[], $12::boolean[], $13::text[])
+        AS w (user_id, file_id, file_name, sets_type, mime_type, sets_checksum, checksum, sets_size, size_bytes,
               sets_time, modified_at, sets_ref, content_ref)
 ), held AS MATERIALIZED (
     SELECT w.*, f.ctid AS place
       FROM wanted AS w
       JOIN file_metadata AS f USING (user_id, file_id)
-     WHERE (w.state IS NULL OR f::text = w.state)
-       AND (w.file_name IS NULL OR f.folder_id IS NULL
+     WHERE (w.file_name IS NULL OR f.folder_id IS NULL
             OR pg_try_advisory_xact_lock_shared(5042, shardrive.slot_of(f.user_id) % 256))
        FOR NO KEY UPDATE OF f SKIP LOCKED
 ), changed AS (

@@ -7,13 +7,14 @@
 //!   process could not invalidate what other processes cache.
 //! - A process without a cache closes an open fence, and keeps it closed from then on.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use sqlx::PgConnection;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::fence_view::{FenceView, KnownSlots, MapCopy, ShardFence, SlotTenure};
@@ -207,7 +208,16 @@ impl FenceWatcher {
             let map = if version == Some(reading.map_version) { None } else { load_slots(&mut connection).await? };
             Ok::<_, sqlx::Error>((connection, looked, reading, map))
         };
-        let (mut connection, looked, reading, map) = match within(&shard, work).await {
+        let mut work = pin!(within(&shard, work));
+        let found = match timeout(INTERVAL, &mut work).await {
+            Ok(found) => found,
+            // A probe was perhaps left out for the look before.
+            Err(_) => {
+                shard.request_probe();
+                work.await
+            }
+        };
+        let (mut connection, looked, reading, map) = match found {
             Some(Ok(found)) => found,
             Some(Err(error)) => {
                 shard.request_probe();
@@ -329,7 +339,7 @@ impl FenceWatcher {
 
 /// Waits for work on a shard, for as long as the shard is healthy and a look may take.
 async fn within<T>(shard: &Shard, work: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(LOOK_LIMIT, shard.while_healthy(work)).await.ok()?.ok()
+    timeout(LOOK_LIMIT, shard.while_healthy(work)).await.ok()?.ok()
 }
 
 /// Generation, server, version of the map, whether the fence is held and fading, the server's start, and whether it takes writes.

@@ -234,13 +234,14 @@ impl FileService {
     }
 
     /// Makes a change together with others, or if that does nothing, by itself: only then it is known whether there is such a file, and only
-    /// then a change waits for another transaction. New folders and the outcome of a key need a transaction of their own as well.
+    /// then a change waits for another transaction. New folders and the outcome of a key need a transaction of their own as well, and a change
+    /// of a required state is never made twice.
     async fn make_update(
         &self,
         mut update: FileUpdate,
         key: Option<&RequestKey>,
     ) -> Result<(FileUpdate, (ShardId, Option<File>)), FileError> {
-        if key.is_none() && update.patch.path.is_none() {
+        if key.is_none() && update.patch.path.is_none() && update.state.is_none() {
             match self.updates.write(update).await? {
                 (shard, update, CallOutcome::Applied(Some(file))) => return Ok((update, (shard, Some(file)))),
                 (_, back, _) => update = back,

@@ -25,12 +25,12 @@ pub(super) struct FileUpdate {
     pub(super) state: Option<String>,
 }
 
-/// Changes each file that nobody else is changing. A path is not changed here: its folders may have to be made.
+/// Changes each file that nobody else is changing, whatever its state. A path is not changed here: its folders may have to be made.
 pub(super) struct UpdateFiles;
 
 impl BatchWrite for UpdateFiles {
     type Row = FileUpdate;
-    /// `None`: there is no such file, or its state is another one, or somebody else is changing it or its drive. Nothing was changed.
+    /// `None`: there is no such file, or somebody else is changing it or its drive. Nothing was changed.
     type Answer = Option<File>;
 
     fn slot(update: &FileUpdate) -> Slot {
@@ -59,7 +59,6 @@ impl BatchWrite for UpdateFiles {
         let rows = sqlx::query(include_str!("../../sql/files/update_batch.sql"))
             .bind(updates.iter().map(|update| update.user.get()).bind_iter())
             .bind(updates.iter().map(|update| update.id).bind_iter())
-            .bind(updates.iter().map(|update| update.state.as_deref()).bind_iter())
             .bind(patches.clone().map(|patch| patch.name.as_deref()).bind_iter())
             .bind(patches.clone().map(|patch| patch.mime_type.is_some()).bind_iter())
             .bind(patches.clone().map(|patch| patch.mime_type.as_ref()?.as_deref()).bind_iter())
@@ -120,6 +119,11 @@ impl SlotWrite for FileUpdate {
 
     fn has_changed(updated: &Option<File>) -> bool {
         updated.is_some()
+    }
+
+    /// A second try would find the file in the state that the first try gave it, and say that somebody else changed it.
+    fn is_repeatable(&self) -> bool {
+        self.state.is_none()
     }
 
     fn outcome_to_store(&self, updated: &Option<File>) -> Option<String> {

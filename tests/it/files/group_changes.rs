@@ -154,9 +154,9 @@ async fn a_change_that_is_refused_is_refused_alone() {
         (&stored[8], json!({"path": "elsewhere/8.txt"}), any),
     ];
     let asked = asked.into_iter().map(|(file, change, condition)| patch(&files, file, change, condition));
-    // The tag that is wrong and the path are no part of the group.
+    // A change with a tag and a path are no part of the group.
     let before = patch(&files, &stored[4], json!({"size_bytes": 1}), any);
-    let (_, answers) = together(&cluster, &files, before, (7, join_all(asked))).await;
+    let (_, answers) = together(&cluster, &files, before, (6, join_all(asked))).await;
     let outcome = |answer: &Result<File, FileError>| match answer {
         Ok(file) => format!("{} {:?}", file.path.as_deref().unwrap_or_default(), file.size_bytes),
         Err(FileError::NotFound(_)) => "not found".to_owned(),
@@ -265,27 +265,47 @@ async fn two_processes_change_one_file_and_one_of_them_deletes_it() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_whose_answer_is_lost_is_not_made_again() {
+/// Stores a file and lets `act` change it, once, over a connection that breaks in place of the answer; gives the sizes that are
+/// stored in the end.
+async fn lose_the_answer<T>(act: impl AsyncFnOnce(&FileService, &File) -> T) -> (T, Vec<i64>) {
     let cluster = TestCluster::migrated(1).await;
     let proxy = Proxy::start(cluster.port(0)).await;
     let through = cluster.url(0).replace(&format!(":{}/", cluster.port(0)), &format!(":{}/", proxy.port()));
     let opened = Cluster::open(vec![ShardOptions::parse(&through).unwrap()], limits()).await.unwrap();
     let files = files_on(opened, WriterLimits { queue: 100, batch: 100 });
-    let file = store(&files, json!({"user_id": 1, "file_name": "a.txt"})).await;
+    let file = store(&files, json!({"user_id": 1, "file_name": "a.txt", "size_bytes": 1})).await;
 
     let mut hold = cluster.connect(0).await;
     run(&mut hold, "BEGIN; SELECT pg_advisory_xact_lock(5040, 1)").await.unwrap();
-    let lose_the_answer = async {
-        poll::until_true("the deletion to wait", async || cluster.value::<i64>(0, WAITING).await == 1).await;
+    let lose = async {
+        poll::until_true("the change to wait", async || cluster.value::<i64>(0, WAITING).await == 1).await;
         proxy.set_mode(Mode::LoseAnswers);
         run(&mut hold, "COMMIT").await.unwrap();
     };
-    let (deleted, ()) = join(delete(&files, &file), lose_the_answer).await;
+    let (answer, ()) = join(act(&files, &file), lose).await;
+    files.cluster().shut_down().await;
+    let sizes = "SELECT coalesce(array_agg(size_bytes::bigint), '{}') FROM file_metadata";
+    (answer, cluster.value(0, sizes).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_whose_answer_is_lost_is_not_made_again() {
+    let (deleted, sizes) = lose_the_answer(async |files, file| delete(files, file).await).await;
     // A second try would say that there never was such a file.
     assert!(matches!(deleted, Err(FileError::Shard(ShardError::Unavailable { .. }))), "{deleted:?}");
-    assert_eq!(cluster.value::<i64>(0, "SELECT count(*) FROM file_metadata").await, 0);
-    files.cluster().shut_down().await;
+    assert_eq!(sizes, [0_i64; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_named_state_whose_answer_is_lost_is_not_made_again() {
+    let (changed, sizes) = lose_the_answer(async |files, file| {
+        let condition = FileCondition::Tag(Some(file.tag()));
+        patch(files, file, json!({"size_bytes": 7}), condition).await
+    })
+    .await;
+    // A second try would say that somebody else changed the file.
+    assert!(matches!(changed, Err(FileError::Shard(ShardError::Unavailable { .. }))), "{changed:?}");
+    assert_eq!(sizes, [7]);
 }
 
 /// What the clients of [`sessions_that_are_ended_lose_and_repeat_nothing`] have counted.

@@ -56,7 +56,7 @@ async fn a_group_of_changes_looks_at_its_rows_alone() {
     run(&mut db, "ANALYZE file_metadata; SET plan_cache_mode = force_generic_plan").await.unwrap();
     let nulls = |count: usize| vec!["NULL"; count].join(", ");
     for (name, sql, parameters) in [
-        ("change", include_str!("../../../sql/files/update_batch.sql"), 14),
+        ("change", include_str!("../../../sql/files/update_batch.sql"), 13),
         ("deletion", include_str!("../../../sql/files/delete_batch.sql"), 3),
     ] {
         run(&mut db, &format!("PREPARE {name} AS {sql}")).await.unwrap();
