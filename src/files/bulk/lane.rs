@@ -151,9 +151,8 @@ impl LoadLane {
     }
 }
 
-/// Rows lie in the order of the indexes by which they are told apart, paths first: no two loads can wait in a ring. Rows that nobody else
-/// can have, as their ids are new and they stand in no folder, come after them in the order of their ids: so the index of ids grows at its
-/// end alone.
+/// Rows lie in the order of the indexes by which they are told apart, paths first: no two loads can wait in a ring. New rows
+/// without a path, whose ids no other load can have, come after them in the order of their ids: so the index of ids grows at its end.
 fn sort(rows: &mut [LoadRow]) {
     fn key(row: &LoadRow) -> (bool, Option<(UserId, Option<&str>)>, Uuid) {
         let file = &row.file;

@@ -41,8 +41,7 @@ async fn no_read_is_older_than_the_last_acknowledged_write() {
     // One program is frozen while another one is cut off, and goes on.
     apis[2].pause();
     proxies[0].set_mode(Mode::Refuse);
-    // Fewer than would make it likely that every client waits for the frozen program.
-    race.wait_for_answers(20).await;
+    race.wait_for_answers(50).await;
     apis[2].resume();
     race.wait_for_writes(60).await;
     proxies[0].set_mode(Mode::Pass);
