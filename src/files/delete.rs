@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::model::UserId;
 use super::page::spoiled_keys;
 use crate::cache::CacheKey;
-use crate::shard::{RequestKey, ShardId, Slot};
+use crate::shard::{RequestKey, ShardId, Slot, WorkKind};
 use crate::writes::{BatchWrite, GroupCommit, SlotWrite};
 
 /// The lanes of all shards.
@@ -88,6 +88,11 @@ impl SlotWrite for FileDelete {
 
     fn has_changed(is_deleted: &bool) -> bool {
         *is_deleted
+    }
+
+    /// A group has left the deletion out, as another transaction holds the file.
+    fn work_kind(&self) -> WorkKind {
+        WorkKind::HeldRow
     }
 
     /// As [`DeleteFiles::IS_REPEATABLE`].

@@ -17,7 +17,7 @@ use super::update::{FileUpdate, UpdateLanes};
 use crate::cache::Cache;
 use crate::payload::PageSize;
 use crate::shard::{
-    BatchedReads, CallOutcome, Cluster, IdClock, ReadConsistency, RequestKey, ShardError, ShardId, Slot, StoredOutcome,
+    BatchedReads, CallOutcome, Cluster, IdClock, ReadConsistency, RequestKey, ShardError, ShardId, StoredOutcome,
     slot_of_id, time_of_micros,
 };
 use crate::writes::{RowQueue, RowTurn, SlotWrites, WriterLimits};
@@ -210,16 +210,15 @@ impl FileService {
         condition: FileCondition,
         key: Option<RequestKey>,
     ) -> Result<(ShardId, File), FileError> {
-        // Before the file is looked for: the file may be gone since.
+        // Before the file is looked for: the file may be gone since, or in another state.
         if let Some(key) = &key
-            && let Some(slot) = user.map(UserId::slot).or_else(|| slot_of_id(id))
-            && let Some(updated) = Box::pin(self.find_update(slot, key)).await?
+            && let Some(updated) = Box::pin(self.find_update(id, user, key)).await?
         {
             return Ok(updated);
         }
         let user = self.owner(id, user).await?;
         let _turn = self.wait_for_turn(user, id).await?;
-        let mut update = FileUpdate { user, id, patch, state: None };
+        let mut update = FileUpdate { user, id, patch, state: None, is_held: false };
         for _ in 0..STATE_TRIES {
             update.state = self.expected_state(user, id, condition).await?;
             let made;
@@ -233,9 +232,8 @@ impl FileService {
         Err(FileError::Changed(id))
     }
 
-    /// Makes a change together with others, or if that does nothing, by itself: only then it is known whether there is such a file, and only
-    /// then a change waits for another transaction. New folders and the outcome of a key need a transaction of their own as well, and a change
-    /// of a required state is never made twice.
+    /// Makes a change together with others, or by itself if another transaction holds the file: only then a change waits. New folders and
+    /// the outcome of a key need a transaction of their own as well, and a change of a required state is never made twice.
     async fn make_update(
         &self,
         mut update: FileUpdate,
@@ -244,8 +242,9 @@ impl FileService {
         if key.is_none() && update.patch.path.is_none() && update.state.is_none() {
             match self.updates.write(update).await? {
                 (shard, update, CallOutcome::Applied(Some(file))) => return Ok((update, (shard, Some(file)))),
-                (_, back, _) => update = back,
+                (_, back, _) => update = FileUpdate { is_held: true, ..back },
             }
+            Box::pin(self.find(update.id, Some(update.user))).await?; // or is there no such file?
         }
         // Boxed, as are other rare ways: a request's future is moved as it is, however little of it is used.
         let alone = Box::pin(self.writes.run(update.user.slot(), &update, key));
@@ -258,8 +257,17 @@ impl FileService {
     }
 
     /// The file as an earlier request with the key has made it.
-    async fn find_update(&self, slot: Slot, key: &RequestKey) -> Result<Option<(ShardId, File)>, FileError> {
-        let Some(known) = self.cluster.find_key(slot, key).await? else { return Ok(None) };
+    async fn find_update(
+        &self,
+        id: Uuid,
+        user: Option<UserId>,
+        key: &RequestKey,
+    ) -> Result<Option<(ShardId, File)>, FileError> {
+        let known = match user.map(UserId::slot).or_else(|| slot_of_id(id)) {
+            Some(slot) => self.cluster.find_key(slot, key).await?,
+            None => self.cluster.search_key(key).await?,
+        };
+        let Some(known) = known else { return Ok(None) };
         let file: File = known.outcome_of(key)?;
         if let Some(user) = UserId::new(file.user_id) {
             self.writes.forget_values(spoiled_keys(user).into()).await?;
@@ -290,11 +298,12 @@ impl FileService {
         let _turn = self.wait_for_turn(user, id).await?;
         for _ in 0..STATE_TRIES {
             let state = self.expected_state(user, id, condition).await?;
-            // Together with others, or if that does nothing by itself, as a change does.
+            // Together with others, or by itself if another transaction holds the file, as a change is made.
             let delete = match self.deletes.write(FileDelete { user, id, state }).await? {
                 (shard, _, CallOutcome::Applied(true)) => return Ok(shard),
                 (_, delete, _) => delete,
             };
+            Box::pin(self.find(id, Some(user))).await?; // or is there no such file?
             match (Box::pin(self.writes.run(user.slot(), &delete, None)).await?, delete.state) {
                 ((shard, CallOutcome::Applied(true)), _) => return Ok(shard),
                 (_, None) => return Err(FileError::NotFound(id)),

@@ -10,7 +10,7 @@ use super::model::{File, FilePatch, UserId};
 use super::page::spoiled_keys;
 use super::view::optional_file;
 use crate::cache::CacheKey;
-use crate::shard::{RequestKey, ShardId, Slot};
+use crate::shard::{RequestKey, ShardId, Slot, WorkKind};
 use crate::writes::{BatchWrite, GroupCommit, SlotWrite};
 
 /// The lanes of all shards.
@@ -23,6 +23,8 @@ pub(super) struct FileUpdate {
     pub(super) patch: FilePatch,
     /// The required state of the row, from `FindState`.
     pub(super) state: Option<String>,
+    /// True once a group has left the change out, as another transaction holds the file or its drive.
+    pub(super) is_held: bool,
 }
 
 /// Changes each file that nobody else is changing, whatever its state. A path is not changed here: its folders may have to be made.
@@ -124,6 +126,10 @@ impl SlotWrite for FileUpdate {
     /// A second try would find the file in the state that the first try gave it, and say that somebody else changed it.
     fn is_repeatable(&self) -> bool {
         self.state.is_none()
+    }
+
+    fn work_kind(&self) -> WorkKind {
+        if self.is_held { WorkKind::HeldRow } else { WorkKind::Point }
     }
 
     fn outcome_to_store(&self, updated: &Option<File>) -> Option<String> {

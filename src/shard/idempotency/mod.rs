@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 use super::call::ShardCall;
 use super::cluster::routing::Cluster;
+use super::cluster::scatter::ScatterBreadth;
+use super::coverage::SlotCoverage;
 use super::error::ShardError;
 use super::slot::{ShardId, Slot};
 
@@ -57,6 +59,11 @@ impl StoredOutcome {
     #[cfg(test)]
     pub(crate) fn new(request: Uuid, shard: ShardId, outcome: String) -> Self {
         Self { request, shard, outcome }
+    }
+
+    /// `None` where the columns are null: nothing is stored.
+    fn of_columns(request: Option<Uuid>, answered: Option<i32>, outcome: Option<String>) -> Option<Self> {
+        Some(Self { request: request?, shard: ShardId::from_sql(answered?)?, outcome: outcome? })
     }
 
     /// The outcome, if the same request has stored the outcome.
@@ -103,9 +110,7 @@ impl ShardCall for FindKey {
                 .bind(shard.to_sql())
                 .fetch_optional(connection)
                 .await?;
-        Ok(row.map(|(request, answered, outcome)| {
-            Some(StoredOutcome { request: request?, shard: answered.and_then(ShardId::from_sql)?, outcome: outcome? })
-        }))
+        Ok(row.map(|(request, answered, outcome)| StoredOutcome::of_columns(request, answered, outcome)))
     }
 }
 
@@ -117,6 +122,52 @@ impl Cluster {
     pub(crate) async fn find_key(&self, slot: Slot, key: &RequestKey) -> Result<Option<StoredOutcome>, ShardError> {
         let (_, known) = self.run(slot, &FindKey { slot, key: key.key }).await?;
         Ok(known)
+    }
+}
+
+/// Searches the slots of a shard for the stored outcome of a key.
+struct SearchKey<'a>(&'a RequestKey);
+
+/// One shard's answer.
+struct KeySearch {
+    coverage: SlotCoverage,
+    known: Option<StoredOutcome>,
+}
+
+impl ShardCall for SearchKey<'_> {
+    type Output = KeySearch;
+
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<KeySearch>, sqlx::Error> {
+        type Row = (i64, i64, i64, Option<Uuid>, Option<i32>, Option<String>);
+        let (slots, digest, other_digest, request, answered, outcome): Row =
+            sqlx::query_as(include_str!("../../../sql/idempotency/search.sql"))
+                .bind(shard.to_sql())
+                .bind(self.0.key)
+                .bind(self.0.request)
+                .fetch_one(connection)
+                .await?;
+        let coverage = SlotCoverage { slots, digest, other_digest };
+        Ok(Some(KeySearch { coverage, known: StoredOutcome::of_columns(request, answered, outcome) }))
+    }
+}
+
+impl Cluster {
+    /// The stored outcome of an earlier request with this key, wherever it is: of the same request if there is one. Asks every shard.
+    ///
+    /// # Errors
+    /// The first shard's that did not answer; `Moving` if the answers cover not every slot once.
+    pub(crate) async fn search_key(&self, key: &RequestKey) -> Result<Option<StoredOutcome>, ShardError> {
+        let (limits, breadth) = (self.scatter_limits(), ScatterBreadth::All);
+        let call = SearchKey(key);
+        let scattered = self.scatter_until_covered(breadth, &call, limits, |answer| answer.coverage).await;
+        let mut found: Option<StoredOutcome> = None;
+        for (_, answer) in scattered.answers {
+            let Some(known) = answer?.and_then(|answer| answer.known) else { continue };
+            if found.is_none() || known.request == key.request {
+                found = Some(known);
+            }
+        }
+        if scattered.is_covered { Ok(found) } else { Err(ShardError::Moving) }
     }
 }
 

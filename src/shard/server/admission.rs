@@ -1,7 +1,8 @@
 //! The limits of a shard's pool for each kind of work and for each caller.
 //!
-//! Long work (listings, scans, bulk batches) gets half of the pool and a bounded queue. So point reads and writes
-//! find a connection however slow the long work is. One caller gets at most three quarters of each kind. So one
+//! Long work (listings, scans, bulk batches) gets half of the pool and a bounded queue. Changes of rows that another
+//! transaction holds get a quarter. So point reads and writes find a connection however slow the long work is, and
+//! however long the held rows stay held. One caller gets at most three quarters of each kind. So one
 //! caller's calls alone never block another caller.
 
 use std::collections::HashMap;
@@ -22,6 +23,8 @@ const QUEUED_CALLS_PER_PLACE: usize = 64;
 pub enum WorkKind {
     /// Briefly: the call touches a few rows by key.
     Point,
+    /// For as long as another transaction holds the row: an earlier try has found the row held.
+    HeldRow,
     /// For as long as the read of many rows takes.
     Listing,
     /// For as long as the storage of many rows takes.
@@ -30,7 +33,7 @@ pub enum WorkKind {
 
 impl WorkKind {
     pub(in crate::shard) fn is_long(self) -> bool {
-        self != Self::Point
+        matches!(self, Self::Listing | Self::Load)
     }
 }
 
@@ -41,6 +44,8 @@ pub(in crate::shard) struct PoolAdmission {
     long_places: usize,
     /// Listings that may wait for these places.
     long_queue: Semaphore,
+    /// For changes of held rows: a quarter of the pool.
+    held_rows: Arc<Semaphore>,
     /// For all work: the pool.
     all_places: usize,
     callers: Mutex<HashMap<(u128, bool), CallerPlaces>>,
@@ -55,7 +60,7 @@ struct CallerPlaces {
 
 /// The right to use a connection; a drop returns the right.
 pub(in crate::shard) struct AdmittedCall<'a> {
-    _long: Option<OwnedSemaphorePermit>,
+    _of_kind: Option<OwnedSemaphorePermit>,
     _of_caller: Option<OwnedSemaphorePermit>,
     /// Last: the caller's places are forgotten after the place is given back.
     _counted: Option<CountedCall<'a>>,
@@ -92,6 +97,7 @@ impl PoolAdmission {
             long: Arc::new(Semaphore::new(long_places)),
             long_places,
             long_queue: Semaphore::new(long_places * QUEUED_CALLS_PER_PLACE),
+            held_rows: Arc::new(Semaphore::new((pool_max / 4).max(1))),
             all_places: pool_max,
             callers: Mutex::default(),
         }
@@ -130,17 +136,22 @@ impl Shard {
             counted = Some(call);
             of_caller = Some(self.acquire_permit(&places, limit, ShardError::CallerBusy { shard }).await?);
         }
-        let long = match work {
-            WorkKind::Point => None,
-            WorkKind::Load => {
-                Some(self.acquire_permit(&admission.long, limit, ShardError::Overloaded { shard }).await?)
-            }
+        let _queued = match work {
             WorkKind::Listing => {
-                let _queued = admission.long_queue.try_acquire().map_err(|_| ShardError::Overloaded { shard })?;
-                Some(self.acquire_permit(&admission.long, limit, ShardError::Overloaded { shard }).await?)
+                Some(admission.long_queue.try_acquire().map_err(|_| ShardError::Overloaded { shard })?)
             }
+            _ => None,
         };
-        Ok(AdmittedCall { _long: long, _of_caller: of_caller, _counted: counted })
+        let places = match work {
+            WorkKind::Point => None,
+            WorkKind::HeldRow => Some(&admission.held_rows),
+            WorkKind::Load | WorkKind::Listing => Some(&admission.long),
+        };
+        let of_kind = match places {
+            None => None,
+            Some(places) => Some(self.acquire_permit(places, limit, ShardError::Overloaded { shard }).await?),
+        };
+        Ok(AdmittedCall { _of_kind: of_kind, _of_caller: of_caller, _counted: counted })
     }
 
     async fn acquire_permit(

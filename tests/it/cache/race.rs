@@ -40,9 +40,11 @@ async fn no_read_is_older_than_the_last_acknowledged_write() {
 
     // One program is frozen while another one is cut off, and goes on.
     apis[2].pause();
+    race.set_frozen(Some(2));
     proxies[0].set_mode(Mode::Refuse);
-    race.wait_for_answers(50).await;
+    race.wait_for_answers(100).await;
     apis[2].resume();
+    race.set_frozen(None);
     race.wait_for_writes(60).await;
     proxies[0].set_mode(Mode::Pass);
     in_use().await;

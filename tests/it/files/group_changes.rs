@@ -184,14 +184,20 @@ async fn a_change_that_is_refused_is_refused_alone() {
     files.cluster().shut_down().await;
 }
 
+/// A quarter of a pool of 8: only so many changes of rows that others hold wait in the database.
+const WAITING_PLACES: i64 = 2;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_another_transaction_keeps_nobody_else_waiting() {
     let cluster = TestCluster::migrated(1).await;
     let files = cluster.files().await;
     let named = |user: i64, name: &str| json!({"user_id": user, "file_name": name, "path": format!("docs/{name}")});
-    let held = store(&files, named(1, "held.txt")).await;
-    let doomed = store(&files, named(1, "doomed.txt")).await;
-    let in_held_drive = store(&files, named(2, "a.txt")).await;
+    let mut waiters = Vec::new();
+    for number in 0..10 {
+        waiters.push((store(&files, named(1, &format!("held-{number}.txt"))).await, Some(json!({"size_bytes": 7}))));
+    }
+    waiters.push((store(&files, named(1, "doomed.txt")).await, None));
+    waiters.push((store(&files, named(2, "a.txt")).await, Some(json!({"file_name": "b.txt"}))));
     let mut others = Vec::new();
     for user in 2..6 {
         others.push((store(&files, named(user, "x.txt")).await, store(&files, named(user, "y.txt")).await));
@@ -200,37 +206,46 @@ async fn who_waits_for_another_transaction_keeps_nobody_else_waiting() {
     let mut hold = cluster.connect(0).await;
     let by_hand = "UPDATE file_metadata SET checksum = 'by hand' WHERE user_id = 1";
     run(&mut hold, &format!("BEGIN; {by_hand}; SELECT shardrive.hold_drives('{{2}}', true)")).await.unwrap();
-    let mut waiting = JoinSet::new();
-    let (size, name) = (json!({"size_bytes": 7}), json!({"file_name": "b.txt"}));
-    for (file, change) in [(&held, Some(size)), (&in_held_drive, Some(name)), (&doomed, None)] {
-        let (files, file) = (Arc::clone(&files), file.clone());
+    let (mut waiting, expected) = (JoinSet::new(), waiters.len());
+    for (file, change) in waiters {
+        let files = Arc::clone(&files);
         waiting.spawn(async move {
             let Some(change) = change else {
                 delete(&files, &file).await.unwrap();
-                return (file.file_name, None);
+                return;
             };
-            let file = patch(&files, &file, change, FileCondition::Any).await.unwrap();
-            (file.file_name, file.checksum)
+            let changed = patch(&files, &file, change, FileCondition::Any).await.unwrap();
+            match file.user_id {
+                1 => assert_eq!((changed.size_bytes, changed.checksum.as_deref()), (Some(7), Some("by hand"))),
+                _ => assert_eq!(changed.file_name, "b.txt"),
+            }
         });
     }
-    let three_wait = async || match cluster.value::<i64>(0, WAITING).await {
-        3 => Ok(()),
+    let only_few_wait = async || match cluster.value::<i64>(0, WAITING).await {
+        WAITING_PLACES => Ok(()),
         other => Err(other),
     };
-    poll::until("three writes to wait", three_wait).await;
+    poll::until("the places of waiting writes to be taken", only_few_wait).await;
     for (changed, deleted) in &others {
+        let user = changed.user_id;
         // In a drive that is held a size may change, but no name.
-        let change =
-            if changed.user_id == 2 { json!({"size_bytes": 1}) } else { json!({"file_name": "z", "size_bytes": 1}) };
+        let change = match user {
+            2 => json!({"size_bytes": 1}),
+            3 => json!({"path": "elsewhere/z", "size_bytes": 1}),
+            _ => json!({"file_name": "z", "size_bytes": 1}),
+        };
         assert_eq!(patch(&files, changed, change, FileCondition::Any).await.unwrap().size_bytes, Some(1));
         delete(&files, deleted).await.unwrap();
+        let missing = delete(&files, deleted).await;
+        assert!(matches!(missing, Err(FileError::NotFound(_))), "{missing:?}");
+        let missing = patch(&files, deleted, json!({"size_bytes": 1}), FileCondition::Any).await;
+        assert!(matches!(missing, Err(FileError::NotFound(_))), "{missing:?}");
     }
-    assert_eq!(three_wait().await, Ok(()), "still");
+    assert_eq!(only_few_wait().await, Ok(()), "still");
     run(&mut hold, "COMMIT").await.unwrap();
-    let mut ended = waiting.join_all().await;
-    ended.sort();
-    let by_hand = Some("by hand".to_owned());
-    assert_eq!(ended, [("b.txt".into(), None), ("doomed.txt".into(), None), ("held.txt".into(), by_hand)]);
+    assert_eq!(waiting.join_all().await.len(), expected);
+    let gone = "SELECT count(*) FROM file_metadata WHERE file_name = 'doomed.txt'";
+    assert_eq!(cluster.value::<i64>(0, gone).await, 0);
     files.cluster().shut_down().await;
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reqwest::header::{ETAG, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{ETAG, HeaderMap, IF_MATCH, LOCATION, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -194,6 +194,44 @@ async fn every_call_is_made_once_without_a_cache() {
 async fn every_call_is_made_once_with_a_cache() {
     let cache = TestCache::start().await;
     every_call_is_made_once(&[("REDIS_URL", &cache.url())]).await;
+}
+
+/// The id of a client names no slot, so that the key may be on any shard.
+#[tokio::test]
+async fn a_change_under_an_id_of_the_client_is_answered_again_whatever_came_between() {
+    let cluster = TestCluster::migrated(2).await;
+    let api = Api::start(&cluster).await;
+    let id = "0197a3f0-0000-4000-8000-000000000001";
+    let path = format!("/files/{id}");
+    let store = async |user: i64| {
+        let stored = api.post("/ingest", &json!({"user_id": user, "file_name": "own", "file_id": id})).await;
+        assert_eq!(stored.status(), StatusCode::CREATED);
+        stored.headers()[ETAG].to_str().unwrap().to_owned()
+    };
+    let delete = async |user: i64| {
+        let deleted = api.request(Method::DELETE, &format!("{path}?user_id={user}")).send().await.unwrap();
+        assert_eq!(deleted.status(), StatusCode::OK);
+    };
+    let tag = store(3).await;
+    let change = async |body: Value| {
+        let request = api.request(Method::PATCH, &path).header("Idempotency-Key", "one").header(IF_MATCH, &tag);
+        let answer = request.json(&body).send().await.unwrap();
+        let (status, headers) = (answer.status(), kept(answer.headers()));
+        Answer { status, headers, body: answer.json().await.unwrap() }
+    };
+    let first = change(json!({"file_name": "new"})).await;
+    assert_eq!(first.status, StatusCode::OK, "{first:?}");
+    assert_eq!(change(json!({"file_name": "new"})).await, first, "the file is not in the state before it");
+    store(4).await;
+    assert_eq!(change(json!({"file_name": "new"})).await, first, "two users have the id");
+    delete(3).await;
+    assert_eq!(change(json!({"file_name": "new"})).await, first, "the file under the id is another user's");
+    let (_, other) = api.get_json(&format!("{path}?user_id=4")).await;
+    assert_eq!(other["data"]["file_name"], "own");
+    delete(4).await;
+    assert_eq!(change(json!({"file_name": "new"})).await, first, "nobody has the id");
+    let reused = change(json!({"file_name": "other"})).await;
+    assert_eq!((reused.status, reused.code()), (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"));
 }
 
 #[tokio::test]

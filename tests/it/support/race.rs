@@ -5,7 +5,7 @@
 //! several writers change the value under one key. A reader records the lowest correct sizes before the request for the
 //! page.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -67,6 +67,7 @@ impl RaceOutcome {
 /// Writers and readers that run until the race stops.
 pub struct Race {
     stop: Arc<AtomicBool>,
+    frozen: Arc<AtomicUsize>,
     seen: Arc<RaceOutcome>,
     tasks: JoinSet<()>,
 }
@@ -77,10 +78,22 @@ struct RaceContext {
     client: Client,
     bases: Arc<Vec<String>>,
     stop: Arc<AtomicBool>,
+    /// The place in `bases` of a program that gives no answers now.
+    frozen: Arc<AtomicUsize>,
     seen: Arc<RaceOutcome>,
 }
 
 impl RaceContext {
+    /// The address of any program that gives answers: clients who all wait for a frozen one would show nothing of the others.
+    fn answering_base(&self) -> &str {
+        loop {
+            let chosen = rand::rng().random_range(0..self.bases.len());
+            if chosen != self.frozen.load(Ordering::Relaxed) {
+                return &self.bases[chosen];
+            }
+        }
+    }
+
     fn any_base(&self) -> &str {
         &self.bases[rand::rng().random_range(0..self.bases.len())]
     }
@@ -104,6 +117,7 @@ impl Race {
             client: client(),
             bases: Arc::new(bases.to_vec()),
             stop: Arc::default(),
+            frozen: Arc::new(AtomicUsize::new(usize::MAX)),
             seen: Arc::default(),
         };
         let mut tasks = JoinSet::new();
@@ -120,11 +134,18 @@ impl Race {
             for file in 0..FILES {
                 tasks.spawn(write_repeatedly(shared.clone(), Arc::clone(&files), file));
             }
-            for _ in 0..READERS {
-                tasks.spawn(read_repeatedly(shared.clone(), Arc::clone(&files)));
+            for reader in 0..READERS {
+                // One of them also asks a frozen program.
+                let base = if reader == 0 { RaceContext::any_base } else { RaceContext::answering_base };
+                tasks.spawn(read_repeatedly(shared.clone(), Arc::clone(&files), base));
             }
         }
-        Self { stop: shared.stop, seen: shared.seen, tasks }
+        Self { stop: shared.stop, frozen: shared.frozen, seen: shared.seen, tasks }
+    }
+
+    /// Sends hardly any further request to this program, which will give no answers, or to each program again.
+    pub fn set_frozen(&self, program: Option<usize>) {
+        self.frozen.store(program.unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
     /// Waits for `more` further answers.
@@ -167,7 +188,7 @@ async fn write_repeatedly(shared: RaceContext, files: Arc<Vec<Tracked>>, number:
     let file = &files[number];
     while shared.is_running() {
         let size = file.sent.fetch_add(1, Ordering::SeqCst) + 1;
-        let request = shared.client.patch(format!("{}/files/{}", shared.any_base(), file.id));
+        let request = shared.client.patch(format!("{}/files/{}", shared.answering_base(), file.id));
         match request.json(&json!({"size_bytes": size})).send().await {
             Ok(answer) if answer.status() == StatusCode::OK => {
                 file.acknowledged.store(size, Ordering::SeqCst);
@@ -186,11 +207,11 @@ async fn write_repeatedly(shared: RaceContext, files: Arc<Vec<Tracked>>, number:
     }
 }
 
-async fn read_repeatedly(shared: RaceContext, files: Arc<Vec<Tracked>>) {
+async fn read_repeatedly(shared: RaceContext, files: Arc<Vec<Tracked>>, base: fn(&RaceContext) -> &str) {
     let user = files[0].user;
     while shared.is_running() {
         let least: Vec<i64> = files.iter().map(|file| file.acknowledged.load(Ordering::SeqCst)).collect();
-        let base = shared.any_base();
+        let base = base(&shared);
         let page: Value = match shared.client.get(format!("{base}/query/{user}")).send().await {
             Ok(answer) if answer.status() == StatusCode::OK => answer.json().await.unwrap_or_default(),
             Ok(answer) => {
