@@ -1,4 +1,5 @@
--- All shards with address, also shards still being added.
+-- The shards from number $1 on with address, also shards still being added.
 SELECT shard_id, url, active
   FROM shardrive.shards
+ WHERE shard_id >= $1
  ORDER BY shard_id

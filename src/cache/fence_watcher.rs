@@ -14,16 +14,18 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use sqlx::PgConnection;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::fence_view::{FenceView, KnownSlots, MapCopy, ShardFence, SlotTenure};
 use super::server_info::is_same_server;
 use super::shared_connection::LinkState;
-use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, SlotMap, look_interval, spread_ticks};
+use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, SlotMap, first_wave, look_interval, wave_after};
 
 /// How often a fence is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// The same for those of many shards that no request has reached since the last look. A look serves for a lease of 400 ms.
+const IDLE_INTERVAL: Duration = Duration::from_millis(300);
 /// How long a look may take before its connection is given up. The health of a shard that is away ends the look sooner.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
@@ -80,6 +82,7 @@ impl KnownFences {
                 warned: false,
                 keeps_closed: false,
                 mixed_until: None,
+                requests: 0,
             };
             watched.cluster.spawn(watcher.run(end.clone()));
         });
@@ -178,21 +181,34 @@ struct FenceWatcher {
     keeps_closed: bool,
     /// Until then nobody uses the cache: a process with other formats has used it.
     mixed_until: Option<Instant>,
+    /// The requests to the shard until the last look.
+    requests: u64,
 }
 
 impl FenceWatcher {
     async fn run(mut self, end: CancellationToken) {
-        let mut ticks = spread_ticks(self.shard.id(), look_interval(INTERVAL, self.cluster.shards().len()));
+        let mut next = first_wave(self.shard.id(), INTERVAL);
         // Dropping a turn at the end is safe: a turn is one look and at most one statement.
         while let Some(again) = end.run_until_cancelled(self.look_at_fence()).await {
             if again {
                 continue;
             }
             tokio::select! {
-                _ = ticks.tick() => {}
+                () = sleep_until(next) => next = wave_after(Instant::now(), self.interval()),
                 Ok(()) = self.link.changed() => {}
                 () = end.cancelled() => return,
             }
+        }
+    }
+
+    /// The time from this look to the next one.
+    fn interval(&mut self) -> Duration {
+        let requests = self.shard.counters().requests.count();
+        let is_idle = std::mem::replace(&mut self.requests, requests) == requests;
+        match look_interval(INTERVAL, self.cluster.shards().len()) {
+            INTERVAL => INTERVAL,
+            _ if is_idle => IDLE_INTERVAL,
+            usual => usual,
         }
     }
 

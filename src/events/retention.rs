@@ -19,17 +19,18 @@ pub(super) struct RetentionSetting {
 
 impl PeriodicTask for RetentionSetting {
     const INTERVAL: Duration = Duration::from_secs(2);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(8);
     const LABEL: &'static str = "trimming the outbox of";
 
     async fn run_once(&mut self, shard: &Shard) -> Result<TaskProgress, ShardError> {
         let bound = RetentionTask(i64::try_from(self.max_rows).unwrap_or(i64::MAX));
-        if let Some((dropped, outbox)) = shard.run(&bound).await? {
-            if dropped > 0 {
-                log::error!("shard {}: {dropped} events were dropped, as no relay published them", shard.id());
-            }
-            self.events.record_outbox(shard.id(), outbox);
+        let Some((dropped, outbox)) = shard.run(&bound).await? else { return Ok(TaskProgress::Done) };
+        if dropped > 0 {
+            log::error!("shard {}: {dropped} events were dropped, as no relay published them", shard.id());
         }
-        Ok(TaskProgress::Idle)
+        let is_empty = outbox.rows == 0;
+        self.events.record_outbox(shard.id(), outbox);
+        Ok(if is_empty { TaskProgress::Idle } else { TaskProgress::Done })
     }
 }
 

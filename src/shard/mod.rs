@@ -24,7 +24,7 @@ pub use cluster::add_shard::{GrowError, JoinedShard, add_shard};
 pub(crate) use cluster::append_only::PerShard;
 pub use cluster::batched_reads::{BatchRead, BatchedReads};
 pub(crate) use cluster::known_map::MovingSlot;
-pub(crate) use cluster::periodic::{PeriodicTask, TaskProgress, spread_ticks};
+pub(crate) use cluster::periodic::{PeriodicTask, TaskProgress, first_wave, wave_after};
 pub use cluster::routing::Cluster;
 pub(crate) use cluster::scatter::ScatterLimits;
 pub use cluster::scatter::{ScatterBreadth, ScatterResult};

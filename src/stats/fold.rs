@@ -25,19 +25,19 @@ struct FoldTask {
 
 impl PeriodicTask for FoldTask {
     const INTERVAL: Duration = Duration::from_secs(1);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(4);
     const LABEL: &'static str = "folding the counts of";
 
     async fn run_once(&mut self, shard: &Shard) -> Result<TaskProgress, ShardError> {
         // An error of one does not keep the other from folding.
         let (files, documents) = (shard.run(&FoldDeltas::OfFiles).await, shard.run(&FoldDeltas::OfDocuments).await);
-        for folded in [&files, &documents] {
-            self.folded += folded.as_ref().ok().copied().flatten().unwrap_or(0);
-        }
+        let found: u64 = [&files, &documents].into_iter().flatten().flatten().sum();
+        self.folded += found;
         if self.folded >= VACUUM_AFTER {
             shard.run(&VacuumDeltas).await?;
             self.folded = 0;
         }
-        files.and(documents).map(|_| TaskProgress::Idle)
+        files.and(documents).map(|_| if found == 0 { TaskProgress::Idle } else { TaskProgress::Done })
     }
 }
 

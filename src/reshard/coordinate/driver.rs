@@ -37,6 +37,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_REST: Duration = Duration::from_millis(100);
 /// How often the coordinator removes orphans: objects and change tracking without an open move.
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(30);
+/// The same while there are no moves and every shard is clean: each look opens a connection to each shard.
+const LONGEST_ORPHAN_INTERVAL: Duration = Duration::from_mins(5);
 
 /// Starts the task that coordinates whenever no other process does. The task ends when the cluster shuts down; a step that
 /// changes owners is finished first.
@@ -67,12 +69,20 @@ struct DriverMemory {
 /// Drives all moves until the lease is lost, or an error while an owner changes asks for a new token.
 async fn coordinate(cluster: &Cluster, lease: &CoordinatorLease, testing: &TestStop) {
     let mut memories: HashMap<i64, DriverMemory> = HashMap::new();
-    let mut orphans_removed: Option<Instant> = None;
+    let (mut orphans_due, mut orphan_interval) = (Instant::now(), ORPHAN_INTERVAL);
     while !cluster.stop_token().is_cancelled() && !lease.lost().is_cancelled() {
         let Ok(moves) = open_moves(&mut *lease.db().await).await else { return };
-        if orphans_removed.is_none_or(|at| at.elapsed() >= ORPHAN_INTERVAL) {
-            remove_orphans(cluster, lease, &moves).await;
-            orphans_removed = Some(Instant::now());
+        if !moves.is_empty() {
+            orphan_interval = ORPHAN_INTERVAL;
+            orphans_due = orphans_due.min(Instant::now() + ORPHAN_INTERVAL);
+        }
+        if Instant::now() >= orphans_due {
+            let are_all_clean = remove_orphans(cluster, lease, &moves).await;
+            if !are_all_clean {
+                orphan_interval = ORPHAN_INTERVAL;
+            }
+            orphans_due = Instant::now() + orphan_interval;
+            orphan_interval = (orphan_interval * 2).min(LONGEST_ORPHAN_INTERVAL);
         }
         memories.retain(|id, _| moves.iter().any(|open| open.id == *id));
         let busy = moves
@@ -182,29 +192,42 @@ async fn advance_move(
 }
 
 /// Removes orphans: change tracking on the shards without an open move, and objects of ended moves. A shard that is away has its
-/// turn in the next round.
-async fn remove_orphans(cluster: &Cluster, lease: &CoordinatorLease, moves: &[SlotMove]) {
-    for shard in cluster.shards().iter().filter(|shard| shard.state() == ShardState::Healthy) {
+/// turn in the next round. True if no shard was away, and none had an orphan.
+async fn remove_orphans(cluster: &Cluster, lease: &CoordinatorLease, moves: &[SlotMove]) -> bool {
+    let mut are_all_clean = true;
+    for shard in cluster.shards() {
+        if shard.state() != ShardState::Healthy {
+            are_all_clean = false;
+            continue;
+        }
         let removal = async {
+            let mut found = 0;
             let mut side = MoveSide::open(shard, lease.token()).await?;
             for id in clean_up::list_local_moves(&mut side).await? {
                 if !moves.iter().any(|open| open.id == id) {
+                    found += 1;
                     log::warn!("shard {} tracked changes for move {id}, which has ended", shard.id());
                     clean_up::stop_change_tracking(id, &mut side).await?;
                 }
             }
             for (kind, name) in orphans(lease, shard.id()).await? {
+                found += 1;
                 log::warn!("shard {} had a {} of a move that has ended", shard.id(), kind.as_str());
                 stream::remove_object(lease, &mut side, kind, &name).await?;
             }
             standby_slots::remove_ended(cluster, shard, moves).await;
-            Ok::<_, MoveError>(())
+            Ok::<_, MoveError>(found)
         };
         match Box::pin(shard.while_healthy_for(Some(STEP_LIMIT), removal)).await {
-            Ok(Ok(())) | Err(_) => {}
-            Ok(Err(error)) => log::warn!("removing what ended moves left on shard {}: {}", shard.id(), error.show()),
+            Ok(Ok(found)) => are_all_clean &= found == 0,
+            Err(_) => are_all_clean = false,
+            Ok(Err(error)) => {
+                are_all_clean = false;
+                log::warn!("removing what ended moves left on shard {}: {}", shard.id(), error.show());
+            }
         }
     }
+    are_all_clean
 }
 
 async fn orphans(lease: &CoordinatorLease, shard: ShardId) -> Result<Vec<(ObjectKind, String)>, MoveError> {

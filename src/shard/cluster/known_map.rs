@@ -18,21 +18,30 @@ use crate::shard::map::SlotMap;
 use crate::shard::server::pool::ShardLimits;
 use crate::shard::slot::{ShardId, Slot};
 
-/// How often the whole map is read again, even if no call was refused.
+/// How often the shards are asked for a newer map, even if no call was refused.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+/// In every so many of these readings, each shard sends the whole copy: somebody may have put an old backup in place of a database.
+const WHOLE_READING: u32 = 12;
 /// How long one shard may take to send its copy of the map.
 const READ_DEADLINE: Duration = Duration::from_secs(1);
 /// The first and the longest pause between two tries for a slot without an owner; each pause doubles.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(8));
 
-/// The version of each shard's copy that this process has merged.
-type MapVersions = BTreeMap<ShardId, i64>;
+/// The copies that this process has merged.
+pub(in crate::shard) type MergedCopies = BTreeMap<ShardId, MergedCopy>;
+
+/// A shard's copy of the map.
+pub(in crate::shard) struct MergedCopy {
+    version: i64,
+    /// When its reading began.
+    read: Instant,
+}
 
 /// The map, how often it was read, and how often a read brought a change.
 pub(in crate::shard) struct KnownMap {
     map: ArcSwap<SlotMap>,
     /// Held during a read: a single task reads at a time.
-    versions: Mutex<MapVersions>,
+    merged: Mutex<MergedCopies>,
     readings: AtomicU64,
     changes: AtomicU64,
 }
@@ -41,7 +50,7 @@ impl KnownMap {
     pub(in crate::shard) fn new(map: SlotMap) -> Self {
         Self {
             map: ArcSwap::from_pointee(map),
-            versions: Mutex::default(),
+            merged: Mutex::default(),
             readings: AtomicU64::new(0),
             changes: AtomicU64::new(0),
         }
@@ -57,8 +66,8 @@ impl KnownMap {
     }
 
     /// Waits for the right to read the shards' copies and lists: a single task at a time.
-    pub(in crate::shard) async fn lock_for_reading(&self) -> MutexGuard<'_, MapVersions> {
-        self.versions.lock().await
+    pub(in crate::shard) async fn lock_for_reading(&self) -> MutexGuard<'_, MergedCopies> {
+        self.merged.lock().await
     }
 }
 
@@ -68,26 +77,30 @@ impl Cluster {
     pub async fn refresh_map(&self) {
         let known = self.known_map();
         let seen = known.readings.load(Ordering::Acquire);
-        let mut versions = known.lock_for_reading().await;
+        let mut merged = known.lock_for_reading().await;
         // The first read that ended meanwhile may have begun before this call. Only the second one surely began
         // after.
         if known.readings.load(Ordering::Acquire) < seen + 2 {
-            self.read_map(ScatterBreadth::All, &mut versions).await;
+            self.read_map(ScatterBreadth::All, &mut merged).await;
         }
     }
 
     /// Reads the copies whose version is not known.
-    async fn read_map(&self, breadth: ScatterBreadth, versions: &mut MapVersions) {
+    async fn read_map(&self, breadth: ScatterBreadth, merged: &mut MergedCopies) {
+        // A failover may promote a lagging standby, and then the same version number can stand for other contents.
+        merged
+            .retain(|shard, copy| self.shard(*shard).is_some_and(|shard| shard.leads_to_primary(copy.read.into_std())));
+        let began = Instant::now();
         let known = self.known_map();
         let mut map = SlotMap::clone(&known.load());
-        let gathered = self.scatter_by(breadth, &LoadNewMap { known: versions }, READ_DEADLINE).await;
+        let gathered = self.scatter_by(breadth, &LoadNewMap { known: merged }, READ_DEADLINE).await;
         let answers = gathered.answers.into_iter().filter_map(|(shard, answer)| Some((shard, answer.ok()??)));
         let mut read = Vec::new();
         for (shard, (version, copy)) in answers {
             if let Some(copy) = copy {
                 map.merge(&copy);
             }
-            read.push((shard, version));
+            read.push((shard, MergedCopy { version, read: began }));
         }
         // The process must know a shard before the map names that shard; else its users would get an error.
         if map.highest_owner().index() >= self.shards().len() {
@@ -101,7 +114,7 @@ impl Cluster {
             known.map.store(Arc::new(map));
         }
         // Last, so that a cancelled read records no version.
-        versions.extend(read);
+        merged.extend(read);
         known.readings.fetch_add(1, Ordering::Release);
     }
 }
@@ -136,14 +149,14 @@ impl MovingSlot {
 /// Reads a shard's copy of the map and the copy's version. The version grows with each change; a known version brings
 /// no copy.
 struct LoadNewMap<'a> {
-    known: &'a MapVersions,
+    known: &'a MergedCopies,
 }
 
 impl ShardCall for LoadNewMap<'_> {
     type Output = (i64, Option<SlotMap>);
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
-        let known = self.known.get(&shard).copied();
+        let known = self.known.get(&shard).map(|copy| copy.version);
         let statement = sqlx::query_as(include_str!("../../../sql/shard/load_new_map.sql")).bind(known);
         let (version, owners, epochs): (i64, _, _) = statement.fetch_one(connection).await?;
         Ok(Some((version, whole_map(owners, epochs))))
@@ -164,15 +177,17 @@ fn whole_map(owners: Option<Vec<i32>>, epochs: Option<Vec<i64>>) -> Option<SlotM
 /// Reads the map again, and which shards there are, until the cluster shuts down.
 pub(super) async fn keep_map_fresh(cluster: Arc<Cluster>) {
     let stop = cluster.stop_token();
+    let mut readings: u32 = 0;
     while stop.run_until_cancelled(tokio::time::sleep(REFRESH_INTERVAL)).await.is_some() {
+        readings = readings.wrapping_add(1);
         // A cancelled read has no effect: only the end of a read changes the state.
         let reading = async {
             cluster.refresh_shards(ScatterBreadth::Few).await;
-            let mut versions = cluster.known_map().lock_for_reading().await;
-            // A failover may promote a lagging standby, and then the same version number can stand for other
-            // contents.
-            versions.clear();
-            cluster.read_map(ScatterBreadth::Few, &mut versions).await;
+            let mut merged = cluster.known_map().lock_for_reading().await;
+            if readings.is_multiple_of(WHOLE_READING) {
+                merged.clear();
+            }
+            cluster.read_map(ScatterBreadth::Few, &mut merged).await;
         };
         stop.run_until_cancelled(reading).await;
     }

@@ -25,12 +25,14 @@ pub(in crate::shard) async fn load_registry(
 ) -> Result<Vec<RegisteredShard>, sqlx::Error> {
     let has_registry: bool =
         sqlx::query_scalar(include_str!("../../../sql/shard/has_registry.sql")).fetch_one(&mut *connection).await?;
-    if has_registry { list_shards(connection).await } else { Ok(Vec::new()) }
+    if has_registry { list_shards(connection, ShardId::default()).await } else { Ok(Vec::new()) }
 }
 
-async fn list_shards(connection: &mut PgConnection) -> Result<Vec<RegisteredShard>, sqlx::Error> {
-    let rows: Vec<(i32, String, bool)> =
-        sqlx::query_as(include_str!("../../../sql/shard/list_shards.sql")).fetch_all(connection).await?;
+async fn list_shards(connection: &mut PgConnection, first: ShardId) -> Result<Vec<RegisteredShard>, sqlx::Error> {
+    let rows: Vec<(i32, String, bool)> = sqlx::query_as(include_str!("../../../sql/shard/list_shards.sql"))
+        .bind(first.to_sql())
+        .fetch_all(connection)
+        .await?;
     let read = |(shard, url, active): (i32, String, bool)| {
         let (shard, options) = (ShardId::from_sql(shard)?, ShardOptions::parse(&url).ok()?);
         Some(RegisteredShard { shard, options, active })
@@ -60,13 +62,14 @@ pub(in crate::shard) async fn save_registry(
     Ok(())
 }
 
-pub(in crate::shard) struct ListShards;
+/// Lists the shards from this number on.
+pub(in crate::shard) struct ListShards(pub(in crate::shard) ShardId);
 
 impl ShardCall for ListShards {
     type Output = Vec<RegisteredShard>;
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
-        list_shards(connection).await.map(Some)
+        list_shards(connection, self.0).await.map(Some)
     }
 }
 

@@ -30,7 +30,7 @@ use crate::shard::server::health::{ProbeSchedule, ShardState, look_interval, wat
 use crate::shard::server::pool::{RequiredRole, ShardIdentity, ShardLimits};
 use crate::shard::server::replica::{ReadConsistency, follow_replicas};
 use crate::shard::server::shard::Shard;
-use crate::shard::slot::{ShardId, Slot};
+use crate::shard::slot::{ShardId, Slot, shard_id};
 use crate::telemetry::record_route;
 
 /// How long one shard may take to send its list of shards.
@@ -181,7 +181,9 @@ impl Cluster {
     /// Reads the list of shards from every shard that answers, and begins to use new shards. The caller holds the
     /// lock of the map, so that one task at a time adds shards.
     pub(super) async fn discover_shards(&self, breadth: ScatterBreadth) {
-        let gathered = self.scatter_by(breadth, &ListShards, LIST_DEADLINE).await;
+        // Hundreds of shards would each send hundreds of entries that this process knows.
+        let unknown = ListShards(shard_id(self.shards().len()));
+        let gathered = self.scatter_by(breadth, &unknown, LIST_DEADLINE).await;
         let mut found: Vec<RegisteredShard> = gathered.into_answers().flatten().flatten().collect();
         found.sort_by_key(|registered| registered.shard);
         for registered in found {

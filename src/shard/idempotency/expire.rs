@@ -15,7 +15,7 @@ use crate::shard::server::shard::Shard;
 use crate::shard::slot::ShardId;
 
 /// Rows in one transaction.
-const BATCH: i64 = 1_000;
+const BATCH: u64 = 1_000;
 
 /// Removes keys on each shard, also on shards that are added later, until the cluster shuts down.
 pub fn expire_in_background(cluster: &Arc<Cluster>) {
@@ -24,26 +24,31 @@ pub fn expire_in_background(cluster: &Arc<Cluster>) {
 
 impl PeriodicTask for ExpireKeys {
     const INTERVAL: Duration = Duration::from_secs(10);
+    const LONGEST_PAUSE: Duration = Duration::from_mins(1);
     const LABEL: &'static str = "removing old idempotency keys of";
 
     async fn run_once(&mut self, shard: &Shard) -> Result<TaskProgress, ShardError> {
-        Ok(if shard.run(&*self).await? == Some(true) { TaskProgress::MoreWork } else { TaskProgress::Idle })
+        Ok(match shard.run(&*self).await? {
+            Some(BATCH) => TaskProgress::MoreWork,
+            Some(0) => TaskProgress::Idle,
+            _ => TaskProgress::Done,
+        })
     }
 }
 
 struct ExpireKeys;
 
 impl ShardCall for ExpireKeys {
-    /// True if there may be more.
-    type Output = bool;
+    /// The number of removed keys.
+    type Output = u64;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<bool>, sqlx::Error> {
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<u64>, sqlx::Error> {
         let gone = sqlx::query(include_str!("../../../sql/idempotency/expire.sql"))
             .bind(shard.to_sql())
-            .bind(BATCH)
+            .bind(BATCH.cast_signed())
             .execute(&mut *connection)
             .await?;
         sqlx::query(include_str!("../../../sql/idempotency/expire_admin.sql")).execute(connection).await?;
-        Ok(Some(i64::try_from(gone.rows_affected()) == Ok(BATCH)))
+        Ok(Some(gone.rows_affected()))
     }
 }

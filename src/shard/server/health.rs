@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
 use tokio::sync::watch;
-use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
 use super::circuit::{CircuitBreaker, CircuitEvent};
 use super::fault::{DbFault, ServerResource};
 use super::shard::{ServerSession, Shard};
-use crate::shard::cluster::periodic::spread_ticks;
+use crate::shard::cluster::periodic::{first_wave, wave_after};
 
 /// The pause between two probes of a shard's standby servers.
 const OTHER_HOSTS_INTERVAL: Duration = Duration::from_secs(1);
@@ -49,8 +48,8 @@ pub(in crate::shard) struct ProbeSchedule {
     pub(in crate::shard) timeout: Duration,
 }
 
-/// A probe is left out if another session has found the same within this time, or within one and a half intervals. The look at the fence
-/// comes as often.
+/// A probe is left out if another session has found the same within this time, or within one and three quarters of an interval. The look
+/// at the fence comes as often.
 const LONGEST_TRUST: Duration = Duration::from_millis(350);
 
 /// More shards than these are looked at half as often.
@@ -73,9 +72,9 @@ enum ProbeOutcome {
 
 /// Probes a shard until `stop` is cancelled, and passes each outcome to the shard's circuit.
 pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedule, stop: CancellationToken) {
-    let (mut connection, mut ticks) = (None, spread_ticks(shard.id(), watch.interval));
+    let (mut connection, mut next) = (None, first_wave(shard.id(), watch.interval));
     let mut last_request = Instant::now();
-    let trust = (watch.interval * 3 / 2).min(LONGEST_TRUST);
+    let trust = (watch.interval * 7 / 4).min(LONGEST_TRUST);
     let mut is_requested = true;
     while !stop.is_cancelled() {
         if !is_requested
@@ -85,7 +84,7 @@ pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedul
             && shard.had_good_look_within(trust)
         {
             shard.end_expired_shortages();
-            is_requested = wait_for_turn(&shard, &mut ticks, &stop).await;
+            is_requested = wait_for_turn(&shard, &mut next, watch.interval, &stop).await;
             continue;
         }
         let outcome = match await_in_two_halves(watch.timeout, probe_shard(&shard, &mut connection)).await {
@@ -111,14 +110,22 @@ pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedul
             // The call records the answer. The connection is not needed.
             let _ = tokio::time::timeout(watch.timeout, shard.connect()).await;
         }
-        is_requested = wait_for_turn(&shard, &mut ticks, &stop).await;
+        is_requested = wait_for_turn(&shard, &mut next, watch.interval, &stop).await;
     }
 }
 
 /// Waits for the next probe; true if a call asks for the probe.
-async fn wait_for_turn(shard: &Shard, ticks: &mut Interval, stop: &CancellationToken) -> bool {
+async fn wait_for_turn(
+    shard: &Shard,
+    next: &mut tokio::time::Instant,
+    interval: Duration,
+    stop: &CancellationToken,
+) -> bool {
     tokio::select! {
-        _ = ticks.tick() => false,
+        () = tokio::time::sleep_until(*next) => {
+            *next = wave_after(tokio::time::Instant::now(), interval);
+            false
+        }
         () = shard.probe_requested() => true,
         () = stop.cancelled() => false,
     }
