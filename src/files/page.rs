@@ -75,7 +75,7 @@ impl PageWriter {
         if self.files.is_empty() {
             self.files = JsonLines::with_capacity(LINE_BYTES * self.size.min(32));
         }
-        self.files.push(&file).map_err(|error| sqlx::Error::Decode(error.into()))
+        self.files.push_with(|out| file.write_json(out)).map_err(|error| sqlx::Error::Decode(error.into()))
     }
 
     pub(super) fn finish(self) -> Result<FilePage, sqlx::Error> {

@@ -1,5 +1,6 @@
 //! Reads of `file_metadata`, each with the check of the slot's owner.
 
+use futures_util::TryStreamExt;
 use sqlx::Row as _;
 use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 use uuid::Uuid;
@@ -35,17 +36,17 @@ impl BatchRead for ListByUser {
         connection: &mut PgConnection,
         shard: ShardId,
     ) -> Result<Vec<Option<FilePage>>, sqlx::Error> {
-        let rows = sqlx::query(include_str!("../../sql/files/list_batch.sql"))
+        let mut rows = sqlx::query(include_str!("../../sql/files/list_batch.sql"))
             .bind(pages.iter().map(|page| page.user.get()).bind_iter())
             .bind(pages.iter().map(|page| page.from).bind_iter())
             .bind(pages.iter().map(|page| i32::try_from(page.size.rows()).unwrap_or(i32::MAX)).bind_iter())
             .bind(shard.to_sql())
-            .fetch_all(connection)
-            .await?;
+            .fetch(connection);
         let mut found: Vec<(&Self, Option<PageWriter>)> = pages.iter().map(|page| (page, None)).collect();
-        for row in &rows {
-            if let Some((page, writer)) = entry_of(row, &mut found)? {
-                writer.get_or_insert_with(|| PageWriter::new(page.user, page.size)).push_row(row, 1)?;
+        // Each row is written while PostgreSQL reads the next ones.
+        while let Some(row) = rows.try_next().await? {
+            if let Some((page, writer)) = entry_of(&row, &mut found)? {
+                writer.get_or_insert_with(|| PageWriter::new(page.user, page.size)).push_row(&row, 1)?;
             }
         }
         found.into_iter().map(|(_, page)| page.map(PageWriter::finish).transpose()).collect()
@@ -183,6 +184,6 @@ pub(crate) async fn find_file_state(
 
 /// The entry of a row in a batch, whose number from 1 stands in the first column.
 fn entry_of<'a, T>(row: &PgRow, entries: &'a mut [T]) -> Result<Option<&'a mut T>, sqlx::Error> {
-    let place: i64 = row.try_get(0)?;
+    let place: i64 = row.try_get_unchecked(0)?;
     Ok(usize::try_from(place).ok().and_then(|place| entries.get_mut(place.checked_sub(1)?)))
 }

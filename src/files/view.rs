@@ -10,7 +10,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::model::File;
-use crate::payload::{text_if_inexact, time};
+use crate::payload::{ObjectWriter, text_if_inexact, time};
 use crate::shard::{optional_time, required_time};
 
 /// The column of the user, behind the columns of [`FileView::of_user`].
@@ -54,6 +54,29 @@ impl<'a> FileView<'a> {
             trashed: row.try_get_unchecked(first + 10)?,
             content_ref: row.try_get_unchecked(first + 11)?,
         }))
+    }
+
+    /// Writes the same as the `Serialize` below, in half of the time.
+    pub(super) fn write_json(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        let mut object = ObjectWriter::begin(out);
+        object.id(r#""file_id":"#, Some(self.file_id));
+        object.number(r#","user_id":"#, Some(self.user_id))?;
+        if let Some(text) = text_if_inexact(self.user_id) {
+            object.text(r#","user_id_text":"#, Some(&text))?;
+        }
+        object.text(r#","file_name":"#, Some(self.file_name))?;
+        object.id(r#","folder_id":"#, self.folder_id);
+        object.text(r#","path":"#, self.path)?;
+        object.text(r#","mime_type":"#, self.mime_type)?;
+        object.text(r#","checksum":"#, self.checksum)?;
+        object.number(r#","size_bytes":"#, self.size_bytes)?;
+        object.time(r#","modified_at":"#, self.modified_at.as_ref())?;
+        object.time(r#","created_at":"#, Some(&self.created_at))?;
+        object.time(r#","updated_at":"#, Some(&self.updated_at))?;
+        object.flag(r#","trashed":"#, self.trashed);
+        object.text(r#","content_ref":"#, self.content_ref)?;
+        object.end();
+        Ok(())
     }
 
     pub(super) fn to_file(self) -> File {
@@ -148,5 +171,52 @@ struct RequiredTime<'a>(&'a DateTime<Utc>);
 impl Serialize for RequiredTime<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         time::serialize_time(self.0, serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_time() -> impl Strategy<Value = DateTime<Utc>> {
+        // Also years that RFC 3339 does not know.
+        (-99_999_999_999_999_999..999_999_999_999_999_999_i64)
+            .prop_map(|micros| DateTime::from_timestamp_micros(micros).unwrap())
+    }
+
+    fn any_text() -> impl Strategy<Value = String> {
+        prop_oneof![any::<String>(), "[\\x00-\\x7f]{0,9}", "[a-z./]{0,40}"]
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_is_what_serde_writes(
+            (file_id, folder_id, user_id, size_bytes) in
+                (any::<u128>(), any::<Option<u128>>(), any::<i64>(), any::<Option<i64>>()),
+            (file_name, path, mime_type, checksum, content_ref) in
+                (any_text(), proptest::option::of(any_text()), proptest::option::of(any_text()), any::<Option<String>>(), any::<Option<String>>()),
+            (modified_at, created_at, updated_at) in (proptest::option::of(any_time()), any_time(), any_time()),
+            trashed in any::<bool>(),
+        ) {
+            let file = File {
+                file_id: Uuid::from_u128(file_id),
+                user_id,
+                file_name,
+                folder_id: folder_id.map(Uuid::from_u128),
+                path,
+                mime_type,
+                checksum,
+                size_bytes,
+                modified_at,
+                created_at,
+                updated_at,
+                trashed,
+                content_ref,
+            };
+            let mut line = Vec::new();
+            file.view().write_json(&mut line).unwrap();
+            prop_assert_eq!(String::from_utf8(line).unwrap(), serde_json::to_string(&file).unwrap());
+        }
     }
 }

@@ -33,8 +33,19 @@ impl JsonLines {
     /// # Errors
     /// If the value cannot be JSON; then no line is added.
     pub fn push(&mut self, value: &impl Serialize) -> Result<(), serde_json::Error> {
+        self.push_with(|out| serde_json::to_writer(out, value))
+    }
+
+    /// Takes a value that `write` writes, without a newline in it.
+    ///
+    /// # Errors
+    /// That of `write`; then no line is added.
+    pub(crate) fn push_with(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), serde_json::Error>,
+    ) -> Result<(), serde_json::Error> {
         let before = self.bytes.len();
-        if let Err(error) = serde_json::to_writer(&mut self.bytes, value) {
+        if let Err(error) = write(&mut self.bytes) {
             self.bytes.truncate(before);
             return Err(error);
         }

@@ -1,14 +1,14 @@
-//! One user with very many files: each page takes as long as the first.
+//! One user with very many files: each page takes as long as the first, and not much longer than pgbench's SELECT of the same rows.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 
 use shardrive::files::FileCursor;
 
-use crate::rounds::{Side, median};
+use crate::rounds::{Run, Side, compare, median};
 use crate::service::Service;
 use crate::table::Bar;
-use crate::tools::{get_millis, upload};
+use crate::tools::{get_millis, pgbench_latency, upload, wrk};
 use crate::{Bench, Result, rows};
 
 const USER: u64 = 42;
@@ -53,5 +53,22 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         let note = format!("of {count} files; slowest of {TRIES}: {worst:.1} ms");
         bench.alone(&format!("a page of 1000 files, {name}"), "ms", side, bar, &note);
     }
-    Ok(())
+
+    let user = [("random(0, :users / 2 - 1) * 2 + :shard", "42"), ("LIMIT 20", "LIMIT 1000")];
+    let select = super::query::plain_select(bench, &user)?;
+    let path = format!("/query/{USER}?limit={PAGE}");
+    let ours = |seed: u64| {
+        let done = wrk(bench, &service, 1, "get", &[&seed.to_string(), &path])?;
+        Ok(Run { figure: done.p50, ..done.run })
+    };
+    let found = compare(bench, service.pid(), ours, |_| pgbench_latency(bench, &select, &[]))?;
+    let bar = Bar::new("≤ 1.3 ×", found.ratio <= 1.3);
+    bench.compared(
+        "a page of 1000 files, 1 connection, p50",
+        "ms",
+        found,
+        bar,
+        "pgbench SELECT by a plain key, 1 client, p50",
+    );
+    bench.shards.everywhere("DROP TABLE bench_plain")
 }

@@ -1,5 +1,7 @@
 //! Reads against pgbench's prepared SELECTs of the same rows.
 
+use std::path::PathBuf;
+
 use crate::rounds::{compare, repeat};
 use crate::service::Service;
 use crate::table::Bar;
@@ -24,6 +26,21 @@ pub fn fill(bench: &Bench, service: &Service) -> Result<u64> {
     Ok(rows::users(count))
 }
 
+/// Makes [`PLAIN_TABLE`]; gives pgbench's SELECT of a page from there, with these changes of its text.
+pub fn plain_select(bench: &Bench, changes: &[(&str, &str)]) -> Result<PathBuf> {
+    PLAIN_TABLE.split(';').try_for_each(|statement| bench.shards.everywhere(statement))?;
+    let mut text = std::fs::read_to_string(statements("query"))?;
+    for (old, new) in [("FROM file_metadata", "FROM bench_plain")].iter().chain(changes) {
+        if !text.contains(old) {
+            return Err(format!("pgbench's SELECT has no {old}").into());
+        }
+        text = text.replace(old, new);
+    }
+    let select = bench.options.folder.join("query_plain.sql");
+    std::fs::write(&select, text)?;
+    Ok(select)
+}
+
 pub fn run(bench: &mut Bench) -> Result<()> {
     let service = Service::start(bench)?;
     let api = service.pid();
@@ -36,12 +53,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     }
     bench.shards.settle()?;
 
-    PLAIN_TABLE.split(';').try_for_each(|statement| bench.shards.everywhere(statement))?;
-    let select = bench.options.folder.join("query_plain.sql");
-    std::fs::write(
-        &select,
-        std::fs::read_to_string(statements("query"))?.replace("FROM file_metadata", "FROM bench_plain"),
-    )?;
+    let select = plain_select(bench, &[])?;
     let ours =
         |seed: u64| Ok(wrk(bench, &service, CONNECTIONS, "query", &[&seed.to_string(), &users.to_string()])?.run);
     let found = compare(bench, api, ours, |_| pgbench(bench, 64, &select, &[("users", users)]))?;
