@@ -11,7 +11,9 @@ use uuid::Uuid;
 
 use super::model::File;
 use crate::payload::{ObjectWriter, text_if_inexact, time};
-use crate::shard::{optional_time, required_time};
+use crate::shard::{
+    optional_flag, optional_id, optional_number, optional_text, optional_time, required, required_time,
+};
 
 /// The column of the user, behind the columns of [`FileView::of_user`].
 pub(super) const USER_COLUMN: usize = 12;
@@ -35,24 +37,23 @@ pub(super) struct FileView<'a> {
 }
 
 impl<'a> FileView<'a> {
-    /// The file of a user in a row's columns from `first` on, or `None` for nulls. By position and without a check of the
-    /// types, as this is the hot path.
+    /// The file of a user in a row's columns from `first` on, or `None` for nulls.
     pub(super) fn of_user(row: &'a PgRow, first: usize, user_id: i64) -> Result<Option<Self>, sqlx::Error> {
-        let Some(file_id) = row.try_get_unchecked(first)? else { return Ok(None) };
+        let Some(file_id) = optional_id(row, first)? else { return Ok(None) };
         Ok(Some(Self {
             file_id,
             user_id,
-            file_name: row.try_get_unchecked(first + 1)?,
-            folder_id: row.try_get_unchecked(first + 2)?,
-            path: row.try_get_unchecked(first + 3)?,
-            mime_type: row.try_get_unchecked(first + 4)?,
-            checksum: row.try_get_unchecked(first + 5)?,
-            size_bytes: row.try_get_unchecked(first + 6)?,
+            file_name: required(optional_text(row, first + 1)?, first + 1)?,
+            folder_id: optional_id(row, first + 2)?,
+            path: optional_text(row, first + 3)?,
+            mime_type: optional_text(row, first + 4)?,
+            checksum: optional_text(row, first + 5)?,
+            size_bytes: optional_number(row, first + 6)?,
             modified_at: optional_time(row, first + 7)?,
             created_at: required_time(row, first + 8)?,
             updated_at: required_time(row, first + 9)?,
-            trashed: row.try_get_unchecked(first + 10)?,
-            content_ref: row.try_get_unchecked(first + 11)?,
+            trashed: required(optional_flag(row, first + 10)?, first + 10)?,
+            content_ref: optional_text(row, first + 11)?,
         }))
     }
 

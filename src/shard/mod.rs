@@ -36,6 +36,9 @@ pub(crate) use idempotency::{CallOutcome, IdempotentCall, StoredOutcome, find_re
 pub use map::{SlotMap, SlotOwnership, VIEW_LEASE, VIEW_SETTLE};
 pub use server::admission::WorkKind;
 pub use server::circuit::CircuitBreaker;
+pub(crate) use server::columns::{
+    optional_flag, optional_id, optional_number, optional_text, optional_time, required, required_time, time_of_micros,
+};
 pub use server::counters::{PoolStatus, ShardCounters};
 pub use server::fault::{DbFault, ServerResource};
 pub(crate) use server::fault::{is_conflict, is_duplicate_key, is_overtaken, refused_slots};
@@ -46,7 +49,6 @@ pub use server::options::ShardOptions;
 pub use server::pool::{BorrowedConnection, ShardLimits};
 pub use server::replica::{ReadConsistency, ShardReplicas};
 pub use server::shard::Shard;
-pub(crate) use server::timestamps::{optional_time, required_time, time_of_micros};
 pub use setup::migrate::{SetupError, apply_migrations, migrate};
 pub use setup::start_checks::{StartError, StartFault};
 pub use slot::{SLOT_COUNT, ShardId, Slot};

@@ -1,6 +1,7 @@
 //! The door: bars the cached values, claims the idempotency key, runs the write on the owner, and removes the old values.
 
 use std::future::ready;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,7 +106,8 @@ impl SlotWrites {
             Ok(_) => WriteEffect::Committed,
             Err(error) => effect_of_error(error),
         };
-        self.cache.write(write.cache_keys(), work, effect).await?
+        // In its place, here and below: the cache would copy the work, which holds a write's whole state.
+        self.cache.write(write.cache_keys(), pin!(work), effect).await?
     }
 
     /// Makes a change of several slots on this shard. `None`: the shard does not own the slots.
@@ -114,7 +116,7 @@ impl SlotWrites {
     /// As [`Shard::run`].
     pub(crate) async fn run_on<W: SlotWrite>(&self, shard: &Shard, write: &W) -> Result<Option<W::Output>, ShardError> {
         let call = WriteCall(write);
-        self.cache.write(write.cache_keys(), shard.run(&call), effect_of_call::<W>).await?
+        self.cache.write(write.cache_keys(), pin!(shard.run(&call)), effect_of_call::<W>).await?
     }
 
     /// Makes a change over a connection that holds what the change needs, such as a staged listing, within a time of its own.
@@ -139,7 +141,7 @@ impl SlotWrites {
                 },
             }
         };
-        self.cache.write_within(limit, write.cache_keys(), work, effect_of_call::<W>).await?
+        self.cache.write_within(limit, write.cache_keys(), pin!(work), effect_of_call::<W>).await?
     }
 
     /// Makes one try to store the rows of a batch over the connection of a lane.
@@ -153,7 +155,7 @@ impl SlotWrites {
         rows: &[&W::Row],
     ) -> Result<Result<Vec<W::Answer>, sqlx::Error>, ShardError> {
         let shard = lane.shard().id();
-        let work = lane.run(async |connection| W::store(connection, shard, rows).await);
+        let work = pin!(lane.run(async |connection| W::store(connection, shard, rows).await));
         let effect = |result: &Result<Vec<W::Answer>, LaneError>| match result {
             Ok(_) => WriteEffect::Committed,
             Err(LaneError::Shard(_)) => WriteEffect::Unknown,

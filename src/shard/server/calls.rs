@@ -1,5 +1,6 @@
 //! Runs calls on a shard, and reports their answers and losses to the circuit.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -121,6 +122,8 @@ impl Shard {
         work: impl Future<Output = T>,
     ) -> Result<T, ShardError> {
         let mut circuit = self.circuit.subscribe();
+        // In its place: `select!` would copy the work, which holds a call's whole state.
+        let work = pin!(work);
         tokio::select! {
             biased;
             done = work => Ok(done),
