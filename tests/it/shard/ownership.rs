@@ -146,6 +146,25 @@ async fn until_it_is_answered(db: &mut PgConnection, comment: &str) {
     poll::until_true("the statement's answer", async || value::<i64>(db, &sql).await > 0).await;
 }
 
+/// The last try of a question to all shards has less time than the others, and an answer that is missing then says little.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_ends_while_a_slot_has_no_owner_says_so() {
+    let cluster = TestCluster::migrated(2).await;
+    let limits =
+        [("SHARDRIVE_SHARD_TIMEOUT_MS", "3000"), ("SHARDRIVE_MOVE_TIMEOUT_MS", "3000"), PATIENT[0], PATIENT[1]];
+    let api = Api::start_with(&cluster, &limits).await;
+    Move::new(&cluster, &[42], 0, 1).await.leave().await;
+    let mut db = cluster.connect(1).await;
+    let path = format!("/files/{}", uuid::Uuid::new_v4());
+    let hold = async {
+        until_it_is_answered(&mut db, "A file by an id that names no slot").await;
+        run(&mut db, "BEGIN; LOCK TABLE file_metadata").await.unwrap();
+    };
+    let (response, ()) = tokio::join!(api.get(&path), hold);
+    let (status, problem) = crate::support::api::json(response).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("slot_moving")), "{problem}");
+}
+
 /// One shard is asked before two moves in opposite directions, the other one between them: both show the first slot,
 /// none the second, and together they own as many slots as there are.
 #[tokio::test(flavor = "multi_thread")]
