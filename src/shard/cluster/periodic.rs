@@ -102,8 +102,11 @@ fn pause_after(progress: TaskProgress, last: Duration, interval: Duration, longe
     }
 }
 
-/// The moment of the wave that is nearest to so long after `from`.
+/// The moment of the wave that is nearest to so long after `from`; for a pause shorter than from wave to wave that moment itself.
 pub(crate) fn wave_after(from: Instant, pause: Duration) -> Instant {
+    if pause < WAVE {
+        return from + pause;
+    }
     let begin = *WAVES_BEGIN;
     begin + nearest_wave((from + pause).saturating_duration_since(begin))
 }
@@ -156,6 +159,17 @@ mod tests {
         for turn in 1..1000_u32 {
             now = nearest_wave(now + Duration::from_micros(900) + interval);
             assert_eq!(now, interval * turn);
+        }
+    }
+
+    #[test]
+    fn every_wave_is_later_and_near_the_end_of_the_pause() {
+        let begin = *WAVES_BEGIN;
+        for pause in [1, 10, 12, 13, 24, 25, 26, 100, 300].map(Duration::from_millis) {
+            for since in (0..60_000).step_by(137).map(Duration::from_micros) {
+                let waited = wave_after(begin + since, pause).saturating_duration_since(begin + since);
+                assert!(waited >= pause.min(WAVE / 2) && waited.abs_diff(pause) <= WAVE / 2, "{pause:?}: {waited:?}");
+            }
         }
     }
 
