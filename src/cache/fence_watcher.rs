@@ -24,7 +24,8 @@ use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, SlotMap, fi
 
 /// How often a fence is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// The same for those of many shards that no request has reached since the last look. A look serves for a lease of 400 ms.
+/// How often a fence is looked at if the cluster has many shards and no request has reached this one since the last look. A look is
+/// relied on for 400 ms (`VIEW_LEASE`).
 const IDLE_INTERVAL: Duration = Duration::from_millis(300);
 /// How long a look may take before its connection is given up. The health of a shard that is away ends the look sooner.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);

@@ -244,7 +244,8 @@ impl FileService {
                 (shard, update, CallOutcome::Applied(Some(file))) => return Ok((update, (shard, Some(file)))),
                 (_, back, _) => update = FileUpdate { is_held: true, ..back },
             }
-            Box::pin(self.find(update.id, Some(update.user))).await?; // or is there no such file?
+            // Left out as there is no such file? Then this read says so.
+            Box::pin(self.find(update.id, Some(update.user))).await?;
         }
         // Boxed, as are other rare ways: a request's future is moved as it is, however little of it is used.
         let alone = Box::pin(self.writes.run(update.user.slot(), &update, key));
@@ -303,7 +304,8 @@ impl FileService {
                 (shard, _, CallOutcome::Applied(true)) => return Ok(shard),
                 (_, delete, _) => delete,
             };
-            Box::pin(self.find(id, Some(user))).await?; // or is there no such file?
+            // Left out as there is no such file? Then this read says so.
+            Box::pin(self.find(id, Some(user))).await?;
             match (Box::pin(self.writes.run(user.slot(), &delete, None)).await?, delete.state) {
                 ((shard, CallOutcome::Applied(true)), _) => return Ok(shard),
                 (_, None) => return Err(FileError::NotFound(id)),

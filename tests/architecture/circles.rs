@@ -25,7 +25,6 @@ const CIRCLES_THAT_STAY: &[(&[&str], &str)] = &[
             "src/shard/call.rs",
             "src/shard/cluster/append_only.rs",
             "src/shard/cluster/known_map.rs",
-            "src/shard/cluster/periodic.rs",
             "src/shard/cluster/registry.rs",
             "src/shard/cluster/routing.rs",
             "src/shard/cluster/scatter.rs",

@@ -10,3 +10,4 @@ pub(super) mod periodic;
 pub(super) mod registry;
 pub(super) mod routing;
 pub(super) mod scatter;
+pub(super) mod waves;

@@ -1,6 +1,6 @@
-//! Decodes columns from their bytes, by their places and without a look at their types, for rows that are read by the thousand: the
-//! driver's way shows in profiles (docs/decisions/0009-where-the-time-goes.md). The formats are those of PostgreSQL's binary output
-//! (`*send` in its `src/backend/utils/adt`).
+//! Decodes the columns of rows that are read by the thousand. The caller names a column by its place and knows its type. The
+//! driver checks the type and converts generically, which shows in profiles (docs/decisions/0009-where-the-time-goes.md).
+//! PostgreSQL's send functions (`uuid_send` and others in `src/backend/utils/adt`) define the binary formats.
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
@@ -40,7 +40,7 @@ pub(crate) fn required<T>(value: Option<T>, column: usize) -> Result<T, sqlx::Er
 /// A column of type `uuid`.
 ///
 /// # Errors
-/// If there is no such column, or the value is of another type; so for the others.
+/// If the row has no such column, or the value is not of this type.
 pub(crate) fn optional_id(row: &PgRow, column: usize) -> Result<Option<Uuid>, sqlx::Error> {
     Ok(array_of(row, column)?.map(Uuid::from_bytes))
 }

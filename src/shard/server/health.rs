@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::circuit::{CircuitBreaker, CircuitEvent};
 use super::fault::{DbFault, ServerResource};
 use super::shard::{ServerSession, Shard};
-use crate::shard::cluster::periodic::{first_wave, wave_after};
+use crate::shard::cluster::waves::{first_wave, wave_after};
 
 /// The pause between two probes of a shard's standby servers.
 const OTHER_HOSTS_INTERVAL: Duration = Duration::from_secs(1);

@@ -143,7 +143,7 @@ impl Race {
         Self { stop: shared.stop, frozen: shared.frozen, seen: shared.seen, tasks }
     }
 
-    /// Sends hardly any further request to this program, which will give no answers, or to each program again.
+    /// From now on most clients avoid this program, which gives no answers. `None`: all clients ask every program again.
     pub fn set_frozen(&self, program: Option<usize>) {
         self.frozen.store(program.unwrap_or(usize::MAX), Ordering::Relaxed);
     }
@@ -188,7 +188,9 @@ async fn write_repeatedly(shared: RaceContext, files: Arc<Vec<Tracked>>, number:
     let file = &files[number];
     while shared.is_running() {
         let size = file.sent.fetch_add(1, Ordering::SeqCst) + 1;
-        let request = shared.client.patch(format!("{}/files/{}", shared.answering_base(), file.id));
+        // One writer of each user also asks a frozen program.
+        let base = if number == 0 { shared.any_base() } else { shared.answering_base() };
+        let request = shared.client.patch(format!("{base}/files/{}", file.id));
         match request.json(&json!({"size_bytes": size})).send().await {
             Ok(answer) if answer.status() == StatusCode::OK => {
                 file.acknowledged.store(size, Ordering::SeqCst);
