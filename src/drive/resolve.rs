@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::error::DriveError;
 use crate::files::{File, UserId, read_file_row};
-use crate::shard::{BatchRead, ShardCall, ShardId, Slot};
+use crate::shard::{BatchRead, ShardCall, ShardId, Slot, WorkKind};
 
 /// How far the names of a path lead.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,6 +64,10 @@ impl ShardCall for ResolvePath {
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<ResolvedPath>, sqlx::Error> {
         Ok(Self::call_all(std::slice::from_ref(self), connection, shard).await?.pop().flatten())
+    }
+
+    fn work_kind(&self) -> WorkKind {
+        WorkKind::PointRead
     }
 }
 

@@ -8,7 +8,7 @@ use super::model::{Child, ChildrenCursor, ChildrenPage, DriveSummary, EntryKind,
 use super::statements::find_folder;
 use crate::files::UserId;
 use crate::payload::{JsonLines, PageSize};
-use crate::shard::{ShardCall, ShardId, Slot, optional_time, required_time};
+use crate::shard::{ShardCall, ShardId, Slot, WorkKind, optional_time, required_time};
 
 /// The usual length of an entry of a folder in JSON.
 const CHILD_BYTES: usize = 256;
@@ -24,6 +24,10 @@ impl ShardCall for FindFolder {
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
         find_folder(connection, shard, self.user, self.id).await
+    }
+
+    fn work_kind(&self) -> WorkKind {
+        WorkKind::PointRead
     }
 }
 
@@ -43,6 +47,10 @@ impl ShardCall for FindOwner {
             .bind(self.id)
             .fetch_optional(connection)
             .await
+    }
+
+    fn work_kind(&self) -> WorkKind {
+        WorkKind::PointRead
     }
 }
 
@@ -118,6 +126,10 @@ impl ShardCall for ListChildren<'_> {
         let Some(folder) = folder else { return Ok(None) };
         let page = self.page_of(children).map_err(|error| sqlx::Error::Decode(error.into()))?;
         Ok(Some(folder.map(|folder| (folder, page))))
+    }
+
+    fn work_kind(&self) -> WorkKind {
+        WorkKind::PointRead
     }
 }
 

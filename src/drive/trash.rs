@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::model::EntryKind;
 use crate::files::UserId;
 use crate::payload::{PageSize, read_cursor, time, write_cursor};
-use crate::shard::{ShardCall, ShardId, required_time};
+use crate::shard::{ShardCall, ShardId, WorkKind, required_time};
 
 /// An entry that was put into the trash itself. What is below a folder in the trash is not listed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
@@ -102,6 +102,10 @@ impl ShardCall for ListTrash {
             return Ok(None);
         }
         rows.iter().filter_map(|row| trashed_entry(row).transpose()).collect::<Result<_, _>>().map(Some)
+    }
+
+    fn work_kind(&self) -> WorkKind {
+        WorkKind::PointRead
     }
 }
 

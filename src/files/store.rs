@@ -9,7 +9,7 @@ use super::model::{File, UserId};
 use super::page::{FilePage, PageWriter};
 use super::view::{USER_COLUMN, optional_file};
 use crate::payload::PageSize;
-use crate::shard::{BatchRead, ShardCall, ShardId, Slot, SlotCoverage};
+use crate::shard::{BatchRead, ShardCall, ShardId, Slot, SlotCoverage, WorkKind};
 
 /// A page of a user's files, from an id on, newest first.
 pub(super) struct ListByUser {
@@ -23,6 +23,10 @@ impl ShardCall for ListByUser {
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<FilePage>, sqlx::Error> {
         Ok(Self::call_all(std::slice::from_ref(self), connection, shard).await?.pop().flatten())
+    }
+
+    fn work_kind(&self) -> WorkKind {
+        WorkKind::PointRead
     }
 }
 
@@ -89,6 +93,10 @@ impl ShardCall for FindById {
 
     async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<FileMatch>, sqlx::Error> {
         Ok(Self::call_all(std::slice::from_ref(self), connection, shard).await?.pop().flatten())
+    }
+
+    fn work_kind(&self) -> WorkKind {
+        WorkKind::PointRead
     }
 }
 
@@ -168,6 +176,10 @@ impl ShardCall for FindState {
         let Some(row) = row else { return Ok(None) };
         let file = optional_file(&row, 0)?;
         Ok(Some(file.map(|file| Ok::<_, sqlx::Error>((file, row.try_get(USER_COLUMN + 1)?))).transpose()?))
+    }
+
+    fn work_kind(&self) -> WorkKind {
+        WorkKind::PointRead
     }
 }
 

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgBindIterExt, PgConnection, PgRow};
 
 use super::place::RecordPlace;
 use super::{Collection, Document, Record};
-use crate::shard::{BatchRead, ShardCall, ShardId, Slot, required_time};
+use crate::shard::{BatchRead, ShardCall, ShardId, Slot, WorkKind, required_time};
 
 /// The state of a document after a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +54,10 @@ impl ShardCall for FindRecord {
             .fetch_optional(connection)
             .await?;
         row.map(|row| record_in(&row, 0, &self.place.key).map(FindOutcome::Found)).transpose()
+    }
+
+    fn work_kind(&self) -> WorkKind {
+        WorkKind::PointRead
     }
 }
 

@@ -23,6 +23,8 @@ const QUEUED_CALLS_PER_PLACE: usize = 64;
 pub enum WorkKind {
     /// Briefly: the call touches a few rows by key.
     Point,
+    /// As `Point`, by one statement that waits for no lock of a row. The call may use the connection of its thread.
+    PointRead,
     /// For as long as another transaction holds the row: an earlier try has found the row held.
     HeldRow,
     /// For as long as the read of many rows takes.
@@ -143,7 +145,7 @@ impl Shard {
             _ => None,
         };
         let places = match work {
-            WorkKind::Point => None,
+            WorkKind::Point | WorkKind::PointRead => None,
             WorkKind::HeldRow => Some(&admission.held_rows),
             WorkKind::Load | WorkKind::Listing => Some(&admission.long),
         };

@@ -42,8 +42,8 @@ impl Shard {
         self.borrow_from(&self.pool).await
     }
 
-    /// As [`Shard::borrow_connection`], from the given pool. While the server gives no new connections, the connection comes from the
-    /// shard's own pool.
+    /// As [`Shard::borrow_connection`], from the given pool. While the server gives no new connections, and after a pool of a thread had
+    /// none in time, the connection comes from the shard's own pool.
     pub(in crate::shard) async fn borrow_from(&self, mut pool: &ShardPool) -> Result<BorrowedConnection, ShardError> {
         let (mut tries, until) = (0, Instant::now() + self.limits.call_timeout);
         loop {
@@ -53,6 +53,10 @@ impl Shard {
                 self.wait_for_idle_connection(until).await?;
             }
             let got = self.while_healthy(pool.get()).await?;
+            if matches!(got, Err(PoolError::Timeout(TimeoutType::Wait))) && !std::ptr::eq(pool, &raw const self.pool) {
+                pool = &self.pool;
+                continue;
+            }
             let failed_on_the_way = match &got {
                 Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => true,
                 Err(PoolError::Backend(error)) => match self.record_fault(error) {

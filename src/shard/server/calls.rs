@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sqlx::Connection;
 
+use super::admission::WorkKind;
 use super::circuit::{CircuitBreaker, CircuitEvent};
 use super::fault::DbFault;
 use super::health::{ShardState, wait_until_open};
@@ -25,8 +26,10 @@ impl Shard {
     pub async fn run<C: ShardCall>(&self, call: &C) -> Result<Option<C::Output>, ShardError> {
         let timed = self.time_call(call.name());
         let result = async {
-            let _admitted = self.admit_call(call.work_kind()).await?;
-            self.run_on(self.pool(), call).await
+            let work = call.work_kind();
+            let _admitted = self.admit_call(work).await?;
+            let near = if work == WorkKind::PointRead { self.free_thread_pool() } else { None };
+            self.run_on(near.as_ref().unwrap_or(self.pool()), call).await
         };
         let result = result.await;
         timed.finish(result)

@@ -45,7 +45,7 @@ pub struct PoolStatus {
     pub in_use: usize,
     /// Calls that wait for a connection.
     pub waiting: usize,
-    /// Connections of the HTTP threads, for batched reads.
+    /// Connections of the HTTP threads, for reads.
     pub of_threads: usize,
 }
 

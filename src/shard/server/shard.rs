@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use deadpool::managed::Timeouts;
 use sqlx::PgConnection;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use super::admission::PoolAdmission;
@@ -26,6 +27,10 @@ use super::pool::{BorrowedConnection, ShardIdentity, ShardLimits, ShardPool, new
 use super::replica::ShardReplicas;
 use super::shortage::ServerShortages;
 use crate::shard::slot::ShardId;
+
+/// A call waits this long for its thread's connection, and then for one of the shard's pool: another call of the thread may need
+/// the thread's connection for as long as a read takes.
+const THREAD_WAIT: Duration = Duration::from_millis(5);
 
 /// A connection outside the pool, kept by one task.
 pub(in crate::shard) struct ServerSession {
@@ -188,9 +193,20 @@ impl Shard {
     /// thread.
     pub(in crate::shard) fn thread_pool(&self) -> ShardPool {
         let connector = self.pool.manager();
-        let new = || new_pool(connector.options.clone(), connector.identity, self.limits, 1);
+        let limits = ShardLimits { call_timeout: THREAD_WAIT, ..self.limits };
+        let new = || new_pool(connector.options.clone(), connector.identity, limits, 1);
         let mut pools = self.thread_pools.lock().unwrap_or_else(PoisonError::into_inner);
         pools.entry(std::thread::current().id()).or_insert_with(new).clone()
+    }
+
+    /// The caller's thread pool while its connection is free. `None` on the main runtime, which has the shard's pool.
+    pub(super) fn free_thread_pool(&self) -> Option<ShardPool> {
+        if Handle::current().id() == self.pool.manager().runtime.id() {
+            return None;
+        }
+        let pool = self.thread_pool();
+        let status = pool.status();
+        (status.waiting == 0 && (status.available > 0 || status.size == 0)).then_some(pool)
     }
 
     /// How long a statement may take.

@@ -96,7 +96,7 @@ metrics! {
     POOL_LIMIT = Gauge "shardrive_shard_pool_connections_max" ["shard"] "Connections that the pool of the shard may have.";
     POOL_CONNECTIONS = Gauge "shardrive_shard_pool_connections" ["shard" "state"] "Connections in the pool of the shard: idle or in_use.";
     POOL_WAITING = Gauge "shardrive_shard_pool_waiting" ["shard"] "Calls that wait for a connection of the pool.";
-    THREAD_CONNECTIONS = Gauge "shardrive_shard_thread_connections" ["shard"] "Connections of the HTTP threads for batched reads.";
+    THREAD_CONNECTIONS = Gauge "shardrive_shard_thread_connections" ["shard"] "Connections of the HTTP threads for reads.";
     COMMIT_BATCH = Histogram "shardrive_shard_commit_batch_rows" ["shard"] "Rows in a group commit.";
     COMMIT_QUEUE = Gauge "shardrive_shard_commit_queue" ["shard"] "Single writes that wait for a group commit.";
     COMMIT_QUEUE_LIMIT = Gauge "shardrive_shard_commit_queue_max" [] "Single writes that may wait in one queue (SHARDRIVE_WRITE_QUEUE_ROWS); new, changed and deleted files and documents have one each for every shard.";

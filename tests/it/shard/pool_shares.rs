@@ -136,3 +136,30 @@ async fn one_caller_leaves_places_to_others() {
     }
     assert_eq!((served, refused), (3, 37));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_read_leaves_a_connection_to_the_small_reads_of_its_thread() {
+    let cluster = TestCluster::migrated(1).await;
+    let settings = [("SHARDRIVE_HTTP_WORKERS", "1"), ("SHARDRIVE_SHARD_TIMEOUT_MS", TIMEOUT_MS)];
+    let api = Api::start_with(&cluster, &settings).await;
+    let (status, stored) = api.post_json("/write", &json!({"key": "a", "value": 1})).await;
+    assert!(status.is_success(), "{stored}");
+    let mut hold = cluster.connect(0).await;
+    run(&mut hold, "BEGIN; LOCK TABLE file_metadata IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    // A page that is too large for a batch takes the connection of its thread, and waits for the table.
+    let page = tokio::spawn(api.request(Method::GET, "/query/1?limit=1000").send());
+    let waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'file_metadata'::regclass AND NOT granted";
+    poll::until_true("a page that waits", async || cluster.value::<i64>(0, waiting).await == 1).await;
+    assert_eq!(thread_connections(&api).await, 1.0);
+    let (status, read) = api.get_json("/read/a").await;
+    assert_eq!((status, &read["value"]), (StatusCode::OK, &json!(1)), "{read}");
+    assert!(!page.is_finished());
+    run(&mut hold, "ROLLBACK").await.unwrap();
+    assert_eq!(page.await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+async fn thread_connections(api: &Api) -> f64 {
+    let text = api.get("/metrics").await.text().await.unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(r#"shardrive_shard_thread_connections{shard="0"} "#));
+    value.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+}
