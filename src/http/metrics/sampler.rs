@@ -9,8 +9,10 @@ use crate::reshard::{MoveService, SlotMove};
 use crate::shard::{Cluster, ScatterBreadth, ShardId};
 use crate::stats::{CountMethod, ShardStats, count_all};
 
-/// How often the shards are asked.
+/// How often the shards are asked while somebody wants the samples.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// After this time without a question for a sample, the shards are left alone until the next question.
+const WATCHED: Duration = Duration::from_mins(1);
 /// A sample younger than this is not read again.
 const FRESH: Duration = Duration::from_secs(1);
 /// How long a caller waits for a new sample.
@@ -58,12 +60,13 @@ impl ShardSampler {
 
     async fn run(self: Arc<Self>, cluster: Arc<Cluster>, requests: MoveService, deadline: Duration) {
         let turns = async {
+            let mut asked = Instant::now();
             loop {
                 let sample = read(&cluster, &requests, deadline).await;
                 self.latest.send_replace(Arc::new(sample));
                 tokio::select! {
-                    () = tokio::time::sleep(INTERVAL) => {}
-                    () = self.asked.notified() => {}
+                    () = tokio::time::sleep(INTERVAL), if asked.elapsed() < WATCHED => {}
+                    () = self.asked.notified() => asked = Instant::now(),
                 }
             }
         };
