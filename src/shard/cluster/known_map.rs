@@ -96,14 +96,16 @@ impl Cluster {
         let gathered = self.scatter_by(breadth, &LoadNewMap { known: merged }, READ_DEADLINE).await;
         let answers = gathered.answers.into_iter().filter_map(|(shard, answer)| Some((shard, answer.ok()??)));
         let mut read = Vec::new();
-        for (shard, (version, copy)) in answers {
-            if let Some(copy) = copy {
+        let mut last_shard = ShardId::default();
+        for (shard, answer) in answers {
+            if let Some(copy) = answer.copy {
                 map.merge(&copy);
             }
-            read.push((shard, MergedCopy { version, read: began }));
+            last_shard = last_shard.max(answer.last_shard);
+            read.push((shard, MergedCopy { version: answer.version, read: began }));
         }
         // The process must know a shard before the map names that shard; else its users would get an error.
-        if map.highest_owner().index() >= self.shards().len() {
+        if last_shard.max(map.highest_owner()).index() >= self.shards().len() {
             self.discover_shards(breadth).await;
         }
         if map != **known.load() {
@@ -152,14 +154,23 @@ struct LoadNewMap<'a> {
     known: &'a MergedCopies,
 }
 
-impl ShardCall for LoadNewMap<'_> {
-    type Output = (i64, Option<SlotMap>);
+/// A shard's answer to [`LoadNewMap`].
+struct NewMap {
+    version: i64,
+    copy: Option<SlotMap>,
+    /// The last shard that the list of shards names and that may be used.
+    last_shard: ShardId,
+}
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
+impl ShardCall for LoadNewMap<'_> {
+    type Output = NewMap;
+
+    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<NewMap>, sqlx::Error> {
         let known = self.known.get(&shard).map(|copy| copy.version);
         let statement = sqlx::query_as(include_str!("../../../sql/shard/load_new_map.sql")).bind(known);
-        let (version, owners, epochs): (i64, _, _) = statement.fetch_one(connection).await?;
-        Ok(Some((version, whole_map(owners, epochs))))
+        let (version, last_shard, owners, epochs): (_, Option<i32>, _, _) = statement.fetch_one(connection).await?;
+        let last_shard = last_shard.and_then(ShardId::from_sql).unwrap_or_default();
+        Ok(Some(NewMap { version, copy: whole_map(owners, epochs), last_shard }))
     }
 }
 
@@ -174,7 +185,7 @@ fn whole_map(owners: Option<Vec<i32>>, epochs: Option<Vec<i64>>) -> Option<SlotM
     owners.zip(epochs).and_then(|(owners, epochs)| SlotMap::from_columns(&owners, &epochs))
 }
 
-/// Reads the map again, and which shards there are, until the cluster shuts down.
+/// Reads the map again, and whether there are new shards, until the cluster shuts down.
 pub(super) async fn keep_map_fresh(cluster: Arc<Cluster>) {
     let stop = cluster.stop_token();
     let mut readings: u32 = 0;
@@ -182,7 +193,6 @@ pub(super) async fn keep_map_fresh(cluster: Arc<Cluster>) {
         readings = readings.wrapping_add(1);
         // A cancelled read has no effect: only the end of a read changes the state.
         let reading = async {
-            cluster.refresh_shards(ScatterBreadth::Few).await;
             let mut merged = cluster.known_map().lock_for_reading().await;
             if readings.is_multiple_of(WHOLE_READING) {
                 merged.clear();
