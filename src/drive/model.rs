@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::files::{File, UserId};
-use crate::payload::{JsonLines, PageSize, read_cursor, text_if_inexact, time, write_cursor};
+use crate::payload::{JsonLines, ObjectWriter, PageSize, read_cursor, text_if_inexact, time, write_cursor};
 
 /// A folder.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -78,6 +78,16 @@ pub enum EntryKind {
     File,
 }
 
+impl EntryKind {
+    /// The kind's name, as JSON has it.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::File => "file",
+        }
+    }
+}
+
 /// The order of the names in a page.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum NameOrder {
@@ -130,6 +140,37 @@ impl Child<'_> {
     /// The name in NFC, by which entries are ordered.
     pub(super) fn order_key(&self) -> &str {
         self.name_key.unwrap_or(self.name)
+    }
+
+    /// Writes the same bytes as `Serialize`, without its cost for each name: a page has many entries.
+    ///
+    /// # Errors
+    /// Never, as the bytes go into memory.
+    pub(super) fn write_json(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        let mut entry = ObjectWriter::begin(out);
+        entry.text(r#""kind":"#, Some(self.kind.as_str()))?;
+        entry.id(r#","id":"#, Some(self.id));
+        entry.text(r#","name":"#, Some(self.name))?;
+        if self.size_bytes.is_some() {
+            entry.number(r#","size_bytes":"#, self.size_bytes)?;
+        }
+        for (name, text) in [
+            (r#","mime_type":"#, self.mime_type),
+            (r#","checksum":"#, self.checksum),
+            (r#","content_ref":"#, self.content_ref),
+        ] {
+            if text.is_some() {
+                entry.text(name, text)?;
+            }
+        }
+        if self.modified_at.is_some() {
+            entry.time(r#","modified_at":"#, self.modified_at.as_ref())?;
+        }
+        entry.number(r#","version":"#, Some(self.version))?;
+        entry.time(r#","created_at":"#, Some(&self.created_at))?;
+        entry.time(r#","updated_at":"#, Some(&self.updated_at))?;
+        entry.end();
+        Ok(())
     }
 }
 
@@ -261,6 +302,34 @@ mod tests {
                 name_key: name,
             };
             prop_assert_eq!(ChildrenCursor::parse(&cursor.to_string()), Some(cursor));
+        }
+
+        #[test]
+        fn an_entry_is_written_as_serde_writes_it(
+            is_file in any::<bool>(),
+            (id, name, version) in (any::<u128>(), any::<String>(), any::<i64>()),
+            (size_bytes, mime_type, checksum, content_ref) in
+                (any::<Option<i64>>(), any::<Option<String>>(), any::<Option<String>>(), any::<Option<String>>()),
+            micros in proptest::collection::vec(-9_999_999_999_999_999..99_999_999_999_999_999_i64, 2..4),
+        ) {
+            let mut times = micros.into_iter().map(|micros| DateTime::from_timestamp_micros(micros).unwrap());
+            let entry = Child {
+                kind: if is_file { EntryKind::File } else { EntryKind::Folder },
+                id: Uuid::from_u128(id),
+                name: &name,
+                size_bytes,
+                mime_type: mime_type.as_deref(),
+                checksum: checksum.as_deref(),
+                content_ref: content_ref.as_deref(),
+                created_at: times.next().unwrap(),
+                updated_at: times.next().unwrap(),
+                modified_at: times.next(),
+                version,
+                name_key: None,
+            };
+            let mut written = Vec::new();
+            entry.write_json(&mut written).unwrap();
+            prop_assert_eq!(String::from_utf8(written).unwrap(), serde_json::to_string(&entry).unwrap());
         }
 
         #[test]

@@ -8,7 +8,10 @@ use super::model::{Child, ChildrenCursor, ChildrenPage, DriveSummary, EntryKind,
 use super::statements::find_folder;
 use crate::files::UserId;
 use crate::payload::{JsonLines, PageSize};
-use crate::shard::{ShardCall, ShardId, Slot, WorkKind, optional_time, required_time};
+use crate::shard::{
+    ShardCall, ShardId, Slot, WorkKind, optional_id, optional_number, optional_text, optional_time, required,
+    required_time,
+};
 
 /// The usual length of an entry of a folder in JSON.
 const CHILD_BYTES: usize = 256;
@@ -148,7 +151,7 @@ impl ListChildren<'_> {
             name_key: last.order_key().to_owned(),
         });
         let mut entries = JsonLines::with_capacity(CHILD_BYTES * children.len());
-        children.iter().try_for_each(|child| entries.push(child))?;
+        children.iter().try_for_each(|child| entries.push_with(|out| child.write_json(out)))?;
         Ok(ChildrenPage { entries, next })
     }
 
@@ -173,16 +176,16 @@ impl ListChildren<'_> {
 fn child_in(row: &PgRow, kind: EntryKind) -> Result<Child<'_>, sqlx::Error> {
     Ok(Child {
         kind,
-        name_key: row.try_get_unchecked(1)?,
-        id: row.try_get_unchecked(2)?,
-        name: row.try_get_unchecked(3)?,
-        version: row.try_get_unchecked(4)?,
-        mime_type: row.try_get_unchecked(5)?,
-        checksum: row.try_get_unchecked(6)?,
-        size_bytes: row.try_get_unchecked(7)?,
+        name_key: optional_text(row, 1)?,
+        id: required(optional_id(row, 2)?, 2)?,
+        name: required(optional_text(row, 3)?, 3)?,
+        version: required(optional_number(row, 4)?, 4)?,
+        mime_type: optional_text(row, 5)?,
+        checksum: optional_text(row, 6)?,
+        size_bytes: optional_number(row, 7)?,
         modified_at: optional_time(row, 8)?,
         created_at: required_time(row, 9)?,
         updated_at: required_time(row, 10)?,
-        content_ref: row.try_get_unchecked(12)?,
+        content_ref: optional_text(row, 12)?,
     })
 }
