@@ -16,8 +16,8 @@ CREATE TABLE shardrive.identity (
 );
 COMMENT ON TABLE shardrive.identity IS 'One row: which shard of which cluster this database is.';
 
--- Every shard lists all shards, so that a process learns of a new shard without a new setting. Each process adds user and
--- password from its settings: a dump of a shard must hold no password (docs/decisions/0027-credentials.md).
+-- Every shard lists all shards, so that a process learns of a new shard without a new setting. Each process adds user
+-- and password from its settings: a dump of a shard must hold no password (docs/decisions/0027-credentials.md).
 CREATE TABLE shardrive.shards (
     shard_id int         PRIMARY KEY CHECK (shard_id BETWEEN 0 AND 5039),
     url      text        NOT NULL,

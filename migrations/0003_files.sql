@@ -26,8 +26,8 @@ RETURN CASE WHEN file_id::text ~ '^.{14}7.{15}5d4c1e$'
 -- Numbers of changes: each change of a folder or a file of this shard gets a higher number than the changes before it.
 CREATE SEQUENCE shardrive.version;
 
--- The number of a change. The transaction has its id before the number: when all transactions with older ids have ended, all
--- numbers up to this one are decided.
+-- The number of a change. The transaction has its id before the number: when all transactions with older ids have
+-- ended, all numbers up to this one are decided.
 CREATE FUNCTION shardrive.next_version() RETURNS bigint
 LANGUAGE sql VOLATILE
 RETURN CASE WHEN pg_current_xact_id() IS NOT NULL THEN nextval('shardrive.version') END;
@@ -39,15 +39,16 @@ BEGIN ATOMIC
     SELECT setval('shardrive.version', newest + 1000000) FROM shardrive.version WHERE last_value <= newest;
 END;
 
--- The name under which an entry is found: NFC (Unicode Standard Annex 15), so that a name typed on a Mac and on Linux is one name.
+-- The name under which an entry is found: NFC (Unicode Standard Annex 15), so that a name typed on a Mac and on Linux
+-- is one name.
 CREATE FUNCTION shardrive.entry_key(entry_name text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 -- ASCII is its own normal form, which a comparison of two lengths tells in a tenth of the time.
 RETURN CASE WHEN octet_length(entry_name) = char_length(entry_name) THEN entry_name ELSE normalize(entry_name, NFC) END;
 
--- The limits of src/files/limits.rs, which maps a constraint's name to the field in a client's answer. They are types, because a
--- statement reads each CHECK of its table anew, which took a fifth of a lone INSERT's time, and a session knows the checks of types
--- (docs/decisions/0009-where-the-time-goes.md).
+-- The limits of src/files/limits.rs, which maps a constraint's name to the field in a client's answer. They are types,
+-- because a statement reads each CHECK of its table anew, which took a fifth of a lone INSERT's time, and a session
+-- knows the checks of types (docs/decisions/0009-where-the-time-goes.md).
 -- COLLATE "C": the order of names must not depend on the machine's locale.
 CREATE DOMAIN shardrive.file_name AS text COLLATE "C" CONSTRAINT file_metadata_file_name_check CHECK (
     octet_length(VALUE) BETWEEN 1 AND 1024 AND strpos(VALUE, '/') = 0
@@ -78,8 +79,9 @@ CREATE TABLE public.file_metadata (
 
     -- The user first: rows of a user lie together, and a move's row filter finds user_id in the replica identity.
     -- An id is unique within its user: no shard knows the ids of users on other shards.
-    -- The entries hold all that a page shows, so that a page is read from this index alone (docs/decisions/0034-wide-key.md). An
-    -- entry with the longest texts of all fields takes 2,672 bytes, and PostgreSQL refuses one of more than 2,704.
+    -- The entries hold all that a page shows, so that a page is read from this index alone
+    -- (docs/decisions/0034-wide-key.md). An entry with the longest texts of all fields takes 2,672 bytes, and
+    -- PostgreSQL refuses one of more than 2,704.
     CONSTRAINT file_metadata_pkey PRIMARY KEY (user_id, file_id) INCLUDE (
         file_name, folder_id, mime_type, checksum, size_bytes, modified_at, created_at, updated_at, trashed_at, content_ref
     ),
@@ -91,7 +93,8 @@ CREATE TABLE public.file_metadata (
         uuid_hash(file_id) & 255 <> 0 OR shardrive.throttle_copy((user_id % 5040)::int, 256)
     )
 )
--- A page reads the table for rows that no vacuum has seen. A vacuum of new rows alone is short: it passes over the others.
+-- A page reads the table for rows that no vacuum has seen. A vacuum of new rows alone is short: it passes over the
+-- others.
 WITH (autovacuum_vacuum_insert_scale_factor = 0.05);
 COMMENT ON TABLE  public.file_metadata IS 'One row for each file of the users whose slots this shard owns.';
 COMMENT ON COLUMN public.file_metadata.folder_id IS 'The folder around the file; the nil UUID is the root. NULL: the file is in no folder, and its name is free.';
@@ -118,8 +121,8 @@ CREATE INDEX file_metadata_trashed_in_idx ON public.file_metadata (user_id, fold
 -- A move reads the rows of the moving slots alone (docs/decisions/0026-slot-index.md).
 CREATE INDEX file_metadata_slot_idx ON public.file_metadata ((user_id % 5040));
 
--- A row keeps user and id: an id carries the slot of the user, and a request without a user would not find the changed row.
--- Moves bring rows unchanged, by a role whose triggers do not fire.
+-- A row keeps user and id: an id carries the slot of the user, and a request without a user would not find the changed
+-- row. Moves bring rows unchanged, by a role whose triggers do not fire.
 CREATE FUNCTION shardrive.refuse_other_file() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN

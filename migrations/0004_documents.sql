@@ -3,11 +3,13 @@
 -- Every shard lists every collection.
 CREATE TABLE shardrive.collections (
     name            text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[a-z][a-z0-9_-]{0,62}$'),
-    -- The document's field that holds the shard key. NULL: the key stands in the request alone, or there is no shard key.
+    -- The document's field that holds the shard key. NULL: the key stands in the request alone, or there is no shard
+    -- key.
     shard_key       text,
     -- NULL: documents have no shard key, and spread over all slots.
     key_type        text CHECK (key_type IN ('integer', 'string')),
-    -- 'one': a document's key is its shard key. 'many': the service mints the key, and many documents share a shard key.
+    -- 'one': a document's key is its shard key. 'many': the service mints the key, and many documents share a shard
+    -- key.
     records_per_key text NOT NULL CHECK (records_per_key IN ('one', 'many')),
     created_at      timestamptz NOT NULL DEFAULT now(),
 
@@ -49,7 +51,8 @@ CREATE TABLE public.records (
     CONSTRAINT records_slot_check CHECK (slot BETWEEN 0 AND 5039),
     CONSTRAINT records_key_check CHECK (key <> '' AND octet_length(key) <= 1024),
     CONSTRAINT records_shard_key_check CHECK (octet_length(shard_key) BETWEEN 1 AND 1024),
-    -- 1 MiB, as the service takes them, and the four bytes of the length before them. A stored document may be packed, never longer.
+    -- 1 MiB, as the service takes them, and the four bytes of the length before them. A stored document may be packed,
+    -- never longer.
     CONSTRAINT records_document_check CHECK (pg_column_size(document) <= 1048580),
     -- psql takes times that the service cannot read.
     CONSTRAINT records_times_check CHECK (

@@ -218,8 +218,8 @@ BEGIN
     -- A file stands in a folder that is there, beside no folder of its name (migrations/0011_folders.sql).
     IF placed_slots IS NOT NULL THEN
         PERFORM shardrive.hold_drives(placed_slots, false);
-        -- In a statement of its own, whose snapshot is taken after the locks. Most folders that files go into hold no folder, which one
-        -- look for each folder tells.
+        -- In a statement of its own, whose snapshot is taken after the locks. Most folders that files go into hold no
+        -- folder, which one look for each folder tells.
         SELECT bool_or(around.is_there IS NULL AND p.folder_id <> '00000000-0000-0000-0000-000000000000'),
                array_agg(p.user_id) FILTER (WHERE around.is_there IS NULL), bool_or(inside.is_there)
           INTO is_gone, rootless, has_folders
@@ -228,7 +228,8 @@ BEGIN
                 SELECT true AS is_there FROM public.folders AS k WHERE k.user_id = p.user_id AND k.folder_id = p.folder_id LIMIT 1
                ) AS around ON true
           LEFT JOIN LATERAL (
-                -- The order keeps to the index: the planner takes the first folder for near, and would look for it in the whole table.
+                -- The order keeps to the index: the planner takes the first folder for near, and would look for it in
+                -- the whole table.
                 SELECT true AS is_there
                   FROM public.folders AS k
                  WHERE k.user_id = p.user_id AND k.parent_id = p.folder_id AND k.trashed_at IS NULL
@@ -362,7 +363,8 @@ CREATE TRIGGER records_truncated AFTER TRUNCATE ON public.records
     FOR EACH STATEMENT EXECUTE FUNCTION shardrive.records_truncated();
 
 -- Sets the counts of one table for slots that nobody can write to at the moment: the triggers did not count the rows
--- that replication brought or a clean-up removed. Folding waits meanwhile, as folding moves numbers between the two tables.
+-- that replication brought or a clean-up removed. Folding waits meanwhile, as folding moves numbers between the two
+-- tables.
 CREATE FUNCTION shardrive.set_counts(
     counts regclass, deltas regclass, given int[], new_rows bigint[], new_bytes numeric[]
 ) RETURNS void

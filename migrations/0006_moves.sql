@@ -98,12 +98,12 @@ BEGIN
 END
 $$;
 
--- First step of a cutover, on the new owner. It takes slots that are frozen on the old owner, with their counts, and freezes
--- them here as well. Reads go on, because at each moment one of the two owns the slots; nobody may write until the old owner
--- has given them up. A second call changes nothing.
+-- First step of a cutover, on the new owner. It takes slots that are frozen on the old owner, with their counts, and
+-- freezes them here as well. Reads go on, because at each moment one of the two owns the slots; nobody may write until
+-- the old owner has given them up. A second call changes nothing.
 -- `previous` has the old owner's epochs in the order of `moved`; NULL if they are not known. `counts` has an entry for
--- each table: {"counts", "deltas", "slots", "rows", "bytes"}. `newest_version` is the old owner's number of the newest change:
--- changes of the slots get larger numbers here. If a lock is not free within `lock_ms`, the call fails.
+-- each table: {"counts", "deltas", "slots", "rows", "bytes"}. `newest_version` is the old owner's number of the newest
+-- change: changes of the slots get larger numbers here. If a lock is not free within `lock_ms`, the call fails.
 CREATE FUNCTION shardrive.take_slots(
     move bigint, moved int[], previous bigint[], new_owner int, new_epoch bigint, own_token bigint, counts jsonb,
     newest_version bigint, lock_ms int

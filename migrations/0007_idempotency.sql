@@ -1,5 +1,5 @@
--- The outcomes of requests with an Idempotency-Key, kept for a day: a repeated request gets the answer of the first request
--- (docs/decisions/0023-idempotency.md).
+-- The outcomes of requests with an Idempotency-Key, kept for a day: a repeated request gets the answer of the first
+-- request (docs/decisions/0023-idempotency.md).
 
 CREATE TABLE shardrive.idempotency_keys (
     -- Where the change was made: the record moves with its slot.
@@ -83,7 +83,8 @@ CREATE TABLE shardrive.admin_keys (
     -- NULL: in progress.
     status        int,
     body          text,
-    -- After this time the process is taken for dead, and the action may run again: each action finds what is done already.
+    -- After this time the process is taken for dead, and the action may run again: each action finds what is done
+    -- already.
     running_until timestamptz NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT now()
 );

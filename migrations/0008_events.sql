@@ -2,7 +2,8 @@
 --
 -- No trigger fires until shardrive.switch_events(true): a disabled trigger costs nothing.
 
--- The unpublished changes. Each transaction that changes a row appends to the outbox; a relay removes the published ones.
+-- The unpublished changes. Each transaction that changes a row appends to the outbox; a relay removes the published
+-- ones.
 CREATE TABLE shardrive.outbox (
     -- Changes of one row are in order. Across rows, a change acknowledged before another began has the lower id.
     id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -105,7 +106,8 @@ LANGUAGE sql STABLE
 RETURN EXISTS (SELECT FROM pg_trigger
                 WHERE tgrelid = 'public.file_metadata'::regclass AND tgname = 'file_metadata_outbox_inserts' AND tgenabled = 'O');
 
--- Switches the triggers of events. The switch waits for running writers, and new writers wait for the switch, at most a second.
+-- Switches the triggers of events. The switch waits for running writers, and new writers wait for the switch, at most a
+-- second.
 CREATE FUNCTION shardrive.switch_events(enabled boolean) RETURNS void
 LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
 DECLARE

@@ -48,16 +48,17 @@ CREATE INDEX folders_trash_idx ON public.folders (user_id, trashed_at, folder_id
 -- What is in the trash by itself, by the folder around it: for the purge of that folder.
 CREATE INDEX folders_trashed_in_idx ON public.folders (user_id, parent_id, folder_id) WHERE trashed_at IS NOT NULL;
 
--- A request without a user finds a folder by the id alone. The root is left out: it has the same id for every user, and a walk
--- up to the root must not be led through the roots of others.
+-- A request without a user finds a folder by the id alone. The root is left out: it has the same id for every user, and
+-- a walk up to the root must not be led through the roots of others.
 CREATE INDEX folders_folder_id_idx ON public.folders (folder_id) WHERE parent_id IS NOT NULL;
 
 -- A move reads the rows of the moving slots alone.
 CREATE INDEX folders_slot_idx ON public.folders ((user_id % 5040));
 
--- Keeps the drives of these slots until the end of the transaction, in an order in which nobody waits in a ring: `alone` for who makes,
--- places or deletes folders, and together with others for who puts files into folders. Then nobody puts a file into a folder that is
--- deleted in this moment, and no file and folder get one name. 256 locks serve all drives, as a load holds the locks of thousands.
+-- Keeps the drives of these slots until the end of the transaction, in an order in which nobody waits in a ring:
+-- `alone` for who makes, places or deletes folders, and together with others for who puts files into folders. Then
+-- nobody puts a file into a folder that is deleted in this moment, and no file and folder get one name. 256 locks serve
+-- all drives, as a load holds the locks of thousands.
 CREATE FUNCTION shardrive.hold_drives(slots int[], alone boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -71,8 +72,8 @@ BEGIN
 END
 $$;
 
--- Refuses an entry in a folder that is not there. To the service that is a conflict: another transaction has deleted the folder since
--- it looked, and it looks again.
+-- Refuses an entry in a folder that is not there. To the service that is a conflict: another transaction has deleted
+-- the folder since it looked, and it looks again.
 CREATE FUNCTION shardrive.refuse_gone(is_gone boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -94,9 +95,9 @@ BEGIN
 END
 $$;
 
--- Where a folder stands: its path with a slash at the end, which is empty for the root; and whether the folder and all folders above
--- it are out of the trash. No row: the folder, or one above it, is not there. For NULL, the root's. A statement that joins this
--- function gets its query in place of a call (PostgreSQL inlines it).
+-- Where a folder stands: its path with a slash at the end, which is empty for the root; and whether the folder and all
+-- folders above it are out of the trash. No row: the folder, or one above it, is not there. For NULL, the root's. A
+-- statement that joins this function gets its query in place of a call (PostgreSQL inlines it).
 CREATE FUNCTION shardrive.folder_place(owner bigint, folder uuid) RETURNS TABLE (path text, is_live boolean)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -138,8 +139,9 @@ RETURN (
     SELECT above.depth - 1 FROM above WHERE above.next_id IS NULL
 );
 
--- Whether a folder, or one below it, has a path of more than 128 names, or is in a cycle. `before` is how many names the folder's path
--- had: what is below has no more names than before, unless the folder has. Folders in the trash count.
+-- Whether a folder, or one below it, has a path of more than 128 names, or is in a cycle. `before` is how many names
+-- the folder's path had: what is below has no more names than before, unless the folder has. Folders in the trash
+-- count.
 CREATE FUNCTION shardrive.is_too_deep(owner bigint, folder uuid, before int) RETURNS boolean
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -169,8 +171,8 @@ BEGIN
 END
 $$;
 
--- The live folder under these names, from the root on. No row: there is none. A statement that joins this function gets its query in
--- place of a call.
+-- The live folder under these names, from the root on. No row: there is none. A statement that joins this function gets
+-- its query in place of a call.
 CREATE FUNCTION shardrive.find_folder(owner bigint, names text[]) RETURNS TABLE (folder_id uuid)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -180,7 +182,8 @@ BEGIN ATOMIC
         UNION ALL
         SELECT f.folder_id, b.depth + 1
           FROM below AS b,
-               -- The limit keeps the order of the join, also before the table has statistics: one step in the index for each name.
+               -- The limit keeps the order of the join, also before the table has statistics: one step in the index for
+               -- each name.
                LATERAL (SELECT folders.folder_id
                           FROM public.folders
                          WHERE user_id = owner AND parent_id = b.folder_id AND trashed_at IS NULL
@@ -196,14 +199,15 @@ CREATE FUNCTION shardrive.folder_at(owner bigint, names text[]) RETURNS uuid
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (SELECT folder_id FROM shardrive.find_folder(owner, names));
 
--- An id for a row of a user: as shardrive.new_file_id(), with the user's slot and the mark of the service's ids at the end
--- (docs/decisions/0003-file-ids.md).
+-- An id for a row of a user: as shardrive.new_file_id(), with the user's slot and the mark of the service's ids at the
+-- end (docs/decisions/0003-file-ids.md).
 CREATE FUNCTION shardrive.new_id_of(owner bigint) RETURNS uuid
 LANGUAGE sql VOLATILE PARALLEL SAFE
 RETURN (left(shardrive.new_file_id()::text, 26) || lpad(to_hex(shardrive.slot_of(owner)), 4, '0') || '5d4c1e')::uuid;
 
--- The live folders at these paths, each of an owner, in the order of the paths, with every folder on the way that is missing: one
--- statement for each depth. A file under one of the names is refused. `is_held`: the transaction holds the drives alone already.
+-- The live folders at these paths, each of an owner, in the order of the paths, with every folder on the way that is
+-- missing: one statement for each depth. A file under one of the names is refused. `is_held`: the transaction holds the
+-- drives alone already.
 CREATE FUNCTION shardrive.make_folders_at(owners bigint[], paths text[], is_held boolean DEFAULT false) RETURNS uuid[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -216,8 +220,9 @@ DECLARE
 BEGIN
     PERFORM shardrive.make_roots(owners);
     IF NOT is_held THEN
-        -- Two requests that make the same folders in different orders would wait in a ring: the drive's makers of folders come one
-        -- after the other, and after a mirror of the drive. Batches make the folders of their users in the order of the users.
+        -- Two requests that make the same folders in different orders would wait in a ring: the drive's makers of
+        -- folders come one after the other, and after a mirror of the drive. Batches make the folders of their users in
+        -- the order of the users.
         PERFORM pg_advisory_xact_lock(5041, hashint8(o.owner))
            FROM (SELECT DISTINCT owner FROM unnest(owners) AS u (owner) ORDER BY owner) AS o;
         PERFORM shardrive.hold_drives(ARRAY(SELECT DISTINCT shardrive.slot_of(owner) FROM unnest(owners) AS u (owner)), true);
@@ -267,8 +272,8 @@ BEGIN
 END
 $$;
 
--- The live folder under these names, from the root on, with every folder on the way that is missing. A file under one of the
--- names is refused.
+-- The live folder under these names, from the root on, with every folder on the way that is missing. A file under one
+-- of the names is refused.
 CREATE FUNCTION shardrive.make_folders(owner bigint, names text[]) RETURNS uuid
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -294,7 +299,8 @@ CREATE FUNCTION shardrive.file_path(owner bigint, folder uuid, file_name text) R
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE WHEN folder IS NOT NULL THEN shardrive.folder_path(owner, folder) || file_name END;
 
--- The same for a statement that may have made folders itself: a stable function sees the tree as it was before the statement.
+-- The same for a statement that may have made folders itself: a stable function sees the tree as it was before the
+-- statement.
 CREATE FUNCTION shardrive.file_path_now(owner bigint, folder uuid, file_name text) RETURNS text
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
@@ -307,8 +313,8 @@ CREATE FUNCTION shardrive.is_trashed(owner bigint, folder uuid, trashed_at times
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN trashed_at IS NOT NULL OR (folder IS NOT NULL AND NOT shardrive.is_live(owner, folder));
 
--- Deletes folders of a user's trash for good, with all that is below, from the bottom up: at most `most` rows, so that a large
--- folder takes many calls. Returns the number of the deleted rows.
+-- Deletes folders of a user's trash for good, with all that is below, from the bottom up: at most `most` rows, so that
+-- a large folder takes many calls. Returns the number of the deleted rows.
 CREATE FUNCTION shardrive.purge_folders(owner bigint, tops uuid[], most int) RETURNS int
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -322,7 +328,8 @@ BEGIN
     PERFORM FROM public.folders
       WHERE user_id = owner AND folder_id = '00000000-0000-0000-0000-000000000000' FOR UPDATE;
     PERFORM shardrive.hold_drives(ARRAY[shardrive.slot_of(owner)], true);
-    -- What is about to go is in no listing of the trash, and cannot be restored. If the purge breaks off, the service goes on with it.
+    -- What is about to go is in no listing of the trash, and cannot be restored. If the purge breaks off, the service
+    -- goes on with it.
     UPDATE public.folders SET trashed_at = '-infinity'
      WHERE user_id = owner AND folder_id = ANY (tops) AND trashed_at > '-infinity';
     FOREACH top IN ARRAY tops LOOP
@@ -332,7 +339,8 @@ BEGIN
         WHILE gone < most LOOP
             current := top;
             FOR depth IN 1..200 LOOP
-                -- The orders keep to the indexes: the planner takes the first row for near, and would look for it in the whole table.
+                -- The orders keep to the indexes: the planner takes the first row for near, and would look for it in
+                -- the whole table.
                 child := coalesce(
                     (SELECT folder_id FROM public.folders
                       WHERE user_id = owner AND parent_id = current AND trashed_at IS NULL
@@ -388,8 +396,8 @@ $$;
 CREATE TRIGGER folders_touch BEFORE UPDATE ON public.folders
     FOR EACH ROW EXECUTE FUNCTION shardrive.folder_touched();
 
--- The guard, as for files and documents; without counts. And a folder stands in a folder, beside no file of its name, and is deleted
--- after all that is in it.
+-- The guard, as for files and documents; without counts. And a folder stands in a folder, beside no file of its name,
+-- and is deleted after all that is in it.
 CREATE FUNCTION shardrive.folders_changed() RETURNS trigger
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE

@@ -1,8 +1,9 @@
 -- A drive in the order of whole paths: a walk through the tree by its indexes (docs/decisions/0031-listings.md).
 -- In this order a folder stands as its path with a slash at the end, so that a-b comes before what is below a.
 
--- A name is looked up by folders_name_idx. Before the table has statistics, the planner would take either index for that, and read
--- all folders of the parent by this one: a statement that wants this index says that the name is not empty.
+-- A name is looked up by folders_name_idx. Before the table has statistics, the planner would take either index for
+-- that, and read all folders of the parent by this one: a statement that wants this index says that the name is not
+-- empty.
 CREATE INDEX folders_tree_idx ON public.folders (user_id, parent_id, (shardrive.entry_key(folder_name) || '/'))
     WHERE trashed_at IS NULL AND folder_name <> '';
 
@@ -21,9 +22,10 @@ CREATE TYPE shardrive.tree_entry AS (
     content_ref text
 );
 
--- The entries below a live folder whose path is `around`, at most `most`, in the order of their paths in NFC. `name_prefix` begins
--- the name of each entry of the folder itself. The walk goes on behind the path `after`, which is relative to the folder. It leaves
--- out what is deeper unless `is_deep`. The work grows with the entries that come out, not with the drive.
+-- The entries below a live folder whose path is `around`, at most `most`, in the order of their paths in NFC.
+-- `name_prefix` begins the name of each entry of the folder itself. The walk goes on behind the path `after`, which is
+-- relative to the folder. It leaves out what is deeper unless `is_deep`. The work grows with the entries that come out,
+-- not with the drive.
 CREATE FUNCTION shardrive.walk_tree(
     owner bigint, folder uuid, around text, name_prefix text, after text, is_deep boolean, most int
 ) RETURNS SETOF shardrive.tree_entry
@@ -97,8 +99,8 @@ BEGIN
 END
 $$;
 
--- The entries of a drive whose paths begin with a prefix and stand behind the path `after`, at most `most`, in the order of their
--- paths. Of a folder that the prefix does not name whole, only what `is_deep` asks for.
+-- The entries of a drive whose paths begin with a prefix and stand behind the path `after`, at most `most`, in the
+-- order of their paths. Of a folder that the prefix does not name whole, only what `is_deep` asks for.
 CREATE FUNCTION shardrive.list_tree(owner bigint, prefix text, after text, is_deep boolean, most int)
 RETURNS SETOF shardrive.tree_entry
 LANGUAGE plpgsql STABLE AS $$

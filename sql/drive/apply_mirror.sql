@@ -1,5 +1,6 @@
--- Makes the drive of a user what the listing says, by one statement: the guard looks at the owner when all rows are written. A deleted
--- folder takes all below with it, so that the trash gets its row alone; with $2 the rows of all that is deleted go for good.
+-- Makes the drive of a user what the listing says, by one statement: the guard looks at the owner when all rows are
+-- written. A deleted folder takes all below with it, so that the trash gets its row alone; with $2 the rows of all that
+-- is deleted go for good.
 WITH RECURSIVE root AS (
     INSERT INTO folders AS f (user_id, folder_id, folder_name, tree_version)
     SELECT $1, '00000000-0000-0000-0000-000000000000', '', 1

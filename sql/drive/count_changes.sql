@@ -1,4 +1,5 @@
--- Counts the differences of a mirror of the folder $1, the folders of the listing that are there, and the files of the listing.
+-- Counts the differences of a mirror of the folder $1, the folders of the listing that are there, and the files of the
+-- listing.
 SELECT count(*) FILTER (WHERE change = 'create' AND is_folder), count(*) FILTER (WHERE change = 'create' AND NOT is_folder),
        count(*) FILTER (WHERE change = 'update' AND is_folder), count(*) FILTER (WHERE change = 'update' AND NOT is_folder),
        count(*) FILTER (WHERE change = 'delete' AND is_folder), count(*) FILTER (WHERE change = 'delete' AND NOT is_folder),

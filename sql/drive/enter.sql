@@ -1,6 +1,6 @@
--- Begins a change of a user's drive: makes the root if there is none. With $4, the change waits for other such changes of the drive,
--- and the tree gets a new version. One row: whether the shard owns the slot ($1; this shard is $2); and whether the change has begun,
--- which it has not if another request made the root in this moment.
+-- Begins a change of a user's drive: makes the root if there is none. With $4, the change waits for other such changes
+-- of the drive, and the tree gets a new version. One row: whether the shard owns the slot ($1; this shard is $2); and
+-- whether the change has begun, which it has not if another request made the root in this moment.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $1 AND owner = $2
 ), made AS (

@@ -1,5 +1,5 @@
--- Notes which files a mirror makes, changes and, with $2, deletes. What the listing leaves out of a file stays, but an old checksum not
--- beside a new size or time.
+-- Notes which files a mirror makes, changes and, with $2, deletes. What the listing leaves out of a file stays, but an
+-- old checksum not beside a new size or time.
 WITH listed AS (
     SELECT l.*, around.folder_id
       FROM pg_temp.listing AS l

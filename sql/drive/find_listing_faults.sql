@@ -1,5 +1,5 @@
--- Marks the files of a listing whose path the listing gives to another entry as well: the first file has the path, and a folder comes
--- before files. Returns where the first of them stand, and how many there are.
+-- Marks the files of a listing whose path the listing gives to another entry as well: the first file has the path, and
+-- a folder comes before files. Returns where the first of them stand, and how many there are.
 WITH files AS NOT MATERIALIZED (
     SELECT l.record, l.line, around.folder_id AS parent_id, shardrive.entry_key(l.file_name) AS name_key
       FROM pg_temp.listing AS l

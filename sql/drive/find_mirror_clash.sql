@@ -1,4 +1,5 @@
--- A path under which a mirror would make a folder beside a file, or a file beside a folder, that stay. No row: there is none.
+-- A path under which a mirror would make a folder beside a file, or a file beside a folder, that stay. No row: there is
+-- none.
 SELECT c.path
   FROM pg_temp.mirror_changes AS c
   JOIN file_metadata AS f

@@ -1,5 +1,5 @@
--- Stores files of a user in a folder ($2), each unless an entry of the folder has its name. Of several files with one name the first is
--- stored. Returns the ids of the stored files.
+-- Stores files of a user in a folder ($2), each unless an entry of the folder has its name. Of several files with one
+-- name the first is stored. Returns the ids of the stored files.
 INSERT INTO file_metadata (user_id, folder_id, file_id, file_name, mime_type, checksum, size_bytes, modified_at, content_ref)
 SELECT $1, $2, new.file_id, new.file_name, new.mime_type, new.checksum, new.size_bytes, new.modified_at,
        new.content_ref

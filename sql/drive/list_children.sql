@@ -1,7 +1,7 @@
--- A live folder ($4), and a page of what it holds: folders first, then files, by name. The page begins behind the name $6 among the
--- folders and $7 among the files; NULL: leave this kind out. No row: the shard does not own the slot. The row of kind 0 is the folder,
--- with its path as the key; of nulls, if there is no such folder or it is in the trash. Other rows have a key if their name is not NFC.
--- The rows come in no order.
+-- A live folder ($4), and a page of what it holds: folders first, then files, by name. The page begins behind the name
+-- $6 among the folders and $7 among the files; NULL: leave this kind out. No row: the shard does not own the slot. The
+-- row of kind 0 is the folder, with its path as the key; of nulls, if there is no such folder or it is in the trash.
+-- Other rows have a key if their name is not NFC. The rows come in no order.
 WITH around AS MATERIALIZED (
     SELECT path FROM shardrive.folder_place($3, $4) WHERE is_live
 ), folder_page AS MATERIALIZED (

@@ -1,5 +1,5 @@
--- As list_children.sql, by descending names; empty names $6 and $7: from the last name on. A statement of its own, as each branch of a
--- statement costs a page its start, also a branch that gives no row.
+-- As list_children.sql, by descending names; empty names $6 and $7: from the last name on. A statement of its own, as
+-- each branch of a statement costs a page its start, also a branch that gives no row.
 WITH around AS MATERIALIZED (
     SELECT path FROM shardrive.folder_place($3, $4) WHERE is_live
 ), folder_page AS MATERIALIZED (

@@ -1,4 +1,5 @@
--- Entries of users of this shard ($1) that were put into the trash at least $2 days ago, the entries of a user side by side.
+-- Entries of users of this shard ($1) that were put into the trash at least $2 days ago, the entries of a user side by
+-- side.
 SELECT entry.user_id, entry.is_folder, entry.id
   FROM (
         (SELECT user_id, true AS is_folder, folder_id AS id

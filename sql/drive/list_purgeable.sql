@@ -1,5 +1,5 @@
--- What stands in a user's trash itself, oldest first, with folders whose purge has begun: at most $4 of each kind. No row: the shard does not
--- own the slot. One row of nulls: the trash is empty.
+-- What stands in a user's trash itself, oldest first, with folders whose purge has begun: at most $4 of each kind. No
+-- row: the shard does not own the slot. One row of nulls: the trash is empty.
 SELECT entry.is_folder, entry.id
   FROM shardrive.slot_map AS m
   LEFT JOIN LATERAL (

@@ -1,5 +1,6 @@
--- A page of what was put into the trash itself, newest first, before the time $5 (NULL: from the newest on) and the id $6. No row: the shard does not own the
--- slot. One row of nulls: the trash is empty here. A folder whose purge has begun is not listed.
+-- A page of what was put into the trash itself, newest first, before the time $5 (NULL: from the newest on) and the id
+-- $6. No row: the shard does not own the slot. One row of nulls: the trash is empty here. A folder whose purge has
+-- begun is not listed.
 SELECT entry.kind, entry.id, entry.name, entry.trashed_at, entry.size_bytes, around.path
   FROM shardrive.slot_map AS m
   LEFT JOIN LATERAL (

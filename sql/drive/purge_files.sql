@@ -1,4 +1,5 @@
--- Deletes files of a user's trash for good, of these ids ($4) at most $5. No row: the shard does not own the slot. One row: how many.
+-- Deletes files of a user's trash for good, of these ids ($4) at most $5. No row: the shard does not own the slot. One
+-- row: how many.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $1 AND owner = $2
 ), chosen AS (

@@ -1,6 +1,6 @@
--- Follows paths of several drives at once, each from the root down. A path without a row in the answer: the shard does not own the
--- slot. One row for each other path: how many of the names are folders; the last of these folders; and the file under the next name,
--- or nulls.
+-- Follows paths of several drives at once, each from the root down. A path without a row in the answer: the shard does
+-- not own the slot. One row for each other path: how many of the names are folders; the last of these folders; and the
+-- file under the next name, or nulls.
 SELECT wanted.place, deepest.depth, deepest.folder_id, f.file_id, f.file_name, f.folder_id, deepest.path || f.file_name, f.mime_type,
        f.checksum, f.size_bytes, f.modified_at, f.created_at, f.updated_at, false, f.content_ref, f.user_id
   FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS wanted (user_id, path, place)
@@ -14,7 +14,8 @@ SELECT wanted.place, deepest.depth, deepest.folder_id, f.file_id, f.file_name, f
             UNION ALL
             SELECT f.folder_id, b.path || f.folder_name || '/', b.depth + 1
               FROM below AS b,
-                   -- The limit keeps the order of the join, also before the table has statistics: one step in the index for each name.
+                   -- The limit keeps the order of the join, also before the table has statistics: one step in the index
+                   -- for each name.
                    LATERAL (SELECT folder_id, folder_name
                               FROM folders
                              WHERE user_id = wanted.user_id AND parent_id = b.folder_id AND trashed_at IS NULL

@@ -1,4 +1,5 @@
--- The folders of a listing: those that it names, and those around its files. A folder may stand there under several numbers.
+-- The folders of a listing: those that it names, and those around its files. A folder may stand there under several
+-- numbers.
 CREATE TEMPORARY TABLE listed_folders (
     folder    integer NOT NULL,
     path      text COLLATE "C" NOT NULL,

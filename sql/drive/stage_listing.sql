@@ -1,4 +1,5 @@
--- The files of a listing, for one mirror: only this connection sees them. `folder` is the number of the folder around the file.
+-- The files of a listing, for one mirror: only this connection sees them. `folder` is the number of the folder around
+-- the file.
 CREATE TEMPORARY TABLE listing (
     record      bigint  NOT NULL,
     line        bigint  NOT NULL,

@@ -1,5 +1,5 @@
--- What a user's drive holds: the version of the tree, folders besides the root, files, bytes, and rows that were put into the trash
--- themselves. No row: the shard does not own the slot.
+-- What a user's drive holds: the version of the tree, folders besides the root, files, bytes, and rows that were put
+-- into the trash themselves. No row: the shard does not own the slot.
 SELECT coalesce((SELECT tree_version FROM folders
                   WHERE user_id = $3 AND folder_id = '00000000-0000-0000-0000-000000000000'), 0),
        (SELECT count(*) FROM folders WHERE user_id = $3 AND parent_id IS NOT NULL),

@@ -1,5 +1,5 @@
--- Deletes a user's file; true if there was such a file. No row: the shard does not own the slot. With a state ($5), a file in
--- another state counts as missing.
+-- Deletes a user's file; true if there was such a file. No row: the shard does not own the slot. With a state ($5), a
+-- file in another state counts as missing.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $1 AND owner = $2
 ), deleted AS (

@@ -1,5 +1,6 @@
--- Deletes a batch of files; gives the deleted ones. With a state ($3), a file in another state is left out. Nobody waits here: a row
--- that another transaction holds is left out. A held row keeps its place (ctid), so that it is not looked for again.
+-- Deletes a batch of files; gives the deleted ones. With a state ($3), a file in another state is left out. Nobody
+-- waits here: a row that another transaction holds is left out. A held row keeps its place (ctid), so that it is not
+-- looked for again.
 WITH held AS MATERIALIZED (
     SELECT f.ctid AS place
       FROM unnest($1::bigint[], $2::uuid[], $3::text[]) AS w (user_id, file_id, state)

@@ -1,5 +1,6 @@
--- Several files at once, by their ids: each of the user who is named, else of any user of the slot that the id names. A place
--- without a row in the answer: the shard does not own the slot. A row of nulls: no such file. Two rows: several users have it.
+-- Several files at once, by their ids: each of the user who is named, else of any user of the slot that the id names. A
+-- place without a row in the answer: the shard does not own the slot. A row of nulls: no such file. Two rows: several
+-- users have it.
 SELECT wanted.place, f.file_id, f.file_name, f.folder_id, around.path || f.file_name AS path, f.mime_type, f.checksum, f.size_bytes,
        f.modified_at, f.created_at, f.updated_at, f.is_trashed OR (f.folder_id IS NOT NULL AND around.is_live IS NOT TRUE),
        f.content_ref, f.user_id

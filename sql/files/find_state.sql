@@ -1,5 +1,5 @@
--- A user's file, and the whole row as a text, for the comparison in a later change. No row: the shard does not own the slot.
--- A row of nulls: no such file.
+-- A user's file, and the whole row as a text, for the comparison in a later change. No row: the shard does not own the
+-- slot. A row of nulls: no such file.
 SELECT f.file_id, f.file_name, f.folder_id, around.path || f.file_name, f.mime_type, f.checksum, f.size_bytes, f.modified_at,
        f.created_at, f.updated_at, f.trashed_at IS NOT NULL OR (f.folder_id IS NOT NULL AND around.is_live IS NOT TRUE),
        f.content_ref, f.user_id, f::text

@@ -1,4 +1,5 @@
--- Whether a table is much larger than the planner believes: a statement that was planned for an empty table would read all of it.
+-- Whether a table is much larger than the planner believes: a statement that was planned for an empty table would read
+-- all of it.
 SELECT EXISTS (
     SELECT FROM pg_class
      WHERE oid IN ('file_metadata'::regclass, 'folders'::regclass)

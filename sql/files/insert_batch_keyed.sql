@@ -1,5 +1,6 @@
--- As insert_batch, of requests some of which have an Idempotency-Key ($10; null: none) and the hash of what they ask for ($11):
--- what is kept for a key is kept with the file. A file that is there already is no change, and nothing is kept of it.
+-- As insert_batch, of requests some of which have an Idempotency-Key ($10; null: none) and the hash of what they ask
+-- for ($11): what is kept for a key is kept with the file. A file that is there already is no change, and nothing is
+-- kept of it.
 WITH batch AS MATERIALIZED (
     SELECT *
       FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[],

@@ -1,8 +1,8 @@
--- Pages of several users at once, each from its own id on and of its own size, newest first, without the trash. A user without a
--- row in the answer is one whose slot the shard does not own; a row of nulls is a user without files here.
+-- Pages of several users at once, each from its own id on and of its own size, newest first, without the trash. A user
+-- without a row in the answer is one whose slot the shard does not own; a row of nulls is a user without files here.
 --
--- Users with folders and users without are asked for apart: a file without a folder has no path, and nothing has to be kept to look
--- for one. A LATERAL query keeps its order, as PostgreSQL joins it row by row.
+-- Users with folders and users without are asked for apart: a file without a folder has no path, and nothing has to be
+-- kept to look for one. A LATERAL query keeps its order, as PostgreSQL joins it row by row.
 WITH RECURSIVE wanted AS MATERIALIZED (
     SELECT w.*, EXISTS (SELECT FROM folders WHERE user_id = w.user_id) AS has_folders,
            EXISTS (SELECT FROM folders WHERE user_id = w.user_id AND trashed_at IS NOT NULL) AS has_trash

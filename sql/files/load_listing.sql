@@ -1,8 +1,9 @@
--- Makes a user's files what a listing says: a new path becomes a new row, a changed file is changed, and an unchanged row is not
--- written. What the listing leaves out stays, but an old checksum not beside a new size
+-- Makes a user's files what a listing says: a new path becomes a new row, a changed file is changed, and an unchanged
+-- row is not written. What the listing leaves out stays, but an old checksum not beside a new size
 -- or time, and an old place of the content not beside a new content. The folders are those that
 -- place_batch has found or made.
--- One row: whether the shard owns the slot ($10; this shard is $11), without which nothing is stored; rows inserted; rows updated.
+-- One row: whether the shard owns the slot ($10; this shard is $11), without which nothing is stored; rows inserted;
+-- rows updated.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $10 AND owner = $11
 ), listed AS MATERIALIZED (

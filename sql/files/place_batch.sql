@@ -1,7 +1,7 @@
--- The folders of a batch of paths, each of a user, with every folder on the way that is missing: in the order of the users, as
--- shardrive.make_folders_at() asks. $3 and $4 are what this statement has said of a path before: the folder is the same one if no
--- folder of the drive was renamed, moved or put into the trash since, and it is still there. NULL: nothing is known. $5: the
--- transaction holds the drives already (hold_drives).
+-- The folders of a batch of paths, each of a user, with every folder on the way that is missing: in the order of the
+-- users, as shardrive.make_folders_at() asks. $3 and $4 are what this statement has said of a path before: the folder
+-- is the same one if no folder of the drive was renamed, moved or put into the trash since, and it is still there.
+-- NULL: nothing is known. $5: the transaction holds the drives already (hold_drives).
 WITH drives AS MATERIALIZED (
     SELECT root.user_id, root.tree_version
       FROM (SELECT DISTINCT user_id FROM unnest($1::bigint[]) AS u (user_id)) AS wanted

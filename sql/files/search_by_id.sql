@@ -1,5 +1,6 @@
--- A file by an id that names no slot, of any user whose slot this shard owns; two rows if several users have it. And which
--- slots this shard owns, so that the asker can tell whether the answers of all shards together cover every slot once.
+-- A file by an id that names no slot, of any user whose slot this shard owns; two rows if several users have it. And
+-- which slots this shard owns, so that the asker can tell whether the answers of all shards together cover every slot
+-- once.
 SELECT coverage.slots, coverage.digest, coverage.others, f.*
   FROM shardrive.coverage
   LEFT JOIN (

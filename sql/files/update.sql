@@ -1,6 +1,6 @@
--- Changes a user's file: of each pair of parameters, whether to change and the new value. No row: the shard does not own the slot.
--- A row of nulls: no such file. A new path ($8) puts the file into the folder of the path, and a path of null takes the file out
--- of every folder. With a state ($19), a file in another state counts as missing.
+-- Changes a user's file: of each pair of parameters, whether to change and the new value. No row: the shard does not
+-- own the slot. A row of nulls: no such file. A new path ($8) puts the file into the folder of the path, and a path of
+-- null takes the file out of every folder. With a state ($19), a file in another state counts as missing.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $1 AND owner = $2
 ), changed AS (

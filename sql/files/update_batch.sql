@@ -1,9 +1,9 @@
--- Changes a batch of files; gives the changed ones. The name changes where one is given; of the other pairs of parameters, the first
--- says whether to change.
+-- Changes a batch of files; gives the changed ones. The name changes where one is given; of the other pairs of
+-- parameters, the first says whether to change.
 --
--- Nobody waits here: a row that another transaction holds is left out, and so is a new name in a drive that another one holds
--- alone. The trigger holds the drive of such a name as well, and would wait. A held row keeps its place (ctid), so that it is not looked
--- for again.
+-- Nobody waits here: a row that another transaction holds is left out, and so is a new name in a drive that another one
+-- holds alone. The trigger holds the drive of such a name as well, and would wait. A held row keeps its place (ctid),
+-- so that it is not looked for again.
 WITH wanted AS (
     SELECT *
       FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::boolean[], $5::text[], $6::boolean[], $7::text[],

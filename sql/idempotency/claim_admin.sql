@@ -1,5 +1,5 @@
--- Begins an act, unless its key is there already: a row says that the caller may do it. One that was begun by somebody who
--- did not end it in time may be done anew.
+-- Begins an act, unless its key is there already: a row says that the caller may do it. One that was begun by somebody
+-- who did not end it in time may be done anew.
 INSERT INTO shardrive.admin_keys AS a (key, request, running_until)
 VALUES ($1, $2, clock_timestamp() + interval '2 minutes')
     ON CONFLICT (key) DO UPDATE

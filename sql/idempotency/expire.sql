@@ -1,4 +1,5 @@
--- Removes the next records that are too old to count; none of slots that this shard does not own or that are about to leave it.
+-- Removes the next records that are too old to count; none of slots that this shard does not own or that are about to
+-- leave it.
 WITH old AS (
     SELECT k.ctid AS place
       FROM shardrive.idempotency_keys AS k

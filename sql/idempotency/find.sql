@@ -1,4 +1,5 @@
--- What is kept for a key and not too old to count. No row: the shard does not own the slot. A row of nulls: nothing is kept.
+-- What is kept for a key and not too old to count. No row: the shard does not own the slot. A row of nulls: nothing is
+-- kept.
 SELECT k.request, k.shard_id, k.outcome
   FROM shardrive.slot_map AS m
   LEFT JOIN shardrive.idempotency_keys AS k

@@ -1,5 +1,6 @@
--- What is kept for a key in any slot that this shard owns, if anything: of the same request, or of another one. And which slots
--- this shard owns, so that the asker can tell whether the answers of all shards together cover every slot once.
+-- What is kept for a key in any slot that this shard owns, if anything: of the same request, or of another one. And
+-- which slots this shard owns, so that the asker can tell whether the answers of all shards together cover every slot
+-- once.
 SELECT coverage.slots, coverage.digest, coverage.others, kept.request, kept.shard_id, kept.outcome
   FROM shardrive.coverage
   LEFT JOIN (

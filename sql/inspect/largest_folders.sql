@@ -1,4 +1,5 @@
--- The thirty largest folders by the bytes of the files right in them. The empty name is the top of a drive; no name: no folder.
+-- The thirty largest folders by the bytes of the files right in them. The empty name is the top of a drive; no name: no
+-- folder.
 SELECT f.user_id, rtrim(shardrive.folder_path(f.user_id, f.folder_id), '/') AS folder, f.files,
        pg_size_pretty(f.bytes) AS size
   FROM (

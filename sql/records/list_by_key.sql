@@ -1,5 +1,6 @@
 -- The same as list_newest, in the order of the keys, from after the key $2 on.
--- 1001 is a page of the largest size and one document more: of an unknown number the planner expects a tenth of the table.
+-- 1001 is a page of the largest size and one document more: of an unknown number the planner expects a tenth of the
+-- table.
 SELECT coverage.slots, coverage.digest, coverage.others,
        page.key, page.document, page.version, page.created_at, page.updated_at, page.found
   FROM shardrive.coverage

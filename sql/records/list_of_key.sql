@@ -1,8 +1,9 @@
 -- Documents of one shard key, newest first, from before the key $4 on: at most $6, and no more
--- than $7 bytes after the first document. found: the number of documents without the limit on bytes. Documents
--- behind the limit are not unpacked: the column size_bytes has their bytes. No row: the shard does not own the slot. A row
--- of nulls: no documents.
--- 1001 is a page of the largest size and one document more: of an unknown number the planner expects a tenth of the rows.
+-- than $7 bytes after the first document. found: the number of documents without the limit on bytes. Documents behind
+-- the limit are not unpacked: the column size_bytes has their bytes. No row: the shard does not own the slot. A row of
+-- nulls: no documents.
+-- 1001 is a page of the largest size and one document more: of an unknown number the planner expects a tenth of the
+-- rows.
 SELECT page.key, page.document, page.version, page.created_at, page.updated_at, page.found
   FROM shardrive.slot_map AS m
   LEFT JOIN LATERAL (

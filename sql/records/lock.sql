@@ -1,5 +1,5 @@
--- A document before its change, and the shard key; the transaction holds the document against other changes. No row: the
--- shard does not own the slot. A row of nulls: no such document.
+-- A document before its change, and the shard key; the transaction holds the document against other changes. No row:
+-- the shard does not own the slot. A row of nulls: no such document.
 WITH owned AS (
     SELECT slot FROM shardrive.slot_map WHERE slot = $3 AND owner = $4
 ), present AS (

@@ -1,5 +1,5 @@
--- As put_batch, for requests of which some have an Idempotency-Key: the outcome of a key is stored with the document. $6 to
--- $10 are these requests: collection, key, Idempotency-Key, hash of the request, 1 if a later request of the
+-- As put_batch, for requests of which some have an Idempotency-Key: the outcome of a key is stored with the document.
+-- $6 to $10 are these requests: collection, key, Idempotency-Key, hash of the request, 1 if a later request of the
 -- batch writes the same document, and whether the request is the first to write the document. $12 is the shard.
 WITH put AS (
     INSERT INTO records AS r (collection, key, slot, shard_key, document)

@@ -1,5 +1,6 @@
--- On a standby: removes the logical slots whose names begin with $1, except the slots in $2 and slots in use; returns the names, and
--- how many bytes of log each slot kept. Since PostgreSQL 17 the slots that a standby copies from its primary go by themselves.
+-- On a standby: removes the logical slots whose names begin with $1, except the slots in $2 and slots in use; returns
+-- the names, and how many bytes of log each slot kept. Since PostgreSQL 17 the slots that a standby copies from its
+-- primary go by themselves.
 WITH found AS MATERIALIZED (
     SELECT s.slot_name, coalesce(pg_wal_lsn_diff(pg_last_wal_replay_lsn(), s.restart_lsn), 0)::bigint AS kept
       FROM pg_replication_slots AS s

@@ -1,5 +1,5 @@
--- The settings of a coordinator's session: time for long comparisons, one format of values as text, and no JIT compilation, which the
--- high costs after set_index_order would ask for.
+-- The settings of a coordinator's session: time for long comparisons, one format of values as text, and no JIT
+-- compilation, which the high costs after set_index_order would ask for.
 SELECT set_config('statement_timeout', '60s', false),
        set_config('lock_timeout', '5s', false),
        set_config('idle_in_transaction_session_timeout', '10s', false),

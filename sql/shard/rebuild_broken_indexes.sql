@@ -1,5 +1,5 @@
--- The statements that rebuild broken indexes of this program's schema; $1 is the schema's text. Any other index is an operator's,
--- perhaps still being built.
+-- The statements that rebuild broken indexes of this program's schema; $1 is the schema's text. Any other index is an
+-- operator's, perhaps still being built.
 SELECT format('REINDEX INDEX CONCURRENTLY %s', indexrelid::regclass)
   FROM pg_index
   JOIN pg_class ON pg_class.oid = indexrelid

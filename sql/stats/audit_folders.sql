@@ -1,5 +1,5 @@
--- What is wrong with the trees of this shard's users, by slot: how many folders there are besides the roots; folders that no way
--- from the root leads to; files whose folder is not there; and names that a file and a folder share.
+-- What is wrong with the trees of this shard's users, by slot: how many folders there are besides the roots; folders
+-- that no way from the root leads to; files whose folder is not there; and names that a file and a folder share.
 WITH RECURSIVE reached (user_id, folder_id, depth) AS (
     SELECT user_id, folder_id, 0 FROM folders WHERE parent_id IS NULL
     UNION ALL

@@ -1,5 +1,5 @@
--- For each slot: the owner in this shard's map, rows and bytes by a scan and by the counts, and the number of files whose ids
--- carry another slot.
+-- For each slot: the owner in this shard's map, rows and bytes by a scan and by the counts, and the number of files
+-- whose ids carry another slot.
 SELECT m.slot, m.owner, m.epoch,
        coalesce(scanned.rows, 0)  AS scanned_rows,
        coalesce(scanned.bytes, 0)::text AS scanned_bytes,

@@ -1,5 +1,5 @@
--- Adds the deltas of transactions to the counts, and gives the number of deltas. Several processes may try, one at a time
--- folds. A delta is in slot_deltas or in slot_counts, never in both.
+-- Adds the deltas of transactions to the counts, and gives the number of deltas. Several processes may try, one at a
+-- time folds. A delta is in slot_deltas or in slot_counts, never in both.
 WITH turn AS MATERIALIZED (
     SELECT pg_try_advisory_xact_lock(5040, 3) AS mine
 ), folded AS (

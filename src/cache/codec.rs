@@ -4,8 +4,8 @@ use std::fmt;
 
 /// A kind of value, and the version of its bytes.
 ///
-/// A process shares a cache only with processes that know the same formats. A process that does not know a kind would not
-/// remove values of this kind when it writes; a process that knows another version would misread the values.
+/// A process shares a cache only with processes that know the same formats. A process that does not know a kind would
+/// not remove values of this kind when it writes; a process that knows another version would misread the values.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CacheFormat {
     /// The kind's name: letters.
@@ -38,12 +38,12 @@ pub trait ValueCodec: Sync {
     /// The value as bytes.
     fn encode(&self, value: &Self::Value) -> Vec<u8>;
 
-    /// The value in these bytes. `None` if the bytes do not answer this question: they cannot be read, or hold less than
-    /// the reader wants. The reader then takes the value from the database and replaces the old entry.
+    /// The value in these bytes. `None` if the bytes do not answer this question: they cannot be read, or hold less
+    /// than the reader wants. The reader then takes the value from the database and replaces the old entry.
     fn decode(&self, bytes: &[u8]) -> Option<Self::Value>;
 
-    /// True if the value says that there is nothing. Such a value is kept for a shorter time: somebody is often about to
-    /// make what people look for in vain, perhaps by hand.
+    /// True if the value says that there is nothing. Such a value is kept for a shorter time: somebody is often about
+    /// to make what people look for in vain, perhaps by hand.
     fn is_absence(&self, _value: &Self::Value) -> bool {
         false
     }

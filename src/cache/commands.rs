@@ -1,8 +1,8 @@
 //! The commands for the cache's server, and the form of an entry.
 //!
-//! The first byte says what an entry is: `V` a value, `L` a **lease** (a reader loads the value from the database and will
-//! put the value here; the token of the lease follows), `T` a **tombstone** (a write is on its way), `X` a value that is
-//! too large to be kept.
+//! The first byte says what an entry is: `V` a value, `L` a **lease** (a reader loads the value from the database and
+//! will put the value here; the token of the lease follows), `T` a **tombstone** (a write is on its way), `X` a value
+//! that is too large to be kept.
 
 use std::sync::Arc;
 use std::time::Duration;

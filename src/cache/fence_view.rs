@@ -1,11 +1,11 @@
-//! What a process knows of a shard's fence, and when a reader or writer may rely on the fence. Pure functions: the caller
-//! passes the time.
+//! What a process knows of a shard's fence, and when a reader or writer may rely on the fence. Pure functions: the
+//! caller passes the time.
 //!
-//! Every shard's database says which cache server is in force for its rows: the shard's **fence**. A process looks at each
-//! fence all the time, and relies on a fence only while the fence is **settled**: first seen at least [`SETTLE`] ago,
-//! and seen by a look that was started less than [`LEASE`] ago. Whatever a reader relies on was thus true less than a
-//! lease ago. Whatever a writer relies on has been true for longer than a lease. So no reader can still rely on an older
-//! fence than a writer relied on at its acknowledgement (docs/decisions/0011-cache.md has the proof).
+//! Every shard's database says which cache server is in force for its rows: the shard's **fence**. A process looks at
+//! each fence all the time, and relies on a fence only while the fence is **settled**: first seen at least [`SETTLE`]
+//! ago, and seen by a look that was started less than [`LEASE`] ago. Whatever a reader relies on was thus true less
+//! than a lease ago. Whatever a writer relies on has been true for longer than a lease. So no reader can still rely on
+//! an older fence than a writer relied on at its acknowledgement (docs/decisions/0011-cache.md has the proof).
 
 use std::sync::Arc;
 
@@ -68,7 +68,8 @@ impl FenceView {
         now.saturating_duration_since(self.looked) < LEASE
     }
 
-    /// True if readers and writers may rely on the fence. Where there has never been a cache, nobody can know of a cache.
+    /// True if readers and writers may rely on the fence. Where there has never been a cache, nobody can know of a
+    /// cache.
     pub(super) fn is_settled(&self, now: Instant) -> bool {
         let is_old = self.fence.generation == 0 || now.saturating_duration_since(self.since) >= SETTLE;
         self.is_fresh(now) && is_old

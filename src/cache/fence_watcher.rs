@@ -1,10 +1,11 @@
 //! One task a shard keeps the view of its fence fresh, and opens and closes the fence.
 //!
-//! - A process whose link is up opens a closed fence for its server, and closes a fence that is open for another server.
-//! - A fence names the server and the formats of the processes that share the server. A process closes a fence with other
-//!   formats, which then stays closed for a while.
-//! - A process that cannot reach its server closes every fence, and keeps all fences closed for as long as that lasts: the
-//!   process could not invalidate what other processes cache.
+//! - A process whose link is up opens a closed fence for its server, and closes a fence that is open for another
+//!   server.
+//! - A fence names the server and the formats of the processes that share the server. A process closes a fence with
+//!   other formats, which then stays closed for a while.
+//! - A process that cannot reach its server closes every fence, and keeps all fences closed for as long as that lasts:
+//!   the process could not invalidate what other processes cache.
 //! - A process without a cache closes an open fence, and keeps it closed from then on.
 
 use std::pin::pin;
@@ -24,8 +25,8 @@ use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, SlotMap, fi
 
 /// How often a fence is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// How often a fence is looked at if the cluster has many shards and no request has reached this one since the last look. A look is
-/// relied on for 400 ms (`VIEW_LEASE`).
+/// How often a fence is looked at if the cluster has many shards and no request has reached this one since the last
+/// look. A look is relied on for 400 ms (`VIEW_LEASE`).
 const IDLE_INTERVAL: Duration = Duration::from_millis(300);
 /// How long a look may take before its connection is given up. The health of a shard that is away ends the look sooner.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
@@ -105,8 +106,8 @@ impl KnownFences {
         self.settled_slot(known.now, now)
     }
 
-    /// Every place in which some process may look for values of a slot, if that is settled: the place of the owner and, for
-    /// as long as a change of hands has not settled, the place of the owner before.
+    /// Every place in which some process may look for values of a slot, if that is settled: the place of the owner and,
+    /// for as long as a change of hands has not settled, the place of the owner before.
     pub(super) fn relied_on(&self, slot: Slot) -> Option<(SettledSlot, Option<SettledSlot>)> {
         let now = Instant::now();
         let known = self.slots.load().get(slot)?;
@@ -359,7 +360,8 @@ async fn within<T>(shard: &Shard, work: impl Future<Output = T>) -> Option<T> {
     timeout(LOOK_LIMIT, shard.while_healthy(work)).await.ok()?.ok()
 }
 
-/// Generation, server, version of the map, whether the fence is held and fading, the server's start, and whether it takes writes.
+/// Generation, server, version of the map, whether the fence is held and fading, the server's start, and whether it
+/// takes writes.
 type FenceColumns = (i64, Option<String>, i64, bool, bool, i64, bool);
 
 async fn read_fence(connection: &mut PgConnection) -> Result<FenceReading, sqlx::Error> {

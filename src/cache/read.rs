@@ -64,11 +64,11 @@ impl Drop for FillGuard {
 }
 
 impl Cache {
-    /// The value of `key`: from the cache, or else by `load`, whose value is then kept for the next reader. Readers of a key
-    /// that come while `load` runs wait for its value, so that the database is asked once.
+    /// The value of `key`: from the cache, or else by `load`, whose value is then kept for the next reader. Readers of
+    /// a key that come while `load` runs wait for its value, so that the database is asked once.
     ///
-    /// `load` must read rows of the key's slot only, by statements that are sent after the first poll, and give the shard
-    /// that answered. `load` is polled only if the cache has no answer. Cancel safe.
+    /// `load` must read rows of the key's slot only, by statements that are sent after the first poll, and give the
+    /// shard that answered. `load` is polled only if the cache has no answer. Cancel safe.
     ///
     /// # Errors
     /// The errors of `load`. When the cache fails, the database answers.

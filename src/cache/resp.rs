@@ -1,7 +1,7 @@
 //! A plain connection that speaks RESP: collects commands, sends them together, and reads the answers in order.
 //!
-//! All threads share the driver's own connection, and a task of its own drives it: each command wakes that task, and the
-//! task wakes the caller. A lane sends its commands itself, and knows only the few shapes of their answers.
+//! All threads share the driver's own connection, and a task of its own drives it: each command wakes that task, and
+//! the task wakes the caller. A lane sends its commands itself, and knows only the few shapes of their answers.
 
 use std::io;
 use std::sync::Arc;

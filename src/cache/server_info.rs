@@ -46,8 +46,8 @@ impl<'a> ServerInfo<'a> {
     }
 }
 
-/// The name in a fence: the server, and the formats of the processes that share it. A process with other formats reads the
-/// name of another server, and so the two never use the cache at the same time.
+/// The name in a fence: the server, and the formats of the processes that share it. A process with other formats reads
+/// the name of another server, and so the two never use the cache at the same time.
 pub(super) fn name_in_fence(server: &str, formats: &str) -> Arc<str> {
     format!("{server}{FORMATS}{formats}").into()
 }

@@ -46,8 +46,8 @@ pub struct CacheCounts {
     pub hits: u64,
     /// Reads that the cache was asked for and could not answer.
     pub misses: u64,
-    /// Keys in the server's database, a few seconds old at most: the entries of every process, with leases and tombstones,
-    /// and other keys that are kept there. `None` while the server does not answer.
+    /// Keys in the server's database, a few seconds old at most: the entries of every process, with leases and
+    /// tombstones, and other keys that are kept there. `None` while the server does not answer.
     pub keys: Option<u64>,
 }
 

@@ -38,8 +38,8 @@ pub struct CacheUrl {
 }
 
 impl CacheUrl {
-    /// Reads a `redis://user:password@host:port/database` URL, of which all but the host may be left out; `rediss://` is
-    /// the same with TLS, with the CA certificates that the machine trusts.
+    /// Reads a `redis://user:password@host:port/database` URL, of which all but the host may be left out; `rediss://`
+    /// is the same with TLS, with the CA certificates that the machine trusts.
     ///
     /// # Errors
     /// A text that says what is wrong, without the URL itself, which may hold a password.

@@ -33,7 +33,8 @@ const BEAT: Duration = Duration::from_millis(100);
 const BEAT_LIMIT: Duration = Duration::from_millis(300);
 /// Beats between two counts of the keys.
 const BEATS_PER_COUNT: u32 = 10;
-/// How long every answer may be late before the server counts as away. Only a few late answers may be this process's own delay.
+/// How long every answer may be late before the server counts as away. Only a few late answers may be this process's
+/// own delay.
 const LATE: Duration = Duration::from_millis(150);
 
 /// What became of the link.
@@ -51,8 +52,8 @@ pub(super) enum LinkState {
 
 /// A connection to one server that is known to be a primary.
 pub(super) struct ServerLink {
-    /// Which server this is, with the formats of this program, as a fence names it. The name changes when the server is started
-    /// anew, and when another server's data takes the place of the old data.
+    /// Which server this is, with the formats of this program, as a fence names it. The name changes when the server is
+    /// started anew, and when another server's data takes the place of the old data.
     pub(super) server: Arc<str>,
     connection: MultiplexedConnection,
     opened: Instant,

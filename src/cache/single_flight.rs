@@ -1,8 +1,8 @@
 //! Single flight: one caller loads a value from the database, and the other callers of this process wait for it.
 //!
-//! A waiting caller may use the value only if no write was acknowledged between the reading and the caller's question. The
-//! lease shows a write, because every write takes the lease away. So a load takes on callers only until its value is sent
-//! to the cache, and gives them the value only if the lease was still there then.
+//! A waiting caller may use the value only if no write was acknowledged between the reading and the caller's question.
+//! The lease shows a write, because every write takes the lease away. So a load takes on callers only until its value
+//! is sent to the cache, and gives them the value only if the lease was still there then.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

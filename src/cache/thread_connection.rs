@@ -1,9 +1,9 @@
 //! Lookups and fills of one thread, sent together over a connection of that thread.
 //!
-//! The main runtime drives the link's connection, so that each lookup over the link wakes two other threads on its way. A
-//! lane lives on the thread that asks, as the lanes of batched reads do: while the answers to one round of commands are on
-//! their way the next round gathers. A lane's connection must lead to the very server of the link. Until that is known,
-//! and wherever a thread can have no lane, the link serves.
+//! The main runtime drives the link's connection, so that each lookup over the link wakes two other threads on its way.
+//! A lane lives on the thread that asks, as the lanes of batched reads do: while the answers to one round of commands
+//! are on their way the next round gathers. A lane's connection must lead to the very server of the link. Until that is
+//! known, and wherever a thread can have no lane, the link serves.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -171,8 +171,8 @@ impl LaneWorker {
         Ok(())
     }
 
-    /// Sends a round, and hands out the answers. Callers who have waited too long get no answer; the round still goes on to its
-    /// end, as the answers to the next round come after it.
+    /// Sends a round, and hands out the answers. Callers who have waited too long get no answer; the round still goes
+    /// on to its end, as the answers to the next round come after it.
     async fn run_round(&mut self, wire: &mut RespConnection, mut round: RoundTrip) -> io::Result<()> {
         let mut until = Instant::now() + LOOKUP_LIMIT;
         while !round.is_done() {

@@ -30,8 +30,8 @@ pub enum WriteEffect {
 }
 
 impl Cache {
-    /// Runs `work`, which changes rows in the database, and keeps every older value of `keys` from readers. This is the only
-    /// way to write beside the cache; `docs/decisions/0011-cache.md` proves that its steps suffice:
+    /// Runs `work`, which changes rows in the database, and keeps every older value of `keys` from readers. This is the
+    /// only way to write beside the cache; `docs/decisions/0011-cache.md` proves that its steps suffice:
     ///
     /// 1. A tombstone bars each value before `work` begins.
     /// 2. `effect` says what `work` has done.
@@ -72,8 +72,8 @@ impl Cache {
         Ok(outcome)
     }
 
-    /// Bars the values of these keys. Never fails, and waits for a moment at most: [`PendingWrite::remove`] deals with a
-    /// cache that does not answer. Cancel safe.
+    /// Bars the values of these keys. Never fails, and waits for a moment at most: [`PendingWrite::remove`] deals with
+    /// a cache that does not answer. Cancel safe.
     async fn bar(self: &Arc<Self>, mut keys: Vec<CacheKey>, limit: Duration) -> PendingWrite {
         if keys.len() > 1 {
             keys.sort_unstable();
@@ -136,8 +136,8 @@ struct PendingWrite {
 }
 
 impl PendingWrite {
-    /// Returns once no process can show a value from before the commit. Mostly that is one command to the cache's server,
-    /// and nothing at all where no cache is used; when a cache fails it is a wait of half a second.
+    /// Returns once no process can show a value from before the commit. Mostly that is one command to the cache's
+    /// server, and nothing at all where no cache is used; when a cache fails it is a wait of half a second.
     async fn remove(mut self) -> Result<(), ShardError> {
         let Some(first) = self.keys.first() else {
             self.is_done = true;

@@ -1,4 +1,5 @@
-//! The file `.env` of the working folder. Docker Compose reads the file too: a value that both would read differently is refused.
+//! The file `.env` of the working folder. Docker Compose reads the file too: a value that both would read differently
+//! is refused.
 //!
 //! | value | read as |
 //! |---|---|
@@ -16,7 +17,8 @@ type DotEnvLine = (String, String, usize);
 /// A fault, and the variable that it is about.
 type DotEnvFault = (Option<String>, SettingsFault);
 
-/// Variables of the file's text, and the faults of variables for which `counts` is true. Other programs' variables may have any value.
+/// Variables of the file's text, and the faults of variables for which `counts` is true. Other programs' variables may
+/// have any value.
 pub(super) fn read(text: &str, counts: impl Fn(&str) -> bool) -> (Vec<DotEnvLine>, Vec<DotEnvFault>) {
     let (mut vars, mut faults) = (Vec::new(), Vec::new());
     let mut lines = text.trim_start_matches('\u{feff}').lines().zip(1..);

@@ -1,7 +1,8 @@
 //! Settings: flags, environment variables, `.env` and a TOML file → typed values. Nothing else reads the environment.
 //!
-//! Each setting has one name: `shard_timeout_ms` in the file, `SHARDRIVE_SHARD_TIMEOUT_MS` in the environment and in `.env`.
-//! `.env.example`, `shardrive.example.toml` and `docs/settings.md` explain every setting; tests compare them with `names::all`.
+//! Each setting has one name: `shard_timeout_ms` in the file, `SHARDRIVE_SHARD_TIMEOUT_MS` in the environment and in
+//! `.env`. `.env.example`, `shardrive.example.toml` and `docs/settings.md` explain every setting; tests compare them
+//! with `names::all`.
 
 mod auth;
 mod dotenv;
@@ -47,8 +48,8 @@ impl Settings {
         Self::of(sources::gather(flags))
     }
 
-    /// Reads the settings as [`Settings::load`] does, without those in `left_out`, and with `values` in place of all shards and
-    /// of settings with the same names.
+    /// Reads the settings as [`Settings::load`] does, without those in `left_out`, and with `values` in place of all
+    /// shards and of settings with the same names.
     ///
     /// # Errors
     /// All faults.

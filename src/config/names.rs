@@ -32,7 +32,8 @@ pub(super) enum Variable {
     Setting(SettingName),
     /// A setting's name, but for the prefix; the name to use.
     Unprefixed(SettingName, String),
-    /// A setting's name with a slip in the prefix, or an unknown name with the prefix. Holds the part behind the prefix.
+    /// A setting's name with a slip in the prefix, or an unknown name with the prefix. Holds the part behind the
+    /// prefix.
     Unknown(String),
     /// A variable of other programs.
     Foreign,

@@ -99,7 +99,8 @@ pub struct Settings {
     pub shard_limits: ShardLimits,
     /// `WRITE_*`.
     pub writer: WriterLimits,
-    /// `BIND_ADDR`, `HTTP_WORKERS`, `DRAIN_DELAY_S`, `SHUTDOWN_TIMEOUT_S`, `CORS_ORIGINS` and the limits on connections.
+    /// `BIND_ADDR`, `HTTP_WORKERS`, `DRAIN_DELAY_S`, `SHUTDOWN_TIMEOUT_S`, `CORS_ORIGINS` and the limits on
+    /// connections.
     pub server: ServerOptions,
     /// `RUST_LOG`, `LOG_FORMAT`.
     pub log: LogOptions,

@@ -122,8 +122,8 @@ fn read_spares(read: &mut SettingsReader, shards: &BTreeMap<u32, String>) -> Vec
     spares
 }
 
-/// URLs with commas in between, each of one server. A URL without a user takes user and password of the shard's URL, so that
-/// no other setting repeats the password.
+/// URLs with commas in between, each of one server. A URL without a user takes user and password of the shard's URL, so
+/// that no other setting repeats the password.
 fn read_replicas(read: &mut SettingsReader, number: u32, shard: &ShardOptions, given: &str) -> Vec<ShardOptions> {
     let mut replicas: Vec<ShardOptions> = Vec::new();
     for (index, url) in given.split(',').map(str::trim).filter(|url| !url.is_empty()).enumerate() {

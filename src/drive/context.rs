@@ -38,8 +38,8 @@ pub(super) struct ChangeContext<'a> {
     pub(super) ids: &'a IdClock,
     /// The transaction holds the drive alone (`hold_drives`).
     pub(super) is_alone: bool,
-    /// The folder of the last file that was put, with its names. Its path changes by an operation of another kind alone, as the
-    /// change holds the row of the root.
+    /// The folder of the last file that was put, with its names. Its path changes by an operation of another kind
+    /// alone, as the change holds the row of the root.
     pub(super) last_folder: Option<(Vec<String>, Uuid)>,
 }
 
@@ -97,7 +97,8 @@ impl ChangeContext<'_> {
         ResolvePath::new(self.user, names).call(self.connection, self.shard).await?.ok_or(Failure::NotOwner)
     }
 
-    /// The folder under these names, which `resolved` has followed. Missing folders are made if `makes_missing` says so.
+    /// The folder under these names, which `resolved` has followed. Missing folders are made if `makes_missing` says
+    /// so.
     pub(super) async fn folder_of(
         &mut self,
         names: &[String],

@@ -75,7 +75,8 @@ pub enum DriveError {
     KindStays {
         /// The path.
         path: String,
-        /// Nothing is deleted because entries of the listing have faults: those that only the shard could see, the first 100.
+        /// Nothing is deleted because entries of the listing have faults: those that only the shard could see, the
+        /// first 100.
         withheld_for: Option<Vec<RefusedEntry>>,
     },
     /// The connection with the listing is gone, or another request changed the drive in the same moment.

@@ -79,8 +79,8 @@ impl ChangeContext<'_> {
         }
     }
 
-    /// Stores the first files of `operations` that belong into the folder of the last file, by one statement. One entry for each
-    /// of them; `None`: an entry of the folder has the name, and the operation is still to be done.
+    /// Stores the first files of `operations` that belong into the folder of the last file, by one statement. One entry
+    /// for each of them; `None`: an entry of the folder has the name, and the operation is still to be done.
     pub(super) async fn put_beside_last(
         &mut self,
         operations: &[DriveOperation],
@@ -202,7 +202,8 @@ impl ChangeContext<'_> {
         }
     }
 
-    /// Refuses a file in another state than the condition names. The row stays as it is until the end of the transaction.
+    /// Refuses a file in another state than the condition names. The row stays as it is until the end of the
+    /// transaction.
     async fn require_file_state(&mut self, id: Uuid, condition: &EntryCondition) -> Result<(), Failure> {
         condition.require_known(id)?;
         let Some(tag) = condition.file_tag() else { return Ok(()) };
@@ -216,8 +217,8 @@ impl ChangeContext<'_> {
     }
 }
 
-/// The name and the content of a file that an operation puts into the folder with these names, unless the file must be there already
-/// or may get another name.
+/// The name and the content of a file that an operation puts into the folder with these names, unless the file must be
+/// there already or may get another name.
 fn file_beside<'a>(folders: &[String], operation: &'a DriveOperation) -> Option<(&'a str, &'a FileContent)> {
     let DriveOperation::PutFile { path, content, conflict, condition, .. } = operation else { return None };
     let (around, name) = path.split_last()?;

@@ -9,7 +9,8 @@ use crate::files::{UserId, spoiled_keys};
 use crate::shard::ShardId;
 use crate::writes::SlotWrite;
 
-/// Deletes entries of a user's trash for good: files, or what is below a folder, from the bottom up, and at last the folder.
+/// Deletes entries of a user's trash for good: files, or what is below a folder, from the bottom up, and at last the
+/// folder.
 pub(super) struct PurgeEntries<'a> {
     pub(super) user: UserId,
     pub(super) kind: EntryKind,

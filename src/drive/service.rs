@@ -162,7 +162,8 @@ impl DriveService {
         Ok((shard, result.ok_or_else(|| DriveError::PathNotFound(String::new()))?)) // never: an operation has a result
     }
 
-    /// The folder as an earlier request with the key has changed it: the folder may be gone since. `None`: there was no such request.
+    /// The folder as an earlier request with the key has changed it: the folder may be gone since. `None`: there was no
+    /// such request.
     ///
     /// # Errors
     /// The shard's error.
@@ -181,7 +182,8 @@ impl DriveService {
         Ok(Some((known.shard, folder)))
     }
 
-    /// Does all of the operations in one transaction, in their order, or none of them. As [`DriveService::change`] with a key.
+    /// Does all of the operations in one transaction, in their order, or none of them. As [`DriveService::change`] with
+    /// a key.
     ///
     /// # Errors
     /// `Batch` with the first operation at fault, or the shard's error as in [`DriveService::change`].

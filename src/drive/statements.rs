@@ -86,7 +86,8 @@ pub(super) async fn create_folder(
     Ok(made.rows_affected() == 1)
 }
 
-/// The folder under these names, with every folder on the way that is missing. `is_alone`: the transaction holds the drive alone.
+/// The folder under these names, with every folder on the way that is missing. `is_alone`: the transaction holds the
+/// drive alone.
 pub(super) async fn make_folders(
     connection: &mut PgConnection,
     user: UserId,
@@ -146,7 +147,8 @@ pub(super) async fn is_within(
         .await
 }
 
-/// Gives a folder another parent and another name, and takes it out of the trash with `restores`. False: a purge has begun with it.
+/// Gives a folder another parent and another name, and takes it out of the trash with `restores`. False: a purge has
+/// begun with it.
 pub(super) async fn move_folder(
     connection: &mut PgConnection,
     user: UserId,
@@ -211,7 +213,8 @@ pub(super) struct FileToPlace<'a> {
     pub(super) content: &'a FileContent,
 }
 
-/// Stores files in a folder by one statement, each unless an entry of the folder has its name. Returns the ids of the stored files.
+/// Stores files in a folder by one statement, each unless an entry of the folder has its name. Returns the ids of the
+/// stored files.
 pub(super) async fn insert_files(
     connection: &mut PgConnection,
     user: UserId,

@@ -1,4 +1,5 @@
-//! A drive in the order of whole paths, as object stores list their keys: pages behind a path, and what a delimiter rolls up.
+//! A drive in the order of whole paths, as object stores list their keys: pages behind a path, and what a delimiter
+//! rolls up.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -171,7 +172,8 @@ fn entry_in(row: &PgRow) -> Result<Option<TreeEntry>, sqlx::Error> {
 }
 
 impl DriveService {
-    /// A page of a drive in the order of whole paths, behind the path `after`; with an empty text, from the first path on.
+    /// A page of a drive in the order of whole paths, behind the path `after`; with an empty text, from the first path
+    /// on.
     ///
     /// # Errors
     /// The shard's error.

@@ -1,7 +1,7 @@
 //! The events held back because the broker refuses the events, or an earlier event.
 //!
-//! The broker may take some subjects and refuse others: no stream takes the subject, or the stream is full. A refused event
-//! holds back the later events of its strand, to keep the order, and no other events. Now and then one event
+//! The broker may take some subjects and refuse others: no stream takes the subject, or the stream is full. A refused
+//! event holds back the later events of its strand, to keep the order, and no other events. Now and then one event
 //! of each refused subject is tried again.
 
 use std::collections::{BTreeMap, HashMap};

@@ -24,8 +24,8 @@ pub struct EventSettings {
 pub struct EventsUrl(async_nats::ServerAddr);
 
 impl EventsUrl {
-    /// Reads a `nats://user:password@host:port` URL, of which all but the host may be left out; `tls://` is taken as well. A
-    /// user without a password is a token.
+    /// Reads a `nats://user:password@host:port` URL, of which all but the host may be left out; `tls://` is taken as
+    /// well. A user without a password is a token.
     ///
     /// # Errors
     /// The fault of the URL, without the URL itself, which may hold a password.

@@ -40,11 +40,12 @@ pub struct FileInput<'a> {
     #[serde(borrow)]
     #[schema(value_type = String, min_length = 1, max_length = 1024, example = "my_document.txt")]
     pub file_name: BorrowedText<'a>,
-    /// An id of the client's own, unique within the user. A file with an id is stored once, however often the client sends the file.
+    /// An id of the client's own, unique within the user. A file with an id is stored once, however often the client
+    /// sends the file.
     #[serde(default)]
     pub file_id: Option<Uuid>,
-    /// The path in the user's drive, ending in `file_name`: up to 4,096 bytes. Missing folders are made. Without a path the file is in
-    /// no folder.
+    /// The path in the user's drive, ending in `file_name`: up to 4,096 bytes. Missing folders are made. Without a path
+    /// the file is in no folder.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, max_length = 4096, example = "letters/my_document.txt")]
     pub path: Option<BorrowedText<'a>>,
@@ -194,7 +195,8 @@ pub struct PatchInput<'a> {
     #[serde(borrow, default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1024)]
     pub file_name: Option<Option<BorrowedText<'a>>>,
-    /// The new path, whose missing folders are made. The name changes with the path. `null` takes the file out of every folder.
+    /// The new path, whose missing folders are made. The name changes with the path. `null` takes the file out of every
+    /// folder.
     #[serde(borrow, default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, max_length = 4096)]
     pub path: Option<Option<BorrowedText<'a>>>,

@@ -115,7 +115,8 @@ pub(super) type InsertedRow = (i64, Uuid, DateTime<Utc>, Option<Uuid>);
 
 /// Stores files, each once; gives the new rows. The guard refuses foreign slots with an error.
 ///
-/// Cancel safe: one statement, one transaction. The folders of the files are made before it, by a transaction of their own.
+/// Cancel safe: one statement, one transaction. The folders of the files are made before it, by a transaction of their
+/// own.
 pub(super) async fn insert_batch(
     connection: &mut PgConnection,
     is_held: bool,

@@ -1,4 +1,5 @@
-//! The limits on a file's fields, for every way in. The table's constraints in `migrations/` hold the same limits against psql.
+//! The limits on a file's fields, for every way in. The table's constraints in `migrations/` hold the same limits
+//! against psql.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;

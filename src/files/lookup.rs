@@ -34,8 +34,8 @@ impl FileLookup {
         }
     }
 
-    /// Asks every shard, and needs the answers for all slots. A shard that is away may have another user's file under the id.
-    /// While a slot changes hands, there is a moment in which no shard answers for this slot.
+    /// Asks every shard, and needs the answers for all slots. A shard that is away may have another user's file under
+    /// the id. While a slot changes hands, there is a moment in which no shard answers for this slot.
     async fn search(&self, id: Uuid) -> Result<(ShardId, File), FileError> {
         let (limits, breadth) = (self.cluster.scatter_limits(), ScatterBreadth::All);
         let call = SearchById(id);

@@ -64,8 +64,8 @@ impl PageWriter {
         Self { user, size: size.get(), files: JsonLines::default(), has_more: false }
     }
 
-    /// Takes the file in a row's columns from `first` on; nulls are no file. The row after the last file of the page tells
-    /// that there are more files.
+    /// Takes the file in a row's columns from `first` on; nulls are no file. The row after the last file of the page
+    /// tells that there are more files.
     pub(super) fn push_row(&mut self, row: &PgRow, first: usize) -> Result<(), sqlx::Error> {
         if self.files.len() >= self.size {
             self.has_more = true;
@@ -127,8 +127,8 @@ pub(super) fn page_key(user: UserId) -> CacheKey {
     CacheKey::new(user.slot(), PageCodec::FORMAT, user.get())
 }
 
-/// Every key of the cache whose value a write to this user's files makes wrong. A new cached value of a user's files is one
-/// more key here: all writes remove these.
+/// Every key of the cache whose value a write to this user's files makes wrong. A new cached value of a user's files is
+/// one more key here: all writes remove these.
 pub(crate) fn spoiled_keys(user: UserId) -> [CacheKey; 1] {
     [page_key(user)]
 }
@@ -170,8 +170,8 @@ mod tests {
         PageCodec { size: PageSize::new(size).unwrap() }
     }
 
-    /// The bytes of one page. A change of the format gives [`CACHE_FORMAT`] another version: processes of the release before would
-    /// misread the new ones.
+    /// The bytes of one page. A change of the format gives [`CACHE_FORMAT`] another version: processes of the release
+    /// before would misread the new ones.
     #[test]
     fn other_bytes_need_another_version() {
         let known = concat!(

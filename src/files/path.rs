@@ -20,7 +20,8 @@ impl DrivePath {
     /// The longest name, in bytes.
     pub const MAX_NAME: usize = MAX_NAME;
 
-    /// Reads a path such as `letters/2026/a.txt`. A slash at the beginning or at the end changes nothing; `/` alone is the root.
+    /// Reads a path such as `letters/2026/a.txt`. A slash at the beginning or at the end changes nothing; `/` alone is
+    /// the root.
     ///
     /// # Errors
     /// A fault of `field`, which holds the path.

@@ -13,7 +13,8 @@ pub(super) type BatchFolders = Vec<Option<Uuid>>;
 
 /// Folders that a load remembers on a shard: some ten megabytes for a load of any length.
 const REMEMBERED_FOLDERS: usize = 65_536;
-/// The most users whose folders one statement makes: it locks the drive of each, and the server's lock table is bounded.
+/// The most users whose folders one statement makes: it locks the drive of each, and the server's lock table is
+/// bounded.
 const MOST_USERS: usize = 256;
 
 /// A folder as a shard has found or made it, and the version of the drive's tree then.
@@ -23,8 +24,8 @@ struct PlacedFolder {
     tree_version: i64,
 }
 
-/// The folders that a load has met on a shard. The shard checks each one again, which takes half of the time of a walk from the root
-/// (docs/decisions/0007-bulk-loads.md).
+/// The folders that a load has met on a shard. The shard checks each one again, which takes half of the time of a walk
+/// from the root (docs/decisions/0007-bulk-loads.md).
 #[derive(Default)]
 pub(super) struct KnownFolders(Mutex<HashMap<i64, HashMap<Box<str>, PlacedFolder>>>);
 
@@ -98,8 +99,9 @@ pub(crate) async fn hold_drives(
     Ok(())
 }
 
-/// Finds the folder around each file, and makes the missing folders, by a statement for each 256 users. Each statement commits by
-/// itself: a batch that makes no folder waits for no other load of its drive. `is_held`: within a transaction after [`hold_drives`].
+/// Finds the folder around each file, and makes the missing folders, by a statement for each 256 users. Each statement
+/// commits by itself: a batch that makes no folder waits for no other load of its drive. `is_held`: within a
+/// transaction after [`hold_drives`].
 pub(super) async fn place_files<'a>(
     connection: &mut PgConnection,
     known: &KnownFolders,

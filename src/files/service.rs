@@ -25,8 +25,8 @@ use crate::writes::{RowQueue, RowTurn, SlotWrites, WriterLimits};
 /// Larger pages are read alone: they would hold up the small ones of their batch.
 const SMALL_PAGE: usize = 100;
 
-/// How often a change under a condition is tried anew. A second try is needed only where a file was changed between the look at its
-/// state and the change, and is then in the state asked for again.
+/// How often a change under a condition is tried anew. A second try is needed only where a file was changed between the
+/// look at its state and the change, and is then in the state asked for again.
 const STATE_TRIES: u32 = 5;
 
 /// A file that was stored, now or before.
@@ -101,7 +101,8 @@ impl FileService {
         &self.cluster
     }
 
-    /// Stores a file once. Returns after the shard's commit. A second one with the same key is answered as the first was.
+    /// Stores a file once. Returns after the shard's commit. A second one with the same key is answered as the first
+    /// was.
     ///
     /// # Errors
     /// The shard's error; after `Timeout` and `Unavailable` it may be stored all the same.
@@ -161,8 +162,8 @@ impl FileService {
         self.read_page(user, from, size).await
     }
 
-    /// As [`FileService::list`], if need be from a replica: the page may lack what was stored in the last moments. The cache has no part in
-    /// it, as it holds only what is up to date.
+    /// As [`FileService::list`], if need be from a replica: the page may lack what was stored in the last moments. The
+    /// cache has no part in it, as it holds only what is up to date.
     ///
     /// # Errors
     /// As there.
@@ -197,8 +198,8 @@ impl FileService {
         self.lookup.find(id, user).await
     }
 
-    /// Changes a file: of this user, or without one the only file under the id. Doing it twice does the same as doing it
-    /// once; with a key the second one changes nothing, and is answered as the first was.
+    /// Changes a file: of this user, or without one the only file under the id. Doing it twice does the same as doing
+    /// it once; with a key the second one changes nothing, and is answered as the first was.
     ///
     /// # Errors
     /// `NotFound`, `SeveralUsers`, `Changed` if the condition does not hold, or the shard's error.
@@ -232,8 +233,9 @@ impl FileService {
         Err(FileError::Changed(id))
     }
 
-    /// Makes a change together with others, or by itself if another transaction holds the file: only then a change waits. New folders and
-    /// the outcome of a key need a transaction of their own as well, and a change of a required state is never made twice.
+    /// Makes a change together with others, or by itself if another transaction holds the file: only then a change
+    /// waits. New folders and the outcome of a key need a transaction of their own as well, and a change of a required
+    /// state is never made twice.
     async fn make_update(
         &self,
         mut update: FileUpdate,
@@ -323,8 +325,8 @@ impl FileService {
         }
     }
 
-    /// Waits until earlier changes of the file are done. Each holds a connection, and many changes of one file must leave
-    /// connections to the other files of the shard.
+    /// Waits until earlier changes of the file are done. Each holds a connection, and many changes of one file must
+    /// leave connections to the other files of the shard.
     async fn wait_for_turn(&self, user: UserId, id: Uuid) -> Result<RowTurn<'_, (UserId, Uuid)>, FileError> {
         let limit = self.cluster.limits().call_timeout;
         self.changes.wait_for_turn((user, id), limit).await.ok_or(FileError::Contended(id))

@@ -1,8 +1,8 @@
 //! The planner's statistics of tables that many new rows have come into.
 //!
-//! Sessions keep their plans until a table's statistics change, and a plan for an empty table reads the whole table. Autovacuum looks
-//! at a table once a minute, in which a load stores a million rows (PostgreSQL manual, "Populating a Database", section "Run ANALYZE
-//! Afterwards").
+//! Sessions keep their plans until a table's statistics change, and a plan for an empty table reads the whole table.
+//! Autovacuum looks at a table once a minute, in which a load stores a million rows (PostgreSQL manual, "Populating a
+//! Database", section "Run ANALYZE Afterwards").
 
 use sqlx::postgres::PgConnection;
 

@@ -52,8 +52,8 @@ pub enum FileCondition {
     Tag(Option<FileTag>),
 }
 
-/// Appends all that clients see of a file. Files that differ have different bytes: numbers are little-endian, a text is a length
-/// in four bytes and then UTF-8, and an optional value has a byte in front, 1 with a value and 0 without.
+/// Appends all that clients see of a file. Files that differ have different bytes: numbers are little-endian, a text is
+/// a length in four bytes and then UTF-8, and an optional value has a byte in front, 1 with a value and 0 without.
 fn write_file(out: &mut Vec<u8>, file: &File) {
     // All fields by name, so that a new field cannot be forgotten.
     let File {

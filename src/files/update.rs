@@ -27,7 +27,8 @@ pub(super) struct FileUpdate {
     pub(super) is_held: bool,
 }
 
-/// Changes each file that nobody else is changing, whatever its state. A path is not changed here: its folders may have to be made.
+/// Changes each file that nobody else is changing, whatever its state. A path is not changed here: its folders may have
+/// to be made.
 pub(super) struct UpdateFiles;
 
 impl BatchWrite for UpdateFiles {

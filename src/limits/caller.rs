@@ -31,7 +31,8 @@ impl CallerKey {
         self.0
     }
 
-    /// An address. The owner of an IPv6 address mostly has all 2^64 addresses around: a network of 64 bits is one caller.
+    /// An address. The owner of an IPv6 address mostly has all 2^64 addresses around: a network of 64 bits is one
+    /// caller.
     #[must_use]
     pub fn address(address: IpAddr) -> Self {
         match address.to_canonical() {

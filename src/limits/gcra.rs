@@ -111,8 +111,8 @@ mod tests {
     }
 
     proptest! {
-        /// At any time and for any cost: never more than the burst and the earned units, and a refusal names the shortest wait
-        /// that is enough.
+        /// At any time and for any cost: never more than the burst and the earned units, and a refusal names the
+        /// shortest wait that is enough.
         #[test]
         fn never_more_than_burst_and_rate(
             per_second in 1_u64..5000, burst in 1_u64..5000,

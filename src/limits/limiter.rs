@@ -135,8 +135,8 @@ impl RateLimiter {
         })
     }
 
-    /// Decides a request whose question the server will answer too late. If little was left at the last answer, the server may
-    /// refuse the question: used units are then owed. At worst a caller near the limit pays twice.
+    /// Decides a request whose question the server will answer too late. If little was left at the last answer, the
+    /// server may refuse the question: used units are then owed. At worst a caller near the limit pays twice.
     fn take_unanswered(&self, caller: CallerKey, cost: u64) -> TakeOutcome {
         let outcome = self.take_local(caller, cost);
         if matches!(outcome, TakeOutcome::Admitted(_)) {

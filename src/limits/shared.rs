@@ -15,7 +15,8 @@ use crate::cache::CacheUrl;
 const TAKE: &str = include_str!("take.lua");
 /// How long a request waits for the shared count at most.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(5);
-/// How long every answer may be late before the server is not asked for a while. A few alone may be this process's own delay.
+/// How long every answer may be late before the server is not asked for a while. A few alone may be this process's own
+/// delay.
 const LATE_LIMIT: Duration = Duration::from_secs(1);
 /// How long opening the connection and a first answer may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -18,7 +18,8 @@ const FIRST_PORT: u16 = 5432;
 /// How often a server tries another port, after another program took the found port.
 const PORT_TRIES: usize = 5;
 
-/// The running servers of a folder. A drop stops the servers hard; [`LocalCluster::stop`] stops the servers in good order.
+/// The running servers of a folder. A drop stops the servers hard; [`LocalCluster::stop`] stops the servers in good
+/// order.
 #[derive(Debug)]
 pub struct LocalCluster {
     servers: Vec<PostgresServer>,

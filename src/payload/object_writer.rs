@@ -85,7 +85,8 @@ impl<'a> ObjectWriter<'a> {
     }
 }
 
-/// True for a text that stands in JSON as it is (RFC 8259, section 7). Looks at every byte, so that the compiler takes many at once.
+/// True for a text that stands in JSON as it is (RFC 8259, section 7). Looks at every byte, so that the compiler takes
+/// many at once.
 fn needs_no_escape(text: &str) -> bool {
     !text.bytes().fold(false, |found, byte| found | (byte < 0x20) | (byte == b'"') | (byte == b'\\'))
 }

@@ -33,8 +33,8 @@ impl PageSize {
         i64::from(self.0) + 1
     }
 
-    /// Cuts what was read by [`PageSize::rows`] down to the page. Returns the position after the last entry if there are
-    /// more entries.
+    /// Cuts what was read by [`PageSize::rows`] down to the page. Returns the position after the last entry if there
+    /// are more entries.
     pub(crate) fn cut<T, C>(self, entries: &mut Vec<T>, position_after: impl FnOnce(&T) -> C) -> Option<C> {
         let has_more = entries.len() > self.get();
         entries.truncate(self.get());

@@ -40,8 +40,8 @@ pub(crate) fn serialize_time<S: Serializer>(at: &DateTime<Utc>, serializer: S) -
     }
 }
 
-/// Appends the time as a JSON text. Digits go to their places in `out`: a copy of bytes that were written one by one a moment ago makes
-/// the processor wait.
+/// Appends the time as a JSON text. Digits go to their places in `out`: a copy of bytes that were written one by one a
+/// moment ago makes the processor wait.
 ///
 /// # Errors
 /// Never, as the text goes into memory.
@@ -58,8 +58,8 @@ pub(crate) fn write_time(at: &DateTime<Utc>, out: &mut Vec<u8>) -> Result<(), se
     Ok(())
 }
 
-/// Writes the digits into a text like [`LONG`]; gives the length of the time's text. `None` for a year that RFC 3339 does not know: psql can
-/// store those.
+/// Writes the digits into a text like [`LONG`]; gives the length of the time's text. `None` for a year that RFC 3339
+/// does not know: psql can store those.
 fn fill(at: &DateTime<Utc>, text: &mut [u8]) -> Option<usize> {
     // Once: each part of a time with an offset adds the offset again.
     let utc = at.naive_utc();

@@ -20,8 +20,8 @@ pub(super) fn cache_key(collection: &CollectionName, place: &RecordPlace) -> Cac
     CacheKey::new(place.slot, CACHE_FORMAT, text)
 }
 
-/// Every key of the cache whose value a write to this document makes old. A new cached value of a document is one more key
-/// here.
+/// Every key of the cache whose value a write to this document makes old. A new cached value of a document is one more
+/// key here.
 pub(super) fn spoiled_keys(collection: &CollectionName, place: &RecordPlace) -> [CacheKey; 1] {
     [cache_key(collection, place)]
 }
@@ -99,8 +99,8 @@ mod tests {
         }
     }
 
-    /// The bytes of one document. A change of the bytes gives [`CACHE_FORMAT`] another version: processes of the release before
-    /// would misread the new bytes.
+    /// The bytes of one document. A change of the bytes gives [`CACHE_FORMAT`] another version: processes of the
+    /// release before would misread the new bytes.
     #[test]
     fn other_bytes_need_another_version() {
         let at = |micros| DateTime::from_timestamp_micros(micros).unwrap();

@@ -14,7 +14,8 @@ use crate::shard::{Cluster, Shard, ShardCall, ShardError, ShardId};
 
 /// How long a shard may take for the list.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// How often the shards are asked for an unknown name at most: nonsense must not cost a question to every shard each time.
+/// How often the shards are asked for an unknown name at most: nonsense must not cost a question to every shard each
+/// time.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 type ReadCollections = BTreeMap<CollectionName, Arc<Collection>>;
@@ -36,8 +37,8 @@ impl CollectionCatalog {
         self.known.load().values().cloned().collect()
     }
 
-    /// The collection of this name. Another process may have declared the collection a moment ago, so the shards are asked
-    /// before the answer is `NoCollection`.
+    /// The collection of this name. Another process may have declared the collection a moment ago, so the shards are
+    /// asked before the answer is `NoCollection`.
     pub(super) async fn get(&self, name: &CollectionName) -> Result<Arc<Collection>, RecordError> {
         if let Some(found) = self.known.load().get(name.as_str()) {
             return Ok(Arc::clone(found));
@@ -54,8 +55,8 @@ impl CollectionCatalog {
         }
     }
 
-    /// Reads the lists of all shards, unless the last reading is younger than `age`. A shard that lacks a collection gets the
-    /// collection: the shard was away at the declaration, or is new.
+    /// Reads the lists of all shards, unless the last reading is younger than `age`. A shard that lacks a collection
+    /// gets the collection: the shard was away at the declaration, or is new.
     pub(super) async fn refresh(&self, age: Duration) -> Result<(), ShardError> {
         let mut read_at = self.read_at.lock().await;
         if read_at.is_some_and(|at| at.elapsed() < age) {
@@ -91,8 +92,9 @@ impl CollectionCatalog {
         Ok(())
     }
 
-    /// Declares a collection on every shard; true if the collection is new. The first shard decides between two declarations
-    /// that differ, so the first shard comes alone. The next reading or declaring completes a declaration that was cut off.
+    /// Declares a collection on every shard; true if the collection is new. The first shard decides between two
+    /// declarations that differ, so the first shard comes alone. The next reading or declaring completes a declaration
+    /// that was cut off.
     ///
     /// # Errors
     /// `CollectionDiffers`, or a shard's error: every shard must be there.

@@ -118,7 +118,8 @@ impl SlotWrite for ReplaceRecord<'_> {
         KeptOutcome::of(&self.place.key, *state, false, Some(self.document)).to_text()
     }
 
-    /// After a first try that was made the version has changed, and a second try would report a change by another request.
+    /// After a first try that was made the version has changed, and a second try would report a change by another
+    /// request.
     fn is_repeatable(&self) -> bool {
         self.expected.is_none()
     }

@@ -165,8 +165,9 @@ impl Collection {
     }
 }
 
-/// `orders:user_id:integer:many`, as in the setting `SHARDRIVE_COLLECTIONS`: the name, the field, the field's type, and how many
-/// documents share a key (`one` if it is left out). `-` for the field means that documents do not hold their key.
+/// `orders:user_id:integer:many`, as in the setting `SHARDRIVE_COLLECTIONS`: the name, the field, the field's type, and
+/// how many documents share a key (`one` if it is left out). `-` for the field means that documents do not hold their
+/// key.
 impl FromStr for Collection {
     type Err = FieldFault;
 

@@ -43,7 +43,8 @@ impl Document {
         Ok(Self(value.into()))
     }
 
-    /// The text of a stored document. The text was read as JSON before it was stored, and the type of the column checks it too.
+    /// The text of a stored document. The text was read as JSON before it was stored, and the type of the column checks
+    /// it too.
     pub(super) fn stored(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
@@ -75,8 +76,8 @@ impl Document {
         }
     }
 
-    /// The document with a patch applied (JSON Merge Patch, RFC 7396): members of the patch replace members of the document,
-    /// `null` removes members, and all other members stay as they were written.
+    /// The document with a patch applied (JSON Merge Patch, RFC 7396): members of the patch replace members of the
+    /// document, `null` removes members, and all other members stay as they were written.
     ///
     /// # Errors
     /// `TooLarge`, or nested too deeply.
@@ -89,8 +90,8 @@ impl Document {
 
 impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // serde_json writes a text as it is only after it has read the text itself. Where that counts, the writer of an answer
-        // takes `as_str`.
+        // serde_json writes a text as it is only after it has read the text itself. Where that counts, the writer of an
+        // answer takes `as_str`.
         serde_json::from_str::<&RawValue>(&self.0).map_err(S::Error::custom)?.serialize(serializer)
     }
 }

@@ -1,4 +1,5 @@
-//! Reads a JSON text in place: the members of its objects, and where each value ends. The cursor looks at each byte once.
+//! Reads a JSON text in place: the members of its objects, and where each value ends. The cursor looks at each byte
+//! once.
 //!
 //! Documents stay as they were written, so a member's name may hold half a surrogate pair, which no Rust text can hold.
 
@@ -133,8 +134,8 @@ impl<'a> MemberName<'a> {
         self.0
     }
 
-    /// The meaning of the name, to compare it with other names: its UTF-8, and for half a surrogate pair the three bytes of
-    /// WTF-8. Two names are the same member if these bytes are the same.
+    /// The meaning of the name, to compare it with other names: its UTF-8, and for half a surrogate pair the three
+    /// bytes of WTF-8. Two names are the same member if these bytes are the same.
     pub(super) fn meaning(self) -> Result<Cow<'a, [u8]>, BrokenJson> {
         let inside = self.0.get(1..self.0.len() - 1).ok_or(BrokenJson)?;
         if !inside.contains('\\') {
@@ -177,8 +178,8 @@ impl<'a> MemberName<'a> {
     }
 }
 
-/// Writes an escaped UTF-16 unit, together with the first half of a pair before it. Gives back a first half whose second half
-/// has not come yet.
+/// Writes an escaped UTF-16 unit, together with the first half of a pair before it. Gives back a first half whose
+/// second half has not come yet.
 fn push_unit(meaning: &mut Vec<u8>, high: Option<u16>, unit: u16) -> Option<u16> {
     let pair = high.and_then(|high| char::decode_utf16([high, unit]).next()?.ok());
     if let Some(character) = pair {

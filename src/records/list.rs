@@ -213,8 +213,8 @@ fn part_in(rows: &[PgRow], first: usize) -> Result<ShardPage, sqlx::Error> {
     Ok(ShardPage::of(records, count))
 }
 
-/// Merges the parts of the shards into one page. The page ends at the end of a part whose shard has more documents: the next
-/// document of that shard is not known.
+/// Merges the parts of the shards into one page. The page ends at the end of a part whose shard has more documents: the
+/// next document of that shard is not known.
 fn merge(parts: Vec<ShardPage>, size: PageSize, order: ListOrder, missing: Vec<ShardId>) -> RecordPage {
     let mut parts: Vec<_> = parts.into_iter().map(|part| (part.records.into_iter().peekable(), part.more)).collect();
     let (mut records, mut bytes): (Vec<Record>, usize) = (Vec::new(), 0);

@@ -62,8 +62,8 @@ impl RecordLoad {
         Self { records, collection, writes, bytes: 0, keys, loaded: LoadedRecords::default() }
     }
 
-    /// Takes the document on a line, in place of a document with the same key. Waits while too many documents are on their
-    /// way.
+    /// Takes the document on a line, in place of a document with the same key. Waits while too many documents are on
+    /// their way.
     ///
     /// # Errors
     /// If a shard stores no more documents.

@@ -1,7 +1,8 @@
-//! Applies a JSON Merge Patch (RFC 7396) to a text, in one pass over each. All text that the patch does not name is copied as
-//! written.
+//! Applies a JSON Merge Patch (RFC 7396) to a text, in one pass over each. All text that the patch does not name is
+//! copied as written.
 //!
-//! A name that an object holds twice counts by its last member, as most readers take it: a patch of the name leaves one.
+//! A name that an object holds twice counts by its last member, as most readers take it: a patch of the name leaves
+//! one.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

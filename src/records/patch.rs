@@ -1,5 +1,5 @@
-//! A change that depends on the present document: read, merged and written in one transaction, which holds the document's
-//! row. Changes that come at the same time, from any process, come one after the other.
+//! A change that depends on the present document: read, merged and written in one transaction, which holds the
+//! document's row. Changes that come at the same time, from any process, come one after the other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

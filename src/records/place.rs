@@ -57,7 +57,8 @@ impl Collection {
         }
     }
 
-    /// The place of a new document, by the shard key in its field. A document that may be anywhere goes by the request's key.
+    /// The place of a new document, by the shard key in its field. A document that may be anywhere goes by the
+    /// request's key.
     ///
     /// # Errors
     /// If the field is missing, or is no key of the collection's type.

@@ -87,7 +87,8 @@ impl RecordService {
         self.find_at(collection, &collection.locate(key)?).await
     }
 
-    /// As [`RecordService::find`], if need be from a replica: a change of the last moments may not show. The cache takes no part.
+    /// As [`RecordService::find`], if need be from a replica: a change of the last moments may not show. The cache
+    /// takes no part.
     ///
     /// # Errors
     /// As there.
@@ -128,8 +129,8 @@ impl RecordService {
     /// Stores a new document, by the field that holds its shard key; gives the place.
     ///
     /// # Errors
-    /// `Exists` if the key is taken, `Field` if the field is wrong; otherwise the shard's error, after which the document may
-    /// be stored all the same.
+    /// `Exists` if the key is taken, `Field` if the field is wrong; otherwise the shard's error, after which the
+    /// document may be stored all the same.
     pub async fn create(
         &self,
         collection: &Arc<Collection>,
@@ -144,8 +145,8 @@ impl RecordService {
         }
     }
 
-    /// Stores a document under a key, in place of the present document, if the condition holds. Where keys are minted, there
-    /// must be a document to replace.
+    /// Stores a document under a key, in place of the present document, if the condition holds. Where keys are minted,
+    /// there must be a document to replace.
     ///
     /// # Errors
     /// `NotFound`, `Exists`, `Changed` if the condition does not hold; `KeyFixed` if the document names another shard
@@ -230,12 +231,12 @@ impl RecordService {
         }
     }
 
-    /// Changes a document by a patch (JSON Merge Patch, RFC 7396), and gives the changed document. Patches of one document
-    /// come one after the other, and none of them is lost.
+    /// Changes a document by a patch (JSON Merge Patch, RFC 7396), and gives the changed document. Patches of one
+    /// document come one after the other, and none of them is lost.
     ///
     /// # Errors
-    /// `NotFound`; `Changed` if the document is not in the version that the condition names; `Contended` if too many wait
-    /// to change it; otherwise the shard's error, after which the document may be changed all the same.
+    /// `NotFound`; `Changed` if the document is not in the version that the condition names; `Contended` if too many
+    /// wait to change it; otherwise the shard's error, after which the document may be changed all the same.
     pub async fn patch(
         &self,
         collection: &Arc<Collection>,
@@ -260,8 +261,8 @@ impl RecordService {
         }
     }
 
-    /// Waits until earlier changes of the document are done. Each change holds a connection, and many changes of one document
-    /// must leave connections to the other documents of the shard.
+    /// Waits until earlier changes of the document are done. Each change holds a connection, and many changes of one
+    /// document must leave connections to the other documents of the shard.
     async fn wait_for_turn(
         &self,
         collection: &Collection,
@@ -274,8 +275,8 @@ impl RecordService {
     /// Deletes a document; gives the shard that held the document.
     ///
     /// # Errors
-    /// `NotFound`; `Changed` if the document is not in the version that the condition names; otherwise the shard's error,
-    /// after which the document may be deleted all the same.
+    /// `NotFound`; `Changed` if the document is not in the version that the condition names; otherwise the shard's
+    /// error, after which the document may be deleted all the same.
     pub async fn delete(
         &self,
         collection: &Arc<Collection>,
@@ -294,8 +295,8 @@ impl RecordService {
         }
     }
 
-    /// A page of a collection: the documents of one shard key, or all. Several documents of one shard key may come from a
-    /// replica if `consistency` allows a replica.
+    /// A page of a collection: the documents of one shard key, or all. Several documents of one shard key may come from
+    /// a replica if `consistency` allows a replica.
     ///
     /// # Errors
     /// `Field` if the shard key is no key of the collection; a shard's error if no shard answered.

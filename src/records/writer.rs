@@ -126,8 +126,8 @@ fn keyed<'a>(puts: &[&'a PutRecord]) -> Vec<KeyedPut<'a>> {
     keyed.collect()
 }
 
-/// The answer to one of several writes of a key in a batch. All but the last write were overwritten at once: the document
-/// does not have their version any more.
+/// The answer to one of several writes of a key in a batch. All but the last write were overwritten at once: the
+/// document does not have their version any more.
 fn answer(last: PutOutcome, place: usize, writes: usize) -> PutOutcome {
     let (is_first, is_last) = (place == 0, place + 1 == writes);
     let version = if is_last { last.state.version } else { last.state.version - 1 };

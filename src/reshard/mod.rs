@@ -5,8 +5,8 @@
 //!     → preflight, stream, verify, decide, handover, clean_up → side → PostgreSQL
 //! ```
 //!
-//! Copy and catching up are PostgreSQL's logical replication, driven by plain SQL. docs/resharding.md describes what each stage
-//! does, what a crash leaves, and how to undo the stage.
+//! Copy and catching up are PostgreSQL's logical replication, driven by plain SQL. docs/resharding.md describes what
+//! each stage does, what a crash leaves, and how to undo the stage.
 
 mod coordinate;
 mod error;

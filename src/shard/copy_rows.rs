@@ -74,8 +74,8 @@ impl CopyRows {
     }
 }
 
-/// The length of a value, as the format writes it. A longer value is an error: the largest number that fits would be the length
-/// of another value, and a negative number is `NULL`.
+/// The length of a value, as the format writes it. A longer value is an error: the largest number that fits would be
+/// the length of another value, and a negative number is `NULL`.
 fn length(bytes: usize) -> Result<i32, sqlx::Error> {
     i32::try_from(bytes).map_err(|error| sqlx::Error::Encode(error.into()))
 }

@@ -9,8 +9,8 @@
 //!                           └ the slot: 002a is 42
 //! ```
 //!
-//! [`slot_of_id`] is the only place that reads the slot, besides `shardrive.slot_in` in the database, for `shards verify` and for
-//! people. Ids of other makers have none.
+//! [`slot_of_id`] is the only place that reads the slot, besides `shardrive.slot_in` in the database, for
+//! `shards verify` and for people. Ids of other makers have none.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

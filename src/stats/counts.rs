@@ -68,7 +68,8 @@ pub struct ClusterStats {
     pub complete: bool,
 }
 
-/// The largest sum of sizes in an answer. Clients name the sizes, so that two files may exceed the numbers of JSON readers.
+/// The largest sum of sizes in an answer. Clients name the sizes, so that two files may exceed the numbers of JSON
+/// readers.
 const MOST_BYTES: u64 = i64::MAX.cast_unsigned();
 
 impl ClusterStats {
@@ -92,7 +93,8 @@ impl ClusterStats {
     }
 }
 
-/// Asks every shard, so many at once, for `deadline` at most. While a slot changes hands, asks again until each slot is counted once.
+/// Asks every shard, so many at once, for `deadline` at most. While a slot changes hands, asks again until each slot is
+/// counted once.
 pub async fn count_all(
     cluster: &Cluster,
     method: CountMethod,

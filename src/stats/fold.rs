@@ -1,7 +1,7 @@
 //! Folds the deltas of transactions into the counts, so that there are never many deltas.
 //!
-//! Every API process tries to fold; a lock lets one process at a time. Only the speed of reading the counts depends on folding:
-//! a reader adds the deltas that are left.
+//! Every API process tries to fold; a lock lets one process at a time. Only the speed of reading the counts depends on
+//! folding: a reader adds the deltas that are left.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! `shards verify`: reads every row of every shard, and compares the rows with the map, the counts and the slots of the keys.
+//! `shards verify`: reads every row of every shard, and compares the rows with the map, the counts and the slots of the
+//! keys.
 //!
 //! Each shard is read in one snapshot, so that writes may go on meanwhile. While slots change hands, a finding may be
 //! temporary: verify again after the move. Rows of slots on the move count nowhere, and are no finding.
@@ -47,8 +48,8 @@ pub enum VerifyFinding {
         /// How many rows.
         rows: i64,
     },
-    /// Rows stand in another slot than the key says: the key of a document, or the id of a file. A request by the key alone
-    /// does not find such rows.
+    /// Rows stand in another slot than the key says: the key of a document, or the id of a file. A request by the key
+    /// alone does not find such rows.
     Misplaced {
         /// Which rows.
         kind: CountedKind,

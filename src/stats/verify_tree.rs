@@ -40,7 +40,8 @@ struct SlotTrees {
     shared_names: i64,
 }
 
-/// Reads all trees of a shard: the number of folders in the shard's slots, and each fault with its slot and its number of rows.
+/// Reads all trees of a shard: the number of folders in the shard's slots, and each fault with its slot and its number
+/// of rows.
 pub(super) async fn audit_trees(
     connection: &mut PgConnection,
     shard: ShardId,

@@ -17,8 +17,8 @@ pub(crate) trait BatchWrite: Send + Sync + 'static {
     /// The outcome of a row.
     type Answer: Send + 'static;
 
-    /// True if a second run does the same as the first, so that a batch may be repeated after its connection broke and nobody
-    /// knows whether the batch was stored.
+    /// True if a second run does the same as the first, so that a batch may be repeated after its connection broke and
+    /// nobody knows whether the batch was stored.
     const IS_REPEATABLE: bool = true;
 
     /// The slot of the row.
@@ -27,15 +27,15 @@ pub(crate) trait BatchWrite: Send + Sync + 'static {
     /// The idempotency key under which the row's outcome is stored. A batch with keys needs another statement.
     fn key(row: &Self::Row) -> Option<&RequestKey>;
 
-    /// The order of the table's primary key: two lanes that write in this order can never wait for each other. Equal rows
-    /// stay in the order of their coming.
+    /// The order of the table's primary key: two lanes that write in this order can never wait for each other. Equal
+    /// rows stay in the order of their coming.
     fn order(a: &Self::Row, b: &Self::Row) -> Ordering;
 
     /// Every cached value that these rows may make old.
     fn cache_keys(rows: &[&Self::Row]) -> Vec<CacheKey>;
 
-    /// Stores the rows, which are in order, in one transaction; gives the answers in the same order. An error refuses foreign
-    /// slots, and idempotency keys that the table holds already. No two of the rows have the
+    /// Stores the rows, which are in order, in one transaction; gives the answers in the same order. An error refuses
+    /// foreign slots, and idempotency keys that the table holds already. No two of the rows have the
     /// same key.
     ///
     /// The future may be dropped at any await; its connection is closed then.

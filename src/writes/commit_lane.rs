@@ -1,7 +1,7 @@
 //! A shard's lane of group commit: takes batches from the queue, stores each batch, and answers each row.
 //!
-//! - The guard refuses rows of foreign slots. These rows go back to their callers, who send the rows to the right shard;
-//!   the other rows of the batch are stored alone.
+//! - The guard refuses rows of foreign slots. These rows go back to their callers, who send the rows to the right
+//!   shard; the other rows of the batch are stored alone.
 //! - Halving the batch finds a row that PostgreSQL refuses, and the row fails alone.
 //! - A row whose `Idempotency-Key` the shard has already gets the stored outcome, and is not stored.
 //! - A batch whose connection broke is sent again on a new connection, if storing a row twice changes nothing more.
@@ -101,8 +101,8 @@ impl CommitLane {
         }
     }
 
-    /// Answers the rows of a batch that the database has refused, or puts the rows back for another try; gives the kind of the
-    /// error that ends the batch.
+    /// Answers the rows of a batch that the database has refused, or puts the rows back for another try; gives the kind
+    /// of the error that ends the batch.
     async fn refused<W: BatchWrite>(
         &mut self,
         batch: Vec<QueuedWrite<W>>,

@@ -1,4 +1,5 @@
-//! The door: bars the cached values, claims the idempotency key, runs the write on the owner, and removes the old values.
+//! The door: bars the cached values, claims the idempotency key, runs the write on the owner, and removes the old
+//! values.
 
 use std::future::ready;
 use std::pin::pin;
@@ -42,8 +43,8 @@ pub(crate) trait SlotWrite: Sync {
         None
     }
 
-    /// True if a second run does the same as the first, so that the write may be repeated after a connection broke and nobody
-    /// knows whether the write ran.
+    /// True if a second run does the same as the first, so that the write may be repeated after a connection broke and
+    /// nobody knows whether the write ran.
     fn is_repeatable(&self) -> bool {
         true
     }
@@ -75,8 +76,8 @@ impl SlotWrites {
         self.cache.writer()
     }
 
-    /// Makes a change on the shard that owns the slot, and returns when no process shows a value from before the change.
-    /// A request whose key the shard has already changes nothing, and gets the stored outcome.
+    /// Makes a change on the shard that owns the slot, and returns when no process shows a value from before the
+    /// change. A request whose key the shard has already changes nothing, and gets the stored outcome.
     ///
     /// # Errors
     /// As [`Cluster::run`]; after `Timeout` and `Unavailable` the change may be made all the same.
@@ -119,8 +120,8 @@ impl SlotWrites {
         self.cache.write(write.cache_keys(), pin!(shard.run(&call)), effect_of_call::<W>).await?
     }
 
-    /// Makes a change over a connection that holds what the change needs, such as a staged listing, within a time of its own.
-    /// `None`: the shard does not own the slot.
+    /// Makes a change over a connection that holds what the change needs, such as a staged listing, within a time of
+    /// its own. `None`: the shard does not own the slot.
     ///
     /// # Errors
     /// As [`Shard::run`]; after `Timeout` and `Unavailable` the change may be made all the same.
@@ -168,8 +169,8 @@ impl SlotWrites {
         }
     }
 
-    /// Removes the values that an earlier, committed change made old, before its stored outcome is shown again: the process
-    /// of the earlier request may have ended before the removal.
+    /// Removes the values that an earlier, committed change made old, before its stored outcome is shown again: the
+    /// process of the earlier request may have ended before the removal.
     ///
     /// # Errors
     /// As [`Cache::write`].

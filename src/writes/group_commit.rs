@@ -1,8 +1,8 @@
 //! Group commit: one statement in one transaction makes many single writes, each answered on its own.
 //!
 //! Each shard has a lane: a bounded queue and a task with a connection ([`CommitLane`]). While a batch
-//! commits, the next batch gathers in the queue; a lone write goes at once. A caller that goes away takes the row out of the
-//! queue, unless the row is in a batch already.
+//! commits, the next batch gathers in the queue; a lone write goes at once. A caller that goes away takes the row out
+//! of the queue, unless the row is in a batch already.
 
 use std::sync::Arc;
 
@@ -34,8 +34,8 @@ pub(crate) struct GroupCommit<W: BatchWrite> {
 }
 
 impl<W: BatchWrite> GroupCommit<W> {
-    /// Each shard has a lane, which opens its connection before the first write comes: later the server may have none to
-    /// give. When the cluster shuts down, a lane empties its queue and ends.
+    /// Each shard has a lane, which opens its connection before the first write comes: later the server may have none
+    /// to give. When the cluster shuts down, a lane empties its queue and ends.
     pub(crate) fn start(writes: SlotWrites, limits: WriterLimits) -> Self {
         let commit = Self { writes, limits, connection: LaneConnection::new, lanes: PerShard::new() };
         for shard in commit.writes.cluster().shards() {
@@ -44,8 +44,8 @@ impl<W: BatchWrite> GroupCommit<W> {
         commit
     }
 
-    /// As [`GroupCommit::start`], but a lane begins with its first write, and borrows a connection of the shard's pool for each
-    /// batch.
+    /// As [`GroupCommit::start`], but a lane begins with its first write, and borrows a connection of the shard's pool
+    /// for each batch.
     pub(crate) fn start_on_pools(writes: SlotWrites, limits: WriterLimits) -> Self {
         Self { writes, limits, connection: LaneConnection::from_pool, lanes: PerShard::new() }
     }

@@ -1,8 +1,9 @@
 //! Changes of the same row, one after the other.
 //!
-//! Without this queue, every change of a popular row would hold a connection, and wait for the row's lock. No connection
-//! would be left for the other rows of the shard. Callers wait here instead, without a connection, in the order of coming; a
-//! caller that goes away leaves the queue. Another process may change the row as well, and waits at the row's lock.
+//! Without this queue, every change of a popular row would hold a connection, and wait for the row's lock. No
+//! connection would be left for the other rows of the shard. Callers wait here instead, without a connection, in the
+//! order of coming; a caller that goes away leaves the queue. Another process may change the row as well, and waits at
+//! the row's lock.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -37,7 +38,8 @@ impl<K: Hash + Eq + Clone> RowQueue<K> {
         Self { rows: Mutex::default() }
     }
 
-    /// Waits until all earlier callers of this row are done. `None`: too many wait, or the wait took longer than `limit`.
+    /// Waits until all earlier callers of this row are done. `None`: too many wait, or the wait took longer than
+    /// `limit`.
     pub(crate) async fn wait_for_turn(&self, row: K, limit: Duration) -> Option<RowTurn<'_, K>> {
         let (place, turn) = self.join(row)?;
         let turn = tokio::time::timeout(limit, turn.acquire_owned()).await.ok()?.ok()?;

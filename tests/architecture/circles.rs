@@ -123,7 +123,8 @@ impl Crate {
     }
 }
 
-/// The paths of all `use` statements, one for each name; those of `pub use` only if asked for: it opens a door, and is no arrow.
+/// The paths of all `use` statements, one for each name; those of `pub use` only if asked for: it opens a door, and is
+/// no arrow.
 fn use_paths(text: &str, with_public: bool) -> Vec<Vec<String>> {
     let mut paths = Vec::new();
     let mut rest = text;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::{assert_none, code, files};
 
-/// The files that make keys of the cache. Each has a function `spoiled_keys`, which gives all keys that a write makes wrong.
+/// The files that make keys of the cache. Each has a function `spoiled_keys`, which gives all keys that a write makes
+/// wrong.
 const MAKERS_OF_KEYS: &[&str] = &["src/files/page.rs", "src/records/cached.rs"];
 
 /// The only file that writes beside the cache.

@@ -28,7 +28,8 @@ impl Connection {
         Ok(Self { stream, answer: Vec::with_capacity(1 << 14) })
     }
 
-    /// Sends a request of [`get`] or [`post`]; gives the status and the body. After an error the connection is of no use.
+    /// Sends a request of [`get`] or [`post`]; gives the status and the body. After an error the connection is of no
+    /// use.
     pub fn ask(&mut self, request: &[u8]) -> Result<(u16, &[u8])> {
         self.stream.write_all(request)?;
         self.answer.clear();

@@ -25,8 +25,8 @@ pub struct Options {
     /// Where to write the table as Markdown.
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
-    /// The figures of an earlier run, to compare with; ends with an error if a ratio is worse by a tenth, or with --short by two
-    /// thirds, as one short round on a shared machine tells no less.
+    /// The figures of an earlier run, to compare with; ends with an error if a ratio is worse by a tenth, or with
+    /// --short by two thirds, as one short round on a shared machine tells no less.
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
     /// The program to measure; if it is given twice, the last one.

@@ -81,7 +81,8 @@ pub fn compare(
     compare_services(bench, [api, api], || Ok(()), ours, reference)
 }
 
-/// The same for a reference that is a service as well, with a process of its own. `prepare` runs before each run, unmeasured.
+/// The same for a reference that is a service as well, with a process of its own. `prepare` runs before each run,
+/// unmeasured.
 pub fn compare_services(
     bench: &Bench,
     [api, reference_api]: [u32; 2],

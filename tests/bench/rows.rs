@@ -86,8 +86,8 @@ pub fn lsjson(path: &Path, rows: u64) -> Result<()> {
     })
 }
 
-/// The same rows as [`ndjson`] for `COPY`, each shard's in a file of its own. `COPY` needs ids: `UUIDv7` ones that count on
-/// from one to the next, as the service's do, so that the indexes grow at the same places.
+/// The same rows as [`ndjson`] for `COPY`, each shard's in a file of its own. `COPY` needs ids: `UUIDv7` ones that
+/// count on from one to the next, as the service's do, so that the indexes grow at the same places.
 pub fn copy(folder: &Path, rows: u64) -> Result<Vec<PathBuf>> {
     let paths: Vec<PathBuf> = (0..SHARDS).map(|shard| folder.join(format!("copy_{shard}"))).collect();
     for (shard, path) in (0_u64..).zip(&paths) {
@@ -115,8 +115,9 @@ pub fn copy(folder: &Path, rows: u64) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Files whose ids pgbench can put together. An id of ours names its slot by four hexadecimal digits; the slots here are
-/// those whose digits are all decimal, from 1000 to 1399. All are the client's ids, in the form that the service mints.
+/// Files whose ids pgbench can put together. An id of ours names its slot by four hexadecimal digits; the slots here
+/// are those whose digits are all decimal, from 1000 to 1399. All are the client's ids, in the form that the service
+/// mints.
 pub fn findable(path: &Path) -> Result<u64> {
     write(path, |out| {
         for digits in 1000..1400_u64 {

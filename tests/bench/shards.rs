@@ -87,7 +87,8 @@ impl Shards {
     }
 }
 
-/// A cluster of so many shards on these servers: a database for each shard, dealt to the servers in turn. Gives the URLs.
+/// A cluster of so many shards on these servers: a database for each shard, dealt to the servers in turn. Gives the
+/// URLs.
 pub async fn databases(cluster: &LocalCluster, name: &str, shards: usize) -> Result<Vec<String>> {
     let mut urls = Vec::with_capacity(shards);
     for (number, server) in (0..shards).zip(cluster.servers().iter().cycle()) {

@@ -1,4 +1,5 @@
-//! One document that many clients patch at the same time, through all programs: nobody is sent away, and no patch is lost.
+//! One document that many clients patch at the same time, through all programs: nobody is sent away, and no patch is
+//! lost.
 
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};

@@ -20,8 +20,8 @@ impl InsistentClient {
         Self { http: client(), bases: bases.to_vec() }
     }
 
-    /// Sends a request to any process, with one `Idempotency-Key`, until the answer is sure: a success, or a refusal that no fault
-    /// explains.
+    /// Sends a request to any process, with one `Idempotency-Key`, until the answer is sure: a success, or a refusal
+    /// that no fault explains.
     pub async fn ask(&self, random: &mut StdRng, method: Method, path: &str, body: &Value) -> (u16, Value) {
         let key = Uuid::new_v4().to_string();
         let takes_key = method == Method::POST || method == Method::PATCH;

@@ -1,4 +1,5 @@
-//! A long run of random faults under load, and then the question whether anything was lost. `tests/chaos/run` starts it.
+//! A long run of random faults under load, and then the question whether anything was lost. `tests/chaos/run` starts
+//! it.
 //!
 //! Two shards, three programs, clients that remember every answer. The faults come one after the other, in an order
 //! that the seed decides; some come two at a time.

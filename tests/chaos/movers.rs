@@ -1,5 +1,5 @@
-//! Clients that move eight folders of one drive into one another while everything dies and moves: at the end each folder is there
-//! once, and a way leads from each to the root.
+//! Clients that move eight folders of one drive into one another while everything dies and moves: at the end each
+//! folder is there once, and a way leads from each to the root.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

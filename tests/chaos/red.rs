@@ -1,5 +1,5 @@
-//! How long it takes until everybody sees that a shard is away, and that it is back: `/health`, `/metrics`, the dashboard's events,
-//! and the dashboard in a browser where one is installed.
+//! How long it takes until everybody sees that a shard is away, and that it is back: `/health`, `/metrics`, the
+//! dashboard's events, and the dashboard in a browser where one is installed.
 
 use std::time::{Duration, Instant};
 

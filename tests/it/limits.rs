@@ -199,8 +199,8 @@ async fn three_processes_share_one_limit() {
     let earned = f64::from(BURST) + f64::from(RATE) * took.as_secs_f64();
     let error = f64::from(admitted) / earned - 1.0;
     println!("three processes: {admitted} admitted of {earned:.0} in {took:?}: error {:+.2} %", error * 100.0);
-    // A slow machine asks for less than there is, and is never given more. What was let through before a late answer is paid for
-    // later; only a process that has given up on the server keeps the limit by itself.
+    // A slow machine asks for less than there is, and is never given more. What was let through before a late answer is
+    // paid for later; only a process that has given up on the server keeps the limit by itself.
     let alone: u32 = join_all(apis.iter().map(decided_alone)).await.into_iter().sum();
     let given_up = apis.iter().any(|api| api.log().contains("away or slow"));
     println!("decided alone: {alone}, given up: {given_up}");

@@ -1,4 +1,5 @@
-//! The program as an HTTP client: on a machine without CA certificates, with authorities of its own, and what its faults say.
+//! The program as an HTTP client: on a machine without CA certificates, with authorities of its own, and what its
+//! faults say.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;

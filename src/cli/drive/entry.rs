@@ -11,7 +11,8 @@ use crate::telemetry::OneLine;
 /// What stands in the place of an unknown size or time.
 const UNKNOWN: &str = "-";
 
-/// A folder or file: an entry of a folder, of the trash, or at a path. The names of its members differ between the three.
+/// A folder or file: an entry of a folder, of the trash, or at a path. The names of its members differ between the
+/// three.
 #[derive(Clone, Debug)]
 pub(super) struct RemoteEntry(Value);
 

@@ -1,4 +1,5 @@
-//! `shardrive ls`, `tree`, `mv`, `rm` and `restore`: a user's drive behind a running service, as by their namesakes of Unix.
+//! `shardrive ls`, `tree`, `mv`, `rm` and `restore`: a user's drive behind a running service, as by their namesakes of
+//! Unix.
 
 mod entry;
 mod list;

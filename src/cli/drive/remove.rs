@@ -76,8 +76,8 @@ impl RemoveArgs {
     }
 }
 
-/// The end of a command that did the same for many arguments: every failure is told, and the exit code says whether all or
-/// some failed.
+/// The end of a command that did the same for many arguments: every failure is told, and the exit code says whether all
+/// or some failed.
 pub(super) fn end_of_many(mut failed: Vec<CliError>, all: usize) -> Result<(), CliError> {
     if all == 1 {
         return failed.pop().map_or(Ok(()), Err);

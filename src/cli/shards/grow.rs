@@ -24,11 +24,12 @@ password, name it as SHARDRIVE_SHARD_n_SPARE_URL in their settings first. Add it
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct AddArgs {
-    /// The new, empty database: postgres://host:port/database. A user and a password in the URL must be the ones of every
-    /// process.
+    /// The new, empty database: postgres://host:port/database. A user and a password in the URL must be the ones of
+    /// every process.
     #[arg(required_unless_present = "url_file", conflicts_with = "url_file")]
     url: Option<String>,
-    /// A file that holds the URL, or - for standard input: the list of processes and the shell's history then show no password.
+    /// A file that holds the URL, or - for standard input: the list of processes and the shell's history then show no
+    /// password.
     #[arg(long, value_name = "FILE", value_parser = UrlInFile::read)]
     url_file: Option<UrlInFile>,
     /// Only check whether the shard could be added.

@@ -1,7 +1,7 @@
 //! `shardrive shards move`, `drain`, `rebalance`, `cancel`, `rollback` and `finish`.
 //!
-//! A command registers the move and waits. The process with the lease does the work: an API process, or this process if there
-//! is no other. So the end of a command does not end the move.
+//! A command registers the move and waits. The process with the lease does the work: an API process, or this process if
+//! there is no other. So the end of a command does not end the move.
 
 use std::io::IsTerminal;
 use std::num::NonZeroU32;
@@ -249,7 +249,8 @@ fn is_enough(view: &MoveView, enough: MoveStage) -> bool {
     }
 }
 
-/// Waits until the move has come far enough, and shows its progress. A shard that is away meanwhile does not end the waiting.
+/// Waits until the move has come far enough, and shows its progress. A shard that is away meanwhile does not end the
+/// waiting.
 async fn wait(requests: &MoveService, id: i64, enough: MoveStage) -> Result<MoveView, CliError> {
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent}%  {msg}") {

@@ -17,13 +17,13 @@ use crate::shard::{MovingSlot, ShardError, ShardId};
 const TIME_LIMIT: Duration = Duration::from_mins(10);
 
 impl DriveService {
-    /// Makes the folder of the options what a listing says. The listing comes in chunks. Without [`ListingChunk::End`] nothing
-    /// is changed.
+    /// Makes the folder of the options what a listing says. The listing comes in chunks. Without [`ListingChunk::End`]
+    /// nothing is changed.
     ///
     /// # Errors
-    /// `TooManyDeletes`, `KindStays` if a folder would stand beside a file of its name, `MirrorInterrupted` if the shard or the
-    /// listing went away, or the shard's error. The drive is as before, but after `Timeout` and `Unavailable` the mirror may be
-    /// done all the same.
+    /// `TooManyDeletes`, `KindStays` if a folder would stand beside a file of its name, `MirrorInterrupted` if the
+    /// shard or the listing went away, or the shard's error. The drive is as before, but after `Timeout` and
+    /// `Unavailable` the mirror may be done all the same.
     pub async fn mirror(
         &self,
         user: UserId,

@@ -1,4 +1,5 @@
-//! The transaction of a mirror: compares the staged listing with the drive, checks what would go, and applies all by one statement.
+//! The transaction of a mirror: compares the staged listing with the drive, checks what would go, and applies all by
+//! one statement.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Row as _};
@@ -38,7 +39,8 @@ impl MirrorWrite<'_> {
         self.options.root.to_string()
     }
 
-    /// Begins the transaction. False: the shard does not own the slot. `None`: the listing is not staged on this connection.
+    /// Begins the transaction. False: the shard does not own the slot. `None`: the listing is not staged on this
+    /// connection.
     async fn begin(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<bool>, sqlx::Error> {
         let row = sqlx::query(include_str!("../../../sql/drive/begin_mirror.sql"))
             .bind(self.user.slot().to_sql())
@@ -203,7 +205,8 @@ impl SlotWrite for MirrorWrite<'_> {
 }
 
 impl MirrorWrite<'_> {
-    /// Makes the drive what the listing says. With `holds_drive`, nobody else puts anything into its folders from the comparison on.
+    /// Makes the drive what the listing says. With `holds_drive`, nobody else puts anything into its folders from the
+    /// comparison on.
     async fn apply_once(
         &self,
         connection: &mut PgConnection,

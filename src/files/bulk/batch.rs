@@ -1,7 +1,7 @@
 //! One batch of a load: stored as a whole by one transaction, by `COPY` where that can be.
 //!
-//! `COPY` takes half of the server's time of an `INSERT`, but fails at the first row that is there already. Such a batch
-//! is stored by an `INSERT` that leaves those rows out (docs/decisions/0007-bulk-loads.md).
+//! `COPY` takes half of the server's time of an `INSERT`, but fails at the first row that is there already. Such a
+//! batch is stored by an `INSERT` that leaves those rows out (docs/decisions/0007-bulk-loads.md).
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -54,7 +54,8 @@ pub enum ListingPart {
     Folders(Vec<u8>),
 }
 
-/// Writes the entries of a listing. A file names the folder around it by a number, and the folder's path stands beside the number once.
+/// Writes the entries of a listing. A file names the folder around it by a number, and the folder's path stands beside
+/// the number once.
 pub struct ListingRows {
     /// The path of the folder that the listing describes, with a slash at its end; empty for the drive's root.
     root: String,

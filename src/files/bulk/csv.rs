@@ -97,7 +97,8 @@ impl CsvRecords {
                     return Err(BodyFault::Truncated("a quote is not closed".to_owned()));
                 }
                 ReadRecordResult::Record => {
-                    // The reader skips blank lines before a record, so the line is counted back from the end of the record.
+                    // The reader skips blank lines before a record, so the line is counted back from the end of the
+                    // record.
                     let inside = self.skipped_lines + line_ends(self.bytes.get(..self.filled).unwrap_or_default());
                     let end = self.reader.line().saturating_sub(u64::from(!chunk.is_empty()));
                     self.end_record(end.saturating_sub(inside), end, ids, &mut each)?;

@@ -1,5 +1,6 @@
-//! One of the tasks that store a load's batches on a shard: each batch in a transaction of its own, short enough never to hold up
-//! a change of ownership. A batch that the guard refuses is stored without the refused rows, and those go to their slots' owner.
+//! One of the tasks that store a load's batches on a shard: each batch in a transaction of its own, short enough never
+//! to hold up a change of ownership. A batch that the guard refuses is stored without the refused rows, and those go to
+//! their slots' owner.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -151,8 +152,9 @@ impl LoadLane {
     }
 }
 
-/// Rows lie in the order of the indexes by which they are told apart, paths first: no two loads can wait in a ring. New rows
-/// without a path, whose ids no other load can have, come after them in the order of their ids: so the index of ids grows at its end.
+/// Rows lie in the order of the indexes by which they are told apart, paths first: no two loads can wait in a ring. New
+/// rows without a path, whose ids no other load can have, come after them in the order of their ids: so the index of
+/// ids grows at its end.
 fn sort(rows: &mut [LoadRow]) {
     fn key(row: &LoadRow) -> (bool, Option<(UserId, Option<&str>)>, Uuid) {
         let file = &row.file;

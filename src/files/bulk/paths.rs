@@ -6,8 +6,8 @@ use std::hash::BuildHasher;
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Paths in a generation. With two generations a path is found again within so many entries, in a few megabytes for a listing
-/// of any length. A batch has fewer entries, so that no statement meets a path twice.
+/// Paths in a generation. With two generations a path is found again within so many entries, in a few megabytes for a
+/// listing of any length. A batch has fewer entries, so that no statement meets a path twice.
 const GENERATION: usize = 65_536;
 
 /// The paths and lines of the last entries.

@@ -106,8 +106,8 @@ struct DeleteAnswer {
 
 /// Store one file
 ///
-/// The answer comes after the shard's commit. A `file_id` of the client's own is unique within its user: sending it again for
-/// this user stores nothing and answers `200` with the stored file.
+/// The answer comes after the shard's commit. A `file_id` of the client's own is unique within its user: sending it
+/// again for this user stores nothing and answers `200` with the stored file.
 #[utoipa::path(
     post, path = "/ingest", tag = "files", request_body = FileInput<'static>,
     responses(
@@ -157,8 +157,8 @@ struct FileListQuery {
 
 /// List a user's files
 ///
-/// Newest first, in pages. With `Accept: application/x-ndjson` the answer is a stream of all files, a JSON object on each
-/// line; after a failure the stream is broken off, and never ends like a whole stream.
+/// Newest first, in pages. With `Accept: application/x-ndjson` the answer is a stream of all files, a JSON object on
+/// each line; after a failure the stream is broken off, and never ends like a whole stream.
 #[utoipa::path(
     get, path = "/query/{user_id}", tag = "files",
     params(
@@ -324,8 +324,9 @@ fn file_answer(file: File, shard: ShardId, current: &str) -> Result<HttpResponse
 
 /// Change one file
 ///
-/// A missing field stays, `null` clears a field. Name and path change together. `If-Match` names the only state to change.
-/// In a folder each name exists once, for files and folders. Without `user_id` the id must be of one user's file alone.
+/// A missing field stays, `null` clears a field. Name and path change together. `If-Match` names the only state to
+/// change. In a folder each name exists once, for files and folders. Without `user_id` the id must be of one user's
+/// file alone.
 #[utoipa::path(
     patch, path = "/files/{file_id}", tag = "files", request_body = PatchInput<'static>,
     params(

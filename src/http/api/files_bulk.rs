@@ -58,9 +58,9 @@ enum LoadStop {
 /// Store many files
 ///
 /// Either `count=N`: N test files, for the users 0 to N-1. Or a body, read as a stream of any length: NDJSON
-/// (`application/x-ndjson`), a JSON array (`application/json`) or CSV with a header (`text/csv`), packed by gzip or zstd
-/// or plain; or with `format=lsjson&user_id=42` the output of `rclone lsjson -R`. Loading a listing again adds new paths and
-/// updates changed files. The NDJSON of `GET /query/{user_id}` is a valid body.
+/// (`application/x-ndjson`), a JSON array (`application/json`) or CSV with a header (`text/csv`), packed by gzip or
+/// zstd or plain; or with `format=lsjson&user_id=42` the output of `rclone lsjson -R`. Loading a listing again adds new
+/// paths and updates changed files. The NDJSON of `GET /query/{user_id}` is a valid body.
 ///
 /// A file with an unreadable `modified_at` is stored without `modified_at`, and `warnings` names the line.
 ///
@@ -121,8 +121,8 @@ pub(in crate::http) async fn load(
     }
 }
 
-/// True if the request comes with a body that may hold a file, which its head tells (RFC 9112, section 6.3). Some clients send `{}`
-/// with every POST.
+/// True if the request comes with a body that may hold a file, which its head tells (RFC 9112, section 6.3). Some
+/// clients send `{}` with every POST.
 fn has_body(request: &HttpRequest) -> bool {
     let headers = request.headers();
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());

@@ -43,7 +43,8 @@ pub(in crate::http) struct HealthAnswer {
     /// `healthy` or `unreachable`, by the shard's name.
     #[schema(value_type = BTreeMap<String, String>, example = json!({"shard_0": "healthy", "shard_1": "healthy"}))]
     shards: BTreeMap<String, &'static str>,
-    /// `closed` (requests go to the shard), `half-open` (requests go on trial) or `open` (requests are refused at once), by the shard's name.
+    /// `closed` (requests go to the shard), `half-open` (requests go on trial) or `open` (requests are refused at
+    /// once), by the shard's name.
     #[schema(value_type = BTreeMap<String, String>, example = json!({"shard_0": "closed", "shard_1": "closed"}))]
     circuits: BTreeMap<String, &'static str>,
     /// Faults beside which the service goes on, such as a full disk of a server. Left out without faults.
@@ -60,8 +61,8 @@ struct HealthWarning {
     /// The name of the shard.
     #[schema(example = "shard_1")]
     about: String,
-    /// `disk`, `memory`, `connections` or `limit`, if the shard's server has run out of this resource; `read_only`; `events_refused`;
-    /// `events_wait`.
+    /// `disk`, `memory`, `connections` or `limit`, if the shard's server has run out of this resource; `read_only`;
+    /// `events_refused`; `events_wait`.
     #[schema(value_type = String, example = "disk")]
     code: &'static str,
     /// The fault in words.

@@ -39,8 +39,8 @@ pub(in crate::http) enum MissingMove {
     NotFound(ProblemBody<'static>),
 }
 
-/// Declares the body of a request that starts moves: its own fields, and the options that all such requests share. A flattened
-/// struct would share them too, but serde could not name a wrong field then.
+/// Declares the body of a request that starts moves: its own fields, and the options that all such requests share. A
+/// flattened struct would share them too, but serde could not name a wrong field then.
 macro_rules! move_starts {
     ($($(#[$of:meta])* $name:ident { $($(#[$of_field:meta])* $field:ident: $kind:ty,)+ })+) => {$(
         $(#[$of])*
@@ -185,7 +185,8 @@ pub(in crate::http) async fn drain(
 
 /// Deal the slots anew
 ///
-/// Shards within 10 % of the average are left alone. Where a plan would gain less than 5 % nothing moves, and a finding says so.
+/// Shards within 10 % of the average are left alone. Where a plan would gain less than 5 % nothing moves, and a finding
+/// says so.
 #[utoipa::path(
     post, path = "/admin/rebalance", tag = "admin", request_body = NewRebalance,
     responses(

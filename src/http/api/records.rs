@@ -196,8 +196,8 @@ pub(in crate::http) async fn put(
 
 /// Change a document
 ///
-/// By a JSON Merge Patch (RFC 7396): members of the patch replace members of the document, `null` removes a member. With
-/// `If-Match` only in the version named; without, on top of concurrent changes.
+/// By a JSON Merge Patch (RFC 7396): members of the patch replace members of the document, `null` removes a member.
+/// With `If-Match` only in the version named; without, on top of concurrent changes.
 #[utoipa::path(
     patch, path = "/records/{collection}/{key}", tag = "records",
     params(

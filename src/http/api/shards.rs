@@ -28,8 +28,8 @@ pub(in crate::http) enum MoveProblems {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewShard {
-    /// `postgres://host:port/database`; the database must be empty. User and password, if the URL has them, must be those that
-    /// every process uses for it: of shard 0, or of its `SHARDRIVE_SHARD_<n>_SPARE_URL`.
+    /// `postgres://host:port/database`; the database must be empty. User and password, if the URL has them, must be
+    /// those that every process uses for it: of shard 0, or of its `SHARDRIVE_SHARD_<n>_SPARE_URL`.
     #[schema(example = "postgres://db3.example:5432/drive_shard_2")]
     url: String,
     /// Only check whether it could be done.

@@ -153,7 +153,8 @@ impl Caller {
         }
     }
 
-    /// Checks that the caller reaches documents of this collection; gives the only user of these documents, if there is one.
+    /// Checks that the caller reaches documents of this collection; gives the only user of these documents, if there is
+    /// one.
     ///
     /// # Errors
     /// 403, if the collection's documents do not belong to users.

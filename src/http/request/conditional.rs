@@ -1,7 +1,8 @@
 //! Conditional requests: `ETag`, `If-Match` and `If-None-Match` (RFC 9110, section 13).
 //!
-//! A condition is honoured or refused: 412 for an unmet condition, 400 for a condition that the route does not support. No change
-//! ignores a condition. The table of routes says which routes take conditions; the handlers read conditions here.
+//! A condition is honoured or refused: 412 for an unmet condition, 400 for a condition that the route does not support.
+//! No change ignores a condition. The table of routes says which routes take conditions; the handlers read conditions
+//! here.
 
 use actix_web::dev::RequestHead;
 use actix_web::http::Method;
@@ -14,8 +15,8 @@ use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
 use crate::records::{RecordError, WriteCondition};
 
-/// Headers of conditions that forbid an answer. `If-Modified-Since` and `If-None-Match` of a read are left out: a client
-/// with a whole answer has lost nothing.
+/// Headers of conditions that forbid an answer. `If-Modified-Since` and `If-None-Match` of a read are left out: a
+/// client with a whole answer has lost nothing.
 static OF_READS: [HeaderName; 2] = [IF_MATCH, IF_UNMODIFIED_SINCE];
 static OF_CHANGES: [HeaderName; 3] = [IF_MATCH, IF_UNMODIFIED_SINCE, IF_NONE_MATCH];
 

@@ -68,8 +68,8 @@ impl From<DriveError> for Problem {
     }
 }
 
-/// The answer to a batch of which nothing was done. It names the operation at fault, and the code that the operation alone would
-/// have been answered with.
+/// The answer to a batch of which nothing was done. It names the operation at fault, and the code that the operation
+/// alone would have been answered with.
 fn refused_batch(refused: RefusedOperation) -> Problem {
     #[derive(Serialize)]
     struct BatchFault {

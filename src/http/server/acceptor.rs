@@ -1,4 +1,5 @@
-//! From an accepted socket to HTTP: the connection is counted first, then a TLS handshake runs by a clock for each connection.
+//! From an accepted socket to HTTP: the connection is counted first, then a TLS handshake runs by a clock for each
+//! connection.
 //!
 //! actix's TLS acceptor bounds the handshakes of a worker, and silent clients could hold
 //! all. Here no connection waits for another handshake.

@@ -1,7 +1,7 @@
 //! Connection limits: a total, a number for each client address, and an idle timeout.
 //!
-//! The server's own clock for the head of a request covers only the first request of a connection. A client with one good
-//! request, and then the next byte by byte, would keep the connection for ever; here the time runs out.
+//! The server's own clock for the head of a request covers only the first request of a connection. A client with one
+//! good request, and then the next byte by byte, would keep the connection for ever; here the time runs out.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -142,8 +142,8 @@ impl ApiServer {
         &self.addresses
     }
 
-    /// Serves until `stop` ends. Then `/health/ready` fails, and for the drain delay everything is still served, each answer
-    /// with `Connection: close`: a connection closes after an answer, never under a request on the way.
+    /// Serves until `stop` ends. Then `/health/ready` fails, and for the drain delay everything is still served, each
+    /// answer with `Connection: close`: a connection closes after an answer, never under a request on the way.
     /// After the drain delay nothing new is accepted, and running requests finish, for as long as the options allow.
     ///
     /// # Errors

@@ -19,7 +19,8 @@ use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
 use crate::limits::CallerStanding;
 
-/// The longest path with query, in bytes. A path in a drive has at most 4,096 bytes, which percent-encoding makes three times as many.
+/// The longest path with query, in bytes. A path in a drive has at most 4,096 bytes, which percent-encoding makes three
+/// times as many.
 const MAX_URL: usize = 16 * 1024;
 
 pub(super) struct EdgeOptions {

@@ -1,6 +1,7 @@
 //! The HTTP server: it listens, speaks TLS, bounds connections, and wraps every request.
 //!
-//! A request passes `listener`, `acceptor` (with `connections`, `silent_addresses` and `tls`), then `request_id` and `middleware`, and reaches the routes.
+//! A request passes `listener`, `acceptor` (with `connections`, `silent_addresses` and `tls`), then `request_id` and
+//! `middleware`, and reaches the routes.
 
 pub(super) mod acceptor;
 pub(super) mod connections;

@@ -35,8 +35,8 @@ pub(super) const MOST_PENDING: i64 = 300;
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Whether to begin an attempt now. Each attempt that was given up makes the next pause longer, so that the writers of the slots
-/// are not stopped again and again.
+/// Whether to begin an attempt now. Each attempt that was given up makes the next pause longer, so that the writers of
+/// the slots are not stopped again and again.
 #[must_use]
 pub fn decide(facts: CutoverFacts) -> CutoverDecision {
     if !facts.verified {

@@ -1,7 +1,7 @@
 //! The coordinator's loop: the process with the lease takes every open move a step further, again and again.
 //!
-//! Every API process tries to take the lease now and then, and so does a command that waits for its move. All state that a
-//! coordinator needs stands in the databases.
+//! Every API process tries to take the lease now and then, and so does a command that waits for its move. All state
+//! that a coordinator needs stands in the databases.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,8 +40,8 @@ const ORPHAN_INTERVAL: Duration = Duration::from_secs(30);
 /// The same while there are no moves and every shard is clean: each look opens a connection to each shard.
 const LONGEST_ORPHAN_INTERVAL: Duration = Duration::from_mins(5);
 
-/// Starts the task that coordinates whenever no other process does. The task ends when the cluster shuts down; a step that
-/// changes owners is finished first.
+/// Starts the task that coordinates whenever no other process does. The task ends when the cluster shuts down; a step
+/// that changes owners is finished first.
 pub fn drive_in_background(cluster: &Arc<Cluster>, testing: TestStop) {
     let driven = Arc::clone(cluster);
     cluster.spawn(async move {
@@ -184,15 +184,15 @@ async fn advance_move(
             return Err(LeaseEnds);
         }
     }
-    // A statement may still be under way on a connection that is dropped here. While owners change that matters: the shards
-    // refuse the statement after the new token.
+    // A statement may still be under way on a connection that is dropped here. While owners change that matters: the
+    // shards refuse the statement after the new token.
     memory.active = None;
     memory.due = Some(Instant::now() + (ROUND_PAUSE * 10 * memory.failures).min(LONGEST_PAUSE));
     if changes_owner { Err(LeaseEnds) } else { Ok(()) }
 }
 
-/// Removes orphans: change tracking on the shards without an open move, and objects of ended moves. A shard that is away has its
-/// turn in the next round. True if no shard was away, and none had an orphan.
+/// Removes orphans: change tracking on the shards without an open move, and objects of ended moves. A shard that is
+/// away has its turn in the next round. True if no shard was away, and none had an orphan.
 async fn remove_orphans(cluster: &Cluster, lease: &CoordinatorLease, moves: &[SlotMove]) -> bool {
     let mut are_all_clean = true;
     for shard in cluster.shards() {

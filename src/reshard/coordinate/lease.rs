@@ -1,9 +1,9 @@
 //! The coordinator's lease: one process at a time coordinates moves.
 //!
-//! The lease is an advisory lock of a session on shard 0, and the same session writes every state of a move. A process that dies
-//! loses the lease at once; a stopped process loses the lease when its session has been silent for [`SILENCE_LIMIT`]. Either process may
-//! still have a statement under way on another shard. Each lease has a higher token, and a shard refuses statements with an
-//! older token.
+//! The lease is an advisory lock of a session on shard 0, and the same session writes every state of a move. A process
+//! that dies loses the lease at once; a stopped process loses the lease when its session has been silent for
+//! [`SILENCE_LIMIT`]. Either process may still have a statement under way on another shard. Each lease has a higher
+//! token, and a shard refuses statements with an older token.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -32,20 +32,21 @@ stages! {
     Preflight = "preflight";
     /// The rows go over. A crash leaves a stream that goes on by itself; the next coordinator finds its records.
     Copy = "copy";
-    /// The reverse stream is made, and the forward stream comes close. A crash leaves both streams, the reverse one not started.
+    /// The reverse stream is made, and the forward stream comes close. A crash leaves both streams, the reverse one not
+    /// started.
     CatchUp = "catch_up";
     /// All rows of both sides are compared while writes go on. A crash leaves nothing; the comparison begins anew.
     Verify = "verify";
-    /// The owner changes under a write freeze: the target takes the slots, then the source gives the slots up. A crash leaves the
-    /// write freeze. The next coordinator reads the target's map: if the target has taken the slots, the coordinator completes
-    /// the handover, otherwise the coordinator ends the write freeze on the source.
+    /// The owner changes under a write freeze: the target takes the slots, then the source gives the slots up. A crash
+    /// leaves the write freeze. The next coordinator reads the target's map: if the target has taken the slots, the
+    /// coordinator completes the handover, otherwise the coordinator ends the write freeze on the source.
     Cutover = "cutover";
     /// The target serves, and its writes flow back. A crash leaves the reverse stream, which goes on by itself.
     RollbackWindow = "rollback_window";
     /// The owner changes back, as in the cutover, with the roles exchanged.
     Rollback = "rollback";
-    /// Removes streams, change tracking, and rows on the shard that does not own the slots. A crash leaves a part; the next
-    /// coordinator removes the rest.
+    /// Removes streams, change tracking, and rows on the shard that does not own the slots. A crash leaves a part; the
+    /// next coordinator removes the rest.
     CleanUp = "clean_up";
     /// Ended: the target owns the slots.
     Done = "done";

@@ -112,9 +112,9 @@ pub(in crate::reshard) async fn save_request(
 
 /// The state of a move is written by the session of the lease: without the session, a coordinator can write nothing.
 impl CoordinatorLease {
-    /// Enters another stage, which ends the request that the step fulfils. False, and nothing changes, if an operator has made
-    /// another request since the move was read: the next step must see that request first. One statement does both, so that a
-    /// coordinator that dies here loses no request.
+    /// Enters another stage, which ends the request that the step fulfils. False, and nothing changes, if an operator
+    /// has made another request since the move was read: the next step must see that request first. One statement does
+    /// both, so that a coordinator that dies here loses no request.
     pub(super) async fn set_stage(
         &self,
         slot_move: &mut SlotMove,

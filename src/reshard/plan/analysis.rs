@@ -59,7 +59,8 @@ pub struct ClusterAnalysis {
     pub slots_in_use: usize,
     /// An oddity of the spread of rows, and its remedy; null if the spread is even.
     pub note: Option<String>,
-    /// The cost of each way. The ring is compared with a ring of the present number of shards, as no cluster uses a ring.
+    /// The cost of each way. The ring is compared with a ring of the present number of shards, as no cluster uses a
+    /// ring.
     pub strategies: Vec<StrategyCost>,
     /// The first users there are.
     pub sample: Vec<SampleUser>,
@@ -158,7 +159,8 @@ fn note(map: &SlotMap, shards: usize, loads: &[SlotLoad]) -> Option<String> {
     ))
 }
 
-/// The largest step in which all these slots follow one another, around the circle of slots; `None` for fewer than two slots.
+/// The largest step in which all these slots follow one another, around the circle of slots; `None` for fewer than two
+/// slots.
 fn step(mut slots: impl Iterator<Item = usize>) -> Option<usize> {
     let first = slots.next()?;
     let all = usize::from(SLOT_COUNT);

@@ -1,7 +1,7 @@
 //! Whether an open move may still change the map that a plan is made on.
 //!
-//! A plan for named slots is safe by itself: no two open moves may have one slot. A plan for whole shards depends on the whole
-//! map, and so is refused while an open move can make the plan wrong.
+//! A plan for named slots is safe by itself: no two open moves may have one slot. A plan for whole shards depends on
+//! the whole map, and so is refused while an open move can make the plan wrong.
 
 use crate::reshard::coordinate::slot_move::{MoveRequest, SlotMove};
 use crate::reshard::coordinate::stage::MoveStage;

@@ -56,9 +56,9 @@ fn transfers(moves: impl IntoIterator<Item = (Slot, ShardId, ShardId)>) -> Vec<S
     pairs.into_iter().map(sorted).collect()
 }
 
-/// Deals the slots evenly; the numbers of slots differ by one at most. Only surplus slots move: a new shard beside even shards
-/// gets a `shards`-th of all slots, and nothing else moves. The `loads` decide which slots move: a shard gives as large a part
-/// of its weight as of its slots.
+/// Deals the slots evenly; the numbers of slots differ by one at most. Only surplus slots move: a new shard beside even
+/// shards gets a `shards`-th of all slots, and nothing else moves. The `loads` decide which slots move: a shard gives
+/// as large a part of its weight as of its slots.
 #[must_use]
 pub fn plan_growth(map: &SlotMap, loads: &[SlotLoad], shards: u16) -> Vec<SlotTransfer> {
     let (shards, weights) = (shards.max(1), slot_weights(loads));
@@ -98,8 +98,8 @@ pub fn plan_growth(map: &SlotMap, loads: &[SlotLoad], shards: u16) -> Vec<SlotTr
     transfers(moves)
 }
 
-/// Weighs rows and stored bytes. Shards within ten per cent of the average are left alone; the other shards give their surplus, or take
-/// what is missing.
+/// Weighs rows and stored bytes. Shards within ten per cent of the average are left alone; the other shards give their
+/// surplus, or take what is missing.
 ///
 /// # Errors
 /// `NothingToDo` if all are within the band, or little would be gained.

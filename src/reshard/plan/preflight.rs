@@ -65,8 +65,8 @@ struct ServerFacts {
     is_standby: bool,
 }
 
-/// Checks everything that a move of these slots needs, and also tries whether the servers reach one another and let streams be
-/// made.
+/// Checks everything that a move of these slots needs, and also tries whether the servers reach one another and let
+/// streams be made.
 ///
 /// # Errors
 /// Only if a shard could not be asked.
@@ -140,8 +140,8 @@ async fn needed_bytes(slots: &[Slot], source: &mut MoveSide) -> Result<i64, Move
     Ok(sum)
 }
 
-/// SQL knows no free disk space; a program on the server's machine does, for a role that may run programs there. `None` for other
-/// roles, and for a machine without an answer.
+/// SQL knows no free disk space; a program on the server's machine does, for a role that may run programs there. `None`
+/// for other roles, and for a machine without an answer.
 async fn free_bytes(target: &mut MoveSide) -> Result<Option<i64>, MoveError> {
     let failed = target.failed();
     let may: bool = sqlx::query_scalar(include_str!("../../../sql/reshard/may_run_programs.sql"))
@@ -244,8 +244,8 @@ async fn shape(side: &mut MoveSide) -> Result<Vec<String>, MoveError> {
     statement.fetch_all(&mut side.db).await.map_err(failed)
 }
 
-/// Makes the objects of a stream and rolls them back: a publication on the sending server, and a subscription on the receiving
-/// server, which connects to the sender.
+/// Makes the objects of a stream and rolls them back: a publication on the sending server, and a subscription on the
+/// receiving server, which connects to the sender.
 async fn try_stream(sides: &mut MoveSides, direction: Direction) -> Result<Vec<PreflightFinding>, MoveError> {
     let (from, to) = sides.along(direction);
     let name = "shardrive_preflight";

@@ -52,8 +52,8 @@ impl MoveService {
     /// Plans the move of these slots to a shard, from all other shards, with a preflight.
     ///
     /// # Errors
-    /// `Invalid` if there is no such shard, or the shard owns one of the slots already; `Conflict` if a slot is in another move;
-    /// otherwise the shards' errors.
+    /// `Invalid` if there is no such shard, or the shard owns one of the slots already; `Conflict` if a slot is in
+    /// another move; otherwise the shards' errors.
     pub async fn plan_move(&self, slots: &[Slot], target: ShardId) -> Result<PlannedMoves, RequestError> {
         self.cluster.refresh_shards(ScatterBreadth::All).await;
         self.cluster.refresh_map().await;
@@ -89,8 +89,8 @@ impl MoveService {
     /// Plans to empty a shard.
     ///
     /// # Errors
-    /// `Invalid` if there is no such shard or no other shard, `Conflict` if an open move can bring the shard slots; otherwise the shards'
-    /// errors.
+    /// `Invalid` if there is no such shard or no other shard, `Conflict` if an open move can bring the shard slots;
+    /// otherwise the shards' errors.
     pub async fn plan_drain(&self, shard: ShardId) -> Result<PlannedMoves, RequestError> {
         let scope = PlanScope::Drain(shard);
         self.check_settled(scope).await?;
@@ -240,8 +240,8 @@ impl MoveService {
     /// Registers all moves of a plan, or none, and returns the numbers.
     ///
     /// # Errors
-    /// `Conflict` after a fatal finding, for a slot in another move, after or before a change of the map, and during a set-up;
-    /// otherwise the shards' errors.
+    /// `Conflict` after a fatal finding, for a slot in another move, after or before a change of the map, and during a
+    /// set-up; otherwise the shards' errors.
     pub async fn start(&self, planned: &PlannedMoves, options: MoveOptions) -> Result<Vec<i64>, RequestError> {
         let fatal: Vec<_> = planned.findings.iter().filter(|finding| finding.fatal).map(|f| f.what.as_str()).collect();
         if !fatal.is_empty() {

@@ -34,8 +34,9 @@ impl SlotLoad {
     }
 }
 
-/// The weight of each slot: the parts of all rows and all bytes, and a little for the slot alone. Bytes weigh as much as rows from
-/// [`BYTES_OF_A_ROW`] bytes a row on; fewer bytes weigh less, so that a lone small document is not half of everything.
+/// The weight of each slot: the parts of all rows and all bytes, and a little for the slot alone. Bytes weigh as much
+/// as rows from [`BYTES_OF_A_ROW`] bytes a row on; fewer bytes weigh less, so that a lone small document is not half of
+/// everything.
 pub(super) fn slot_weights(loads: &[SlotLoad]) -> Vec<f64> {
     #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a weight need not be exact")]
     let float = |number: i64| number.max(0) as f64;
@@ -59,8 +60,8 @@ pub(super) fn heavier_first(weights: &[f64], a: Slot, b: Slot) -> std::cmp::Orde
     weight_of(weights, b).total_cmp(&weight_of(weights, a)).then(a.cmp(&b))
 }
 
-/// So many of these slots, with each weight as frequent as among all of the slots: the slots at even distances in the order of
-/// weights.
+/// So many of these slots, with each weight as frequent as among all of the slots: the slots at even distances in the
+/// order of weights.
 pub(super) fn cross_section(mut slots: Vec<Slot>, count: usize, weights: &[f64]) -> impl Iterator<Item = Slot> {
     slots.sort_by(|a, b| heavier_first(weights, *a, *b));
     (0..count).filter_map(move |taken| slots.get((2 * taken + 1) * slots.len() / (2 * count)).copied())

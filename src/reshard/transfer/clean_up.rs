@@ -1,7 +1,7 @@
 //! Removes what a move leaves: replication objects, change tracking, and rows on the shard that does not own the slots.
 //!
-//! Each batch is a transaction of its own with the guard turned round: the database refuses a DELETE in a slot that the shard
-//! owns. So a clean-up that comes too late, after the slots have come back, removes nothing.
+//! Each batch is a transaction of its own with the guard turned round: the database refuses a DELETE in a slot that the
+//! shard owns. So a clean-up that comes too late, after the slots have come back, removes nothing.
 
 use std::time::Duration;
 
@@ -61,8 +61,8 @@ pub(in crate::reshard) async fn remove_objects(
     Ok(())
 }
 
-/// Removes the slots that an interrupted copy left on the other shard. The subscription's number is in their names, so this step
-/// comes before the subscription is removed, and is repeated while the subscription is there.
+/// Removes the slots that an interrupted copy left on the other shard. The subscription's number is in their names, so
+/// this step comes before the subscription is removed, and is repeated while the subscription is there.
 async fn remove_copies(here: &mut MoveSide, there: &mut MoveSide, name: &str) -> Result<(), MoveError> {
     let Some(number) = stream::subscription_number(here, name).await? else { return Ok(()) };
     // The subscription makes no further slot from here on.

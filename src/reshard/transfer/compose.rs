@@ -1,6 +1,6 @@
-//! Statements that cannot stand in a file: statements with the names of a move's objects, and statements on the tables that move.
-//! Names are our own, and values are bound wherever the kind of statement takes parameters; every other text is quoted here and
-//! nowhere else.
+//! Statements that cannot stand in a file: statements with the names of a move's objects, and statements on the tables
+//! that move. Names are our own, and values are bound wherever the kind of statement takes parameters; every other text
+//! is quoted here and nowhere else.
 
 use std::fmt::Write as _;
 
@@ -79,8 +79,8 @@ fn is_one_of(table: &MovedTable, slots: &[Slot]) -> String {
     format!("{slot} = ANY ('{{{}}}'::{kind}[])", list.join(","))
 }
 
-/// The same for a publication, which evaluates the filter for each written row. The mask comes first, as its cost does not depend on
-/// the number of slots; the list is for the copy.
+/// The same for a publication, which evaluates the filter for each written row. The mask comes first, as its cost does
+/// not depend on the number of slots; the list is for the copy.
 fn is_published(table: &MovedTable, slots: &[Slot]) -> String {
     let in_mask = is_in_mask(table, slots);
     if slots.len() > FEW_SLOTS { in_mask } else { format!("{in_mask} AND {}", is_one_of(table, slots)) }
@@ -112,8 +112,8 @@ pub(super) fn drop_publication(name: &str) -> String {
     format!("DROP PUBLICATION IF EXISTS {}", ident(name))
 }
 
-/// The subscription of a stream, whose slot is there already. The forward stream copies and starts at once; the reverse stream
-/// waits until it is enabled.
+/// The subscription of a stream, whose slot is there already. The forward stream copies and starts at once; the reverse
+/// stream waits until it is enabled.
 pub(super) fn create_subscription(name: &str, url: &str, direction: Direction) -> String {
     let copies = direction == Direction::Forward;
     format!(
@@ -225,7 +225,8 @@ pub(super) fn list_keys(table: &MovedTable) -> String {
     )
 }
 
-/// Rows and bytes of the slots `$1`, by slot. Bytes in digits: sizes that clients name may add up to more than 64 bits hold.
+/// Rows and bytes of the slots `$1`, by slot. Bytes in digits: sizes that clients name may add up to more than 64 bits
+/// hold.
 pub(in crate::reshard) fn totals(counts: CountTables) -> String {
     format!(
         "SELECT c.slot, (c.rows + coalesce(d.rows, 0))::bigint, (c.bytes + coalesce(d.bytes, 0))::text
@@ -273,9 +274,9 @@ pub(in crate::reshard) fn share_of_disk(table: &MovedTable) -> String {
     )
 }
 
-/// Removes the next `limit` rows of these slots from the slot `$1` on, or from the first slot if `$1` is null; returns the number of
-/// rows and the last row's slot. The rows are removed by their places: nothing else changes these rows, and the planner has no
-/// choice left.
+/// Removes the next `limit` rows of these slots from the slot `$1` on, or from the first slot if `$1` is null; returns
+/// the number of rows and the last row's slot. The rows are removed by their places: nothing else changes these rows,
+/// and the planner has no choice left.
 pub(super) fn delete_next_rows(table: &MovedTable, slots: &[Slot], limit: u32) -> String {
     format!(
         "WITH part AS MATERIALIZED (

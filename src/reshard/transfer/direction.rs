@@ -24,8 +24,8 @@ pub(in crate::reshard) struct HandoverSteps {
 impl Direction {
     pub(in crate::reshard) const BOTH: [Self; 2] = [Self::Forward, Self::Reverse];
 
-    /// The one name of a stream's publication, slot and subscription. A server may hold shards of several clusters and knows
-    /// slots by their names alone: the cluster's id is part of the name.
+    /// The one name of a stream's publication, slot and subscription. A server may hold shards of several clusters and
+    /// knows slots by their names alone: the cluster's id is part of the name.
     pub(in crate::reshard) fn stream_name(self, cluster: Uuid, move_id: i64) -> String {
         let suffix = match self {
             Self::Forward => "f",

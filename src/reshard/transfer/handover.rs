@@ -8,8 +8,8 @@
 //! | the old owner gives the slots up | old owner | the new owner alone owns the slots, without writes |
 //! | the write freeze ends | new owner | done |
 //!
-//! Before the third step each fault, or too long a wait, ends the freeze and changes nothing. Reads go on all the time: between
-//! the third and the fourth step both shards answer alike, as nobody writes. All other slots notice nothing.
+//! Before the third step each fault, or too long a wait, ends the freeze and changes nothing. Reads go on all the time:
+//! between the third and the fourth step both shards answer alike, as nobody writes. All other slots notice nothing.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -86,7 +86,8 @@ pub(in crate::reshard) enum HandoverOutcome {
     Undone(Cow<'static, str>, Duration),
 }
 
-/// Tries to hand the slots of a move over. The write freeze lasts for `limit` at most until the old owner gives the slots up.
+/// Tries to hand the slots of a move over. The write freeze lasts for `limit` at most until the old owner gives the
+/// slots up.
 ///
 /// # Errors
 /// If a statement failed. The state of the handover is not known then, and [`resume`] finds out, with a new token.
@@ -187,8 +188,8 @@ async fn prepare(
     Ok(Ok(state))
 }
 
-/// The point of no return: the new owner takes the slots, with a write freeze of its own. False if a lock was not free until
-/// then; nothing has changed in that case.
+/// The point of no return: the new owner takes the slots, with a write freeze of its own. False if a lock was not free
+/// until then; nothing has changed in that case.
 async fn take_slots(
     slot_move: &SlotMove,
     to: &mut MoveSide,
@@ -253,9 +254,9 @@ async fn give_up_slots(slot_move: &SlotMove, from: &mut MoveSide, to: &MoveSide,
     give_up_statement(slot_move, from, to, epoch).execute(&mut from.db).await.map(drop).map_err(failed)
 }
 
-/// A process that has just read the old owner may rely on that owner for the length of a lease. A process that has read the new
-/// owner settles after longer than a lease. Where a cache is in use, and the two steps lay further apart than the
-/// difference, the release must wait for the lease (docs/decisions/0011-cache.md).
+/// A process that has just read the old owner may rely on that owner for the length of a lease. A process that has read
+/// the new owner settles after longer than a lease. Where a cache is in use, and the two steps lay further apart than
+/// the difference, the release must wait for the lease (docs/decisions/0011-cache.md).
 async fn cache_in_use(from: &mut MoveSide) -> Result<bool, MoveError> {
     let failed = from.failed();
     let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/cache_in_use.sql"));
@@ -272,8 +273,8 @@ async fn next_epochs(slot_move: &SlotMove, from: &mut MoveSide) -> Result<Handov
     Ok(HandoverEpochs { before: Some(before), next })
 }
 
-/// Runs the statements of the write freeze on both shards and rolls them back. So the servers need not read and plan anything
-/// for the first time while writers wait.
+/// Runs the statements of the write freeze on both shards and rolls them back. So the servers need not read and plan
+/// anything for the first time while writers wait.
 async fn rehearse(
     slot_move: &SlotMove,
     from: &mut MoveSide,
@@ -295,8 +296,8 @@ async fn rehearse(
     trial.rollback().await.map_err(on_from)
 }
 
-/// Finds out how far an earlier coordinator came, and ends its handover: forward if the new owner has taken the slots, back
-/// otherwise. `true`: the new owner owns the slots.
+/// Finds out how far an earlier coordinator came, and ends its handover: forward if the new owner has taken the slots,
+/// back otherwise. `true`: the new owner owns the slots.
 ///
 /// # Errors
 /// `Refused` if a map shows what no handover leaves; otherwise the shards' errors.
@@ -334,8 +335,8 @@ pub(in crate::reshard) async fn resume(
     Ok(true)
 }
 
-/// Releases the slots again after a cutover, if both shards name the target as their owner. The first release did not wait for
-/// the target's disk, so that a crash of the target's server may have brought the write freeze back.
+/// Releases the slots again after a cutover, if both shards name the target as their owner. The first release did not
+/// wait for the target's disk, so that a crash of the target's server may have brought the write freeze back.
 pub(in crate::reshard) async fn release_again(slot_move: &SlotMove, sides: &mut MoveSides) -> Result<(), MoveError> {
     let target = sides.target.id().to_sql();
     let is_target = |found: Option<(i32, i64)>| found.is_some_and(|(owner, _)| owner == target);

@@ -13,7 +13,8 @@ const STUCK: Duration = Duration::from_secs(3);
 /// Between two questions.
 const SOON: Duration = Duration::from_millis(5);
 
-/// What the move waits for, if events of its slots wait on their owner because the relay does not run or cannot keep up.
+/// What the move waits for, if events of its slots wait on their owner because the relay does not run or cannot keep
+/// up.
 pub(super) async fn find_stuck(slot_move: &SlotMove, from: &mut MoveSide) -> Result<Option<String>, MoveError> {
     if has_waiting(slot_move, from, STUCK).await? { describe(slot_move, from).await } else { Ok(None) }
 }

@@ -1,7 +1,8 @@
 //! The throttle of a copy: when it pauses for the requests of clients, and for how long.
 //!
-//! The copy is made by PostgreSQL alone; the throttle is a constraint that its rows pass (`throttle_copy` in `migrations/0002_ownership.sql`).
-//! A pause has an end of its own there, so that a coordinator that goes away stops nothing for long.
+//! The copy is made by PostgreSQL alone; the throttle is a constraint that its rows pass (`throttle_copy` in
+//! `migrations/0002_ownership.sql`). A pause has an end of its own there, so that a coordinator that goes away stops
+//! nothing for long.
 
 use std::time::Duration;
 
@@ -60,7 +61,8 @@ struct RequestLatency {
 }
 
 impl RequestLatency {
-    /// The p99 of the requests since the last sample with enough requests; the first sample is of all since the process began.
+    /// The p99 of the requests since the last sample with enough requests; the first sample is of all since the process
+    /// began.
     fn sample(&mut self, shard: &Shard) -> Option<Duration> {
         let requests = &shard.counters().requests;
         let (time, _) = requests.percentile_since(&self.seen, 99).filter(|(_, count)| *count >= ENOUGH)?;

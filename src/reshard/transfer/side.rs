@@ -1,4 +1,5 @@
-//! The two shards of a move, with a fenced connection to each: an earlier coordinator can no longer change owners there.
+//! The two shards of a move, with a fenced connection to each: an earlier coordinator can no longer change owners
+//! there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -169,7 +170,8 @@ impl MoveSide {
 
     /// Waits until every transaction that wrote here when this was called has ended; false at the deadline.
     ///
-    /// A later writer reads the map and the local moves only after it has the writers' lock, and so sees the caller's changes.
+    /// A later writer reads the map and the local moves only after it has the writers' lock, and so sees the caller's
+    /// changes.
     pub(in crate::reshard) async fn wait_for_writers(&mut self, until: Instant) -> Result<bool, MoveError> {
         let failed = self.failed();
         let writers: Vec<String> = sqlx::query_scalar(include_str!("../../../sql/reshard/list_writers.sql"))

@@ -1,7 +1,7 @@
 //! Replication slots of moves on the standbys of a shard.
 //!
-//! A clean-up removes objects on the primary alone. A primary that became a standby during a move would keep the move's slots,
-//! and its log with them, for ever. So every server of the shard is asked, also the replicas.
+//! A clean-up removes objects on the primary alone. A primary that became a standby during a move would keep the move's
+//! slots, and its log with them, for ever. So every server of the shard is asked, also the replicas.
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
 //! The replication of a move: publications, replication slots, subscriptions, and the heartbeats that measure their
 //! lag.
 //!
-//! The forward stream goes from the source to the target and copies first. The reverse stream goes back. It is made before the
-//! cutover, and begins after the cutover at the place of the target's log at which the target took the slots.
+//! The forward stream goes from the source to the target and copies first. The reverse stream goes back. It is made
+//! before the cutover, and begins after the cutover at the place of the target's log at which the target took the
+//! slots.
 //!
 //! `shardrive.move_objects` records each object before the object is made, and until it is removed.
 
@@ -65,8 +66,8 @@ async fn record(
     statement.execute(&mut *lease.db().await).await.map(drop).map_err(|_| MoveError::Overtaken)
 }
 
-/// Makes the missing objects of a stream. The slot is made before the copy begins, by a statement of its own: a subscription
-/// that makes its slot itself waits for ever where both shards are on one server.
+/// Makes the missing objects of a stream. The slot is made before the copy begins, by a statement of its own: a
+/// subscription that makes its slot itself waits for ever where both shards are on one server.
 pub(in crate::reshard) async fn make_stream(
     lease: &CoordinatorLease,
     slot_move: &SlotMove,
@@ -148,10 +149,11 @@ pub(in crate::reshard) async fn count_refusals(to: &mut MoveSide, name: &str) ->
     statement.fetch_optional(&mut to.db).await.map(Option::unwrap_or_default).map_err(failed)
 }
 
-/// Begins the reverse stream at the place of the new owner's log at which the new owner took the slots: earlier rows are the copy.
+/// Begins the reverse stream at the place of the new owner's log at which the new owner took the slots: earlier rows
+/// are the copy.
 ///
-/// Both the slot and the reader get the place. The slot's place is not safe from a crash of its server until the next checkpoint;
-/// the reader's place is.
+/// Both the slot and the reader get the place. The slot's place is not safe from a crash of its server until the next
+/// checkpoint; the reader's place is.
 pub(in crate::reshard) async fn start_reverse(
     name: &str,
     slot_move: &SlotMove,
@@ -175,8 +177,8 @@ pub(in crate::reshard) async fn start_reverse(
     to.run(compose::enable_subscription(name)).await
 }
 
-/// Skips log that the reverse stream will not need, so that the stream begins quickly. Until the cutover all writes of the moving
-/// slots are on the source.
+/// Skips log that the reverse stream will not need, so that the stream begins quickly. Until the cutover all writes of
+/// the moving slots are on the source.
 pub(in crate::reshard) async fn skip_old_log(name: &str, from: &mut MoveSide) -> Result<(), MoveError> {
     let failed = from.failed();
     let statement = sqlx::query(include_str!("../../../sql/reshard/advance_slot_to_now.sql")).bind(name);

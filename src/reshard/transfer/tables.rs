@@ -8,8 +8,8 @@ pub struct MovedTable {
     pub name: &'static str,
     /// Its name alone, as the triggers record changed keys.
     pub short: &'static str,
-    /// The slot of a row and its type, by built-in functions alone, as a publication's row filter needs. An index begins with this
-    /// expression.
+    /// The slot of a row and its type, by built-in functions alone, as a publication's row filter needs. An index
+    /// begins with this expression.
     pub slot: (&'static str, &'static str),
     /// The columns of the primary key and their types, with the columns that `slot` needs.
     pub key: &'static [(&'static str, &'static str)],
@@ -29,7 +29,8 @@ pub(in crate::reshard) enum ReadOrder {
 }
 
 impl ReadOrder {
-    /// The order that reads fewer rows. `rows`: the rows of each slot to be read; `all`: of the whole table; `part`: of a part.
+    /// The order that reads fewer rows. `rows`: the rows of each slot to be read; `all`: of the whole table; `part`: of
+    /// a part.
     pub(super) fn cheaper(rows: &[i64], all: i64, part: u32) -> Self {
         let by_slot = rows.iter().map(|rows| rows.saturating_mul(rows / i64::from(part * 2) + 1));
         if by_slot.fold(0, i64::saturating_add) <= all { Self::BySlot } else { Self::ByKey }

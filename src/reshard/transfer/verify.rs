@@ -1,10 +1,11 @@
 //! Compares the rows of both sides while writes go on.
 //!
-//! All rows are compared once, in parts by key: the owner's count and sum of hashes in one snapshot, against the other side once
-//! everything before the snapshot has arrived there. The other side may be further by then. A part that differs is compared row
-//! by row. Each differing key must be among the changes that the owner's triggers recorded since the move began. Recorded
-//! changes are compared later, by key, and once more after each further change; the write freeze compares the last changes. So
-//! each row is compared after its last change, and any other difference is a fault.
+//! All rows are compared once, in parts by key: the owner's count and sum of hashes in one snapshot, against the other
+//! side once everything before the snapshot has arrived there. The other side may be further by then. A part that
+//! differs is compared row by row. Each differing key must be among the changes that the owner's triggers recorded
+//! since the move began. Recorded changes are compared later, by key, and once more after each further change; the
+//! write freeze compares the last changes. So each row is compared after its last change, and any other difference is a
+//! fault.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -21,8 +22,8 @@ use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::error::MoveError;
 use crate::shard::Slot;
 
-/// Rows of a part. The two sides of a part are read at two moments, and a part with a write in between is read row by row. Small
-/// parts make such a write rarer and cheaper; but each part takes two statements and a heartbeat.
+/// Rows of a part. The two sides of a part are read at two moments, and a part with a write in between is read row by
+/// row. Small parts make such a write rarer and cheaper; but each part takes two statements and a heartbeat.
 const PART: u32 = 8_000;
 /// Changes that are compared at once.
 const CHANGES: i64 = 5_000;
@@ -100,7 +101,8 @@ pub(in crate::reshard) async fn next_part(
     Ok(pass.ahead.is_none())
 }
 
-/// The slots that may have rows behind `lower` and up to `upper`; the database is asked for no others. The slots are in order.
+/// The slots that may have rows behind `lower` and up to `upper`; the database is asked for no others. The slots are in
+/// order.
 fn within<'a>(slots: &'a [Slot], order: ReadOrder, lower: Option<&[String]>, upper: Option<&[String]>) -> &'a [Slot] {
     let slot_of = |place: &[String]| place.first().and_then(|slot| slot.parse::<u16>().ok());
     if order == ReadOrder::ByKey {
@@ -236,7 +238,8 @@ async fn other_changes(
     slot_move: &SlotMove,
     ids: &[i64],
 ) -> Result<HashSet<(String, RowKey)>, MoveError> {
-    // Replication may bring a transaction to the other side a moment before its own server shows the transaction to others.
+    // Replication may bring a transaction to the other side a moment before its own server shows the transaction to
+    // others.
     if !from.wait_for_writers(Instant::now() + ARRIVAL).await? {
         return Err(MoveError::Late("the end of transactions that write"));
     }

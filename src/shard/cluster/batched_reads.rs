@@ -1,13 +1,13 @@
 //! Batched reads: one statement answers many small reads that wait at the same time.
 //!
-//! Each thread that asks has a lane for each shard: a bounded queue and a task. The lane empties the queue, reads all of the
-//! batch by one statement, and answers each caller; while the lane waits for the shard, the next callers gather. Most of
-//! a small read's cost is the statement, so batches serve more reads with the same PostgreSQL
+//! Each thread that asks has a lane for each shard: a bounded queue and a task. The lane empties the queue, reads all
+//! of the batch by one statement, and answers each caller; while the lane waits for the shard, the next callers gather.
+//! Most of a small read's cost is the statement, so batches serve more reads with the same PostgreSQL
 //! (docs/decisions/0010-batched-reads.md).
 //!
-//! The lane and its connection live on the runtime of the asking thread: beside the statement, a read's largest cost was
-//! the waking of other threads. An HTTP worker that ends takes its lanes along, after its requests; nothing is lost,
-//! as these are reads.
+//! The lane and its connection live on the runtime of the asking thread: beside the statement, a read's largest cost
+//! was the waking of other threads. An HTTP worker that ends takes its lanes along, after its requests; nothing is
+//! lost, as these are reads.
 
 use std::any::Any;
 use std::cell::RefCell;

@@ -20,7 +20,8 @@ use crate::shard::slot::{ShardId, Slot};
 
 /// How often the shards are asked for a newer map, even if no call was refused.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
-/// In every so many of these readings, each shard sends the whole copy: somebody may have put an old backup in place of a database.
+/// In every so many of these readings, each shard sends the whole copy: somebody may have put an old backup in place of
+/// a database.
 const WHOLE_READING: u32 = 12;
 /// How long one shard may take to send its copy of the map.
 const READ_DEADLINE: Duration = Duration::from_secs(1);

@@ -1,4 +1,5 @@
-//! Periodic tasks on every shard, for as long as the cluster runs. Their runs are spread and come in waves (`waves.rs`).
+//! Periodic tasks on every shard, for as long as the cluster runs. Their runs are spread and come in waves
+//! (`waves.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;

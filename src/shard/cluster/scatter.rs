@@ -109,8 +109,8 @@ impl Cluster {
         ScatterResult { answers: join_all(asks).await }
     }
 
-    /// Asks every shard, and asks again while a slot changes hands, until the answers cover every slot once. Ends without
-    /// that when a shard does not answer, or when the time is over.
+    /// Asks every shard, and asks again while a slot changes hands, until the answers cover every slot once. Ends
+    /// without that when a shard does not answer, or when the time is over.
     pub(crate) async fn scatter_until_covered<C: ShardCall>(
         &self,
         breadth: ScatterBreadth,

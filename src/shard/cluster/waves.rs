@@ -1,8 +1,8 @@
 //! When periodic work on the shards runs.
 //!
 //! Every shard has its own point within the interval, so that the runs of many shards are spread over the interval. A
-//! hundred runs at the same moment would take the processor from the requests. Runs that are due within 25 ms of each other come
-//! together, in a wave, so that the process wakes up less often.
+//! hundred runs at the same moment would take the processor from the requests. Runs that are due within 25 ms of each
+//! other come together, in a wave, so that the process wakes up less often.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -19,7 +19,8 @@ const WAVE: Duration = Duration::from_millis(25);
 /// The moment from which the waves of all shards count.
 static WAVES_BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The moment of the wave nearest to the end of a pause that begins at `from`. A pause shorter than [`WAVE`] ends exactly.
+/// The moment of the wave nearest to the end of a pause that begins at `from`. A pause shorter than [`WAVE`] ends
+/// exactly.
 pub(crate) fn wave_after(from: Instant, pause: Duration) -> Instant {
     if pause < WAVE {
         return from + pause;

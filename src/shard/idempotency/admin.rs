@@ -1,7 +1,8 @@
-//! Idempotency keys of operator actions. An action is many transactions: its key is claimed first, then stored with the answer.
+//! Idempotency keys of operator actions. An action is many transactions: its key is claimed first, then stored with the
+//! answer.
 //!
-//! The next try repeats an action whose process died. Each action finds the work of the first try (a shard that was added, a
-//! move that is on its way) and does not repeat that work.
+//! The next try repeats an action whose process died. Each action finds the work of the first try (a shard that was
+//! added, a move that is on its way) and does not repeat that work.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! `Idempotency-Key`: a change and its stored outcome are one transaction, and a repeated request gets the stored outcome.
+//! `Idempotency-Key`: a change and its stored outcome are one transaction, and a repeated request gets the stored
+//! outcome.
 //!
 //! ```text
 //! writes (batches)      ─┐
@@ -152,7 +153,8 @@ impl ShardCall for SearchKey<'_> {
 }
 
 impl Cluster {
-    /// The stored outcome of an earlier request with this key, wherever it is: of the same request if there is one. Asks every shard.
+    /// The stored outcome of an earlier request with this key, wherever it is: of the same request if there is one.
+    /// Asks every shard.
     ///
     /// # Errors
     /// The first shard's that did not answer; `Moving` if the answers cover not every slot once.

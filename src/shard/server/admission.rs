@@ -125,8 +125,8 @@ impl Shard {
     /// Waits for the right to use a connection of the pool.
     ///
     /// # Errors
-    /// `CallerBusy` if the caller has too many such calls; `Overloaded` if all callers together have; `Unavailable` if the
-    /// shard goes away meanwhile.
+    /// `CallerBusy` if the caller has too many such calls; `Overloaded` if all callers together have; `Unavailable` if
+    /// the shard goes away meanwhile.
     pub(in crate::shard) async fn admit_call(&self, work: WorkKind) -> Result<AdmittedCall<'_>, ShardError> {
         let (shard, admission) = (self.id(), &self.admission);
         // A listing may wait for half of its time and needs the other half for the work. A bulk batch may wait

@@ -42,8 +42,8 @@ impl Shard {
         self.borrow_from(&self.pool).await
     }
 
-    /// As [`Shard::borrow_connection`], from the given pool. While the server gives no new connections, and after a pool of a thread had
-    /// none in time, the connection comes from the shard's own pool.
+    /// As [`Shard::borrow_connection`], from the given pool. While the server gives no new connections, and after a
+    /// pool of a thread had none in time, the connection comes from the shard's own pool.
     pub(in crate::shard) async fn borrow_from(&self, mut pool: &ShardPool) -> Result<BorrowedConnection, ShardError> {
         let (mut tries, until) = (0, Instant::now() + self.limits.call_timeout);
         loop {

@@ -1,6 +1,7 @@
-//! Decodes the columns of rows that are read by the thousand. The caller names a column by its place and knows its type. The
-//! driver checks the type and converts generically, which shows in profiles (docs/decisions/0009-where-the-time-goes.md).
-//! PostgreSQL's send functions (`uuid_send` and others in `src/backend/utils/adt`) define the binary formats.
+//! Decodes the columns of rows that are read by the thousand. The caller names a column by its place and knows its
+//! type. The driver checks the type and converts generically, which shows in profiles
+//! (docs/decisions/0009-where-the-time-goes.md). PostgreSQL's send functions (`uuid_send` and others in
+//! `src/backend/utils/adt`) define the binary formats.
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
@@ -70,8 +71,8 @@ pub(crate) fn optional_flag(row: &PgRow, column: usize) -> Result<Option<bool>, 
     Ok(array_of(row, column)?.map(|[byte]: [u8; 1]| byte != 0))
 }
 
-/// A column of type `timestamptz`. sqlx splits the time into a date, a time of day and an offset, and joins the parts again. A page
-/// has sixty times.
+/// A column of type `timestamptz`. sqlx splits the time into a date, a time of day and an offset, and joins the parts
+/// again. A page has sixty times.
 ///
 /// # Errors
 /// As [`optional_id`].

@@ -48,14 +48,15 @@ pub(in crate::shard) struct ProbeSchedule {
     pub(in crate::shard) timeout: Duration,
 }
 
-/// A probe is left out if another session has found the same within this time, or within one and three quarters of an interval. The look
-/// at the fence comes as often.
+/// A probe is left out if another session has found the same within this time, or within one and three quarters of an
+/// interval. The look at the fence comes as often.
 const LONGEST_TRUST: Duration = Duration::from_millis(350);
 
 /// More shards than these are looked at half as often.
 const MANY_SHARDS: usize = 32;
 
-/// The interval of a look at each of so many shards: twice as long for many shards, whose looks take processor time together.
+/// The interval of a look at each of so many shards: twice as long for many shards, whose looks take processor time
+/// together.
 pub(crate) fn look_interval(interval: Duration, shards: usize) -> Duration {
     if shards > MANY_SHARDS { interval * 2 } else { interval }
 }

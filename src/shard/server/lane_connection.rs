@@ -1,5 +1,5 @@
-//! The connection of a lane: a task's own, outside the pool, and open before the first write comes; or one of the pool for each
-//! batch.
+//! The connection of a lane: a task's own, outside the pool, and open before the first write comes; or one of the pool
+//! for each batch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,8 +62,8 @@ impl LaneConnection {
         }
     }
 
-    /// Works on the connection, which is kept only if the server answered on it. While the server gives no new one, the work
-    /// is done on a connection of the shard's pool.
+    /// Works on the connection, which is kept only if the server answered on it. While the server gives no new one, the
+    /// work is done on a connection of the shard's pool.
     pub(crate) async fn run<T>(
         &mut self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,

@@ -127,8 +127,8 @@ impl ShardOptions {
                     ("default_transaction_isolation", "read committed".to_owned()),
                     // Our statements take arrays whose length would make the planner think anew at each call.
                     ("plan_cache_mode", "force_generic_plan".to_owned()),
-                    // A statement is compiled anew at each call, for tens of milliseconds, where a large table alone makes the
-                    // planner expect much work; ours read a few rows.
+                    // A statement is compiled anew at each call, for tens of milliseconds, where a large table alone
+                    // makes the planner expect much work; ours read a few rows.
                     ("jit", "off".to_owned()),
                 ])
                 .disable_statement_logging()

@@ -154,7 +154,8 @@ impl managed::Manager for ShardConnector {
 pub(in crate::shard) type ShardPool = managed::Pool<ShardConnector>;
 pub(in crate::shard) type PooledConnection = managed::Object<ShardConnector>;
 
-/// A connection on loan from a shard's pool. [`BorrowedConnection::give_back`] returns the connection, a drop closes it.
+/// A connection on loan from a shard's pool. [`BorrowedConnection::give_back`] returns the connection, a drop closes
+/// it.
 pub struct BorrowedConnection(Option<managed::Object<ShardConnector>>);
 
 impl BorrowedConnection {
@@ -196,7 +197,8 @@ impl DerefMut for BorrowedConnection {
 pub struct ShardLimits {
     /// Connections opened at start.
     pub pool_min: usize,
-    /// The most connections, besides the connections for each writer, the health probe and each thread that serves HTTP.
+    /// The most connections, besides the connections for each writer, the health probe and each thread that serves
+    /// HTTP.
     pub pool_max: usize,
     /// How long opening a connection may take.
     pub connect_timeout: Duration,

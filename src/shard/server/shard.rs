@@ -28,8 +28,8 @@ use super::replica::ShardReplicas;
 use super::shortage::ServerShortages;
 use crate::shard::slot::ShardId;
 
-/// A call waits this long for its thread's connection, and then for one of the shard's pool: another call of the thread may need
-/// the thread's connection for as long as a read takes.
+/// A call waits this long for its thread's connection, and then for one of the shard's pool: another call of the thread
+/// may need the thread's connection for as long as a read takes.
 const THREAD_WAIT: Duration = Duration::from_millis(5);
 
 /// A connection outside the pool, kept by one task.
@@ -143,8 +143,8 @@ impl Shard {
         !self.options().has_moved_since(opened)
     }
 
-    /// Records that a session which leads to the primary has just been answered, and takes writes. A probe would find the
-    /// same, and is left out for a moment.
+    /// Records that a session which leads to the primary has just been answered, and takes writes. A probe would find
+    /// the same, and is left out for a moment.
     pub(crate) fn record_good_look(&self) {
         self.last_good_look.store(clock_micros(Instant::now()), Ordering::Relaxed);
     }

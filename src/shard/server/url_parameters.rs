@@ -1,5 +1,5 @@
-//! The parameters of a shard's URL. The driver passes over a parameter that it does not know: a misspelt `sslmode` would leave the
-//! connection without TLS. A server that subscribes to the shard refuses such a URL.
+//! The parameters of a shard's URL. The driver passes over a parameter that it does not know: a misspelt `sslmode`
+//! would leave the connection without TLS. A server that subscribes to the shard refuses such a URL.
 
 /// The parameters that a URL may have (PostgreSQL manual, "Parameter Key Words").
 const PARAMETERS: [&str; 23] = [
@@ -33,7 +33,8 @@ const NEAR: usize = 3;
 /// Refuses a URL with an unknown parameter.
 ///
 /// # Errors
-/// The fault and an advice. The text never shows the unknown name: behind a `?` in a password, the name is a part of the password.
+/// The fault and an advice. The text never shows the unknown name: behind a `?` in a password, the name is a part of
+/// the password.
 pub(super) fn check_parameters(url: &str) -> Result<(), String> {
     let Some((_, query)) = url.split_once('?') else { return Ok(()) };
     let mut names = query.split('&').filter_map(|part| part.split('=').next()).filter(|name| !name.is_empty());

@@ -1,5 +1,5 @@
-//! Documents: keys and values against pgbench's SELECT and upsert of the same rows, with and without the cache; and objects
-//! at ten million of them.
+//! Documents: keys and values against pgbench's SELECT and upsert of the same rows, with and without the cache; and
+//! objects at ten million of them.
 
 use shardrive::local_servers::{CacheServer, free_port};
 use tokio::runtime::Handle;

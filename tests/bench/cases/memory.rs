@@ -1,4 +1,5 @@
-//! The most memory that the service ever has: in a load, with a thousand connections, and while an endless body comes in.
+//! The most memory that the service ever has: in a load, with a thousand connections, and while an endless body comes
+//! in.
 
 use std::io::BufWriter;
 use std::process::Stdio;

@@ -1,4 +1,5 @@
-//! One user with very many files: each page takes as long as the first, and not much longer than pgbench's SELECT of the same rows.
+//! One user with very many files: each page takes as long as the first, and not much longer than pgbench's SELECT of
+//! the same rows.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};

@@ -1,5 +1,5 @@
-//! `/metrics` of a cluster of a hundred shards: a hundred databases of ten servers, each of which has answered requests. The short form
-//! has twenty of four.
+//! `/metrics` of a cluster of a hundred shards: a hundred databases of ten servers, each of which has answered
+//! requests. The short form has twenty of four.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,8 @@
-//! What a request takes of the API's CPU, whatever the number of shards and of rows; and what a process with many shards takes by itself.
+//! What a request takes of the API's CPU, whatever the number of shards and of rows; and what a process with many
+//! shards takes by itself.
 //!
-//! Each cluster has databases of its own on the same few servers. The service of the smallest one runs in turn with each other one.
+//! Each cluster has databases of its own on the same few servers. The service of the smallest one runs in turn with
+//! each other one.
 
 use std::path::Path;
 use std::time::Duration;

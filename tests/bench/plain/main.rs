@@ -1,7 +1,8 @@
 //! A reference for `make bench`: the same calls as a good engineer writes them in a day, without what Shardrive adds.
 //!
-//! Users are spread by `user_id % shards`. Each shard has one pool of 16 connections, and each request is one statement on a plain
-//! table with a plain key: no guard, no counts, no moves, no cache. So the ratio to this program is what all of that costs and brings.
+//! Users are spread by `user_id % shards`. Each shard has one pool of 16 connections, and each request is one statement
+//! on a plain table with a plain key: no guard, no counts, no moves, no cache. So the ratio to this program is what all
+//! of that costs and brings.
 //!
 //! ```text
 //! SHARD_0_URL=postgres://… SHARD_1_URL=postgres://… plain_service

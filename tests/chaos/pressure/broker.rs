@@ -1,4 +1,5 @@
-//! A broker that takes the events of files and refuses those of documents: the first go on, the second wait and are named.
+//! A broker that takes the events of files and refuses those of documents: the first go on, the second wait and are
+//! named.
 
 use std::time::Instant;
 

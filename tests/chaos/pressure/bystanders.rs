@@ -1,4 +1,5 @@
-//! Clients that want little: each stores, reads, changes and loads a few files of its own, and remembers what went wrong.
+//! Clients that want little: each stores, reads, changes and loads a few files of its own, and remembers what went
+//! wrong.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

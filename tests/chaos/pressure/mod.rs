@@ -1,5 +1,5 @@
-//! What presses on the service while nothing dies: callers that are slow, silent or many, a full disk, a broker that refuses.
-//! Beside each pressure other clients go on: none of their requests may fail or take [`LONGEST`].
+//! What presses on the service while nothing dies: callers that are slow, silent or many, a full disk, a broker that
+//! refuses. Beside each pressure other clients go on: none of their requests may fail or take [`LONGEST`].
 //!
 //! ```text
 //! run → bystanders

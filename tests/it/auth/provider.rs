@@ -1,4 +1,5 @@
-//! The example with a real provider, run as its readers run it: tokens by the provider's own flows, and a change of keys.
+//! The example with a real provider, run as its readers run it: tokens by the provider's own flows, and a change of
+//! keys.
 
 use std::path::Path;
 use std::process::Stdio;

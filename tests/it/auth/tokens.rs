@@ -1,4 +1,5 @@
-//! Which tokens count: every algorithm, every forgery, and a provider that is away, slow, talks nonsense or changes keys.
+//! Which tokens count: every algorithm, every forgery, and a provider that is away, slow, talks nonsense or changes
+//! keys.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

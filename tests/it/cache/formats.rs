@@ -1,5 +1,5 @@
-//! A rolling update: for a while processes run that cache in different ways. They never show each other's values, and never one
-//! that a write of the other should have removed; once those of one way are left, the cache is used again.
+//! A rolling update: for a while processes run that cache in different ways. They never show each other's values, and
+//! never one that a write of the other should have removed; once those of one way are left, the cache is used again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -79,8 +79,8 @@ async fn no_read_is_older_than_the_last_acknowledged_write() {
     println!("{} operations, {hit} hits", seen.operations());
 }
 
-/// A change of hands by the service tells what came before, so that a write removes what others may still read by the old
-/// owner, and waits for nobody.
+/// A change of hands by the service tells what came before, so that a write removes what others may still read by the
+/// old owner, and waits for nobody.
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_need_not_wait_until_a_change_of_hands_has_settled() {
     const WAITED: &str = "a write waited";

@@ -1,4 +1,5 @@
-//! Listings in and out: what was imported reads back as the same set, in the order of whole paths, as object stores list their keys.
+//! Listings in and out: what was imported reads back as the same set, in the order of whole paths, as object stores
+//! list their keys.
 
 use std::collections::BTreeMap;
 use std::path::Path;

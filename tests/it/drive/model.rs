@@ -1,4 +1,5 @@
-//! A tree in memory does what the API does: random acts by several processes, each answer foreseen, and the whole compared.
+//! A tree in memory does what the API does: random acts by several processes, each answer foreseen, and the whole
+//! compared.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Requests that meet in one folder at one moment: nothing is stored in a folder that is gone, and no name is there twice.
+//! Requests that meet in one folder at one moment: nothing is stored in a folder that is gone, and no name is there
+//! twice.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 

@@ -117,7 +117,8 @@ async fn every_way_in_keeps_every_limit() {
     let cluster = TestCluster::migrated(2).await;
     let api = Api::start(&cluster).await;
     for limit in &TEXT_LIMITS {
-        // In the database a path is the names of folders, each in a row of its own. A listing does not say where the content is.
+        // In the database a path is the names of folders, each in a row of its own. A listing does not say where the
+        // content is.
         let missing = [(WayIn::Psql, "path"), (WayIn::Listing, "content_ref")];
         for way in WAYS.into_iter().filter(|way| !missing.contains(&(*way, limit.field))) {
             let longest = text_of(limit, limit.max_bytes);

@@ -280,8 +280,8 @@ async fn two_processes_change_one_file_and_one_of_them_deletes_it() {
     }
 }
 
-/// Stores a file and lets `act` change it, once, over a connection that breaks in place of the answer; gives the sizes that are
-/// stored in the end.
+/// Stores a file and lets `act` change it, once, over a connection that breaks in place of the answer; gives the sizes
+/// that are stored in the end.
 async fn lose_the_answer<T>(act: impl AsyncFnOnce(&FileService, &File) -> T) -> (T, Vec<i64>) {
     let cluster = TestCluster::migrated(1).await;
     let proxy = Proxy::start(cluster.port(0)).await;

@@ -1,4 +1,5 @@
-//! Listings that are imported again, and what an import may not tell or take of other users; files that come back as they were exported.
+//! Listings that are imported again, and what an import may not tell or take of other users; files that come back as
+//! they were exported.
 
 use reqwest::header::ACCEPT;
 use reqwest::{Method, StatusCode};

@@ -154,7 +154,8 @@ async fn loads_store_one_id_for_several_users() {
         };
         let (first, others) = USERS.split_first().unwrap();
         assert_eq!(load("application/x-ndjson", ndjson(rows(&[*first]))).await, [50, 0, 0]);
-        // Rows of the first user are there already, so that COPY fails, and the other users' rows are stored all the same.
+        // Rows of the first user are there already, so that COPY fails, and the other users' rows are stored all the
+        // same.
         assert_eq!(load("application/x-ndjson", ndjson(rows(&USERS[..2]))).await, [50, 50, 0]);
         assert_eq!(load("text/csv", csv(rows(others))).await, [50, 50, 0]);
         assert_eq!(load("text/csv", csv(rows(&USERS))).await, [0, 150, 0]);

@@ -16,7 +16,8 @@ fn steps_on<'a>(plan: &'a Value, table: &str) -> Vec<&'a Value> {
 async fn a_page_is_read_from_the_key_alone() {
     let cluster = TestCluster::migrated(1).await;
     let mut db = cluster.connect(0).await;
-    // Each round adds a file of every user, as in a drive that fills. Every other user has folders, of which a page tells the paths.
+    // Each round adds a file of every user, as in a drive that fills. Every other user has folders, of which a page
+    // tells the paths.
     let fill = "INSERT INTO file_metadata (user_id, file_name, size_bytes, folder_id)
                 SELECT u, 'file ' || n, n, CASE WHEN u % 2 = 0 THEN '00000000-0000-0000-0000-000000000000'::uuid END
                   FROM generate_series(1, 20) AS n, generate_series(1, 500) AS u ORDER BY n, u";

@@ -1,4 +1,5 @@
-//! A user's drive on the dashboard, in a real browser: folders, paths, unfiled files and the trash, by mouse and by keyboard.
+//! A user's drive on the dashboard, in a real browser: folders, paths, unfiled files and the trash, by mouse and by
+//! keyboard.
 
 use serde_json::{Value, json};
 

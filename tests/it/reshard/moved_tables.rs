@@ -1,4 +1,5 @@
-//! A table that moves with its slots: everything that such a table needs, asked of the database for each table of the list.
+//! A table that moves with its slots: everything that such a table needs, asked of the database for each table of the
+//! list.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -276,8 +276,8 @@ async fn bulk_loads_go_on_while_their_slots_move() {
     assert_nothing_left(&cluster, 2).await;
 }
 
-/// Documents of every kind of key go with their slots, with what is written to them meanwhile, and are counted where they
-/// are.
+/// Documents of every kind of key go with their slots, with what is written to them meanwhile, and are counted where
+/// they are.
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_move_with_the_files() {
     let cluster = TestCluster::migrated(2).await;

@@ -1,4 +1,5 @@
-//! What operators ask for while slots move: requests to a move, wrong requests, plans, and a migration at the same time.
+//! What operators ask for while slots move: requests to a move, wrong requests, plans, and a migration at the same
+//! time.
 
 use serde_json::json;
 use shardrive::reshard::{MoveOptions, MoveService, RequestError, parse_slots};
@@ -41,8 +42,8 @@ async fn a_move_is_cancelled_before_its_cutover_as_if_it_had_never_been() {
     }
 }
 
-/// An operator asks while the coordinator is about to go on: the trigger asks in the middle of the coordinator's last statement before
-/// the next stage, which is the worst moment.
+/// An operator asks while the coordinator is about to go on: the trigger asks in the middle of the coordinator's last
+/// statement before the next stage, which is the worst moment.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_asked_between_two_stages_is_not_passed_over() {
     let cluster = TestCluster::migrated(2).await;

@@ -110,7 +110,8 @@ async fn a_shard_with_its_own_password_is_named_in_the_settings_first() {
     assert_eq!(cluster.value::<String>(2, users).await, "other");
 }
 
-/// As docs/security.md describes it: another role, then one process after the other, then the old role loses its password.
+/// As docs/security.md describes it: another role, then one process after the other, then the old role loses its
+/// password.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_is_rotated_while_all_serves() {
     let (cluster, old) = two_of_three().await;

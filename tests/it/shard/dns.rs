@@ -1,7 +1,8 @@
-//! A shard's host name that begins to lead elsewhere, as managed databases fail over: the service follows without a restart.
+//! A shard's host name that begins to lead elsewhere, as managed databases fail over: the service follows without a
+//! restart.
 //!
-//! The name stands in a file of hosts that the service alone sees, in a mount namespace of its own; where the system permits none,
-//! the test is skipped.
+//! The name stands in a file of hosts that the service alone sees, in a mount namespace of its own; where the system
+//! permits none, the test is skipped.
 
 use std::net::SocketAddr;
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! A shard's server dies and a standby takes its place: with real streaming replication, seen through the running program.
+//! A shard's server dies and a standby takes its place: with real streaming replication, seen through the running
+//! program.
 //!
 //! With two shards, even users are on shard 0 and odd ones on shard 1. Shard 1 is the one that fails.
 
@@ -191,7 +192,8 @@ async fn a_read_only_server_answers_reads_and_refuses_writes_at_once() {
     }
 }
 
-/// A switchover while slots move: what was the primary follows as a standby from here on, with the move's replication slots.
+/// A switchover while slots move: what was the primary follows as a standby from here on, with the move's replication
+/// slots.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_demoted_server_keeps_no_slot_of_a_move_that_has_ended() {
     let mut cluster = TestCluster::migrated(2).await;

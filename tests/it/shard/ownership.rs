@@ -146,7 +146,8 @@ async fn until_it_is_answered(db: &mut PgConnection, comment: &str) {
     poll::until_true("the statement's answer", async || value::<i64>(db, &sql).await > 0).await;
 }
 
-/// The last try of a question to all shards has less time than the others, and an answer that is missing then says little.
+/// The last try of a question to all shards has less time than the others, and an answer that is missing then says
+/// little.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_ends_while_a_slot_has_no_owner_says_so() {
     let cluster = TestCluster::migrated(2).await;

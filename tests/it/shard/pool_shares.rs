@@ -49,8 +49,8 @@ async fn start(cluster: &TestCluster) -> (Api, String) {
     (api, file["data"]["file_id"].as_str().unwrap().to_owned())
 }
 
-/// A listing waits for its turn for half of this, and then for the table for the other half: time enough on a slow machine
-/// for what a test does between the two.
+/// A listing waits for its turn for half of this, and then for the table for the other half: time enough on a slow
+/// machine for what a test does between the two.
 const TIMEOUT_MS: &str = "40000";
 
 /// Sessions that wait for the table.

@@ -32,7 +32,8 @@ impl Setting {
         let settings = [
             ("SHARDRIVE_SHARD_0_REPLICA_URLS", replica.as_str()),
             ("SHARDRIVE_REPLICA_MAX_LAG_MS", max_lag),
-            // A replica's age is known from the first probe on that finds it at a place of the primary: before its replay is held.
+            // A replica's age is known from the first probe on that finds it at a place of the primary: before its
+            // replay is held.
             ("SHARDRIVE_HEALTH_INTERVAL_MS", "20"),
         ];
         Api::start_with(&self.cluster, &settings).await
@@ -68,7 +69,8 @@ async fn count(api: &Api, user: i64, consistency: &str) -> u64 {
     page["file_count"].as_u64().unwrap()
 }
 
-/// Waits until eventual reads of the user come from the replica: its replay is held, and they lack what was stored since.
+/// Waits until eventual reads of the user come from the replica: its replay is held, and they lack what was stored
+/// since.
 async fn until_from_replica(api: &Api, user: i64, count_there: u64) {
     poll::until("a read on the replica", async || match count(api, user, "eventual").await {
         found if found == count_there => Ok(()),

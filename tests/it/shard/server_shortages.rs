@@ -1,5 +1,5 @@
-//! A server that has run out of something is not away: what it can still do goes on, and `/health`, the log and the metrics
-//! name what is missing. Shard 1, where odd users are, is the one with the trouble.
+//! A server that has run out of something is not away: what it can still do goes on, and `/health`, the log and the
+//! metrics name what is missing. Shard 1, where odd users are, is the one with the trouble.
 
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};

@@ -145,7 +145,8 @@ async fn broken_trees_are_found() {
     cluster.psql(0, file).await.unwrap();
     expect(&cluster, &[]).await;
     assert_eq!(verify(&cluster).await.json()["folders"]["0"], 4);
-    // By hand, with the triggers off: a circle, a folder without a parent, files without a folder, one name twice, another's folder.
+    // By hand, with the triggers off: a circle, a folder without a parent, files without a folder, one name twice,
+    // another's folder.
     for plant in [
         "UPDATE folders SET parent_id = (SELECT folder_id FROM folders WHERE folder_name = 'c') WHERE folder_name = 'b'",
         "UPDATE folders SET parent_id = gen_random_uuid() WHERE folder_name = 'd'",

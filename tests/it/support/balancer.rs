@@ -1,8 +1,8 @@
 //! Load at a steady rate over several processes, some of which start and stop, balanced like an ingress controller.
 //!
-//! Each request goes to the next ready process, over kept connections. Readiness probes work like kubelet's: one
-//! probe in each period, over connections of its own. Several failures in a row remove a process, one success adds
-//! the process again. Requests begin at their due times, even if earlier requests are unanswered, and no request is sent
+//! Each request goes to the next ready process, over kept connections. Readiness probes work like kubelet's: one probe
+//! in each period, over connections of its own. Several failures in a row remove a process, one success adds the
+//! process again. Requests begin at their due times, even if earlier requests are unanswered, and no request is sent
 //! twice.
 
 use std::collections::{BTreeMap, BTreeSet};

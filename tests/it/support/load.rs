@@ -1,5 +1,5 @@
-//! Clients of running programs with a record of every answer, and the oracle that compares the answers with the rows. They store
-//! files one by one and in bulk, rename and delete some, list, and count.
+//! Clients of running programs with a record of every answer, and the oracle that compares the answers with the rows.
+//! They store files one by one and in bulk, rename and delete some, list, and count.
 //!
 //! Each task has separate users, in the given slots, so that the task knows the correct listings.
 
@@ -111,8 +111,8 @@ impl LoadOutcome {
         assert!(failures.is_empty(), "{} failures, the first: {:?}", failures.len(), failures.first());
     }
 
-    /// The wrong rows. Every acknowledged file must exist once, on its slot's owner, and no file that was renamed or deleted. No row may
-    /// exist twice, or on a shard that does not own the slot.
+    /// The wrong rows. Every acknowledged file must exist once, on its slot's owner, and no file that was renamed or
+    /// deleted. No row may exist twice, or on a shard that does not own the slot.
     pub async fn find_wrong_rows(&self, cluster: &TestCluster, shards: usize) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut stored: HashMap<String, (i64, usize)> = HashMap::new();
@@ -183,7 +183,8 @@ impl Task {
         }
     }
 
-    /// Stores a file; gives its address. A file with an id may be sent again until acknowledged, and is still stored once.
+    /// Stores a file; gives its address. A file with an id may be sent again until acknowledged, and is still stored
+    /// once.
     async fn ingest(&mut self, user: i64, turn: usize) -> Option<String> {
         let name = format!("single-{}-{turn}", self.number);
         let mut body = json!({"user_id": user, "file_name": name, "size_bytes": 3});

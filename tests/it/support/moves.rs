@@ -82,8 +82,8 @@ impl Move {
         value::<i32>(&mut self.target, &sql).await;
     }
 
-    /// The new owner takes the slots before the old owner gives the slots up, as in the service; both sides store the epoch
-    /// before.
+    /// The new owner takes the slots before the old owner gives the slots up, as in the service; both sides store the
+    /// epoch before.
     pub async fn hand_over(&mut self) {
         let Self { source, target, slots, to, epoch } = self;
         let before: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(

@@ -12,8 +12,8 @@ pub async fn between_refusals() {
     tokio::time::sleep(Duration::from_millis(2)).await;
 }
 
-/// The pause between two requests of a load. A load that runs flat out takes the processor from all tests beside it, and
-/// shows nothing more.
+/// The pause between two requests of a load. A load that runs flat out takes the processor from all tests beside it,
+/// and shows nothing more.
 pub async fn between_requests() {
     tokio::time::sleep(Duration::from_millis(20)).await;
 }

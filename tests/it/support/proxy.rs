@@ -20,7 +20,8 @@ pub enum Mode {
     Slow(u64),
     /// Takes connections and lets nothing through, as a cut cable would.
     BlackHole,
-    /// Passes all requests on, and closes each open connection in place of its next answer. New connections pass all bytes on.
+    /// Passes all requests on, and closes each open connection in place of its next answer. New connections pass all
+    /// bytes on.
     LoseAnswers,
     /// Closes connections, old and new.
     Refuse,

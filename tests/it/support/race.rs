@@ -84,7 +84,8 @@ struct RaceContext {
 }
 
 impl RaceContext {
-    /// The address of any program that gives answers: clients who all wait for a frozen one would show nothing of the others.
+    /// The address of any program that gives answers: clients who all wait for a frozen one would show nothing of the
+    /// others.
     fn answering_base(&self) -> &str {
         loop {
             let chosen = rand::rng().random_range(0..self.bases.len());
@@ -143,7 +144,8 @@ impl Race {
         Self { stop: shared.stop, frozen: shared.frozen, seen: shared.seen, tasks }
     }
 
-    /// From now on most clients avoid this program, which gives no answers. `None`: all clients ask every program again.
+    /// From now on most clients avoid this program, which gives no answers. `None`: all clients ask every program
+    /// again.
     pub fn set_frozen(&self, program: Option<usize>) {
         self.frozen.store(program.unwrap_or(usize::MAX), Ordering::Relaxed);
     }

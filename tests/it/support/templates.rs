@@ -25,7 +25,8 @@ const UNUSED: Duration = Duration::from_secs(3600);
 pub enum Template {
     /// A server with the first shard's database, which is empty.
     Empty,
-    /// The servers of a cluster of so many shards. A copy needs a cluster id of its own, and the addresses of its shards.
+    /// The servers of a cluster of so many shards. A copy needs a cluster id of its own, and the addresses of its
+    /// shards.
     Cluster(usize),
 }
 

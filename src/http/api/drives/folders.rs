@@ -92,7 +92,8 @@ impl FolderPatch {
 
 /// Make a folder
 ///
-/// By `path`, which makes missing folders on the way, or by `folder_name` in the folder `parent_id` (without it, the root).
+/// By `path`, which makes missing folders on the way, or by `folder_name` in the folder `parent_id` (without it, the
+/// root).
 #[utoipa::path(
     post, path = "/drives/{user_id}/folders", tag = "drives", request_body = NewFolder,
     params(("user_id" = i64, Path, description = "The user", minimum = 0)),
@@ -196,8 +197,8 @@ pub(in crate::http) async fn change_folder(
 
 /// Put a folder into the trash
 ///
-/// With all that is below it. One row changes. With `purge=true` all of it is deleted for good, also of a folder that was put into the
-/// trash before.
+/// With all that is below it. One row changes. With `purge=true` all of it is deleted for good, also of a folder that
+/// was put into the trash before.
 #[utoipa::path(
     delete, path = "/folders/{folder_id}", tag = "drives",
     params(
@@ -233,7 +234,8 @@ pub(in crate::http) async fn trash_folder(
     entry_answer(&state, StatusCode::OK, user, shard, trashed.entry).await
 }
 
-/// Deletes a folder for good that was put into the trash itself. A folder that is there only with a folder above it stays.
+/// Deletes a folder for good that was put into the trash itself. A folder that is there only with a folder above it
+/// stays.
 async fn purge_trashed(state: &AppState, user: UserId, id: Uuid) -> Result<HttpResponse, Problem> {
     let (shard, result) = Box::pin(state.drives.purge(user, EntryKind::Folder, id)).await?;
     if result.rows == 0 {

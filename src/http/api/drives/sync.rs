@@ -111,11 +111,12 @@ struct SyncAnswer {
 
 /// Mirror a listing
 ///
-/// The drive below `root` becomes what the listing says: the output of `rclone lsjson -R`, as an array or an entry on each line. All of
-/// it happens in one transaction. A row that is right already is not written.
+/// The drive below `root` becomes what the listing says: the output of `rclone lsjson -R`, as an array or an entry on
+/// each line. All of it happens in one transaction. A row that is right already is not written.
 ///
-/// What the listing leaves out goes into the trash. Nothing is deleted if an entry has a fault, and nothing at all is changed if the
-/// body breaks off. A mirror that would delete more files and folders than `max_delete` admits is refused.
+/// What the listing leaves out goes into the trash. Nothing is deleted if an entry has a fault, and nothing at all is
+/// changed if the body breaks off. A mirror that would delete more files and folders than `max_delete` admits is
+/// refused.
 #[utoipa::path(
     post, path = "/drives/{user_id}/sync", tag = "drives",
     params(

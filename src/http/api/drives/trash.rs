@@ -55,7 +55,8 @@ struct TrashQuery {
 
 /// List a user's trash
 ///
-/// What was put into the trash itself, newest first, in pages. It is deleted for good after `SHARDRIVE_TRASH_KEEP_DAYS`.
+/// What was put into the trash itself, newest first, in pages. It is deleted for good after
+/// `SHARDRIVE_TRASH_KEEP_DAYS`.
 #[utoipa::path(
     get, path = "/drives/{user_id}/trash", tag = "drives",
     params(
@@ -132,8 +133,8 @@ pub(in crate::http) struct RestoreInput {
 
 /// Take an entry out of the trash
 ///
-/// A folder comes back with all that is below it. An entry whose folder is gone needs a `parent_id`; an entry whose name is taken
-/// needs a `name`.
+/// A folder comes back with all that is below it. An entry whose folder is gone needs a `parent_id`; an entry whose
+/// name is taken needs a `name`.
 #[utoipa::path(
     post, path = "/drives/{user_id}/trash/{entry_id}/restore", tag = "drives", request_body = RestoreInput,
     params(

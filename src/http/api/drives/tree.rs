@@ -1,4 +1,5 @@
-//! `GET /drives/{user_id}/tree`: a drive in the order of whole paths, in pages, as lines, or as `rclone lsjson` writes it.
+//! `GET /drives/{user_id}/tree`: a drive in the order of whole paths, in pages, as lines, or as `rclone lsjson` writes
+//! it.
 
 use std::collections::BTreeMap;
 
@@ -124,11 +125,13 @@ enum TreeFormat {
 
 /// List a drive by whole paths
 ///
-/// In the order and with the meaning of an object store's listing: by the code points of whole paths in NFC, `a-b` before `a/b`. The path of a folder
-/// ends in `/`. With `delimiter=/` the folders right below the prefix are common prefixes, which stand for all below them.
+/// In the order and with the meaning of an object store's listing: by the code points of whole paths in NFC, `a-b`
+/// before `a/b`. The path of a folder ends in `/`. With `delimiter=/` the folders right below the prefix are common
+/// prefixes, which stand for all below them.
 ///
-/// With `Accept: application/x-ndjson` the answer is a stream of all entries. `format=lsjson` streams the array that `rclone lsjson`
-/// writes, with paths from the folder of the prefix on: `POST /drives/{user_id}/sync` takes it back. A stream that fails is broken off.
+/// With `Accept: application/x-ndjson` the answer is a stream of all entries. `format=lsjson` streams the array that
+/// `rclone lsjson` writes, with paths from the folder of the prefix on: `POST /drives/{user_id}/sync` takes it back. A
+/// stream that fails is broken off.
 #[utoipa::path(
     get, path = "/drives/{user_id}/tree", tag = "drives",
     params(
@@ -190,8 +193,8 @@ pub(in crate::http) async fn list_tree(
 #[error("a listing broke off")]
 struct TreeBrokenOff;
 
-/// A listing of all entries, page by page. Memory holds a single page; the next page is fetched after the client has taken the page
-/// before.
+/// A listing of all entries, page by page. Memory holds a single page; the next page is fetched after the client has
+/// taken the page before.
 struct TreeStream {
     state: Data<AppState>,
     user: UserId,

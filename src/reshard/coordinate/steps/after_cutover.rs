@@ -14,7 +14,8 @@ use crate::reshard::transfer::side::ReadPlan;
 use crate::reshard::transfer::{clean_up, stream};
 
 impl ActiveMove {
-    /// The forward stream ends, the reverse stream begins, and both shards stay the same until the rollback window ends.
+    /// The forward stream ends, the reverse stream begins, and both shards stay the same until the rollback window
+    /// ends.
     pub(super) async fn keep_rollback_window(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
         if !self.reverse_started {
             self.start_reverse(lease).await?;
@@ -58,7 +59,8 @@ impl ActiveMove {
         Ok(())
     }
 
-    /// Removes the streams first, so that no change of the clean-up reaches the owner; then change tracking, rows and counts.
+    /// Removes the streams first, so that no change of the clean-up reaches the owner; then change tracking, rows and
+    /// counts.
     pub(super) async fn clean_up(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
         let outcome = self.slot_move.outcome.unwrap_or(MoveStage::Failed);
         clean_up::remove_objects(lease, &self.slot_move, &mut self.sides, None).await?;
@@ -82,8 +84,8 @@ impl ActiveMove {
         self.enter_stage(lease, outcome, &what).await
     }
 
-    /// Removes rows on the shard that does not own the slots; `None` once no row is left. A move that failed before its copy
-    /// began has no rows there.
+    /// Removes rows on the shard that does not own the slots; `None` once no row is left. A move that failed before its
+    /// copy began has no rows there.
     pub(super) async fn remove_rows(&mut self, last_change: Direction) -> Result<Option<NextStep>, MoveError> {
         let (other, _) = self.sides.along(last_change);
         other.read_by(ReadPlan::OrderedIndex).await?;

@@ -1,8 +1,8 @@
 //! A copy that cannot end begins again.
 //!
-//! PostgreSQL copies each table with a slot of its own. The target's worker drops the slot on the source, and then commits that the
-//! table is done (`process_syncing_tables_for_sync()` of PostgreSQL 15). If the target's server dies between the two, the table asks
-//! for ever for a slot that is gone.
+//! PostgreSQL copies each table with a slot of its own. The target's worker drops the slot on the source, and then
+//! commits that the table is done (`process_syncing_tables_for_sync()` of PostgreSQL 15). If the target's server dies
+//! between the two, the table asks for ever for a slot that is gone.
 
 use std::time::Duration;
 
@@ -15,11 +15,13 @@ use crate::reshard::transfer::clean_up::{CleanUpPosition, delete_heartbeats, rem
 use crate::reshard::transfer::direction::Direction;
 use crate::reshard::transfer::stream;
 
-/// For so long a copied table has no slot before the copy counts as lost. A table that is about to be done has none for a moment.
+/// For so long a copied table has no slot before the copy counts as lost. A table that is about to be done has none for
+/// a moment.
 const LOST_AFTER: Duration = Duration::from_secs(3);
 
 impl ActiveMove {
-    /// Removes what a lost copy has brought, and the stream, so that the next step makes both anew. `None`: the copy is not lost.
+    /// Removes what a lost copy has brought, and the stream, so that the next step makes both anew. `None`: the copy is
+    /// not lost.
     pub(super) async fn end_lost_copy(&mut self, lease: &CoordinatorLease) -> Result<Option<NextStep>, MoveError> {
         let name = self.streams.forward.name.clone();
         if !stream::lacks_slot_of_copy(&mut self.sides, &name).await? {
@@ -29,7 +31,8 @@ impl ActiveMove {
         if self.lost_since.get_or_insert_with(Instant::now).elapsed() < LOST_AFTER {
             return Ok(None);
         }
-        // Each part may be repeated by another process: the rows go while nobody brings further rows, and the stream goes last.
+        // Each part may be repeated by another process: the rows go while nobody brings further rows, and the stream
+        // goes last.
         if !stream::pause_subscription(&mut self.sides.target, &name).await? {
             return Ok(Some(NEXT_CHECK));
         }

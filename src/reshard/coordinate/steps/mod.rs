@@ -1,7 +1,7 @@
 //! The steps of each stage of a move: bounded, and safe to repeat.
 //!
-//! `before_cutover`: while the source owns the slots; `copy_again`: if its copy is lost. `owner_change`: the cutover, and a rollback. `after_cutover`: the rollback
-//! window and the clean-up.
+//! `before_cutover`: while the source owns the slots; `copy_again`: if its copy is lost. `owner_change`: the cutover,
+//! and a rollback. `after_cutover`: the rollback window and the clean-up.
 
 use std::time::Duration;
 
@@ -128,8 +128,8 @@ impl ActiveMove {
     /// Does the next step of the stage that the move is in.
     ///
     /// # Errors
-    /// See [`MoveError`]. After `Refused` the caller calls [`ActiveMove::abandon_stage`]. After all other errors, and after a drop
-    /// of the future, the caller drops the connections and repeats the step with new ones.
+    /// See [`MoveError`]. After `Refused` the caller calls [`ActiveMove::abandon_stage`]. After all other errors, and
+    /// after a drop of the future, the caller drops the connections and repeats the step with new ones.
     pub(in crate::reshard) async fn step(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
         self.testing.step(self.slot_move.stage.as_str());
         if self.slot_move.request == Some(MoveRequest::Cancel) && self.slot_move.stage.is_before_cutover() {
@@ -175,8 +175,8 @@ impl ActiveMove {
         Ok(NextStep::Now)
     }
 
-    /// Ends a stage in which a fault stays. Before the cutover the move has failed; afterwards the target owns the slots, and
-    /// only the rollback is lost.
+    /// Ends a stage in which a fault stays. Before the cutover the move has failed; afterwards the target owns the
+    /// slots, and only the rollback is lost.
     pub(in crate::reshard) async fn abandon_stage(
         &mut self,
         lease: &CoordinatorLease,
@@ -225,8 +225,8 @@ impl ActiveMove {
             }
             Some(_) => {}
         }
-        // A subscription also counts errors while a server is away. Both servers have been there since this process connected:
-        // later errors come from the rows.
+        // A subscription also counts errors while a server is away. Both servers have been there since this process
+        // connected: later errors come from the rows.
         let refusals = stream::count_refusals(to, &stream.name).await?;
         if refusals >= *stream.first_refusals.get_or_insert(refusals) + REFUSALS {
             return Err(MoveError::Refused(format!(

@@ -16,7 +16,8 @@ use crate::reshard::transfer::{stream, verify};
 
 /// How long a write freeze may last before an attempt is given up: in the first attempts, and at most.
 const FREEZE_LIMITS: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(1200));
-/// Attempts with the first limit. Each later attempt adds the first limit once more, so that a slow machine gets there as well.
+/// Attempts with the first limit. Each later attempt adds the first limit once more, so that a slow machine gets there
+/// as well.
 const QUICK_ATTEMPTS: i32 = 8;
 
 /// How long the write freeze of the next attempt may last.
