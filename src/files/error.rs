@@ -19,7 +19,7 @@ pub enum FileError {
     #[error("the file {0} is in another state than If-Match names; read it anew")]
     Changed(Uuid),
     /// Too many callers wait to change the file.
-    #[error("too many changes of the file {0} are waiting; try again")]
+    #[error("earlier changes of the file {0} have not ended, and nothing was changed; try again")]
     Contended(Uuid),
     /// Another entry of the folder has the name.
     #[error("the folder already has an entry of this name")]

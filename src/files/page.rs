@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::model::{FileCursor, UserId};
 use super::view::FileView;
 use crate::cache::{CacheFormat, CacheKey, ValueCodec};
-use crate::payload::{JsonLines, PageSize};
+use crate::payload::{JsonLines, PAGE_BYTES, PageSize};
 
 /// The format of a page: a test fails when the format needs another version.
 pub const CACHE_FORMAT: CacheFormat = CacheFormat { kind: "page", version: 3 };
@@ -65,9 +65,9 @@ impl PageWriter {
     }
 
     /// Takes the file in a row's columns from `first` on; nulls are no file. The row after the last file of the page
-    /// tells that there are more files.
+    /// tells that there are more files. A page of long texts ends early ([`PAGE_BYTES`]).
     pub(super) fn push_row(&mut self, row: &PgRow, first: usize) -> Result<(), sqlx::Error> {
-        if self.files.len() >= self.size {
+        if self.files.len() >= self.size || self.files.as_bytes().len() >= PAGE_BYTES {
             self.has_more = true;
             return Ok(());
         }

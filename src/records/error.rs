@@ -48,7 +48,7 @@ pub enum RecordError {
     #[error("a document must not be longer than {} bytes", super::MAX_DOCUMENT_BYTES)]
     TooLarge,
     /// Too many callers wait to change the document.
-    #[error("too many changes of this document are waiting; try again")]
+    #[error("earlier changes of this document have not ended, and nothing was changed; try again")]
     Contended,
     /// The shard did not do it.
     #[error(transparent)]

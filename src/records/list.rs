@@ -6,11 +6,8 @@ use sqlx::postgres::{PgConnection, PgRow};
 use super::place::RecordPlace;
 use super::store::record_in;
 use super::{Collection, Record, RecordsPerKey};
-use crate::payload::{PageSize, read_cursor, write_cursor};
+use crate::payload::{PAGE_BYTES, PageSize, read_cursor, write_cursor};
 use crate::shard::{Cluster, ReadConsistency, ScatterBreadth, ShardCall, ShardError, ShardId, SlotCoverage, WorkKind};
-
-/// The documents of a page, in bytes; a page may hold one document more. A page is in memory as a whole.
-const PAGE_BYTES: usize = 2 << 20;
 
 /// The place in a listing after a document. Clients get an opaque text.
 #[derive(Clone, PartialEq, Eq, Debug)]

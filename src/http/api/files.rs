@@ -163,7 +163,7 @@ struct FileListQuery {
     get, path = "/query/{user_id}", tag = "files",
     params(
         ("user_id" = i64, Path, description = "The user", minimum = 0),
-        ("limit" = Option<u16>, Query, description = "Files in one page, 1,000 if it is left out; of a stream, files fetched at once", minimum = 1, maximum = 1000),
+        ("limit" = Option<u16>, Query, description = "Files in one page at most, 1,000 if it is left out; a page of long texts ends at about 2 MiB. Of a stream, files fetched at once", minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; only the files after it are given"),
         ("consistency" = Option<String>, Query, description = "`eventual`: a replica may answer, without the writes of the last moments; `strict`, which is also what is done without it: every acknowledged write shows"),
     ),

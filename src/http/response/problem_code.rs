@@ -140,10 +140,10 @@ codes! {
     ShardKeyFixed = "shard_key_fixed", CONFLICT, "A document's shard key does not change";
     /// The document is not as `If-Match` or `If-None-Match` asks for.
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "What is to be changed is not in the state asked for";
-    /// Too many changes of one document are waiting.
-    RecordContended = "record_contended", SERVICE_UNAVAILABLE, "Too many changes of one document are waiting";
-    /// Too many changes of one file are waiting.
-    FileContended = "file_contended", SERVICE_UNAVAILABLE, "Too many changes of one file are waiting";
+    /// Earlier changes of the document have not ended in time, or too many wait.
+    RecordContended = "record_contended", SERVICE_UNAVAILABLE, "Earlier changes of the document have not ended";
+    /// Earlier changes of the file have not ended in time, or too many wait.
+    FileContended = "file_contended", SERVICE_UNAVAILABLE, "Earlier changes of the file have not ended";
     /// There is no such move.
     MoveNotFound = "move_not_found", NOT_FOUND, "There is no such move";
     /// Another move, or the stage of this one, is in the way.

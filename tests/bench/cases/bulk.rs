@@ -33,7 +33,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         Ok(rate(count, seconds))
     };
     let found = compare(bench, api, |_| load(bench, &service, "", "application/x-ndjson", &file, count), reference)?;
-    let bar = Bar::ratio(&found, 0.7);
+    let bar = Bar::ratio(&found, 0.9);
     bench.compared(&format!("bulk, {count} rows of NDJSON"), "rows/s", found, bar, "psql \\copy, one for each shard");
     copies.iter().try_for_each(std::fs::remove_file)?;
     std::fs::remove_file(&file)?;

@@ -18,7 +18,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     let ours = |bench: &Bench, seed: u64| Ok(wrk(bench, &service, CONNECTIONS, "ingest", &[&seed.to_string()])?.run);
 
     let found = compare(bench, api, |seed| ours(bench, seed), |seed| pgbench(bench, 64, &insert, &[("tick", seed)]))?;
-    let bar = Bar::ratio(&found, 2.0);
+    let bar = Bar::ratio(&found, 3.0);
     bench.compared("POST /ingest, 64 connections", "/s", found, bar, "pgbench INSERT, 64 clients");
 
     bench.shards.everywhere(PLAIN_TABLE)?;

@@ -150,3 +150,33 @@ async fn paging_neither_skips_nor_repeats_while_files_come_and_go() {
     done.store(true, Ordering::Relaxed);
     assert!(writer.await.unwrap() > 0);
 }
+
+#[tokio::test]
+async fn a_page_of_long_texts_ends_early_and_the_next_one_goes_on() {
+    const FILES: usize = 900;
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    // Each byte of these names takes six in JSON.
+    let mut body = String::new();
+    for number in 0..FILES {
+        let name = format!("{}{number}", "\u{1}".repeat(1000));
+        writeln!(body, "{}", json!({"user_id": 7, "file_name": name})).unwrap();
+    }
+    let loaded = api.send("/ingest/bulk", "application/x-ndjson", body).await;
+    assert_eq!(loaded.status(), StatusCode::OK, "{}", loaded.text().await.unwrap());
+    let (mut found, mut pages, mut path) = (HashSet::new(), 0, "/query/7".to_owned());
+    loop {
+        let text = api.get(&path).await.text().await.unwrap();
+        assert!(text.len() < (2 << 20) + 16 * 1024, "{} bytes", text.len());
+        let page: Value = serde_json::from_str(&text).unwrap();
+        let files = page["files"].as_array().unwrap();
+        found.extend(files.iter().map(|file| file["file_name"].as_str().unwrap().to_owned()));
+        pages += 1;
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/query/7?cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!((found.len(), pages), (FILES, 3));
+    assert_eq!(streamed(&api, "/query/7").await.len(), FILES);
+}
