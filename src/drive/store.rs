@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::model::{Child, ChildrenCursor, ChildrenPage, DriveSummary, EntryKind, Folder, NameOrder, user_text};
 use super::statements::find_folder;
 use crate::files::UserId;
-use crate::payload::{JsonLines, PageSize};
+use crate::payload::{JsonLines, PAGE_BYTES, PageSize};
 use crate::shard::{
     ShardCall, ShardId, Slot, WorkKind, optional_id, optional_number, optional_text, optional_time, required,
     required_time,
@@ -143,15 +143,23 @@ impl ListChildren<'_> {
             let names = a.order_key().cmp(b.order_key());
             a.kind.cmp(&b.kind).then(if self.order == NameOrder::Ascending { names } else { names.reverse() })
         });
-        let next = self.size.cut(&mut children, |last| ChildrenCursor {
+        let mut entries = JsonLines::with_capacity(CHILD_BYTES * children.len());
+        let (mut last, mut has_more) = (None, false);
+        for child in &children {
+            has_more = entries.len() >= self.size.get() || entries.as_bytes().len() >= PAGE_BYTES;
+            if has_more {
+                break;
+            }
+            entries.push_with(|out| child.write_json(out))?;
+            last = Some(child);
+        }
+        let next = last.filter(|_| has_more).map(|last| ChildrenCursor {
             user: self.user,
             folder: self.folder,
             order: self.order,
             kind: last.kind,
             name_key: last.order_key().to_owned(),
         });
-        let mut entries = JsonLines::with_capacity(CHILD_BYTES * children.len());
-        children.iter().try_for_each(|child| entries.push_with(|out| child.write_json(out)))?;
         Ok(ChildrenPage { entries, next })
     }
 

@@ -272,3 +272,39 @@ async fn names_are_one_in_every_normal_form_and_read_back_as_given() {
         assert_eq!(back.len(), if is_one { 3 } else { 5 }, "{first} {second}: {back:?}");
     }
 }
+
+#[tokio::test]
+async fn a_page_of_long_names_ends_early_and_the_next_one_goes_on() {
+    const FILES: usize = 900;
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    // Each byte of these names takes six in JSON.
+    let name = |number| format!("{number:03}{}", "\u{1}".repeat(1000));
+    let lines = (0..FILES).map(|number| {
+        json!({"user_id": 7, "file_name": name(number), "path": format!("d/{}", name(number))}).to_string() + "\n"
+    });
+    let loaded = api.send("/ingest/bulk", "application/x-ndjson", lines.collect::<String>()).await;
+    assert_eq!(loaded.status(), StatusCode::OK, "{}", loaded.text().await.unwrap());
+    let folder = api.get_json("/drives/7/path/d").await.1["data"]["folder_id"].as_str().unwrap().to_owned();
+    for (order, first) in [("name", 0), ("-name", FILES - 1)] {
+        let base = format!("/drives/7/children?folder_id={folder}&limit=1000&order={order}");
+        let (mut found, mut pages, mut path) = (Vec::new(), 0, base.clone());
+        loop {
+            let text = api.get(&path).await.text().await.unwrap();
+            assert!(text.len() < (2 << 20) + 16 * 1024, "{} bytes", text.len());
+            let page: Value = serde_json::from_str(&text).unwrap();
+            let entries = page["entries"].as_array().unwrap_or_else(|| panic!("{page}"));
+            found.extend(entries.iter().map(|entry| entry["name"].as_str().unwrap().to_owned()));
+            pages += 1;
+            match page["next_cursor"].as_str() {
+                Some(cursor) => path = format!("{base}&cursor={cursor}"),
+                None => break,
+            }
+        }
+        let mut expected: Vec<_> = (0..FILES).map(name).collect();
+        if first > 0 {
+            expected.reverse();
+        }
+        assert_eq!((found == expected, pages), (true, 3));
+    }
+}

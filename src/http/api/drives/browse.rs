@@ -98,7 +98,7 @@ struct ChildrenParameters {
         ("path" = Option<String>, Query, description = "The folder by its path"),
         ("order" = Option<String>, Query, description = "`name`, or `-name` for descending names; without it `name`"),
         ("kinds" = Option<String>, Query, description = "`folders` or `files` alone; without it both"),
-        ("limit" = Option<u16>, Query, description = "Entries in one page, 100 if it is left out", minimum = 1, maximum = 1000),
+        ("limit" = Option<u16>, Query, description = "Entries in one page at most, 100 if it is left out; a page of long names ends at about 2 MiB", minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; only the entries after it are given"),
     ),
     responses(
