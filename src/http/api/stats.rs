@@ -160,10 +160,10 @@ fn share(shard: ShardStats, total: u64) -> ShardAnswer {
     }
 }
 
-/// To the nearest of two decimals; whole numbers up to the division, as rows may be more than a float holds.
+/// To two decimals, never rounded up: only all rows are 100 %. Whole numbers up to the division, as rows may be more
+/// than a float holds.
 fn percentage(rows: u64, total: u64) -> f64 {
-    let total = u128::from(total.max(1));
-    let hundredths = (u128::from(rows) * 10_000 + total / 2) / total;
+    let hundredths = u128::from(rows) * 10_000 / u128::from(total.max(1));
     u32::try_from(hundredths).map_or(100.0, |hundredths| f64::from(hundredths) / 100.0)
 }
 
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn percentages() {
         for (rows, total, expected) in
-            [(50, 100, 50.0), (0, 0, 0.0), (1, 3, 33.33), (2, 3, 66.67), (u64::MAX, u64::MAX, 100.0)]
+            [(50, 100, 50.0), (0, 0, 0.0), (1, 3, 33.33), (2, 3, 66.66), (u64::MAX, u64::MAX, 100.0)]
         {
             assert!((percentage(rows, total) - expected).abs() < 1e-9, "{rows} of {total}");
         }
