@@ -6,8 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 /// The first byte of every cursor. Another value will tell another form.
 const CURSOR_VERSION: u8 = 1;
 
-/// A page ends early behind the entry with which its JSON has so many bytes. A page is in memory as a whole, and a thread that
-/// writes a large one serves nobody else meanwhile.
+/// A page ends early behind the entry with which its JSON has so many bytes. A page is in memory as a whole, and a
+/// thread that writes a large page serves nobody else meanwhile.
 pub(crate) const PAGE_BYTES: usize = 2 << 20;
 
 /// How many entries a page holds at most: 1 to 1,000.
