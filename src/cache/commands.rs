@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use redis::{cmd, pipe};
 
 use super::resp::{put_bulk, put_head};
@@ -62,7 +63,7 @@ pub(super) enum LookupResult {
     /// Nothing; the lookup has put our lease there.
     Nothing,
     /// A value, behind a first byte.
-    Value(Vec<u8>),
+    Value(Bytes),
     /// The lease of another reader.
     Leased,
     /// Nothing may be cached here at the moment.
@@ -70,7 +71,7 @@ pub(super) enum LookupResult {
 }
 
 impl LookupResult {
-    pub(super) fn of(entry: Option<Vec<u8>>) -> Self {
+    pub(super) fn of(entry: Option<Bytes>) -> Self {
         match entry {
             None => Self::Nothing,
             Some(entry) => match entry.first() {
@@ -108,24 +109,24 @@ pub(super) struct FillCommand {
     pub(super) key: Arc<str>,
     pub(super) lease: FillLease,
     /// The whole entry, with its first byte.
-    pub(super) entry: Arc<Vec<u8>>,
+    pub(super) entry: Bytes,
     pub(super) ttl: Duration,
 }
 
 /// The entry of a value, or of a value that is too large to be kept.
-pub(super) fn entry_of(value: &[u8], largest: usize) -> Vec<u8> {
+pub(super) fn entry_of(value: &[u8], largest: usize) -> Bytes {
     if value.len() > largest {
-        return TOO_LARGE.to_vec();
+        return Bytes::from_static(TOO_LARGE);
     }
     let mut entry = Vec::with_capacity(value.len() + 1);
     entry.push(VALUE);
     entry.extend_from_slice(value);
-    entry
+    entry.into()
 }
 
 /// The value in an entry, if the entry holds a value.
-pub(super) fn value_in(entry: &[u8]) -> Option<&[u8]> {
-    entry.strip_prefix(&[VALUE])
+pub(super) fn value_in(entry: &Bytes) -> Option<Bytes> {
+    entry.strip_prefix(&[VALUE]).map(|value| entry.slice_ref(value))
 }
 
 fn millis(time: Duration) -> u64 {
@@ -137,8 +138,9 @@ impl ServerLink {
     pub(super) async fn look_up(&self, key: &str, lease: FillLease) -> Option<LookupResult> {
         let mut command = cmd("SET");
         command.arg(key).arg(&lease.0).arg("NX").arg("GET").arg("PX").arg(LEASE_MS);
-        let entry = self.call(LOOKUP_LIMIT, async move |mut at| command.query_async(&mut at).await).await?;
-        Some(LookupResult::of(entry))
+        let entry: Option<Vec<u8>> =
+            self.call(LOOKUP_LIMIT, async move |mut at| command.query_async(&mut at).await).await?;
+        Some(LookupResult::of(entry.map(Bytes::from)))
     }
 
     /// Puts the lease in the place of a value. False: another entry is there by now.
@@ -153,7 +155,7 @@ impl ServerLink {
         let mut commands = pipe();
         for fill in fills {
             let command = commands.cmd("EVAL").arg(FILL).arg(1).arg(&*fill.key).arg(&fill.lease.0);
-            command.arg(fill.entry.as_slice()).arg(millis(fill.ttl));
+            command.arg(&*fill.entry).arg(millis(fill.ttl));
         }
         self.call(LIMIT, async move |mut at| commands.query_async(&mut at).await).await
     }
@@ -201,11 +203,11 @@ mod tests {
     #[test]
     fn an_entry_says_what_it_is() {
         assert_eq!(LookupResult::of(None), LookupResult::Nothing);
-        assert_eq!(LookupResult::of(Some(FillLease::new().0.to_vec())), LookupResult::Leased);
-        assert_eq!(LookupResult::of(Some(TOMBSTONE.to_vec())), LookupResult::Barred);
-        assert_eq!(LookupResult::of(Some(Vec::new())), LookupResult::Barred);
+        assert_eq!(LookupResult::of(Some(FillLease::new().0.to_vec().into())), LookupResult::Leased);
+        assert_eq!(LookupResult::of(Some(TOMBSTONE.into())), LookupResult::Barred);
+        assert_eq!(LookupResult::of(Some(Bytes::new())), LookupResult::Barred);
         let entry = entry_of(b"value", 5);
-        assert_eq!(value_in(&entry), Some(&b"value"[..]));
+        assert_eq!(value_in(&entry), Some("value".into()));
         assert_eq!(LookupResult::of(Some(entry.clone())), LookupResult::Value(entry));
         assert_eq!(LookupResult::of(Some(entry_of(b"value", 4))), LookupResult::Barred);
         assert_ne!(FillLease::new(), FillLease::new());

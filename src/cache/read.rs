@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::background::BackgroundAction;
@@ -46,7 +47,7 @@ impl FillGuard {
     /// Hands the value to the cache.
     fn fill(mut self, value: &[u8], ttl: Duration) {
         if let Some(pending) = self.pending.take() {
-            let entry = Arc::new(entry_of(value, LARGEST));
+            let entry = entry_of(value, LARGEST);
             let fill = FillCommand { key: Arc::clone(pending.key()), lease: pending.lease(), entry, ttl };
             self.cache.fill(&self.link, pending, fill);
         }
@@ -163,9 +164,9 @@ impl Cache {
         key: &CacheKey,
         codec: &C,
         slot_view: &SettledSlot,
-        entry: &[u8],
+        entry: &Bytes,
     ) -> Option<C::Value> {
-        let value = codec.decode(value_in(entry)?)?;
+        let value = codec.decode(&value_in(entry)?)?;
         self.is_still_settled(key, slot_view).then_some(value)
     }
 

@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::{Buf, Bytes, BytesMut};
 use redis::ConnectionAddr;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,8 +17,11 @@ use tokio_rustls::client::TlsStream;
 use super::server_info::ServerInfo;
 use super::settings::CacheUrl;
 
-/// The buffers keep no more than this from one use to the next.
+/// The output's buffer keeps no more than this from one use to the next.
 const KEEP: usize = 1 << 20;
+/// How much one read of the socket takes at most, if no long answer is on its way. Values that are still in use keep
+/// the memory that they were read into.
+const READ: usize = 64 << 10;
 /// No answer that we ask for is longer.
 const LONGEST: usize = 512 << 20;
 
@@ -25,7 +29,7 @@ const LONGEST: usize = 512 << 20;
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum RespAnswer {
     /// Bytes.
-    Bulk(Vec<u8>),
+    Bulk(Bytes),
     /// There is nothing.
     Nothing,
     /// The command is done.
@@ -69,7 +73,10 @@ impl ServerStream {
         }
     }
 
-    async fn read(&mut self, input: &mut Vec<u8>) -> io::Result<usize> {
+    async fn read(&mut self, input: &mut BytesMut) -> io::Result<usize> {
+        if input.capacity() - input.len() < READ / 4 {
+            input.reserve(READ);
+        }
         match self {
             Self::Plain(stream) => stream.read_buf(input).await,
             Self::Tls(stream) => stream.read_buf(input).await,
@@ -84,8 +91,7 @@ pub(super) struct RespConnection {
     sent: usize,
     /// True while all output was written and may not have been sent.
     is_unsent: bool,
-    input: Vec<u8>,
-    read: usize,
+    input: BytesMut,
 }
 
 impl RespConnection {
@@ -93,7 +99,7 @@ impl RespConnection {
     pub(super) async fn open(url: &CacheUrl) -> io::Result<(Self, Arc<str>)> {
         let info = url.info();
         let stream = ServerStream::connect(url).await?;
-        let mut wire = Self { stream, output: Vec::new(), sent: 0, is_unsent: false, input: Vec::new(), read: 0 };
+        let mut wire = Self { stream, output: Vec::new(), sent: 0, is_unsent: false, input: BytesMut::new() };
         let settings = info.redis_settings();
         if let Some(password) = settings.password() {
             match settings.username() {
@@ -132,7 +138,8 @@ impl RespConnection {
             Some(rest) if !rest.is_empty() => {
                 self.sent += self.stream.write(rest).await?;
                 if self.sent == self.output.len() {
-                    empty(&mut self.output);
+                    self.output.clear();
+                    self.output.shrink_to(KEEP);
                     self.sent = 0;
                     self.is_unsent = matches!(self.stream, ServerStream::Tls(_));
                 }
@@ -150,26 +157,15 @@ impl RespConnection {
 
     /// The next answer, if all of it has come.
     pub(super) fn next(&mut self) -> io::Result<Option<RespAnswer>> {
-        let Some((answer, length)) = self.input.get(self.read..).map_or(Ok(None), parse)? else { return Ok(None) };
-        self.read += length;
-        if self.read == self.input.len() {
-            empty(&mut self.input);
-            self.read = 0;
-        }
-        Ok(Some(answer))
+        take_answer(&mut self.input)
     }
 }
 
-fn empty(buffer: &mut Vec<u8>) {
-    buffer.clear();
-    buffer.shrink_to(KEEP);
-}
-
-/// The first answer in these bytes and its length, if all of it has come.
-fn parse(bytes: &[u8]) -> io::Result<Option<(RespAnswer, usize)>> {
-    let Some(end) = memchr::memchr(b'\n', bytes) else { return Ok(None) };
+/// Takes the first answer out of the input, if all of it has come. The answer's bytes stay where they are.
+fn take_answer(input: &mut BytesMut) -> io::Result<Option<RespAnswer>> {
+    let Some(end) = memchr::memchr(b'\n', input) else { return Ok(None) };
     let broken = || io::Error::from(io::ErrorKind::InvalidData);
-    let line = bytes.get(..end).and_then(|line| line.strip_suffix(b"\r")).ok_or_else(broken)?;
+    let line = input.get(..end).and_then(|line| line.strip_suffix(b"\r")).ok_or_else(broken)?;
     let (kind, text) = line.split_first().ok_or_else(broken)?;
     let after = end + 1;
     let answer = match kind {
@@ -178,11 +174,13 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(RespAnswer, usize)>> {
             let length = std::str::from_utf8(text).ok().and_then(|text| text.parse::<usize>().ok());
             let length = length.filter(|length| *length <= LONGEST).ok_or_else(broken)?;
             // The two bytes that follow are the end of its line.
-            if bytes.len() < after + length + 2 {
+            if input.len() < after + length + 2 {
                 return Ok(None);
             }
-            let value = bytes.get(after..after + length).ok_or_else(broken)?;
-            return Ok(Some((RespAnswer::Bulk(value.to_vec()), after + length + 2)));
+            input.advance(after);
+            let value = input.split_to(length).freeze();
+            input.advance(2);
+            return Ok(Some(RespAnswer::Bulk(value)));
         }
         b'+' | b':' => RespAnswer::Done,
         b'-' => {
@@ -192,7 +190,8 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(RespAnswer, usize)>> {
         }
         _ => return Err(broken()),
     };
-    Ok(Some((answer, after)))
+    input.advance(after);
+    Ok(Some(answer))
 }
 
 /// Begins a command of so many words.
@@ -242,21 +241,24 @@ mod tests {
     #[test]
     fn answers_are_read_once_they_are_whole() {
         for (text, answer) in [
-            (&b"$5\r\na\r\nbc\r\n"[..], RespAnswer::Bulk(b"a\r\nbc".to_vec())),
-            (b"$0\r\n\r\n", RespAnswer::Bulk(Vec::new())),
+            (&b"$5\r\na\r\nbc\r\n"[..], RespAnswer::Bulk("a\r\nbc".into())),
+            (b"$0\r\n\r\n", RespAnswer::Bulk(Bytes::new())),
             (b"$-1\r\n", RespAnswer::Nothing),
             (b"+OK\r\n", RespAnswer::Done),
             (b":1\r\n", RespAnswer::Done),
             (b"-OOM command not allowed\r\n", RespAnswer::Refused("OOM".to_owned())),
         ] {
             for cut in 0..text.len() {
-                assert_eq!(parse(&text[..cut]).unwrap(), None);
+                let mut part = BytesMut::from(&text[..cut]);
+                assert_eq!(take_answer(&mut part).unwrap(), None);
+                assert_eq!(part, text[..cut]);
             }
-            let more = [text, b"$1\r\n"].concat();
-            assert_eq!(parse(&more).unwrap(), Some((answer, text.len())));
+            let mut more = BytesMut::from(&*[text, b"$1\r\n"].concat());
+            assert_eq!(take_answer(&mut more).unwrap(), Some(answer));
+            assert_eq!(more, b"$1\r\n"[..]);
         }
         for nonsense in ["*1\r\n", "\r\n", "\n", "$x\r\n", "$-2\r\n", "$99999999999\r\n"] {
-            assert!(parse(nonsense.as_bytes()).is_err(), "{nonsense:?}");
+            assert!(take_answer(&mut nonsense.into()).is_err(), "{nonsense:?}");
         }
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::commands::FillLease;
@@ -15,7 +16,7 @@ use super::commands::FillLease;
 const READERS: usize = 4096;
 
 /// The entry that was kept, or nothing.
-type LoadOutcome = Option<Arc<Vec<u8>>>;
+type LoadOutcome = Option<Bytes>;
 
 /// All loads that are in progress.
 #[derive(Default)]
@@ -24,7 +25,7 @@ pub(super) struct PendingLoads(Mutex<HashMap<Arc<str>, LoadWaiters>>);
 struct LoadWaiters {
     lease: FillLease,
     /// The waiting readers. Mostly there are none, and then the list costs nothing.
-    waiting: Vec<oneshot::Sender<Arc<Vec<u8>>>>,
+    waiting: Vec<oneshot::Sender<Bytes>>,
 }
 
 /// A load in progress. Dropping it sends the waiting readers to the database.
@@ -33,7 +34,7 @@ pub(super) struct PendingLoad {
     key: Arc<str>,
     lease: FillLease,
     /// The readers who came in time.
-    waiting: Vec<oneshot::Sender<Arc<Vec<u8>>>>,
+    waiting: Vec<oneshot::Sender<Bytes>>,
 }
 
 impl PendingLoads {
@@ -76,10 +77,10 @@ impl PendingLoad {
     }
 
     /// The value was kept, in place of the lease.
-    pub(super) fn publish(mut self, entry: Arc<Vec<u8>>) {
+    pub(super) fn publish(mut self, entry: Bytes) {
         for waiting in self.waiting.drain(..) {
             // The reader may have gone away.
-            let _ = waiting.send(Arc::clone(&entry));
+            let _ = waiting.send(entry.clone());
         }
     }
 }
@@ -102,8 +103,8 @@ mod tests {
         assert!(loads.join("other").is_none());
         load.close();
         assert!(loads.join("key").is_none(), "after this, a value may be older than the question");
-        load.publish(Arc::new(vec![1]));
-        assert_eq!(first.await, Some(Arc::new(vec![1])));
+        load.publish(Bytes::from_static(&[1]));
+        assert_eq!(first.await, Some(Bytes::from_static(&[1])));
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::model::{Child, ChildrenCursor, ChildrenPage, DriveSummary, EntryKind, Folder, NameOrder, user_text};
 use super::statements::find_folder;
 use crate::files::UserId;
-use crate::payload::{JsonLines, PAGE_BYTES, PageSize};
+use crate::payload::{JsonLinesWriter, PAGE_BYTES, PageSize};
 use crate::shard::{
     ShardCall, ShardId, Slot, WorkKind, optional_id, optional_number, optional_text, optional_time, required,
     required_time,
@@ -143,10 +143,10 @@ impl ListChildren<'_> {
             let names = a.order_key().cmp(b.order_key());
             a.kind.cmp(&b.kind).then(if self.order == NameOrder::Ascending { names } else { names.reverse() })
         });
-        let mut entries = JsonLines::with_capacity(CHILD_BYTES * children.len());
+        let mut entries = JsonLinesWriter::with_capacity(CHILD_BYTES * children.len());
         let (mut last, mut has_more) = (None, false);
         for child in &children {
-            has_more = entries.len() >= self.size.get() || entries.as_bytes().len() >= PAGE_BYTES;
+            has_more = entries.len() >= self.size.get() || entries.byte_count() >= PAGE_BYTES;
             if has_more {
                 break;
             }
@@ -160,7 +160,7 @@ impl ListChildren<'_> {
             kind: last.kind,
             name_key: last.order_key().to_owned(),
         });
-        Ok(ChildrenPage { entries, next })
+        Ok(ChildrenPage { entries: entries.finish(), next })
     }
 
     fn folder_in(&self, row: &PgRow) -> Result<Option<Folder>, sqlx::Error> {

@@ -19,7 +19,7 @@ pub(crate) mod time;
 pub use decode::{BodyEncoding, BodyReader};
 pub use fault::{BodyFault, FieldFault};
 pub use json::{JsonFault, named_field, plain_text, read_json, shorten_reason};
-pub use json_lines::JsonLines;
+pub use json_lines::{JsonLines, JsonLinesWriter};
 pub use number::{WholeNumber, text_if_inexact};
 pub(crate) use number::{check_text, whole_number};
 pub(crate) use object_writer::ObjectWriter;

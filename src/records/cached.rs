@@ -1,5 +1,6 @@
 //! A document as bytes, for the cache.
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::place::RecordPlace;
@@ -49,7 +50,7 @@ impl ValueCodec for RecordCodec<'_> {
         bytes
     }
 
-    fn decode(&self, bytes: &[u8]) -> Option<Option<Record>> {
+    fn decode(&self, bytes: &Bytes) -> Option<Option<Record>> {
         let rest = match bytes.split_first_chunk()? {
             (&[VERSION, ABSENT], _) => return Some(None),
             (&[VERSION, PRESENT], rest) => rest,
@@ -89,13 +90,13 @@ mod tests {
             let document = Document::read(serde_json::to_string(&text).unwrap().as_bytes()).unwrap();
             let record = Record { key: "k".into(), document, version, created_at: at, updated_at: at };
             let codec = RecordCodec { key: "k" };
-            let back = codec.decode(&codec.encode(&Some(record.clone()))).unwrap().unwrap();
+            let back = codec.decode(&codec.encode(&Some(record.clone())).into()).unwrap().unwrap();
             prop_assert_eq!(format!("{back:?}"), format!("{record:?}"));
         }
 
         #[test]
         fn nonsense_does_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
-            let _ = RecordCodec { key: "k" }.decode(&bytes);
+            let _ = RecordCodec { key: "k" }.decode(&bytes.into());
         }
     }
 
@@ -120,7 +121,7 @@ mod tests {
     #[test]
     fn absence_is_kept_too() {
         let codec = RecordCodec { key: "k" };
-        assert!(matches!(codec.decode(&codec.encode(&None)), Some(None)));
+        assert!(matches!(codec.decode(&codec.encode(&None).into()), Some(None)));
         assert!(codec.is_absence(&None));
     }
 }

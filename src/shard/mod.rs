@@ -24,6 +24,7 @@ pub use cluster::add_shard::{GrowError, JoinedShard, add_shard};
 pub(crate) use cluster::append_only::PerShard;
 pub use cluster::batched_reads::{BatchRead, BatchedReads};
 pub(crate) use cluster::known_map::MovingSlot;
+pub(crate) use cluster::lane_queue::{LaneReceiver, LaneSender, lane_queue};
 pub(crate) use cluster::periodic::{PeriodicTask, TaskProgress};
 pub use cluster::routing::Cluster;
 pub(crate) use cluster::scatter::ScatterLimits;

@@ -9,7 +9,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
@@ -18,8 +17,8 @@ use super::batch_write::{BatchWrite, QueuedWrite, WriteReply};
 use super::door::SlotWrites;
 use super::refused_rows::{halve, split_refused};
 use crate::shard::{
-    DbFault, LaneConnection, LaneError, Shard, ShardError, Slot, StoredOutcome, find_refused, is_key_there,
-    refused_slots,
+    DbFault, LaneConnection, LaneError, LaneReceiver, Shard, ShardError, Slot, StoredOutcome, find_refused,
+    is_key_there, refused_slots,
 };
 use crate::telemetry::batch_span;
 
@@ -48,7 +47,7 @@ impl CommitLane {
 
     pub(super) async fn run<W: BatchWrite>(
         mut self,
-        mut queue: mpsc::Receiver<QueuedWrite<W>>,
+        mut queue: LaneReceiver<QueuedWrite<W>>,
         batch: usize,
         stop: CancellationToken,
     ) {
@@ -56,7 +55,7 @@ impl CommitLane {
         loop {
             tokio::select! {
                 biased;
-                taken = queue.recv_many(&mut writes, batch) => if taken == 0 { return },
+                taken = queue.next_batch(&mut writes, batch) => if taken == 0 { return },
                 () = self.connection.open(), if !self.connection.is_open() => continue,
                 // No further write comes in; the writes in the queue are still taken out.
                 () = stop.cancelled(), if !queue.is_closed() => queue.close(),

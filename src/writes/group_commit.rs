@@ -1,19 +1,24 @@
 //! Group commit: one statement in one transaction makes many single writes, each answered on its own.
 //!
-//! Each shard has a lane: a bounded queue and a task with a connection ([`CommitLane`]). While a batch
-//! commits, the next batch gathers in the queue; a lone write goes at once. A caller that goes away takes the row out
-//! of the queue, unless the row is in a batch already.
+//! Each shard has a lane: a bounded queue and a task with a connection ([`CommitLane`]). While a batch commits, the next
+//! batch gathers in the queue. A lone write goes at once, and a busy lane waits a moment for the callers of its last
+//! batch ([`lane_queue`]). A caller that goes away takes the row out of the queue, unless the row is in a batch already.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::batch_write::{BatchWrite, QueuedWrite, WriteReply};
 use super::commit_lane::CommitLane;
 use super::door::SlotWrites;
-use crate::shard::{CallOutcome, LaneConnection, MovingSlot, PerShard, Shard, ShardError, ShardId};
+use crate::shard::{
+    CallOutcome, LaneConnection, LaneSender, MovingSlot, PerShard, Shard, ShardError, ShardId, lane_queue,
+};
 use crate::telemetry::record_route;
+
+/// After a batch of fewer rows a lane does not wait for its callers.
+const BUSY: usize = 4;
 
 /// How much a lane takes on.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +35,7 @@ pub(crate) struct GroupCommit<W: BatchWrite> {
     limits: WriterLimits,
     connection: fn(Arc<Shard>) -> LaneConnection,
     /// The first write to a later shard starts the shard's lane.
-    lanes: PerShard<mpsc::Sender<QueuedWrite<W>>>,
+    lanes: PerShard<LaneSender<QueuedWrite<W>>>,
 }
 
 impl<W: BatchWrite> GroupCommit<W> {
@@ -50,9 +55,9 @@ impl<W: BatchWrite> GroupCommit<W> {
         Self { writes, limits, connection: LaneConnection::from_pool, lanes: PerShard::new() }
     }
 
-    fn lane(&self, shard: &Arc<Shard>) -> &mpsc::Sender<QueuedWrite<W>> {
+    fn lane(&self, shard: &Arc<Shard>) -> &LaneSender<QueuedWrite<W>> {
         self.lanes.get_or_make(shard.id(), || {
-            let (sender, queue) = mpsc::channel(self.limits.queue);
+            let (sender, queue) = lane_queue(self.limits.queue, BUSY);
             let connection = (self.connection)(Arc::clone(shard));
             let (lane, cluster) = (CommitLane::new(&self.writes, connection), self.writes.cluster());
             cluster.spawn(lane.run(queue, self.limits.batch, cluster.stop_token().clone()));

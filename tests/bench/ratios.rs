@@ -12,6 +12,7 @@
 #![expect(unreachable_pub, reason = "what the cases share is seen by them alone, and `pub` reads best")]
 #![expect(clippy::as_conversions, reason = "figures for people: what a float cannot hold does not matter here")]
 
+mod cache;
 mod cases;
 mod http;
 mod load;

@@ -240,7 +240,7 @@ fn all_lines(
                     with_request_if_any(context, fetch(&files, user, size, cursor, consistency)).await?
                 }
             };
-            Ok(Some((Bytes::from(page.files.into_bytes()), page.next.map_or(ListStep::End, ListStep::Fetch))))
+            Ok(Some((page.files.into_bytes(), page.next.map_or(ListStep::End, ListStep::Fetch))))
         }
     })
 }

@@ -1,9 +1,9 @@
 //! Batched reads: one statement answers many small reads that wait at the same time.
 //!
 //! Each thread that asks has a lane for each shard: a bounded queue and a task. The lane empties the queue, reads all
-//! of the batch by one statement, and answers each caller; while the lane waits for the shard, the next callers gather.
-//! Most of a small read's cost is the statement, so batches serve more reads with the same PostgreSQL
-//! (docs/decisions/0010-batched-reads.md).
+//! of the batch by one statement, and answers each caller. While the lane waits for the shard, the next callers gather,
+//! and a busy lane waits a moment for those whom it has just answered ([`lane_queue`]). Most of a small read's cost is
+//! the statement, so batches serve more reads with the same PostgreSQL (docs/decisions/0010-batched-reads.md).
 //!
 //! The lane and its connection live on the runtime of the asking thread: beside the statement, a read's largest cost
 //! was the waking of other threads. An HTTP worker that ends takes its lanes along, after its requests; nothing is
@@ -18,12 +18,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sqlx::PgConnection;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::shard::call::ShardCall;
 use crate::shard::cluster::known_map::MovingSlot;
+use crate::shard::cluster::lane_queue::{LaneReceiver, LaneSender, lane_queue};
 use crate::shard::cluster::routing::Cluster;
 use crate::shard::error::ShardError;
 use crate::shard::server::pool::ShardPool;
@@ -35,6 +36,8 @@ use crate::telemetry::{SpanLink, batch_span, record_route};
 const QUEUE: usize = 4096;
 /// Reads in one statement.
 const BATCH: usize = 64;
+/// After a batch of fewer reads a lane does not wait for its callers.
+const BUSY: usize = 2;
 
 /// A small read of one slot. [`ShardCall`] reads alone, and [`BatchRead::call_all`] reads many at once.
 pub trait BatchRead: ShardCall<Output: 'static> + Send + 'static {
@@ -79,7 +82,7 @@ thread_local! {
 }
 
 /// A thread's queues, in the order of the shards.
-type ReadQueues<R> = Vec<mpsc::Sender<WaitingRead<R>>>;
+type ReadQueues<R> = Vec<LaneSender<WaitingRead<R>>>;
 
 /// The lanes of all shards, for one kind of read.
 pub struct BatchedReads<R: BatchRead> {
@@ -97,8 +100,8 @@ impl<R: BatchRead> BatchedReads<R> {
     }
 
     /// Starts this thread's lane to a shard.
-    fn start_lane(&self, shard: &Arc<Shard>) -> mpsc::Sender<WaitingRead<R>> {
-        let (sender, queue) = mpsc::channel(QUEUE);
+    fn start_lane(&self, shard: &Arc<Shard>) -> LaneSender<WaitingRead<R>> {
+        let (sender, queue) = lane_queue(QUEUE, BUSY);
         let stop = self.cluster.stop_token().clone();
         self.cluster.spawn_on_current_runtime(run_lane(Arc::clone(shard), shard.thread_pool(), queue, stop));
         sender
@@ -156,17 +159,19 @@ impl<R: BatchRead> BatchedReads<R> {
 async fn run_lane<R: BatchRead>(
     shard: Arc<Shard>,
     pool: ShardPool,
-    mut queue: mpsc::Receiver<WaitingRead<R>>,
+    mut queue: LaneReceiver<WaitingRead<R>>,
     stop: CancellationToken,
 ) {
     loop {
         let mut batch = Vec::with_capacity(BATCH);
-        match stop.run_until_cancelled(queue.recv_many(&mut batch, BATCH)).await {
+        match stop.run_until_cancelled(queue.next_batch(&mut batch, BATCH)).await {
             None | Some(0) => return,
             Some(_) => {}
         }
         batch.retain(|waiting| !waiting.reply.is_closed());
         answer_batch(&shard, &pool, batch).await;
+        // Callers who were answered run on this thread: their answers go out, and next requests come in.
+        tokio::task::yield_now().await;
     }
 }
 

@@ -6,6 +6,7 @@ pub(super) mod add_shard;
 pub(super) mod append_only;
 pub(super) mod batched_reads;
 pub(super) mod known_map;
+pub(super) mod lane_queue;
 pub(super) mod periodic;
 pub(super) mod registry;
 pub(super) mod routing;

@@ -1,9 +1,7 @@
 //! Documents: keys and values against pgbench's SELECT and upsert of the same rows, with and without the cache; and
 //! objects at ten million of them.
 
-use shardrive::local_servers::{CacheServer, free_port};
-use tokio::runtime::Handle;
-
+use crate::cache::Cache;
 use crate::rounds::{Comparison, Run, Side, compare, judge, measure, repeat};
 use crate::service::Service;
 use crate::shards::SHARDS;
@@ -22,13 +20,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     fill(bench, keys)?;
     against_pgbench(bench, keys)?;
 
-    let folder = bench.options.folder.join("cache");
-    let program =
-        CacheServer::find_program().ok_or("there is no redis-server or valkey-server; run scripts/setup bench")?;
-    let mut server = CacheServer::new(program, folder, free_port()?);
-    Handle::current().block_on(server.start())?;
-    with_cache(bench, &server, keys)?;
-    Handle::current().block_on(server.stop());
+    with_cache(bench, &Cache::start(bench)?, keys)?;
     objects(bench)
 }
 
@@ -74,14 +66,9 @@ fn against_pgbench(bench: &mut Bench, keys: u64) -> Result<()> {
     bench.shards.settle()
 }
 
-fn with_cache(bench: &mut Bench, server: &CacheServer, keys: u64) -> Result<()> {
-    let settings = [("REDIS_URL", server.url())];
-    let start = |bench: &Bench| -> Result<Service> {
-        let service = Service::start_with(bench, &settings)?;
-        until_hit(&service)?;
-        Ok(service)
-    };
-    let cached = start(bench)?;
+fn with_cache(bench: &mut Bench, cache: &Cache, keys: u64) -> Result<()> {
+    const KNOWN_KEY: &str = "/read/user:1";
+    let cached = cache.serve(bench, KNOWN_KEY)?;
     // Every hot key is there before it counts.
     asked(bench, &cached, CONNECTIONS, "read", 1, HOT)?;
     let read = |seed: u64| asked(bench, &cached, CONNECTIONS, "read", seed, HOT);
@@ -106,8 +93,8 @@ fn with_cache(bench: &mut Bench, server: &CacheServer, keys: u64) -> Result<()> 
         // One service at a time: one without a cache keeps the others from using theirs.
         let (mut misses, mut alone) = (Vec::new(), Vec::new());
         for round in 0..bench.options.rounds() as u64 {
-            let service = start(bench)?;
-            server.command("FLUSHALL").ok_or("the cache's server does not answer")?;
+            let service = cache.serve(bench, KNOWN_KEY)?;
+            cache.empty()?;
             let read = |service: &Service, seed| asked(bench, service, connections, "read_once", seed, keys);
             misses.push(measure(bench, Some(service.pid()), || read(&service, round * 2))?);
             drop(service);
@@ -177,16 +164,4 @@ fn inverted(found: Comparison) -> Comparison {
         ..side
     };
     Comparison { ours: micros(found.ours), reference: micros(found.reference), ratio: 1.0 / found.ratio }
-}
-
-/// Waits until the cache answers: for half a second after its server was found, nobody trusts it.
-fn until_hit(service: &Service) -> Result<()> {
-    for _ in 0..200 {
-        let output = std::process::Command::new("curl").args(["-sS", &service.url("/read/user:1")]).output()?;
-        if String::from_utf8_lossy(&output.stdout).contains("\"from_cache\":true") {
-            return Ok(());
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    Err("the cache answers nothing".into())
 }

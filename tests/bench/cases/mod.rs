@@ -1,6 +1,7 @@
 //! What is measured, in an order in which each case finds what it needs: one file each.
 
 mod bulk;
+mod cached_pages;
 mod counts;
 mod documents;
 mod drive_changes;
@@ -31,7 +32,7 @@ type Case = fn(&mut Bench) -> Result<()>;
 pub fn run(bench: &mut Bench) -> Result<()> {
     let version = bench.shards.version()?;
     bench.report.set_postgres(version);
-    let cases: [(&str, Case); 21] = [
+    let cases: [(&str, Case); 22] = [
         ("ingest", ingest::run),
         ("keys", keys::run),
         ("events", events::run),
@@ -41,6 +42,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         ("sign-in", sign_in::run),
         ("bulk", bulk::run),
         ("query", query::run),
+        ("cached-pages", cached_pages::run),
         ("plain", plain::run),
         ("latency", latency::run),
         ("memory", memory::run),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use shardrive::cache::{Cache, CacheFormat, CacheKey, CacheSettings, CacheUrl, CachedValue, ValueCodec, WriteEffect};
 use shardrive::shard::{Cluster, ShardId, Slot};
 
@@ -30,7 +31,7 @@ impl ValueCodec for OldCount {
         value.to_le_bytes().to_vec()
     }
 
-    fn decode(&self, bytes: &[u8]) -> Option<i64> {
+    fn decode(&self, bytes: &Bytes) -> Option<i64> {
         // As one who trusts what is there: more bytes are no reason to doubt.
         bytes.first_chunk().map(|bytes| i64::from_le_bytes(*bytes))
     }
@@ -44,7 +45,7 @@ impl ValueCodec for NewCount {
         [7_i64, *value].iter().flat_map(|number| number.to_le_bytes()).collect()
     }
 
-    fn decode(&self, bytes: &[u8]) -> Option<i64> {
+    fn decode(&self, bytes: &Bytes) -> Option<i64> {
         bytes.last_chunk().map(|bytes| i64::from_le_bytes(*bytes))
     }
 }
@@ -57,8 +58,8 @@ impl ValueCodec for NewSum {
         value.to_le_bytes().to_vec()
     }
 
-    fn decode(&self, bytes: &[u8]) -> Option<i64> {
-        bytes.try_into().map(i64::from_le_bytes).ok()
+    fn decode(&self, bytes: &Bytes) -> Option<i64> {
+        bytes.as_ref().try_into().map(i64::from_le_bytes).ok()
     }
 }
 

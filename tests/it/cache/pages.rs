@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -230,7 +231,7 @@ impl ValueCodec for Text {
         value.clone().into_bytes()
     }
 
-    fn decode(&self, bytes: &[u8]) -> Option<String> {
+    fn decode(&self, bytes: &Bytes) -> Option<String> {
         String::from_utf8(bytes.to_vec()).ok()
     }
 }
