@@ -94,8 +94,8 @@ impl Cache {
             ReadAnswer::LoadAndFill(guard) => Some(guard),
             ReadAnswer::Bypass => None,
         };
-        self.misses.fetch_add(1, Ordering::Relaxed);
         let (shard, value) = load.await?;
+        self.misses.fetch_add(1, Ordering::Relaxed);
         // A value from another shard belongs to an ownership that this process has not heard of yet.
         if let Some(guard) = guard.filter(|guard| guard.slot_view.owner == shard) {
             let ttl = if codec.is_absence(&value) { self.ttl.min(ABSENCE_TTL) } else { self.ttl };

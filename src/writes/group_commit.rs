@@ -75,10 +75,12 @@ impl<W: BatchWrite> GroupCommit<W> {
         let mut moving = MovingSlot::new(slot, cluster.limits());
         loop {
             let shard = cluster.owner(slot)?;
-            shard.require_healthy()?;
             let id = shard.id();
             record_route(slot.number(), id.number());
             let watched = shard.time_call(std::any::type_name::<W>());
+            if let Err(away) = shard.require_healthy() {
+                return watched.finish(Err(away));
+            }
             let (reply, answer) = oneshot::channel();
             // Before the lane can take the write out again.
             shard.counters().commit_queue.add(1);

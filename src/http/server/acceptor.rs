@@ -87,13 +87,13 @@ impl ConnectionAcceptor {
         let peer = stream.peer_addr().ok();
         let _ = stream.set_nodelay(true); // a socket that is gone is noticed when it is read
         let Some(tls) = &self.tls else {
-            return Some((ClientLink { transport: Transport::Plain(stream), connection }, Protocol::Http1, peer));
+            return Some((ClientLink::new(Transport::Plain(stream), connection), Protocol::Http1, peer));
         };
         let handshakes = &self.connections.counters().handshakes;
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 handshakes.done.add(1);
-                Some((ClientLink { transport: Transport::Tls(Box::new(stream)), connection }, Protocol::Http1, peer))
+                Some((ClientLink::new(Transport::Tls(Box::new(stream)), connection), Protocol::Http1, peer))
             }
             Ok(Err(error)) => {
                 handshakes.failed.add(1);
@@ -171,9 +171,16 @@ where
     }
 }
 
+/// A client's connection as HTTP reads and writes it.
+///
+/// Nothing is written before the client's first byte: HTTP would send a 408 to a client that sends nothing. Clients open
+/// connections ahead of their requests, and would take that 408 for the answer to a request that crosses it on its way.
+/// Such a connection is closed without a word, as RFC 9112, section 9.5, says of a server that does not want to wait.
 pub(super) struct ClientLink {
     transport: Transport,
     connection: Arc<ClientConnection>,
+    /// A byte of a request has come.
+    has_received: bool,
 }
 
 enum Transport {
@@ -182,6 +189,15 @@ enum Transport {
 }
 
 impl ClientLink {
+    fn new(transport: Transport, connection: Arc<ClientConnection>) -> Self {
+        Self { transport, connection, has_received: false }
+    }
+
+    /// The failure of a write before the client's first byte.
+    fn refuse_first_word(&self) -> io::Result<()> {
+        if self.has_received { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
+    }
+
     pub(super) fn connection(&self) -> &Arc<ClientConnection> {
         &self.connection
     }
@@ -198,13 +214,17 @@ macro_rules! transport {
 }
 
 impl AsyncRead for ClientLink {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        transport!(self, poll_read, context, into)
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        let read = transport!(self.as_mut(), poll_read, context, into);
+        self.has_received |= into.filled().len() > before;
+        read
     }
 }
 
 impl AsyncWrite for ClientLink {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.refuse_first_word()?;
         transport!(self, poll_write, context, bytes)
     }
 
@@ -213,6 +233,7 @@ impl AsyncWrite for ClientLink {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.refuse_first_word()?;
         transport!(self, poll_write_vectored, context, parts)
     }
 

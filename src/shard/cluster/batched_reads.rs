@@ -134,10 +134,12 @@ impl<R: BatchRead> BatchedReads<R> {
         let mut moving = MovingSlot::new(slot, self.cluster.limits());
         loop {
             let shard = self.cluster.owner(slot)?;
-            shard.require_healthy()?;
             let id = shard.id();
             record_route(slot.number(), id.number());
             let watched = shard.time_call(std::any::type_name::<R>());
+            if let Err(away) = shard.require_healthy() {
+                return watched.finish(Err(away));
+            }
             let (reply, answer) = oneshot::channel();
             let until = Instant::now() + self.cluster.limits().call_timeout;
             if let Err(error) = self.enqueue(id, WaitingRead { read, until, reply, link: watched.span.batch_link() }) {

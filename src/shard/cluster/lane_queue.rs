@@ -15,7 +15,7 @@ use tokio::sync::{Notify, mpsc};
 /// The part of the last batch, with the calls that are there already, for which a lane waits: the other callers are
 /// slower, or ask another shard.
 const PART: [usize; 2] = [2, 3];
-/// The longest wait. The clock of the runtime ticks once a millisecond.
+/// The longest wait, a millisecond more by the runtime's clock, which ticks once a millisecond.
 const LIMIT: Duration = Duration::from_millis(1);
 /// After so many waits in vain, one after the other, the pauses between waits grow no longer.
 const MOST_MISSES: u32 = 6;
@@ -47,7 +47,7 @@ impl<T> LaneSender<T> {
     /// Puts a call into the queue. The call comes back if the queue is full or the lane has ended.
     pub(crate) fn try_send(&self, call: T) -> Result<(), TrySendError<T>> {
         self.sender.try_send(call)?;
-        // Sequentially consistent, as the queue's length is: either we see the wish, or the lane sees the call.
+        // Where the two just miss each other, the lane waits until its time is up, and no call is lost.
         let wanted = self.gate.wanted.load(Ordering::SeqCst);
         if wanted != 0 && self.sender.max_capacity() - self.sender.capacity() >= wanted {
             self.gate.reached.notify_one();
@@ -64,9 +64,9 @@ pub(crate) struct LaneReceiver<T> {
     least: usize,
     /// The calls in the last batch.
     last: usize,
-    /// Waits in vain since the last one that was not.
+    /// Waits in vain since the last wait that brought the callers.
     misses: u32,
-    /// Batches that begin without a wait, after waits in vain.
+    /// How many batches begin without a wait, as waits were in vain.
     pause: u32,
 }
 

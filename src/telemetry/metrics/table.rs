@@ -102,7 +102,7 @@ metrics! {
     COMMIT_QUEUE_LIMIT = Gauge "shardrive_shard_commit_queue_max" [] "Single writes that may wait in one queue (SHARDRIVE_WRITE_QUEUE_ROWS); new, changed and deleted files and documents have one each for every shard.";
     READ_BATCH = Histogram "shardrive_shard_read_batch_reads" ["shard"] "Reads in a batch of reads.";
 
-    BULK = Counter "shardrive_bulk_rows_total" ["result"] "Rows of bulk loads: accepted, rejected, or stored as new ones.";
+    BULK = Counter "shardrive_bulk_rows_total" ["result"] "Rows of bulk loads: accepted by the check of their fields, rejected by it or later by the database, or stored as new ones.";
     CACHE_AVAILABLE = Gauge "shardrive_cache_available" [] "1 if the server of the cache can be used, 0 if not; none without REDIS_URL.";
     CACHE_HITS = Counter "shardrive_cache_hits_total" [] "Reads that the cache answered.";
     CACHE_MISSES = Counter "shardrive_cache_misses_total" [] "Reads that a shard had to answer although there is a cache.";

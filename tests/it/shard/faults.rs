@@ -16,6 +16,7 @@ use crate::support::load::Load;
 use crate::support::poll;
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::servers::TestCluster;
+use crate::telemetry::metrics::samples;
 
 /// How long a user of a shard that is away may have to wait.
 const FAST: Duration = Duration::from_secs(1);
@@ -210,7 +211,20 @@ async fn with_all_shards_away_the_service_says_so_and_lives() {
     .await;
     is_refused_for_now(&api.get("/health/ready").await);
     assert_eq!(api.get("/health/live").await.status(), StatusCode::OK);
-    is_refused_for_now(&api.get("/query/42").await);
+    // Whichever way a call takes, its refusal counts as a call that failed.
+    let file = json!({"user_id": 42, "file_name": "b"});
+    let refused = [
+        api.request(Method::GET, "/query/42"),
+        api.request(Method::GET, "/query/42?limit=1000"),
+        api.request(Method::GET, &format!("/files/{}", ids[0])),
+        api.request(Method::POST, "/ingest").json(&file),
+    ];
+    let failures = async || samples(&api).await[r#"shardrive_shard_failures_total{shard="0"}"#];
+    for (number, request) in refused.into_iter().enumerate() {
+        let before = failures().await;
+        is_refused_for_now(&request.send().await.unwrap());
+        assert!(failures().await > before, "refusal {number} was not counted");
+    }
     let (status, stats) = api.get_json("/stats").await;
     assert_eq!(
         (status, &stats["success"], &stats["complete"]),
