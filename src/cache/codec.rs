@@ -40,8 +40,9 @@ pub trait ValueCodec: Sync {
     /// The value as bytes.
     fn encode(&self, value: &Self::Value) -> Vec<u8>;
 
-    /// The value in these bytes, of which the value may keep a part. `None` if the bytes do not answer this question: they cannot be read, or hold less
-    /// than the reader wants. The reader then takes the value from the database and replaces the old entry.
+    /// The value in these bytes, of which the value may keep a part. `None` if the bytes do not answer this question:
+    /// they cannot be read, or hold less than the reader wants. The reader then takes the value from the database and
+    /// replaces the old entry.
     fn decode(&self, bytes: &Bytes) -> Option<Self::Value>;
 
     /// True if the value says that there is nothing. Such a value is kept for a shorter time: somebody is often about

@@ -17,10 +17,9 @@ use tokio_rustls::client::TlsStream;
 use super::server_info::ServerInfo;
 use super::settings::CacheUrl;
 
-/// The output's buffer keeps no more than this from one use to the next.
+/// The buffers keep no more than this from one use to the next.
 const KEEP: usize = 1 << 20;
-/// How much one read of the socket takes at most, if no long answer is on its way. Values that are still in use keep
-/// the memory that they were read into.
+/// For how much a new input buffer has room. Values that are still in use keep the memory that they were read into.
 const READ: usize = 64 << 10;
 /// No answer that we ask for is longer.
 const LONGEST: usize = 512 << 20;
@@ -157,7 +156,11 @@ impl RespConnection {
 
     /// The next answer, if all of it has come.
     pub(super) fn next(&mut self) -> io::Result<Option<RespAnswer>> {
-        take_answer(&mut self.input)
+        let answer = take_answer(&mut self.input)?;
+        if self.input.is_empty() && self.input.capacity() > KEEP {
+            self.input = BytesMut::new();
+        }
+        Ok(answer)
     }
 }
 

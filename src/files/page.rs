@@ -107,12 +107,13 @@ impl ValueCodec for PageCodec {
 
     fn decode(&self, bytes: &Bytes) -> Option<FilePage> {
         let ([version, more], lines) = bytes.split_first_chunk()?;
-        if *version != CACHE_FORMAT.version || std::str::from_utf8(lines).is_err() {
+        if *version != CACHE_FORMAT.version {
             return None;
         }
         let (size, more, lines) = (self.size.get(), *more != 0, bytes.slice_ref(lines));
         let length = lines.len();
         let files = JsonLines::read(lines, size, is_file)?;
+        std::str::from_utf8(files.as_bytes()).ok()?;
         if more && files.len() < size {
             return None; // a smaller page, and the user has more files
         }

@@ -1,8 +1,9 @@
 //! Group commit: one statement in one transaction makes many single writes, each answered on its own.
 //!
 //! Each shard has a lane: a bounded queue and a task with a connection ([`CommitLane`]). While a batch commits, the next
-//! batch gathers in the queue. A lone write goes at once, and a busy lane waits a moment for the callers of its last
-//! batch ([`lane_queue`]). A caller that goes away takes the row out of the queue, unless the row is in a batch already.
+//! batch gathers in the queue. A write that meets no other goes at once, and a busy lane waits a moment for the callers
+//! of its last batch ([`lane_queue`]). A caller that goes away takes the row out of the queue, unless the row is in a
+//! batch already.
 
 use std::sync::Arc;
 

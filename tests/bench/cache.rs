@@ -43,6 +43,12 @@ impl Cache {
         Err("the cache answers nothing".into())
     }
 
+    /// How many reads of this service the cache could not answer.
+    pub fn misses(service: &Service) -> Result<u64> {
+        let misses = ask(service, "/stats")?.get("cache_misses").and_then(Value::as_u64);
+        misses.ok_or_else(|| "/stats tells no misses of the cache".into())
+    }
+
     /// Removes every entry.
     pub fn empty(&self) -> Result<()> {
         self.server.command("FLUSHALL").map(|_| ()).ok_or_else(|| "the cache's server does not answer".into())

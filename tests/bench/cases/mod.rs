@@ -42,7 +42,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         ("sign-in", sign_in::run),
         ("bulk", bulk::run),
         ("query", query::run),
-        ("cached-pages", cached_pages::run),
+        ("cached", cached_pages::run),
         ("plain", plain::run),
         ("latency", latency::run),
         ("memory", memory::run),

@@ -1,13 +1,19 @@
 //! Clients that keep a place and send nothing, or little: they cost nobody else anything, and the log names them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::{Certificate, Client, Method, StatusCode};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::support::api::{Api, client, json as parts};
 use crate::support::certificates::TestCa;
@@ -42,6 +48,17 @@ fn metric(text: &str, name: &str) -> u64 {
     value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
 
+/// A connection on which TLS is spoken, and no request is sent.
+async fn connect_over_tls(address: SocketAddr, authority: &TestCa) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(address).await.unwrap();
+    TlsConnector::from(Arc::new(config)).connect("127.0.0.1".try_into().unwrap(), stream).await.unwrap()
+}
+
 /// Opens silent connections, and asks as somebody else while they are all open.
 async fn others_are_answered(api: &Api, authority: Option<&TestCa>) {
     poll::until("an answer while the others are silent", async || {
@@ -72,6 +89,10 @@ async fn silent_connections_cost_nobody_else_and_are_named() {
 
     for (api, authority) in [(&over_tls, Some(&authority)), (&plain, None)] {
         let address = address(api);
+        let after_handshake = match authority {
+            Some(authority) => Some(connect_over_tls(address, authority).await),
+            None => None,
+        };
         let mut silent = Vec::new();
         for _ in 0..300 {
             silent.push(TcpStream::connect(address).await.unwrap());
@@ -80,6 +101,11 @@ async fn silent_connections_cost_nobody_else_and_are_named() {
         for stream in &mut silent {
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest).await;
+            assert!(rest.is_empty(), "{rest:?}");
+        }
+        if let Some(mut stream) = after_handshake {
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await.expect("an end that is no cut");
             assert!(rest.is_empty(), "{rest:?}");
         }
         poll::until("the line that names the address", async || {
