@@ -173,19 +173,40 @@ impl Report {
     }
 }
 
+/// The cells of a line. Behind what is judged, the ratio or else the figure, stands the least and the most of the rounds.
 fn cells(line: &Line) -> Vec<String> {
     let figure = |side: &Side| format!("{} {}", number(side.median), line.unit);
+    let (ours, ratio) = match (&line.reference, line.ratio) {
+        (Some(reference), Some(ratio)) => {
+            let ratios = line.ours.rounds.iter().zip(&reference.rounds).map(|(ours, other)| ours / other);
+            (figure(&line.ours), format!("{ratio:.2}{}", spread(ratios, |ratio| format!("{ratio:.2}"))))
+        }
+        _ => {
+            let rounds = spread(line.ours.rounds.iter().copied(), number);
+            (format!("{}{rounds}", figure(&line.ours)), String::new())
+        }
+    };
     let cpu = |side: &Side| (side.cpu.api + side.cpu.postgres > 0.0).then_some(side.cpu);
     vec![
         line.case.clone(),
-        figure(&line.ours),
+        ours,
         line.reference.as_ref().map(figure).unwrap_or_default(),
-        line.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
+        ratio,
         line.bar.as_ref().map(|bar| format!("{} {}", bar.text, if bar.met { "✓" } else { "✗" })).unwrap_or_default(),
         cpu(&line.ours).map(|cpu| format!("{:.1} + {:.1} µs", cpu.api, cpu.postgres)).unwrap_or_default(),
         line.reference.as_ref().and_then(cpu).map(|cpu| format!("{:.1} µs", cpu.postgres)).unwrap_or_default(),
         line.note.clone(),
     ]
+}
+
+/// The least and the most of several rounds; nothing for a single one.
+fn spread(rounds: impl Iterator<Item = f64> + Clone, written: impl Fn(f64) -> String) -> String {
+    if rounds.clone().count() < 2 {
+        return String::new();
+    }
+    let least = rounds.clone().fold(f64::INFINITY, f64::min);
+    let most = rounds.fold(f64::NEG_INFINITY, f64::max);
+    format!(" ({} to {})", written(least), written(most))
 }
 
 fn number(figure: f64) -> String {
