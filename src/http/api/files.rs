@@ -89,7 +89,7 @@ struct ListAnswer {
     file_count: usize,
     /// The `cursor` of the next page; `null` on the last page.
     next_cursor: Option<String>,
-    /// Newest first.
+    /// From the highest `file_id` down: newest first, but for ids of clients' own.
     #[schema(value_type = Vec<File>)]
     files: WrittenValues,
 }
@@ -157,8 +157,9 @@ struct FileListQuery {
 
 /// List a user's files
 ///
-/// Newest first, in pages. With `Accept: application/x-ndjson` the answer is a stream of all files, a JSON object on
-/// each line; after a failure the stream is broken off, and never ends like a whole stream.
+/// In pages, from the highest `file_id` down: newest first, but for ids of clients' own. With
+/// `Accept: application/x-ndjson` the answer is a stream of all files, a JSON object on each line; after a failure the
+/// stream is broken off, and never ends like a whole stream.
 #[utoipa::path(
     get, path = "/query/{user_id}", tag = "files",
     params(

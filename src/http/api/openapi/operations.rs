@@ -83,6 +83,12 @@ pub(super) fn complete(document: &mut Value) {
     document["components"]["parameters"] = json!({ "IdempotencyKey": idempotency_key() });
 }
 
+/// What the description of a problem of this status says besides, where a change was asked for.
+const MAY_HAVE_CHANGED: &[(&str, &str)] = &[
+    ("503", "; after `shard_unavailable` a change that was on its way may have been made all the same"),
+    ("504", "; a change may have been made all the same"),
+];
+
 fn complete_one(operation: &mut Map<String, Value>, path: &str, method: &Method, access: RouteAccess) {
     let named = NAMES.iter().find(|(of_method, of_path, _)| *of_path == path && *of_method == method.as_str());
     let name = named.map_or("", |(.., name)| *name);
@@ -92,10 +98,13 @@ fn complete_one(operation: &mut Map<String, Value>, path: &str, method: &Method,
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         complete_parameter(parameter, name);
     }
-    if !method.is_safe()
-        && let Some(timeout) = operation.get_mut("responses").and_then(|responses| responses.get_mut("504"))
-    {
-        timeout["description"] = "The shard did not answer in time; a change may have been made all the same".into();
+    if !method.is_safe() {
+        for (status, warning) in MAY_HAVE_CHANGED {
+            let problem = operation.get_mut("responses").and_then(|responses| responses.get_mut(*status));
+            if let Some(Value::String(description)) = problem.and_then(|problem| problem.get_mut("description")) {
+                *description = format!("{}{warning}", description.trim_end_matches('.'));
+            }
+        }
     }
     if takes_key(method, path) {
         let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
