@@ -166,7 +166,7 @@ mod tests {
 
     fn page(ids: &[u128], has_more: bool) -> FilePage {
         let mut files = JsonLinesWriter::default();
-        ids.iter().for_each(|id| files.push(&file(*id)).unwrap());
+        ids.iter().for_each(|id| files.push_with(|out| serde_json::to_writer(out, &file(*id))).unwrap());
         FilePage::of_lines(files.finish(), has_more).unwrap()
     }
 

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use memchr::{memchr_iter, memrchr};
-use serde::Serialize;
 
 /// JSON values, each on a line that ends in a newline. JSON has no newline within a value as it is written here.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -82,14 +81,6 @@ impl JsonLinesWriter {
         Self { bytes: Vec::with_capacity(bytes), count: 0 }
     }
 
-    /// Writes a value.
-    ///
-    /// # Errors
-    /// If the value cannot be JSON; then no line is added.
-    pub fn push(&mut self, value: &impl Serialize) -> Result<(), serde_json::Error> {
-        self.push_with(|out| serde_json::to_writer(out, value))
-    }
-
     /// Takes a value that `write` writes, without a newline in it.
     ///
     /// # Errors
@@ -140,7 +131,7 @@ mod tests {
 
     fn lines_of(texts: &[String]) -> JsonLines {
         let mut lines = JsonLinesWriter::default();
-        texts.iter().for_each(|text| lines.push(text).unwrap());
+        texts.iter().for_each(|text| lines.push_with(|out| serde_json::to_writer(out, text)).unwrap());
         lines.finish()
     }
 
@@ -180,9 +171,9 @@ mod tests {
     #[test]
     fn a_value_that_is_no_json_adds_no_line() {
         let mut lines = JsonLinesWriter::default();
-        lines.push(&"a").unwrap();
+        lines.push_with(|out| serde_json::to_writer(out, "a")).unwrap();
         let no_json = std::collections::HashMap::from([((), 1)]);
-        lines.push(&no_json).unwrap_err();
+        lines.push_with(|out| serde_json::to_writer(out, &no_json)).unwrap_err();
         assert_eq!(lines.finish(), lines_of(&["a".to_owned()]));
     }
 }

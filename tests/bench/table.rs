@@ -173,7 +173,7 @@ impl Report {
     }
 }
 
-/// The cells of a line. Behind what is judged, the ratio or else the figure, stands the least and the most of the rounds.
+/// The cells of a line. Behind what is judged, the ratio or else the figure, stand the least and the most of the rounds.
 fn cells(line: &Line) -> Vec<String> {
     let figure = |side: &Side| format!("{} {}", number(side.median), line.unit);
     let (ours, ratio) = match (&line.reference, line.ratio) {

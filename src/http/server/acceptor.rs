@@ -176,7 +176,7 @@ where
 /// Nothing is written before the client's first byte: HTTP would send a 408 to a client that sends nothing. Clients open
 /// connections ahead of their requests, and would take that 408 for the answer to a request that crosses it on its way.
 /// Such a connection is closed without a word, as RFC 9112, section 9.5, says of a server that does not want to wait.
-/// What is written is dropped, so that HTTP goes on to the end of the connection, and TLS says farewell.
+/// What HTTP writes is dropped, so that HTTP goes on to the end of the connection, and TLS sends its `close_notify`.
 pub(super) struct ClientLink {
     transport: Transport,
     connection: Arc<ClientConnection>,

@@ -47,7 +47,7 @@ impl<T> LaneSender<T> {
     /// Puts a call into the queue. The call comes back if the queue is full or the lane has ended.
     pub(crate) fn try_send(&self, call: T) -> Result<(), TrySendError<T>> {
         self.sender.try_send(call)?;
-        // Where the two just miss each other, the lane waits until its time is up, and no call is lost.
+        // A lane that just misses this call waits until its time is up; the call stays in the queue.
         let wanted = self.gate.wanted.load(Ordering::SeqCst);
         if wanted != 0 && self.sender.max_capacity() - self.sender.capacity() >= wanted {
             self.gate.reached.notify_one();
