@@ -64,7 +64,7 @@ impl FenceView {
     }
 
     /// True if the newest look is still good.
-    fn is_fresh(&self, now: Instant) -> bool {
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.looked) < LEASE
     }
 

@@ -21,13 +21,11 @@ use tokio_util::sync::CancellationToken;
 use super::fence_view::{FenceView, KnownSlots, MapCopy, ShardFence, SlotTenure};
 use super::server_info::is_same_server;
 use super::shared_connection::LinkState;
-use crate::shard::{Cluster, DbFault, PerShard, Shard, ShardId, Slot, SlotMap, first_wave, look_interval, wave_after};
+use crate::shard::{Cluster, DbFault, LookPace, PerShard, Shard, ShardId, Slot, SlotMap, first_wave, wave_after};
 
-/// How often a fence is looked at.
+/// How often a fence is looked at, if the shards are few and the shard does not rest ([`LookPace`]). A look is relied on
+/// for 400 ms (`VIEW_LEASE`). So nobody relies on the fence of a resting shard before the look that a request causes.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// How often a fence is looked at if the cluster has many shards and no request has reached this one since the last
-/// look. A look is relied on for 400 ms (`VIEW_LEASE`).
-const IDLE_INTERVAL: Duration = Duration::from_millis(300);
 /// How long a look may take before its connection is given up. The health of a shard that is away ends the look sooner.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
@@ -84,7 +82,6 @@ impl KnownFences {
                 warned: false,
                 keeps_closed: false,
                 mixed_until: None,
-                requests: 0,
             };
             watched.cluster.spawn(watcher.run(end.clone()));
         });
@@ -128,6 +125,17 @@ impl KnownFences {
     pub(super) fn latest(&self, slot: Slot) -> Option<SettledSlot> {
         let SlotTenure { owner, epoch, .. } = self.slots.load().get(slot)?.now;
         Some(SettledSlot { owner, epoch, view: self.view(owner)? })
+    }
+
+    /// Requests a look at the fence of this shard if the last look is too old to rely on, or else at every fence of
+    /// which that is true.
+    pub(super) fn refresh(&self, owner: &Shard) {
+        let now = Instant::now();
+        let is_old = |shard: &Shard| self.view(shard.id()).is_none_or(|view| !view.is_fresh(now));
+        if is_old(owner) {
+            return owner.request_look();
+        }
+        self.cluster.shards().iter().filter(|shard| is_old(shard)).for_each(|shard| shard.request_look());
     }
 
     /// Changes with every look at a fence.
@@ -183,8 +191,6 @@ struct FenceWatcher {
     keeps_closed: bool,
     /// Until then nobody uses the cache: a process with other formats has used it.
     mixed_until: Option<Instant>,
-    /// The requests to the shard until the last look.
-    requests: u64,
 }
 
 impl FenceWatcher {
@@ -196,21 +202,13 @@ impl FenceWatcher {
                 continue;
             }
             tokio::select! {
-                () = sleep_until(next) => next = wave_after(Instant::now(), self.interval()),
-                Ok(()) = self.link.changed() => {}
+                () = sleep_until(next) => {}
+                () = self.shard.look_requested() => {}
+                Ok(()) = self.link.changed() => continue,
                 () = end.cancelled() => return,
             }
-        }
-    }
-
-    /// The time from this look to the next one.
-    fn interval(&mut self) -> Duration {
-        let requests = self.shard.counters().requests.count();
-        let is_idle = std::mem::replace(&mut self.requests, requests) == requests;
-        match look_interval(INTERVAL, self.cluster.shards().len()) {
-            INTERVAL => INTERVAL,
-            _ if is_idle => IDLE_INTERVAL,
-            usual => usual,
+            let pace = LookPace::new(INTERVAL, self.cluster.shards().len());
+            next = wave_after(Instant::now(), pace.interval(&self.shard));
         }
     }
 

@@ -89,6 +89,9 @@ impl Cache {
         let guard = match self.ask_cache(key, codec).await {
             ReadAnswer::Hit(shard, value) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
+                if let Some(shard) = self.cluster.shard(shard) {
+                    shard.record_use(std::time::Instant::now());
+                }
                 return Ok(CachedValue { shard, value, from_cache: true });
             }
             ReadAnswer::LoadAndFill(guard) => Some(guard),

@@ -152,6 +152,7 @@ impl PendingWrite {
         let mut pulse = self.cache.fences.pulse();
         let waiting = async {
             loop {
+                self.cache.fences.refresh(&shard);
                 // An error of the pulse means that nobody looks any more: the service stops, and the wait has an end.
                 let _ = tokio::time::timeout(PAUSE, pulse.changed()).await;
                 if self.cache.remove(&self.keys).await {

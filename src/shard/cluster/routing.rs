@@ -26,7 +26,8 @@ use super::scatter::ScatterBreadth;
 use crate::shard::call::ShardCall;
 use crate::shard::error::ShardError;
 use crate::shard::map::SlotMap;
-use crate::shard::server::health::{ProbeSchedule, ShardState, look_interval, watch_other_hosts, watch_shard};
+use crate::shard::server::health::{ProbeSchedule, ShardState, watch_other_hosts, watch_shard};
+use crate::shard::server::look_pace::LookPace;
 use crate::shard::server::pool::{RequiredRole, ShardIdentity, ShardLimits};
 use crate::shard::server::replica::{ReadConsistency, follow_replicas};
 use crate::shard::server::shard::Shard;
@@ -217,8 +218,8 @@ impl Cluster {
     }
 
     fn start_health_probes(&self, shard: &Arc<Shard>) {
-        let interval = look_interval(self.limits.health_interval, self.shards().len());
-        let watch = ProbeSchedule { interval, timeout: self.limits.health_timeout };
+        let pace = LookPace::new(self.limits.health_interval, self.shards().len());
+        let watch = ProbeSchedule { pace, timeout: self.limits.health_timeout };
         self.background_tasks.spawn_on(watch_shard(Arc::clone(shard), watch, self.stop.clone()), &self.runtime);
         if !shard.options().has_one_host() {
             let (shard, stop) = (Arc::clone(shard), self.stop.clone());

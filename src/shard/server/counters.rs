@@ -74,6 +74,9 @@ impl Shard {
     /// Starts to time a call of this kind. A call for a request counts; housekeeping does not.
     pub(crate) fn time_call(&self, operation: &'static str) -> TimedCall<'_> {
         let start = has_current_request().then(Instant::now);
+        if let Some(start) = start {
+            self.record_use(start);
+        }
         let span = if start.is_some() { shard_span(operation, self.id().number()) } else { Span::default() };
         TimedCall { shard: self, start, span }
     }

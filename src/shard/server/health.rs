@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::circuit::{CircuitBreaker, CircuitEvent};
 use super::fault::{DbFault, ServerResource};
+use super::look_pace::LookPace;
 use super::shard::{ServerSession, Shard};
 use crate::shard::cluster::waves::{first_wave, wave_after};
 
@@ -41,24 +42,11 @@ impl ShardState {
     }
 }
 
-/// The time limit and the interval of the health probes.
+/// The time limit and the pace of the health probes.
 #[derive(Clone, Copy)]
 pub(in crate::shard) struct ProbeSchedule {
-    pub(in crate::shard) interval: Duration,
+    pub(in crate::shard) pace: LookPace,
     pub(in crate::shard) timeout: Duration,
-}
-
-/// A probe is left out if another session has found the same within this time, or within one and three quarters of an
-/// interval. The look at the fence comes as often.
-const LONGEST_TRUST: Duration = Duration::from_millis(350);
-
-/// More shards than these are looked at half as often.
-const MANY_SHARDS: usize = 32;
-
-/// The interval of a look at each of so many shards: twice as long for many shards, whose looks take processor time
-/// together.
-pub(crate) fn look_interval(interval: Duration, shards: usize) -> Duration {
-    if shards > MANY_SHARDS { interval * 2 } else { interval }
 }
 
 /// The outcome of a probe.
@@ -73,19 +61,18 @@ enum ProbeOutcome {
 
 /// Probes a shard until `stop` is cancelled, and passes each outcome to the shard's circuit.
 pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedule, stop: CancellationToken) {
-    let (mut connection, mut next) = (None, first_wave(shard.id(), watch.interval));
+    let (mut connection, mut next) = (None, first_wave(shard.id(), watch.pace.interval(&shard)));
     let mut last_request = Instant::now();
-    let trust = (watch.interval * 7 / 4).min(LONGEST_TRUST);
     let mut is_requested = true;
     while !stop.is_cancelled() {
         if !is_requested
             && shard.circuit() == CircuitBreaker::Closed
             && shard.takes_writes()
             && !shard.has_shortage(ServerResource::Connections)
-            && shard.had_good_look_within(trust)
+            && shard.had_good_look_within(watch.pace.trust(&shard))
         {
             shard.end_expired_shortages();
-            is_requested = wait_for_turn(&shard, &mut next, watch.interval, &stop).await;
+            is_requested = wait_for_turn(&shard, &mut next, watch.pace, &stop).await;
             continue;
         }
         let outcome = match await_in_two_halves(watch.timeout, probe_shard(&shard, &mut connection)).await {
@@ -111,7 +98,7 @@ pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedul
             // The call records the answer. The connection is not needed.
             let _ = tokio::time::timeout(watch.timeout, shard.connect()).await;
         }
-        is_requested = wait_for_turn(&shard, &mut next, watch.interval, &stop).await;
+        is_requested = wait_for_turn(&shard, &mut next, watch.pace, &stop).await;
     }
 }
 
@@ -119,12 +106,12 @@ pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedul
 async fn wait_for_turn(
     shard: &Shard,
     next: &mut tokio::time::Instant,
-    interval: Duration,
+    pace: LookPace,
     stop: &CancellationToken,
 ) -> bool {
     tokio::select! {
         () = tokio::time::sleep_until(*next) => {
-            *next = wave_after(tokio::time::Instant::now(), interval);
+            *next = wave_after(tokio::time::Instant::now(), pace.interval(shard));
             false
         }
         () = shard.probe_requested() => true,
@@ -230,16 +217,5 @@ pub(in crate::shard) async fn watch_other_hosts(shard: Arc<Shard>, watch: ProbeS
 pub(super) async fn wait_until_open(receiver: &mut watch::Receiver<CircuitBreaker>) {
     if receiver.wait_for(|circuit| !circuit.admits_calls()).await.is_err() {
         std::future::pending::<()>().await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn many_shards_are_looked_at_half_as_often() {
-        let usual = Duration::from_millis(100);
-        assert_eq!([2, 32, 33, 500].map(|shards| look_interval(usual, shards).as_millis()), [100, 100, 200, 200]);
     }
 }

@@ -10,6 +10,7 @@ mod credentials;
 pub(super) mod fault;
 pub(super) mod health;
 pub(super) mod lane_connection;
+pub(super) mod look_pace;
 pub(super) mod options;
 pub(super) mod pool;
 pub(super) mod primary;

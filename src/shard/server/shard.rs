@@ -6,6 +6,7 @@
 //! - `borrow.rs`: the way from a call to a connection
 //! - `calls.rs`: runs calls, and reports answers and losses to the circuit
 //! - `admission.rs`, `shortage.rs`, `counters.rs`: the limits of callers, the shortages, the counters
+//! - `look_pace.rs`: when the shard was last in use, and how often it is looked at
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -64,6 +65,9 @@ pub struct Shard {
     takes_writes: AtomicBool,
     /// When another look than a probe has last found what a good probe finds, by [`clock_micros`]; 0: never.
     last_good_look: AtomicU64,
+    /// When a request last needed the shard, by [`clock_micros`]; 0: never.
+    pub(super) last_use: AtomicU64,
+    pub(super) look_request: Notify,
     pub(in crate::shard) replicas: ShardReplicas,
     pub(super) probe_request: Notify,
     pub(super) has_warned: AtomicBool,
@@ -93,6 +97,8 @@ impl Shard {
             openings: AtomicU64::new(0),
             takes_writes: AtomicBool::new(true),
             last_good_look: AtomicU64::new(0),
+            last_use: AtomicU64::new(0),
+            look_request: Notify::new(),
             replicas,
             probe_request: Notify::new(),
             has_warned: AtomicBool::new(false),

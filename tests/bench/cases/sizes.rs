@@ -24,6 +24,8 @@ const CONNECTIONS: u64 = 64;
 const MOST_MADE: u64 = 5_000_000;
 /// How long a service without requests is watched.
 const REST: Duration = Duration::from_secs(10);
+/// After so long without requests a shard rests: it is looked at less often.
+const BEFORE_REST: Duration = Duration::from_secs(3);
 
 /// A request, and how much more of the API's CPU it may take than in the smallest cluster.
 struct Call {
@@ -85,6 +87,7 @@ fn with_more_shards(bench: &mut Bench, cluster: &LocalCluster, sizes: &[usize]) 
 /// `/stats`, rest and memory of a service with many shards.
 fn by_itself(bench: &mut Bench, filled: &Filled) -> Result<()> {
     let Filled { service, shards, users } = filled;
+    std::thread::sleep(BEFORE_REST);
     let before = cpu_of(service.pid())?;
     std::thread::sleep(REST);
     let share = (cpu_of(service.pid())? - before) / REST.as_secs_f64() * 100.0;

@@ -4,3 +4,4 @@ mod faults;
 mod formats;
 mod pages;
 mod race;
+mod rest;

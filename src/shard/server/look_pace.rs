@@ -1,0 +1,105 @@
+//! How often a shard is looked at, by health probes and by reads of the cache's fence.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::options::clock_micros;
+use super::shard::Shard;
+
+/// The shards of a cluster with more than these are looked at half as often, and rest: their looks take processor time
+/// together.
+const MANY_SHARDS: usize = 32;
+/// A shard rests once no request has needed the shard for this time.
+const REST_AFTER: Duration = Duration::from_secs(2);
+/// How often a resting shard is looked at.
+const REST_INTERVAL: Duration = Duration::from_secs(1);
+/// A probe is left out if another session has found the same within one and three quarters of an interval, or within
+/// this time. The looks at the fence come as often.
+const LONGEST_TRUST: Duration = Duration::from_millis(350);
+/// The same for a shard at rest.
+const LONGEST_TRUST_AT_REST: Duration = Duration::from_millis(1750);
+
+/// The intervals between looks at one shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LookPace {
+    in_use: Duration,
+    at_rest: Duration,
+}
+
+impl LookPace {
+    /// For a cluster of so many shards, each of which would be looked at once an `interval` if they were few.
+    pub(crate) fn new(interval: Duration, shards: usize) -> Self {
+        if shards <= MANY_SHARDS {
+            return Self { in_use: interval, at_rest: interval };
+        }
+        Self { in_use: interval * 2, at_rest: REST_INTERVAL.max(interval * 2) }
+    }
+
+    /// The time to the next look at this shard.
+    pub(crate) fn interval(self, shard: &Shard) -> Duration {
+        if shard.rests() { self.at_rest } else { self.in_use }
+    }
+
+    /// How long a good look of another session stands for a probe.
+    pub(super) fn trust(self, shard: &Shard) -> Duration {
+        let longest = if shard.rests() { LONGEST_TRUST_AT_REST } else { LONGEST_TRUST };
+        (self.interval(shard) * 7 / 4).min(longest)
+    }
+}
+
+impl Shard {
+    /// Records that a request needs the shard at this time. A shard at rest is then looked at soon.
+    pub(crate) fn record_use(&self, at: Instant) {
+        let was_unused = is_long_ago(self.last_use.load(Ordering::Relaxed), at);
+        self.last_use.store(clock_micros(at), Ordering::Relaxed);
+        if was_unused {
+            self.request_look();
+        }
+    }
+
+    /// Requests a look at the cache's fence now.
+    pub(crate) fn request_look(&self) {
+        self.look_request.notify_one();
+    }
+
+    /// Waits until a look at the cache's fence is requested. Cancel safe. One task at a time may wait.
+    pub(crate) async fn look_requested(&self) {
+        self.look_request.notified().await;
+    }
+
+    /// True while the shard answers and takes writes, and no request has needed the shard for a while.
+    fn rests(&self) -> bool {
+        let is_well = self.circuit().admits_calls() && self.takes_writes();
+        is_well && is_long_ago(self.last_use.load(Ordering::Relaxed), Instant::now())
+    }
+}
+
+/// True if `used`, by [`clock_micros`], is at least [`REST_AFTER`] before `now`.
+fn is_long_ago(used: u64, now: Instant) -> bool {
+    Duration::from_micros(clock_micros(now).saturating_sub(used)) >= REST_AFTER
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_shards_are_looked_at_half_as_often_and_rest() {
+        let usual = Duration::from_millis(100);
+        let pace = |shards| LookPace::new(usual, shards);
+        let found = [2, 32, 33, 500].map(pace).map(|pace| (pace.in_use.as_millis(), pace.at_rest.as_millis()));
+        assert_eq!(found, [(100, 100), (100, 100), (200, 1000), (200, 1000)]);
+        let slow = Duration::from_secs(3);
+        assert_eq!(LookPace::new(slow, 33).at_rest, slow * 2, "never more often than in use");
+    }
+
+    #[test]
+    fn a_use_is_long_ago_after_two_seconds() {
+        let now = Instant::now();
+        let used = clock_micros(now);
+        assert!(!is_long_ago(used, now), "just now");
+        assert!(!is_long_ago(used, now + REST_AFTER - Duration::from_millis(1)));
+        assert!(is_long_ago(used, now + REST_AFTER));
+        assert!(!is_long_ago(clock_micros(now + REST_AFTER), now), "another thread was later");
+    }
+}
