@@ -208,7 +208,7 @@ impl FenceWatcher {
                 () = end.cancelled() => return,
             }
             let pace = LookPace::new(INTERVAL, self.cluster.shards().len());
-            next = wave_after(Instant::now(), pace.interval(&self.shard));
+            next = wave_after(Instant::now(), pace.interval(self.shard.rests()));
         }
     }
 

@@ -9,7 +9,7 @@ use super::planner::{DealStrategy, PlanError, SlotTransfer, plan_drain, plan_str
 use super::preflight;
 use super::preflight::PreflightReport;
 use super::shard_totals::{CountUsers, PLANNING_LIMIT, PlannedTotals, SAMPLED_USERS, SampleUsers};
-use super::weights::SlotLoad;
+use super::weights::{SlotLoad, SlotLoads};
 use crate::reshard::coordinate::slot_move::{MoveEvent, MoveRequest, SlotMove};
 use crate::reshard::coordinate::stage::MoveStage;
 use crate::reshard::coordinate::store;
@@ -83,7 +83,13 @@ impl MoveService {
                 None => transfers.push(SlotTransfer { source, target, slots: vec![*slot] }),
             }
         }
-        self.assess_transfers("move", PlanScope::Slots, &map, transfers).await
+        let mut loads = SlotLoads::default();
+        for transfer in &transfers {
+            let asked = PlannedTotals { slots: transfer.slots.iter().map(|slot| slot.to_sql()).collect() };
+            let found = self.shard(transfer.source)?.run(&asked).await?;
+            loads.add(found.unwrap_or_default(), |_| true);
+        }
+        self.assess_transfers("move", PlanScope::Slots, &map, &loads, transfers).await
     }
 
     /// Plans to empty a shard.
@@ -95,7 +101,8 @@ impl MoveService {
         let scope = PlanScope::Drain(shard);
         self.check_settled(scope).await?;
         let (map, loads) = self.read_loads().await?;
-        self.assess_plan("drain", scope, &map, plan_drain(&map, &loads, self.shard_count(), shard)).await
+        let plan = plan_drain(&map, &loads.0, self.shard_count(), shard);
+        self.assess_plan("drain", scope, &map, &loads, plan).await
     }
 
     /// Plans to deal the slots anew.
@@ -105,13 +112,8 @@ impl MoveService {
     pub async fn plan_rebalance(&self, strategy: DealStrategy) -> Result<PlannedMoves, RequestError> {
         self.check_settled(PlanScope::Rebalance).await?;
         let (map, loads) = self.read_loads().await?;
-        self.assess_plan(
-            "rebalance",
-            PlanScope::Rebalance,
-            &map,
-            plan_strategy(&map, &loads, self.shard_count(), strategy),
-        )
-        .await
+        let plan = plan_strategy(&map, &loads.0, self.shard_count(), strategy);
+        self.assess_plan("rebalance", PlanScope::Rebalance, &map, &loads, plan).await
     }
 
     async fn assess_plan(
@@ -119,10 +121,11 @@ impl MoveService {
         kind: &'static str,
         scope: PlanScope,
         map: &SlotMap,
+        loads: &SlotLoads,
         plan: Result<Vec<SlotTransfer>, PlanError>,
     ) -> Result<PlannedMoves, RequestError> {
         match plan {
-            Ok(transfers) => self.assess_transfers(kind, scope, map, transfers).await,
+            Ok(transfers) => self.assess_transfers(kind, scope, map, loads, transfers).await,
             Err(PlanError::NothingToDo(reason)) => Ok(PlannedMoves::nothing_to_do(scope, map, reason)),
             Err(PlanError::Impossible(reason)) => Err(RequestError::Invalid(reason)),
         }
@@ -164,22 +167,18 @@ impl MoveService {
             }
             users
         });
-        Ok(analyse(&map, self.cluster.shards().len(), shards, &loads, users.as_deref(), &sample))
+        Ok(analyse(&map, self.cluster.shards().len(), shards, &loads.0, users.as_deref(), &sample))
     }
 
     /// The map, and the load of each slot by its owner's counts.
-    async fn read_loads(&self) -> Result<(Arc<SlotMap>, Vec<SlotLoad>), RequestError> {
+    async fn read_loads(&self) -> Result<(Arc<SlotMap>, SlotLoads), RequestError> {
         self.cluster.refresh_shards(ScatterBreadth::All).await;
         self.cluster.refresh_map().await;
         let map = self.cluster.map();
-        let mut loads = vec![SlotLoad::default(); Slot::all().count()];
-        for (shard, answer) in self.cluster.scatter(&PlannedTotals, PLANNING_LIMIT).await.answers {
-            for (slot, part) in answer?.unwrap_or_default() {
-                let owned = Slot::from_sql(slot).filter(|slot| map.owner(*slot) == shard);
-                if let Some(load) = owned.and_then(|slot| loads.get_mut(slot.index())) {
-                    *load = load.and(part);
-                }
-            }
+        let mut loads = SlotLoads::default();
+        let asked = PlannedTotals { slots: Slot::all().map(Slot::to_sql).collect() };
+        for (shard, answer) in self.cluster.scatter(&asked, PLANNING_LIMIT).await.answers {
+            loads.add(answer?.unwrap_or_default(), |slot| map.owner(slot) == shard);
         }
         Ok((map, loads))
     }
@@ -190,6 +189,7 @@ impl MoveService {
         kind: &'static str,
         scope: PlanScope,
         map: &SlotMap,
+        loads: &SlotLoads,
         transfers: Vec<SlotTransfer>,
     ) -> Result<PlannedMoves, RequestError> {
         let slots: Vec<i32> = transfers.iter().flat_map(|transfer| &transfer.slots).map(|slot| slot.to_sql()).collect();
@@ -199,7 +199,6 @@ impl MoveService {
         if let Some(overlap) = overlap {
             return Err(RequestError::Conflict(store::describe_overlap(overlap)));
         }
-        let (_, loads) = self.read_loads().await?;
         let mut planned = PlannedMoves { moves: Vec::new(), findings: Vec::new(), scope, epoch: map.epoch() };
         for transfer in transfers {
             let (source, target) = (self.shard(transfer.source)?, self.shard(transfer.target)?);
@@ -216,7 +215,7 @@ impl MoveService {
                 }
             }
             let sum = |part: fn(&SlotLoad) -> i64| {
-                transfer.slots.iter().filter_map(|slot| loads.get(slot.index())).map(part).fold(0, i64::saturating_add)
+                transfer.slots.iter().filter_map(|slot| loads.of(*slot)).map(part).fold(0, i64::saturating_add)
             };
             planned.moves.push(NewMove {
                 kind,

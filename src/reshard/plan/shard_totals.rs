@@ -7,24 +7,25 @@ use sqlx::postgres::PgConnection;
 use super::weights::SlotLoad;
 use crate::reshard::transfer::compose;
 use crate::reshard::transfer::tables::counted;
-use crate::shard::{ShardCall, ShardId, Slot, WorkKind};
+use crate::shard::{ShardCall, ShardId, WorkKind};
 
 /// The users in an analysis.
 pub(super) const SAMPLED_USERS: i64 = 20;
 /// How long the counts and samples of all shards may take.
 pub(super) const PLANNING_LIMIT: Duration = Duration::from_secs(30);
 
-/// The loads of the shard's slots.
-pub(super) struct PlannedTotals;
+/// The loads of some slots, by the shard's counts.
+pub(super) struct PlannedTotals {
+    pub(super) slots: Vec<i32>,
+}
 
 impl ShardCall for PlannedTotals {
     type Output = Vec<(i32, SlotLoad)>;
 
     async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
-        let slots: Vec<i32> = Slot::all().map(Slot::to_sql).collect();
         let mut all = Vec::new();
         for (_, counts) in counted() {
-            let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(counts))).bind(&slots);
+            let statement = sqlx::query_as(sqlx::AssertSqlSafe(compose::totals(counts))).bind(&self.slots);
             let rows: Vec<(i32, i64, String)> = statement.fetch_all(&mut *connection).await?;
             all.extend(rows.into_iter().map(|(slot, rows, bytes)| {
                 // A sum beyond 64 bits may count as the largest integer.

@@ -34,6 +34,31 @@ impl SlotLoad {
     }
 }
 
+/// The load of each slot, in the order of the slots.
+pub(super) struct SlotLoads(pub(super) Vec<SlotLoad>);
+
+impl Default for SlotLoads {
+    fn default() -> Self {
+        Self(vec![SlotLoad::default(); Slot::all().count()])
+    }
+}
+
+impl SlotLoads {
+    /// Adds what a shard says of its slots, for the slots that the shard `owns`.
+    pub(super) fn add(&mut self, parts: Vec<(i32, SlotLoad)>, owns: impl Fn(Slot) -> bool) {
+        for (slot, part) in parts {
+            let owned = Slot::from_sql(slot).filter(|slot| owns(*slot));
+            if let Some(load) = owned.and_then(|slot| self.0.get_mut(slot.index())) {
+                *load = load.and(part);
+            }
+        }
+    }
+
+    pub(super) fn of(&self, slot: Slot) -> Option<&SlotLoad> {
+        self.0.get(slot.index())
+    }
+}
+
 /// The weight of each slot: the parts of all rows and all bytes, and a little for the slot alone. Bytes weigh as much
 /// as rows from [`BYTES_OF_A_ROW`] bytes a row on; fewer bytes weigh less, so that a lone small document is not half of
 /// everything.

@@ -61,7 +61,7 @@ enum ProbeOutcome {
 
 /// Probes a shard until `stop` is cancelled, and passes each outcome to the shard's circuit.
 pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedule, stop: CancellationToken) {
-    let (mut connection, mut next) = (None, first_wave(shard.id(), watch.pace.interval(&shard)));
+    let (mut connection, mut next) = (None, first_wave(shard.id(), watch.pace.interval(shard.rests())));
     let mut last_request = Instant::now();
     let mut is_requested = true;
     while !stop.is_cancelled() {
@@ -69,7 +69,7 @@ pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedul
             && shard.circuit() == CircuitBreaker::Closed
             && shard.takes_writes()
             && !shard.has_shortage(ServerResource::Connections)
-            && shard.had_good_look_within(watch.pace.trust(&shard))
+            && shard.had_good_look_within(watch.pace.trust(shard.rests()))
         {
             shard.end_expired_shortages();
             is_requested = wait_for_turn(&shard, &mut next, watch.pace, &stop).await;
@@ -111,7 +111,7 @@ async fn wait_for_turn(
 ) -> bool {
     tokio::select! {
         () = tokio::time::sleep_until(*next) => {
-            *next = wave_after(tokio::time::Instant::now(), pace.interval(shard));
+            *next = wave_after(tokio::time::Instant::now(), pace.interval(shard.rests()));
             false
         }
         () = shard.probe_requested() => true,

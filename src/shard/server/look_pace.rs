@@ -1,10 +1,8 @@
 //! How often a shard is looked at, by health probes and by reads of the cache's fence.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::options::clock_micros;
-use super::shard::Shard;
 
 /// The shards of a cluster with more than these are looked at half as often, and rest: their looks take processor time
 /// together.
@@ -35,47 +33,20 @@ impl LookPace {
         Self { in_use: interval * 2, at_rest: REST_INTERVAL.max(interval * 2) }
     }
 
-    /// The time to the next look at this shard.
-    pub(crate) fn interval(self, shard: &Shard) -> Duration {
-        if shard.rests() { self.at_rest } else { self.in_use }
+    /// The time to the next look at a shard, which may rest.
+    pub(crate) fn interval(self, rests: bool) -> Duration {
+        if rests { self.at_rest } else { self.in_use }
     }
 
     /// How long a good look of another session stands for a probe.
-    pub(super) fn trust(self, shard: &Shard) -> Duration {
-        let longest = if shard.rests() { LONGEST_TRUST_AT_REST } else { LONGEST_TRUST };
-        (self.interval(shard) * 7 / 4).min(longest)
-    }
-}
-
-impl Shard {
-    /// Records that a request needs the shard at this time. A shard at rest is then looked at soon.
-    pub(crate) fn record_use(&self, at: Instant) {
-        let was_unused = is_long_ago(self.last_use.load(Ordering::Relaxed), at);
-        self.last_use.store(clock_micros(at), Ordering::Relaxed);
-        if was_unused {
-            self.request_look();
-        }
-    }
-
-    /// Requests a look at the cache's fence now.
-    pub(crate) fn request_look(&self) {
-        self.look_request.notify_one();
-    }
-
-    /// Waits until a look at the cache's fence is requested. Cancel safe. One task at a time may wait.
-    pub(crate) async fn look_requested(&self) {
-        self.look_request.notified().await;
-    }
-
-    /// True while the shard answers and takes writes, and no request has needed the shard for a while.
-    fn rests(&self) -> bool {
-        let is_well = self.circuit().admits_calls() && self.takes_writes();
-        is_well && is_long_ago(self.last_use.load(Ordering::Relaxed), Instant::now())
+    pub(super) fn trust(self, rests: bool) -> Duration {
+        let longest = if rests { LONGEST_TRUST_AT_REST } else { LONGEST_TRUST };
+        (self.interval(rests) * 7 / 4).min(longest)
     }
 }
 
 /// True if `used`, by [`clock_micros`], is at least [`REST_AFTER`] before `now`.
-fn is_long_ago(used: u64, now: Instant) -> bool {
+pub(super) fn is_long_ago(used: u64, now: Instant) -> bool {
     Duration::from_micros(clock_micros(now).saturating_sub(used)) >= REST_AFTER
 }
 
@@ -95,7 +66,8 @@ mod tests {
 
     #[test]
     fn a_use_is_long_ago_after_two_seconds() {
-        let now = Instant::now();
+        // After the moment from which the clock counts.
+        let now = Instant::now() + Duration::from_secs(1);
         let used = clock_micros(now);
         assert!(!is_long_ago(used, now), "just now");
         assert!(!is_long_ago(used, now + REST_AFTER - Duration::from_millis(1)));

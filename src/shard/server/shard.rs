@@ -6,7 +6,6 @@
 //! - `borrow.rs`: the way from a call to a connection
 //! - `calls.rs`: runs calls, and reports answers and losses to the circuit
 //! - `admission.rs`, `shortage.rs`, `counters.rs`: the limits of callers, the shortages, the counters
-//! - `look_pace.rs`: when the shard was last in use, and how often it is looked at
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -23,6 +22,7 @@ use super::admission::PoolAdmission;
 use super::circuit::CircuitBreaker;
 use super::counters::ShardCounters;
 use super::health::ShardState;
+use super::look_pace::is_long_ago;
 use super::options::{ShardOptions, clock_micros};
 use super::pool::{BorrowedConnection, ShardIdentity, ShardLimits, ShardPool, new_pool};
 use super::replica::ShardReplicas;
@@ -66,8 +66,8 @@ pub struct Shard {
     /// When another look than a probe has last found what a good probe finds, by [`clock_micros`]; 0: never.
     last_good_look: AtomicU64,
     /// When a request last needed the shard, by [`clock_micros`]; 0: never.
-    pub(super) last_use: AtomicU64,
-    pub(super) look_request: Notify,
+    last_use: AtomicU64,
+    look_request: Notify,
     pub(in crate::shard) replicas: ShardReplicas,
     pub(super) probe_request: Notify,
     pub(super) has_warned: AtomicBool,
@@ -159,6 +159,31 @@ impl Shard {
     pub(super) fn had_good_look_within(&self, limit: Duration) -> bool {
         let last = self.last_good_look.load(Ordering::Relaxed);
         last != 0 && Duration::from_micros(clock_micros(Instant::now()).saturating_sub(last)) <= limit
+    }
+
+    /// Records that a request needs the shard at this time. A shard at rest is then looked at soon.
+    pub(crate) fn record_use(&self, at: Instant) {
+        let was_unused = is_long_ago(self.last_use.load(Ordering::Relaxed), at);
+        self.last_use.store(clock_micros(at), Ordering::Relaxed);
+        if was_unused {
+            self.request_look();
+        }
+    }
+
+    /// Requests a look at the cache's fence now.
+    pub(crate) fn request_look(&self) {
+        self.look_request.notify_one();
+    }
+
+    /// Waits until a look at the cache's fence is requested. Cancel safe. One task at a time may wait.
+    pub(crate) async fn look_requested(&self) {
+        self.look_request.notified().await;
+    }
+
+    /// True while the shard answers and takes writes, and no request has needed the shard for a while.
+    pub(crate) fn rests(&self) -> bool {
+        let is_well = self.circuit().admits_calls() && self.takes_writes();
+        is_well && is_long_ago(self.last_use.load(Ordering::Relaxed), Instant::now())
     }
 
     /// Records whether the server takes writes; true if the answer has changed.
