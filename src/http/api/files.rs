@@ -20,7 +20,7 @@ use crate::http::request::conditional::{
     file_condition, file_condition_problem, has_current_version, not_modified, set_etag,
 };
 use crate::http::request::extract::{FilePath, UserPath, consistency, query, query_cursor, query_page_size};
-use crate::http::request::media_type::accepts_ndjson;
+use crate::http::request::media_type::prefers_ndjson;
 use crate::http::request::owner::named_user;
 use crate::http::response::answer;
 use crate::http::response::answer::{NDJSON, WrittenValues};
@@ -190,7 +190,7 @@ pub(in crate::http) async fn list(
         ReadConsistency::Strict => state.files.list(user, size, after).await?,
         ReadConsistency::Eventual => Box::pin(state.files.list_eventually(user, size, after)).await?,
     };
-    if accepts_ndjson(request.headers()) {
+    if prefers_ndjson(&request) {
         let mut response = HttpResponse::Ok();
         response.insert_header((CONTENT_TYPE, NDJSON));
         if request.method() == Method::HEAD {

@@ -1,7 +1,7 @@
 //! Media types in the headers of a request: in lower case, without parameters.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{ACCEPT, Accept, CONTENT_TYPE, Header, HeaderMap};
+use actix_web::http::header::{ACCEPT, Accept, CONTENT_TYPE, Header, HeaderMap, Quality};
 
 /// The media type of the body; empty without a `Content-Type`.
 pub(in crate::http) fn content_type(headers: &HeaderMap) -> String {
@@ -16,17 +16,30 @@ pub(in crate::http) fn is_ndjson(media_type: &str) -> bool {
     )
 }
 
-pub(in crate::http) fn accepts_ndjson(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    accept.split(',').any(|range| is_ndjson(&media_type(range)))
+/// True if `Accept` names NDJSON, and neither JSON nor everything with more weight (RFC 9110, section 12.5.1).
+pub(in crate::http) fn prefers_ndjson(request: &HttpRequest) -> bool {
+    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // Most requests do not name it: then there is nothing to rank.
+    if !accept.split(',').any(|range| is_ndjson(&media_type(range))) {
+        return false;
+    }
+    let known = ["application/json", "application/*", "*/*"];
+    let first = by_weight(request).into_iter().find(|name| is_ndjson(name) || known.contains(&name.as_str()));
+    first.is_some_and(|name| is_ndjson(&name))
 }
 
 /// True if `Accept` names OpenMetrics before plain text; without a preference plain text is right.
 pub(in crate::http) fn prefers_openmetrics(request: &HttpRequest) -> bool {
-    let ranked = Accept::parse(request).map(|accept| accept.ranked()).unwrap_or_default();
     let known = ["application/openmetrics-text", "text/plain", "text/*", "*/*"];
-    let first = ranked.iter().find_map(|range| known.into_iter().find(|known| range.essence_str() == *known));
-    first == Some("application/openmetrics-text")
+    let first = by_weight(request).into_iter().find(|name| known.contains(&name.as_str()));
+    first.is_some_and(|name| name == "application/openmetrics-text")
+}
+
+/// The media types that `Accept` names, by their weight. A weight of 0 means that the client does not take the type.
+fn by_weight(request: &HttpRequest) -> Vec<String> {
+    let Ok(Accept(mut ranges)) = Accept::parse(request) else { return Vec::new() };
+    ranges.retain(|range| range.quality > Quality::ZERO);
+    Accept(ranges).ranked().iter().map(|range| range.essence_str().to_owned()).collect()
 }
 
 fn media_type(value: &str) -> String {
@@ -45,8 +58,26 @@ mod tests {
         let headers = |name, value| HeaderMap::from_iter([(name, HeaderValue::from_static(value))]);
         assert_eq!(content_type(&headers(CONTENT_TYPE, " Text/CSV ; charset=utf-8")), "text/csv");
         assert_eq!(content_type(&HeaderMap::new()), "");
-        assert!(accepts_ndjson(&headers(ACCEPT, "text/html, Application/JSONL;q=0.9")));
-        assert!(!accepts_ndjson(&headers(ACCEPT, "application/json, */*")));
+    }
+
+    #[test]
+    fn ndjson_is_for_those_who_prefer_it() {
+        for (accept, expected) in [
+            ("application/x-ndjson", true),
+            ("text/html, Application/JSONL;q=0.9", true),
+            ("application/ndjson, application/json;q=0.9, */*;q=0.1", true),
+            ("application/json;q=0.5, application/x-ndjson", true),
+            ("application/json, application/x-ndjson;q=0.9", false),
+            ("*/*, application/x-ndjson;q=0.1", false),
+            ("application/x-ndjson;q=0", false),
+            ("application/x-ndjson;q=0, */*", false),
+            ("application/json, */*", false),
+            ("no media type", false),
+        ] {
+            let request = TestRequest::default().insert_header((ACCEPT, accept)).to_http_request();
+            assert_eq!(prefers_ndjson(&request), expected, "{accept}");
+        }
+        assert!(!prefers_ndjson(&TestRequest::default().to_http_request()));
     }
 
     #[test]
@@ -61,6 +92,7 @@ mod tests {
             ("text/plain, application/openmetrics-text;q=0.9", false),
             ("application/openmetrics-text;q=0.1, */*", false),
             ("application/openmetrics-text;q=0, */*;q=0.5", false),
+            ("application/openmetrics-text;q=0", false),
             ("*/*", false),
             ("text/html", false),
             ("no media type", false),

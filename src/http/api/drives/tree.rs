@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::drive::{EntryKind, TreeEntry, TreePage, TreeSelection, check_start_after};
 use crate::files::UserId;
 use crate::http::request::extract::{UserPath, query, query_page_size};
-use crate::http::request::media_type::accepts_ndjson;
+use crate::http::request::media_type::prefers_ndjson;
 use crate::http::response::answer::{self, JSON, NDJSON};
 use crate::http::response::problem::Problem;
 use crate::http::response::problem_code::ProblemCode;
@@ -162,7 +162,7 @@ pub(in crate::http) async fn list_tree(
         Some(_) => return Err(Problem::query("delimiter", "must be / or left out")),
     };
     let format = match format.as_deref() {
-        None if accepts_ndjson(request.headers()) => TreeFormat::Lines,
+        None if prefers_ndjson(&request) => TreeFormat::Lines,
         None => TreeFormat::Page,
         Some("lsjson") => TreeFormat::Lsjson,
         Some(_) => return Err(Problem::query("format", "must be lsjson or left out")),
