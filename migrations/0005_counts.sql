@@ -82,6 +82,8 @@ LANGUAGE plpgsql AS $$
 DECLARE
     self int := (SELECT shard_id FROM shardrive.identity);
 BEGIN
+    -- Nobody folds meanwhile: an update would miss the row that takes the place of the deleted one.
+    PERFORM pg_advisory_xact_lock(5040, 3);
     WITH changed AS (
         DELETE FROM shardrive.slot_counts AS c
          USING shardrive.slot_map AS m
