@@ -75,31 +75,20 @@ CREATE TABLE shardrive.coverage (
 );
 INSERT INTO shardrive.coverage DEFAULT VALUES;
 
--- Updates `owned` and the coverage when rows of the map come or go, as in a set-up. The changed counts are written anew,
--- one after the other: among a hundred shards the slots of one would lie on as many pages as there are slots.
+-- Updates `owned` and the coverage when rows of the map come or go, as in a set-up.
 CREATE FUNCTION shardrive.slot_map_changed() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
     self int := (SELECT shard_id FROM shardrive.identity);
 BEGIN
-    -- Nobody folds meanwhile: an update would miss the row that takes the place of the deleted one.
-    PERFORM pg_advisory_xact_lock(5040, 3);
-    WITH changed AS (
-        DELETE FROM shardrive.slot_counts AS c
-         USING shardrive.slot_map AS m
-         WHERE m.slot = c.slot AND c.owned <> (m.owner IS NOT DISTINCT FROM self)
-        RETURNING c.slot, NOT c.owned AS owned, c.rows, c.bytes
-    )
-    INSERT INTO shardrive.slot_counts (slot, owned, rows, bytes)
-    SELECT slot, owned, rows, bytes FROM changed ORDER BY slot;
-    WITH changed AS (
-        DELETE FROM shardrive.record_counts AS c
-         USING shardrive.slot_map AS m
-         WHERE m.slot = c.slot AND c.owned <> (m.owner IS NOT DISTINCT FROM self)
-        RETURNING c.slot, NOT c.owned AS owned, c.rows, c.bytes
-    )
-    INSERT INTO shardrive.record_counts (slot, owned, rows, bytes)
-    SELECT slot, owned, rows, bytes FROM changed ORDER BY slot;
+    UPDATE shardrive.slot_counts AS c
+       SET owned = m.owner IS NOT DISTINCT FROM self
+      FROM shardrive.slot_map AS m
+     WHERE m.slot = c.slot AND c.owned <> (m.owner IS NOT DISTINCT FROM self);
+    UPDATE shardrive.record_counts AS c
+       SET owned = m.owner IS NOT DISTINCT FROM self
+      FROM shardrive.slot_map AS m
+     WHERE m.slot = c.slot AND c.owned <> (m.owner IS NOT DISTINCT FROM self);
     UPDATE shardrive.coverage
        SET slots = map.slots, digest = map.digest, others = map.others
       FROM (

@@ -175,6 +175,11 @@ enum FenceStep {
     Open(Arc<str>),
 }
 
+async fn look_requested_after(shard: &Shard, soonest: Instant) {
+    sleep_until(soonest).await;
+    shard.look_requested().await;
+}
+
 /// Watches one shard's fence.
 struct FenceWatcher {
     cluster: Arc<Cluster>,
@@ -197,13 +202,18 @@ impl FenceWatcher {
     async fn run(mut self, end: CancellationToken) {
         let mut next = first_wave(self.shard.id(), INTERVAL);
         // Dropping a turn at the end is safe: a turn is one look and at most one statement.
-        while let Some(again) = end.run_until_cancelled(self.look_at_fence()).await {
-            if again {
-                continue;
+        loop {
+            let began = Instant::now();
+            match end.run_until_cancelled(self.look_at_fence()).await {
+                Some(true) => continue,
+                Some(false) => {}
+                None => return,
             }
+            // Writers that wait request a look again and again. A look that failed is not repeated as often.
+            let soonest = if self.session.is_some() { began } else { began + INTERVAL };
             tokio::select! {
                 () = sleep_until(next) => {}
-                () = self.shard.look_requested() => {}
+                () = look_requested_after(&self.shard, soonest) => {}
                 Ok(()) = self.link.changed() => continue,
                 () = end.cancelled() => return,
             }
@@ -244,6 +254,9 @@ impl FenceWatcher {
             }
             None => return false,
         };
+        if !reading.takes_writes && shard.takes_writes() {
+            shard.request_probe();
+        }
         if reading.takes_writes && shard.leads_to_primary(opened.into_std()) {
             shard.record_good_look();
         }

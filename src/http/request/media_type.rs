@@ -16,16 +16,21 @@ pub(in crate::http) fn is_ndjson(media_type: &str) -> bool {
     )
 }
 
-/// True if `Accept` names NDJSON, and neither JSON nor everything with more weight (RFC 9110, section 12.5.1).
+/// True if `Accept` names NDJSON, and gives JSON no more weight. The most specific range that fits JSON gives its weight
+/// (RFC 9110, section 12.5.1).
 pub(in crate::http) fn prefers_ndjson(request: &HttpRequest) -> bool {
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // Most requests do not name it: then there is nothing to rank.
+    // Most requests do not name it: then there is nothing to weigh.
     if !accept.split(',').any(|range| is_ndjson(&media_type(range))) {
         return false;
     }
-    let known = ["application/json", "application/*", "*/*"];
-    let first = by_weight(request).into_iter().find(|name| is_ndjson(name) || known.contains(&name.as_str()));
-    first.is_some_and(|name| is_ndjson(&name))
+    let Ok(Accept(ranges)) = Accept::parse(request) else { return false };
+    let weight = |fits: &dyn Fn(&str) -> bool| {
+        ranges.iter().filter(|range| fits(range.item.essence_str())).map(|range| range.quality).max()
+    };
+    let of_json =
+        ["application/json", "application/*", "*/*"].into_iter().find_map(|name| weight(&|range| range == name));
+    weight(&is_ndjson).is_some_and(|of_lines| of_lines > Quality::ZERO && Some(of_lines) >= of_json)
 }
 
 /// True if `Accept` names OpenMetrics before plain text; without a preference plain text is right.
@@ -71,6 +76,9 @@ mod tests {
             ("*/*, application/x-ndjson;q=0.1", false),
             ("application/x-ndjson;q=0", false),
             ("application/x-ndjson;q=0, */*", false),
+            ("application/json, application/x-ndjson", true),
+            ("application/json;q=0, application/x-ndjson;q=0.5, */*", true),
+            ("application/*;q=0.1, application/x-ndjson;q=0.5, */*", true),
             ("application/json, */*", false),
             ("no media type", false),
         ] {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use super::analysis::{ClusterAnalysis, analyse};
 use super::pending_changes::{PlanScope, find_unsettled};
 use super::planned::{MoveOptions, NewMove, PlannedMoves};
@@ -83,12 +85,8 @@ impl MoveService {
                 None => transfers.push(SlotTransfer { source, target, slots: vec![*slot] }),
             }
         }
-        let mut loads = SlotLoads::default();
-        for transfer in &transfers {
-            let asked = PlannedTotals { slots: transfer.slots.iter().map(|slot| slot.to_sql()).collect() };
-            let found = self.shard(transfer.source)?.run(&asked).await?;
-            loads.add(found.unwrap_or_default(), |_| true);
-        }
+        self.refuse_overlap(&transfers).await?;
+        let loads = self.read_loads_of(&transfers).await?;
         self.assess_transfers("move", PlanScope::Slots, &map, &loads, transfers).await
     }
 
@@ -125,7 +123,10 @@ impl MoveService {
         plan: Result<Vec<SlotTransfer>, PlanError>,
     ) -> Result<PlannedMoves, RequestError> {
         match plan {
-            Ok(transfers) => self.assess_transfers(kind, scope, map, loads, transfers).await,
+            Ok(transfers) => {
+                self.refuse_overlap(&transfers).await?;
+                self.assess_transfers(kind, scope, map, loads, transfers).await
+            }
             Err(PlanError::NothingToDo(reason)) => Ok(PlannedMoves::nothing_to_do(scope, map, reason)),
             Err(PlanError::Impossible(reason)) => Err(RequestError::Invalid(reason)),
         }
@@ -183,6 +184,28 @@ impl MoveService {
         Ok((map, loads))
     }
 
+    /// The loads of the slots that would move, by their owners' counts.
+    async fn read_loads_of(&self, transfers: &[SlotTransfer]) -> Result<SlotLoads, RequestError> {
+        let mut loads = SlotLoads::default();
+        let answers = transfers.iter().map(async |transfer| {
+            let asked = PlannedTotals { slots: transfer.slots.iter().map(|slot| slot.to_sql()).collect() };
+            self.shard(transfer.source)?.run(&asked).await.map_err(RequestError::from)
+        });
+        for answer in join_all(answers).await {
+            loads.add(answer?.unwrap_or_default(), |_| true);
+        }
+        Ok(loads)
+    }
+
+    /// Refuses slots that are in another move.
+    async fn refuse_overlap(&self, transfers: &[SlotTransfer]) -> Result<(), RequestError> {
+        let slots: Vec<i32> = transfers.iter().flat_map(|transfer| &transfer.slots).map(|slot| slot.to_sql()).collect();
+        let (mut connection, failed) = self.control_shard().await?;
+        let overlap = store::find_overlap(&mut connection, &slots).await.map_err(failed)?;
+        connection.give_back();
+        overlap.map_or(Ok(()), |overlap| Err(RequestError::Conflict(store::describe_overlap(overlap))))
+    }
+
     /// Rows, bytes and findings of a plan.
     async fn assess_transfers(
         &self,
@@ -192,13 +215,6 @@ impl MoveService {
         loads: &SlotLoads,
         transfers: Vec<SlotTransfer>,
     ) -> Result<PlannedMoves, RequestError> {
-        let slots: Vec<i32> = transfers.iter().flat_map(|transfer| &transfer.slots).map(|slot| slot.to_sql()).collect();
-        let (mut connection, failed) = self.control_shard().await?;
-        let overlap = store::find_overlap(&mut connection, &slots).await.map_err(failed)?;
-        connection.give_back();
-        if let Some(overlap) = overlap {
-            return Err(RequestError::Conflict(store::describe_overlap(overlap)));
-        }
         let mut planned = PlannedMoves { moves: Vec::new(), findings: Vec::new(), scope, epoch: map.epoch() };
         for transfer in transfers {
             let (source, target) = (self.shard(transfer.source)?, self.shard(transfer.target)?);

@@ -40,7 +40,7 @@ impl LookPace {
 
     /// How long a good look of another session stands for a probe.
     pub(super) fn trust(self, rests: bool) -> Duration {
-        let longest = if rests { LONGEST_TRUST_AT_REST } else { LONGEST_TRUST };
+        let longest = if rests && self.at_rest > self.in_use { LONGEST_TRUST_AT_REST } else { LONGEST_TRUST };
         (self.interval(rests) * 7 / 4).min(longest)
     }
 }
