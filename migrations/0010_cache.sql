@@ -1,4 +1,4 @@
--- The cache's fence: which cache server is in force for this shard's rows, if any. Every process reads it several times
+-- The cache's fence: which cache server is in force for this shard's rows, if any. Every process reads it at least once
 -- a second. docs/decisions/0011-cache.md proves that no old value ever hides an acknowledged write.
 
 CREATE TABLE shardrive.cache_fence (
