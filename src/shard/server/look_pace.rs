@@ -9,6 +9,8 @@ use super::options::clock_micros;
 const MANY_SHARDS: usize = 32;
 /// A shard rests once no request has needed the shard for this time.
 const REST_AFTER: Duration = Duration::from_secs(2);
+/// A use within this time after the last recorded one is not recorded.
+const USE_STEP: Duration = Duration::from_millis(100);
 /// How often a resting shard is looked at.
 const REST_INTERVAL: Duration = Duration::from_secs(1);
 /// A probe is left out if another session has found the same within one and three quarters of an interval, or within
@@ -45,9 +47,18 @@ impl LookPace {
     }
 }
 
+/// True if `used`, by [`clock_micros`], is less than [`USE_STEP`] before `now`.
+pub(super) fn is_just_now(used: u64, now: Instant) -> bool {
+    time_since(used, now) < USE_STEP
+}
+
 /// True if `used`, by [`clock_micros`], is at least [`REST_AFTER`] before `now`.
 pub(super) fn is_long_ago(used: u64, now: Instant) -> bool {
-    Duration::from_micros(clock_micros(now).saturating_sub(used)) >= REST_AFTER
+    time_since(used, now) >= REST_AFTER
+}
+
+fn time_since(used: u64, now: Instant) -> Duration {
+    Duration::from_micros(clock_micros(now).saturating_sub(used))
 }
 
 #[cfg(test)]
@@ -65,11 +76,12 @@ mod tests {
     }
 
     #[test]
-    fn a_use_is_long_ago_after_two_seconds() {
+    fn a_use_is_just_now_for_a_tenth_of_a_second_and_long_ago_after_two() {
         // After the moment from which the clock counts.
         let now = Instant::now() + Duration::from_secs(1);
         let used = clock_micros(now);
-        assert!(!is_long_ago(used, now), "just now");
+        assert!(!is_long_ago(used, now) && is_just_now(used, now));
+        assert!(!is_just_now(used, now + USE_STEP));
         assert!(!is_long_ago(used, now + REST_AFTER - Duration::from_millis(1)));
         assert!(is_long_ago(used, now + REST_AFTER));
         assert!(!is_long_ago(clock_micros(now + REST_AFTER), now), "another thread was later");

@@ -22,7 +22,7 @@ use super::admission::PoolAdmission;
 use super::circuit::CircuitBreaker;
 use super::counters::ShardCounters;
 use super::health::ShardState;
-use super::look_pace::is_long_ago;
+use super::look_pace::{is_just_now, is_long_ago};
 use super::options::{ShardOptions, clock_micros};
 use super::pool::{BorrowedConnection, ShardIdentity, ShardLimits, ShardPool, new_pool};
 use super::replica::ShardReplicas;
@@ -163,9 +163,13 @@ impl Shard {
 
     /// Records that a request needs the shard at this time. A shard at rest is then looked at soon.
     pub(crate) fn record_use(&self, at: Instant) {
-        let was_unused = is_long_ago(self.last_use.load(Ordering::Relaxed), at);
+        let used = self.last_use.load(Ordering::Relaxed);
+        // Every request comes here: what all threads write would go from one processor's cache to the other's.
+        if is_just_now(used, at) {
+            return;
+        }
         self.last_use.store(clock_micros(at), Ordering::Relaxed);
-        if was_unused {
+        if is_long_ago(used, at) {
             self.request_look();
         }
     }
