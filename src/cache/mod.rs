@@ -12,9 +12,11 @@
 mod background;
 mod codec;
 mod commands;
+mod fence_step;
 mod fence_view;
 mod fence_watcher;
 mod key;
+mod known_fences;
 mod read;
 mod resp;
 mod server_info;

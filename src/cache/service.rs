@@ -10,7 +10,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::background::{BackgroundSender, background_queue};
 use super::codec::CacheFormat;
-use super::fence_watcher::KnownFences;
+use super::fence_watcher::watch_fences;
+use super::known_fences::KnownFences;
 use super::settings::{CacheSettings, CacheUrl};
 use super::shared_connection::LinkConnector;
 use super::single_flight::PendingLoads;
@@ -96,7 +97,7 @@ impl Cache {
         // Writers that still have to be answered when the service stops need the fences and the link to the end.
         let (writers, end) = (TaskTracker::new(), CancellationToken::new());
         cluster.spawn(end_after(cluster.stop_token().clone(), writers.clone(), end.clone()));
-        let fences = KnownFences::watch(&cluster, &connector.state(), &end);
+        let fences = watch_fences(&cluster, &connector.state(), &end);
         let (background, queue) = background_queue();
         let is_configured = settings.url.is_some();
         if let Some(url) = settings.url.clone() {

@@ -39,7 +39,7 @@ const LATE: Duration = Duration::from_millis(150);
 
 /// What became of the link.
 #[derive(Clone)]
-pub(super) enum LinkState {
+pub(super) enum LinkState<L = Arc<ServerLink>> {
     /// No server is configured.
     Disabled,
     /// The first try, at the start or after a loss, is not over.
@@ -47,7 +47,19 @@ pub(super) enum LinkState {
     /// The server cannot be reached, or will not do.
     Away,
     /// Commands may be sent.
-    Up(Arc<ServerLink>),
+    Up(L),
+}
+
+impl LinkState {
+    /// The same with the name of the server, as a fence names it.
+    pub(super) fn by_server(&self) -> LinkState<Arc<str>> {
+        match self {
+            Self::Disabled => LinkState::Disabled,
+            Self::Connecting => LinkState::Connecting,
+            Self::Away => LinkState::Away,
+            Self::Up(link) => LinkState::Up(Arc::clone(&link.server)),
+        }
+    }
 }
 
 /// A connection to one server that is known to be a primary.
