@@ -2,6 +2,7 @@
 //!
 //! With two shards, even users are on shard 0 and odd ones on shard 1.
 
+use std::collections::HashSet;
 use std::process::Command;
 
 use reqwest::StatusCode;
@@ -140,10 +141,41 @@ async fn until_it_waits(db: &mut PgConnection, comment: &str) {
     poll::until_true("the statement to wait", async || value::<i64>(db, &sql).await > 0).await;
 }
 
-/// Waits until a statement that begins with this comment has been answered.
-async fn until_it_is_answered(db: &mut PgConnection, comment: &str) {
-    let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '-- {comment}%' AND state = 'idle'");
-    poll::until_true("the statement's answer", async || value::<i64>(db, &sql).await > 0).await;
+/// What a server's sessions have answered to the statement that begins with a comment.
+///
+/// A session that has prepared a statement looks like one that has answered it, until it gets the next message. So only
+/// a second sighting of a session, with a later message, is an answer.
+struct SeenAnswers {
+    db: PgConnection,
+    sql: String,
+    seen: HashSet<(i32, String)>,
+}
+
+impl SeenAnswers {
+    async fn new(cluster: &TestCluster, shard: usize, comment: &str) -> Self {
+        let sql = format!(
+            "SELECT pid, query_start::text FROM pg_stat_activity WHERE query LIKE '-- {comment}%' AND state = 'idle'"
+        );
+        let mut answers = Self { db: cluster.connect(shard).await, sql, seen: HashSet::new() };
+        answers.look().await;
+        answers
+    }
+
+    /// True if a session that was seen before has answered since.
+    async fn look(&mut self) -> bool {
+        let rows = sqlx::query_as(sqlx::AssertSqlSafe(self.sql.as_str())).fetch_all(&mut self.db);
+        let rows: Vec<(i32, String)> = rows.await.unwrap();
+        let known: HashSet<i32> = self.seen.iter().map(|(pid, _)| *pid).collect();
+        rows.into_iter().fold(false, |answered, row| {
+            let was_known = known.contains(&row.0);
+            (self.seen.insert(row) && was_known) || answered
+        })
+    }
+
+    /// Waits until the statement has been answered once more.
+    async fn until_next(&mut self) {
+        poll::until_true("the statement's answer", async || self.look().await).await;
+    }
 }
 
 /// The last try of a question to all shards has less time than the others, and an answer that is missing then says
@@ -155,11 +187,12 @@ async fn a_question_that_ends_while_a_slot_has_no_owner_says_so() {
         [("SHARDRIVE_SHARD_TIMEOUT_MS", "3000"), ("SHARDRIVE_MOVE_TIMEOUT_MS", "3000"), PATIENT[0], PATIENT[1]];
     let api = Api::start_with(&cluster, &limits).await;
     Move::new(&cluster, &[42], 0, 1).await.leave().await;
-    let mut db = cluster.connect(1).await;
+    let mut answers = SeenAnswers::new(&cluster, 1, "A file by an id that names no slot").await;
     let path = format!("/files/{}", uuid::Uuid::new_v4());
+    // The question is asked again and again.
     let hold = async {
-        until_it_is_answered(&mut db, "A file by an id that names no slot").await;
-        run(&mut db, "BEGIN; LOCK TABLE file_metadata").await.unwrap();
+        answers.until_next().await;
+        run(&mut answers.db, "BEGIN; LOCK TABLE file_metadata").await.unwrap();
     };
     let (response, ()) = tokio::join!(api.get(&path), hold);
     let (status, problem) = crate::support::api::json(response).await;
@@ -176,7 +209,10 @@ async fn opposite_moves_do_not_deceive_a_question_to_all_shards() {
         Move::new(&cluster, &[100], 0, 1).await.run().await;
         Move::new(&cluster, &[100], 1, 0).await.run().await;
     }
-    let api = Api::start_with(&cluster, &PATIENT).await;
+    // One connection to each shard has prepared the statements before the moves.
+    let mut settings = PATIENT.to_vec();
+    settings.push(("SHARDRIVE_DB_POOL_MAX_SIZE", "1"));
+    let api = Api::start_with(&cluster, &settings).await;
     let id = uuid::Uuid::new_v4();
     for file in [
         json!({"user_id": 0, "file_name": "a"}),
@@ -193,18 +229,20 @@ async fn opposite_moves_do_not_deceive_a_question_to_all_shards() {
         let (mut there, mut back) = (Move::new(&cluster, &[0], 0, 1).await, Move::new(&cluster, &[1], 1, 0).await);
         there.copy().await;
         back.copy().await;
-        let (mut zero, mut one, mut hold) =
-            (cluster.connect(0).await, cluster.connect(1).await, cluster.connect(1).await);
+        assert_eq!(api.get(path).await.status(), StatusCode::OK);
+        let mut of_zero = SeenAnswers::new(&cluster, 0, comment).await;
+        let mut of_one = SeenAnswers::new(&cluster, 1, comment).await;
+        let mut hold = cluster.connect(1).await;
         run(&mut hold, &format!("BEGIN; LOCK TABLE {table}")).await.unwrap();
         let request = api.request(reqwest::Method::GET, path);
         let asking = tokio::spawn(async move { crate::support::api::json(request.send().await.unwrap()).await });
-        until_it_waits(&mut one, comment).await;
-        until_it_is_answered(&mut zero, comment).await;
+        until_it_waits(&mut of_one.db, comment).await;
+        of_zero.until_next().await;
         there.leave().await;
         there.arrive().await;
         back.leave().await;
         run(&mut hold, "COMMIT").await.unwrap();
-        until_it_is_answered(&mut one, comment).await;
+        of_one.until_next().await;
         back.arrive().await;
         let (status, answer) = asking.await.unwrap();
         assert_eq!(status, StatusCode::OK, "{path}: {answer}");
