@@ -161,6 +161,8 @@ LANGUAGE plpgsql AS $$
 DECLARE
     changed int;
 BEGIN
+    -- Folding waits meanwhile: it writes to the same counts in an order of its own. take_slots has this lock first, too.
+    PERFORM pg_advisory_xact_lock(5040, 3);
     -- Changes of the map wait for one another: each counts what this shard owns after the change before it.
     PERFORM pg_advisory_xact_lock(5040, 4);
     PERFORM pg_advisory_xact_lock(5040, 1);

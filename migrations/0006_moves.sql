@@ -147,6 +147,8 @@ BEGIN
     IF NOT EXISTS (SELECT FROM shardrive.local_moves WHERE move_id = move AND frozen) THEN
         RAISE EXCEPTION 'the slots of move % are not frozen', move USING ERRCODE = 'SD006';
     END IF;
+    -- In the order of assign_slots.
+    PERFORM pg_advisory_xact_lock(5040, 3);
     PERFORM pg_advisory_xact_lock(5040, 4);
     UPDATE shardrive.slot_map
        SET owner = new_owner, epoch = new_epoch, previous_epoch = epoch

@@ -1,4 +1,5 @@
 //! Counts and their comparison with the rows.
 
+mod folds;
 mod huge_sizes;
 mod verify;
