@@ -108,21 +108,56 @@ pub(in crate::reshard) fn create_publication(name: &str, move_id: i64, direction
     )
 }
 
-pub(super) fn drop_publication(name: &str) -> String {
-    format!("DROP PUBLICATION IF EXISTS {}", ident(name))
+/// The name of the publication that a stream's subscription begins with.
+fn name_of_empty_tables(name: &str) -> String {
+    format!("{name}_empty")
 }
 
-/// The subscription of a stream, whose slot is there already. The forward stream copies and starts at once; the reverse
-/// stream waits until it is enabled.
-pub(super) fn create_subscription(name: &str, url: &str, direction: Direction) -> String {
-    let copies = direction == Direction::Forward;
+/// A publication of these tables, and of the heartbeats. It only names them: nothing is sent by it.
+pub(super) fn publish_empty_tables(name: &str, tables: &[&MovedTable]) -> String {
+    let tables: String = tables.iter().map(|table| format!(", {}", table.name)).collect();
     format!(
-        "CREATE SUBSCRIPTION {0} CONNECTION {1} PUBLICATION {0} \
-         WITH (create_slot = false, slot_name = {2}, copy_data = {copies}, enabled = {copies}, synchronous_commit = 'off')",
+        "{}; CREATE PUBLICATION {} FOR TABLE shardrive.heartbeats{tables}",
+        drop_publication_of_empty_tables(name),
+        ident(&name_of_empty_tables(name)),
+    )
+}
+
+pub(super) fn drop_publication_of_empty_tables(name: &str) -> String {
+    format!("DROP PUBLICATION IF EXISTS {}", ident(&name_of_empty_tables(name)))
+}
+
+pub(super) fn drop_publications(name: &str) -> String {
+    format!("DROP PUBLICATION IF EXISTS {}, {}", ident(name), ident(&name_of_empty_tables(name)))
+}
+
+/// The subscription of a stream, whose slot is there already. It waits until it is enabled, and copies no table of the
+/// publication.
+pub(super) fn create_subscription(name: &str, url: &str, publication: &str) -> String {
+    format!(
+        "CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} \
+         WITH (create_slot = false, slot_name = {}, copy_data = false, enabled = false, synchronous_commit = 'off')",
         ident(name),
         literal(url),
+        ident(publication),
         literal(name),
     )
+}
+
+/// The same for a stream that follows the empty tables at once, and every table of its own publication from
+/// [`copy_other_tables`] on. All or nothing: these statements are one transaction.
+pub(super) fn subscribe_to_empty_tables(name: &str, url: &str) -> String {
+    format!(
+        "{0}; ALTER SUBSCRIPTION {1} SET PUBLICATION {1} WITH (refresh = false); {2}",
+        create_subscription(name, url, &name_of_empty_tables(name)),
+        ident(name),
+        enable_subscription(name),
+    )
+}
+
+/// Begins to copy the tables that a subscription does not know yet. It must be enabled.
+pub(super) fn copy_other_tables(name: &str) -> String {
+    format!("ALTER SUBSCRIPTION {} REFRESH PUBLICATION WITH (copy_data = true)", ident(name))
 }
 
 /// A subscription of nothing, to be rolled back: can this server connect to that one, and may it subscribe?
@@ -301,7 +336,7 @@ mod tests {
     fn what_stands_in_the_text_is_quoted() {
         assert_eq!(ident(r#"a"b"#), r#""a""b""#);
         assert_eq!(literal(r"p'a\ss"), r"E'p''a\\ss'");
-        let sql = create_subscription("s", "postgres://u:it's@h/d", Direction::Forward);
+        let sql = create_subscription("s", "postgres://u:it's@h/d", "s");
         assert!(sql.contains("E'postgres://u:it''s@h/d'"), "{sql}");
     }
 }

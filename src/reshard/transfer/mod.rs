@@ -2,6 +2,7 @@
 
 pub(super) mod clean_up;
 pub(super) mod compose;
+pub(super) mod copy;
 pub(super) mod direction;
 pub(super) mod handover;
 pub(super) mod outbox_drained;

@@ -1,7 +1,7 @@
 //! The replication of a move: publications, replication slots, subscriptions, and the heartbeats that measure their
 //! lag.
 //!
-//! The forward stream goes from the source to the target and copies first. The reverse stream goes back. It is made
+//! The forward stream goes from the source to the target and copies first ([`super::copy`]). The reverse stream goes back. It is made
 //! before the cutover, and begins after the cutover at the place of the target's log at which the target took the
 //! slots.
 //!
@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use super::compose;
 use super::direction::Direction;
 use super::side::{MoveSide, MoveSides, SOON};
-use super::tables::TABLES;
 use crate::reshard::coordinate::lease::CoordinatorLease;
 use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::error::MoveError;
@@ -44,7 +43,8 @@ impl ObjectKind {
     }
 }
 
-async fn exists(side: &mut MoveSide, kind: ObjectKind, name: &str) -> Result<bool, MoveError> {
+/// Whether an object is on a shard.
+pub(super) async fn exists(side: &mut MoveSide, kind: ObjectKind, name: &str) -> Result<bool, MoveError> {
     let sql = match kind {
         ObjectKind::Publication => include_str!("../../../sql/reshard/has_publication.sql"),
         ObjectKind::Slot => include_str!("../../../sql/reshard/has_slot.sql"),
@@ -54,7 +54,8 @@ async fn exists(side: &mut MoveSide, kind: ObjectKind, name: &str) -> Result<boo
     sqlx::query_scalar(sql).bind(name).fetch_one(&mut side.db).await.map_err(failed)
 }
 
-async fn record(
+/// Records an object that is to be made.
+pub(super) async fn record(
     lease: &CoordinatorLease,
     slot_move: &SlotMove,
     side: &MoveSide,
@@ -66,16 +67,15 @@ async fn record(
     statement.execute(&mut *lease.db().await).await.map(drop).map_err(|_| MoveError::Overtaken)
 }
 
-/// Makes the missing objects of a stream. The slot is made before the copy begins, by a statement of its own: a
-/// subscription that makes its slot itself waits for ever where both shards are on one server.
-pub(in crate::reshard) async fn make_stream(
+/// Makes the publication and the slot of a stream, if they are missing. The slot is made before the copy begins, by a
+/// statement of its own: a subscription that makes its slot itself waits for ever where both shards are on one server.
+pub(super) async fn make_slot(
     lease: &CoordinatorLease,
     slot_move: &SlotMove,
     name: &str,
-    sides: &mut MoveSides,
+    from: &mut MoveSide,
     direction: Direction,
 ) -> Result<(), MoveError> {
-    let (from, to) = sides.along(direction);
     record(lease, slot_move, from, ObjectKind::Publication, name).await?;
     if !exists(from, ObjectKind::Publication, name).await? {
         from.run(compose::create_publication(name, slot_move.id, direction, &slot_move.slots)).await?;
@@ -86,42 +86,24 @@ pub(in crate::reshard) async fn make_stream(
         let statement = sqlx::query(include_str!("../../../sql/reshard/create_slot.sql")).bind(name);
         statement.execute(&mut from.db).await.map_err(failed)?;
     }
-    record(lease, slot_move, to, ObjectKind::Subscription, name).await?;
-    if !exists(to, ObjectKind::Subscription, name).await? {
-        let url = from.shard.options().secret_subscription_url();
-        to.run(compose::create_subscription(name, &url, direction)).await?;
-    }
     Ok(())
 }
 
-/// True once every table has been copied and follows.
-pub(in crate::reshard) async fn is_copied(to: &mut MoveSide, name: &str) -> Result<bool, MoveError> {
-    let failed = to.failed();
-    let (tables, ready): (i64, i64) = sqlx::query_as(include_str!("../../../sql/reshard/count_ready_tables.sql"))
-        .bind(name)
-        .fetch_one(&mut to.db)
-        .await
-        .map_err(failed)?;
-    Ok(usize::try_from(tables) == Ok(TABLES.len() + 1) && ready == tables)
-}
-
-/// True while a table whose rows are copied has no slot to catch up by.
-pub(in crate::reshard) async fn lacks_slot_of_copy(sides: &mut MoveSides, name: &str) -> Result<bool, MoveError> {
-    let (from, to) = sides.along(Direction::Forward);
-    let (on_from, on_to) = (from.failed(), to.failed());
-    let copies: Vec<String> = sqlx::query_scalar(include_str!("../../../sql/reshard/list_finished_copies.sql"))
-        .bind(name)
-        .fetch_all(&mut to.db)
-        .await
-        .map_err(on_to)?;
-    for slot in copies {
-        let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/has_slot_of_copy.sql")).bind(slot);
-        let is_there: bool = statement.fetch_one(&mut from.db).await.map_err(&on_from)?;
-        if !is_there {
-            return Ok(true);
-        }
+/// Makes what the reverse stream lacks. The stream waits for [`start_reverse`].
+pub(in crate::reshard) async fn make_reverse(
+    lease: &CoordinatorLease,
+    slot_move: &SlotMove,
+    name: &str,
+    sides: &mut MoveSides,
+) -> Result<(), MoveError> {
+    let (from, to) = sides.along(Direction::Reverse);
+    make_slot(lease, slot_move, name, from, Direction::Reverse).await?;
+    record(lease, slot_move, to, ObjectKind::Subscription, name).await?;
+    if !exists(to, ObjectKind::Subscription, name).await? {
+        let url = from.shard.options().secret_subscription_url();
+        to.run(compose::create_subscription(name, &url, name)).await?;
     }
-    Ok(false)
+    Ok(())
 }
 
 /// Stops a subscription. False while a worker of it still runs.
@@ -132,14 +114,6 @@ pub(in crate::reshard) async fn pause_subscription(to: &mut MoveSide, name: &str
     let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/has_worker.sql")).bind(name);
     let has_worker: bool = statement.fetch_one(&mut to.db).await.map_err(failed)?;
     Ok(!has_worker)
-}
-
-/// How many rows the running copies of tables have brought.
-pub(in crate::reshard) async fn count_copied_rows(to: &mut MoveSide) -> Result<i64, MoveError> {
-    let failed = to.failed();
-    let names: Vec<_> = TABLES.iter().map(|table| table.name.to_owned()).collect();
-    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/count_copied_rows.sql")).bind(names);
-    statement.fetch_one(&mut to.db).await.map_err(failed)
 }
 
 /// How often the target refused something of the stream.
@@ -208,7 +182,7 @@ pub(in crate::reshard) async fn remove_object(
             }
         }
         ObjectKind::Slot => remove_slot(side, name).await?,
-        ObjectKind::Publication => side.run(compose::drop_publication(name)).await?,
+        ObjectKind::Publication => side.run(compose::drop_publications(name)).await?,
     }
     let statement = sqlx::query(include_str!("../../../sql/reshard/remove_object.sql"));
     let statement = statement.bind(side.id().to_sql()).bind(kind.as_str()).bind(name);

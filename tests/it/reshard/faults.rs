@@ -11,10 +11,11 @@ use crate::support::program::shardrive;
 use crate::support::servers::TestCluster;
 
 /// Every step at which a move can be cut off, in their order.
-const STEPS: [&str; 16] = [
+const STEPS: [&str; 17] = [
     "preflight",
     "copy",
     "tracking",
+    "subscribed",
     "forward_made",
     "catch_up",
     "reverse_made",
@@ -167,6 +168,30 @@ async fn a_server_dies(steps: &[&str], dying: usize) {
     assert_eq!(seen.violations(), Vec::<String>::new());
     let wrong = seen.find_wrong_rows(&cluster, 2).await;
     assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// Also a table whose first row comes after the look for rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_tables_with_rows_of_the_slots_are_copied() {
+    let cluster = TestCluster::migrated(2).await;
+    let mut first = start_api_ending_at(&cluster, "subscribed").await;
+    let put = first.request(reqwest::Method::PUT, "/drives/2/path/a/b.txt").json(&json!({"size_bytes": 1}));
+    assert_eq!(put.send().await.unwrap().status(), 201);
+    let id = register(&cluster, "1", "0").await;
+    until_dead(&mut first).await;
+    let late = "INSERT INTO records (collection, key, slot, document) VALUES ('late', 'k', 4, '{}')";
+    cluster.psql(0, late).await.unwrap();
+    let mut second = start_api_ending_at(&cluster, "cutover").await;
+    until_dead(&mut second).await;
+    let copied = "SELECT array_agg(r.srrelid::regclass::text ORDER BY 1)
+                    FROM pg_subscription AS s JOIN pg_subscription_rel AS r ON r.srsubid = s.oid
+                   WHERE s.subname LIKE '%\\_f' AND r.srsublsn IS NOT NULL";
+    assert_eq!(cluster.value::<Vec<String>>(1, copied).await, ["file_metadata", "folders"]);
+    let survivor = Api::start_with(&cluster, &PATIENT).await;
+    let ended = until_stage(&survivor, &id, "done").await;
+    assert_eq!(ended["verified"], true, "{ended}");
+    assert_eq!(cluster.value::<i64>(1, "SELECT count(*) FROM records WHERE key = 'k'").await, 1);
+    assert_nothing_left(&cluster, 2).await;
 }
 
 /// A crash of the target between the end of a table's slot on the source and the commit that the table is done.

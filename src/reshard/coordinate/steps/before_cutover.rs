@@ -12,7 +12,7 @@ use crate::reshard::plan::preflight;
 use crate::reshard::slot_set::mask;
 use crate::reshard::transfer::direction::Direction;
 use crate::reshard::transfer::side::ReadPlan;
-use crate::reshard::transfer::{stream, verify};
+use crate::reshard::transfer::{copy, stream, verify};
 
 /// How long earlier writers may take to end when change tracking begins.
 const WRITERS_LIMIT: Duration = Duration::from_secs(30);
@@ -34,7 +34,9 @@ impl ActiveMove {
             self.start_change_tracking().await?;
             self.testing.step("tracking");
             let name = &self.streams.forward.name;
-            stream::make_stream(lease, &self.slot_move, name, &mut self.sides, Direction::Forward).await?;
+            copy::subscribe(lease, &self.slot_move, name, &mut self.sides).await?;
+            self.testing.step("subscribed");
+            copy::start(name, &mut self.sides).await?;
             self.forward_made = true;
             self.testing.step("forward_made");
         }
@@ -45,7 +47,7 @@ impl ActiveMove {
         if self.lost_since.is_none() {
             self.check_stream(Direction::Forward).await?;
         }
-        if stream::is_copied(&mut self.sides.target, &self.streams.forward.name).await? {
+        if copy::is_done(&mut self.sides.target, &self.streams.forward.name).await? {
             self.slot_move.copied_rows = self.slot_move.total_rows;
             lease.save_progress(&self.slot_move).await?;
             return self
@@ -56,7 +58,7 @@ impl ActiveMove {
         if self.should_wait(lease).await? || was_on {
             self.throttle.apply(&self.slot_move, &mut self.sides.target).await?;
         }
-        let copied = stream::count_copied_rows(&mut self.sides.target).await?;
+        let copied = copy::count_rows(&mut self.sides.target).await?;
         self.slot_move.copied_rows = self.slot_move.copied_rows.max(copied.min(self.slot_move.total_rows));
         lease.save_progress(&self.slot_move).await?;
         Ok(NextStep::After(Duration::from_millis(100)))
@@ -83,7 +85,7 @@ impl ActiveMove {
     /// Makes the reverse stream before a rollback could need the stream.
     pub(super) async fn catch_up(&mut self, lease: &CoordinatorLease) -> Result<NextStep, MoveError> {
         let name = &self.streams.reverse.name;
-        stream::make_stream(lease, &self.slot_move, name, &mut self.sides, Direction::Reverse).await?;
+        stream::make_reverse(lease, &self.slot_move, name, &mut self.sides).await?;
         self.testing.step("reverse_made");
         stream::skip_old_log(name, &mut self.sides.target).await?;
         self.check_stream(Direction::Forward).await?;

@@ -13,7 +13,7 @@ use crate::reshard::coordinate::lease::CoordinatorLease;
 use crate::reshard::error::MoveError;
 use crate::reshard::transfer::clean_up::{CleanUpPosition, delete_heartbeats, remove_objects};
 use crate::reshard::transfer::direction::Direction;
-use crate::reshard::transfer::stream;
+use crate::reshard::transfer::{copy, stream};
 
 /// For so long a copied table has no slot before the copy counts as lost. A table that is about to be done has none for
 /// a moment.
@@ -24,7 +24,7 @@ impl ActiveMove {
     /// not lost.
     pub(super) async fn end_lost_copy(&mut self, lease: &CoordinatorLease) -> Result<Option<NextStep>, MoveError> {
         let name = self.streams.forward.name.clone();
-        if !stream::lacks_slot_of_copy(&mut self.sides, &name).await? {
+        if !copy::lacks_slot(&mut self.sides, &name).await? {
             self.lost_since = None;
             return Ok(None);
         }
