@@ -1,6 +1,7 @@
 //! Several local servers in a folder, one for each shard. A later start finds the servers again.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 
@@ -15,6 +16,8 @@ use super::shutdown::remove_stale_server;
 
 /// The port of the first server, if free.
 const FIRST_PORT: u16 = 5432;
+/// How often [`LocalCluster::next_ended`] looks at the servers.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a server tries another port, after another program took the found port.
 const PORT_TRIES: usize = 5;
 
@@ -93,6 +96,18 @@ impl LocalCluster {
 
     fn all_urls(&self) -> impl Iterator<Item = String> {
         self.servers.iter().enumerate().map(|(shard, server)| server.url(&database_name(shard)))
+    }
+
+    /// Waits until a server ends that nobody stopped, and gives its data folder; each server once. Cancel safe.
+    pub async fn next_ended(&mut self) -> PathBuf {
+        loop {
+            let mut servers = self.servers.iter_mut();
+            let ended = servers.find_map(|server| server.has_ended().then(|| server.data_folder().to_owned()));
+            if let Some(folder) = ended {
+                return folder;
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
     }
 
     /// Stops all servers in good order.

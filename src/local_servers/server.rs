@@ -279,6 +279,15 @@ impl PostgresServer {
         self.child.as_ref().map(Child::id)
     }
 
+    /// True once if the server's first process has ended, although nobody stopped the server.
+    pub(super) fn has_ended(&mut self) -> bool {
+        let has_ended = self.child.is_some() && !self.is_running();
+        if has_ended {
+            self.child = None;
+        }
+        has_ended
+    }
+
     /// True if the server's first process is alive.
     pub fn is_running(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))

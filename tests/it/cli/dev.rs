@@ -90,6 +90,27 @@ async fn everything_starts_stops_and_is_found_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_ends_is_told_of_and_comes_back_with_the_next_start() {
+    let home = Home::new().await;
+    let mut api = home.dev("2").await.unwrap();
+    let note = home.folder.path().join("data/shard_1/data/postmaster.pid");
+    let text = std::fs::read_to_string(&note).unwrap();
+    assert!(Command::new("kill").args(["-s", "KILL", text.lines().next().unwrap()]).status().unwrap().success());
+    poll::until("a word about the server", async || {
+        let log = api.log();
+        if log.contains("shard_1/data has ended") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    api.sigterm();
+    assert!(api.wait_for_exit().await, "{}", api.log());
+    let mut api = home.dev("2").await.unwrap();
+    let (status, _) = api.post_json("/ingest", &json!({"user_id": 7, "file_name": "a.txt"})).await;
+    assert_eq!(status, StatusCode::CREATED);
+    api.sigterm();
+    assert!(api.wait_for_exit().await, "{}", api.log());
+}
+
+#[tokio::test]
 async fn an_address_that_is_taken_stops_the_servers_again() {
     let home = Home::new().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,7 +1,9 @@
 //! `shardrive dev`: the whole service on this machine, with PostgreSQL servers of its own.
 
-use std::fmt::{self, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+mod welcome;
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,13 +11,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use self::welcome::Welcome;
 use super::output::{complain, print_text};
 use super::serve::{print_addresses, serve, stop_signal};
 use super::{CliError, start_logging};
 use crate::config::Settings;
-use crate::local_servers::{CacheServer, LocalCluster, PASSWORD, PostgresServer, USER, database_name};
+use crate::local_servers::{CacheServer, LocalCluster};
 use crate::reshard::TestStop;
-use crate::shard::{SLOT_COUNT, ShardOptions, migrate};
+use crate::shard::{ShardOptions, migrate};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -76,8 +79,10 @@ impl DevArgs {
             let address = address_receiver.await.ok().flatten()?;
             Some(work(format!("http://{address}"), cluster.spare_urls()).await)
         };
-        // At the level `error`, as more log lines would drown the demonstration's output.
-        let served = serve_cluster(&self, &cluster, cache.as_ref(), Some("error"), stop, listening);
+        let mut settings = service_settings(&self, &cluster, cache.as_ref());
+        // More log lines would drown the demonstration's output.
+        settings.push(("RUST_LOG".to_owned(), "error".to_owned()));
+        let served = serve_cluster(settings, stop, listening);
         let (served, worked) = tokio::join!(Box::pin(served), Box::pin(working));
         if let Some(cache) = &mut cache {
             cache.stop().await;
@@ -91,19 +96,25 @@ impl DevArgs {
     pub(super) async fn run(self) -> Result<(), CliError> {
         // Until the service listens for signals itself, a signal ends the preparation. The drop of the servers stops
         // them.
-        let (cluster, mut cache) = tokio::select! {
+        let (mut cluster, mut cache) = tokio::select! {
             prepared = start_servers(&self) => prepared?,
             caught = wait_for_interrupt() => return Ok(caught?),
         };
+        let welcome = Welcome::new(&self, &cluster, cache.as_ref());
         let listening = |addresses: &[SocketAddr]| {
             print_addresses(addresses, false);
             // Port 0 takes any free port.
             let bind = addresses.first().copied().unwrap_or(self.bind);
-            let text = welcome_text(&self, bind, cluster.servers(), cache.as_ref(), &cluster.spare_urls());
-            print_text(format_args!("{text}"));
+            print_text(format_args!("{}", welcome.text(bind)));
         };
         let served = match stop_signal() {
-            Ok(stop) => serve_cluster(&self, &cluster, cache.as_ref(), None, stop, listening).await,
+            Ok(stop) => {
+                let settings = service_settings(&self, &cluster, cache.as_ref());
+                tokio::select! {
+                    served = serve_cluster(settings, stop, listening) => served,
+                    never = report_ended_servers(&mut cluster) => match never {},
+                }
+            }
             Err(error) => Err(error.into()),
         };
         if let Some(cache) = &mut cache {
@@ -115,17 +126,12 @@ impl DevArgs {
 }
 
 async fn serve_cluster(
-    args: &DevArgs,
-    cluster: &LocalCluster,
-    cache: Option<&CacheServer>,
-    log: Option<&str>,
+    settings: Vec<(String, String)>,
     stop: impl Future<Output = ()> + Send,
     listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), CliError> {
-    let mut values = service_settings(args, cluster, cache);
-    values.extend(log.map(|level| ("RUST_LOG".to_owned(), level.to_owned())));
     // The printed commands use plain HTTP over loopback, so the environment's TLS settings must not count.
-    let settings = start_logging(Settings::load_for(values, &TLS_SETTINGS, "shardrive dev")?)?;
+    let settings = start_logging(Settings::load_for(settings, &TLS_SETTINGS, "shardrive dev")?)?;
     Box::pin(serve(settings, stop, TestStop::default(), listening)).await
 }
 
@@ -180,104 +186,14 @@ fn service_settings(args: &DevArgs, cluster: &LocalCluster, cache: Option<&Cache
     urls.chain([("BIND_ADDR".to_owned(), args.bind.to_string()), cache]).collect()
 }
 
-/// The text after the start: the running servers, and the first steps to try.
-fn welcome_text(
-    args: &DevArgs,
-    bind: SocketAddr,
-    servers: &[PostgresServer],
-    cache: Option<&CacheServer>,
-    spare: &[String],
-) -> String {
-    let shards = servers.len().saturating_sub(spare.len());
-    let ports: Vec<_> = servers.iter().take(shards).map(PostgresServer::port).collect();
-    let psql = servers.first().map_or_else(|| "psql".to_owned(), |server| server.psql_path().display().to_string());
-    let cache = cache.map(CacheServer::url);
-    format_welcome(bind, &ports, &psql, &args.dir.display().to_string(), cache.as_deref(), spare)
-}
-
-fn format_welcome(
-    bind: SocketAddr,
-    ports: &[u16],
-    psql: &str,
-    folder: &str,
-    cache: Option<&str>,
-    spare: &[String],
-) -> String {
-    let reached = match bind.ip() {
-        ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        ip => ip,
-    };
-    let api = format!("http://{}", SocketAddr::new(reached, bind.port()));
-    let mut text = format!("\nShardrive with {} shards; the data is in {folder}\n\n", ports.len());
-    let mut line = |args: fmt::Arguments<'_>| {
-        let _ = writeln!(text, "{args}"); // writing to a String does not fail
-    };
-    line(format_args!("  API      {api}"));
-    line(format_args!("  try it   {api}/docs"));
-    for (shard, port) in ports.iter().enumerate() {
-        let database = database_name(shard);
-        line(format_args!("  shard {shard}  {psql} postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}"));
-    }
-    for url in spare {
-        line(format_args!("  spare    {url}"));
-    }
-    if let Some(cache) = cache {
-        line(format_args!("  cache    {cache}"));
-    }
-    line(format_args!("\nFirst steps:\n"));
-    line(format_args!("  curl -X POST '{api}/ingest/bulk?count=100'"));
-    line(format_args!("  curl '{api}/stats'"));
-    line(format_args!("  curl '{api}/query/42'"));
-    line(format_args!(
-        "  curl -X POST '{api}/ingest' -H 'Content-Type: application/json' \
-         -d '{{\"user_id\":123,\"file_name\":\"my_document.txt\"}}'"
-    ));
-    if let Some(url) = spare.first() {
-        line(format_args!("\nOne more shard:\n"));
-        line(format_args!(
-            "  curl -X POST '{api}/admin/shards' -H 'Content-Type: application/json' -d '{{\"url\":\"{url}\"}}'"
-        ));
-        line(format_args!("  curl -X POST '{api}/admin/rebalance' -H 'Content-Type: application/json' -d '{{}}'"));
-    }
-    if usize::from(SLOT_COUNT).is_multiple_of(ports.len().max(1)) {
-        line(format_args!(
-            "\nUntil slots move, a user is on shard user_id mod {}. Ctrl-C stops everything; the data stays.\n",
-            ports.len()
-        ));
-    } else {
-        line(format_args!("\nCtrl-C stops everything; the data stays.\n"));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_steps_name_what_runs() {
-        let bind = "0.0.0.0:8000".parse().unwrap();
-        let spare = ["postgres://spare".to_owned()];
-        let text = format_welcome(
-            bind,
-            &[5432, 5440],
-            "/opt/bin/psql",
-            "./.shardrive",
-            Some("redis://127.0.0.1:6381"),
-            &spare,
+/// Says of each server that ends by itself how it comes back.
+async fn report_ended_servers(cluster: &mut LocalCluster) -> Infallible {
+    loop {
+        let ended = cluster.next_ended().await;
+        complain!(
+            "shardrive: the PostgreSQL server in {} has ended. Its log is server.log there. To bring it back, stop dev \
+             (Ctrl-C) and start it again",
+            ended.display()
         );
-        for part in [
-            "with 2 shards",
-            "http://127.0.0.1:8000/docs",
-            "shard 1  /opt/bin/psql postgres://shard_user:shard_pass@127.0.0.1:5440/drive_shard_1",
-            r#"-d '{"user_id":123,"file_name":"my_document.txt"}'"#,
-            "cache    redis://127.0.0.1:6381\n",
-            "user_id mod 2.",
-            "spare    postgres://spare",
-            r#"/admin/shards' -H 'Content-Type: application/json' -d '{"url":"postgres://spare"}'"#,
-        ] {
-            assert!(text.contains(part), "{part} is missing in:\n{text}");
-        }
-        assert!(!format_welcome(bind, &[1; 11], "psql", ".", None, &[]).contains("mod"));
     }
 }
