@@ -50,7 +50,8 @@ impl ServeArgs {
         }
         let is_tls = settings.edge.tls.is_some();
         let announce = move |addresses: &[SocketAddr]| print_addresses(addresses, is_tls);
-        Box::pin(serve(settings, stop_signal()?, TestStop::ends_at(self.end_at_step), announce)).await
+        Box::pin(serve(settings, stop_signal(|| std::process::exit(1))?, TestStop::ends_at(self.end_at_step), announce))
+            .await
     }
 }
 
@@ -168,11 +169,13 @@ async fn declare_collections(records: &RecordService, collections: Vec<Collectio
     Ok(())
 }
 
-/// Ends at the first SIGTERM or SIGINT. A second signal ends the process at once.
+/// Ends at the first SIGTERM or SIGINT. A second signal calls `stop_at_once`.
 ///
 /// # Errors
 /// If the system refuses the signal handlers.
-pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send, std::io::Error> {
+pub(crate) fn stop_signal(
+    stop_at_once: impl FnOnce() + Send + 'static,
+) -> Result<impl Future<Output = ()> + Send, std::io::Error> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut any = async move || {
         tokio::select! {
@@ -186,7 +189,7 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = ()> + Send, std::io::
         tokio::spawn(async move {
             let name = any().await;
             log::warn!("{name} again: stopping at once");
-            std::process::exit(1);
+            stop_at_once();
         });
     })
 }

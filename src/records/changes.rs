@@ -30,7 +30,7 @@ impl SlotWrite for CreateRecord<'_> {
     async fn apply(
         &self,
         connection: &mut PgConnection,
-        _: ShardId,
+        shard: ShardId,
     ) -> Result<Option<Option<RecordVersion>>, sqlx::Error> {
         let row = sqlx::query(include_str!("../../sql/records/create.sql"))
             .bind(self.collection.as_str())
@@ -38,9 +38,12 @@ impl SlotWrite for CreateRecord<'_> {
             .bind(self.place.slot.to_sql())
             .bind(self.place.shard_key.as_deref())
             .bind(self.document.as_str())
+            .bind(shard.to_sql())
             .fetch_optional(connection)
             .await?;
-        row.map(|row| RecordVersion::in_row(&row, 0)).transpose().map(Some)
+        let Some(row) = row else { return Ok(None) };
+        let is_taken = row.try_get::<Option<i64>, _>(0)?.is_none();
+        Ok(Some(if is_taken { None } else { Some(RecordVersion::in_row(&row, 0)?) }))
     }
 
     fn has_changed(created: &Option<RecordVersion>) -> bool {

@@ -3,7 +3,8 @@
 //! - The guard refuses rows of foreign slots. These rows go back to their callers, who send the rows to the right
 //!   shard; the other rows of the batch are stored alone.
 //! - Halving the batch finds a row that PostgreSQL refuses, and the row fails alone.
-//! - A row whose `Idempotency-Key` the shard has already gets the stored outcome, and is not stored.
+//! - A row whose `Idempotency-Key` the shard has already gets the stored outcome, and is not stored. A key that a move
+//!   has left behind stands before the guard: its row goes back to its caller, too.
 //! - A batch whose connection broke is sent again on a new connection, if storing a row twice changes nothing more.
 
 use std::collections::{HashMap, HashSet};
@@ -17,7 +18,7 @@ use super::batch_write::{BatchWrite, QueuedWrite, WriteReply};
 use super::door::SlotWrites;
 use super::refused_rows::{halve, split_refused};
 use crate::shard::{
-    DbFault, LaneConnection, LaneError, LaneReceiver, Shard, ShardError, Slot, StoredOutcome, find_refused,
+    DbFault, KeysThere, LaneConnection, LaneError, LaneReceiver, Shard, ShardError, Slot, StoredOutcome, find_refused,
     is_key_there, refused_slots,
 };
 use crate::telemetry::batch_span;
@@ -110,12 +111,12 @@ impl CommitLane {
     ) -> Option<&'static str> {
         if is_key_there(&error) && remainder.key_tries < RETRIES {
             remainder.key_tries += 1;
-            match self.find_outcomes(&batch).await {
-                Ok(known) => {
-                    if !known.is_empty() {
+            match self.find_keys(&batch).await {
+                Ok(there) => {
+                    if !there.known.is_empty() || !there.foreign.is_empty() {
                         remainder.key_tries = 0;
                     }
-                    remainder.batches.push(answer_known(batch, known));
+                    remainder.batches.push(answer_known(give_back(batch, &there.foreign), there.known));
                 }
                 Err(error) => fail_all(batch, || error.copy_for_caller()),
             }
@@ -124,9 +125,7 @@ impl CommitLane {
         match self.shard.record_fault(&error) {
             DbFault::NotOwner => {
                 let refused = refused_slots(&error).unwrap_or_else(|| batch.iter().map(QueuedWrite::slot).collect());
-                let (foreign, owned) = split_refused(batch, &refused, QueuedWrite::slot);
-                foreign.into_iter().for_each(|write| write.answer(WriteReply::NotOwner));
-                remainder.batches.push(owned);
+                remainder.batches.push(give_back(batch, &refused));
             }
             DbFault::ConnectionLost if W::IS_REPEATABLE && remainder.tries < RETRIES => {
                 remainder.tries += 1;
@@ -160,16 +159,13 @@ impl CommitLane {
         None
     }
 
-    /// The stored outcomes for the keys of a batch. The shard has at least one of the keys already.
-    async fn find_outcomes<W: BatchWrite>(
-        &mut self,
-        batch: &[QueuedWrite<W>],
-    ) -> Result<HashMap<(Slot, Uuid), StoredOutcome>, ShardError> {
+    /// What the shard has of the keys of a batch: it has refused at least one of them.
+    async fn find_keys<W: BatchWrite>(&mut self, batch: &[QueuedWrite<W>]) -> Result<KeysThere, ShardError> {
         let keys: Vec<_> = batch.iter().filter_map(QueuedWrite::key).collect();
         let id = self.shard.id();
         let found = self.connection.run(async |connection| find_refused(connection, id, &keys).await).await;
         match found {
-            Ok(found) => Ok(found.into_iter().map(|(slot, key, known)| ((slot, key), known)).collect()),
+            Ok(found) => Ok(found),
             Err(LaneError::Shard(error)) => Err(error),
             Err(LaneError::Database(error)) => Err(DbFault::of(&error).into_error(id, error)),
         }
@@ -194,11 +190,19 @@ fn split_repeated<W: BatchWrite>(batch: &mut Vec<QueuedWrite<W>>) -> Vec<QueuedW
     later
 }
 
+/// Sends the rows of slots that the shard does not own back to their callers; gives the other rows.
+fn give_back<W: BatchWrite>(batch: Vec<QueuedWrite<W>>, slots: &[Slot]) -> Vec<QueuedWrite<W>> {
+    let (foreign, owned) = split_refused(batch, slots, QueuedWrite::slot);
+    foreign.into_iter().for_each(|write| write.answer(WriteReply::NotOwner));
+    owned
+}
+
 /// Answers the rows whose keys have a stored outcome; gives the other rows.
 fn answer_known<W: BatchWrite>(
     batch: Vec<QueuedWrite<W>>,
-    mut known: HashMap<(Slot, Uuid), StoredOutcome>,
+    known: Vec<(Slot, Uuid, StoredOutcome)>,
 ) -> Vec<QueuedWrite<W>> {
+    let mut known: HashMap<_, _> = known.into_iter().map(|(slot, key, known)| ((slot, key), known)).collect();
     let mut others = Vec::with_capacity(batch.len());
     for write in batch {
         match write.key().and_then(|key| known.remove(&key)) {

@@ -100,18 +100,22 @@ impl DevArgs {
             prepared = start_servers(&self) => prepared?,
             caught = wait_for_interrupt() => return Ok(caught?),
         };
-        let welcome = Welcome::new(&self, &cluster, cache.as_ref());
+        let welcome = Welcome::new(&self.dir, &cluster, cache.as_ref()).await;
         let listening = |addresses: &[SocketAddr]| {
             print_addresses(addresses, false);
             // Port 0 takes any free port.
             let bind = addresses.first().copied().unwrap_or(self.bind);
             print_text(format_args!("{}", welcome.text(bind)));
         };
-        let served = match stop_signal() {
+        // After a second signal, requests in progress are left; the servers are still stopped.
+        let hurry = CancellationToken::new();
+        let hurried = hurry.clone();
+        let served = match stop_signal(move || hurried.cancel()) {
             Ok(stop) => {
                 let settings = service_settings(&self, &cluster, cache.as_ref());
                 tokio::select! {
                     served = serve_cluster(settings, stop, listening) => served,
+                    () = hurry.cancelled() => Err(interrupted_error()),
                     never = report_ended_servers(&mut cluster) => match never {},
                 }
             }

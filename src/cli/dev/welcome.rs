@@ -2,18 +2,20 @@
 
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
-use super::DevArgs;
-use crate::local_servers::{CacheServer, LocalCluster, PASSWORD, PostgresServer, USER, database_name};
-use crate::shard::SLOT_COUNT;
+use crate::local_servers::{CacheServer, LocalCluster, PostgresServer, database_name};
+use crate::shard::{SLOT_COUNT, ShardId, shard_in};
 
 /// What the text after the start tells: the running servers, and the first steps to try.
 pub(super) struct Welcome {
     folder: String,
     /// The path of `psql`.
     psql: String,
-    /// The ports of the shards' servers.
-    ports: Vec<u16>,
+    /// The number of each shard, and the URL of its database.
+    shards: Vec<(usize, String)>,
+    /// Some shards were spare databases at an earlier start.
+    has_grown: bool,
     /// The URL of the cache's server.
     cache: Option<String>,
     /// The URLs of the spare databases.
@@ -21,14 +23,22 @@ pub(super) struct Welcome {
 }
 
 impl Welcome {
-    pub(super) fn new(args: &DevArgs, cluster: &LocalCluster, cache: Option<&CacheServer>) -> Self {
-        let servers = cluster.servers();
-        let spare = cluster.spare_urls();
-        let shards = servers.len().saturating_sub(spare.len());
+    pub(super) async fn new(folder: &Path, cluster: &LocalCluster, cache: Option<&CacheServer>) -> Self {
+        let mut shards: Vec<_> = cluster.urls().into_iter().enumerate().collect();
+        let (first, mut spare) = (shards.len(), Vec::new());
+        for (number, server) in cluster.servers().iter().enumerate().skip(first) {
+            let (database, url) = (database_name(number), server.url(&database_name(number)));
+            match shard_of(server, &database).await {
+                Some(shard) => shards.push((shard.index(), url)),
+                None => spare.push(url),
+            }
+        }
+        let psql = cluster.servers().first().map(|server| server.psql_path().display().to_string());
         Self {
-            folder: args.dir.display().to_string(),
-            psql: servers.first().map_or_else(|| "psql".to_owned(), |server| server.psql_path().display().to_string()),
-            ports: servers.iter().take(shards).map(PostgresServer::port).collect(),
+            folder: folder.display().to_string(),
+            psql: psql.unwrap_or_else(|| "psql".to_owned()),
+            has_grown: shards.len() > first,
+            shards,
             cache: cache.map(CacheServer::url),
             spare,
         }
@@ -40,18 +50,14 @@ impl Welcome {
             ip => ip,
         };
         let api = format!("http://{}", SocketAddr::new(reached, bind.port()));
-        let mut text = format!("\nShardrive with {} shards; the data is in {}\n\n", self.ports.len(), self.folder);
+        let mut text = format!("\nShardrive with {} shards; the data is in {}\n\n", self.shards.len(), self.folder);
         let mut line = |args: fmt::Arguments<'_>| {
             let _ = writeln!(text, "{args}"); // writing to a String does not fail
         };
         line(format_args!("  API      {api}"));
         line(format_args!("  try it   {api}/docs"));
-        for (shard, port) in self.ports.iter().enumerate() {
-            let database = database_name(shard);
-            line(format_args!(
-                "  shard {shard}  {} postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}",
-                self.psql
-            ));
+        for (shard, url) in &self.shards {
+            line(format_args!("  shard {shard}  {} {url}", self.psql));
         }
         for url in &self.spare {
             line(format_args!("  spare    {url}"));
@@ -74,10 +80,10 @@ impl Welcome {
             ));
             line(format_args!("  curl -X POST '{api}/admin/rebalance' -H 'Content-Type: application/json' -d '{{}}'"));
         }
-        if usize::from(SLOT_COUNT).is_multiple_of(self.ports.len().max(1)) {
+        if !self.has_grown && usize::from(SLOT_COUNT).is_multiple_of(self.shards.len().max(1)) {
             line(format_args!(
                 "\nUntil slots move, a user is on shard user_id mod {}. Ctrl-C stops everything; the data stays.\n",
-                self.ports.len()
+                self.shards.len()
             ));
         } else {
             line(format_args!("\nCtrl-C stops everything; the data stays.\n"));
@@ -86,15 +92,21 @@ impl Welcome {
     }
 }
 
+/// The shard that a spare database has become.
+async fn shard_of(server: &PostgresServer, database: &str) -> Option<ShardId> {
+    shard_in(&mut server.connect(database).await.ok()?).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn welcome(ports: &[u16], cache: Option<&str>, spare: &[&str]) -> Welcome {
+    fn welcome(shards: &[&str], has_grown: bool, cache: Option<&str>, spare: &[&str]) -> Welcome {
         Welcome {
             folder: "./.shardrive".to_owned(),
             psql: "/opt/bin/psql".to_owned(),
-            ports: ports.to_vec(),
+            shards: shards.iter().map(|url| (*url).to_owned()).enumerate().collect(),
+            has_grown,
             cache: cache.map(ToOwned::to_owned),
             spare: spare.iter().map(|url| (*url).to_owned()).collect(),
         }
@@ -103,11 +115,17 @@ mod tests {
     #[test]
     fn the_first_steps_name_what_runs() {
         let bind = "0.0.0.0:8000".parse().unwrap();
-        let text = welcome(&[5432, 5440], Some("redis://127.0.0.1:6381"), &["postgres://spare"]).text(bind);
+        let text = welcome(
+            &["postgres://zero", "postgres://one"],
+            false,
+            Some("redis://127.0.0.1:6381"),
+            &["postgres://spare"],
+        )
+        .text(bind);
         for part in [
             "with 2 shards",
             "http://127.0.0.1:8000/docs",
-            "shard 1  /opt/bin/psql postgres://shard_user:shard_pass@127.0.0.1:5440/drive_shard_1",
+            "shard 1  /opt/bin/psql postgres://one",
             r#"-d '{"user_id":123,"file_name":"my_document.txt"}'"#,
             "cache    redis://127.0.0.1:6381\n",
             "user_id mod 2.",
@@ -116,6 +134,8 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
-        assert!(!welcome(&[1; 11], None, &[]).text(bind).contains("mod"));
+        assert!(!welcome(&["postgres://one"; 11], false, None, &[]).text(bind).contains("mod"));
+        let grown = welcome(&["postgres://zero", "postgres://one"], true, None, &[]).text(bind);
+        assert!(!grown.contains("mod 2") && !grown.contains("One more shard"), "{grown}");
     }
 }

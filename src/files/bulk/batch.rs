@@ -3,6 +3,7 @@
 //! `COPY` takes half of the server's time of an `INSERT`, but fails at the first row that is there already. Such a
 //! batch is stored by an `INSERT` that leaves those rows out (docs/decisions/0007-bulk-loads.md).
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::Connection as _;
@@ -121,7 +122,7 @@ impl<'a> StoreBatch<'a> {
             return Ok(BatchFate::Stored(StoredRows { inserted, updated: 0, taken: Vec::new() }));
         }
         match self.identity {
-            RowIdentity::Id => self.insert(connection, &folders, again).await.map(BatchFate::Stored),
+            RowIdentity::Id => self.insert(connection, shard, &folders, again).await,
             RowIdentity::Path => self.merge(connection, shard, &folders, again).await,
         }
     }
@@ -129,9 +130,20 @@ impl<'a> StoreBatch<'a> {
     async fn insert(
         &self,
         connection: &mut PgConnection,
+        shard: ShardId,
         folders: &BatchFolders,
         again: bool,
-    ) -> Result<StoredRows, sqlx::Error> {
+    ) -> Result<BatchFate, sqlx::Error> {
+        // The guard sees stored rows alone. A row that is there already, and not the shard's any more, is no duplicate.
+        let slots: BTreeSet<i32> = self.files().map(|file| file.user.slot().to_sql()).collect();
+        let foreign: Vec<i32> = sqlx::query_scalar(include_str!("../../../sql/files/list_foreign_slots.sql"))
+            .bind(slots.into_iter().bind_iter())
+            .bind(shard.to_sql())
+            .fetch_all(&mut *connection)
+            .await?;
+        if !foreign.is_empty() {
+            return Ok(BatchFate::Refused(foreign.into_iter().filter_map(Slot::from_sql).collect()));
+        }
         let statement = sqlx::query(include_str!("../../../sql/files/load_batch.sql"));
         let done = bind_columns!(statement, self.files(), folders).execute(&mut *connection).await?;
         let mut inserted = usize::try_from(done.rows_affected()).unwrap_or(self.rows.len());
@@ -140,7 +152,7 @@ impl<'a> StoreBatch<'a> {
             inserted = inserted.max(self.files().filter(|file| file.minted).count());
         }
         let taken = if inserted < self.rows.len() { self.find_absent(connection).await? } else { Vec::new() };
-        Ok(StoredRows { inserted, updated: 0, taken })
+        Ok(BatchFate::Stored(StoredRows { inserted, updated: 0, taken }))
     }
 
     /// The rows that are not there under their ids.

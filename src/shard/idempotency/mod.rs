@@ -173,27 +173,41 @@ impl Cluster {
     }
 }
 
-/// The stored outcomes of these keys, after the database has refused one of the keys. Keys that are too old to
-/// count are freed.
+/// What a shard has of the keys of a batch.
+pub(crate) struct KeysThere {
+    /// The keys with a stored outcome.
+    pub(crate) known: Vec<(Slot, Uuid, StoredOutcome)>,
+    /// The slots that the shard does not own. Until a move's clean-up the former owner has the keys of such a slot, and
+    /// refuses them before the guard sees the slot.
+    pub(crate) foreign: Vec<Slot>,
+}
+
+/// Looks for these keys, after the database has refused one of the keys. Keys that are too old to count are freed.
 pub(crate) async fn find_refused(
     connection: &mut PgConnection,
     shard: ShardId,
     keys: &[(Slot, Uuid)],
-) -> Result<Vec<(Slot, Uuid, StoredOutcome)>, sqlx::Error> {
+) -> Result<KeysThere, sqlx::Error> {
     sqlx::query(include_str!("../../../sql/idempotency/free_batch.sql"))
         .bind(keys.iter().map(|(slot, _)| slot.to_sql()).bind_iter())
         .bind(keys.iter().map(|(_, key)| *key).bind_iter())
+        .bind(shard.to_sql())
         .execute(&mut *connection)
         .await?;
-    let rows: Vec<(i32, Uuid, Uuid, i32, String)> =
+    let rows: Vec<(i32, Uuid, Option<Uuid>, Option<i32>, Option<String>)> =
         sqlx::query_as(include_str!("../../../sql/idempotency/find_batch.sql"))
             .bind(keys.iter().map(|(slot, _)| slot.to_sql()).bind_iter())
             .bind(keys.iter().map(|(_, key)| *key).bind_iter())
             .bind(shard.to_sql())
             .fetch_all(connection)
             .await?;
-    let known = rows.into_iter().filter_map(|(slot, key, request, answered, outcome)| {
-        Some((Slot::from_sql(slot)?, key, StoredOutcome { request, shard: ShardId::from_sql(answered)?, outcome }))
-    });
-    Ok(known.collect())
+    let mut there = KeysThere { known: Vec::new(), foreign: Vec::new() };
+    for (slot, key, request, answered, outcome) in rows {
+        let Some(slot) = Slot::from_sql(slot) else { continue };
+        match StoredOutcome::of_columns(request, answered, outcome) {
+            Some(known) => there.known.push((slot, key, known)),
+            None => there.foreign.push(slot),
+        }
+    }
+    Ok(there)
 }

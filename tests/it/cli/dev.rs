@@ -5,6 +5,7 @@ use std::process::Command;
 
 use reqwest::StatusCode;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::api::Api;
 use crate::support::cache::until_says;
@@ -106,6 +107,57 @@ async fn a_server_that_ends_is_told_of_and_comes_back_with_the_next_start() {
     let mut api = home.dev("2").await.unwrap();
     let (status, _) = api.post_json("/ingest", &json!({"user_id": 7, "file_name": "a.txt"})).await;
     assert_eq!(status, StatusCode::CREATED);
+    api.sigterm();
+    assert!(api.wait_for_exit().await, "{}", api.log());
+}
+
+/// The first signal waits for the request in progress, the second one does not. Neither leaves a server behind.
+#[tokio::test]
+async fn a_second_signal_stops_the_servers_too() {
+    let home = Home::new().await;
+    let mut api = home.dev("1").await.unwrap();
+    let mut upload = tokio::net::TcpStream::connect(api.base().trim_start_matches("http://")).await.unwrap();
+    let head = "POST /ingest/bulk HTTP/1.1\r\nHost: dev\r\nContent-Type: application/x-ndjson\r\nContent-Length: 99\r\n\
+                Expect: 100-continue\r\n\r\n";
+    upload.write_all(head.as_bytes()).await.unwrap();
+    let mut begun = [0; 12];
+    upload.read_exact(&mut begun).await.unwrap();
+    assert_eq!(begun, *b"HTTP/1.1 100");
+    api.sigterm();
+    poll::until("the first signal's word", async || {
+        let log = api.log();
+        if log.contains("finishing the requests in progress") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    api.sigterm();
+    assert!(!api.wait_for_exit().await, "{}", api.log());
+    assert_eq!(home.notes(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_spare_database_that_has_become_a_shard_is_shown_as_one() {
+    let home = Home::new().await;
+    let start = async || {
+        let data = home.folder.path().join("data");
+        let arguments =
+            ["dev", "--dir", data.to_str().unwrap(), "--shards", "1", "--spare", "1", "--bind", "127.0.0.1:0"];
+        let api = Api::try_command(&arguments, &[]).await.unwrap();
+        poll::until_true("the welcome", async || api.log().contains("Ctrl-C stops everything")).await;
+        api
+    };
+    let mut api = start().await;
+    let log = api.log();
+    let spare =
+        log.lines().find_map(|line| line.trim().strip_prefix("spare")).unwrap_or_else(|| panic!("{log}")).trim();
+    assert!(log.contains("Shardrive with 1 shards") && log.contains("One more shard"), "{log}");
+    let added = api.post("/admin/shards", &json!({"url": spare})).await;
+    assert!(added.status().is_success(), "{added:?}");
+    api.sigterm();
+    assert!(api.wait_for_exit().await, "{}", api.log());
+    let mut api = start().await;
+    let log = api.log();
+    assert!(log.contains("Shardrive with 2 shards") && log.contains(&format!("{spare}\n")), "{log}");
+    assert!(!log.contains("One more shard") && !log.contains("user_id mod"), "{log}");
     api.sigterm();
     assert!(api.wait_for_exit().await, "{}", api.log());
 }

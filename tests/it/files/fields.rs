@@ -36,6 +36,7 @@ const OTHERS: &[&str] = &[
     "find_absent.sql",
     "find_unknown_sizes.sql",
     "hold_drives.sql",
+    "list_foreign_slots.sql",
     "make_folders.sql",
     "place_batch.sql",
 ];

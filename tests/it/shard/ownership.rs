@@ -5,8 +5,8 @@
 use std::collections::HashSet;
 use std::process::Command;
 
-use reqwest::StatusCode;
-use serde_json::json;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use crate::support::api::{Api, PROGRAM};
@@ -199,6 +199,89 @@ async fn a_question_that_ends_while_a_slot_has_no_owner_says_so() {
     assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("slot_moving")), "{problem}");
 }
 
+/// The former owner keeps the rows of a slot until the move's clean-up, and a process may not know of the move yet.
+#[tokio::test]
+async fn a_repeated_request_follows_its_slot_to_the_new_owner() {
+    let cluster = TestCluster::migrated(2).await;
+    let api = Api::start_with(&cluster, &PATIENT).await;
+    let post = async |path: &str, key: &str, body: &Value| {
+        let request = api.request(Method::POST, path).header("Idempotency-Key", key).json(body);
+        crate::support::api::json(request.send().await.unwrap()).await
+    };
+    for (user, path, body) in [
+        (2, "/ingest", json!({"user_id": 2, "file_name": "a"})),
+        (4, "/store", json!({"userId": 4, "data": 1})),
+        (6, "/drives/6/folders", json!({"path": "/a"})),
+        (8, "/drives/8/batch", json!({"operations": [{"op": "create_folder", "path": "/a"}]})),
+    ] {
+        let first = post(path, "again", &body).await;
+        assert!(first.0.is_success(), "{path}: {first:?}");
+        // A second request shares the batch, and is stored.
+        let (mut moving, other) = (Move::new(&cluster, &[user], 0, 1).await, json!({"user_id": 0, "file_name": "b"}));
+        moving.leave().await;
+        moving.copy().await;
+        moving.arrive().await;
+        let (again, beside) = tokio::join!(post(path, "again", &body), post("/ingest", path, &other));
+        assert_eq!((again, beside.0), (first, StatusCode::CREATED), "{path}");
+        moving.clean().await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_former_owner_keeps_stands_in_nobodys_way() {
+    let cluster = TestCluster::migrated(2).await;
+    let (stale, fresh) = (Api::start_with(&cluster, &PATIENT).await, Api::start_with(&cluster, &PATIENT).await);
+    let profiles = json!({"shard_key": "user_id", "key_type": "integer"});
+    let declared = stale.request(Method::PUT, "/collections/profiles").json(&profiles).send().await.unwrap();
+    assert_eq!(declared.status(), StatusCode::CREATED);
+    let id = "0197a3f0-0000-4000-8000-000000000001";
+    let file = format!("/files/{id}?user_id=2");
+    for (user, make, path, body, delete) in [
+        (2, Method::POST, "/ingest", json!({"user_id": 2, "file_name": "a", "file_id": id}), file.as_str()),
+        (4, Method::POST, "/records/profiles", json!({"user_id": 4, "theme": "dark"}), "/records/profiles/4"),
+        (6, Method::PUT, "/drives/6/path/a.txt", json!({"size_bytes": 1}), "/drives/6/path/a.txt"),
+        (8, Method::POST, "/drives/8/folders", json!({"path": "/a"}), "/drives/8/path/a"),
+    ] {
+        let made = async |api: &Api| {
+            let answer = api.request(make.clone(), path).json(&body).send().await.unwrap();
+            crate::support::api::json(answer).await
+        };
+        let first = made(&stale).await;
+        assert_eq!(first.0, StatusCode::CREATED, "{path}: {first:?}");
+        let mut moving = Move::new(&cluster, &[user], 0, 1).await;
+        moving.leave().await;
+        moving.copy().await;
+        moving.arrive().await;
+        let deleted = fresh.request(Method::DELETE, delete).send().await.unwrap();
+        assert!(deleted.status().is_success(), "{delete}: {deleted:?}");
+        let again = made(&stale).await;
+        assert_eq!(again.0, StatusCode::CREATED, "{path}: {again:?}");
+        moving.clean().await;
+    }
+    // A load by ids, two rows of which are there already.
+    let rows: String = [(10, 1), (12, 2), (14, 3)]
+        .map(|(user, n)| format!("{{\"user_id\": {user}, \"file_name\": \"a\", \"file_id\": \"0197a3f0-0000-4000-8000-00000000010{n}\"}}\n"))
+        .concat();
+    let load = async || {
+        crate::support::api::json(stale.send("/ingest/bulk", "application/x-ndjson", rows.clone()).await).await
+    };
+    assert_eq!(load().await.1["inserted"], 3);
+    let mut moving = Move::new(&cluster, &[10], 0, 1).await;
+    moving.leave().await;
+    moving.copy().await;
+    moving.arrive().await;
+    for deleted in [
+        "/files/0197a3f0-0000-4000-8000-000000000101?user_id=10",
+        "/files/0197a3f0-0000-4000-8000-000000000102?user_id=12",
+    ] {
+        let answer = fresh.request(Method::DELETE, deleted).send().await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+    let again = load().await.1;
+    assert_eq!((&again["inserted"], &again["duplicates"]), (&json!(2), &json!(1)), "{again}");
+    moving.clean().await;
+}
+
 /// One shard is asked before two moves in opposite directions, the other one between them: both show the first slot,
 /// none the second, and together they own as many slots as there are.
 #[tokio::test(flavor = "multi_thread")]
@@ -234,7 +317,7 @@ async fn opposite_moves_do_not_deceive_a_question_to_all_shards() {
         let mut of_one = SeenAnswers::new(&cluster, 1, comment).await;
         let mut hold = cluster.connect(1).await;
         run(&mut hold, &format!("BEGIN; LOCK TABLE {table}")).await.unwrap();
-        let request = api.request(reqwest::Method::GET, path);
+        let request = api.request(Method::GET, path);
         let asking = tokio::spawn(async move { crate::support::api::json(request.send().await.unwrap()).await });
         until_it_waits(&mut of_one.db, comment).await;
         of_zero.until_next().await;

@@ -151,6 +151,12 @@ pub(in crate::shard) async fn load_identity(
     sqlx::query_as(include_str!("../../../../sql/shard/load_identity.sql")).fetch_optional(connection).await
 }
 
+/// The shard that a database is, or is about to become. `None`: it is no shard, or cannot be asked.
+pub async fn shard_in(connection: &mut PgConnection) -> Option<ShardId> {
+    let identity = load_identity(connection).await.ok().flatten()?;
+    ShardId::from_sql(identity.shard_id)
+}
+
 /// The databases that answered, each with the number of its shard.
 pub(super) fn reachable_shards(probes: &[DatabaseProbe]) -> impl Iterator<Item = (ShardId, &DatabaseFacts)> {
     probes.iter().enumerate().filter_map(|(index, probe)| Some((shard_id(index), probe.as_ref().ok()?)))

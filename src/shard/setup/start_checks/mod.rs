@@ -20,6 +20,7 @@ use crate::shard::slot::{ShardId, shard_id};
 mod facts;
 
 use facts::reachable_shards;
+pub use facts::shard_in;
 pub(in crate::shard) use facts::{DatabaseProbe, ENCODING, OLDEST_SERVER, load_identity, probe_all};
 pub(super) use facts::{FoundIdentity, probe_with_registered};
 
