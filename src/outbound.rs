@@ -85,3 +85,19 @@ pub fn with_causes(error: &dyn Error) -> String {
     }
     text
 }
+
+/// Why a service gave no answer, without its URL.
+#[must_use]
+pub fn no_answer(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    if is_refused(&error) {
+        return "no answer: nothing listens there; does the service run?".to_owned();
+    }
+    format!("no answer: {}", with_causes(&error))
+}
+
+/// True if the system says that nothing listens at the address.
+fn is_refused(error: &(dyn Error + 'static)) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) || error.source().is_some_and(is_refused)
+}

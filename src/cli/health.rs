@@ -7,7 +7,7 @@ use clap::Args;
 use super::CliError;
 use super::config::ConfigArgs;
 use crate::config::Settings;
-use crate::outbound::with_causes;
+use crate::outbound::no_answer;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,7 +43,7 @@ impl HealthArgs {
             None => Settings::load_own_url(&self.config.into_flags())?,
         };
         let url = format!("{}/health/{}", base.trim_end_matches('/'), if self.ready { "ready" } else { "live" });
-        let failed = |error: reqwest::Error| CliError::Failed(format!("{url}: {}", with_causes(&error.without_url())));
+        let failed = |error: reqwest::Error| CliError::Failed(format!("{url}: {}", no_answer(error)));
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_millis(self.timeout))

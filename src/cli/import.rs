@@ -16,7 +16,7 @@ use super::CliError;
 use super::import_sync::{SyncArgs, print_sync_report};
 use super::output::{complain, say};
 use super::service::{ServiceArgs, build_client, client_builder};
-use crate::outbound::with_causes;
+use crate::outbound::{no_answer, with_causes};
 use crate::payload::{BodyEncoding, BodyReader};
 use crate::telemetry::OneLine;
 
@@ -105,6 +105,10 @@ async fn send_all(args: ImportArgs) -> Result<(), CliError> {
 async fn send_input(client: &reqwest::Client, args: &ImportArgs, input: &Path) -> Result<Value, CliError> {
     let shown = input.display();
     let name = input.to_string_lossy();
+    let failed = |error| CliError::Failed(format!("{shown}: {error}"));
+    if name != "-" && tokio::fs::metadata(input).await.map_err(failed)?.is_dir() {
+        return Err(CliError::Usage(format!("{shown}: is a folder; name a file in it")));
+    }
     let format = args
         .format
         .or_else(|| args.sync.is_asked_for().then_some(ImportFormat::Lsjson))
@@ -118,7 +122,6 @@ async fn send_input(client: &reqwest::Client, args: &ImportArgs, input: &Path) -
     let (reader, size): (Box<dyn AsyncRead + Send + Unpin>, Option<u64>) = if name == "-" {
         (Box::new(tokio::io::stdin()), None)
     } else {
-        let failed = |error| CliError::Failed(format!("{shown}: {error}"));
         let file = tokio::fs::File::open(input).await.map_err(failed)?;
         let size = file.metadata().await.map_err(failed)?.len();
         (Box::new(file), Some(size))
@@ -150,7 +153,7 @@ async fn send_input(client: &reqwest::Client, args: &ImportArgs, input: &Path) -
         };
         return Err(CliError::Failed(format!("{shown}: {fault}; {stored}")));
     }
-    let answer = sent.map_err(|error| CliError::Failed(format!("{}: {}", args.service.url, with_causes(&error))))?;
+    let answer = sent.map_err(|error| CliError::Failed(format!("{}: {}", args.service.url, no_answer(error))))?;
     let status = answer.status();
     let answer: Value = answer.json().await.map_err(|error| {
         CliError::Failed(format!("{}: no JSON answer (status {status}): {}", args.service.url, with_causes(&error)))

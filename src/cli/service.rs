@@ -9,7 +9,7 @@ use reqwest::{Client, ClientBuilder, RequestBuilder};
 use serde_json::Value;
 
 use super::CliError;
-use crate::outbound::{CaCertificates, with_causes};
+use crate::outbound::{CaCertificates, no_answer, with_causes};
 use crate::telemetry::OneLine;
 
 /// The time limit of a call.
@@ -143,8 +143,7 @@ impl RunningService {
     }
 
     async fn send_for_text(&self, path: &str, request: RequestBuilder) -> Result<String, CallFailure> {
-        let broken =
-            |error: reqwest::Error| self.failure(path, &format!("no answer: {}", with_causes(&error.without_url())));
+        let broken = |error: reqwest::Error| self.failure(path, &no_answer(error));
         let answer = request.send().await.map_err(broken)?;
         let status = answer.status();
         let text = answer.text().await.map_err(broken)?;

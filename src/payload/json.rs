@@ -12,10 +12,8 @@ const MAX_REASON: usize = 300;
 const MAX_FIELD: usize = 100;
 
 /// Rust's types mean nothing to a client.
-const PLAIN_TYPES: [(&str, &str); 2] = [
-    ("expected i64", "expected a whole number from 0 to 9223372036854775807"),
-    ("expected variant identifier", "expected a text"),
-];
+const PLAIN_TYPES: [(&str, &str); 2] =
+    [("expected i64", "expected a whole number of 64 bits"), ("expected variant identifier", "expected a text")];
 
 /// What stands before the name of a Rust type that is an object to a client.
 const BEFORE_OBJECTS: [&str; 2] = ["expected struct ", "expected internally tagged enum "];

@@ -34,7 +34,7 @@ impl<'de> Deserialize<'de> for WholeNumber {
             type Value = WholeNumber;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number from 0 to 9223372036854775807, or the same in quotes")
+                f.write_str("a whole number of 64 bits, or the same in quotes")
             }
 
             fn visit_i64<E: Error>(self, number: i64) -> Result<WholeNumber, E> {

@@ -168,7 +168,7 @@ impl StartedMoves {
 
 fn failed(error: RequestError) -> CliError {
     match error {
-        RequestError::Invalid(reason) => CliError::Usage(reason),
+        RequestError::Invalid { reason, .. } => CliError::Usage(reason),
         RequestError::Conflict(_) | RequestError::NotFound(_) => CliError::Refused(error.to_string()),
         other => CliError::Failed(other.to_string()),
     }
@@ -278,7 +278,7 @@ async fn wait(requests: &MoveService, id: i64, enough: MoveStage) -> Result<Move
                     return Ok(view);
                 }
             }
-            Err(error @ (RequestError::NotFound(_) | RequestError::Invalid(_))) => return Err(failed(error)),
+            Err(error @ (RequestError::NotFound(_) | RequestError::Invalid { .. })) => return Err(failed(error)),
             Err(error) => bar.set_message(format!("move {id}: {error}")),
         }
         tokio::time::sleep(PROGRESS_INTERVAL).await;

@@ -198,7 +198,7 @@ mod tests {
             b"{\"user_id\":1,\"file_name\":\"a\"}\n\n{\"user_id\":\"x\",\"file_name\":\"a\"}\r\n{\"user_id\":2,\"file_name\":\"\xff\"}\nnonsense\n{\"user_id\":3,\"file_name\":\"c\",\"folder\":1}\n{\"user_id\":4,\"file_name\":\"d\"}",
             &[
                 (1, "1 a"),
-                (3, "#2 user_id: invalid value: string \"x\", expected a whole number from 0 to 9223372036854775807, or the same in quotes"),
+                (3, "#2 user_id: invalid value: string \"x\", expected a whole number of 64 bits, or the same in quotes"),
                 (4, "#3 is not valid UTF-8"),
                 (5, "#4 must be a JSON object"),
                 (

@@ -366,7 +366,7 @@ pub(in crate::http) async fn analysis(state: Data<AppState>, request: HttpReques
 impl From<RequestError> for Problem {
     fn from(error: RequestError) -> Self {
         match error {
-            RequestError::Invalid(reason) => Self::new(ProblemCode::InvalidField, reason),
+            RequestError::Invalid { field, reason } => Self::new(ProblemCode::InvalidField, reason).field(field),
             RequestError::Conflict(reason) => Self::new(ProblemCode::MoveConflict, reason),
             RequestError::NotFound(_) => Self::new(ProblemCode::MoveNotFound, error.to_string()),
             RequestError::Shard(error) => error.into(),

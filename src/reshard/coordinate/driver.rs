@@ -37,7 +37,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_REST: Duration = Duration::from_millis(100);
 /// How often the coordinator removes orphans: objects and change tracking without an open move.
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(30);
-/// The same while there are no moves and every shard is clean: each look opens a connection to each shard.
+/// The same while there are no moves and every shard is clean.
 const LONGEST_ORPHAN_INTERVAL: Duration = Duration::from_mins(5);
 
 /// Starts the task that coordinates whenever no other process does. The task ends when the cluster shuts down; a step
@@ -201,22 +201,24 @@ async fn remove_orphans(cluster: &Cluster, lease: &CoordinatorLease, moves: &[Sl
             continue;
         }
         let removal = async {
-            let mut found = 0;
-            let mut side = MoveSide::open(shard, lease.token()).await?;
-            for id in clean_up::list_local_moves(&mut side).await? {
-                if !moves.iter().any(|open| open.id == id) {
-                    found += 1;
-                    log::warn!("shard {} tracked changes for move {id}, which has ended", shard.id());
-                    clean_up::stop_change_tracking(id, &mut side).await?;
-                }
+            standby_slots::remove_ended(cluster, shard, moves).await;
+            let mut tracked = clean_up::list_local_moves(shard).await?;
+            tracked.retain(|id| !moves.iter().any(|open| open.id == *id));
+            let objects = orphans(lease, shard.id()).await?;
+            let found = tracked.len() + objects.len();
+            if found == 0 {
+                return Ok::<_, MoveError>(0);
             }
-            for (kind, name) in orphans(lease, shard.id()).await? {
-                found += 1;
+            let mut side = MoveSide::open(shard, lease.token()).await?;
+            for id in tracked {
+                log::warn!("shard {} tracked changes for move {id}, which has ended", shard.id());
+                clean_up::stop_change_tracking(id, &mut side).await?;
+            }
+            for (kind, name) in objects {
                 log::warn!("shard {} had a {} of a move that has ended", shard.id(), kind.as_str());
                 stream::remove_object(lease, &mut side, kind, &name).await?;
             }
-            standby_slots::remove_ended(cluster, shard, moves).await;
-            Ok::<_, MoveError>(found)
+            Ok(found)
         };
         match Box::pin(shard.while_healthy_for(Some(STEP_LIMIT), removal)).await {
             Ok(Ok(found)) => are_all_clean &= found == 0,

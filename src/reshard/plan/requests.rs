@@ -22,9 +22,14 @@ use crate::shard::{BorrowedConnection, Cluster, ScatterBreadth, ShardError, Shar
 /// Why a plan, a move or a request was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// A wrong request; the text says what to change.
-    #[error("{0}")]
-    Invalid(String),
+    /// A wrong request.
+    #[error("{reason}")]
+    Invalid {
+        /// The wrong field.
+        field: &'static str,
+        /// What to change.
+        reason: String,
+    },
     /// Something else is in the way: another move, or the move's stage.
     #[error("{0}")]
     Conflict(String),
@@ -39,6 +44,10 @@ pub enum RequestError {
     Move(#[from] MoveError),
 }
 
+fn invalid(field: &'static str, reason: String) -> RequestError {
+    RequestError::Invalid { field, reason }
+}
+
 /// The entry point of the commands and the API.
 pub struct MoveService {
     cluster: Arc<Cluster>,
@@ -51,39 +60,36 @@ impl MoveService {
         Self { cluster }
     }
 
-    /// Plans the move of these slots to a shard, from all other shards, with a preflight.
+    /// Plans the move of these slots to a shard, from all other shards, with a preflight. Slots that the shard owns
+    /// already stay where they are.
     ///
     /// # Errors
-    /// `Invalid` if there is no such shard, or the shard owns one of the slots already; `Conflict` if a slot is in
-    /// another move; otherwise the shards' errors.
+    /// `Invalid` if there is no such shard; `Conflict` if a slot is in another move; otherwise the shards' errors.
     pub async fn plan_move(&self, slots: &[Slot], target: ShardId) -> Result<PlannedMoves, RequestError> {
         self.cluster.refresh_shards(ScatterBreadth::All).await;
         self.cluster.refresh_map().await;
         if self.cluster.shard(target).is_none() {
             let last = self.cluster.shards().len().saturating_sub(1);
-            return Err(RequestError::Invalid(format!("there is no shard {target}; the shards are 0 to {last}")));
+            return Err(invalid("to", format!("there is no shard {target}; the shards are 0 to {last}")));
         }
         if slots.is_empty() {
-            return Err(RequestError::Invalid("no slot was named".to_owned()));
+            return Err(invalid("slots", "no slot was named".to_owned()));
         }
         let map = self.cluster.map();
-        if slots.iter().all(|slot| map.owner(*slot) == target) {
-            return Ok(PlannedMoves::nothing_to_do(
-                PlanScope::Slots,
-                &map,
-                format!("shard {target} owns these slots already"),
-            ));
-        }
-        if let Some(slot) = slots.iter().find(|slot| map.owner(**slot) == target) {
-            return Err(RequestError::Invalid(format!("slot {slot} is on shard {target} already")));
-        }
         let mut transfers: Vec<SlotTransfer> = Vec::new();
         for slot in slots {
             let source = map.owner(*slot);
+            if source == target {
+                continue;
+            }
             match transfers.iter_mut().find(|transfer| transfer.source == source) {
                 Some(transfer) => transfer.slots.push(*slot),
                 None => transfers.push(SlotTransfer { source, target, slots: vec![*slot] }),
             }
+        }
+        if transfers.is_empty() {
+            let reason = format!("shard {target} owns these slots already");
+            return Ok(PlannedMoves::nothing_to_do(PlanScope::Slots, &map, reason));
         }
         self.refuse_overlap(&transfers).await?;
         let loads = self.read_loads_of(&transfers).await?;
@@ -128,7 +134,7 @@ impl MoveService {
                 self.assess_transfers(kind, scope, map, loads, transfers).await
             }
             Err(PlanError::NothingToDo(reason)) => Ok(PlannedMoves::nothing_to_do(scope, map, reason)),
-            Err(PlanError::Impossible(reason)) => Err(RequestError::Invalid(reason)),
+            Err(PlanError::Impossible(reason)) => Err(invalid("shard", reason)),
         }
     }
 
@@ -150,7 +156,7 @@ impl MoveService {
     /// `Invalid` for a number of shards that cannot be; otherwise the shards' errors.
     pub async fn analyse(&self, shards: u16) -> Result<ClusterAnalysis, RequestError> {
         if shards == 0 || shards > crate::shard::SLOT_COUNT {
-            return Err(RequestError::Invalid("shards must be a number from 1 to 5040".to_owned()));
+            return Err(invalid("shards", "shards must be a number from 1 to 5040".to_owned()));
         }
         let (map, loads) = self.read_loads().await?;
         let gathered = self.cluster.scatter(&SampleUsers, PLANNING_LIMIT).await;
@@ -247,7 +253,7 @@ impl MoveService {
     }
 
     fn shard(&self, id: ShardId) -> Result<&Arc<crate::shard::Shard>, RequestError> {
-        let shard = self.cluster.shard(id).ok_or_else(|| RequestError::Invalid(format!("there is no shard {id}")))?;
+        let shard = self.cluster.shard(id).ok_or_else(|| invalid("slots", format!("there is no shard {id}")))?;
         shard.require_healthy()?;
         Ok(shard)
     }

@@ -16,7 +16,7 @@ use super::{compose, stream};
 use crate::reshard::coordinate::lease::CoordinatorLease;
 use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::error::MoveError;
-use crate::shard::ShardId;
+use crate::shard::{Shard, ShardId};
 
 /// Rows in one transaction: short, so that neither ownership changes nor other writers wait for it.
 const BATCH: u32 = 2_000;
@@ -150,11 +150,12 @@ pub(in crate::reshard) async fn delete_heartbeats(move_id: i64, side: &mut MoveS
     delete.execute(&mut side.db).await.map(drop).map_err(failed)
 }
 
-/// The moves that a shard takes part in, by its own tables.
-pub(in crate::reshard) async fn list_local_moves(side: &mut MoveSide) -> Result<Vec<i64>, MoveError> {
-    let failed = side.failed();
-    sqlx::query_scalar(include_str!("../../../sql/reshard/list_local_moves.sql"))
-        .fetch_all(&mut side.db)
-        .await
-        .map_err(failed)
+/// The moves that a shard takes part in, by its own tables. A connection of the pool answers.
+pub(in crate::reshard) async fn list_local_moves(shard: &Shard) -> Result<Vec<i64>, MoveError> {
+    let borrowed = shard.borrow_connection().await;
+    let mut connection = borrowed.map_err(|_| MoveError::Late("a free connection"))?;
+    let statement = sqlx::query_scalar(include_str!("../../../sql/reshard/list_local_moves.sql"));
+    let moves = statement.fetch_all(&mut *connection).await.map_err(MoveError::on(shard.id()))?;
+    connection.give_back();
+    Ok(moves)
 }

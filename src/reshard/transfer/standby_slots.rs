@@ -19,7 +19,11 @@ pub(in crate::reshard) async fn remove_ended(cluster: &Cluster, shard: &Shard, o
     let of_open: Vec<String> =
         open.iter().flat_map(|open| Direction::BOTH.map(|way| way.stream_name(cluster.id(), open.id))).collect();
     let prefix = stream_prefix(cluster.id());
-    for server in shard.options().each_server() {
+    let servers = shard.options().each_server();
+    if servers.len() < 2 {
+        return; // the primary alone, whose slots are recorded
+    }
+    for server in servers {
         let removal = remove_ended_on(&server, &prefix, &of_open);
         match tokio::time::timeout(LIMIT, removal).await {
             Ok(Ok(found)) => {

@@ -158,7 +158,9 @@ async fn what_cannot_be_sent_is_said_and_nothing_is_stored() {
         (&[plain.as_str()][..], 1, "plain.ndjson.zst: "),
         (&[&broken], 1, "status 400"),
         (&[missing.to_str().unwrap()], 1, "No such file"),
-        (&[folder.path().to_str().unwrap(), "--format", "csv"], 1, "directory"),
+        (&[missing.with_extension("").to_str().unwrap()], 1, "No such file"),
+        (&[folder.path().to_str().unwrap(), "--format", "csv"], 2, "is a folder"),
+        (&[folder.path().to_str().unwrap()], 2, "is a folder"),
         (&[&nameless], 2, "unknown format"),
         (&[], 2, "unknown format"),
         (&["--format", "lsjson"], 2, "--user-id"),
@@ -181,7 +183,7 @@ async fn what_cannot_be_sent_is_said_and_nothing_is_stored() {
     let done =
         shardrive_reading(&["import", "--url", &url, "--format", "csv"], &[], b"user_id,file_name\n".to_vec()).await;
     assert_eq!(done.code, 1, "{done:?}");
-    assert!(done.err.contains(&url) && done.err.contains("refused"), "{done:?}");
+    assert!(done.err.contains(&url) && done.err.contains("does the service run?"), "{done:?}");
     let done = shardrive(&["import", "--url", "no url", "--format", "csv"], &[]).await;
     assert_eq!(done.code, 1, "{done:?}");
 }

@@ -320,3 +320,19 @@ async fn no_page_from_before_a_mirror_is_shown_after_it() {
         assert_eq!(shown["size_bytes"], size, "{page}");
     }
 }
+
+/// As `rclone lsjson … > listing` leaves the file if it fails.
+#[tokio::test]
+async fn no_listing_is_not_the_listing_of_an_empty_drive() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    assert_eq!(sync(&api, "", &[entry("a", 1)]).await.0, 200);
+    let path = "/drives/42/sync?max_delete=100%25&delete=purge";
+    for blank in ["", " \n\n"] {
+        let (status, answer) = parts(api.send(path, "application/json", blank).await).await;
+        assert_eq!((status.as_u16(), &answer["code"]), (400, &json!("invalid_body")), "{answer}");
+    }
+    assert_eq!(api.get_json("/query/42").await.1["file_count"], 1);
+    let (status, answer) = parts(api.send(path, "application/json", "[]\n").await).await;
+    assert_eq!((status.as_u16(), counts(&answer, "files")), (200, [0, 0, 0, 1]), "{answer}");
+}
