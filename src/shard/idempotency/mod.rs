@@ -194,13 +194,13 @@ pub(crate) async fn find_refused(
         .bind(shard.to_sql())
         .execute(&mut *connection)
         .await?;
-    let rows: Vec<(i32, Uuid, Option<Uuid>, Option<i32>, Option<String>)> =
-        sqlx::query_as(include_str!("../../../sql/idempotency/find_batch.sql"))
-            .bind(keys.iter().map(|(slot, _)| slot.to_sql()).bind_iter())
-            .bind(keys.iter().map(|(_, key)| *key).bind_iter())
-            .bind(shard.to_sql())
-            .fetch_all(connection)
-            .await?;
+    type Row = (i32, Uuid, Option<Uuid>, Option<i32>, Option<String>);
+    let rows: Vec<Row> = sqlx::query_as(include_str!("../../../sql/idempotency/find_batch.sql"))
+        .bind(keys.iter().map(|(slot, _)| slot.to_sql()).bind_iter())
+        .bind(keys.iter().map(|(_, key)| *key).bind_iter())
+        .bind(shard.to_sql())
+        .fetch_all(connection)
+        .await?;
     let mut there = KeysThere { known: Vec::new(), foreign: Vec::new() };
     for (slot, key, request, answered, outcome) in rows {
         let Some(slot) = Slot::from_sql(slot) else { continue };

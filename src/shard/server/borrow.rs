@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use deadpool::managed::{PoolError, TimeoutType};
 use sqlx::PgConnection;
 
-use super::fault::{DbFault, ServerResource};
+use super::fault::{DbFault, ServerResource, words_of};
 use super::pool::{BorrowedConnection, PooledConnection, ShardPool};
 use super::shard::Shard;
 use crate::shard::error::ShardError;
@@ -112,7 +112,7 @@ impl Shard {
                 match fault {
                     DbFault::Unexpected => {
                         if !self.has_warned.swap(true, Ordering::Relaxed) {
-                            log::error!("shard {shard} refuses connections: {error}");
+                            log::error!("shard {shard} refuses connections: {}", words_of(&error));
                         }
                         Err(ShardError::Unavailable { shard })
                     }

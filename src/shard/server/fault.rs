@@ -101,6 +101,12 @@ const FAULTS_BY_SQLSTATE: &[(&str, DbFault)] = &[
     ("57P05", DbFault::ConnectionLost),                // idle_session_timeout
 ];
 
+/// The words of the database, or of the driver where there are none: without the line of PostgreSQL's source that the
+/// driver adds.
+pub(in crate::shard) fn words_of(error: &sqlx::Error) -> String {
+    error.as_database_error().map_or_else(|| error.to_string(), |database| database.message().to_owned())
+}
+
 impl DbFault {
     /// The meaning of this driver's error.
     #[must_use]

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::circuit::{CircuitBreaker, CircuitEvent};
-use super::fault::{DbFault, ServerResource};
+use super::fault::{DbFault, ServerResource, words_of};
 use super::look_pace::LookPace;
 use super::shard::{ServerSession, Shard};
 use crate::shard::cluster::waves::{first_wave, wave_after};
@@ -80,7 +80,7 @@ pub(in crate::shard) async fn watch_shard(shard: Arc<Shard>, watch: ProbeSchedul
             Some(Err(error)) if shard.record_fault(&error) == DbFault::Exhausted(ServerResource::Connections) => {
                 ProbeOutcome::Unknown
             }
-            Some(Err(error)) => ProbeOutcome::Bad(error.to_string()),
+            Some(Err(error)) => ProbeOutcome::Bad(words_of(&error)),
             None => ProbeOutcome::Bad(format!("no answer in {} ms", watch.timeout.as_millis())),
         };
         match outcome {

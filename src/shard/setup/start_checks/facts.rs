@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::shard::cluster::known_map::load_map;
 use crate::shard::cluster::registry::{RegisteredShard, load_registry};
 use crate::shard::map::SlotMap;
+use crate::shard::server::fault::words_of;
 use crate::shard::server::options::ShardOptions;
 use crate::shard::slot::{ShardId, shard_id};
 
@@ -76,7 +77,7 @@ pub(in crate::shard) async fn probe_all(urls: &[ShardOptions], connect_timeout: 
         };
         match tokio::time::timeout(connect_timeout * 2, probing).await {
             Ok(Ok(facts)) => Ok(facts),
-            Ok(Err(error)) => Err(format!("{} ({error})", options.address())),
+            Ok(Err(error)) => Err(format!("{} ({})", options.address(), words_of(&error))),
             Err(_) => Err(format!("{} (no answer in time)", options.address())),
         }
     }))
