@@ -134,7 +134,7 @@ impl<'a> StoreBatch<'a> {
         folders: &BatchFolders,
         again: bool,
     ) -> Result<BatchFate, sqlx::Error> {
-        // The guard sees stored rows alone. A row that is there already, and not the shard's any more, is no duplicate.
+        // The guard sees stored rows alone. A row that a move has left behind must not make the new row a duplicate.
         let slots: BTreeSet<i32> = self.files().map(|file| file.user.slot().to_sql()).collect();
         let foreign: Vec<i32> = sqlx::query_scalar(include_str!("../../../sql/files/list_foreign_slots.sql"))
             .bind(slots.into_iter().bind_iter())

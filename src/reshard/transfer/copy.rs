@@ -1,8 +1,8 @@
 //! The copy at the beginning of a move: the forward stream copies the tables that have rows of the slots, and follows.
 //!
 //! PostgreSQL copies each table by a worker and a replication slot of the table's own ("Initial Snapshot", chapter
-//! "Logical Replication"), and a table without rows costs nearly as much as one with few. So the subscription begins
-//! with the tables that have no row of the slots, and gets the others after that.
+//! "Logical Replication"), also a table without rows. So the subscription begins with the tables that have no row of the
+//! slots, and gets the other tables after that.
 //!
 //! The look for rows comes after the stream's slot has been made. A row that the look does not see is committed later,
 //! and so goes over by the stream.

@@ -245,8 +245,8 @@ impl ListingReading<'_> {
                 }
             }
             if at_end && is_blank {
-                // As a listing that failed leaves it; to delete everything takes more than that.
-                let reason = "there is no listing in the body; the listing of an empty drive is []";
+                // A listing that failed may leave an empty file. Such a body must not delete the whole drive.
+                let reason = "the body has no listing; the listing of an empty drive is []";
                 return Err(Some(Problem::new(ProblemCode::InvalidBody, reason)));
             }
             if at_end {
