@@ -183,7 +183,7 @@ async fn only_tables_with_rows_of_the_slots_are_copied() {
     cluster.psql(0, late).await.unwrap();
     let mut second = start_api_ending_at(&cluster, "cutover").await;
     until_dead(&mut second).await;
-    let copied = "SELECT array_agg(r.srrelid::regclass::text ORDER BY 1)
+    let copied = "SELECT array_agg(r.srrelid::regclass::text ORDER BY r.srrelid::regclass::text)
                     FROM pg_subscription AS s JOIN pg_subscription_rel AS r ON r.srsubid = s.oid
                    WHERE s.subname LIKE '%\\_f' AND r.srsublsn IS NOT NULL";
     assert_eq!(cluster.value::<Vec<String>>(1, copied).await, ["file_metadata", "folders"]);
