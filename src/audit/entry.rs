@@ -103,6 +103,9 @@ pub struct NewEntry {
     pub details: ActionDetails,
 }
 
+/// About the bytes of an entry in JSON without its details.
+const ENTRY_BYTES: usize = 384;
+
 /// A recorded action.
 #[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
 #[schema(as = AuditEntry)]
@@ -143,6 +146,11 @@ pub struct LoggedAction {
 impl LoggedAction {
     pub(super) fn cursor(&self) -> EntryCursor {
         EntryCursor { at: self.at, id: self.id }
+    }
+
+    /// About the bytes of the entry in JSON.
+    pub(super) fn byte_count(&self) -> usize {
+        ENTRY_BYTES + self.details.to_string().len()
     }
 }
 

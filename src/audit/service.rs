@@ -90,7 +90,7 @@ impl AuditLog {
         size: PageSize,
     ) -> Result<(Vec<LoggedAction>, Option<EntryCursor>), ShardError> {
         let mut entries = self.run_on_first_shard(&ListEntries { filter, limit: size.rows() }).await?;
-        let next = size.cut(&mut entries, LoggedAction::cursor);
+        let next = size.cut(&mut entries, LoggedAction::byte_count, LoggedAction::cursor);
         Ok((entries, next))
     }
 

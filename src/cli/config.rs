@@ -40,10 +40,15 @@ impl ConfigCommand {
     }
 }
 
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  shardrive config check --config shardrive.toml";
+
 /// Name every fault of the settings, without a start
 ///
 /// No server is asked: a start also compares the databases with the settings.
 #[derive(Args)]
+#[command(after_help = CHECK_EXAMPLES)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -61,10 +66,16 @@ impl CheckArgs {
     }
 }
 
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  shardrive config show
+  shardrive config show --json | jq '.[] | select(.source != \"default\")'";
+
 /// Show every setting with its value and where it is set; secrets are hidden
 ///
 /// Of several places the nearest counts: flags, the environment, .env, the TOML file, the default.
 #[derive(Args)]
+#[command(after_help = SHOW_EXAMPLES)]
 pub(super) struct ShowArgs {
     #[command(flatten)]
     config: ConfigArgs,

@@ -6,8 +6,14 @@ use clap::Args;
 
 use super::{CliError, command_line};
 
+const EXAMPLES: &str = "\
+Examples:
+  shardrive man ~/.local/share/man/man1
+  man shardrive-serve";
+
 /// Write the manual's pages into a folder
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct ManArgs {
     /// Where to: shardrive.1, shardrive-serve.1, …
     folder: PathBuf,

@@ -207,11 +207,12 @@ mod tests {
     }
 
     #[test]
-    fn the_help_of_each_command_names_its_exit_codes() {
+    fn the_help_of_each_command_names_its_exit_codes_and_has_examples() {
         let mut left = vec![command_line()];
         while let Some(command) = left.pop() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Exit codes: 0 "), "{}", command.get_name());
+            assert!(help.contains("Examples:\n") || command.has_subcommands(), "{}", command.get_name());
             left.extend(command.get_subcommands().cloned());
         }
     }

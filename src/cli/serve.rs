@@ -26,8 +26,14 @@ use crate::shard::{AdminKeys, Cluster, expire_in_background, migrate};
 use crate::stats::fold_in_background;
 use crate::telemetry::{TraceExport, process};
 
+const EXAMPLES: &str = "\
+Examples:
+  shardrive serve --migrate --bind 0.0.0.0:8000
+  shardrive serve --config /etc/shardrive.toml";
+
 /// Serve the API until SIGTERM or Ctrl-C
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
     config: ConfigArgs,

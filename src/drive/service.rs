@@ -14,7 +14,7 @@ use super::operation::{DriveOperation, FolderTarget, OperationResult};
 use super::purge::PurgeEntries;
 use super::resolve::{FoundEntry, ResolvePath};
 use super::store::{FindFolder, FindOwner, ListChildren, Summarize};
-use super::trash::{ListPurgeable, ListTrash, TrashCursor, TrashPage};
+use super::trash::{ListPurgeable, ListTrash, TrashCursor, TrashPage, TrashedEntry};
 use crate::cache::Cache;
 use crate::files::{DrivePath, UserId, spoiled_keys};
 use crate::payload::{FieldFault, PageSize};
@@ -225,7 +225,7 @@ impl DriveService {
             return Err(DriveError::Field(FieldFault::new("cursor", "is of another user's trash")));
         }
         let (shard, mut entries) = self.cluster.run(user.slot(), &ListTrash { user, size, after }).await?;
-        let next = size.cut(&mut entries, |last| TrashCursor::after(user, last));
+        let next = size.cut(&mut entries, TrashedEntry::byte_count, |last| TrashCursor::after(user, last));
         Ok((shard, TrashPage { entries, next }))
     }
 

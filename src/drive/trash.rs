@@ -9,8 +9,11 @@ use uuid::Uuid;
 
 use super::model::EntryKind;
 use crate::files::UserId;
-use crate::payload::{PageSize, read_cursor, time, write_cursor};
+use crate::payload::{PageSize, json_bytes, read_cursor, time, write_cursor};
 use crate::shard::{ShardCall, ShardId, WorkKind, required_time};
+
+/// About the bytes of an entry in JSON without its texts.
+const ENTRY_BYTES: usize = 160;
 
 /// An entry that was put into the trash itself. What is below a folder in the trash is not listed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
@@ -31,6 +34,13 @@ pub struct TrashedEntry {
     /// When the entry was put into the trash, by the shard's clock.
     #[serde(serialize_with = "time::serialize_time")]
     pub trashed_at: DateTime<Utc>,
+}
+
+impl TrashedEntry {
+    /// About the bytes of the entry in JSON.
+    pub(super) fn byte_count(&self) -> usize {
+        ENTRY_BYTES + json_bytes(&self.name) + self.path.as_deref().map_or(0, json_bytes)
+    }
 }
 
 /// The position in a user's trash after an entry.

@@ -12,11 +12,13 @@ use super::error::DriveError;
 use super::model::EntryKind;
 use super::service::DriveService;
 use crate::files::UserId;
-use crate::payload::{FieldFault, PageSize, time};
+use crate::payload::{FieldFault, PageSize, json_bytes, time};
 use crate::shard::{ShardCall, ShardId, WorkKind, optional_time, required_time};
 
 /// The longest prefix and the longest path to start after, in bytes.
 const MAX_KEY: usize = 4097;
+/// About the bytes of an entry in JSON without its texts.
+const ENTRY_BYTES: usize = 256;
 
 /// An entry of a drive with its whole path.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
@@ -51,6 +53,14 @@ pub struct TreeEntry {
     /// When the entry last changed, by the shard's clock.
     #[serde(serialize_with = "time::serialize_time")]
     pub updated_at: DateTime<Utc>,
+}
+
+impl TreeEntry {
+    /// About the bytes of the entry in JSON.
+    fn byte_count(&self) -> usize {
+        let texts = [&self.mime_type, &self.checksum, &self.content_ref];
+        ENTRY_BYTES + json_bytes(&self.path) + texts.into_iter().flatten().map(|text| json_bytes(text)).sum::<usize>()
+    }
 }
 
 /// Which part of a drive a listing of the tree shows.
@@ -186,7 +196,7 @@ impl DriveService {
     ) -> Result<(ShardId, TreePage), DriveError> {
         let call = ListTree { user, selection, after, size };
         let (shard, mut entries) = self.cluster.run(user.slot(), &call).await?;
-        let next = size.cut(&mut entries, |last| last.path.clone());
+        let next = size.cut(&mut entries, TreeEntry::byte_count, |last| last.path.clone());
         Ok((shard, TreePage { entries, next }))
     }
 }

@@ -25,5 +25,5 @@ pub(crate) use number::{check_text, whole_number};
 pub(crate) use object_writer::ObjectWriter;
 pub(crate) use opening::{BodyOpening, skip_mark};
 pub use paging::PageSize;
-pub(crate) use paging::{PAGE_BYTES, read_cursor, write_cursor};
+pub(crate) use paging::{PAGE_BYTES, json_bytes, read_cursor, write_cursor};
 pub(crate) use split::{ArraySplitter, LineSplitter, RecordPiece};

@@ -39,11 +39,36 @@ impl PageSize {
 
     /// Cuts what was read by [`PageSize::rows`] down to the page. Returns the position after the last entry if there
     /// are more entries.
-    pub(crate) fn cut<T, C>(self, entries: &mut Vec<T>, position_after: impl FnOnce(&T) -> C) -> Option<C> {
-        let has_more = entries.len() > self.get();
-        entries.truncate(self.get());
+    ///
+    /// `bytes_of` tells about how many bytes of JSON an entry has, so that a page of long texts ends early
+    /// ([`PAGE_BYTES`]).
+    pub(crate) fn cut<T, C>(
+        self,
+        entries: &mut Vec<T>,
+        bytes_of: impl Fn(&T) -> usize,
+        position_after: impl FnOnce(&T) -> C,
+    ) -> Option<C> {
+        let mut bytes = 0;
+        let fits = |entry: &&T| {
+            let is_full = bytes >= PAGE_BYTES;
+            bytes += bytes_of(entry);
+            !is_full
+        };
+        let most = entries.iter().take(self.get()).take_while(fits).count();
+        let has_more = entries.len() > most;
+        entries.truncate(most);
         entries.last().filter(|_| has_more).map(position_after)
     }
+}
+
+/// The bytes of a text in JSON, without its quotes.
+pub(crate) fn json_bytes(text: &str) -> usize {
+    let bytes_of = |byte| match byte {
+        0..=0x1f => 6,
+        b'"' | b'\\' => 2,
+        _ => 1,
+    };
+    text.bytes().map(bytes_of).sum()
 }
 
 /// The text of a position in a listing. Clients send the text back unread.
@@ -85,9 +110,29 @@ mod tests {
         #[test]
         fn a_page_tells_whether_there_are_more(rows in 0..12_u32, size in 1..10_u16) {
             let mut entries: Vec<u32> = (0..rows).collect();
-            let after = PageSize::new(size).unwrap().cut(&mut entries, |last| *last);
+            let after = PageSize::new(size).unwrap().cut(&mut entries, |_| PAGE_BYTES / 1000, |last| *last);
             prop_assert_eq!(entries.len(), usize::from(size).min(usize::try_from(rows).unwrap()));
             prop_assert_eq!(after, (rows > u32::from(size)).then(|| u32::from(size) - 1));
+        }
+
+        #[test]
+        fn a_page_ends_behind_the_entry_that_fills_it(bytes in proptest::collection::vec(0..PAGE_BYTES, 1..12)) {
+            let mut entries = bytes.clone();
+            let after = PageSize::MAX.cut(&mut entries, |entry| *entry, |_| ());
+            let kept = entries.len();
+            prop_assert_eq!(after.is_some(), kept < bytes.len());
+            prop_assert!(kept > 0 && bytes[..kept - 1].iter().sum::<usize>() < PAGE_BYTES);
+            prop_assert!(kept == bytes.len() || bytes[..kept].iter().sum::<usize>() >= PAGE_BYTES);
+        }
+    }
+
+    proptest! {
+        /// The short escapes, such as `\n`, take two bytes in place of six.
+        #[test]
+        fn a_text_takes_no_more_bytes_than_counted(text in any::<String>()) {
+            let written = serde_json::to_string(&text).unwrap().len() - 2;
+            prop_assert!(json_bytes(&text) >= written);
+            prop_assert!(json_bytes(&text) <= written * 3);
         }
     }
 

@@ -25,10 +25,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The settings that would switch TLS on.
 const TLS_SETTINGS: [&str; 2] = ["TLS_CERT_FILE", "TLS_KEY_FILE"];
 
+const EXAMPLES: &str = "\
+Examples:
+  shardrive dev
+  shardrive dev --spare 1                  with a database that can become a shard while it all serves
+  shardrive dev --shards 3 --dir ./three --bind 127.0.0.1:8080";
+
 /// Run the whole service on this machine, with PostgreSQL servers of its own
 ///
 /// A folder holds the servers and their data; a second start finds the data again.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct DevArgs {
     /// The number of shards, each on its own PostgreSQL server. A folder keeps its number.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]

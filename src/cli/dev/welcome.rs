@@ -50,7 +50,9 @@ impl Welcome {
             ip => ip,
         };
         let api = format!("http://{}", SocketAddr::new(reached, bind.port()));
-        let mut text = format!("\nShardrive with {} shards; the data is in {}\n\n", self.shards.len(), self.folder);
+        let shards =
+            if self.shards.len() == 1 { "1 shard".to_owned() } else { format!("{} shards", self.shards.len()) };
+        let mut text = format!("\nShardrive with {shards}; the data is in {}\n\n", self.folder);
         let mut line = |args: fmt::Arguments<'_>| {
             let _ = writeln!(text, "{args}"); // writing to a String does not fail
         };
@@ -135,6 +137,7 @@ mod tests {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
         assert!(!welcome(&["postgres://one"; 11], false, None, &[]).text(bind).contains("mod"));
+        assert!(welcome(&["postgres://one"], false, None, &[]).text(bind).contains("with 1 shard;"));
         let grown = welcome(&["postgres://zero", "postgres://one"], true, None, &[]).text(bind);
         assert!(!grown.contains("mod 2") && !grown.contains("One more shard"), "{grown}");
     }

@@ -30,12 +30,38 @@ pub(super) struct ShardsArgs {
     command: ShardsCommand,
 }
 
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  shardrive shards status
+  shardrive shards status --json | jq '.shards[] | {shard_id, status}'";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  shardrive shards verify                  before and after an upgrade, a restore, or work by hand
+  shardrive shards verify --json > report.json";
+
+const CANCEL_EXAMPLES: &str = "\
+Examples:
+  shardrive shards status                  names the moves that have not ended
+  shardrive shards cancel 7";
+
+const ROLLBACK_EXAMPLES: &str = "\
+Examples:
+  shardrive shards status                  names the moves that can be rolled back
+  shardrive shards rollback 7";
+
+const FINISH_EXAMPLES: &str = "\
+Examples:
+  shardrive shards finish 7                no rollback after that: the former owner's copies are removed";
+
 /// What to do with the shards.
 #[derive(Subcommand, Debug)]
 enum ShardsCommand {
     /// Show each shard: where it is, whether it answers, its slots, rows and bytes; and the moves that have not ended.
+    #[command(after_help = STATUS_EXAMPLES)]
     Status(OutputArgs),
     /// Read every row of every shard: each on its owner, counts equal to /stats, keys in their slots.
+    #[command(after_help = VERIFY_EXAMPLES)]
     Verify(OutputArgs),
     /// Show who did what to the cluster, by the API or by these commands; newest first.
     Audit(audit::AuditArgs),
@@ -48,10 +74,13 @@ enum ShardsCommand {
     /// Deal the slots anew, moving as little as possible.
     Rebalance(moves::RebalanceArgs),
     /// End a move before its slots change hands, as if it had never been.
+    #[command(after_help = CANCEL_EXAMPLES)]
     Cancel(moves::RequestArgs),
     /// Give the slots of a move back to the shard that they came from, with all that was written since.
+    #[command(after_help = ROLLBACK_EXAMPLES)]
     Rollback(moves::RequestArgs),
     /// End the rollback window of a move, and clean up.
+    #[command(after_help = FINISH_EXAMPLES)]
     Finish(moves::RequestArgs),
 }
 

@@ -32,6 +32,17 @@ Examples:
 
 A user's slot is user_id mod 5040.";
 
+const DRAIN_EXAMPLES: &str = "\
+Examples:
+  shardrive shards drain 2 --dry-run       where the slots would go, and whether the disks have room
+  shardrive shards drain 2 --rate 20000    at 20,000 rows a second at most; shard 2 owns nothing in the end";
+
+const REBALANCE_EXAMPLES: &str = "\
+Examples:
+  shardrive shards rebalance --dry-run     what a new shard would get
+  shardrive shards rebalance --detach      the API processes do the work; \"shards status\" shows it
+  shardrive shards rebalance --strategy slots";
+
 /// How to move.
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct HowArgs {
@@ -70,6 +81,7 @@ pub(in crate::cli) struct MoveArgs {
 
 /// What to empty.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = DRAIN_EXAMPLES)]
 pub(in crate::cli) struct DrainArgs {
     /// The shard's number.
     shard: u16,
@@ -79,6 +91,7 @@ pub(in crate::cli) struct DrainArgs {
 
 /// How to deal.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = REBALANCE_EXAMPLES)]
 pub(in crate::cli) struct RebalanceArgs {
     /// How slots are dealt.
     #[arg(long, value_enum, default_value_t = DealModeArg::Load)]

@@ -15,7 +15,11 @@ use crate::shard::IdClock;
 
 /// A file as `POST /ingest` takes it.
 pub(super) fn file(record: &[u8], ids: &IdClock) -> Result<ParsedRecord, FieldFault> {
-    from_json::<FileInput<'_>>(record)?.check_loaded(ids).map(ParsedRecord::File)
+    let input = from_json::<FileInput<'_>>(record).map_err(|fault| match from_json::<ListingEntry<'_>>(record) {
+        Ok(_) => FieldFault::new("", "is an entry of rclone lsjson; load listings with format=lsjson and user_id"),
+        Err(_) => fault,
+    })?;
+    input.check_loaded(ids).map(ParsedRecord::File)
 }
 
 /// An entry of a listing that `rclone lsjson` wrote (<https://rclone.org/commands/rclone_lsjson/>). Its other fields
@@ -117,6 +121,15 @@ mod tests {
             Ok(ParsedRecord::Rejected(_)) => unreachable!("rejections are errors here"),
             Err(fault) => Err(fault.to_string()),
         }
+    }
+
+    #[test]
+    fn an_entry_of_a_listing_among_files_is_named() {
+        let fault = |json: &str| file(json.as_bytes(), &IdClock::default()).unwrap_err().to_string();
+        let told = fault(r#"{"Path":"a","Name":"a","Size":1,"IsDir":false}"#);
+        assert!(told.starts_with("is an entry of rclone lsjson"), "{told}");
+        let told = fault(r#"{"path":"a","name":"a"}"#);
+        assert!(told.starts_with("name: unknown field"), "{told}");
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub struct RecordReader {
     limit: usize,
     opening: BodyOpening,
     splitter: BodySplitter,
+    is_blank: bool,
     read: u64,
     paths: RecentPaths,
 }
@@ -76,7 +77,14 @@ impl RecordReader {
             BodyFormat::JsonArray | BodyFormat::Lsjson(_) => BodySplitter::Array(ArraySplitter::new(limit)),
             BodyFormat::Csv => BodySplitter::Csv(Box::new(CsvRecords::new(limit))),
         };
-        Self { format, limit, opening: BodyOpening::default(), splitter, read: 0, paths: RecentPaths::default() }
+        let (opening, paths) = (BodyOpening::default(), RecentPaths::default());
+        Self { format, limit, opening, splitter, is_blank: true, read: 0, paths }
+    }
+
+    /// True while the text has had nothing but white space.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.is_blank
     }
 
     /// Reads a chunk; an empty chunk ends the body. Calls back with each record and the record's position.
@@ -109,6 +117,7 @@ impl RecordReader {
             None => end_record(piece.line, Err(too_long(limit))),
         };
         let Some(text) = self.opening.text_of_chunk(chunk)? else { return Ok(()) };
+        self.is_blank = self.is_blank && text.trim_ascii().is_empty();
         let at_end = chunk.is_empty();
         match &mut self.splitter {
             BodySplitter::Lines(lines) => {

@@ -40,7 +40,7 @@ struct AuditQuery {
 #[utoipa::path(
     get, path = "/admin/audit", tag = "admin",
     params(
-        ("limit" = Option<u16>, Query, description = "Entries in one page, 100 if it is left out", minimum = 1, maximum = 1000),
+        ("limit" = Option<u16>, Query, description = "Entries in one page at most, 100 if it is left out; a page of long details ends at about 2 MiB", minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; only the entries after it are given"),
         ("act" = Option<String>, Query, description = "Only this act: `add_shard`, `move`, `drain`, `rebalance`, `cancel`, `rollback`, `finish`, `declare_collection`, `make_test_files`, or `look` (at what is the operators'; noted of others alone)"),
         ("actor" = Option<String>, Query, description = "Only what this one did, named as in the entries", min_length = 1, max_length = 200),

@@ -286,25 +286,39 @@ async fn a_page_of_long_names_ends_early_and_the_next_one_goes_on() {
     let loaded = api.send("/ingest/bulk", "application/x-ndjson", lines.collect::<String>()).await;
     assert_eq!(loaded.status(), StatusCode::OK, "{}", loaded.text().await.unwrap());
     let folder = api.get_json("/drives/7/path/d").await.1["data"]["folder_id"].as_str().unwrap().to_owned();
-    for (order, first) in [("name", 0), ("-name", FILES - 1)] {
+    let names: Vec<_> = (0..FILES).map(name).collect();
+    let names_from_last: Vec<_> = names.iter().rev().cloned().collect();
+    for (order, expected) in [("name", &names), ("-name", &names_from_last)] {
         let base = format!("/drives/7/children?folder_id={folder}&limit=1000&order={order}");
-        let (mut found, mut pages, mut path) = (Vec::new(), 0, base.clone());
-        loop {
-            let text = api.get(&path).await.text().await.unwrap();
-            assert!(text.len() < (2 << 20) + 16 * 1024, "{} bytes", text.len());
-            let page: Value = serde_json::from_str(&text).unwrap();
-            let entries = page["entries"].as_array().unwrap_or_else(|| panic!("{page}"));
-            found.extend(entries.iter().map(|entry| entry["name"].as_str().unwrap().to_owned()));
-            pages += 1;
-            match page["next_cursor"].as_str() {
-                Some(cursor) => path = format!("{base}&cursor={cursor}"),
-                None => break,
-            }
+        let pages = read_pages(&api, &base, "name", ("next_cursor", "cursor")).await;
+        assert_eq!((pages.concat() == *expected, pages.len()), (true, 3));
+    }
+    let pages = read_pages(&api, "/drives/7/tree?prefix=d/0&limit=1000", "path", ("next_start_after", "start_after"));
+    let (pages, paths) = (pages.await, names.iter().take(100).map(|name| format!("d/{name}")));
+    assert_eq!((pages.concat() == paths.collect::<Vec<_>>(), pages.len()), (true, 1));
+    let pages = read_pages(&api, "/drives/7/tree?limit=1000", "path", ("next_start_after", "start_after")).await;
+    assert_eq!((pages.concat().len(), pages.len()), (FILES + 1, 3));
+    // Of files in the trash both the name and the path are shown.
+    cluster.psql(0, "UPDATE file_metadata SET trashed_at = now() WHERE user_id = 7").await.unwrap();
+    let pages = read_pages(&api, "/drives/7/trash?limit=1000", "name", ("next_cursor", "cursor")).await;
+    let mut trashed = pages.concat();
+    trashed.sort();
+    assert_eq!((trashed == names, pages.len()), (true, 6));
+}
+
+/// A field of the entries of each page. `next` is the field with the position after a page, and the parameter that takes
+/// the position.
+async fn read_pages(api: &Api, base: &str, field: &str, next: (&str, &str)) -> Vec<Vec<String>> {
+    let (mut pages, mut path) = (Vec::new(), base.to_owned());
+    loop {
+        let text = api.get(&path).await.text().await.unwrap();
+        assert!(text.len() < (2 << 20) + 16 * 1024, "{} bytes", text.len());
+        let page: Value = serde_json::from_str(&text).unwrap();
+        let entries = page["entries"].as_array().unwrap_or_else(|| panic!("{page}"));
+        pages.push(entries.iter().map(|entry| entry[field].as_str().unwrap().to_owned()).collect());
+        match page[next.0].as_str() {
+            Some(position) => path = format!("{base}&{}={}", next.1, encode(position)),
+            None => return pages,
         }
-        let mut expected: Vec<_> = (0..FILES).map(name).collect();
-        if first > 0 {
-            expected.reverse();
-        }
-        assert_eq!((found == expected, pages), (true, 3));
     }
 }

@@ -328,7 +328,7 @@ async fn no_listing_is_not_the_listing_of_an_empty_drive() {
     let api = Api::start(&cluster).await;
     assert_eq!(sync(&api, "", &[entry("a", 1)]).await.0, 200);
     let path = "/drives/42/sync?max_delete=100%25&delete=purge";
-    for blank in ["", " \n\n"] {
+    for blank in ["", " \n\n", "\u{feff}", "\u{feff} \n"] {
         let (status, answer) = parts(api.send(path, "application/json", blank).await).await;
         assert_eq!((status.as_u16(), &answer["code"]), (400, &json!("invalid_body")), "{answer}");
     }

@@ -228,7 +228,7 @@ impl ListingReading<'_> {
     ) -> Result<[ListingPart; 2], Option<Problem>> {
         let mut records = RecordReader::new(BodyFormat::Lsjson(self.user), self.state.bulk.record_bytes);
         let mut rows = ListingRows::new(&options.root);
-        let (mut parsed, mut is_blank) = (Vec::new(), true);
+        let mut parsed = Vec::new();
         loop {
             let chunk = self.meter.wait(body.next_chunk()).await.map_err(|slow| Some(slow.into()))?;
             let chunk = chunk.map_err(|fault| Some(fault.into()))?;
@@ -237,14 +237,13 @@ impl ListingReading<'_> {
                 .feed(chunk, ids, |place, record| parsed.push((place, record)))
                 .map_err(|fault| Some(fault.into()))?;
             let at_end = chunk.is_empty();
-            is_blank = is_blank && chunk.trim_ascii().is_empty();
             self.meter.count(chunk.len(), parsed.len()).await;
             for (place, record) in parsed.drain(..) {
                 if let Some(full) = self.take(&mut rows, place, record)? {
                     self.send(ListingChunk::Part(full)).await?;
                 }
             }
-            if at_end && is_blank {
+            if at_end && records.is_blank() {
                 // A listing that failed may leave an empty file. Such a body must not delete the whole drive.
                 let reason = "the body has no listing; the listing of an empty drive is []";
                 return Err(Some(Problem::new(ProblemCode::InvalidBody, reason)));

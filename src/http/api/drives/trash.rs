@@ -61,7 +61,7 @@ struct TrashQuery {
     get, path = "/drives/{user_id}/trash", tag = "drives",
     params(
         ("user_id" = i64, Path, description = "The user", minimum = 0),
-        ("limit" = Option<u16>, Query, description = "Entries in one page, 100 if it is left out", minimum = 1, maximum = 1000),
+        ("limit" = Option<u16>, Query, description = "Entries in one page at most, 100 if it is left out; a page of long paths ends at about 2 MiB", minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; only the entries after it are given"),
     ),
     responses(

@@ -139,7 +139,7 @@ enum TreeFormat {
         ("prefix" = Option<String>, Query, description = "Only paths that begin with this text, such as `letters/`"),
         ("delimiter" = Option<String>, Query, description = "`/`: what is below a folder is left out, and the folder is a common prefix"),
         ("start_after" = Option<String>, Query, description = "Only what stands behind this path; `next_start_after` of the page before"),
-        ("limit" = Option<u16>, Query, description = "Entries and common prefixes in one page, 1,000 if it is left out; of a stream, entries fetched at once", minimum = 1, maximum = 1000),
+        ("limit" = Option<u16>, Query, description = "Entries and common prefixes in one page at most, 1,000 if it is left out; a page of long texts ends at about 2 MiB. Of a stream, entries fetched at once", minimum = 1, maximum = 1000),
         ("format" = Option<String>, Query, description = "`lsjson`: a stream as `rclone lsjson` writes it"),
     ),
     responses(
