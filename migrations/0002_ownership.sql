@@ -27,6 +27,33 @@ CREATE TABLE shardrive.slot_map (
 );
 COMMENT ON TABLE shardrive.slot_map IS 'Slot (user_id mod 5040) to shard. This shard owns the slots whose owner is its own shard_id.';
 
+-- Which slots this shard owns, in short. Writes and batches of reads look at `owned` in place of a row of the map for
+-- each slot. A fan-out tells from the three numbers whether every slot is in the answers exactly once. The triggers of
+-- the map keep this row (0005_counts.sql).
+CREATE TABLE shardrive.coverage (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    -- One bit for each of the 5,040 slots: 1 for a slot of this shard.
+    owned     bytea   NOT NULL DEFAULT decode(repeat('00', 630), 'hex') CHECK (length(owned) = 630),
+    -- How many slots this shard owns, the exclusive-or of their hashes, and the exclusive-or of the other slots' hashes.
+    slots     bigint  NOT NULL DEFAULT 0,
+    digest    bigint  NOT NULL DEFAULT 0,
+    others    bigint  NOT NULL DEFAULT 0
+);
+INSERT INTO shardrive.coverage DEFAULT VALUES;
+
+-- Sets the bits of some slots.
+CREATE FUNCTION shardrive.set_slots(bits bytea, changed int[], new_bit int) RETURNS bytea
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    slot int;
+BEGIN
+    FOREACH slot IN ARRAY changed LOOP
+        bits := set_bit(bits, slot, new_bit);
+    END LOOP;
+    RETURN bits;
+END
+$$;
+
 -- An update that gives a new epoch without the previous one makes the previous one unknown.
 CREATE FUNCTION shardrive.forget_previous_epoch() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -87,26 +114,29 @@ $$;
 CREATE FUNCTION shardrive.guard_slots(written int[], deletes boolean DEFAULT false) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
+    is_free boolean;
+    -- NULL in a session that has never named the setting.
+    cleans  boolean := deletes AND coalesce(current_setting('shardrive.clean_up', true), '') = 'on';
+BEGIN
+    -- Mostly this shard owns all of the slots, and none of its slots is on the move.
+    SELECT bool_and(get_bit((SELECT owned FROM shardrive.coverage), w.slot) = 1) AND NOT EXISTS (SELECT FROM shardrive.local_moves)
+      INTO is_free
+      FROM unnest(written) AS w (slot);
+    RETURN CASE WHEN is_free AND NOT cleans THEN false ELSE shardrive.judge_slots(written, cleans) END;
+END
+$$;
+
+-- The same, by the map and the moves.
+-- The generic plan: for an array of slots the planner would plan anew at each call, at the cost of several calls.
+CREATE FUNCTION shardrive.judge_slots(written int[], cleans boolean) RETURNS boolean
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
     refused      int[];
     first_owner  int;
     first_frozen boolean;
     logged       boolean;
-    is_free      boolean;
-    self         int;
-    -- NULL in a session that has never named the setting.
-    cleans       boolean := deletes AND coalesce(current_setting('shardrive.clean_up', true), '') = 'on';
+    self         int := (SELECT shard_id FROM shardrive.identity);
 BEGIN
-    -- Mostly this shard owns all of the slots, and none of its slots is on the move.
-    SELECT count(*) = cardinality(written) AND NOT EXISTS (SELECT FROM shardrive.local_moves)
-      INTO is_free
-      FROM shardrive.identity AS i
-      JOIN shardrive.slot_map AS m ON m.owner = i.shard_id
-     WHERE m.slot = ANY (written);
-    IF is_free AND NOT cleans THEN
-        RETURN false;
-    END IF;
-
-    self := (SELECT shard_id FROM shardrive.identity);
     SELECT array_agg(w.slot ORDER BY w.slot) FILTER (WHERE foreign_or_frozen),
            (array_agg(m.owner ORDER BY w.slot) FILTER (WHERE foreign_or_frozen))[1],
            bool_or(l.frozen), bool_or(l.move_id IS NOT NULL)

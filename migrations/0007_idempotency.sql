@@ -24,7 +24,7 @@ CREATE INDEX idempotency_keys_created_at ON shardrive.idempotency_keys USING bri
 
 -- The guard, as for files and documents; without counts.
 CREATE FUNCTION shardrive.idempotency_keys_changed() RETURNS trigger
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     changed_slots int[];
 BEGIN

@@ -4,7 +4,6 @@
 SELECT wanted.place, deepest.depth, deepest.folder_id, f.file_id, f.file_name, f.folder_id, deepest.path || f.file_name, f.mime_type,
        f.checksum, f.size_bytes, f.modified_at, f.created_at, f.updated_at, false, f.content_ref, f.user_id
   FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS wanted (user_id, path, place)
-  JOIN shardrive.slot_map AS m ON m.slot = shardrive.slot_of(wanted.user_id) AND m.owner = $3
  CROSS JOIN LATERAL (SELECT string_to_array(wanted.path, '/') AS names) AS split
   LEFT JOIN LATERAL (
         WITH RECURSIVE below (folder_id, path, depth) AS (
@@ -32,3 +31,4 @@ SELECT wanted.place, deepest.depth, deepest.folder_id, f.file_id, f.file_name, f
            AND shardrive.entry_key(file_name) = shardrive.entry_key(split.names[deepest.depth + 1])
          LIMIT 1
        ) AS f ON true
+ WHERE get_bit((SELECT owned FROM shardrive.coverage), shardrive.slot_of(wanted.user_id)) = 1

@@ -5,7 +5,6 @@ SELECT wanted.place, f.file_id, f.file_name, f.folder_id, around.path || f.file_
        f.modified_at, f.created_at, f.updated_at, f.is_trashed OR (f.folder_id IS NOT NULL AND around.is_live IS NOT TRUE),
        f.content_ref, f.user_id
   FROM unnest($1::int[], $2::uuid[], $3::bigint[]) WITH ORDINALITY AS wanted (slot, file_id, user_id, place)
-  JOIN shardrive.slot_map AS m ON m.slot = wanted.slot AND m.owner = $4
   LEFT JOIN LATERAL (
         SELECT file_id, file_name, folder_id, mime_type, checksum, size_bytes, modified_at, created_at, updated_at,
                trashed_at IS NOT NULL AS is_trashed, content_ref, user_id
@@ -19,3 +18,4 @@ SELECT wanted.place, f.file_id, f.file_name, f.folder_id, around.path || f.file_
           LIMIT 2)
        ) AS f ON true
   LEFT JOIN LATERAL shardrive.folder_place(f.user_id, f.folder_id) AS around ON f.folder_id IS NOT NULL
+ WHERE get_bit((SELECT owned FROM shardrive.coverage), wanted.slot) = 1

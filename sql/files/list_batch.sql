@@ -7,7 +7,7 @@ WITH RECURSIVE wanted AS MATERIALIZED (
     SELECT w.*, EXISTS (SELECT FROM folders WHERE user_id = w.user_id) AS has_folders,
            EXISTS (SELECT FROM folders WHERE user_id = w.user_id AND trashed_at IS NOT NULL) AS has_trash
       FROM unnest($1::bigint[], $2::uuid[], $3::int[]) WITH ORDINALITY AS w (user_id, from_id, size, place)
-      JOIN shardrive.slot_map AS m ON m.slot = shardrive.slot_of(w.user_id) AND m.owner = $4
+     WHERE get_bit((SELECT owned FROM shardrive.coverage), shardrive.slot_of(w.user_id)) = 1
 ), page AS MATERIALIZED (
     SELECT wanted.place, wanted.user_id, f.*
       FROM wanted

@@ -2,7 +2,7 @@
 -- with nulls, whatever the shard still has of it.
 SELECT wanted.slot, wanted.key, k.request, k.shard_id, k.outcome
   FROM unnest($1::int[], $2::uuid[]) AS wanted (slot, key)
-  LEFT JOIN shardrive.slot_map AS m ON m.slot = wanted.slot AND m.owner = $3
+ CROSS JOIN LATERAL (SELECT get_bit((SELECT owned FROM shardrive.coverage), wanted.slot) = 1 AS is_ours) AS checked
   LEFT JOIN shardrive.idempotency_keys AS k
-    ON k.slot = m.slot AND k.key = wanted.key AND k.created_at > now() - interval '24 hours'
- WHERE m.slot IS NULL OR k.key IS NOT NULL
+    ON checked.is_ours AND k.slot = wanted.slot AND k.key = wanted.key AND k.created_at > now() - interval '24 hours'
+ WHERE NOT checked.is_ours OR k.key IS NOT NULL

@@ -3,10 +3,10 @@
 -- would fill the memory. LIMIT keeps the planner at a look into the index for each key.
 SELECT wanted.place, r.*
   FROM unnest($1::text[], $2::text[], $3::int[]) WITH ORDINALITY AS wanted (collection, key, slot, place)
-  JOIN shardrive.slot_map AS m ON m.slot = wanted.slot AND m.owner = $4
   LEFT JOIN LATERAL (
         SELECT CASE WHEN size_bytes <= 65536 THEN document END, version, created_at, updated_at
           FROM records
          WHERE collection = wanted.collection AND key = wanted.key AND slot = wanted.slot
          LIMIT 1
        ) AS r ON true
+ WHERE get_bit((SELECT owned FROM shardrive.coverage), wanted.slot) = 1

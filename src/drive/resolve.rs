@@ -62,8 +62,8 @@ impl ResolvePath {
 impl ShardCall for ResolvePath {
     type Output = ResolvedPath;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<ResolvedPath>, sqlx::Error> {
-        Ok(Self::call_all(std::slice::from_ref(self), connection, shard).await?.pop().flatten())
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<ResolvedPath>, sqlx::Error> {
+        Ok(Self::call_all(std::slice::from_ref(self), connection).await?.pop().flatten())
     }
 
     fn work_kind(&self) -> WorkKind {
@@ -76,15 +76,10 @@ impl BatchRead for ResolvePath {
         self.user.slot()
     }
 
-    async fn call_all(
-        paths: &[Self],
-        connection: &mut PgConnection,
-        shard: ShardId,
-    ) -> Result<Vec<Option<ResolvedPath>>, sqlx::Error> {
+    async fn call_all(paths: &[Self], connection: &mut PgConnection) -> Result<Vec<Option<ResolvedPath>>, sqlx::Error> {
         let rows = sqlx::query(include_str!("../../sql/drive/resolve_batch.sql"))
             .bind(paths.iter().map(|path| path.user.get()).bind_iter())
             .bind(paths.iter().map(|path| &*path.path).bind_iter())
-            .bind(shard.to_sql())
             .fetch_all(connection)
             .await?;
         let mut found = vec![None; paths.len()];

@@ -21,8 +21,8 @@ pub(super) struct ListByUser {
 impl ShardCall for ListByUser {
     type Output = FilePage;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<FilePage>, sqlx::Error> {
-        Ok(Self::call_all(std::slice::from_ref(self), connection, shard).await?.pop().flatten())
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<FilePage>, sqlx::Error> {
+        Ok(Self::call_all(std::slice::from_ref(self), connection).await?.pop().flatten())
     }
 
     fn work_kind(&self) -> WorkKind {
@@ -35,16 +35,11 @@ impl BatchRead for ListByUser {
         self.user.slot()
     }
 
-    async fn call_all(
-        pages: &[Self],
-        connection: &mut PgConnection,
-        shard: ShardId,
-    ) -> Result<Vec<Option<FilePage>>, sqlx::Error> {
+    async fn call_all(pages: &[Self], connection: &mut PgConnection) -> Result<Vec<Option<FilePage>>, sqlx::Error> {
         let mut rows = sqlx::query(include_str!("../../sql/files/list_batch.sql"))
             .bind(pages.iter().map(|page| page.user.get()).bind_iter())
             .bind(pages.iter().map(|page| page.from).bind_iter())
             .bind(pages.iter().map(|page| i32::try_from(page.size.rows()).unwrap_or(i32::MAX)).bind_iter())
-            .bind(shard.to_sql())
             .fetch(connection);
         let mut found: Vec<(&Self, Option<PageWriter>)> = pages.iter().map(|page| (page, None)).collect();
         // Each row is written while PostgreSQL reads the next ones.
@@ -91,8 +86,8 @@ pub(super) struct FindById {
 impl ShardCall for FindById {
     type Output = FileMatch;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<FileMatch>, sqlx::Error> {
-        Ok(Self::call_all(std::slice::from_ref(self), connection, shard).await?.pop().flatten())
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<FileMatch>, sqlx::Error> {
+        Ok(Self::call_all(std::slice::from_ref(self), connection).await?.pop().flatten())
     }
 
     fn work_kind(&self) -> WorkKind {
@@ -105,16 +100,11 @@ impl BatchRead for FindById {
         self.slot
     }
 
-    async fn call_all(
-        reads: &[Self],
-        connection: &mut PgConnection,
-        shard: ShardId,
-    ) -> Result<Vec<Option<FileMatch>>, sqlx::Error> {
+    async fn call_all(reads: &[Self], connection: &mut PgConnection) -> Result<Vec<Option<FileMatch>>, sqlx::Error> {
         let rows = sqlx::query(include_str!("../../sql/files/find_batch.sql"))
             .bind(reads.iter().map(|read| read.slot.to_sql()).bind_iter())
             .bind(reads.iter().map(|read| read.id).bind_iter())
             .bind(reads.iter().map(|read| read.user.map(UserId::get)).bind_iter())
-            .bind(shard.to_sql())
             .fetch_all(connection)
             .await?;
         let mut found: Vec<Option<FileMatch>> = vec![None; reads.len()];

@@ -66,16 +66,11 @@ impl BatchRead for FindRecord {
         self.place.slot
     }
 
-    async fn call_all(
-        reads: &[Self],
-        connection: &mut PgConnection,
-        shard: ShardId,
-    ) -> Result<Vec<Option<FindOutcome>>, sqlx::Error> {
+    async fn call_all(reads: &[Self], connection: &mut PgConnection) -> Result<Vec<Option<FindOutcome>>, sqlx::Error> {
         let rows = sqlx::query(include_str!("../../sql/records/find_batch.sql"))
             .bind(reads.iter().map(|read| read.collection.name.as_str()).bind_iter())
             .bind(reads.iter().map(|read| &*read.place.key).bind_iter())
             .bind(reads.iter().map(|read| read.place.slot.to_sql()).bind_iter())
-            .bind(shard.to_sql())
             .fetch_all(connection)
             .await?;
         let mut found: Vec<Option<FindOutcome>> = reads.iter().map(|_| None).collect();

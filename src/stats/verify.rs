@@ -37,6 +37,13 @@ pub enum VerifyFinding {
         /// The shards that claim the slot.
         owners: Vec<ShardId>,
     },
+    /// A shard's coverage, by which it takes or refuses writes, and its map differ.
+    Coverage {
+        /// The shard.
+        shard: ShardId,
+        /// The slot's number.
+        slot: i32,
+    },
     /// Rows stand on a shard that does not own their slot. No answer shows such rows.
     Stray {
         /// Which rows.
@@ -93,6 +100,9 @@ impl std::fmt::Display for VerifyFinding {
             Self::Owners { slot, owners } => {
                 let owners: Vec<_> = owners.iter().map(ToString::to_string).collect();
                 write!(f, "slot {slot} is claimed by the shards {}", owners.join(", "))
+            }
+            Self::Coverage { shard, slot } => {
+                write!(f, "shard {shard}: the map and the coverage differ in who owns slot {slot}")
             }
             Self::Stray { kind, shard, slot, rows } => {
                 write!(f, "shard {shard} holds {rows} rows of {kind} in slot {slot}, which it does not own")
@@ -200,6 +210,9 @@ struct SlotRow {
     counted_bytes: String,
     misplaced_rows: i64,
     moving: bool,
+    /// Read with the files.
+    #[sqlx(default)]
+    coverage_differs: bool,
 }
 
 async fn open(shard: &Shard) -> Result<PgConnection, sqlx::Error> {
@@ -222,6 +235,9 @@ fn judge_slots(shard: ShardId, kind: CountedKind, slots: &[SlotRow], audit: &mut
     let mut owned_rows = 0;
     for row in slots {
         let slot = row.slot;
+        if row.coverage_differs {
+            audit.find(VerifyFinding::Coverage { shard, slot });
+        }
         if row.owner == shard.to_sql() {
             owned_rows += u64::try_from(row.scanned_rows).unwrap_or(0);
         } else if row.moving {

@@ -163,7 +163,7 @@ impl CommitLane {
     async fn find_keys<W: BatchWrite>(&mut self, batch: &[QueuedWrite<W>]) -> Result<KeysThere, ShardError> {
         let keys: Vec<_> = batch.iter().filter_map(QueuedWrite::key).collect();
         let id = self.shard.id();
-        let found = self.connection.run(async |connection| find_refused(connection, id, &keys).await).await;
+        let found = self.connection.run(async |connection| find_refused(connection, &keys).await).await;
         match found {
             Ok(found) => Ok(found),
             Err(LaneError::Shard(error)) => Err(error),

@@ -122,7 +122,7 @@ impl<'a> StoreBatch<'a> {
             return Ok(BatchFate::Stored(StoredRows { inserted, updated: 0, taken: Vec::new() }));
         }
         match self.identity {
-            RowIdentity::Id => self.insert(connection, shard, &folders, again).await,
+            RowIdentity::Id => self.insert(connection, &folders, again).await,
             RowIdentity::Path => self.merge(connection, shard, &folders, again).await,
         }
     }
@@ -130,7 +130,6 @@ impl<'a> StoreBatch<'a> {
     async fn insert(
         &self,
         connection: &mut PgConnection,
-        shard: ShardId,
         folders: &BatchFolders,
         again: bool,
     ) -> Result<BatchFate, sqlx::Error> {
@@ -138,7 +137,6 @@ impl<'a> StoreBatch<'a> {
         let slots: BTreeSet<i32> = self.files().map(|file| file.user.slot().to_sql()).collect();
         let foreign: Vec<i32> = sqlx::query_scalar(include_str!("../../../sql/files/list_foreign_slots.sql"))
             .bind(slots.into_iter().bind_iter())
-            .bind(shard.to_sql())
             .fetch_all(&mut *connection)
             .await?;
         if !foreign.is_empty() {

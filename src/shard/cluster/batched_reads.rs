@@ -44,14 +44,13 @@ pub trait BatchRead: ShardCall<Output: 'static> + Send + 'static {
     /// The slot of the read.
     fn slot(&self) -> Slot;
 
-    /// Answers all of `reads`, which are of any slots and may be alike, by one statement on `connection`, which leads
-    /// to `shard`: one entry for each, in their order. `None`: the shard does not own that read's slot.
+    /// Answers all of `reads`, which are of any slots and may be alike, by one statement on `connection`: one entry for
+    /// each, in their order. `None`: the connection's shard does not own that read's slot.
     ///
     /// The future may be dropped at any await; its connection is closed then.
     fn call_all(
         reads: &[Self],
         connection: &mut PgConnection,
-        shard: ShardId,
     ) -> impl Future<Output = Result<Vec<Option<Self::Output>>, sqlx::Error>> + Send
     where
         Self: Sized;
@@ -183,8 +182,8 @@ struct ReadBatch<R>(Vec<R>);
 impl<R: BatchRead> ShardCall for ReadBatch<R> {
     type Output = Vec<Option<R::Output>>;
 
-    async fn call(&self, connection: &mut PgConnection, shard: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
-        R::call_all(&self.0, connection, shard).await.map(Some)
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
+        R::call_all(&self.0, connection).await.map(Some)
     }
 }
 

@@ -185,20 +185,17 @@ pub(crate) struct KeysThere {
 /// Looks for these keys, after the database has refused one of the keys. Keys that are too old to count are freed.
 pub(crate) async fn find_refused(
     connection: &mut PgConnection,
-    shard: ShardId,
     keys: &[(Slot, Uuid)],
 ) -> Result<KeysThere, sqlx::Error> {
     sqlx::query(include_str!("../../../sql/idempotency/free_batch.sql"))
         .bind(keys.iter().map(|(slot, _)| slot.to_sql()).bind_iter())
         .bind(keys.iter().map(|(_, key)| *key).bind_iter())
-        .bind(shard.to_sql())
         .execute(&mut *connection)
         .await?;
     type Row = (i32, Uuid, Option<Uuid>, Option<i32>, Option<String>);
     let rows: Vec<Row> = sqlx::query_as(include_str!("../../../sql/idempotency/find_batch.sql"))
         .bind(keys.iter().map(|(slot, _)| slot.to_sql()).bind_iter())
         .bind(keys.iter().map(|(_, key)| *key).bind_iter())
-        .bind(shard.to_sql())
         .fetch_all(connection)
         .await?;
     let mut there = KeysThere { known: Vec::new(), foreign: Vec::new() };

@@ -27,7 +27,7 @@ impl<C: ShardCall, S: Fn(&C::Output) -> Option<String> + Sync> ShardCall for Ide
         match self.make(connection, shard).await {
             Err(error) if is_key_there(&error) => {
                 // Another request with the key was faster, or the record is too old: then the next try is the first.
-                let there = find_refused(connection, shard, &[(self.slot, self.key.key)]).await?;
+                let there = find_refused(connection, &[(self.slot, self.key.key)]).await?;
                 match there.known.into_iter().next() {
                     Some((_, _, known)) => Ok(Some(CallOutcome::Replayed(known))),
                     None if !there.foreign.is_empty() => Ok(None),

@@ -34,7 +34,7 @@ async fn a_page_is_read_from_the_key_alone() {
     for plans in ["force_generic_plan", "force_custom_plan"] {
         run(&mut db, &format!("SET plan_cache_mode = {plans}")).await.unwrap();
         let newest = "array_fill('ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid, ARRAY[2])";
-        let explain = format!("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE page ('{{7, 8}}', {newest}, '{{21, 11}}', 0)");
+        let explain = format!("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE page ('{{7, 8}}', {newest}, '{{21, 11}}')");
         let plan: Value = value(&mut db, &explain).await;
         let steps = steps_on(&plan[0]["Plan"], "file_metadata");
         assert_eq!(steps.len(), 2, "of users with and without folders: {plan:#}");

@@ -308,3 +308,29 @@ async fn every_kind_of_change_in_a_moving_slot_is_noted() {
         assert_eq!(noted, 1, "{change}");
     }
 }
+
+#[tokio::test]
+async fn the_coverage_follows_every_change_of_the_map() {
+    let cluster = TestCluster::migrated(3).await;
+    // Each bit, and the three numbers made anew.
+    let differences = "SELECT count(*) FILTER (WHERE (get_bit(c.owned, m.slot) = 1) <> (m.owner = i.shard_id))
+                              + (max(c.slots) <> count(*) FILTER (WHERE m.owner = i.shard_id))::int
+                              + (max(c.digest) <> coalesce(bit_xor(hashint4extended(m.slot, 0)) FILTER (WHERE m.owner = i.shard_id), 0))::int
+                              + (max(c.others) <> coalesce(bit_xor(hashint4extended(m.slot, 0)) FILTER (WHERE m.owner <> i.shard_id), 0))::int
+                         FROM shardrive.slot_map AS m, shardrive.coverage AS c, shardrive.identity AS i";
+    let changes = [
+        "SELECT 1",
+        "SELECT shardrive.assign_slots('{0,1,2,5037,5038,5039}', 0, 2)",
+        "SELECT shardrive.assign_slots('{0,1,2,5037,5038,5039}', 1, 3)",
+        "SELECT shardrive.assign_slots('{0,1}', 2, 3)",
+        "UPDATE shardrive.slot_map SET owner = 2",
+        "UPDATE shardrive.slot_map SET owner = slot % 2, epoch = epoch + 1 WHERE slot BETWEEN 100 AND 2600",
+        "BEGIN; DELETE FROM shardrive.slot_map WHERE slot IN (7, 8); INSERT INTO shardrive.slot_map VALUES (7, 0, 9), (8, 1, 9); COMMIT",
+    ];
+    for change in changes {
+        for shard in 0..3 {
+            cluster.psql(shard, change).await.unwrap();
+            assert_eq!(cluster.value::<i64>(shard, differences).await, 0, "{change} on shard {shard}");
+        }
+    }
+}

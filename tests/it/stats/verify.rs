@@ -127,6 +127,16 @@ async fn a_slot_with_two_owners_and_one_with_none_are_found() {
 }
 
 #[tokio::test]
+async fn a_coverage_that_the_map_does_not_know_is_found() {
+    let cluster = TestCluster::migrated(2).await;
+    let behind_the_triggers =
+        "SET session_replication_role = replica; UPDATE shardrive.slot_map SET owner = 1 WHERE slot = 42";
+    cluster.psql(0, behind_the_triggers).await.unwrap();
+    let differs = "shard 0: the map and the coverage differ in who owns slot 42";
+    expect(&cluster, &[differs, "slot 42 has no owner"]).await;
+}
+
+#[tokio::test]
 async fn every_shard_must_be_there() {
     let mut cluster = TestCluster::migrated(2).await;
     cluster.server(1).stop().await;
