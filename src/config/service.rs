@@ -33,7 +33,7 @@ const WRITE_BATCH: NumberSetting = NumberSetting::new("WRITE_BATCH_ROWS", "256",
 const MAX_BULK_COUNT: NumberSetting = NumberSetting::new("MAX_BULK_COUNT", "10000000", 1..=1_000_000_000);
 const MAX_BULK_LOADS: NumberSetting = NumberSetting::new("MAX_BULK_LOADS", "8", 1..=1_000);
 const MAX_LINE_BYTES: NumberSetting = NumberSetting::new("MAX_LINE_BYTES", "65536", 1_024..=16_777_216);
-const BULK_BATCH_ROWS: NumberSetting = NumberSetting::new("BULK_BATCH_ROWS", "8000", 1..=20_000);
+const BULK_BATCH_ROWS: NumberSetting = NumberSetting::new("BULK_BATCH_ROWS", "16000", 1..=20_000);
 /// The default is the number of cores.
 const HTTP_WORKERS: NumberSetting = NumberSetting::new("HTTP_WORKERS", "", 1..=1_024);
 /// The default depends on sign-in.

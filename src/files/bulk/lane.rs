@@ -1,10 +1,11 @@
-//! One of the tasks that store a load's batches on a shard: each batch in a transaction of its own, short enough never
-//! to hold up a change of ownership. A batch that the guard refuses is stored without the refused rows, and those go to
-//! their slots' owner.
+//! One of the tasks that store a load's batches on a shard: each batch in a transaction of its own, and in two while a
+//! move of the shard's slots could wait for the batch. A batch that the guard refuses is stored without the refused
+//! rows, and those go to their slots' owner.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sqlx::PgConnection;
 use tokio::sync::{Mutex, mpsc};
 use uuid::Uuid;
 
@@ -17,9 +18,13 @@ use crate::files::model::UserId;
 use crate::files::placement::KnownFolders;
 use crate::files::statistics::{MANY_ROWS, refresh_statistics};
 use crate::payload::FieldFault;
-use crate::shard::{Cluster, MovingSlot, Shard, ShardError, ShardId, Slot};
+use crate::shard::{Cluster, MovingSlot, Shard, ShardCall, ShardError, ShardId, Slot, WorkKind};
 use crate::telemetry::metrics::BULK_ROWS;
 use crate::writes::{SlotWrites, halve, split_refused};
+
+/// Larger batches are halved while a move is on: the move's write freeze waits for the batches in progress. A move
+/// copies rows for longer than a batch takes, before it freezes anything.
+const ROWS_WHILE_MOVING: usize = 8_000;
 
 /// What a lane stores at once.
 pub(super) enum LoadBatch {
@@ -66,7 +71,8 @@ impl LoadLane {
 
     /// Stores a batch, wherever its slots are by now.
     async fn store_batch(&mut self, batch: Vec<LoadRow>) -> Result<(), ShardError> {
-        let mut parts = vec![batch];
+        let is_large = batch.len() > ROWS_WHILE_MOVING && self.is_moving(&batch).await?;
+        let mut parts = if is_large { halve(batch).into() } else { vec![batch] };
         let mut moving: Option<MovingSlot> = None;
         while let Some(part) = parts.pop() {
             for (shard, mut rows) in by_owner(&self.cluster, part)? {
@@ -110,6 +116,13 @@ impl LoadLane {
         Ok(())
     }
 
+    /// True if the shard of a batch takes part in a move.
+    async fn is_moving(&self, batch: &[LoadRow]) -> Result<bool, ShardError> {
+        let Some(row) = batch.first() else { return Ok(false) };
+        let shard = self.cluster.owner(row.file.user().slot())?;
+        Ok(shard.run(&HasMoves).await?.unwrap_or(true))
+    }
+
     /// Lets the planner know of a table that was small before this load.
     async fn refresh_statistics(&mut self, shard: &Shard, inserted: usize) {
         let before = self.loaded.inserted;
@@ -149,6 +162,21 @@ impl LoadLane {
             RowIdentity::Path => loaded.unchanged += others,
         }
         *loaded.distribution.entry(shard.number()).or_default() += as_count(inserted);
+    }
+}
+
+/// Asks a shard whether it takes part in a move.
+struct HasMoves;
+
+impl ShardCall for HasMoves {
+    type Output = bool;
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<bool>, sqlx::Error> {
+        sqlx::query_scalar(include_str!("../../../sql/files/has_moves.sql")).fetch_one(connection).await.map(Some)
+    }
+
+    fn work_kind(&self) -> WorkKind {
+        WorkKind::PointRead
     }
 }
 

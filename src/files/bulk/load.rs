@@ -29,13 +29,20 @@ const QUEUE: usize = 2;
 const LANES: usize = 2;
 /// The bytes of a batch that is sent before it has all its rows: a thousand long paths must not fill the memory.
 const BATCH_BYTES: usize = 1 << 20;
+/// The rows of a batch of each shard, added up: with more shards, each has smaller batches. So the batches of a load take
+/// no more memory with many shards.
+const ROWS_OF_ALL_SHARDS: usize = 64_000;
+/// The rows of a batch with any number of shards.
+const LEAST_ROWS: usize = 1_000;
+/// The most rows of a batch of a listing. All are one user's, whose other changes may wait for the batch.
+const LISTING_ROWS: usize = 8_000;
 /// How long a row waits for more rows of its batch.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How much a load takes on at once.
 #[derive(Clone, Copy, Debug)]
 pub struct BulkLimits {
-    /// Rows in one transaction.
+    /// Rows in one transaction, at most.
     pub batch_rows: usize,
     /// The longest record, in bytes.
     pub record_bytes: usize,
@@ -43,6 +50,17 @@ pub struct BulkLimits {
     pub max_count: u64,
     /// Loads at the same time.
     pub loads: usize,
+}
+
+impl BulkLimits {
+    /// Rows in one transaction of a load that is spread over so many shards.
+    fn batch_rows_for(&self, identity: RowIdentity, shards: usize) -> usize {
+        let most = match identity {
+            RowIdentity::Id => (ROWS_OF_ALL_SHARDS / shards.max(1)).max(LEAST_ROWS),
+            RowIdentity::Path => LISTING_ROWS,
+        };
+        self.batch_rows.min(most)
+    }
 }
 
 /// A load in progress. Dropping it stops it: what is stored stays, what is not is forgotten.
@@ -103,7 +121,7 @@ impl BulkLoad {
             self.loaded.warn(RecordFault { place, fault });
         }
         let shard = self.cluster.owner(file.user().slot())?.id();
-        let full = self.limits.batch_rows;
+        let full = self.limits.batch_rows_for(self.identity, self.cluster.shards().len());
         let batch = self.batches.entry(shard).or_insert_with(|| RowBatch::new(full));
         batch.bytes += file.text_bytes();
         batch.rows.push(LoadRow { place, file });
@@ -154,7 +172,11 @@ impl BulkLoad {
         let BodyFormat::Lsjson(user) = format else { return Ok(()) }; // other formats have no folders
         self.folders.push(FolderRow { place, user, path });
         self.due.get_or_insert_with(|| Instant::now() + LINGER);
-        if self.folders.len() >= self.limits.batch_rows { self.send_folders().await } else { Ok(()) }
+        if self.folders.len() >= self.limits.batch_rows_for(RowIdentity::Path, 1) {
+            self.send_folders().await
+        } else {
+            Ok(())
+        }
     }
 
     async fn send_folders(&mut self) -> Result<(), ShardError> {
@@ -215,5 +237,22 @@ impl BulkLoad {
             sender
         });
         queue.send(batch).await.map_err(|_| ShardError::Unavailable { shard })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_smaller_with_many_shards_and_of_listings() {
+        let rows = |batch_rows, identity, shards| {
+            BulkLimits { batch_rows, record_bytes: 0, max_count: 0, loads: 0 }.batch_rows_for(identity, shards)
+        };
+        for (shards, expected) in [(1, 16_000), (4, 16_000), (8, 8_000), (64, 1_000), (5_040, 1_000)] {
+            assert_eq!(rows(16_000, RowIdentity::Id, shards), expected, "{shards} shards");
+            assert_eq!(rows(16_000, RowIdentity::Path, shards), 8_000);
+            assert_eq!(rows(50, RowIdentity::Id, shards), 50);
+        }
     }
 }

@@ -196,3 +196,22 @@ async fn loads_of_one_listing_at_the_same_time_leave_each_path_once() {
     paths.dedup();
     assert_eq!(paths.len(), 6000);
 }
+
+/// A change of owners waits for the batches in progress, so that they are short while a move is on.
+#[tokio::test]
+async fn large_batches_are_halved_while_a_move_is_on() {
+    let cluster = TestCluster::migrated(1).await;
+    let api = Api::start(&cluster).await;
+    let transactions =
+        "SELECT array_agg(n ORDER BY n) FROM (SELECT count(*) AS n FROM file_metadata GROUP BY xmin::text) AS one";
+    let load = async || {
+        cluster.psql(0, "DELETE FROM file_metadata").await.unwrap();
+        let answer = api.send("/ingest/bulk?count=18000", "application/json", "").await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        cluster.value::<Vec<i64>>(0, transactions).await
+    };
+    assert_eq!(load().await, [2_000, 16_000]);
+    let mark = "INSERT INTO shardrive.local_moves (move_id, slots) VALUES (1, decode(repeat('00', 630), 'hex'))";
+    cluster.psql(0, mark).await.unwrap();
+    assert_eq!(load().await, [2_000, 8_000, 8_000]);
+}

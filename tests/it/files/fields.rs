@@ -35,6 +35,7 @@ const OTHERS: &[&str] = &[
     "delete_batch.sql",
     "find_absent.sql",
     "find_unknown_sizes.sql",
+    "has_moves.sql",
     "hold_drives.sql",
     "list_foreign_slots.sql",
     "make_folders.sql",
