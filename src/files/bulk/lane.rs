@@ -71,7 +71,7 @@ impl LoadLane {
 
     /// Stores a batch, wherever its slots are by now.
     async fn store_batch(&mut self, batch: Vec<LoadRow>) -> Result<(), ShardError> {
-        let is_large = batch.len() > ROWS_WHILE_MOVING && self.is_moving(&batch).await?;
+        let is_large = batch.len() > ROWS_WHILE_MOVING && self.may_be_moving(&batch).await;
         let mut parts = if is_large { halve(batch).into() } else { vec![batch] };
         let mut moving: Option<MovingSlot> = None;
         while let Some(part) = parts.pop() {
@@ -116,11 +116,11 @@ impl LoadLane {
         Ok(())
     }
 
-    /// True if the shard of a batch takes part in a move.
-    async fn is_moving(&self, batch: &[LoadRow]) -> Result<bool, ShardError> {
-        let Some(row) = batch.first() else { return Ok(false) };
-        let shard = self.cluster.owner(row.file.user().slot())?;
-        Ok(shard.run(&HasMoves).await?.unwrap_or(true))
+    /// True if the shard of a batch takes part in a move, or does not say. Why it does not, the batch will tell.
+    async fn may_be_moving(&self, batch: &[LoadRow]) -> bool {
+        let Some(row) = batch.first() else { return false };
+        let Ok(shard) = self.cluster.owner(row.file.user().slot()) else { return true };
+        !matches!(shard.run(&HasMoves).await, Ok(Some(false)))
     }
 
     /// Lets the planner know of a table that was small before this load.
