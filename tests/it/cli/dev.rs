@@ -149,7 +149,7 @@ async fn a_spare_database_that_has_become_a_shard_is_shown_as_one() {
     let log = api.log();
     let spare =
         log.lines().find_map(|line| line.trim().strip_prefix("spare")).unwrap_or_else(|| panic!("{log}")).trim();
-    assert!(log.contains("Shardrive with 1 shards") && log.contains("One more shard"), "{log}");
+    assert!(log.contains("Shardrive with 1 shard;") && log.contains("One more shard"), "{log}");
     let added = api.post("/admin/shards", &json!({"url": spare})).await;
     assert!(added.status().is_success(), "{added:?}");
     api.sigterm();
