@@ -42,7 +42,7 @@ CREATE TABLE shardrive.coverage (
 INSERT INTO shardrive.coverage DEFAULT VALUES;
 
 -- Sets the bits of some slots.
-CREATE FUNCTION shardrive.set_slots(bits bytea, changed int[], new_bit int) RETURNS bytea
+CREATE FUNCTION shardrive.set_slot_bits(bits bytea, changed int[], new_bit int) RETURNS bytea
 LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     slot int;

@@ -26,7 +26,7 @@ CREATE TABLE shardrive.slot_deltas (
     rows  bigint[]  NOT NULL,
     bytes numeric[] NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
--- The row of a large batch lives for a moment: compressing it would cost a load a fiftieth of its time.
+-- A row lives until the next fold, and is not worth compressing (docs/decisions/0009-where-the-time-goes.md, point 28).
 ALTER TABLE shardrive.slot_deltas
     ALTER slots SET STORAGE EXTERNAL, ALTER rows SET STORAGE EXTERNAL, ALTER bytes SET STORAGE EXTERNAL;
 
@@ -70,7 +70,7 @@ SELECT slot, sum(rows)::bigint AS rows, sum(bytes)::bigint AS bytes
 INSERT INTO shardrive.slot_counts (slot) SELECT generate_series(0, 5039);
 INSERT INTO shardrive.record_counts (slot) SELECT generate_series(0, 5039);
 
--- Updates `owned` and the coverage when rows of the map come or go, as in a set-up.
+-- Updates `owned` of the counts, and the coverage, when rows of the map come or go, as in a set-up.
 CREATE FUNCTION shardrive.slot_map_changed() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -87,8 +87,8 @@ BEGIN
     UPDATE shardrive.coverage
        SET owned = map.owned, slots = map.slots, digest = map.digest, others = map.others
       FROM (
-            SELECT shardrive.set_slots(decode(repeat('00', 630), 'hex'),
-                                       coalesce(array_agg(slot) FILTER (WHERE owner = self), '{}'), 1)   AS owned,
+            SELECT shardrive.set_slot_bits(decode(repeat('00', 630), 'hex'),
+                                           coalesce(array_agg(slot) FILTER (WHERE owner = self), '{}'), 1)   AS owned,
                    count(*) FILTER (WHERE owner = self)                                          AS slots,
                    coalesce(bit_xor(hashint4extended(slot, 0)) FILTER (WHERE owner = self), 0)   AS digest,
                    coalesce(bit_xor(hashint4extended(slot, 0)) FILTER (WHERE owner <> self), 0)  AS others
@@ -118,7 +118,7 @@ BEGIN
         UPDATE shardrive.record_counts AS c SET owned = changed.owned FROM changed WHERE c.slot = changed.slot
     )
     UPDATE shardrive.coverage
-       SET owned = shardrive.set_slots(shardrive.set_slots(coverage.owned, sums.taken, 1), sums.given_up, 0),
+       SET owned = shardrive.set_slot_bits(shardrive.set_slot_bits(coverage.owned, sums.taken, 1), sums.given_up, 0),
            slots = slots + sums.gained, digest = digest # sums.bits, others = others # sums.bits
       FROM (
             SELECT coalesce(array_agg(slot) FILTER (WHERE changed.owned), '{}')     AS taken,
@@ -156,8 +156,8 @@ BEGIN
     PERFORM shardrive.enter_write();
 
     IF TG_OP = 'INSERT' THEN
-        -- One look tells what a lone row changes, and that its slot is this shard's and not on the move. So does a
-        -- second one of all rows together.
+        -- One look tells what a lone row changes, and whether its slot is this shard's and not on the move. Several
+        -- rows take a second look, at all of them together.
         SELECT shardrive.slot_of(user_id), coalesce(size_bytes, 0),
                CASE WHEN folder_id IS NOT NULL THEN ARRAY[shardrive.slot_of(user_id)] END,
                get_bit((SELECT owned FROM shardrive.coverage), shardrive.slot_of(user_id)) = 1

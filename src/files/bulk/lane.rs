@@ -22,8 +22,8 @@ use crate::shard::{Cluster, MovingSlot, Shard, ShardCall, ShardError, ShardId, S
 use crate::telemetry::metrics::BULK_ROWS;
 use crate::writes::{SlotWrites, halve, split_refused};
 
-/// Larger batches are halved while a move is on: the move's write freeze waits for the batches in progress. A move
-/// copies rows for longer than a batch takes, before it freezes anything.
+/// Larger batches are halved while a move is on, as the move's write freeze waits for batches that are about to commit.
+/// A batch that began before the move may be larger: the freeze comes only after the copy of all rows.
 const ROWS_WHILE_MOVING: usize = 8_000;
 
 /// What a lane stores at once.

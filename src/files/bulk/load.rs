@@ -29,10 +29,10 @@ const QUEUE: usize = 2;
 const LANES: usize = 2;
 /// The bytes of a batch that is sent before it has all its rows: a thousand long paths must not fill the memory.
 const BATCH_BYTES: usize = 1 << 20;
-/// The rows of a batch of each shard, added up: with more shards, each has smaller batches. So the batches of a load take
-/// no more memory with many shards.
+/// The rows of one batch of every shard, added up: with more shards, each has smaller batches. So the batches of a load
+/// take no more memory with 64 shards than with four.
 const ROWS_OF_ALL_SHARDS: usize = 64_000;
-/// The rows of a batch with any number of shards.
+/// The least rows of a full batch, with any number of shards.
 const LEAST_ROWS: usize = 1_000;
 /// The most rows of a batch of a listing. All are one user's, whose other changes may wait for the batch.
 const LISTING_ROWS: usize = 8_000;
