@@ -64,7 +64,7 @@ CREATE DOMAIN shardrive.file_time AS timestamptz CONSTRAINT file_metadata_times_
 
 CREATE TABLE public.file_metadata (
     user_id     bigint               NOT NULL,
-    file_id     uuid                 NOT NULL DEFAULT shardrive.new_file_id(),
+    file_id     shardrive.row_id     NOT NULL DEFAULT shardrive.new_file_id(),
     file_name   shardrive.file_name  NOT NULL,
     mime_type   shardrive.mime_type,
     checksum    shardrive.checksum,
@@ -86,12 +86,7 @@ CREATE TABLE public.file_metadata (
         file_name, folder_id, mime_type, checksum, size_bytes, modified_at, created_at, updated_at, trashed_at, content_ref
     ),
     -- No type of its own: a row filter takes none.
-    CONSTRAINT file_metadata_user_id_check CHECK (user_id >= 0),
-    -- A name in a folder is a part of a path.
-    CONSTRAINT file_metadata_entry_check CHECK (folder_id IS NULL OR file_name NOT IN ('.', '..')),
-    CONSTRAINT file_metadata_copy_throttle CHECK (
-        uuid_hash(file_id) & 255 <> 0 OR shardrive.throttle_copy((user_id % 5040)::int, 256)
-    )
+    CONSTRAINT file_metadata_user_id_check CHECK (user_id >= 0)
 )
 -- A page reads the table for rows that no vacuum has seen. A vacuum of new rows alone is short: it passes over the
 -- others.

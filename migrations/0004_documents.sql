@@ -32,33 +32,40 @@ CREATE FUNCTION shardrive.clock_micros() RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL SAFE
 RETURN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
 
+-- Types of their own instead of constraints of the table, as the fields of files have. The copy of a move passes the
+-- key, which throttles it (0002_ownership.sql).
+CREATE DOMAIN shardrive.record_key AS text COLLATE "C"
+    CONSTRAINT records_key_check CHECK (VALUE <> '' AND octet_length(VALUE) <= 1024)
+    CONSTRAINT record_key_copy_throttle CHECK (hashtext(VALUE) & 15 <> 0 OR shardrive.throttle_copy(16));
+CREATE DOMAIN shardrive.shard_key AS text COLLATE "C" CONSTRAINT records_shard_key_check CHECK (
+    octet_length(VALUE) BETWEEN 1 AND 1024
+);
+-- 1 MiB, as the service takes them, and the four bytes of the length before them. A stored document may be packed, never
+-- longer.
+CREATE DOMAIN shardrive.document AS json CONSTRAINT records_document_check CHECK (pg_column_size(VALUE) <= 1048580);
+-- psql takes times that the service cannot read.
+CREATE DOMAIN shardrive.record_time AS timestamptz CONSTRAINT records_times_check CHECK (
+    VALUE > '-infinity' AND VALUE < '200000-01-01T00:00:00Z'
+);
+
 CREATE TABLE public.records (
-    collection text COLLATE "C" NOT NULL,
-    key        text COLLATE "C" NOT NULL,
-    slot       int         NOT NULL,
-    shard_key  text COLLATE "C",
+    collection text COLLATE "C"      NOT NULL,
+    key        shardrive.record_key  NOT NULL,
+    slot       int                   NOT NULL,
+    shard_key  shardrive.shard_key,
     -- json, not jsonb: a document comes back as it was written, numbers and order of fields included.
-    document   json        NOT NULL,
+    document   shardrive.document    NOT NULL,
     -- The bytes of its text, so that a page, a count or a batch knows them without unpacking the document.
-    size_bytes int         NOT NULL GENERATED ALWAYS AS (octet_length(document::text)) STORED,
-    version    bigint      NOT NULL DEFAULT shardrive.clock_micros(),
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    size_bytes int                   NOT NULL GENERATED ALWAYS AS (octet_length(document::text)) STORED,
+    version    bigint                NOT NULL DEFAULT shardrive.clock_micros(),
+    created_at shardrive.record_time NOT NULL DEFAULT now(),
+    updated_at shardrive.record_time NOT NULL DEFAULT now(),
 
     -- The slot is part of the key, so that a move's row filter finds it in the replica identity. It comes last, so
     -- that a collection is listed in the order of its keys.
     CONSTRAINT records_pkey PRIMARY KEY (collection, key, slot),
-    CONSTRAINT records_slot_check CHECK (slot BETWEEN 0 AND 5039),
-    CONSTRAINT records_key_check CHECK (key <> '' AND octet_length(key) <= 1024),
-    CONSTRAINT records_shard_key_check CHECK (octet_length(shard_key) BETWEEN 1 AND 1024),
-    -- 1 MiB, as the service takes them, and the four bytes of the length before them. A stored document may be packed,
-    -- never longer.
-    CONSTRAINT records_document_check CHECK (pg_column_size(document) <= 1048580),
-    -- psql takes times that the service cannot read.
-    CONSTRAINT records_times_check CHECK (
-        greatest(created_at, updated_at) < '200000-01-01 00:00:00+00' AND least(created_at, updated_at) > '-infinity'
-    ),
-    CONSTRAINT records_copy_throttle CHECK (hashtext(key) & 15 <> 0 OR shardrive.throttle_copy(slot, 16))
+    -- No type of its own: a row filter takes none.
+    CONSTRAINT records_slot_check CHECK (slot BETWEEN 0 AND 5039)
 );
 COMMENT ON TABLE  public.records IS 'One row for each document of the slots that this shard owns.';
 COMMENT ON COLUMN public.records.slot IS 'Of the shard key: shardrive.slot_of(number) or shardrive.slot_of(text).';

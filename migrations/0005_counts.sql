@@ -152,6 +152,7 @@ DECLARE
     first_bytes   numeric;
     is_free       boolean;
     has_more      boolean;
+    is_misnamed   boolean;
 BEGIN
     PERFORM shardrive.enter_write();
 
@@ -162,16 +163,19 @@ BEGIN
                CASE WHEN folder_id IS NOT NULL THEN ARRAY[shardrive.slot_of(user_id)] END,
                get_bit((SELECT owned FROM shardrive.coverage), shardrive.slot_of(user_id)) = 1
                AND NOT EXISTS (SELECT FROM shardrive.local_moves),
-               EXISTS (SELECT FROM new_rows OFFSET 1)
-          INTO first_slot, first_bytes, placed_slots, is_free, has_more
+               EXISTS (SELECT FROM new_rows OFFSET 1),
+               folder_id IS NOT NULL AND file_name IN ('.', '..')
+          INTO first_slot, first_bytes, placed_slots, is_free, has_more, is_misnamed
           FROM new_rows LIMIT 1;
         IF has_more THEN
             SELECT array_agg(slot), array_agg(n), array_agg(b), array_agg(slot) FILTER (WHERE p),
                    bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
-                   AND NOT EXISTS (SELECT FROM shardrive.local_moves)
-              INTO changed_slots, row_deltas, byte_deltas, placed_slots, is_free
+                   AND NOT EXISTS (SELECT FROM shardrive.local_moves),
+                   bool_or(m)
+              INTO changed_slots, row_deltas, byte_deltas, placed_slots, is_free, is_misnamed
               FROM (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n, coalesce(sum(size_bytes), 0) AS b,
-                           bool_or(folder_id IS NOT NULL) AS p
+                           bool_or(folder_id IS NOT NULL) AS p,
+                           bool_or(folder_id IS NOT NULL AND file_name IN ('.', '..')) AS m
                       FROM new_rows GROUP BY 1) AS change;
         ELSIF first_slot IS NOT NULL THEN
             changed_slots := ARRAY[first_slot];
@@ -184,14 +188,15 @@ BEGIN
                   FROM old_rows GROUP BY 1) AS change;
     ELSE
         -- Each row has its old self beside it, as a row keeps user and id.
-        SELECT array_agg(slot), array_agg(0), array_agg(b), array_agg(slot) FILTER (WHERE p)
-          INTO changed_slots, row_deltas, byte_deltas, placed_slots
+        SELECT array_agg(slot), array_agg(0), array_agg(b), array_agg(slot) FILTER (WHERE p), bool_or(m)
+          INTO changed_slots, row_deltas, byte_deltas, placed_slots, is_misnamed
           FROM (SELECT shardrive.slot_of(user_id) AS slot,
                        sum(coalesce(n.size_bytes, 0)::numeric - coalesce(o.size_bytes, 0)) AS b,
                        bool_or(n.folder_id IS NOT NULL
                                AND (n.folder_id IS DISTINCT FROM o.folder_id
                                     OR n.trashed_at IS NULL
-                                       AND (n.file_name, n.trashed_at) IS DISTINCT FROM (o.file_name, o.trashed_at))) AS p
+                                       AND (n.file_name, n.trashed_at) IS DISTINCT FROM (o.file_name, o.trashed_at))) AS p,
+                       bool_or(n.folder_id IS NOT NULL AND n.file_name IN ('.', '..')) AS m
                   FROM new_rows AS n JOIN old_rows AS o USING (user_id, file_id)
                  GROUP BY 1) AS change;
     END IF;
@@ -215,6 +220,12 @@ BEGIN
         IF TG_OP <> 'UPDATE' OR 0 <> ANY (byte_deltas) THEN
             INSERT INTO shardrive.slot_deltas (slots, rows, bytes) VALUES (changed_slots, row_deltas, byte_deltas);
         END IF;
+    END IF;
+
+    -- A name in a folder is a part of a path. As a CHECK of the table the rule would cost each statement more.
+    IF is_misnamed THEN
+        RAISE EXCEPTION 'a file in a folder is named . or .., which no part of a path is'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'file_metadata_entry_check';
     END IF;
 
     -- A file stands in a folder that is there, beside no folder of its name (migrations/0011_folders.sql).

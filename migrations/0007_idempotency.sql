@@ -3,19 +3,18 @@
 
 CREATE TABLE shardrive.idempotency_keys (
     -- Where the change was made: the record moves with its slot.
-    slot       int         NOT NULL CHECK (slot BETWEEN 0 AND 5039),
+    slot       int              NOT NULL CHECK (slot BETWEEN 0 AND 5039),
     -- A hash of the caller and the key.
-    key        uuid        NOT NULL,
+    key        shardrive.row_id NOT NULL,
     -- A hash of method, path and body.
-    request    uuid        NOT NULL,
+    request    uuid             NOT NULL,
     -- The shard that answered.
-    shard_id   int         NOT NULL,
+    shard_id   int              NOT NULL,
     -- The material of the answer, besides the request; JSON.
-    outcome    text        NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now(),
+    outcome    text             NOT NULL,
+    created_at timestamptz      NOT NULL DEFAULT now(),
 
-    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (slot, key),
-    CONSTRAINT idempotency_keys_copy_throttle CHECK (uuid_hash(key) & 255 <> 0 OR shardrive.throttle_copy(slot, 256))
+    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (slot, key)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE shardrive.idempotency_keys IS 'Requests with an Idempotency-Key of the last 24 hours, and their outcome.';
 

@@ -4,7 +4,7 @@
 CREATE TABLE public.folders (
     user_id      bigint      NOT NULL,
     -- The root is the nil UUID.
-    folder_id    uuid        NOT NULL,
+    folder_id    shardrive.row_id NOT NULL,
     parent_id    uuid,
     folder_name  text COLLATE "C" NOT NULL,
     trashed_at   timestamptz,
@@ -27,9 +27,6 @@ CREATE TABLE public.folders (
     ),
     CONSTRAINT folders_folder_name_check CHECK (
         octet_length(folder_name) <= 1024 AND strpos(folder_name, '/') = 0 AND folder_name NOT IN ('.', '..')
-    ),
-    CONSTRAINT folders_copy_throttle CHECK (
-        uuid_hash(folder_id) & 255 <> 0 OR shardrive.throttle_copy((user_id % 5040)::int, 256)
     )
 );
 COMMENT ON TABLE  public.folders IS 'One row for each folder of the users whose slots this shard owns. The root has the nil UUID.';

@@ -8,7 +8,7 @@ use sqlx::Connection as _;
 use sqlx::postgres::{PgBindIterExt, PgConnection};
 use uuid::Uuid;
 
-use super::model::FileInsert;
+use super::model::{FileInsert, NewFile};
 use super::page::spoiled_keys;
 use super::placement::{KnownFolders, hold_drives, place_files};
 use crate::cache::CacheKey;
@@ -78,16 +78,23 @@ impl BatchWrite for InsertFiles {
     }
 }
 
+/// Stores files, each once; gives the new rows.
+///
+/// Cancel safe: the rows are one statement. The folders of the files are made before it, by a transaction of their own.
 async fn insert(
     connection: &mut PgConnection,
     shard: ShardId,
     is_held: bool,
     inserts: &[&FileInsert],
 ) -> Result<Vec<InsertedRow>, sqlx::Error> {
+    let files = inserts.iter().map(|insert| &insert.file);
+    let folders = place_files(connection, &KnownFolders::default(), is_held, files).await?;
     if inserts.iter().any(|insert| insert.key.is_some()) {
-        insert_batch_keyed(connection, shard, is_held, inserts).await
-    } else {
-        insert_batch(connection, is_held, inserts).await
+        return insert_batch_keyed(connection, shard, inserts, &folders).await;
+    }
+    match (inserts, folders.as_slice()) {
+        ([only], [folder]) => Ok(insert_one(connection, &only.file, *folder).await?.into_iter().collect()),
+        _ => insert_batch(connection, inserts, &folders).await,
     }
 }
 
@@ -113,27 +120,44 @@ pub(super) use bind_columns;
 /// The user, the id, the creation time and the folder of a stored row.
 pub(super) type InsertedRow = (i64, Uuid, DateTime<Utc>, Option<Uuid>);
 
-/// Stores files, each once; gives the new rows. The guard refuses foreign slots with an error.
-///
-/// Cancel safe: one statement, one transaction. The folders of the files are made before it, by a transaction of their
-/// own.
-pub(super) async fn insert_batch(
+/// Stores files in their folders, each once; gives the new rows. The guard refuses foreign slots with an error.
+async fn insert_batch(
     connection: &mut PgConnection,
-    is_held: bool,
     inserts: &[&FileInsert],
+    folders: &[Option<Uuid>],
 ) -> Result<Vec<InsertedRow>, sqlx::Error> {
     let files = inserts.iter().map(|insert| &insert.file);
-    let folders = place_files(connection, &KnownFolders::default(), is_held, files.clone()).await?;
     let statement = sqlx::query_as(include_str!("../../sql/files/insert_batch.sql"));
     bind_columns!(statement, files.clone(), folders).fetch_all(connection).await
 }
 
+/// As [`insert_batch`], for a file that met no other one: a row without arrays takes PostgreSQL less time
+/// (`docs/decisions/0009-where-the-time-goes.md`).
+async fn insert_one(
+    connection: &mut PgConnection,
+    file: &NewFile,
+    folder: Option<Uuid>,
+) -> Result<Option<InsertedRow>, sqlx::Error> {
+    sqlx::query_as(include_str!("../../sql/files/insert.sql"))
+        .bind(file.user.get())
+        .bind(file.id)
+        .bind(&*file.name)
+        .bind(folder)
+        .bind(file.mime_type.as_deref())
+        .bind(file.checksum.as_deref())
+        .bind(file.size_bytes)
+        .bind(file.modified_at)
+        .bind(file.content_ref.as_deref())
+        .fetch_optional(connection)
+        .await
+}
+
 /// As [`insert_batch`], and stores the outcome for each key. The rows are in order.
-pub(super) async fn insert_batch_keyed(
+async fn insert_batch_keyed(
     connection: &mut PgConnection,
     shard: ShardId,
-    is_held: bool,
     inserts: &[&FileInsert],
+    folders: &[Option<Uuid>],
 ) -> Result<Vec<InsertedRow>, sqlx::Error> {
     // Of a user's rows with one id the first is stored; the others change nothing and have no outcome.
     let same = inserts.chunk_by(|a, b| (a.file.user, a.file.id) == (b.file.user, b.file.id));
@@ -143,7 +167,6 @@ pub(super) async fn insert_batch_keyed(
         keys.extend(same.iter().skip(1).map(|_| None));
     }
     let files = inserts.iter().map(|insert| &insert.file);
-    let folders = place_files(connection, &KnownFolders::default(), is_held, files.clone()).await?;
     let statement = sqlx::query_as(include_str!("../../sql/files/insert_batch_keyed.sql"));
     bind_columns!(statement, files.clone(), folders)
         .bind(keys.iter().map(|key| key.map(|key| key.key)).bind_iter())

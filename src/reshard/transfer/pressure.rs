@@ -1,7 +1,7 @@
 //! The throttle of a copy: when it pauses for the requests of clients, and for how long.
 //!
-//! The copy is made by PostgreSQL alone; the throttle is a constraint that its rows pass (`throttle_copy` in
-//! `migrations/0002_ownership.sql`). A pause has an end of its own there, so that a coordinator that goes away stops
+//! The copy is made by PostgreSQL alone; the throttle is a check that the keys of its rows pass (`throttle_copy`
+//! in `migrations/0002_ownership.sql`). A pause has an end of its own there, so that a coordinator that goes away stops
 //! nothing for long.
 
 use std::time::Duration;

@@ -22,8 +22,14 @@ const TOLD: &[&str] = &["user_id", "file_id", "size_bytes"];
 const NOT_TOLD: &[&str] = &["file_name", "path", "mime_type", "checksum", "modified_at", "content_ref"];
 
 /// Statements that store every field which a client sends.
-const STORING: &[&str] =
-    &["copy_batch.sql", "insert_batch.sql", "insert_batch_keyed.sql", "load_batch.sql", "load_listing.sql"];
+const STORING: &[&str] = &[
+    "copy_batch.sql",
+    "insert.sql",
+    "insert_batch.sql",
+    "insert_batch_keyed.sql",
+    "load_batch.sql",
+    "load_listing.sql",
+];
 /// Statements that read every field which a client sees.
 const SHOWING: &[&str] =
     &["find_batch.sql", "find_state.sql", "list_batch.sql", "search_by_id.sql", "update.sql", "update_batch.sql"];

@@ -130,9 +130,10 @@ async fn shape_faults(db: &mut PgConnection, table: &MovedTable) -> Vec<String> 
     let MovedTable { name, slot, key, by_slot, .. } = table;
     let mut faults = Vec::new();
     // An index may hold columns behind its key.
-    let columns = "SELECT array_agg(attname || ' ' || format_type(atttypid, NULL) ORDER BY place)
+    let columns = "SELECT array_agg(attname || ' ' || format_type(coalesce(nullif(typbasetype, 0), atttypid), NULL) ORDER BY place)
                      FROM pg_index CROSS JOIN unnest(indkey) WITH ORDINALITY AS part (attnum, place)
-                     JOIN pg_attribute AS a ON a.attnum = part.attnum AND place <= indnkeyatts";
+                     JOIN pg_attribute AS a ON a.attnum = part.attnum AND place <= indnkeyatts
+                     JOIN pg_type AS t ON t.oid = atttypid";
     let primary: Vec<String> =
         value(db, &format!("{columns} WHERE indrelid = '{name}'::regclass AND indisprimary AND attrelid = indrelid"))
             .await;
@@ -163,9 +164,10 @@ async fn shape_faults(db: &mut PgConnection, table: &MovedTable) -> Vec<String> 
     if !has_index {
         faults.push(format!("migrations: no index begins with the slot, {}", slot.0));
     }
-    let throttled = "SELECT count(*) > 0 FROM pg_constraint WHERE contype = 'c' AND pg_get_constraintdef(oid) LIKE '%throttle_copy(%'";
-    if !value::<bool>(db, &format!("{throttled} AND conrelid = '{name}'::regclass")).await {
-        faults.push("migrations: no constraint calls shardrive.throttle_copy, which throttles the copy".to_owned());
+    let throttled = "SELECT count(*) > 0 FROM pg_attribute JOIN pg_constraint AS c ON contypid = atttypid
+                      WHERE attnotnull AND pg_get_constraintdef(c.oid) LIKE '%throttle_copy(%'";
+    if !value::<bool>(db, &format!("{throttled} AND attrelid = '{name}'::regclass")).await {
+        faults.push("migrations: no column's type calls shardrive.throttle_copy, which throttles the copy".to_owned());
     }
     faults
 }

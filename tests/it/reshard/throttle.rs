@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::shards;
+use super::{moved, shards};
 use crate::support::api::Api;
 use crate::support::load::Load;
 use crate::support::moved::assert_nothing_left;
@@ -42,23 +42,21 @@ async fn a_copy_keeps_to_its_rate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_copy_of_moving_slots_is_throttled() {
-    let cluster = TestCluster::migrated(2).await;
-    let mark = "INSERT INTO shardrive.local_moves (move_id, slots, copy_paused_until)
-                VALUES (1, set_bit(decode(repeat('00', 630), 'hex'), 2, 1), 'infinity')";
-    cluster.psql(0, mark).await.unwrap();
-    let thousand = |user: u32| {
-        format!("INSERT INTO file_metadata (user_id, file_name) SELECT {user}, 'f' FROM generate_series(1, 5000)")
-    };
-    // Whoever is no replication worker does not wait, and neither does another slot's row.
-    cluster.psql(0, &thousand(2)).await.unwrap();
-    let mut worker = cluster.connect(0).await;
-    run(&mut worker, "SET session_replication_role = replica; SET statement_timeout = '5s'").await.unwrap();
-    run(&mut worker, &thousand(4)).await.unwrap();
-    let waiting = run(&mut worker, &thousand(2)).await;
-    assert_eq!(crate::support::servers::sqlstate(waiting), "57014", "the statement should have waited for ever");
-    cluster.psql(0, "UPDATE shardrive.local_moves SET copy_paused_until = now()").await.unwrap();
-    run(&mut worker, &thousand(2)).await.unwrap();
+async fn only_the_copy_of_a_paused_move_waits() {
+    let cluster = with_rows(5000).await;
+    // A move whose rollback window is open.
+    moved(&cluster, &["move", "--slots", "4", "--to", "1"]).await;
+    cluster.psql(1, "UPDATE shardrive.local_moves SET copy_paused_until = 'infinity'").await.unwrap();
+    // Neither do clients wait, nor who writes in the way of a worker without being one.
+    let many = "INSERT INTO file_metadata (user_id, file_name) SELECT 4, 'f' FROM generate_series(1, 5000)";
+    let mut client = cluster.connect(1).await;
+    run(&mut client, "SET statement_timeout = '20s'").await.unwrap();
+    run(&mut client, many).await.unwrap();
+    run(&mut client, "SET session_replication_role = replica").await.unwrap();
+    run(&mut client, many).await.unwrap();
+    // Nor does the copy of another move.
+    moved(&cluster, &["move", "--slots", "2", "--to", "1", "--rollback-window", "0"]).await;
+    assert_eq!(cluster.value::<i64>(1, "SELECT count(*) FROM file_metadata WHERE user_id % 5040 = 2").await, 5000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,11 +77,20 @@ async fn a_copy_that_is_paused_goes_on_by_itself() {
         .await;
     };
     stage("copy").await;
+    let pause = async |until: &str| {
+        let statement = format!("UPDATE shardrive.local_moves SET copy_rate = NULL, copy_paused_until = {until}");
+        cluster.psql(1, &statement).await.unwrap();
+    };
+    pause("'infinity'").await;
+    poll::until("the copy to wait", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                        WHERE backend_type LIKE 'logical replication%' AND wait_event = 'PgSleep'
+                          AND datname = current_database()";
+        if cluster.value::<i64>(1, waiting).await > 0 { Ok(()) } else { Err("no worker sleeps") }
+    })
+    .await;
     // What a coordinator leaves that dies after it has paused the copy.
-    cluster
-        .psql(1, "UPDATE shardrive.local_moves SET copy_paused_until = clock_timestamp() + interval '1 s'")
-        .await
-        .unwrap();
+    pause("clock_timestamp() + interval '1 s'").await;
     stage("done").await;
     assert_eq!(cluster.value::<i64>(1, "SELECT count(*) FROM file_metadata").await, 20_000);
 }
