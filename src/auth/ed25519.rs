@@ -18,7 +18,7 @@ static PROCESS_KEYS: LazyLock<Option<ProcessKeys>> = LazyLock::new(|| {
     let secret: [u8; 32] = ring::rand::generate(&SystemRandom::new()).ok()?.expose();
     Some(ProcessKeys {
         signing_key: hmac::Key::new(HMAC_SHA256, &secret),
-        verifying_key: DecodingKey::from_secret(&secret),
+        verifying_key: DecodingKey::from_secret(&secret).ok()?,
     })
 });
 

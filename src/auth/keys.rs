@@ -56,9 +56,10 @@ struct Jwk {
 impl KeySet {
     /// The only key, made from a shared secret.
     pub(super) fn of_secret(secret: &SigningSecret) -> Self {
-        let key = DecodingKey::from_secret(secret.as_bytes());
-        let key = VerificationKey { id: None, algorithm: Algorithm::HS256, key, material: secret.as_bytes().to_vec() };
-        Self { keys: vec![key], is_secret: true }
+        let material = secret.as_bytes().to_vec();
+        let with_key = |key| VerificationKey { id: None, algorithm: Algorithm::HS256, key, material };
+        // The library refuses an empty secret alone, and a secret of ours has 32 bytes.
+        Self { keys: DecodingKey::from_secret(secret.as_bytes()).map(with_key).into_iter().collect(), is_secret: true }
     }
 
     /// The public keys in a provider's document that sign by an accepted algorithm. Other keys, and secrets, are left

@@ -35,8 +35,9 @@ pub fn mint_token(
     if let Some(audience) = &settings.audience {
         claims.insert("aud".into(), audience.as_str().into());
     }
-    let key = EncodingKey::from_secret(secret.as_bytes());
-    let token = jsonwebtoken::encode(&Header::default(), &claims, &key).map_err(|_| "the token could not be signed")?;
+    let token = EncodingKey::from_secret(secret.as_bytes())
+        .and_then(|key| jsonwebtoken::encode(&Header::default(), &claims, &key))
+        .map_err(|_| "the token could not be signed")?;
     Ok((token, end))
 }
 

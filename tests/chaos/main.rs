@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use drive::DriveLoad;
 use movers::Movers;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use reqwest::Client;
 use serde_json::Value;
 use shardrive::local_servers::{Durability, free_port};
