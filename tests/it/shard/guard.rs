@@ -230,6 +230,18 @@ async fn values_that_make_no_sense_are_refused() {
         assert_eq!(error.as_database_error().unwrap().constraint(), Some(constraint), "{sql}");
     }
     run(&mut db, "INSERT INTO file_metadata (user_id, file_name) VALUES (1, '..')").await.unwrap();
+    // A name in a folder is judged by a trigger: of each row of a statement, of a rename, in the trash as well.
+    let root = "'00000000-0000-0000-0000-000000000000'";
+    let trashed = "INSERT INTO file_metadata (user_id, file_name, folder_id, trashed_at) VALUES (1, 'gone', $root, now())";
+    run(&mut db, &trashed.replace("$root", root)).await.unwrap();
+    for statement in [
+        "INSERT INTO file_metadata (user_id, file_name, folder_id) VALUES (1, 'a', $root), (2, '.', $root), (3, 'c', NULL)",
+        "UPDATE file_metadata SET folder_id = $root WHERE file_name = '..'",
+        "UPDATE file_metadata SET file_name = '.' WHERE file_name = 'gone'",
+    ] {
+        let error = run(&mut db, &statement.replace("$root", root)).await.unwrap_err();
+        assert_eq!(error.as_database_error().unwrap().constraint(), Some("file_metadata_entry_check"), "{statement}");
+    }
 }
 
 #[tokio::test]
