@@ -232,7 +232,8 @@ async fn values_that_make_no_sense_are_refused() {
     run(&mut db, "INSERT INTO file_metadata (user_id, file_name) VALUES (1, '..')").await.unwrap();
     // A name in a folder is judged by a trigger: of each row of a statement, of a rename, in the trash as well.
     let root = "'00000000-0000-0000-0000-000000000000'";
-    let trashed = "INSERT INTO file_metadata (user_id, file_name, folder_id, trashed_at) VALUES (1, 'gone', $root, now())";
+    let trashed =
+        "INSERT INTO file_metadata (user_id, file_name, folder_id, trashed_at) VALUES (1, 'gone', $root, now())";
     run(&mut db, &trashed.replace("$root", root)).await.unwrap();
     for statement in [
         "INSERT INTO file_metadata (user_id, file_name, folder_id) VALUES (1, 'a', $root), (2, '.', $root), (3, 'c', NULL)",
