@@ -157,15 +157,15 @@ BEGIN
     END IF;
     IF refused IS NOT NULL THEN
         IF first_frozen AND first_owner = self THEN
-            RAISE EXCEPTION 'slot % (user_id mod 5040) is about to leave this shard', refused[1]
+            RAISE EXCEPTION 'slot % is about to leave this shard', refused[1]
                 USING ERRCODE = 'SD001',
                       DETAIL = 'refused slots: ' || array_to_string(refused, ','),
                       HINT = 'Try again in a moment.';
         END IF;
-        RAISE EXCEPTION 'slot % (user_id mod 5040) belongs to shard %, this is shard %', refused[1], first_owner, self
+        RAISE EXCEPTION 'slot % belongs to shard %, this is shard %', refused[1], first_owner, self
             USING ERRCODE = 'SD001',
                   DETAIL = 'refused slots: ' || array_to_string(refused, ','),
-                  HINT = format('Write this user''s rows on shard %s.', first_owner);
+                  HINT = format('Write these rows on shard %s. The slot of a user is user_id mod 5040.', first_owner);
     END IF;
     RETURN coalesce(logged, false) AND NOT cleans;
 END

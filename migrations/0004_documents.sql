@@ -80,7 +80,8 @@ CREATE INDEX records_slot_idx ON public.records (slot);
 CREATE FUNCTION shardrive.place_record() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
-    declared shardrive.collections;
+    declared   shardrive.collections;
+    sharded_by text := coalesce(NEW.shard_key, NEW.key);
 BEGIN
     SELECT * INTO declared FROM shardrive.collections WHERE name = NEW.collection;
     IF declared IS NULL THEN
@@ -91,10 +92,18 @@ BEGIN
         RAISE EXCEPTION 'a document of % needs a slot', NEW.collection
             USING ERRCODE = 'not_null_violation', HINT = 'Store it through the service, which mints its key.';
     END IF;
+    IF declared.records_per_key = 'one' AND NEW.shard_key IS NOT NULL THEN
+        RAISE EXCEPTION 'a document of % has no shard key besides its key', NEW.collection
+            USING ERRCODE = 'check_violation', HINT = 'Leave out shard_key.';
+    END IF;
     IF declared.key_type = 'integer' THEN
-        NEW.slot := shardrive.slot_of(coalesce(NEW.shard_key, NEW.key)::bigint);
+        IF sharded_by::bigint::text <> sharded_by THEN
+            RAISE EXCEPTION '% is not as the service writes this number: %', sharded_by, sharded_by::bigint
+                USING ERRCODE = 'check_violation', HINT = 'The service would not find the document.';
+        END IF;
+        NEW.slot := shardrive.slot_of(sharded_by::bigint);
     ELSE
-        NEW.slot := shardrive.slot_of(coalesce(NEW.shard_key, NEW.key));
+        NEW.slot := shardrive.slot_of(sharded_by);
     END IF;
     RETURN NEW;
 END

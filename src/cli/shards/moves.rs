@@ -51,7 +51,7 @@ pub(in crate::cli) struct HowArgs {
     dry_run: bool,
     /// Seconds for which the move can be rolled back after the slots have changed hands.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
-    rollback_window: u64,
+    rollback_window: u32,
     /// Do not compare the rows of both shards before the slots change hands.
     #[arg(long)]
     skip_verify: bool,
@@ -223,7 +223,7 @@ async fn carry_out(
         return if fatal { Err(CliError::Refused("it cannot be done as things are".to_owned())) } else { Ok(None) };
     }
     let options = MoveOptions {
-        rollback_window: Duration::from_secs(how.rollback_window),
+        rollback_window: Duration::from_secs(how.rollback_window.into()),
         skip_verify: how.skip_verify,
         copy_rate: how.rate,
     };

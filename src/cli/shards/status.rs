@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::output::OutputArgs;
 use crate::cli::CliError;
-use crate::cli::output::say;
+use crate::cli::output::{Counted, say};
 use crate::reshard::{MoveService, MoveView};
 use crate::shard::{Cluster, ScatterBreadth, ShardId};
 use crate::stats::{CountMethod, ShardStatus, VerifyReport, audit, count_all};
@@ -101,8 +101,8 @@ pub(super) async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), 
         for (((shard, rows), (_, documents)), (_, folders)) in
             audit.rows.iter().zip(&audit.documents).zip(&audit.folders)
         {
-            let [rows, documents, folders] = [rows, documents, folders].map(|number| HumanCount(*number));
-            say!("shard {shard}: {rows} files, {folders} folders and {documents} documents, each on its owner");
+            let (files, folders) = (Counted(*rows, "file"), Counted(*folders, "folder"));
+            say!("shard {shard}: {files}, {folders} and {}, each on its owner", Counted(*documents, "document"));
         }
         audit.findings.iter().for_each(|finding| say!("WRONG: {finding}"));
         if audit.total_findings > VerifyReport::LISTED.try_into().unwrap_or(u64::MAX) {
@@ -111,6 +111,6 @@ pub(super) async fn verify(cluster: &Cluster, output: OutputArgs) -> Result<(), 
     }
     match audit.total_findings {
         0 => Ok(()),
-        found => Err(CliError::Failed(format!("{} findings", HumanCount(found)))),
+        found => Err(CliError::Failed(Counted(found, "finding").to_string())),
     }
 }

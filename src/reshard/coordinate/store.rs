@@ -51,7 +51,9 @@ pub(in crate::reshard) async fn find_overlap(
 
 /// The refusal for a slot that is in another move.
 pub(in crate::reshard) fn describe_overlap((id, slot): (i64, i32)) -> String {
-    format!("slot {slot} is part of move {id}, which has not ended")
+    format!(
+        "slot {slot} is part of move {id}, which has not ended: wait for its end, or end it by cancel, rollback or finish"
+    )
 }
 
 /// Creates the moves of a plan, all or none. `Err` within `Ok`: what is in the way.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::api::{Api, json as parts};
 use crate::support::moves::Move;
-use crate::support::servers::TestCluster;
+use crate::support::servers::{TestCluster, sqlstate};
 
 async fn call(api: &Api, method: Method, path: &str, headers: &[(&str, &str)], body: &Value) -> (StatusCode, Value) {
     let request =
@@ -274,6 +274,12 @@ async fn the_guard_and_the_counts_cover_documents() {
     cluster.psql(1, "UPDATE records SET document = '1' WHERE key = 'user:123'").await.unwrap();
     assert!(api.get_json("/records/kv/user:123").await.1["version"].as_i64() > before.as_i64());
     assert!(cluster.psql(0, "INSERT INTO records (collection, key, document) VALUES ('no', 'a', '1')").await.is_err());
+    // The service would look for these under another key, or in another slot.
+    for (columns, values) in [("key", "'016'"), ("key", "' 16'"), ("key", "'+16'"), ("key, shard_key", "'16', '18'")] {
+        let insert = format!("INSERT INTO records (collection, document, {columns}) VALUES ('store', '1', {values})");
+        assert_eq!(sqlstate(cluster.psql(0, &insert).await), "23514", "{insert}");
+    }
+    cluster.psql(0, "INSERT INTO records (collection, key, document) VALUES ('store', '16', '1')").await.unwrap();
     for key in ["", "a", "user:123", "test_key", "product:456", "unicode_测试_key"] {
         let slot: i32 = cluster.value(0, &format!("SELECT shardrive.slot_of('{key}'::text)")).await;
         assert_eq!(slot, shardrive::shard::Slot::of_key(key).to_sql(), "{key}");
