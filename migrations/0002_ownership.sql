@@ -204,9 +204,9 @@ BEGIN
 END
 $$;
 
--- Throttles the copy of a move: waits as long as the worker's move says, and returns true. A type of each table that
--- moves calls this function for one row of `step`. PostgreSQL makes the copy and has no limit for it; a type is the one
--- place that each copied row passes and that costs next to nothing elsewhere.
+-- Throttles the copy of a move: waits as long as the worker's move says, and returns true. The type of a key of each
+-- table that moves calls this function for one row of `step`. PostgreSQL makes the copy and has no limit for it; a type
+-- is the one place that each copied row passes and that costs next to nothing elsewhere.
 CREATE FUNCTION shardrive.throttle_copy(step int) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -237,7 +237,7 @@ BEGIN
 END
 $$;
 
--- The id of a row that moves, whose copy is throttled. This type is not a constraint of the tables: a statement reads
+-- The id of a row that moves. Its check throttles the copy of the row, and is no constraint of a table: a statement reads
 -- each CHECK of its table anew, and a session knows the checks of types (docs/decisions/0009-where-the-time-goes.md).
 CREATE DOMAIN shardrive.row_id AS uuid CONSTRAINT row_id_copy_throttle CHECK (
     uuid_hash(VALUE) & 255 <> 0 OR shardrive.throttle_copy(256)

@@ -32,8 +32,8 @@ CREATE FUNCTION shardrive.clock_micros() RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL SAFE
 RETURN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
 
--- Types of their own instead of constraints of the table, as the fields of files have. The copy of a move passes the
--- key, which throttles it (0002_ownership.sql).
+-- The limits are checks of types instead of constraints of the table, as those of files are (0003_files.sql). A check of
+-- the key throttles the copy of a move (0002_ownership.sql).
 CREATE DOMAIN shardrive.record_key AS text COLLATE "C"
     CONSTRAINT records_key_check CHECK (VALUE <> '' AND octet_length(VALUE) <= 1024)
     CONSTRAINT record_key_copy_throttle CHECK (hashtext(VALUE) & 15 <> 0 OR shardrive.throttle_copy(16));
