@@ -179,7 +179,7 @@ impl ShardCall for CountRows {
 
     fn work_kind(&self) -> WorkKind {
         match self.0 {
-            CountMethod::Counts => WorkKind::Point,
+            CountMethod::Counts => WorkKind::PointRead,
             CountMethod::Scan => WorkKind::Listing,
         }
     }

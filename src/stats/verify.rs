@@ -78,6 +78,17 @@ pub enum VerifyFinding {
         /// How many rows.
         rows: i64,
     },
+    /// The counts of a whole shard, which `GET /stats` shows, differ from the sums of its slots' counts.
+    ShardCounts {
+        /// Which rows.
+        kind: CountedKind,
+        /// The shard.
+        shard: ShardId,
+        /// Rows and bytes that the shard's counts say.
+        counted: (i64, String),
+        /// Rows and bytes that its slots' counts say together.
+        slots: (i64, String),
+    },
     /// The counts differ from the rows.
     Drift {
         /// Which rows.
@@ -115,6 +126,11 @@ impl std::fmt::Display for VerifyFinding {
                 write!(f, "shard {shard} holds {rows} {rows_of} in slot {slot} whose {keys} belong to other slots")
             }
             Self::Tree { fault, shard, slot, rows } => write!(f, "shard {shard}, slot {slot}: {rows} {fault}"),
+            Self::ShardCounts { kind, shard, counted, slots } => write!(
+                f,
+                "shard {shard}: its counts say {} rows of {kind} and {} bytes, the counts of its slots {} and {} together",
+                counted.0, counted.1, slots.0, slots.1
+            ),
             Self::Drift { kind, shard, slot, scanned, counted } => write!(
                 f,
                 "shard {shard}, slot {slot}: {} rows of {kind} and {} bytes are there, the counts say {} and {}",
@@ -182,6 +198,7 @@ pub async fn audit(cluster: &Cluster) -> Result<VerifyReport, AuditError> {
         let files = judge_slots(shard.id(), CountedKind::Files, &slots, &mut audit);
         let slots = read_slots(connection, CountedKind::Documents).await.map_err(|error| failed(shard, error))?;
         let documents = judge_slots(shard.id(), CountedKind::Documents, &slots, &mut audit);
+        judge_shard_counts(connection, shard.id(), &mut audit).await.map_err(|error| failed(shard, error))?;
         let (folders, faults) = audit_trees(connection, shard.id()).await.map_err(|error| failed(shard, error))?;
         for (slot, fault, rows) in faults {
             audit.find(VerifyFinding::Tree { fault, shard: shard.id(), slot, rows });
@@ -228,6 +245,25 @@ async fn read_slots(connection: &mut PgConnection, kind: CountedKind) -> Result<
         CountedKind::Documents => include_str!("../../sql/stats/audit_record_slots.sql"),
     };
     sqlx::query_as(statement).fetch_all(connection).await
+}
+
+/// Compares the counts of the whole shard with the counts of its slots.
+async fn judge_shard_counts(
+    connection: &mut PgConnection,
+    shard: ShardId,
+    audit: &mut VerifyReport,
+) -> Result<(), sqlx::Error> {
+    type Row = (String, i64, String, i64, String);
+    let statement = include_str!("../../sql/stats/audit_shard_counts.sql");
+    let found: Vec<Row> = sqlx::query_as(statement).fetch_all(connection).await?;
+    for (kind, rows, bytes, slot_rows, slot_bytes) in found {
+        let kind = if kind == "files" { CountedKind::Files } else { CountedKind::Documents };
+        let (counted, slots) = ((rows, bytes), (slot_rows, slot_bytes));
+        if counted != slots {
+            audit.find(VerifyFinding::ShardCounts { kind, shard, counted, slots });
+        }
+    }
+    Ok(())
 }
 
 /// Checks a shard's rows of one kind, and gives how many rows stand in the shard's slots.

@@ -217,18 +217,18 @@ async fn carry_out(
     planned: &PlannedMoves,
     how: &HowArgs,
 ) -> Result<Option<StartedMoves>, CliError> {
-    if how.dry_run {
-        show_plan(&PlanView::dry_run(planned), how.output);
-        let fatal = planned.findings.iter().any(|finding| finding.fatal);
-        return if fatal { Err(CliError::Refused("it cannot be done as things are".to_owned())) } else { Ok(None) };
-    }
     let options = MoveOptions {
         rollback_window: Duration::from_secs(how.rollback_window.into()),
         skip_verify: how.skip_verify,
         copy_rate: how.rate,
     };
+    if how.dry_run {
+        show_plan(&PlanView::dry_run(planned, &options), how.output);
+        let fatal = planned.findings.iter().any(|finding| finding.fatal);
+        return if fatal { Err(CliError::Refused("it cannot be done as things are".to_owned())) } else { Ok(None) };
+    }
     let ids = requests.start(planned, options).await.map_err(failed)?;
-    let plan = PlanView::started(planned, ids.clone());
+    let plan = PlanView::started(planned, &options, ids.clone());
     if !how.output.json {
         show_plan(&plan, how.output);
     }

@@ -224,11 +224,11 @@ async fn start_once<'a, B: Deserialize<'a>>(
     let start = async {
         let (planned, options) = plan(body.parse()?).await?;
         if options.dry_run {
-            return answer::ok(&PlanView::dry_run(&planned));
+            return answer::ok(&PlanView::dry_run(&planned, &options.moves));
         }
         let ids = state.requests.start(&planned, options.moves).await?;
         let status = if ids.is_empty() { StatusCode::OK } else { StatusCode::ACCEPTED };
-        answer::json(status, &PlanView::started(&planned, ids), 512)
+        answer::json(status, &PlanView::started(&planned, &options.moves, ids), 512)
     };
     let answer = run_once(state, request, caller, body.bytes(), start).await?;
     if answer.status() != StatusCode::ACCEPTED {

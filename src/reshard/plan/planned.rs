@@ -74,12 +74,40 @@ impl PlannedMoves {
         })
     }
 
-    /// A rough duration, from a rate measured elsewhere.
+    /// A rough duration under these options, from a rate measured elsewhere.
     #[must_use]
-    pub fn estimate(&self) -> Duration {
+    pub fn estimate(&self, options: &MoveOptions) -> Duration {
         let (_, rows, _) = self.totals();
-        let copying = u64::try_from(rows / ROWS_A_SECOND * 2).unwrap_or(0);
+        let limit = options.copy_rate.map(|rate| i64::from(rate.get()));
+        let seconds = estimate_seconds(rows, if options.skip_verify { 0 } else { rows }, limit);
         // Making the streams and waiting for the first rows takes about as long for any move.
-        Duration::from_secs(copying + 5 * u64::try_from(self.moves.len()).unwrap_or(1))
+        let beginnings = 5 * u64::try_from(self.moves.len()).unwrap_or(1);
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0).saturating_add(beginnings))
+    }
+}
+
+/// The seconds in which so many rows are copied and so many compared. `limit`: of the copy, in rows a second.
+pub(super) fn estimate_seconds(to_copy: i64, to_compare: i64, limit: Option<i64>) -> i64 {
+    let pace = limit.unwrap_or(ROWS_A_SECOND).clamp(1, ROWS_A_SECOND);
+    (to_copy / pace).saturating_add(to_compare / ROWS_A_SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_knows_the_limit_and_what_is_compared() {
+        for (to_copy, to_compare, limit, seconds) in [
+            (0, 0, None, 0),
+            (1_000_000, 1_000_000, None, 40),
+            (1_000_000, 0, None, 20),
+            (1_000_000, 1_000_000, Some(1_000), 1_020),
+            // A limit above what a copy reaches changes nothing.
+            (1_000_000, 1_000_000, Some(i64::MAX), 40),
+            (i64::MAX, i64::MAX, Some(1), i64::MAX),
+        ] {
+            assert_eq!(estimate_seconds(to_copy, to_compare, limit), seconds, "{to_copy}, {to_compare}, {limit:?}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::planned::PlannedMoves;
+use super::planned::{MoveOptions, PlannedMoves, estimate_seconds};
 use super::preflight::{DiskForecast, PreflightFinding};
 use crate::reshard::coordinate::slot_move::{MoveEvent, SlotMove};
 use crate::reshard::coordinate::stage::MoveStage;
@@ -53,7 +53,7 @@ pub struct MoveView {
     pub copy_rate: Option<i32>,
     /// Attempts to change the owner.
     pub cutover_attempts: i32,
-    /// Seconds until the owner changes, as far as the rows copied so far tell.
+    /// Seconds until the owner changes, as far as the limit of the copy or the rows copied so far tell.
     pub eta_seconds: Option<i64>,
     /// When the move was registered.
     pub created_at: DateTime<Utc>,
@@ -110,15 +110,20 @@ impl MoveView {
     }
 }
 
-/// By the rate so far: the remaining rows, copied and compared, at the pace of the rows before.
+/// By the rate so far: the remaining rows, copied and compared, at the pace of the rows before. A copy with a limit goes at
+/// the limit, and says nothing of the pace of the comparison.
 fn eta(shown: &SlotMove, now: DateTime<Utc>) -> Option<i64> {
     if shown.stage >= MoveStage::RollbackWindow || shown.stage < MoveStage::Copy {
         return None;
     }
     let done = shown.copied_rows + shown.verified_rows;
-    let left = (shown.total_rows * 2 - done).max(0);
+    let to_copy = (shown.total_rows - shown.copied_rows).max(0);
+    let to_compare = if shown.skip_verify { 0 } else { (shown.total_rows - shown.verified_rows).max(0) };
+    if shown.copy_rate.is_some() {
+        return Some(estimate_seconds(to_copy, to_compare, shown.copy_rate.map(i64::from)));
+    }
     let taken = (now - shown.created_at).num_milliseconds().max(1);
-    (done > 0).then(|| left.saturating_mul(taken) / done / 1000)
+    (done > 0).then(|| (to_copy + to_compare).saturating_mul(taken) / done / 1000)
 }
 
 /// A plan, with the findings of the preflight.
@@ -135,7 +140,7 @@ pub struct PlanView {
     pub rows: i64,
     /// Bytes of the slots.
     pub bytes: i64,
-    /// A first estimate, from a rate measured elsewhere.
+    /// A first estimate, from a rate measured elsewhere and the limit of the copy.
     pub estimate_seconds: u64,
     /// The findings of the preflight.
     pub findings: Vec<PreflightFinding>,
@@ -165,13 +170,13 @@ pub struct PlannedMove {
 impl PlanView {
     /// A plan that was only made.
     #[must_use]
-    pub fn dry_run(planned: &PlannedMoves) -> Self {
-        Self { dry_run: true, ..Self::started(planned, Vec::new()) }
+    pub fn dry_run(planned: &PlannedMoves, options: &MoveOptions) -> Self {
+        Self { dry_run: true, ..Self::started(planned, options, Vec::new()) }
     }
 
     /// A plan whose moves were started under these numbers.
     #[must_use]
-    pub fn started(planned: &PlannedMoves, ids: Vec<i64>) -> Self {
+    pub fn started(planned: &PlannedMoves, options: &MoveOptions, ids: Vec<i64>) -> Self {
         let (slots, rows, bytes) = planned.totals();
         let moves = planned.moves.iter().map(|new| PlannedMove {
             source: new.source.number(),
@@ -188,7 +193,7 @@ impl PlanView {
             slots,
             rows,
             bytes,
-            estimate_seconds: planned.estimate().as_secs(),
+            estimate_seconds: planned.estimate(options).as_secs(),
             findings: planned.findings.clone(),
             ids,
         }

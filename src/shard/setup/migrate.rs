@@ -175,8 +175,6 @@ async fn claim_identity(
             .bind(shards)
             .execute(&mut *transaction)
             .await?;
-        sqlx::query(include_str!("../../../sql/shard/gather_counts.sql")).execute(&mut *transaction).await?;
-        sqlx::query(include_str!("../../../sql/shard/gather_record_counts.sql")).execute(&mut *transaction).await?;
     }
     let identity = load_identity(&mut transaction).await?;
     transaction.commit().await?;

@@ -66,6 +66,14 @@ async fn a_changed_count_is_found() {
 }
 
 #[tokio::test]
+async fn a_changed_count_of_a_shard_is_found() {
+    let cluster = TestCluster::migrated(2).await;
+    cluster.psql(1, "UPDATE shardrive.shard_counts SET bytes = 5 WHERE kind = 'documents'").await.unwrap();
+    let differs = "shard 1: its counts say 0 rows of records and 5 bytes, the counts of its slots 0 and 0 together";
+    expect(&cluster, &[differs]).await;
+}
+
+#[tokio::test]
 async fn wrong_documents_are_found() {
     let cluster = TestCluster::migrated(2).await;
     for key in ["a", "user:123", "product:456"] {
