@@ -91,8 +91,9 @@ CREATE TABLE shardrive.changed_keys (
 );
 
 -- Takes the lock that every writing transaction holds as shared, from its first write to its end. A change of ownership
--- takes the lock as exclusive, and so waits for the writers that looked at the map before the change.
-CREATE FUNCTION shardrive.enter_write() RETURNS void
+-- takes the lock as exclusive, and so waits for the writers that looked at the map before the change. Returns true, for
+-- an assignment: PL/pgSQL runs a PERFORM as a statement, which takes longer than the lock itself.
+CREATE FUNCTION shardrive.enter_write() RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
     -- A snapshot older than the lock could show an ownership that has ended.
@@ -101,7 +102,7 @@ BEGIN
             USING ERRCODE = 'SD002',
                   HINT = 'Start the transaction without REPEATABLE READ or SERIALIZABLE.';
     END IF;
-    PERFORM pg_advisory_xact_lock_shared(5040, 1);
+    RETURN pg_advisory_xact_lock_shared(5040, 1) IS NOT NULL;
 END
 $$;
 

@@ -196,40 +196,35 @@ DECLARE
     rootless      bigint[];
     has_folders   boolean;
     taken         text;
-    first_slot    int;
-    first_bytes   numeric;
+    is_placed     boolean;
+    is_counted    boolean := false;
     is_free       boolean;
-    has_more      boolean;
     is_misnamed   boolean;
+    has_entered   boolean := shardrive.enter_write();
 BEGIN
-    PERFORM shardrive.enter_write();
 
     IF TG_OP = 'INSERT' THEN
-        -- One look tells what a lone row changes, and whether its slot is this shard's and not on the move. Several
-        -- rows take a second look, at all of them together.
-        SELECT shardrive.slot_of(user_id), coalesce(size_bytes, 0),
-               CASE WHEN folder_id IS NOT NULL THEN ARRAY[shardrive.slot_of(user_id)] END,
-               get_bit((SELECT owned FROM shardrive.coverage), shardrive.slot_of(user_id)) = 1
-               AND NOT EXISTS (SELECT FROM shardrive.local_moves),
-               EXISTS (SELECT FROM new_rows OFFSET 1),
-               folder_id IS NOT NULL AND file_name IN ('.', '..')
-          INTO first_slot, first_bytes, placed_slots, is_free, has_more, is_misnamed
-          FROM new_rows LIMIT 1;
-        IF has_more THEN
-            SELECT array_agg(slot), array_agg(n), array_agg(b), array_agg(slot) FILTER (WHERE p),
-                   bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
-                   AND NOT EXISTS (SELECT FROM shardrive.local_moves),
-                   bool_or(m)
-              INTO changed_slots, row_deltas, byte_deltas, placed_slots, is_free, is_misnamed
-              FROM (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n, coalesce(sum(size_bytes), 0) AS b,
-                           bool_or(folder_id IS NOT NULL) AS p,
-                           bool_or(folder_id IS NOT NULL AND file_name IN ('.', '..')) AS m
-                      FROM new_rows GROUP BY 1) AS change;
-        ELSIF first_slot IS NOT NULL THEN
-            changed_slots := ARRAY[first_slot];
-            row_deltas := ARRAY[1::bigint];
-            byte_deltas := ARRAY[first_bytes];
+        -- One statement judges and counts a lone row of a slot that is this shard's and not on the move.
+        INSERT INTO shardrive.slot_deltas (slots, rows, bytes)
+        SELECT ARRAY[shardrive.slot_of(n.user_id)], '{1}', ARRAY[coalesce(n.size_bytes, 0)::numeric]
+          FROM new_rows AS n
+         WHERE NOT EXISTS (SELECT FROM new_rows OFFSET 1)
+           AND get_bit((SELECT owned FROM shardrive.coverage), shardrive.slot_of(n.user_id)) = 1
+           AND NOT EXISTS (SELECT FROM shardrive.local_moves)
+        RETURNING (SELECT folder_id IS NOT NULL FROM new_rows) INTO is_placed;
+        is_counted := FOUND;
+        IF is_counted AND NOT is_placed THEN
+            RETURN NULL;
         END IF;
+        SELECT array_agg(slot), array_agg(n), array_agg(b), array_agg(slot) FILTER (WHERE p),
+               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
+               AND NOT EXISTS (SELECT FROM shardrive.local_moves),
+               bool_or(m)
+          INTO changed_slots, row_deltas, byte_deltas, placed_slots, is_free, is_misnamed
+          FROM (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n, coalesce(sum(size_bytes), 0) AS b,
+                       bool_or(folder_id IS NOT NULL) AS p,
+                       bool_or(folder_id IS NOT NULL AND file_name IN ('.', '..')) AS m
+                  FROM new_rows GROUP BY 1) AS change;
     ELSIF TG_OP = 'DELETE' THEN
         SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
           FROM (SELECT shardrive.slot_of(user_id) AS slot, -count(*) AS n, -coalesce(sum(size_bytes), 0) AS b
@@ -265,7 +260,7 @@ BEGIN
             END IF;
         END IF;
         -- Most changes of files leave all sizes as they are.
-        IF TG_OP <> 'UPDATE' OR 0 <> ANY (byte_deltas) THEN
+        IF NOT is_counted AND (TG_OP <> 'UPDATE' OR 0 <> ANY (byte_deltas)) THEN
             INSERT INTO shardrive.slot_deltas (slots, rows, bytes) VALUES (changed_slots, row_deltas, byte_deltas);
         END IF;
     END IF;
@@ -339,8 +334,8 @@ DECLARE
     changed_slots int[];
     row_deltas    bigint[];
     byte_deltas   bigint[];
+    has_entered   boolean := shardrive.enter_write();
 BEGIN
-    PERFORM shardrive.enter_write();
 
     IF TG_OP = 'INSERT' THEN
         SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas

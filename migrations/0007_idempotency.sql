@@ -26,8 +26,8 @@ CREATE FUNCTION shardrive.idempotency_keys_changed() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
     changed_slots int[];
+    has_entered   boolean := shardrive.enter_write();
 BEGIN
-    PERFORM shardrive.enter_write();
     IF TG_OP = 'INSERT' THEN
         SELECT array_agg(DISTINCT slot) INTO changed_slots FROM new_rows;
     ELSIF TG_OP = 'DELETE' THEN

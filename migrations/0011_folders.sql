@@ -405,8 +405,8 @@ DECLARE
     taken         text;
     is_too_deep   boolean;
     full_folder   text;
+    has_entered   boolean := shardrive.enter_write();
 BEGIN
-    PERFORM shardrive.enter_write();
     -- The user of a row does not change.
     IF TG_OP = 'INSERT' THEN
         SELECT array_agg(DISTINCT shardrive.slot_of(user_id)),
