@@ -126,6 +126,9 @@ async fn a_copy_waits_while_requests_take_longer_than_usual() {
         .await;
     };
     noted("the rows begin to go over").await;
+    let (_, begun) = api.get_json(&path).await;
+    let eta = begun["eta_seconds"].as_i64().unwrap();
+    assert_eq!(eta, (begun["total_rows"].as_i64().unwrap() - begun["copied_rows"].as_i64().unwrap()) / 1000, "{begun}");
     // The first look is at what is usual.
     load.wait_for_answers(500).await;
     proxy.set_mode(Mode::Slow(400));
@@ -164,4 +167,8 @@ async fn a_dry_run_tells_the_disk_that_it_takes_and_that_there_is() {
     let folders: i64 = cluster.value(0, "SELECT pg_total_relation_size('folders')").await;
     assert_eq!(needed, all / 2 + keys / 5040 + folders / 5040, "{disk}");
     assert!(disk["free_bytes"].as_i64().unwrap() > 1 << 20, "{disk}");
+    // The rest of the estimate is the beginning of a move.
+    assert_eq!(dry.json()["estimate_seconds"], 5, "{dry:?}");
+    let slow = shards(&cluster, &["move", "--slots", "2", "--to", "1", "--dry-run", "--rate", "100"]).await;
+    assert_eq!(slow.json()["estimate_seconds"], 10_000 / 100 + 5, "{slow:?}");
 }
