@@ -63,7 +63,7 @@ INSERT INTO shardrive.slot_counts (slot) SELECT generate_series(0, 5039);
 INSERT INTO shardrive.record_counts (slot) SELECT generate_series(0, 5039);
 
 -- The counts of all slots of this shard together, so that `GET /stats` reads one row of each kind. The triggers of the
--- counts and of the map keep both rows. Whoever changes counts or owners holds the lock (5040, 3).
+-- counts and of the map keep both rows. Whoever changes counts or owners must hold the lock (5040, 3).
 CREATE TABLE shardrive.shard_counts (
     kind  text    PRIMARY KEY CHECK (kind IN ('files', 'documents')),
     rows  bigint  NOT NULL DEFAULT 0,
@@ -83,9 +83,9 @@ SELECT part.kind, coalesce(sum(part.rows) FILTER (WHERE part.is_owned), 0)::bigi
        ) AS part
  GROUP BY part.kind;
 
--- Adds what a statement changed in the counts of this shard's slots. Two sums and no join: a plan that was made for a few
--- rows serves a fold of thousands as well.
-CREATE FUNCTION shardrive.slot_counts_changed() RETURNS trigger
+-- Adds what a statement changed in the counts of this shard's slots. There is no join: a plan that was made for a few rows
+-- serves a fold of thousands as well.
+CREATE FUNCTION shardrive.counts_changed() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE shardrive.shard_counts AS t
@@ -106,10 +106,10 @@ $$;
 
 CREATE TRIGGER slot_counts_changed AFTER UPDATE ON shardrive.slot_counts
     REFERENCING OLD TABLE AS old_counts NEW TABLE AS new_counts
-    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.slot_counts_changed('files');
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.counts_changed('files');
 CREATE TRIGGER record_counts_changed AFTER UPDATE ON shardrive.record_counts
     REFERENCING OLD TABLE AS old_counts NEW TABLE AS new_counts
-    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.slot_counts_changed('documents');
+    FOR EACH STATEMENT EXECUTE FUNCTION shardrive.counts_changed('documents');
 
 -- Sets the coverage and the counts of the shard anew when rows of the map come or go, as in a set-up.
 CREATE FUNCTION shardrive.slot_map_changed() RETURNS trigger
@@ -202,7 +202,6 @@ DECLARE
     is_misnamed   boolean;
     has_entered   boolean := shardrive.enter_write();
 BEGIN
-
     IF TG_OP = 'INSERT' THEN
         -- One statement judges and counts a lone row of a slot that is this shard's and not on the move.
         INSERT INTO shardrive.slot_deltas (slots, rows, bytes)
@@ -336,7 +335,6 @@ DECLARE
     byte_deltas   bigint[];
     has_entered   boolean := shardrive.enter_write();
 BEGIN
-
     IF TG_OP = 'INSERT' THEN
         SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
           FROM (SELECT slot, count(*) AS n, sum(size_bytes)::bigint AS b

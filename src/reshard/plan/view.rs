@@ -110,8 +110,8 @@ impl MoveView {
     }
 }
 
-/// By the rate so far: the remaining rows, copied and compared, at the pace of the rows before. A copy with a limit goes at
-/// the limit, and says nothing of the pace of the comparison.
+/// By the rate so far: the remaining rows, copied and compared, at the pace of the rows before. A copy with a limit goes
+/// at the limit, and says nothing of the pace of the comparison.
 fn eta(shown: &SlotMove, now: DateTime<Utc>) -> Option<i64> {
     if shown.stage >= MoveStage::RollbackWindow || shown.stage < MoveStage::Copy {
         return None;
