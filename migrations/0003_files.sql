@@ -63,6 +63,7 @@ CREATE DOMAIN shardrive.file_time AS timestamptz CONSTRAINT file_metadata_times_
 );
 
 CREATE TABLE public.file_metadata (
+    -- Never negative, by a trigger (0005_counts.sql). No type of its own: the row filter of a move takes none.
     user_id     bigint               NOT NULL,
     file_id     shardrive.row_id     NOT NULL DEFAULT shardrive.new_file_id(),
     file_name   shardrive.file_name  NOT NULL,
@@ -84,9 +85,7 @@ CREATE TABLE public.file_metadata (
     -- PostgreSQL refuses one of more than 2,704.
     CONSTRAINT file_metadata_pkey PRIMARY KEY (user_id, file_id) INCLUDE (
         file_name, folder_id, mime_type, checksum, size_bytes, modified_at, created_at, updated_at, trashed_at, content_ref
-    ),
-    -- No type of its own: a row filter takes none.
-    CONSTRAINT file_metadata_user_id_check CHECK (user_id >= 0)
+    )
 )
 -- A page reads the table for rows that no vacuum has seen. A vacuum of new rows alone is short: it passes over the
 -- others.

@@ -199,6 +199,7 @@ DECLARE
     is_placed     boolean;
     is_counted    boolean := false;
     is_free       boolean;
+    is_negative   boolean;
     is_misnamed   boolean;
     has_entered   boolean := shardrive.enter_write();
 BEGIN
@@ -208,6 +209,7 @@ BEGIN
         SELECT ARRAY[shardrive.slot_of(n.user_id)], '{1}', ARRAY[coalesce(n.size_bytes, 0)::numeric]
           FROM new_rows AS n
          WHERE NOT EXISTS (SELECT FROM new_rows OFFSET 1)
+           AND n.user_id >= 0
            AND get_bit((SELECT owned FROM shardrive.coverage), shardrive.slot_of(n.user_id)) = 1
            AND NOT EXISTS (SELECT FROM shardrive.local_moves)
         RETURNING (SELECT folder_id IS NOT NULL FROM new_rows) INTO is_placed;
@@ -218,29 +220,49 @@ BEGIN
         SELECT array_agg(slot), array_agg(n), array_agg(b), array_agg(slot) FILTER (WHERE p),
                bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
                AND NOT EXISTS (SELECT FROM shardrive.local_moves),
-               bool_or(m)
-          INTO changed_slots, row_deltas, byte_deltas, placed_slots, is_free, is_misnamed
+               bool_or(negative), bool_or(m)
+          INTO changed_slots, row_deltas, byte_deltas, placed_slots, is_free, is_negative, is_misnamed
           FROM (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n, coalesce(sum(size_bytes), 0) AS b,
-                       bool_or(folder_id IS NOT NULL) AS p,
+                       bool_or(folder_id IS NOT NULL) AS p, bool_or(user_id < 0) AS negative,
                        bool_or(folder_id IS NOT NULL AND file_name IN ('.', '..')) AS m
                   FROM new_rows GROUP BY 1) AS change;
     ELSIF TG_OP = 'DELETE' THEN
-        SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
+        SELECT array_agg(slot), array_agg(n), array_agg(b),
+               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
+               AND NOT EXISTS (SELECT FROM shardrive.local_moves)
+               AND coalesce(current_setting('shardrive.clean_up', true), '') <> 'on'
+          INTO changed_slots, row_deltas, byte_deltas, is_free
           FROM (SELECT shardrive.slot_of(user_id) AS slot, -count(*) AS n, -coalesce(sum(size_bytes), 0) AS b
                   FROM old_rows GROUP BY 1) AS change;
     ELSE
-        -- Each row has its old self beside it, as a row keeps user and id.
-        SELECT array_agg(slot), array_agg(0), array_agg(b), array_agg(slot) FILTER (WHERE p), bool_or(m)
-          INTO changed_slots, row_deltas, byte_deltas, placed_slots, is_misnamed
-          FROM (SELECT shardrive.slot_of(user_id) AS slot,
-                       sum(coalesce(n.size_bytes, 0)::numeric - coalesce(o.size_bytes, 0)) AS b,
-                       bool_or(n.folder_id IS NOT NULL
-                               AND (n.folder_id IS DISTINCT FROM o.folder_id
-                                    OR n.trashed_at IS NULL
-                                       AND (n.file_name, n.trashed_at) IS DISTINCT FROM (o.file_name, o.trashed_at))) AS p,
-                       bool_or(n.folder_id IS NOT NULL AND n.file_name IN ('.', '..')) AS m
-                  FROM new_rows AS n JOIN old_rows AS o USING (user_id, file_id)
+        SELECT array_agg(slot), array_agg(0), array_agg(b),
+               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
+               AND NOT EXISTS (SELECT FROM shardrive.local_moves),
+               bool_or(p)
+          INTO changed_slots, row_deltas, byte_deltas, is_free, is_placed
+          FROM (SELECT shardrive.slot_of(user_id) AS slot, sum(b) AS b, bool_or(p) AS p
+                  FROM (SELECT user_id, coalesce(size_bytes, 0)::numeric AS b, folder_id IS NOT NULL AS p FROM new_rows
+                        UNION ALL
+                        SELECT user_id, -coalesce(size_bytes, 0)::numeric, false FROM old_rows) AS both_sides
                  GROUP BY 1) AS change;
+        -- Files without a folder have no entry that could be taken. Each row has its old self beside it, as a row keeps
+        -- user and id.
+        IF is_placed THEN
+            SELECT array_agg(DISTINCT shardrive.slot_of(n.user_id))
+                     FILTER (WHERE n.folder_id IS DISTINCT FROM o.folder_id
+                                   OR n.trashed_at IS NULL
+                                      AND (n.file_name, n.trashed_at) IS DISTINCT FROM (o.file_name, o.trashed_at)),
+                   bool_or(n.file_name IN ('.', '..'))
+              INTO placed_slots, is_misnamed
+              FROM new_rows AS n JOIN old_rows AS o USING (user_id, file_id)
+             WHERE n.folder_id IS NOT NULL;
+        END IF;
+    END IF;
+
+    -- A CHECK of the table would cost each statement more, here and below.
+    IF is_negative THEN
+        RAISE EXCEPTION 'the user_id of a file is negative'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'file_metadata_user_id_check';
     END IF;
 
     IF changed_slots IS NOT NULL THEN
@@ -264,7 +286,7 @@ BEGIN
         END IF;
     END IF;
 
-    -- A name in a folder is a part of a path. As a CHECK of the table the rule would cost each statement more.
+    -- A name in a folder is a part of a path.
     IF is_misnamed THEN
         RAISE EXCEPTION 'a file in a folder is named . or .., which no part of a path is'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'file_metadata_entry_check';
@@ -333,18 +355,29 @@ DECLARE
     changed_slots int[];
     row_deltas    bigint[];
     byte_deltas   bigint[];
+    is_free       boolean;
     has_entered   boolean := shardrive.enter_write();
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
+        SELECT array_agg(slot), array_agg(n), array_agg(b),
+               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
+               AND NOT EXISTS (SELECT FROM shardrive.local_moves)
+          INTO changed_slots, row_deltas, byte_deltas, is_free
           FROM (SELECT slot, count(*) AS n, sum(size_bytes)::bigint AS b
                   FROM new_rows GROUP BY slot) AS change;
     ELSIF TG_OP = 'DELETE' THEN
-        SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
+        SELECT array_agg(slot), array_agg(n), array_agg(b),
+               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
+               AND NOT EXISTS (SELECT FROM shardrive.local_moves)
+               AND coalesce(current_setting('shardrive.clean_up', true), '') <> 'on'
+          INTO changed_slots, row_deltas, byte_deltas, is_free
           FROM (SELECT slot, -count(*) AS n, -sum(size_bytes)::bigint AS b
                   FROM old_rows GROUP BY slot) AS change;
     ELSE
-        SELECT array_agg(slot), array_agg(n), array_agg(b) INTO changed_slots, row_deltas, byte_deltas
+        SELECT array_agg(slot), array_agg(n), array_agg(b),
+               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
+               AND NOT EXISTS (SELECT FROM shardrive.local_moves)
+          INTO changed_slots, row_deltas, byte_deltas, is_free
           FROM (SELECT slot, sum(n)::bigint AS n, sum(b)::bigint AS b
                   FROM (SELECT slot, 1 AS n, size_bytes AS b FROM new_rows
                         UNION ALL
@@ -353,7 +386,7 @@ BEGIN
     END IF;
 
     IF changed_slots IS NOT NULL THEN
-        IF shardrive.guard_slots(changed_slots, TG_OP = 'DELETE') THEN
+        IF is_free IS NOT TRUE AND shardrive.guard_slots(changed_slots, TG_OP = 'DELETE') THEN
             IF TG_OP <> 'DELETE' THEN
                 INSERT INTO shardrive.changed_keys (move_id, table_name, key)
                 SELECT l.move_id, TG_TABLE_NAME, ARRAY[n.collection, n.key, n.slot::text]

@@ -26,9 +26,18 @@ CREATE FUNCTION shardrive.idempotency_keys_changed() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
     changed_slots int[];
+    is_free       boolean;
     has_entered   boolean := shardrive.enter_write();
 BEGIN
     IF TG_OP = 'INSERT' THEN
+        -- Mostly one look is enough.
+        SELECT bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
+               AND NOT EXISTS (SELECT FROM shardrive.local_moves)
+          INTO is_free
+          FROM new_rows;
+        IF is_free THEN
+            RETURN NULL;
+        END IF;
         SELECT array_agg(DISTINCT slot) INTO changed_slots FROM new_rows;
     ELSIF TG_OP = 'DELETE' THEN
         SELECT array_agg(DISTINCT slot) INTO changed_slots FROM old_rows;
