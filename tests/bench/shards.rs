@@ -37,6 +37,11 @@ impl Shards {
         Ok((Self { urls, pids, psql }, cluster))
     }
 
+    /// Other databases, of servers of the same PostgreSQL.
+    pub fn with_urls(&self, urls: Vec<String>) -> Self {
+        Self { urls, ..self.clone() }
+    }
+
     /// Another program of the same PostgreSQL.
     pub fn program(&self, name: &str) -> PathBuf {
         self.psql.with_file_name(name)
@@ -61,7 +66,7 @@ impl Shards {
 
     /// Runs a statement on every shard.
     pub fn everywhere(&self, statement: &str) -> Result<()> {
-        (0..SHARDS).try_for_each(|shard| self.sql(shard, statement).map(drop))
+        (0..self.urls.len()).try_for_each(|shard| self.sql(shard, statement).map(drop))
     }
 
     /// Empties the tables, and writes out what the case before left to write: each load starts from the same state.

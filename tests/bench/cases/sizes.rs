@@ -1,8 +1,8 @@
 //! What a request takes of the API's CPU, whatever the number of shards and of rows; and what a process with many
 //! shards takes by itself.
 //!
-//! Each cluster has databases of its own on the same few servers. The service of the smallest one runs in turn with
-//! each other one.
+//! Each size has databases of its own on the same few servers. The service of the smallest size runs in turn with each
+//! other one.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use super::bulk::make;
 use crate::rounds::{Comparison, Run, Side, compare_services, repeat};
 use crate::service::Service;
-use crate::shards::databases;
+use crate::shards::{SHARDS, databases};
 use crate::table::Bar;
 use crate::tools::{Wrk, upload, wrk};
 use crate::usage::{cpu_of, peak_memory};
@@ -43,39 +43,43 @@ const CALLS: [Call; 3] = [
 ];
 
 pub fn run(bench: &mut Bench) -> Result<()> {
-    with_more_rows(bench)?;
-    bench.shards.clear()?;
+    let rows = bench.options.scale(&[100_000, 1_000_000, 10_000_000][..], &[100_000, 300_000][..]);
+    on_servers(bench, SHARDS, |bench, cluster| with_more_rows(bench, cluster, rows))?;
+    let (shards, servers) = bench.options.scale((&[2, 4, 8, 16, 64][..], 8), (&[2, 8][..], 2));
+    on_servers(bench, servers, |bench, cluster| with_more_shards(bench, cluster, shards))
+}
+
+/// Runs on so many servers of its own.
+fn on_servers(
+    bench: &mut Bench,
+    servers: usize,
+    run: impl FnOnce(&mut Bench, &LocalCluster) -> Result<()>,
+) -> Result<()> {
     let folder = bench.options.folder.join("sizes");
     std::fs::create_dir_all(&folder)?;
-    let (sizes, servers) = bench.options.scale((&[2, 4, 8, 16, 64][..], 8), (&[2, 8][..], 2));
     let cluster = Handle::current().block_on(LocalCluster::start(&folder, servers, 0))?;
-    let done = with_more_shards(bench, &cluster, sizes);
+    let done = run(bench, &cluster);
     Handle::current().block_on(cluster.stop());
     done?;
     Ok(std::fs::remove_dir_all(&folder)?)
 }
 
-/// A service on so many shards, with rows.
+/// A service with rows.
 struct Filled {
+    /// How many shards or rows there are.
+    size: String,
     service: Service,
-    shards: usize,
+    urls: Vec<String>,
     users: u64,
 }
 
 fn with_more_shards(bench: &mut Bench, cluster: &LocalCluster, sizes: &[usize]) -> Result<()> {
     let [first, others @ ..] = sizes else { return Ok(()) };
-    let smallest = filled(bench, cluster, *first)?;
+    let smallest = filled(bench, cluster, &format!("of_{first}"), *first)?;
     for shards in others {
-        let larger = filled(bench, cluster, *shards)?;
+        let larger = filled(bench, cluster, &format!("of_{shards}"), *shards)?;
         for call in &CALLS {
-            let ask = |side: &Filled, seed| Ok(asked(bench, &side.service, call, side.users, seed)?.run);
-            let pids = [larger.service.pid(), smallest.service.pid()];
-            let found =
-                compare_services(bench, pids, || Ok(()), |seed| ask(&larger, seed), |seed| ask(&smallest, seed))?;
-            let found = of_cpu(&found);
-            let bar = Bar::new(format!("≤ {} ×", call.limit), found.ratio <= call.limit);
-            let name = format!("{}, API's CPU with {shards} shards", call.name);
-            bench.compared(&name, "µs", found, bar, &format!("the same with {first} shards"));
+            compare_sizes(bench, call, call.limit, &larger, &smallest)?;
         }
         if Some(shards) == others.last() {
             by_itself(bench, &larger)?;
@@ -86,77 +90,77 @@ fn with_more_shards(bench: &mut Bench, cluster: &LocalCluster, sizes: &[usize]) 
 
 /// `/stats`, rest and memory of a service with many shards.
 fn by_itself(bench: &mut Bench, filled: &Filled) -> Result<()> {
-    let Filled { service, shards, users } = filled;
+    let Filled { size, service, users, .. } = filled;
     std::thread::sleep(BEFORE_REST);
     let before = cpu_of(service.pid())?;
     std::thread::sleep(REST);
     let share = (cpu_of(service.pid())? - before) / REST.as_secs_f64() * 100.0;
     let side = |figure: f64| Side { median: figure, rounds: vec![figure], ..Side::default() };
     let bar = Bar::new("≤ 3 %", share <= 3.0);
-    bench.alone(&format!("a service with {shards} shards and no requests"), "% of a core", side(share), bar, "");
+    bench.alone(&format!("a service with {size} and no requests"), "% of a core", side(share), bar, "");
 
     let stats = repeat(bench, service.pid(), |seed| {
         let done = wrk(bench, service, 1, "get", &[&seed.to_string(), "/stats"])?;
         Ok(Run { figure: done.p50, ..done.run })
     })?;
     let bar = Bar::new("≤ 10 ms", stats.median <= 10.0);
-    bench.alone(&format!("GET /stats of {shards} shards, p50"), "ms", stats, bar, "1 connection");
+    bench.alone(&format!("GET /stats of {size}, p50"), "ms", stats, bar, "1 connection");
 
     wrk(bench, service, 1000, "mixed", &["1", &users.to_string()])?;
     let peak = peak_memory(service.pid())?;
     let bar = Bar::new("≤ 200 MiB", peak <= 200.0);
-    bench.alone(&format!("memory, {shards} shards and 1000 connections"), "MiB", side(peak), bar, "");
+    bench.alone(&format!("memory, {size} and 1000 connections"), "MiB", side(peak), bar, "");
     Ok(())
 }
 
-/// The same shards with ever more rows. `GET /` tells how fast the machine is at the time.
-fn with_more_rows(bench: &mut Bench) -> Result<()> {
-    let sizes = bench.options.scale(&[100_000, 1_000_000, 10_000_000][..], &[100_000, 300_000][..]);
-    let service = Service::start(bench)?;
-    let users = fill(bench, &service)?;
-    let mut first: Vec<Side> = Vec::new();
-    let mut there = rows::FINDABLE + users * rows::FILES_PER_USER;
-    for size in sizes {
-        let wanted = size * bench.shards.urls.len() as u64;
-        while there < wanted {
-            let more = MOST_MADE.min(wanted - there);
-            make(&service, more)?;
-            there += more;
-        }
-        bench.shards.settle()?;
-        for (number, call) in CALLS.iter().enumerate() {
-            let index = repeat(bench, service.pid(), |seed| {
-                Ok(wrk(bench, &service, CONNECTIONS, "get", &[&seed.to_string(), "/"])?.run)
-            })?;
-            let side = repeat(bench, service.pid(), |seed| Ok(asked(bench, &service, call, users, seed)?.run))?;
-            let share = Side { median: side.cpu.api / index.cpu.api, rounds: Vec::new(), cpu: side.cpu };
-            let name = format!("{}, API's CPU with {size} rows a shard", call.name);
-            match first.get(number) {
-                None => {
-                    bench.alone(&name, "× GET /", share.clone(), None, "");
-                    first.push(share);
-                }
-                Some(least) => {
-                    let ratio = share.median / least.median;
-                    let bar = Bar::new(format!("≤ {} ×", call.limit_of_rows), ratio <= call.limit_of_rows);
-                    let found = Comparison { ours: share, reference: least.clone(), ratio };
-                    bench.compared(&name, "× GET /", found, bar, "the same with the fewest rows");
-                }
-            }
+/// Services on databases of ever more rows, each in turn with the one of the fewest.
+fn with_more_rows(bench: &mut Bench, cluster: &LocalCluster, sizes: &[u64]) -> Result<()> {
+    let [first, others @ ..] = sizes else { return Ok(()) };
+    let smallest = filled_to(bench, cluster, *first)?;
+    for size in others {
+        let larger = filled_to(bench, cluster, *size)?;
+        for call in &CALLS {
+            compare_sizes(bench, call, call.limit_of_rows, &larger, &smallest)?;
         }
     }
     Ok(())
 }
 
+/// A service on two databases with so many rows each.
+fn filled_to(bench: &Bench, cluster: &LocalCluster, size: u64) -> Result<Filled> {
+    let filled =
+        Filled { size: format!("{size} rows a shard"), ..filled(bench, cluster, &format!("rows_{size}"), SHARDS)? };
+    let mut missing = (size * SHARDS as u64).saturating_sub(rows::FINDABLE + filled.users * rows::FILES_PER_USER);
+    while missing > 0 {
+        let more = MOST_MADE.min(missing);
+        make(&filled.service, more)?;
+        missing -= more;
+    }
+    bench.shards.with_urls(filled.urls.clone()).settle()?;
+    Ok(filled)
+}
+
+/// The API's CPU for a request to the one service and to the other, in turn.
+fn compare_sizes(bench: &mut Bench, call: &Call, limit: f64, larger: &Filled, smallest: &Filled) -> Result<()> {
+    let ask = |side: &Filled, seed| Ok(asked(bench, &side.service, call, side.users, seed)?.run);
+    let pids = [larger.service.pid(), smallest.service.pid()];
+    let found = compare_services(bench, pids, || Ok(()), |seed| ask(larger, seed), |seed| ask(smallest, seed))?;
+    let found = of_cpu(&found);
+    let bar = Bar::new(format!("≤ {limit} ×"), found.ratio <= limit);
+    let name = format!("{}, API's CPU with {}", call.name, larger.size);
+    bench.compared(&name, "µs", found, bar, &format!("the same with {}", smallest.size));
+    Ok(())
+}
+
 /// A cluster of so many databases, and a service on it.
-fn filled(bench: &Bench, cluster: &LocalCluster, shards: usize) -> Result<Filled> {
-    let urls = Handle::current().block_on(databases(cluster, &format!("of_{shards}"), shards))?;
+fn filled(bench: &Bench, cluster: &LocalCluster, name: &str, shards: usize) -> Result<Filled> {
+    let urls = Handle::current().block_on(databases(cluster, name, shards))?;
     // With each server's hundred connections.
     let settings = [("DB_POOL_MIN_SIZE", "0"), ("DB_POOL_MAX_SIZE", "3"), ("SHARDRIVE_HTTP_WORKERS", "2")];
     let settings = settings.map(|(name, value)| (name, value.to_owned()));
     let service = Service::start_on(&bench.options.program, &urls, &settings)?;
     let users = fill(bench, &service)?;
-    Ok(Filled { service, shards, users })
+    Ok(Filled { size: format!("{shards} shards"), service, urls, users })
 }
 
 /// Stores the rows that the calls ask for; gives how many users there are.
