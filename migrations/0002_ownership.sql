@@ -108,7 +108,8 @@ $$;
 
 -- Refuses writes to frozen slots and to slots of other shards. Returns true if the caller must note its changes in
 -- changed_keys. Call it after enter_write(), in a statement of its own: READ COMMITTED gives that statement a snapshot
--- taken after the lock.
+-- taken after the lock. Triggers look for the usual case in the statement that gathers the slots, after enter_write() as
+-- well, and call this function in the other cases.
 --
 -- In a clean-up the rule is reversed. A DELETE may then touch only slots that this shard does not own, so that a
 -- clean-up that comes too late removes no row that counts.

@@ -30,7 +30,7 @@ DECLARE
     has_entered   boolean := shardrive.enter_write();
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        -- Mostly one look is enough.
+        -- Mostly all slots are this shard's, and none is on the move.
         SELECT bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
                AND NOT EXISTS (SELECT FROM shardrive.local_moves)
           INTO is_free
