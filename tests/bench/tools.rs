@@ -21,14 +21,38 @@ pub struct Wrk {
     pub p99: f64,
 }
 
+/// The longest run that waits for an operation to end.
+const MOST_SECONDS: u64 = 64;
+
+/// Runs a load generator as long as the options say, and twice as long again and again until an operation has ended: a
+/// busy disk may hold a short run up from its first commit to its last.
+fn until_one_ended<T>(bench: &Bench, run: impl Fn(u64) -> Result<T>, operations: impl Fn(&T) -> f64) -> Result<T> {
+    let mut seconds = bench.options.seconds();
+    loop {
+        let done = run(seconds)?;
+        if operations(&done) > 0.0 {
+            return Ok(done);
+        }
+        if seconds >= MOST_SECONDS {
+            return Err(format!("no operation has ended within {seconds} seconds").into());
+        }
+        seconds *= 2;
+    }
+}
+
 /// Asks the service as fast as so many connections can, each waiting for its answer.
 pub fn wrk(bench: &Bench, service: &Service, connections: u64, script: &str, args: &[&str]) -> Result<Wrk> {
+    let run = |seconds| wrk_for(seconds, service, connections, script, args);
+    until_one_ended(bench, run, |done| done.run.operations)
+}
+
+fn wrk_for(seconds: u64, service: &Service, connections: u64, script: &str, args: &[&str]) -> Result<Wrk> {
     let scripts = format!("{HOME}/wrk");
     let output = Command::new("wrk")
         .env("BENCH_SCRIPTS", &scripts)
         .arg(format!("-t{}", connections.min(2)))
         .arg(format!("-c{connections}"))
-        .arg(format!("-d{}s", bench.options.seconds()))
+        .arg(format!("-d{seconds}s"))
         .args(["--timeout", "10s", "-s", &format!("{scripts}/{script}.lua"), &service.base, "--"])
         .args(args)
         .output()?;
@@ -47,11 +71,17 @@ pub fn wrk(bench: &Bench, service: &Service, connections: u64, script: &str, arg
     Ok(Wrk { run: Run { figure, operations }, p50: millis("p50")?, p99: millis("p99")? })
 }
 
-/// Starts pgbench on a shard with the statements of a script; `place` is where it may write.
-fn start_pgbench(bench: &Bench, shard: usize, clients: usize, script: &Path, more: &[String]) -> Result<Child> {
+/// Starts pgbench on a shard with the statements of a script, for some seconds.
+fn start_pgbench(
+    bench: &Bench,
+    (shard, clients): (usize, usize),
+    seconds: u64,
+    script: &Path,
+    more: &[String],
+) -> Result<Child> {
     let mut command = Command::new(bench.shards.program("pgbench"));
     command.args(["-n", "-M", "prepared", "-j", "1", "-c", &clients.to_string()]);
-    command.args(["-T", &bench.options.seconds().to_string(), "-D", &format!("shard={shard}")]);
+    command.args(["-T", &seconds.to_string(), "-D", &format!("shard={shard}")]);
     command.args(more).arg("-f").arg(script).args(bench.shards.urls.get(shard));
     command.current_dir(&bench.options.folder);
     Ok(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
@@ -66,15 +96,20 @@ pub fn statements(name: &str) -> PathBuf {
 pub fn pgbench(bench: &Bench, clients: usize, script: &Path, values: &[(&str, u64)]) -> Result<Run> {
     let values: Vec<String> =
         values.iter().flat_map(|(name, value)| ["-D".to_owned(), format!("{name}={value}")]).collect();
-    let start = |shard| start_pgbench(bench, shard, clients / SHARDS, script, &values);
-    let running: Result<Vec<Child>> = (0..SHARDS).map(start).collect();
-    let mut sum = Run { figure: 0.0, operations: 0.0 };
-    for child in running? {
-        let text = checked("pgbench", child.wait_with_output()?)?;
-        sum.figure += number_after(&text, "tps = ")?;
-        sum.operations += number_after(&text, "number of transactions actually processed: ")?;
-    }
-    Ok(sum)
+    let run = |seconds| {
+        let start = |shard| start_pgbench(bench, (shard, clients / SHARDS), seconds, script, &values);
+        let running: Result<Vec<Child>> = (0..SHARDS).map(start).collect();
+        let mut sum = Run { figure: 0.0, operations: 0.0 };
+        for child in running? {
+            let text = checked("pgbench", child.wait_with_output()?)?;
+            let operations = number_after(&text, "number of transactions actually processed: ")?;
+            // pgbench tells no rate of nothing.
+            sum.figure += if operations > 0.0 { number_after(&text, "tps = ")? } else { 0.0 };
+            sum.operations += operations;
+        }
+        Ok(sum)
+    };
+    until_one_ended(bench, run, |sum| sum.operations)
 }
 
 /// One client of pgbench on one shard; gives the median latency in milliseconds.
@@ -83,14 +118,17 @@ pub fn pgbench_latency(bench: &Bench, script: &Path, values: &[(&str, u64)]) -> 
     let mut more: Vec<String> =
         values.iter().flat_map(|(name, value)| ["-D".to_owned(), format!("{name}={value}")]).collect();
     more.extend(["-l".to_owned(), format!("--log-prefix={}", log.display())]);
-    let child = start_pgbench(bench, 0, 1, script, &more)?;
-    let log = log.with_file_name(format!("latency.{}", child.id()));
-    checked("pgbench", child.wait_with_output()?)?;
-    // Client, transaction, microseconds, ...
-    let text = std::fs::read_to_string(&log)?;
-    std::fs::remove_file(&log)?;
-    let micros: Vec<f64> = text.lines().filter_map(|line| line.split(' ').nth(2)?.parse().ok()).collect();
-    Ok(Run { figure: median(&micros) / 1e3, operations: micros.len() as f64 })
+    let run = |seconds| {
+        let child = start_pgbench(bench, (0, 1), seconds, script, &more)?;
+        let log = log.with_file_name(format!("latency.{}", child.id()));
+        checked("pgbench", child.wait_with_output()?)?;
+        // Client, transaction, microseconds, ...
+        let text = std::fs::read_to_string(&log)?;
+        std::fs::remove_file(&log)?;
+        let micros: Vec<f64> = text.lines().filter_map(|line| line.split(' ').nth(2)?.parse().ok()).collect();
+        Ok(Run { figure: median(&micros) / 1e3, operations: micros.len() as f64 })
+    };
+    until_one_ended(bench, run, |run| run.operations)
 }
 
 /// The columns of files that a client gives.
