@@ -75,6 +75,7 @@ impl<W: BatchWrite> GroupCommit<W> {
         let (slot, cluster) = (W::slot(&row), self.writes.cluster());
         let mut moving = MovingSlot::new(slot, cluster.limits());
         loop {
+            moving.wait_until_writable(cluster, cluster.owner(slot)?.id()).await?;
             let shard = cluster.owner(slot)?;
             let id = shard.id();
             record_route(slot.number(), id.number());

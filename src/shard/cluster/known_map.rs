@@ -10,11 +10,14 @@ use sqlx::PgConnection;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
+use super::append_only::PerShard;
 use super::routing::Cluster;
 use super::scatter::ScatterBreadth;
+use super::write_freeze::WriteFreeze;
 use crate::shard::call::ShardCall;
 use crate::shard::error::ShardError;
 use crate::shard::map::SlotMap;
+use crate::shard::server::admission::WorkKind;
 use crate::shard::server::pool::ShardLimits;
 use crate::shard::slot::{ShardId, Slot};
 
@@ -45,6 +48,7 @@ pub(in crate::shard) struct KnownMap {
     merged: Mutex<MergedCopies>,
     readings: AtomicU64,
     changes: AtomicU64,
+    freezes: PerShard<WriteFreeze>,
 }
 
 impl KnownMap {
@@ -54,6 +58,7 @@ impl KnownMap {
             merged: Mutex::default(),
             readings: AtomicU64::new(0),
             changes: AtomicU64::new(0),
+            freezes: PerShard::new(),
         }
     }
 
@@ -64,6 +69,10 @@ impl KnownMap {
     /// How often this process has met a newer map.
     pub(in crate::shard) fn change_count(&self) -> u64 {
         self.changes.load(Ordering::SeqCst)
+    }
+
+    fn freeze(&self, shard: ShardId) -> &WriteFreeze {
+        self.freezes.get_or_make(shard, WriteFreeze::default)
     }
 
     /// Waits for the right to read the shards' copies and lists: a single task at a time.
@@ -84,6 +93,11 @@ impl Cluster {
         if known.readings.load(Ordering::Acquire) < seen + 2 {
             self.read_map(ScatterBreadth::All, &mut merged).await;
         }
+    }
+
+    /// The masks of the slots that the shard has frozen. `None`: the shard does not say.
+    async fn list_frozen_slots(&self, shard: ShardId) -> Option<Vec<Vec<u8>>> {
+        self.shard(shard)?.run(&ListFrozenSlots).await.ok()?
     }
 
     /// Reads the copies whose version is not known.
@@ -139,13 +153,56 @@ impl MovingSlot {
         if Instant::now() >= self.until {
             return Err(ShardError::Moving);
         }
-        // Boxed: the future is rarely needed, and its size would slow every request.
+        // Boxed: the futures are rarely needed, and their size would slow every request.
         Box::pin(cluster.refresh_map()).await;
-        if cluster.map().owner(self.slot) == refused {
-            tokio::time::sleep(self.pause).await;
-            self.pause = (self.pause * 2).min(RETRY_PAUSE.1);
+        if cluster.map().owner(self.slot) == refused && !Box::pin(self.wait_out_freeze(cluster, refused)).await? {
+            self.rest().await;
         }
         Ok(())
+    }
+
+    /// Returns when a try to write makes sense: at once, unless the process knows of a write freeze of the slot.
+    pub(crate) async fn wait_until_writable(&mut self, cluster: &Cluster, owner: ShardId) -> Result<(), ShardError> {
+        if cluster.known_map().freeze(owner).covers(self.slot) {
+            Box::pin(self.wait_out_freeze(cluster, owner)).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of the write freeze at the owner, and then at the shard that owns the slot by then. False if
+    /// there was none.
+    async fn wait_out_freeze(&mut self, cluster: &Cluster, mut owner: ShardId) -> Result<bool, ShardError> {
+        let mut was_frozen = false;
+        while self.outlasts_freeze(cluster, owner).await? {
+            was_frozen = true;
+            cluster.refresh_map().await;
+            owner = cluster.map().owner(self.slot);
+        }
+        Ok(was_frozen)
+    }
+
+    /// Looks at the shard's freezes until none holds the slot. False if the first look found none.
+    async fn outlasts_freeze(&mut self, cluster: &Cluster, owner: ShardId) -> Result<bool, ShardError> {
+        let freeze = cluster.known_map().freeze(owner);
+        let mut seen = freeze.look_count();
+        let mut was_frozen = false;
+        loop {
+            freeze.look_after(seen, cluster.list_frozen_slots(owner)).await;
+            if !freeze.covers(self.slot) {
+                return Ok(was_frozen);
+            }
+            if Instant::now() >= self.until {
+                return Err(ShardError::Moving);
+            }
+            was_frozen = true;
+            seen = freeze.look_count();
+            self.rest().await;
+        }
+    }
+
+    async fn rest(&mut self) {
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(RETRY_PAUSE.1);
     }
 }
 
@@ -172,6 +229,22 @@ impl ShardCall for LoadNewMap<'_> {
         let (version, last_shard, owners, epochs): (_, Option<i32>, _, _) = statement.fetch_one(connection).await?;
         let last_shard = last_shard.and_then(ShardId::from_sql).unwrap_or_default();
         Ok(Some(NewMap { version, copy: whole_map(owners, epochs), last_shard }))
+    }
+}
+
+/// Reads the slots whose writes a shard refuses for the moment of a handover.
+struct ListFrozenSlots;
+
+impl ShardCall for ListFrozenSlots {
+    type Output = Vec<Vec<u8>>;
+
+    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
+        let statement = sqlx::query_scalar(include_str!("../../../sql/shard/list_frozen_slots.sql"));
+        statement.fetch_all(connection).await.map(Some)
+    }
+
+    fn work_kind(&self) -> WorkKind {
+        WorkKind::PointRead
     }
 }
 

@@ -12,3 +12,4 @@ pub(super) mod registry;
 pub(super) mod routing;
 pub(super) mod scatter;
 pub(super) mod waves;
+pub(super) mod write_freeze;

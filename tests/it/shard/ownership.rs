@@ -133,6 +133,46 @@ async fn a_slot_that_nobody_takes_is_refused_for_now_and_heals() {
     assert_eq!(api.get_json("/stats").await.1["total_records"], 2);
 }
 
+/// How many rows group commit has sent to shard 0 so far, with those that the shard refused.
+async fn rows_sent(api: &Api) -> f64 {
+    let text = api.get("/metrics").await.text().await.unwrap();
+    let sum = text.lines().find_map(|line| line.strip_prefix("shardrive_shard_commit_batch_rows_sum{shard=\"0\"} "));
+    sum.unwrap_or_else(|| panic!("no rows of group commit in {text}")).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_of_a_frozen_slot_wait_without_trying_it() {
+    const WAITING: u32 = 8;
+    const OTHERS: u32 = 150;
+    let cluster = TestCluster::migrated(2).await;
+    // The lease, so that no coordinator ends a freeze that belongs to no move.
+    let mut lease = cluster.connect(0).await;
+    run(&mut lease, "SELECT pg_advisory_lock(5040, 5)").await.unwrap();
+    let api = Api::start_with(&cluster, &PATIENT).await;
+    let file = |user: i64| json!({"user_id": user, "file_name": "a"});
+    let freeze = "INSERT INTO shardrive.local_moves (move_id, slots, frozen)
+                  VALUES (999, set_bit(decode(repeat('00', 630), 'hex'), 2, 1), true)";
+    cluster.psql(0, freeze).await.unwrap();
+    let frozen_file = file(2);
+    let waiting = futures_util::future::join_all((0..WAITING).map(|_| api.post("/ingest", &frozen_file)));
+    let rest = async {
+        poll::until_true("a first try", async || rows_sent(&api).await > 0.0).await;
+        for _ in 0..OTHERS {
+            assert_eq!(api.post("/ingest", &file(4)).await.status(), StatusCode::CREATED);
+        }
+        // Each of the callers has tried once at most.
+        let sent = rows_sent(&api).await;
+        assert!((f64::from(OTHERS + 1)..=f64::from(OTHERS + WAITING)).contains(&sent), "{sent}");
+        assert_eq!(api.get("/query/2").await.status(), StatusCode::OK, "reads go on");
+        cluster.psql(0, "DELETE FROM shardrive.local_moves").await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(waiting, rest);
+    assert!(answers.iter().all(|answer| answer.status() == StatusCode::CREATED), "{answers:?}");
+    let sent = rows_sent(&api).await;
+    assert!((f64::from(OTHERS + WAITING + 1)..=f64::from(OTHERS + 2 * WAITING)).contains(&sent), "{sent}");
+    assert_eq!(api.get_json("/query/2").await.1["file_count"], WAITING);
+}
+
 /// Waits until a statement that begins with this comment stands still on a lock.
 async fn until_it_waits(db: &mut PgConnection, comment: &str) {
     let sql = format!(
