@@ -121,7 +121,8 @@ DECLARE
     cleans  boolean := deletes AND coalesce(current_setting('shardrive.clean_up', true), '') = 'on';
 BEGIN
     -- Mostly this shard owns all of the slots, and none of its slots is on the move.
-    SELECT bool_and(get_bit((SELECT owned FROM shardrive.coverage), w.slot) = 1) AND NOT EXISTS (SELECT FROM shardrive.local_moves)
+    SELECT bool_and(get_bit((SELECT owned FROM shardrive.coverage), w.slot) = 1
+                    AND NOT EXISTS (SELECT FROM shardrive.local_moves AS l WHERE get_bit(l.slots, w.slot) = 1))
       INTO is_free
       FROM unnest(written) AS w (slot);
     RETURN CASE WHEN is_free AND NOT cleans THEN false ELSE shardrive.judge_slots(written, cleans) END;

@@ -211,15 +211,15 @@ BEGIN
          WHERE NOT EXISTS (SELECT FROM new_rows OFFSET 1)
            AND n.user_id >= 0
            AND get_bit((SELECT owned FROM shardrive.coverage), shardrive.slot_of(n.user_id)) = 1
-           AND NOT EXISTS (SELECT FROM shardrive.local_moves)
+           AND NOT EXISTS (SELECT FROM shardrive.local_moves AS l WHERE get_bit(l.slots, shardrive.slot_of(n.user_id)) = 1)
         RETURNING (SELECT folder_id IS NOT NULL FROM new_rows) INTO is_placed;
         is_counted := FOUND;
         IF is_counted AND NOT is_placed THEN
             RETURN NULL;
         END IF;
         SELECT array_agg(slot), array_agg(n), array_agg(b), array_agg(slot) FILTER (WHERE p),
-               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
-               AND NOT EXISTS (SELECT FROM shardrive.local_moves),
+               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1
+                        AND NOT EXISTS (SELECT FROM shardrive.local_moves AS l WHERE get_bit(l.slots, slot) = 1)),
                bool_or(negative), bool_or(m)
           INTO changed_slots, row_deltas, byte_deltas, placed_slots, is_free, is_negative, is_misnamed
           FROM (SELECT shardrive.slot_of(user_id) AS slot, count(*) AS n, coalesce(sum(size_bytes), 0) AS b,
@@ -228,16 +228,16 @@ BEGIN
                   FROM new_rows GROUP BY 1) AS change;
     ELSIF TG_OP = 'DELETE' THEN
         SELECT array_agg(slot), array_agg(n), array_agg(b),
-               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
-               AND NOT EXISTS (SELECT FROM shardrive.local_moves)
+               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1
+                        AND NOT EXISTS (SELECT FROM shardrive.local_moves AS l WHERE get_bit(l.slots, slot) = 1))
                AND coalesce(current_setting('shardrive.clean_up', true), '') <> 'on'
           INTO changed_slots, row_deltas, byte_deltas, is_free
           FROM (SELECT shardrive.slot_of(user_id) AS slot, -count(*) AS n, -coalesce(sum(size_bytes), 0) AS b
                   FROM old_rows GROUP BY 1) AS change;
     ELSE
         SELECT array_agg(slot), array_agg(0), array_agg(b),
-               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
-               AND NOT EXISTS (SELECT FROM shardrive.local_moves),
+               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1
+                        AND NOT EXISTS (SELECT FROM shardrive.local_moves AS l WHERE get_bit(l.slots, slot) = 1)),
                bool_or(p)
           INTO changed_slots, row_deltas, byte_deltas, is_free, is_placed
           FROM (SELECT shardrive.slot_of(user_id) AS slot, sum(b) AS b, bool_or(p) AS p
@@ -360,23 +360,23 @@ DECLARE
 BEGIN
     IF TG_OP = 'INSERT' THEN
         SELECT array_agg(slot), array_agg(n), array_agg(b),
-               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
-               AND NOT EXISTS (SELECT FROM shardrive.local_moves)
+               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1
+                        AND NOT EXISTS (SELECT FROM shardrive.local_moves AS l WHERE get_bit(l.slots, slot) = 1))
           INTO changed_slots, row_deltas, byte_deltas, is_free
           FROM (SELECT slot, count(*) AS n, sum(size_bytes)::bigint AS b
                   FROM new_rows GROUP BY slot) AS change;
     ELSIF TG_OP = 'DELETE' THEN
         SELECT array_agg(slot), array_agg(n), array_agg(b),
-               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
-               AND NOT EXISTS (SELECT FROM shardrive.local_moves)
+               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1
+                        AND NOT EXISTS (SELECT FROM shardrive.local_moves AS l WHERE get_bit(l.slots, slot) = 1))
                AND coalesce(current_setting('shardrive.clean_up', true), '') <> 'on'
           INTO changed_slots, row_deltas, byte_deltas, is_free
           FROM (SELECT slot, -count(*) AS n, -sum(size_bytes)::bigint AS b
                   FROM old_rows GROUP BY slot) AS change;
     ELSE
         SELECT array_agg(slot), array_agg(n), array_agg(b),
-               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
-               AND NOT EXISTS (SELECT FROM shardrive.local_moves)
+               bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1
+                        AND NOT EXISTS (SELECT FROM shardrive.local_moves AS l WHERE get_bit(l.slots, slot) = 1))
           INTO changed_slots, row_deltas, byte_deltas, is_free
           FROM (SELECT slot, sum(n)::bigint AS n, sum(b)::bigint AS b
                   FROM (SELECT slot, 1 AS n, size_bytes AS b FROM new_rows

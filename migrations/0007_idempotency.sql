@@ -31,8 +31,8 @@ DECLARE
 BEGIN
     IF TG_OP = 'INSERT' THEN
         -- Mostly all slots are this shard's, and none is on the move.
-        SELECT bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1)
-               AND NOT EXISTS (SELECT FROM shardrive.local_moves)
+        SELECT bool_and(get_bit((SELECT owned FROM shardrive.coverage), slot) = 1
+                        AND NOT EXISTS (SELECT FROM shardrive.local_moves AS l WHERE get_bit(l.slots, slot) = 1))
           INTO is_free
           FROM new_rows;
         IF is_free THEN

@@ -302,23 +302,40 @@ async fn a_row_that_the_service_could_not_find_again_is_not_made_by_hand() {
 }
 
 #[tokio::test]
-async fn every_kind_of_change_in_a_moving_slot_is_noted() {
+async fn every_kind_of_change_in_a_moving_slot_is_noted_and_no_other() {
     let cluster = TestCluster::migrated(1).await;
     let mark = "INSERT INTO shardrive.local_moves (move_id, slots) VALUES (1, set_bit(decode(repeat('00', 630), 'hex'), 2, 1))";
     cluster.psql(0, mark).await.unwrap();
     let changes = [
-        "INSERT INTO file_metadata (user_id, file_name) VALUES (2, 'a'), (3, 'b')",
-        "UPDATE file_metadata SET file_name = 'c'",
-        "DELETE FROM file_metadata",
-        "INSERT INTO records (collection, key, slot, document) VALUES ('store', '2', 2, '1'), ('store', '3', 3, '1')",
-        "UPDATE records SET document = '2'",
-        "DELETE FROM records",
+        (0, "INSERT INTO file_metadata (user_id, file_name) VALUES (3, 'a'), (4, 'b')"),
+        (0, "INSERT INTO file_metadata (user_id, file_name) VALUES (3, 'c')"),
+        (1, "INSERT INTO file_metadata (user_id, file_name) VALUES (2, 'a')"),
+        (2, "INSERT INTO file_metadata (user_id, file_name) VALUES (2, 'b'), (3, 'd'), (2, 'c')"),
+        (3, "UPDATE file_metadata SET file_name = 'e'"),
+        (0, "UPDATE file_metadata SET file_name = 'f' WHERE user_id <> 2"),
+        (0, "DELETE FROM file_metadata WHERE user_id = 4"),
+        (3, "DELETE FROM file_metadata"),
+        (
+            1,
+            "INSERT INTO records (collection, key, slot, document) VALUES ('store', '2', 2, '1'), ('store', '3', 3, '1')",
+        ),
+        (0, "INSERT INTO records (collection, key, slot, document) VALUES ('store', '4', 4, '1')"),
+        (1, "UPDATE records SET document = '2'"),
+        (0, "DELETE FROM records WHERE slot = 3"),
+        (1, "DELETE FROM records"),
+        (
+            1,
+            "INSERT INTO shardrive.idempotency_keys (slot, key, request, shard_id, outcome)
+             SELECT slot, gen_random_uuid(), gen_random_uuid(), 0, '' FROM generate_series(1, 4) AS slot",
+        ),
+        (0, "DELETE FROM shardrive.idempotency_keys WHERE slot <> 2"),
+        (1, "DELETE FROM shardrive.idempotency_keys"),
     ];
-    for change in changes {
+    for (expected, change) in changes {
         cluster.psql(0, "DELETE FROM shardrive.changed_keys").await.unwrap();
         cluster.psql(0, change).await.unwrap();
         let noted: i64 = cluster.value(0, "SELECT count(DISTINCT key) FROM shardrive.changed_keys").await;
-        assert_eq!(noted, 1, "{change}");
+        assert_eq!(noted, expected, "{change}");
     }
 }
 
