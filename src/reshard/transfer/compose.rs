@@ -193,7 +193,7 @@ pub(in crate::reshard) fn has_rows(table: &MovedTable, slots: &[Slot]) -> String
 pub(super) fn sum_next_rows(reading: RowReading<'_>, limit: u32) -> String {
     format!(
         "WITH part AS MATERIALIZED (
-             SELECT {named}, hashtextextended(t::text, 0)::numeric AS hash
+             SELECT {named}, {hash}::numeric AS hash
                FROM {table} AS t
               WHERE {filter} AND ($1::text[] IS NULL OR ({names}) > ({lower}))
               ORDER BY {names} LIMIT {limit}
@@ -202,6 +202,7 @@ pub(super) fn sum_next_rows(reading: RowReading<'_>, limit: u32) -> String {
                 (SELECT ARRAY[{texts}] FROM (SELECT * FROM part ORDER BY {descending} LIMIT 1) AS last)
            FROM part",
         named = reading.list(|number, name, _| format!("{name} AS k{number}")),
+        hash = reading.table.hash,
         table = reading.table.name,
         filter = reading.filter(),
         names = reading.names(),
@@ -225,7 +226,8 @@ fn range(reading: RowReading<'_>) -> String {
 /// Count and hash of the rows of a range.
 pub(super) fn sum_range(reading: RowReading<'_>) -> String {
     format!(
-        "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text FROM {} AS t WHERE {}",
+        "SELECT count(*), coalesce(sum({}::numeric), 0)::text FROM {} AS t WHERE {}",
+        reading.table.hash,
         reading.table.name,
         range(reading),
     )
@@ -234,8 +236,9 @@ pub(super) fn sum_range(reading: RowReading<'_>) -> String {
 /// Key and hash of each row of a range.
 pub(super) fn list_range(reading: RowReading<'_>) -> String {
     format!(
-        "SELECT {}, hashtextextended(t::text, 0) FROM {} AS t WHERE {}",
+        "SELECT {}, {} FROM {} AS t WHERE {}",
         key_texts(reading.table, "t."),
+        reading.table.hash,
         reading.table.name,
         range(reading),
     )
@@ -250,9 +253,10 @@ pub(super) fn list_keys(table: &MovedTable) -> String {
     format!(
         "SELECT {}, found.hash
            FROM unnest({}) AS k ({names}),
-                LATERAL (SELECT {keys}, hashtextextended(t::text, 0) AS hash FROM {} AS t WHERE {} LIMIT 1) AS found",
+                LATERAL (SELECT {keys}, {} AS hash FROM {} AS t WHERE {} LIMIT 1) AS found",
         key_texts(table, "found."),
         arrays.join(", "),
+        table.hash,
         table.name,
         equal.join(" AND "),
         names = names.join(", "),

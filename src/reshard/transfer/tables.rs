@@ -17,7 +17,15 @@ pub struct MovedTable {
     pub by_slot: &'static [(&'static str, &'static str)],
     /// The counts of its rows, if the rows are counted.
     pub counts: Option<CountTables>,
+    /// The hash of a row `t`, by which the shards are compared.
+    pub hash: &'static str,
 }
+
+/// The hash of a row by its values. Rows with the same values have the same texts, as the columns' types have one text
+/// for each value.
+const BY_VALUES: &str = "hash_record_extended(t, 0)";
+/// The hash of a row by its text, for types without a hash, such as `json`: three times the work.
+const BY_TEXT: &str = "hashtextextended(t::text, 0)";
 
 /// The order in which the rows of some slots are read, part by part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +75,7 @@ pub const TABLES: &[MovedTable] = &[
             deltas: "shardrive.slot_deltas",
             are_stored: false,
         }),
+        hash: BY_VALUES,
     },
     MovedTable {
         name: "public.folders",
@@ -76,6 +85,7 @@ pub const TABLES: &[MovedTable] = &[
         key: &[("user_id", "bigint"), ("folder_id", "uuid")],
         by_slot: &[("(user_id % 5040)", "bigint"), ("user_id", "bigint"), ("folder_id", "uuid")],
         counts: None,
+        hash: BY_VALUES,
     },
     MovedTable {
         name: "public.records",
@@ -88,6 +98,7 @@ pub const TABLES: &[MovedTable] = &[
             deltas: "shardrive.record_deltas",
             are_stored: true,
         }),
+        hash: BY_TEXT,
     },
     MovedTable {
         name: "shardrive.idempotency_keys",
@@ -96,6 +107,7 @@ pub const TABLES: &[MovedTable] = &[
         key: &[("slot", "int"), ("key", "uuid")],
         by_slot: &[("slot", "int"), ("key", "uuid")],
         counts: None,
+        hash: BY_VALUES,
     },
 ];
 
