@@ -26,7 +26,7 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// In every so many of these readings, each shard sends the whole copy: somebody may have put an old backup in place of
 /// a database.
 const WHOLE_READING: u32 = 12;
-/// How long one shard may take to send its copy of the map.
+/// How long one shard may take to send its copy of the map, or its frozen slots.
 const READ_DEADLINE: Duration = Duration::from_secs(1);
 /// The first and the longest pause between two tries for a slot without an owner; each pause doubles.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(8));
@@ -97,7 +97,7 @@ impl Cluster {
 
     /// The masks of the slots that the shard has frozen. `None`: the shard does not say.
     async fn list_frozen_slots(&self, shard: ShardId) -> Option<Vec<Vec<u8>>> {
-        self.shard(shard)?.run(&ListFrozenSlots).await.ok()?
+        tokio::time::timeout(READ_DEADLINE, self.shard(shard)?.run(&ListFrozenSlots)).await.ok()?.ok()?
     }
 
     /// Reads the copies whose version is not known.
