@@ -75,7 +75,8 @@ impl Cache {
     /// Bars the values of these keys. Never fails, and waits for a moment at most: [`PendingWrite::remove`] deals with
     /// a cache that does not answer. Cancel safe.
     async fn bar(self: &Arc<Self>, mut keys: Vec<CacheKey>, limit: Duration) -> PendingWrite {
-        if keys.len() > 1 {
+        // Without a server nothing is done for a key, and a batch of a load has thousands of keys.
+        if keys.len() > 1 && self.connector.link().is_some() {
             keys.sort_unstable();
             keys.dedup();
         }

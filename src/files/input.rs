@@ -1,5 +1,6 @@
 //! Files and changes as clients send them, checked against the [`limits`](super::limits).
 
+use compact_str::CompactString;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
@@ -241,7 +242,7 @@ impl PatchInput<'_> {
         if let Some(name) = &file_name {
             FILE_NAME.check(&name.0)?;
         }
-        let mut name: Option<Box<str>> = file_name.map(|name| name.0.into());
+        let mut name: Option<CompactString> = file_name.map(|name| name.0.into());
         let path = match self.path {
             Some(Some(path)) => {
                 let (path, last) = check_file_path(&path.0)?;

@@ -2,6 +2,7 @@
 //! against psql.
 
 use chrono::{DateTime, Utc};
+use compact_str::CompactString;
 use uuid::Uuid;
 
 use super::model::UserId;
@@ -63,7 +64,7 @@ impl TextLimit {
     }
 
     /// Checks an optional text.
-    pub(super) fn check_optional(&self, text: Option<BorrowedText<'_>>) -> Result<Option<Box<str>>, FieldFault> {
+    pub(super) fn check_optional(&self, text: Option<BorrowedText<'_>>) -> Result<Option<CompactString>, FieldFault> {
         let Some(BorrowedText(text)) = text else { return Ok(None) };
         self.check(&text)?;
         Ok(Some(text.into()))

@@ -1,6 +1,7 @@
 //! Files, pages and cursors.
 
 use chrono::{DateTime, Utc};
+use compact_str::CompactString;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -39,14 +40,14 @@ pub struct NewFile {
     pub(super) id: Uuid,
     /// True if the service gave the id: then no earlier request has stored a file under the id.
     pub(super) minted: bool,
-    pub(super) name: Box<str>,
+    pub(super) name: CompactString,
     /// The path from the root on, ending in the name; `None`: the file is in no folder.
-    pub(super) path: Option<Box<str>>,
-    pub(super) mime_type: Option<Box<str>>,
-    pub(super) checksum: Option<Box<str>>,
+    pub(super) path: Option<CompactString>,
+    pub(super) mime_type: Option<CompactString>,
+    pub(super) checksum: Option<CompactString>,
     pub(super) size_bytes: Option<i64>,
     pub(super) modified_at: Option<DateTime<Utc>>,
-    pub(super) content_ref: Option<Box<str>>,
+    pub(super) content_ref: Option<CompactString>,
 }
 
 impl NewFile {
@@ -105,7 +106,7 @@ impl NewFile {
     /// The bytes of all texts: the part of a record that grows.
     #[must_use]
     pub(super) fn text_bytes(&self) -> usize {
-        let length = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
+        let length = |text: &Option<CompactString>| text.as_deref().map_or(0, str::len);
         self.name.len()
             + length(&self.path)
             + length(&self.mime_type)
@@ -138,15 +139,15 @@ impl NewFile {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct FileContent {
     /// The media type.
-    pub mime_type: Option<Box<str>>,
+    pub mime_type: Option<CompactString>,
     /// A checksum.
-    pub checksum: Option<Box<str>>,
+    pub checksum: Option<CompactString>,
     /// The size in bytes.
     pub size_bytes: Option<i64>,
     /// When the content last changed.
     pub modified_at: Option<DateTime<Utc>>,
     /// Where the content is stored, in the client's words.
-    pub content_ref: Option<Box<str>>,
+    pub content_ref: Option<CompactString>,
 }
 
 /// A stored file.
@@ -187,13 +188,13 @@ pub struct File {
 /// Changes of a file: `None` keeps a field, `Some(None)` clears a field.
 #[derive(Clone, Default, Debug)]
 pub struct FilePatch {
-    pub(super) name: Option<Box<str>>,
-    pub(super) path: Option<Option<Box<str>>>,
-    pub(super) mime_type: Option<Option<Box<str>>>,
-    pub(super) checksum: Option<Option<Box<str>>>,
+    pub(super) name: Option<CompactString>,
+    pub(super) path: Option<Option<CompactString>>,
+    pub(super) mime_type: Option<Option<CompactString>>,
+    pub(super) checksum: Option<Option<CompactString>>,
     pub(super) size_bytes: Option<Option<i64>>,
     pub(super) modified_at: Option<Option<DateTime<Utc>>>,
-    pub(super) content_ref: Option<Option<Box<str>>>,
+    pub(super) content_ref: Option<Option<CompactString>>,
 }
 
 /// The position in a user's listing after a file. Clients get an opaque text.

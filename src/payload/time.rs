@@ -23,7 +23,8 @@ pub(crate) fn read_time(text: &str) -> Result<DateTime<Utc>, &'static str> {
     let text = text.trim();
     let parsed = match text.strip_suffix("UTC").or_else(|| text.strip_suffix("GMT")) {
         Some(local) => format!("{}Z", local.trim_end()).parse::<DateTime<FixedOffset>>(),
-        None => text.parse(),
+        // Nearly every time is of RFC 3339, for which chrono has a faster reader.
+        None => DateTime::parse_from_rfc3339(text).or_else(|_| text.parse()),
     };
     let micros = parsed.map_err(|_| TIME_FORMAT)?.timestamp_micros();
     DateTime::from_timestamp_micros(micros)

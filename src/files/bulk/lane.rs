@@ -195,13 +195,17 @@ fn sort(rows: &mut [LoadRow]) {
 /// A shard and the rows that it owns.
 type ShardRows = (Arc<Shard>, Vec<LoadRow>);
 
-fn by_owner(cluster: &Cluster, rows: Vec<LoadRow>) -> Result<impl Iterator<Item = ShardRows> + use<>, ShardError> {
-    let mut groups: BTreeMap<ShardId, ShardRows> = BTreeMap::new();
-    for row in rows {
-        let owner = cluster.owner(row.file.user().slot())?;
-        groups.entry(owner.id()).or_insert_with(|| (Arc::clone(owner), Vec::new())).1.push(row);
+/// Groups rows by their owners. Rows of one owner, as nearly all batches have, stay where they are.
+fn by_owner(cluster: &Cluster, rows: Vec<LoadRow>) -> Result<Vec<ShardRows>, ShardError> {
+    let map = cluster.map();
+    let owner = |row: &LoadRow| map.owner(row.file.user().slot());
+    let mut groups: BTreeMap<ShardId, Vec<LoadRow>> = BTreeMap::new();
+    match rows.first().map(owner) {
+        Some(first) if rows.iter().all(|row| owner(row) == first) => drop(groups.insert(first, rows)),
+        _ => rows.into_iter().for_each(|row| groups.entry(owner(&row)).or_default().push(row)),
     }
-    Ok(groups.into_values())
+    let with_shard = |(id, rows)| Ok((Arc::clone(cluster.shard(id).ok_or(ShardError::Moving)?), rows));
+    groups.into_iter().map(with_shard).collect()
 }
 
 /// Why the database refused a row.
