@@ -23,8 +23,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::shard::call::ShardCall;
-use crate::shard::cluster::known_map::MovingSlot;
 use crate::shard::cluster::lane_queue::{LaneReceiver, LaneSender, lane_queue};
+use crate::shard::cluster::moving_slot::MovingSlot;
 use crate::shard::cluster::routing::Cluster;
 use crate::shard::error::ShardError;
 use crate::shard::server::pool::ShardPool;

@@ -10,26 +10,19 @@ use sqlx::PgConnection;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::append_only::PerShard;
 use super::routing::Cluster;
 use super::scatter::ScatterBreadth;
-use super::write_freeze::WriteFreeze;
 use crate::shard::call::ShardCall;
-use crate::shard::error::ShardError;
 use crate::shard::map::SlotMap;
-use crate::shard::server::admission::WorkKind;
-use crate::shard::server::pool::ShardLimits;
-use crate::shard::slot::{ShardId, Slot};
+use crate::shard::slot::ShardId;
 
 /// How often the shards are asked for a newer map, even if no call was refused.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// In every so many of these readings, each shard sends the whole copy: somebody may have put an old backup in place of
 /// a database.
 const WHOLE_READING: u32 = 12;
-/// How long one shard may take to send its copy of the map, or its frozen slots.
+/// How long one shard may take to send its copy of the map.
 const READ_DEADLINE: Duration = Duration::from_secs(1);
-/// The first and the longest pause between two tries for a slot without an owner; each pause doubles.
-const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(8));
 
 /// The copies that this process has merged.
 pub(in crate::shard) type MergedCopies = BTreeMap<ShardId, MergedCopy>;
@@ -48,7 +41,6 @@ pub(in crate::shard) struct KnownMap {
     merged: Mutex<MergedCopies>,
     readings: AtomicU64,
     changes: AtomicU64,
-    freezes: PerShard<WriteFreeze>,
 }
 
 impl KnownMap {
@@ -58,7 +50,6 @@ impl KnownMap {
             merged: Mutex::default(),
             readings: AtomicU64::new(0),
             changes: AtomicU64::new(0),
-            freezes: PerShard::new(),
         }
     }
 
@@ -69,10 +60,6 @@ impl KnownMap {
     /// How often this process has met a newer map.
     pub(in crate::shard) fn change_count(&self) -> u64 {
         self.changes.load(Ordering::SeqCst)
-    }
-
-    fn freeze(&self, shard: ShardId) -> &WriteFreeze {
-        self.freezes.get_or_make(shard, WriteFreeze::default)
     }
 
     /// Waits for the right to read the shards' copies and lists: a single task at a time.
@@ -93,11 +80,6 @@ impl Cluster {
         if known.readings.load(Ordering::Acquire) < seen + 2 {
             self.read_map(ScatterBreadth::All, &mut merged).await;
         }
-    }
-
-    /// The masks of the slots that the shard has frozen. `None`: the shard does not say.
-    async fn list_frozen_slots(&self, shard: ShardId) -> Option<Vec<Vec<u8>>> {
-        tokio::time::timeout(READ_DEADLINE, self.shard(shard)?.run(&ListFrozenSlots)).await.ok()?.ok()?
     }
 
     /// Reads the copies whose version is not known.
@@ -136,76 +118,6 @@ impl Cluster {
     }
 }
 
-/// The wait of one call for a slot that is changing hands.
-pub(crate) struct MovingSlot {
-    slot: Slot,
-    until: Instant,
-    pause: Duration,
-}
-
-impl MovingSlot {
-    pub(crate) fn new(slot: Slot, limits: &ShardLimits) -> Self {
-        Self { slot, until: Instant::now() + limits.move_timeout, pause: RETRY_PAUSE.0 }
-    }
-
-    /// Returns when a new try makes sense, after the shard `refused` has disowned the slot.
-    pub(crate) async fn wait_for_owner(&mut self, cluster: &Cluster, refused: ShardId) -> Result<(), ShardError> {
-        if Instant::now() >= self.until {
-            return Err(ShardError::Moving);
-        }
-        // Boxed: the futures are rarely needed, and their size would slow every request.
-        Box::pin(cluster.refresh_map()).await;
-        if cluster.map().owner(self.slot) == refused && !Box::pin(self.wait_out_freeze(cluster, refused)).await? {
-            self.rest().await;
-        }
-        Ok(())
-    }
-
-    /// Returns when a try to write makes sense: at once, unless the process knows of a write freeze of the slot.
-    pub(crate) async fn wait_until_writable(&mut self, cluster: &Cluster, owner: ShardId) -> Result<(), ShardError> {
-        if cluster.known_map().freeze(owner).covers(self.slot) {
-            Box::pin(self.wait_out_freeze(cluster, owner)).await?;
-        }
-        Ok(())
-    }
-
-    /// Waits for the end of the write freeze at the owner, and then at the shard that owns the slot by then. False if
-    /// there was none.
-    async fn wait_out_freeze(&mut self, cluster: &Cluster, mut owner: ShardId) -> Result<bool, ShardError> {
-        let mut was_frozen = false;
-        while self.outlasts_freeze(cluster, owner).await? {
-            was_frozen = true;
-            cluster.refresh_map().await;
-            owner = cluster.map().owner(self.slot);
-        }
-        Ok(was_frozen)
-    }
-
-    /// Looks at the shard's freezes until none holds the slot. False if the first look found none.
-    async fn outlasts_freeze(&mut self, cluster: &Cluster, owner: ShardId) -> Result<bool, ShardError> {
-        let freeze = cluster.known_map().freeze(owner);
-        let mut seen = freeze.look_count();
-        let mut was_frozen = false;
-        loop {
-            freeze.look_after(seen, cluster.list_frozen_slots(owner)).await;
-            if !freeze.covers(self.slot) {
-                return Ok(was_frozen);
-            }
-            if Instant::now() >= self.until {
-                return Err(ShardError::Moving);
-            }
-            was_frozen = true;
-            seen = freeze.look_count();
-            self.rest().await;
-        }
-    }
-
-    async fn rest(&mut self) {
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(RETRY_PAUSE.1);
-    }
-}
-
 /// Reads a shard's copy of the map and the copy's version. The version grows with each change; a known version brings
 /// no copy.
 struct LoadNewMap<'a> {
@@ -229,22 +141,6 @@ impl ShardCall for LoadNewMap<'_> {
         let (version, last_shard, owners, epochs): (_, Option<i32>, _, _) = statement.fetch_one(connection).await?;
         let last_shard = last_shard.and_then(ShardId::from_sql).unwrap_or_default();
         Ok(Some(NewMap { version, copy: whole_map(owners, epochs), last_shard }))
-    }
-}
-
-/// Reads the slots whose writes a shard refuses for the moment of a handover.
-struct ListFrozenSlots;
-
-impl ShardCall for ListFrozenSlots {
-    type Output = Vec<Vec<u8>>;
-
-    async fn call(&self, connection: &mut PgConnection, _: ShardId) -> Result<Option<Self::Output>, sqlx::Error> {
-        let statement = sqlx::query_scalar(include_str!("../../../sql/shard/list_frozen_slots.sql"));
-        statement.fetch_all(connection).await.map(Some)
-    }
-
-    fn work_kind(&self) -> WorkKind {
-        WorkKind::PointRead
     }
 }
 

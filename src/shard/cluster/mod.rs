@@ -7,6 +7,7 @@ pub(super) mod append_only;
 pub(super) mod batched_reads;
 pub(super) mod known_map;
 pub(super) mod lane_queue;
+pub(super) mod moving_slot;
 pub(super) mod periodic;
 pub(super) mod registry;
 pub(super) mod routing;

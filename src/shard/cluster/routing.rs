@@ -1,9 +1,10 @@
-//! All shards and the slot map: routes a call to the owner of its slot, also while owners change.
+//! All shards and the slot map.
 //!
 //! `impl Cluster` stands in these files, each with one duty:
 //!
-//! - `cluster/routing.rs` (here): the shards, the owner of a slot, calls, background tasks
+//! - `cluster/routing.rs` (here): the shards, the owner of a slot, background tasks
 //! - `cluster/known_map.rs`: reads the slot map again
+//! - `cluster/moving_slot.rs`: calls the owner of a slot
 //! - `cluster/scatter.rs`: asks every shard at once
 //! - `cluster/periodic.rs`: runs a task on every shard again and again
 //! - `cluster/registry.rs`: writes the list of shards to every shard
@@ -19,20 +20,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::append_only::ShardList;
-use super::known_map::{KnownMap, MovingSlot, keep_map_fresh};
+use super::append_only::{PerShard, ShardList};
+use super::known_map::{KnownMap, keep_map_fresh};
 use super::registry::{ListShards, RegisteredShard};
 use super::scatter::ScatterBreadth;
-use crate::shard::call::ShardCall;
+use super::write_freeze::WriteFreeze;
 use crate::shard::error::ShardError;
 use crate::shard::map::SlotMap;
 use crate::shard::server::health::{ProbeSchedule, ShardState, watch_other_hosts, watch_shard};
 use crate::shard::server::look_pace::LookPace;
 use crate::shard::server::pool::{RequiredRole, ShardIdentity, ShardLimits};
-use crate::shard::server::replica::{ReadConsistency, follow_replicas};
+use crate::shard::server::replica::follow_replicas;
 use crate::shard::server::shard::Shard;
 use crate::shard::slot::{ShardId, Slot, shard_id};
-use crate::telemetry::record_route;
 
 /// How long one shard may take to send its list of shards.
 const LIST_DEADLINE: Duration = Duration::from_secs(1);
@@ -44,6 +44,7 @@ pub struct Cluster {
     id: Uuid,
     shards: ShardList,
     map: KnownMap,
+    freezes: PerShard<WriteFreeze>,
     /// The number of shards; a change wakes [`Cluster::for_each_shard`].
     shard_count: watch::Sender<usize>,
     schema_version: Option<i64>,
@@ -68,6 +69,7 @@ impl Cluster {
             schema_version,
             shards: ShardList::new(shards),
             map: KnownMap::new(map),
+            freezes: PerShard::new(),
             limits,
             stop: CancellationToken::new(),
             background_tasks: TaskTracker::new(),
@@ -139,46 +141,6 @@ impl Cluster {
         self.shards().get(id.index())
     }
 
-    /// Runs a call on the shard that owns the slot. If that shard disowns the slot, reads the map again and calls the
-    /// new owner, for as long as a move may hold a slot.
-    ///
-    /// # Errors
-    /// `Unavailable` at once if the owner is unreachable; `Moving` if no shard owned the slot until the deadline;
-    /// otherwise see [`ShardError`].
-    pub async fn run<C: ShardCall>(&self, slot: Slot, call: &C) -> Result<(ShardId, C::Output), ShardError> {
-        let mut moving = MovingSlot::new(slot, &self.limits);
-        loop {
-            let shard = self.owner(slot)?;
-            record_route(slot.number(), shard.id().number());
-            if let Some(output) = shard.run(call).await? {
-                return Ok((shard.id(), output));
-            }
-            moving.wait_for_owner(self, shard.id()).await?;
-        }
-    }
-
-    /// Runs a read. An eventual read goes to a fresh replica of the owner. Without a fresh replica, or if the replica
-    /// does not own the slot, the read runs as in [`Cluster::run`].
-    ///
-    /// # Errors
-    /// See [`Cluster::run`].
-    pub async fn read<C: ShardCall>(
-        &self,
-        consistency: ReadConsistency,
-        slot: Slot,
-        call: &C,
-    ) -> Result<(ShardId, C::Output), ShardError> {
-        if consistency == ReadConsistency::Eventual {
-            // Before the map is read: after a change in between, only replicas that know the change count as fresh.
-            let map_changes = self.map_changes();
-            let shard = self.owner(slot)?;
-            if let Some(output) = shard.replicas().read(call, shard.id(), map_changes).await {
-                return Ok((shard.id(), output));
-            }
-        }
-        self.run(slot, call).await
-    }
-
     /// Reads the list of shards from every shard that answers, and begins to use new shards. The caller holds the
     /// lock of the map, so that one task at a time adds shards.
     pub(super) async fn discover_shards(&self, breadth: ScatterBreadth) {
@@ -230,6 +192,11 @@ impl Cluster {
     /// The map with its lock and counters.
     pub(in crate::shard) fn known_map(&self) -> &KnownMap {
         &self.map
+    }
+
+    /// The frozen slots of a shard, as this process knows them.
+    pub(super) fn freeze(&self, shard: ShardId) -> &WriteFreeze {
+        self.freezes.get_or_make(shard, WriteFreeze::default)
     }
 
     /// How often this process has met a newer map.
