@@ -50,7 +50,8 @@ pub(super) fn read(read: &mut SettingsReader) -> Vec<ShardOptions> {
     let mut replicas = numbered(read, REPLICA_URLS);
     let spares = read_spares(read, &urls);
     if urls.is_empty() {
-        let reason = "is missing: name the first shard's database, postgres://user:password@host/database";
+        let reason = "is missing: name the first shard's database, postgres://user:password@host/database; \
+                      shardrive dev prints the URLs of its shards";
         fault(read, 0, URL, reason);
     }
     if urls.len() > usize::from(SLOT_COUNT) {

@@ -12,8 +12,11 @@ const MAX_REASON: usize = 300;
 const MAX_FIELD: usize = 100;
 
 /// Rust's types mean nothing to a client.
-const PLAIN_TYPES: [(&str, &str); 2] =
-    [("expected i64", "expected a whole number of 64 bits"), ("expected variant identifier", "expected a text")];
+const PLAIN_TYPES: [(&str, &str); 3] = [
+    ("expected i64", "expected a whole number of 64 bits"),
+    ("expected variant identifier", "expected a text"),
+    ("invalid type: floating point `", "invalid type: number `"),
+];
 
 /// What stands before the name of a Rust type that is an object to a client.
 const BEFORE_OBJECTS: [&str; 2] = ["expected struct ", "expected internally tagged enum "];
@@ -124,6 +127,10 @@ mod tests {
                 "invalid type: null, expected an object, or more",
             ),
             ("invalid type: integer `1`, expected variant identifier", "invalid type: integer `1`, expected a text"),
+            (
+                "invalid type: floating point `1e20`, expected i64",
+                "invalid type: number `1e20`, expected a whole number of 64 bits",
+            ),
             ("missing field `expected`", "missing field `expected`"),
         ] {
             assert_eq!(plain_words(reason), plain);

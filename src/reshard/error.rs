@@ -13,7 +13,10 @@ pub enum MoveError {
         /// The driver's error.
         source: sqlx::Error,
     },
-    /// A shard did not do its part in time; the step is repeated.
+    /// The shard is away, or did not answer within the time of a step; the step is repeated.
+    #[error("shard {0} is away or does not answer")]
+    Away(ShardId),
+    /// Something did not happen in time; the step is repeated.
     #[error("{0} took too long")]
     Late(&'static str),
     /// Another coordinator has taken over, or the connection that holds the lease broke.
@@ -36,7 +39,7 @@ impl MoveError {
             Self::Shard { source, .. } => {
                 matches!(DbFault::of(source), DbFault::Unexpected | DbFault::RowRefused | DbFault::NotOwner)
             }
-            Self::Late(_) | Self::Overtaken => false,
+            Self::Away(_) | Self::Late(_) | Self::Overtaken => false,
             Self::Refused(_) => true,
         }
     }

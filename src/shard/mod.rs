@@ -23,6 +23,7 @@ pub use call::ShardCall;
 pub use cluster::add_shard::{GrowError, JoinedShard, add_shard};
 pub(crate) use cluster::append_only::PerShard;
 pub use cluster::batched_reads::{BatchRead, BatchedReads};
+pub(crate) use cluster::known_map::load_map;
 pub(crate) use cluster::lane_queue::{LaneReceiver, LaneSender, lane_queue};
 pub(crate) use cluster::moving_slot::MovingSlot;
 pub(crate) use cluster::periodic::{PeriodicTask, TaskProgress};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use crate::local_servers::{CacheServer, LocalCluster, PostgresServer, database_name};
-use crate::shard::{SLOT_COUNT, ShardId, shard_in};
+use crate::shard::{SLOT_COUNT, ShardId, SlotMap, load_map, shard_in};
 
 /// What the text after the start tells: the running servers, and the first steps to try.
 pub(super) struct Welcome {
@@ -14,8 +14,8 @@ pub(super) struct Welcome {
     psql: String,
     /// The number of each shard, and the URL of its database.
     shards: Vec<(usize, String)>,
-    /// Some shards were spare databases at an earlier start.
-    has_grown: bool,
+    /// Slots were moved at an earlier start, or some shards were spare databases.
+    has_moved: bool,
     /// The URL of the cache's server.
     cache: Option<String>,
     /// The URLs of the spare databases.
@@ -33,11 +33,12 @@ impl Welcome {
                 None => spare.push(url),
             }
         }
+        let has_moved = shards.len() > first || has_moved(cluster).await;
         let psql = cluster.servers().first().map(|server| server.psql_path().display().to_string());
         Self {
             folder: folder.display().to_string(),
             psql: psql.unwrap_or_else(|| "psql".to_owned()),
-            has_grown: shards.len() > first,
+            has_moved,
             shards,
             cache: cache.map(CacheServer::url),
             spare,
@@ -82,7 +83,7 @@ impl Welcome {
             ));
             line(format_args!("  curl -X POST '{api}/admin/rebalance' -H 'Content-Type: application/json' -d '{{}}'"));
         }
-        if !self.has_grown && usize::from(SLOT_COUNT).is_multiple_of(self.shards.len().max(1)) {
+        if !self.has_moved && usize::from(SLOT_COUNT).is_multiple_of(self.shards.len().max(1)) {
             line(format_args!(
                 "\nUntil slots move, a user is on shard user_id mod {}. Ctrl-C stops everything; the data stays.\n",
                 self.shards.len()
@@ -94,6 +95,19 @@ impl Welcome {
     }
 }
 
+/// True if slots have moved since the cluster was made: each move gives its slots a newer epoch, on the shards that take
+/// part first.
+async fn has_moved(cluster: &LocalCluster) -> bool {
+    for (number, server) in cluster.servers().iter().enumerate() {
+        let Ok(mut connection) = server.connect(&database_name(number)).await else { continue };
+        let map = load_map(&mut connection).await.ok().flatten();
+        if map.is_some_and(|map| map.epoch() > SlotMap::initial(1).epoch()) {
+            return true;
+        }
+    }
+    false
+}
+
 /// The shard that a spare database has become.
 async fn shard_of(server: &PostgresServer, database: &str) -> Option<ShardId> {
     shard_in(&mut server.connect(database).await.ok()?).await
@@ -103,12 +117,12 @@ async fn shard_of(server: &PostgresServer, database: &str) -> Option<ShardId> {
 mod tests {
     use super::*;
 
-    fn welcome(shards: &[&str], has_grown: bool, cache: Option<&str>, spare: &[&str]) -> Welcome {
+    fn welcome(shards: &[&str], has_moved: bool, cache: Option<&str>, spare: &[&str]) -> Welcome {
         Welcome {
             folder: "./.shardrive".to_owned(),
             psql: "/opt/bin/psql".to_owned(),
             shards: shards.iter().map(|url| (*url).to_owned()).enumerate().collect(),
-            has_grown,
+            has_moved,
             cache: cache.map(ToOwned::to_owned),
             spare: spare.iter().map(|url| (*url).to_owned()).collect(),
         }

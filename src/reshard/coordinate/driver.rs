@@ -148,7 +148,8 @@ async fn advance_move(
             source.while_healthy_for(Some(STEP_LIMIT), target.while_healthy_for(Some(STEP_LIMIT), Box::pin(step)));
         match Box::pin(within).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => Err(MoveError::Late("a shard that is away or says nothing")),
+            Ok(Err(_)) => Err(MoveError::Away(open.target)),
+            Err(_) => Err(MoveError::Away(open.source)),
         }
     };
     let result = tokio::select! {

@@ -145,7 +145,7 @@ impl ShardCall for LoadNewMap<'_> {
 }
 
 /// The copy of the map in the connected database, if whole.
-pub(in crate::shard) async fn load_map(connection: &mut PgConnection) -> Result<Option<SlotMap>, sqlx::Error> {
+pub(crate) async fn load_map(connection: &mut PgConnection) -> Result<Option<SlotMap>, sqlx::Error> {
     let (owners, epochs) =
         sqlx::query_as(include_str!("../../../sql/shard/load_map.sql")).fetch_one(connection).await?;
     Ok(whole_map(owners, epochs))
