@@ -207,15 +207,21 @@ BEGIN
 END
 $$;
 
--- Throttles the copy of a move: waits as long as the worker's move says, and returns true. The type of a key of each
--- table that moves calls this function for one row of `step`. PostgreSQL makes the copy and has no limit for it; a type
--- is the one place that each copied row passes and that costs next to nothing elsewhere.
+-- Throttles the copy of a move: waits as long as the worker's move says, and returns true. Without a rate, and while
+-- others write on this server, the copy rests for twice as long as a step took. The type of a key of each table that moves
+-- calls this function for one row of `step`. PostgreSQL makes the copy and has no limit for it; a type is the one place
+-- that each copied row passes and that costs next to nothing elsewhere.
 CREATE FUNCTION shardrive.throttle_copy(step int) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
     rate         int;
     paused_until timestamptz;
+    -- False in the worker that applies the changes of clients.
+    copies       boolean;
+    -- When the last step ended, and the number of the server's next transaction that writes, then and now.
     last         timestamptz;
+    seen         bigint;
+    next         bigint;
 BEGIN
     -- Only a replication worker waits.
     IF current_setting('session_replication_role') <> 'replica' THEN
@@ -223,19 +229,24 @@ BEGIN
     END IF;
     LOOP
         -- A stream's name ends in the number of its move and a letter for the direction.
-        SELECT l.copy_rate, l.copy_paused_until INTO rate, paused_until
+        SELECT l.copy_rate, l.copy_paused_until, s.relid IS NOT NULL INTO rate, paused_until, copies
           FROM pg_stat_subscription AS s
           JOIN shardrive.local_moves AS l ON l.move_id = substring(s.subname FROM '_(\d+)_[fr]$')::bigint
          WHERE s.pid = pg_backend_pid();
         EXIT WHEN paused_until IS NULL OR paused_until <= clock_timestamp();
         PERFORM pg_sleep(0.05);
     END LOOP;
+    last := nullif(current_setting('shardrive.throttled_at', true), '')::timestamptz;
+    seen := nullif(current_setting('shardrive.throttled_before', true), '')::bigint;
+    next := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    -- The first row does not wait, nor does a row whose step has taken its time anyway.
     IF rate IS NOT NULL THEN
-        last := nullif(current_setting('shardrive.throttled_at', true), '')::timestamptz;
-        -- The first row does not wait, nor does a row whose step has taken its time anyway.
         PERFORM pg_sleep(extract(epoch FROM last + interval '1 s' * step / rate - clock_timestamp()));
-        PERFORM set_config('shardrive.throttled_at', clock_timestamp()::text, false);
+    ELSIF copies AND next > seen THEN
+        PERFORM pg_sleep(least(2 * extract(epoch FROM clock_timestamp() - last), 0.1));
     END IF;
+    PERFORM set_config('shardrive.throttled_at', clock_timestamp()::text, false),
+            set_config('shardrive.throttled_before', next::text, false);
     RETURN true;
 END
 $$;

@@ -18,8 +18,8 @@ use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::error::MoveError;
 use crate::shard::{Shard, ShardId};
 
-/// Rows in one transaction: short, so that neither ownership changes nor other writers wait for it.
-const BATCH: u32 = 2_000;
+/// Rows in one transaction, at most: short, so that neither ownership changes nor other writers wait for it.
+pub(in crate::reshard) const BATCH: u32 = 2_000;
 
 /// How long writers that still record changes may take to end; the step is repeated.
 const WRITERS_LIMIT: Duration = Duration::from_secs(30);
@@ -80,7 +80,7 @@ async fn remove_copies(here: &mut MoveSide, there: &mut MoveSide, name: &str) ->
     Ok(())
 }
 
-/// Removes the next rows of the move's slots. `true`: no row is left.
+/// Removes the next rows of the move's slots, `limit` at most. `true`: no row is left.
 ///
 /// # Errors
 /// The shard's, also if the shard owns a slot of the batch; then no row is removed.
@@ -88,6 +88,7 @@ pub(in crate::reshard) async fn remove_next_rows(
     position: &mut CleanUpPosition,
     slot_move: &SlotMove,
     side: &mut MoveSide,
+    limit: u32,
 ) -> Result<bool, MoveError> {
     let Some(table) = TABLES.get(position.table) else { return Ok(true) };
     let failed = side.failed();
@@ -96,7 +97,7 @@ pub(in crate::reshard) async fn remove_next_rows(
         .execute(&mut *transaction)
         .await
         .map_err(&failed)?;
-    let sql = compose::delete_next_rows(table, &slot_move.slots, BATCH);
+    let sql = compose::delete_next_rows(table, &slot_move.slots, limit);
     let statement = sqlx::query_as(sqlx::AssertSqlSafe(sql)).persistent(false).bind(position.slot);
     let (rows, last): (i64, Option<i64>) = statement.fetch_one(&mut *transaction).await.map_err(&failed)?;
     transaction.commit().await.map_err(&failed)?;

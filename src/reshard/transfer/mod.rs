@@ -6,6 +6,7 @@ pub(super) mod copy;
 pub(super) mod direction;
 pub(super) mod handover;
 pub(super) mod outbox_drained;
+pub(super) mod pace;
 pub(super) mod pressure;
 pub(super) mod side;
 pub(super) mod standby_slots;

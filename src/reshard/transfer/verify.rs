@@ -22,9 +22,9 @@ use crate::reshard::coordinate::slot_move::SlotMove;
 use crate::reshard::error::MoveError;
 use crate::shard::Slot;
 
-/// Rows of a part. The two sides of a part are read at two moments, and a part with a write in between is read row by
-/// row. Small parts make such a write rarer and cheaper; but each part takes two statements and a heartbeat.
-const PART: u32 = 8_000;
+/// Rows of a part, at most. The two sides of a part are read at two moments, and a part with a write in between is read
+/// row by row. Small parts make such a write rarer and cheaper; but each part takes two statements and a heartbeat.
+pub(in crate::reshard) const PART: u32 = 8_000;
 /// Changes that are compared at once.
 const CHANGES: i64 = 5_000;
 /// How long a heartbeat may take in a comparison.
@@ -50,6 +50,8 @@ pub(in crate::reshard) struct ComparisonPass {
     ahead: Option<ReadPart>,
     /// Compared rows.
     pub(in crate::reshard) rows: i64,
+    /// How long the owner took to read the last part.
+    pub(in crate::reshard) busy: Duration,
 }
 
 /// A part as the owner has it in one snapshot.
@@ -62,11 +64,14 @@ struct ReadPart {
     upper: Option<RowKey>,
     rows: i64,
     hash: String,
+    /// How long the owner took to read it.
+    took: Duration,
     /// The heartbeat behind the snapshot.
     beat: i64,
 }
 
-/// Compares the next part, and meanwhile reads the following part. `true`: all rows have been compared.
+/// Compares the next part, and meanwhile reads the following part, of `limit` rows at most. `true`: all rows have been
+/// compared.
 ///
 /// # Errors
 /// `Refused` with the first keys that differ without a reason; otherwise the shards' errors.
@@ -74,11 +79,12 @@ pub(in crate::reshard) async fn next_part(
     pass: &mut ComparisonPass,
     slot_move: &SlotMove,
     sides: &mut MoveSides,
+    limit: u32,
 ) -> Result<bool, MoveError> {
     let (source, target) = sides.along(Direction::Forward);
     let part = match pass.ahead.take() {
         Some(part) => part,
-        None => match read_first_part(slot_move, source, 0).await? {
+        None => match read_first_part(slot_move, source, 0, limit).await? {
             Some(part) => part,
             None => return Ok(true),
         },
@@ -88,12 +94,13 @@ pub(in crate::reshard) async fn next_part(
     let reading = RowReading { table, order: part.order, slots };
     let next = async {
         match &part.upper {
-            Some(place) => read_part(slot_move, source, part.table, part.order, Some(place.clone())).await,
-            None => read_first_part(slot_move, source, part.table + 1).await,
+            Some(place) => read_part(slot_move, source, (part.table, part.order), Some(place.clone()), limit).await,
+            None => read_first_part(slot_move, source, part.table + 1, limit).await,
         }
     };
     let (next, same) = tokio::join!(next, is_same(&part, reading, slot_move, target));
     pass.ahead = next?;
+    pass.busy = pass.ahead.as_ref().map_or(Duration::ZERO, |ahead| ahead.took);
     if !same? {
         check_difference(reading, slot_move, sides, [part.lower.as_deref(), part.upper.as_deref()]).await?;
     }
@@ -118,6 +125,7 @@ async fn read_first_part(
     slot_move: &SlotMove,
     source: &mut MoveSide,
     number: usize,
+    limit: u32,
 ) -> Result<Option<ReadPart>, MoveError> {
     let Some(table) = TABLES.get(number) else { return Ok(None) };
     let order = match table.counts {
@@ -131,23 +139,25 @@ async fn read_first_part(
         // Its primary key begins with the slot.
         None => ReadOrder::BySlot,
     };
-    read_part(slot_move, source, number, order, None).await
+    read_part(slot_move, source, (number, order), None, limit).await
 }
 
 async fn read_part(
     slot_move: &SlotMove,
     source: &mut MoveSide,
-    number: usize,
-    order: ReadOrder,
+    (number, order): (usize, ReadOrder),
     lower: Option<RowKey>,
+    limit: u32,
 ) -> Result<Option<ReadPart>, MoveError> {
     let Some(table) = TABLES.get(number) else { return Ok(None) };
     let slots = within(&slot_move.slots, order, lower.as_deref(), None);
-    let sql = compose::sum_next_rows(RowReading { table, order, slots }, PART);
+    let sql = compose::sum_next_rows(RowReading { table, order, slots }, limit);
+    let begun = Instant::now();
     let (rows, hash, last): RowPart = source.one(sql, &[lower.as_deref()]).await?;
-    let upper = if rows < i64::from(PART) { None } else { last };
+    let took = begun.elapsed();
+    let upper = if rows < i64::from(limit) { None } else { last };
     let beat = send_heartbeat(source, slot_move, Direction::Forward).await?;
-    Ok(Some(ReadPart { table: number, order, lower, upper, rows, hash, beat }))
+    Ok(Some(ReadPart { table: number, order, lower, upper, rows, hash, took, beat }))
 }
 
 /// True if the other side has the same rows in this part, once everything of the owner's snapshot has arrived.

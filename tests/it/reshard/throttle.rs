@@ -12,6 +12,10 @@ use crate::support::poll;
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::servers::{TestCluster, run};
 
+/// How many workers of a move wait in the throttle.
+const SLEEPING_WORKERS: &str = "SELECT count(*) FROM pg_stat_activity
+     WHERE backend_type LIKE 'logical replication%' AND wait_event = 'PgSleep' AND datname = current_database()";
+
 /// Slot 2 with this many files, on shard 0.
 async fn with_rows(rows: u32) -> TestCluster {
     let cluster = TestCluster::migrated(2).await;
@@ -87,10 +91,7 @@ async fn a_copy_that_is_paused_goes_on_by_itself() {
     // The rate's last sleep is short: a worker that sleeps at each of many looks sleeps for the pause.
     let mut looks = 0;
     poll::until("the copy to wait", async || {
-        let sleeping = "SELECT count(*) FROM pg_stat_activity
-                         WHERE backend_type LIKE 'logical replication%' AND wait_event = 'PgSleep'
-                           AND datname = current_database()";
-        looks = if cluster.value::<i64>(1, sleeping).await > 0 { looks + 1 } else { 0 };
+        looks = if cluster.value::<i64>(1, SLEEPING_WORKERS).await > 0 { looks + 1 } else { 0 };
         if looks >= 20 { Ok(()) } else { Err(looks) }
     })
     .await;
@@ -98,6 +99,35 @@ async fn a_copy_that_is_paused_goes_on_by_itself() {
     pause("clock_timestamp() + interval '1 s'").await;
     stage("done").await;
     assert_eq!(cluster.value::<i64>(1, "SELECT count(*) FROM file_metadata").await, 20_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_without_a_rate_rests_while_others_write() {
+    let cluster = with_rows(40_000).await;
+    let api = Api::start(&cluster).await;
+    // Whatever else the server writes: one transaction after the other.
+    let mut writer = cluster.connect(1).await;
+    let writes = tokio::spawn(async move {
+        run(&mut writer, "DO $$ BEGIN LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$").await
+    });
+    let order = json!({ "slots": "2", "to": 1, "rollback_window_seconds": 0 });
+    let (_, plan) = api.post_json("/admin/moves", &order).await;
+    let path = format!("/admin/moves/{}", plan["ids"][0]);
+    poll::until("the copy to rest", async || match cluster.value::<i64>(1, SLEEPING_WORKERS).await {
+        0 => Err(()),
+        _ => Ok(()),
+    })
+    .await;
+    let stop = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DO %'";
+    cluster.psql(1, stop).await.unwrap();
+    writes.await.unwrap().unwrap_err();
+    poll::until("the move to end", async || {
+        let (_, found) = api.get_json(&path).await;
+        if found["stage"] == "done" { Ok(()) } else { Err(found) }
+    })
+    .await;
+    assert_eq!(cluster.value::<i64>(1, "SELECT count(*) FROM file_metadata WHERE user_id % 5040 = 2").await, 40_000);
+    assert_nothing_left(&cluster, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

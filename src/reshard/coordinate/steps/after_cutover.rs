@@ -92,13 +92,15 @@ impl ActiveMove {
         let until = Instant::now() + STEP_SLICE;
         loop {
             let begun = Instant::now();
-            if clean_up::remove_next_rows(&mut self.removed, &self.slot_move, other).await? {
+            let limit = self.pace.part_rows(clean_up::BATCH);
+            if clean_up::remove_next_rows(&mut self.removed, &self.slot_move, other, limit).await? {
                 break;
             }
             let took = begun.elapsed();
             if took > BUSY {
                 return Ok(Some(NextStep::After(took * 2)));
             }
+            self.pace.rest_after(took, other).await?;
             if Instant::now() >= until {
                 return Ok(Some(NEXT_ATTEMPT));
             }

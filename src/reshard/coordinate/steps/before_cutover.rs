@@ -117,7 +117,8 @@ impl ActiveMove {
         let pass = self.pass.get_or_insert_default();
         loop {
             let begun = Instant::now();
-            let done = verify::next_part(pass, &self.slot_move, &mut self.sides).await?;
+            let limit = self.pace.part_rows(verify::PART);
+            let done = verify::next_part(pass, &self.slot_move, &mut self.sides, limit).await?;
             self.slot_move.verified_rows = pass.rows;
             if done {
                 self.slot_move.verified = true;
@@ -131,6 +132,7 @@ impl ActiveMove {
                 lease.save_progress(&self.slot_move).await?;
                 return Ok(NextStep::After(took));
             }
+            self.pace.rest_after(pass.busy, &mut self.sides.source).await?;
             if Instant::now() >= until {
                 break;
             }

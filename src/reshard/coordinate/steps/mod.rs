@@ -15,6 +15,7 @@ use super::testing::TestStop;
 use crate::reshard::error::MoveError;
 use crate::reshard::transfer::clean_up::CleanUpPosition;
 use crate::reshard::transfer::direction::Direction;
+use crate::reshard::transfer::pace::WorkPace;
 use crate::reshard::transfer::pressure::{CopyThrottle, ThrottleChange};
 use crate::reshard::transfer::side::MoveSides;
 use crate::reshard::transfer::stream;
@@ -92,6 +93,8 @@ pub(in crate::reshard) struct ActiveMove {
     /// How far the clean-up has removed rows.
     removed: CleanUpPosition,
     throttle: CopyThrottle,
+    /// Of comparisons and clean-ups.
+    pace: WorkPace,
     last_attempt: Option<Instant>,
     /// True once this process knows that the forward stream is there.
     forward_made: bool,
@@ -117,6 +120,7 @@ impl ActiveMove {
             pass: None,
             removed: CleanUpPosition::default(),
             throttle: CopyThrottle::default(),
+            pace: WorkPace::default(),
             last_attempt: None,
             forward_made: false,
             lost_since: None,
