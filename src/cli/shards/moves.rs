@@ -55,7 +55,7 @@ pub(in crate::cli) struct HowArgs {
     /// Do not compare the rows of both shards before the slots change hands.
     #[arg(long)]
     skip_verify: bool,
-    /// The limit of the copy in rows a second; no limit if left out.
+    /// The limit of the copy in rows a second. Without a limit the copy rests while others write.
     #[arg(long, value_name = "ROWS")]
     rate: Option<NonZeroU32>,
     /// Return as soon as the move is registered; an API process does the work.

@@ -57,7 +57,7 @@ macro_rules! move_starts {
             /// Do not compare the rows of both shards before the slots change hands.
             #[serde(default)]
             skip_verify: bool,
-            /// Rows that the copy may bring in a second; as many as it can if it is left out.
+            /// Rows that the copy may bring in a second. Left out: as many as it can, with rests while others write.
             #[serde(default)]
             #[schema(value_type = Option<u32>, minimum = 1)]
             copy_rate: Option<NonZeroU32>,

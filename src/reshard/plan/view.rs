@@ -140,7 +140,7 @@ pub struct PlanView {
     pub rows: i64,
     /// Bytes of the slots.
     pub bytes: i64,
-    /// A first estimate, from a rate measured elsewhere and the limit of the copy.
+    /// A first estimate, from a rate measured elsewhere and the limit of the copy. Rests while others write come on top.
     pub estimate_seconds: u64,
     /// The findings of the preflight.
     pub findings: Vec<PreflightFinding>,
