@@ -163,6 +163,8 @@ pub(super) struct StartedMoves {
     cluster: Arc<Cluster>,
     ids: Vec<i64>,
     enough: MoveStage,
+    /// How the moves are to end.
+    wanted: MoveStage,
     output: OutputArgs,
 }
 
@@ -175,7 +177,7 @@ impl StartedMoves {
         for id in self.ids {
             ended.push(wait(&requests, id, self.enough).await?);
         }
-        report(&ended, self.output)
+        report(&ended, self.wanted, self.output)
     }
 }
 
@@ -240,7 +242,7 @@ async fn carry_out(
     }
     // Without a rollback window the command waits for the end of the move.
     let enough = if how.rollback_window == 0 { MoveStage::Done } else { MoveStage::RollbackWindow };
-    Ok(Some(StartedMoves { cluster, ids, enough, output: how.output }))
+    Ok(Some(StartedMoves { cluster, ids, enough, wanted: MoveStage::Done, output: how.output }))
 }
 
 pub(super) async fn submit(
@@ -249,7 +251,12 @@ pub(super) async fn submit(
     request: MoveRequest,
 ) -> Result<Option<StartedMoves>, CliError> {
     MoveService::new(Arc::clone(&cluster)).submit(args.id, request).await.map_err(failed)?;
-    Ok(Some(StartedMoves { cluster, ids: vec![args.id], enough: MoveStage::Done, output: args.output }))
+    let wanted = match request {
+        MoveRequest::Cancel => MoveStage::Cancelled,
+        MoveRequest::RollBack => MoveStage::RolledBack,
+        MoveRequest::Finish => MoveStage::Done,
+    };
+    Ok(Some(StartedMoves { cluster, ids: vec![args.id], enough: MoveStage::Done, wanted, output: args.output }))
 }
 
 /// True if the move has come far enough: to its end, or into its rollback window with reverse replication running.
@@ -335,34 +342,39 @@ fn show_plan(plan: &PlanView, output: OutputArgs) {
     }
 }
 
-fn report(ended: &[MoveView], output: OutputArgs) -> Result<(), CliError> {
+/// Says how the moves have ended.
+///
+/// # Errors
+/// The first move that has ended in another way than `wanted`.
+fn report(ended: &[MoveView], wanted: MoveStage, output: OutputArgs) -> Result<(), CliError> {
     if output.json {
         say!("{}", serde_json::json!(ended));
     }
     for view in ended.iter().filter(|_| !output.json) {
         let frozen = view.freeze_ms.map_or(String::new(), |ms| format!("; writes to its slots waited for {ms:.0} ms"));
+        let MoveView { id, source, target, .. } = view;
         match view.stage {
-            MoveStage::Done => say!("move {}: shard {} owns the slots{frozen}", view.id, view.target),
+            MoveStage::Done => say!("move {id} is done: shard {target} owns the slots{frozen}"),
             MoveStage::Failed => {}
-            MoveStage::Cancelled | MoveStage::RolledBack => {
-                say!("move {}: shard {} owns the slots", view.id, view.source)
-            }
+            MoveStage::Cancelled => say!("move {id} was cancelled: shard {source} owns the slots"),
+            MoveStage::RolledBack => say!("move {id} was rolled back: shard {source} owns the slots"),
             _ => say!(
-                "move {}: shard {} owns the slots{frozen}; roll it back with \"shardrive shards rollback {}\", or clean up \
-                 with \"shardrive shards finish {}\"",
-                view.id,
-                view.target,
-                view.id,
-                view.id
+                "move {id}: shard {target} owns the slots{frozen}; roll it back with \"shardrive shards rollback {id}\", or \
+                 clean up with \"shardrive shards finish {id}\""
             ),
         }
     }
-    let failed = ended.iter().find(|view| view.outcome == Some(MoveStage::Failed));
-    match failed {
-        Some(view) => {
+    let other = ended.iter().find(|view| view.stage.is_end() && view.stage != wanted);
+    match other {
+        Some(view) if view.stage == MoveStage::Failed => {
             let reason = view.reason.as_deref().unwrap_or("no reason was noted");
             Err(CliError::Failed(format!("move {} failed: {reason}", view.id)))
         }
+        Some(view) => Err(CliError::Failed(format!(
+            "move {} ended otherwise, as somebody else asked for: {}",
+            view.id,
+            view.stage.as_str()
+        ))),
         None => Ok(()),
     }
 }

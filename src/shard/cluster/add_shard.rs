@@ -121,6 +121,14 @@ pub async fn add_shard(
 /// The options that every other process will compute from the shards' list, which holds no user and no password.
 fn sign_in_alike(cluster: &Cluster, options: &ShardOptions) -> Result<ShardOptions, GrowError> {
     if let Some(member) = cluster.shards().iter().find(|shard| shard.options().shares_host_with(options)) {
+        if options.has_other_credentials_than(member.options()) {
+            return Err(GrowError::Refused(format!(
+                "{}: is shard {} already, and this process signs in there with another user or password; \
+                 docs/security.md says how to change them",
+                options.address(),
+                member.id(),
+            )));
+        }
         return Ok(member.options().clone());
     }
     let Some(first) = cluster.shards().first() else { return Ok(options.clone()) };

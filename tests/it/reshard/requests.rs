@@ -36,7 +36,7 @@ async fn a_move_is_cancelled_before_its_cutover_as_if_it_had_never_been() {
     // The move may have come to its cutover before the request; then it cannot be cancelled.
     if status.is_success() {
         let ended = shards(&cluster, &["cancel", &id]).await;
-        assert_eq!(ended.json()[0]["stage"], "cancelled", "{ended:?}");
+        assert_eq!((ended.code, &ended.json()[0]["stage"]), (0, &json!("cancelled")), "{ended:?}");
         assert_nothing_left(&cluster, 2).await;
         assert_eq!(cluster.value::<i64>(1, "SELECT count(*) FROM file_metadata").await, 0);
     } else {
@@ -62,7 +62,8 @@ async fn what_is_asked_between_two_stages_is_not_passed_over() {
         .unwrap();
     let (_apis, _) = start(&cluster, 1).await;
     let ended = shards(&cluster, &["move", "--slots", "2", "--to", "1"]).await;
-    assert_eq!(ended.json()[0]["stage"], "cancelled", "{ended:?}");
+    assert_eq!((ended.code, &ended.json()[0]["stage"]), (1, &json!("cancelled")), "{ended:?}");
+    assert!(ended.err.contains("ended otherwise"), "{ended:?}");
     assert_nothing_left(&cluster, 2).await;
     assert_eq!(cluster.value::<i64>(1, "SELECT count(*) FROM file_metadata").await, 0);
 }

@@ -82,6 +82,22 @@ async fn a_dump_of_a_shard_holds_no_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_is_not_added_again_with_other_credentials() {
+    let (cluster, api) = two_of_three().await;
+    for (user, shard) in [("shard_user:wrong_pass@", 1), ("nobody:wrong_pass@", 0)] {
+        let url = url_by(&cluster, shard, user);
+        let (status, refused) = api.post_json("/admin/shards", &json!({"url": url})).await;
+        let told = refused["detail"].as_str().unwrap();
+        let named = told.contains(&format!("is shard {shard} already")) && !told.contains("wrong_pass");
+        assert!(status.is_client_error() && named, "{refused}");
+    }
+    for shard in 0..2 {
+        let (status, added) = api.post_json("/admin/shards", &json!({"url": cluster.url(shard)})).await;
+        assert_eq!((status.as_u16(), &added["was_there"]), (200, &json!(true)), "{added}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shard_with_its_own_password_is_named_in_the_settings_first() {
     let (cluster, api) = two_of_three().await;
     cluster.psql(2, "CREATE ROLE other LOGIN SUPERUSER PASSWORD 'other_pass'").await.unwrap();
