@@ -12,8 +12,9 @@ const MAX_REASON: usize = 300;
 const MAX_FIELD: usize = 100;
 
 /// Rust's types mean nothing to a client.
-const PLAIN_TYPES: [(&str, &str); 3] = [
+const PLAIN_TYPES: [(&str, &str); 4] = [
     ("expected i64", "expected a whole number of 64 bits"),
+    ("expected a nonzero u32", "expected a whole number from 1 to 4294967295"),
     ("expected variant identifier", "expected a text"),
     ("invalid type: floating point `", "invalid type: number `"),
 ];

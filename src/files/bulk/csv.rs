@@ -176,7 +176,7 @@ fn read_header(names: &[&[u8]]) -> Result<Vec<usize>, BodyFault> {
 
 fn read_file(header: &[usize], fields: &[&[u8]], ids: &IdClock) -> Result<ParsedRecord, FieldFault> {
     if fields.len() != header.len() {
-        let reason = format!("has {} fields, but the header has {}", fields.len(), header.len());
+        let reason = format!("must have as many fields as the header, {}, and has {}", header.len(), fields.len());
         return Err(FieldFault::new("", reason));
     }
     let mut columns: [Option<&str>; COLUMNS.len()] = [None; COLUMNS.len()];

@@ -244,7 +244,7 @@ mod tests {
                 (3, "2 p/b,\"x"),
                 (5, "3 two\nlines"),
                 (7, "#4 user_id: must be a whole number from 0 to 9223372036854775807"),
-                (8, "#5 has 2 fields, but the header has 3"),
+                (8, "#5 must have as many fields as the header, 3, and has 2"),
                 (9, "#6 file_name: must not be empty"),
                 (10, "6 e"),
             ],

@@ -138,8 +138,12 @@ pub(super) fn bulk_answer(loaded: LoadSummary, records: Option<Vec<TestFile>>) -
 }
 
 fn message(loaded: &LoadSummary) -> String {
-    match loaded.warned {
-        0 => format!("Inserted {} records", loaded.inserted),
-        warned => format!("Inserted {} records; {warned} came with a time that cannot be kept", loaded.inserted),
+    let records = if loaded.inserted == 1 { "record" } else { "records" };
+    let mut message = format!("Inserted {} {records}", loaded.inserted);
+    for (number, what) in [(loaded.rejected, "rejected"), (loaded.warned, "with a time that cannot be kept")] {
+        if number > 0 {
+            message += &format!("; {number} {what}");
+        }
     }
+    message
 }

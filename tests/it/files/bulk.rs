@@ -62,7 +62,7 @@ async fn every_format_is_taken_in_every_packing() {
             };
             let answer = load(&api, &path, kind, encoding, &body).await;
             let is_listing = path.contains("lsjson");
-            assert_eq!(answer["message"], "Inserted 2 records");
+            assert_eq!(answer["message"], "Inserted 2 records; 2 rejected");
             assert_eq!((&answer["success"], &answer["inserted"]), (&json!(false), &json!(2)), "{answer}");
             assert_eq!((&answer["rejected"], &answer["duplicates"]), (&json!(2), &json!(0)), "{answer}");
             let (folders, distribution) =

@@ -84,7 +84,7 @@ async fn a_file_is_not_lost_over_its_time_in_any_format() {
         assert_eq!(status, StatusCode::OK, "{answer}");
         let counts = (&answer["success"], &answer["inserted"], &answer["rejected"], &answer["warned"]);
         assert_eq!(counts, (&json!(true), &json!(30), &json!(0), &json!(13)), "{answer}");
-        assert_eq!(answer["message"], "Inserted 30 records; 13 came with a time that cannot be kept");
+        assert_eq!(answer["message"], "Inserted 30 records; 13 with a time that cannot be kept");
         let field = if path == LISTING { "ModTime" } else { "modified_at" };
         for (warning, number) in answer["warnings"].as_array().unwrap().iter().zip(17..) {
             assert_eq!(
